@@ -1,0 +1,82 @@
+"""One question as a task, over aiohttp: what many at once and the panel use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import aiohttp
+
+from ..errors import ChatGLMError, RefusedError
+from ..values import Delta
+from ..wire.refusal import refusal
+from .call import REFUSAL_BYTES, Call, Retries, proxy_for
+from .foreign import translated_async
+
+BLOCK = 65536
+
+
+async def stream(call: Call) -> AsyncIterator[Delta]:
+    """Ask, and yield the answer's pieces as they arrive; a cancelled task closes its connection.
+
+    :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
+    """
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=call.limits.connect)
+    async with aiohttp.ClientSession(timeout=limits, trust_env=False) as session:
+        response = await _begin(session, call)
+        async with response:
+            reader = call.reader({name.lower(): value for name, value in response.headers.items()})
+            limit, begun = call.limits.first_byte, False
+            while not reader.done:
+                with translated_async(call, begun=begun):
+                    block = await asyncio.wait_for(response.content.readany(), limit)
+                if not block:
+                    break
+                limit, begun = call.limits.idle, True
+                for delta in reader.feed(block):
+                    yield delta
+            for delta in reader.close():
+                yield delta
+            reader.check()
+
+
+async def _begin(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
+    retries = Retries(call.retries)
+    while True:
+        try:
+            return await _attempt(session, call)
+        except ChatGLMError as error:
+            wait = retries.wait_or_raise(error)
+        await asyncio.sleep(wait)
+
+
+async def _attempt(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
+    response = await _post(session, call)
+    if response.status != 200:
+        raise await _refused(response, call)
+    return response
+
+
+async def _post(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
+    with translated_async(call, begun=False):
+        return await asyncio.wait_for(
+            session.post(
+                call.url,
+                data=json.dumps(call.body, ensure_ascii=True).encode(),
+                headers={"Content-Type": "application/json", **call.headers},
+                allow_redirects=False,
+                proxy=proxy_for(call.url),
+            ),
+            call.limits.connect + call.limits.first_byte,
+        )
+
+
+async def _refused(response: aiohttp.ClientResponse, call: Call) -> RefusedError:
+    async with response:
+        raw = b""
+        with suppress(Exception):  # whatever of the body can be read explains the status
+            raw = await asyncio.wait_for(response.content.read(REFUSAL_BYTES), call.limits.idle)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return refusal(response.status, headers, raw, call.url)

@@ -1,0 +1,111 @@
+"""Translates the errors of requests, urllib3 and aiohttp into ours: the only place that knows them.
+
+Their texts may hold URLs, proxies and headers, so none of it is passed on; the cause is kept for debugging
+only where it can hold no key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import requests
+import urllib3
+from urllib3 import exceptions as u3
+
+from ..errors import BrokenOffError, ChatGLMError, EndpointError
+from ..wire.body import shown
+
+if TYPE_CHECKING:
+    from .call import Call
+
+START = (
+    "Start it, or set another address: %chatglm_config endpoint_url=URL; %chatglm_serve starts the built-in model."
+)
+
+
+@contextlib.contextmanager
+def translated(call: Call, *, begun: bool) -> Iterator[None]:
+    """Turn what a network library raises inside into our errors; ``begun`` once the answer has begun."""
+    try:
+        yield
+    except (ChatGLMError, asyncio.CancelledError):
+        raise
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise (_broken if begun else _unreached)(error, call) from None
+
+
+@contextlib.contextmanager
+def translated_async(call: Call, *, begun: bool) -> Iterator[None]:
+    """The same for aiohttp, which is imported on use only."""
+    import aiohttp
+
+    try:
+        with translated(call, begun=begun):
+            yield
+    except aiohttp.ClientError as error:
+        raise (_broken if begun else _unreached)(error, call) from None
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error with the ones inside it: libraries wrap each other as cause, reason or argument."""
+    found: list[BaseException] = []
+    todo: list[object] = [error]
+    while todo and len(found) < 20:
+        item = todo.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            todo += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+    return found
+
+
+def _has(error: BaseException, *types: type[BaseException]) -> bool:
+    return any(isinstance(cause, types) for cause in _causes(error))
+
+
+def _unreached(error: BaseException, call: Call) -> EndpointError:
+    where = shown(call.url)
+    names = {type(cause).__name__ for cause in _causes(error)}
+    if _has(error, ssl.SSLError, u3.SSLError):
+        return EndpointError(
+            f"No safe connection to {where}: its certificate or its TLS is not in order. "
+            "Is it http:// instead of https://?",
+            kind="tls",
+        )
+    if _has(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
+        limit = f"{call.limits.connect:g} s"
+        return EndpointError(f"{where} did not accept a connection in {limit}. {START}", kind="connect_timeout")
+    if _has(error, u3.ReadTimeoutError, TimeoutError):
+        limit = f"{call.limits.first_byte:g} s"
+        return EndpointError(
+            f"{where} sent nothing for {limit}. Ask again, or wait longer: %chatglm_config first_byte=SECONDS.",
+            kind="first_byte_timeout",
+        )
+    if _has(error, ConnectionRefusedError, u3.NewConnectionError) or "ClientConnectorError" in names:
+        return EndpointError(f"No server answers at {where}. {START}", kind="connect")
+    if names & {"RemoteDisconnected", "ServerDisconnectedError", "ConnectionResetError", "BrokenPipeError"}:
+        return EndpointError(
+            f"{where} closed the connection before it answered. Ask again, or look at the server's log.",
+            kind="server_closed",
+        )
+    if _has(error, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
+        return EndpointError(f"endpoint_url {where} is no address that can be asked.", kind="bad_url")
+    return EndpointError(
+        f"{where} does not answer as a web server does ({type(error).__name__}). Check the address and the port.",
+        kind="protocol",
+    )
+
+
+def _broken(error: BaseException, call: Call) -> BrokenOffError:
+    if _has(error, u3.ReadTimeoutError, TimeoutError):
+        return BrokenOffError(
+            f"The answer is incomplete: nothing came for {call.limits.idle:g} s. "
+            "Ask again, or wait longer: %chatglm_config idle=SECONDS.",
+            kind="idle_timeout",
+        )
+    return BrokenOffError(
+        f"The answer is incomplete: the connection broke ({type(error).__name__}). Ask again.", kind="incomplete"
+    )

@@ -1,0 +1,123 @@
+"""Every error of the package, one tree.
+
+ChatGLMError (a ValueError, as all errors of the original ``ChatGLM`` were)
+├── ParameterError   a value no server would take, or a name that does not exist
+├── CommandError     a magic's line that can't be understood
+├── EndpointError    the server was not reached, or the line to it broke before an answer began
+├── RefusedError     the server answered, and said no
+├── ReplyError       the server answered with something that is no answer
+├── BrokenOffError   an answer began and did not end; ``partial`` holds its text
+└── ServeError       the local server could not be started, or has ended
+
+Interrupted (a KeyboardInterrupt) is what an interrupt becomes once the partial answer is kept.
+
+Each carries ``kind``, a short word that code can rely on (``connect``, ``auth``, ``too_long``, …), and
+``partial``, the text received before it happened. The message says what happened and what to type next.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+MAGIC_FRAMES = {"run_line_magic", "run_cell_magic"}
+
+
+class OneLine:
+    """Shows as a single line when it comes out of one of our magics, in full everywhere else.
+
+    IPython asks ``_render_traceback_`` of an exception for the lines to show; the kernel still sends a real
+    ``error`` message, so that Run All stops and nbval sees it (a ``UsageError`` does neither).
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        error: Any = self
+        names = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        if names & MAGIC_FRAMES:
+            return [f"{type(self).__name__}: {self}"]
+        from IPython.core.getipython import get_ipython
+
+        shell: Any = get_ipython()
+        lines: list[str] = shell.InteractiveTB.structured_traceback(
+            type(error), error, error.__traceback__, tb_offset=1
+        )
+        return lines
+
+
+class ChatGLMError(OneLine, ValueError):
+    """Anything that can go wrong with a question.
+
+    :param message: what happened, and what to type next; never holds a key.
+    :param kind: a short word for programs, see the subclasses.
+    :param partial: the answer's text received before the error.
+    """
+
+    kind = "error"
+
+    def __init__(self, message: str, *, kind: str | None = None, partial: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind or type(self).kind
+        self.partial = partial
+
+
+class ParameterError(ChatGLMError):
+    """A value no server would take, or a name that does not exist."""
+
+    kind = "parameter"
+
+
+class CommandError(ChatGLMError):
+    """A magic's line that can't be understood."""
+
+    kind = "usage"
+
+
+class EndpointError(ChatGLMError):
+    """The server was not reached, or the line broke before an answer began.
+
+    Kinds: connect, connect_timeout, first_byte_timeout, server_closed, tls, protocol, bad_url.
+    """
+
+    kind = "connect"
+
+
+class RefusedError(ChatGLMError):
+    """The server answered, and said no.
+
+    Kinds: auth, not_found, bad_request, too_long, rate_limit, no_money, loading, redirect, server_error.
+    ``status`` is the HTTP status, ``retry_after`` the header of that name. With ``too_long``, ``tokens`` is
+    (asked for, room for) where the server says so.
+    """
+
+    kind = "bad_request"
+    status: int = 0
+    retry_after: str | None = None
+    tokens: tuple[int, int] | None = None
+
+
+class ReplyError(ChatGLMError):
+    """The server answered with something that is no answer.
+
+    Kinds: bad_json, bad_shape, empty_reply, not_a_model_server, not_sse, too_large, server_error.
+    """
+
+    kind = "bad_shape"
+
+
+class BrokenOffError(ChatGLMError):
+    """An answer began and did not end; ``partial`` holds its text.
+
+    Kinds: incomplete, idle_timeout, bad_event, server_error, too_large.
+    """
+
+    kind = "incomplete"
+
+
+class ServeError(ChatGLMError):
+    """The local server could not be started, or has ended."""
+
+    kind = "serve_failed"
+
+
+class Interrupted(OneLine, KeyboardInterrupt):
+    """An interrupt, raised again after the partial answer was kept."""

@@ -1,0 +1,120 @@
+"""Immutable values that every room may hold: parameters, pieces of an answer, turns, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+Pair = tuple[str, str]
+"""One finished exchange: what was asked, what was answered."""
+
+Status = Literal["complete", "incomplete", "interrupted", "error", "superseded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """What the user wants of the sampling; ``None`` is unset, the server's own default.
+
+    ``temperature`` 0 to 10, ``top_p`` 0 to 1, ``max_token`` ≥ 1 (tokens; spelt as the original spells it).
+    ``thinking`` is off, on, low, high or max. ``extra`` holds further keys of the request's body.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_token: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    system: str | None = None
+    model: str | None = None
+    thinking: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question, ready to be put into a dialect's words."""
+
+    prompt: str
+    history: tuple[Pair, ...] = ()
+    params: Params = field(default_factory=Params)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One piece of an answer as it arrives.
+
+    ``usage`` counts tokens (``prompt_tokens``, ``completion_tokens``, ``total_tokens``); ``changed`` says
+    what the server or this package changed of what was asked.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    usage: Mapping[str, Any] | None = None
+    model: str | None = None
+    changed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question with its answer, and all that is known of how it came about.
+
+    Times are seconds; ``created`` is an ISO 8601 time with its zone. ``asked`` is what the user wanted,
+    ``sent`` what went over the wire (without the conversation and without the key). ``cell_run`` counts
+    the runs of cells in this kernel, so that a loop's turns belong to one run.
+    """
+
+    prompt: str
+    answer: str = ""
+    reasoning: str = ""
+    status: Status = "complete"
+    endpoint: str = ""
+    dialect: str = ""
+    model: str | None = None
+    system: str | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    sent: Mapping[str, Any] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    turns_sent: int = 0
+    turns_left_out: int = 0
+    finish_reason: str | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    first_token: float | None = None
+    duration: float | None = None
+    created: str = ""
+    error: str | None = None
+    kind: Literal["chat", "sweep", "live"] = "chat"
+    cell_id: str | None = None
+    cell_run: int = 0
+    version: str = ""
+
+    @property
+    def pair(self) -> Pair:
+        return self.prompt, self.answer
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the turn as plain JSON values: the one form of metadata, export and tape."""
+        return asdict(self) | {"changed": list(self.changed)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Turn:
+        """Read what :meth:`to_json` wrote; keys of a later version are left out."""
+        known = {f.name for f in fields(cls)}
+        kept = {key: value for key, value in data.items() if key in known}
+        return cls(**kept | {"changed": tuple(kept.get("changed", ()))})
+
+
+class Answer(str):
+    """An answer's text that knows its turn; everything a ``str`` does, it does."""
+
+    __slots__ = ("turn",)
+    turn: Turn
+
+    def __new__(cls, turn: Turn, text: str | None = None) -> Answer:
+        self = super().__new__(cls, turn.answer if text is None else text)
+        self.turn = turn
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Answer, (self.turn, str(self))

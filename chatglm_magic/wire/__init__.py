@@ -1,0 +1,27 @@
+"""What goes over the wire and what comes back, as pure functions: no I/O in this room.
+
+A dialect is a module with ``NAME``, ``url(endpoint)``, ``encode(question)`` and ``Reader``.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Literal
+from urllib.parse import urlsplit
+
+from . import chatglm, openai
+
+Dialect = Literal["chatglm", "openai"]
+
+OPENAI_ENDINGS = ("/v1", "/v4", "/chat/completions")
+
+
+def dialect_of(endpoint_url: str) -> Dialect:
+    """Tell the dialect from the URL alone: OpenAI's where the path ends as its bases do, else ChatGLM's own."""
+    path = urlsplit(endpoint_url).path.rstrip("/")
+    return "openai" if path.endswith(OPENAI_ENDINGS) else "chatglm"
+
+
+def codec(dialect: Dialect) -> ModuleType:
+    """Return the module that speaks a dialect."""
+    return openai if dialect == "openai" else chatglm

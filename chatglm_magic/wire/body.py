@@ -1,0 +1,118 @@
+"""Whole bodies: JSON read with care, and the many shapes in which servers say that something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ..errors import ReplyError
+
+LIMIT = 64 * 2**20
+"""Bytes of a body, or of one event, above which we stop reading."""
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
+
+
+class Whole:
+    """Collects one body up to :data:`LIMIT` bytes."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._type = headers.get("content-type", "")
+        self._blocks: list[bytes] = []
+        self._size = 0
+
+    def feed(self, block: bytes) -> None:
+        self._size += len(block)
+        if self._size > LIMIT:
+            raise ReplyError(
+                f"The server's answer is larger than {LIMIT // 2**20} MiB; reading stopped.", kind="too_large"
+            )
+        self._blocks.append(block)
+
+    def json(self) -> Any:
+        """Return the body as JSON values.
+
+        :raises ReplyError: with what the body is instead.
+        """
+        raw = b"".join(self._blocks)
+        if not raw.strip():
+            raise ReplyError("The server sent an empty answer. Look at its log.", kind="empty_reply")
+        text = _decode(raw, self._type)
+        if _is_html(text, self._type):
+            raise ReplyError(
+                "This address answers with a web page, not with a model: "
+                f"{shown(page_title(text))}. Check endpoint_url (%chatglm_config endpoint_url=...).",
+                kind="not_a_model_server",
+            )
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+            raise ReplyError(
+                f"The server's answer is no valid JSON{where}: {shown(text)}", kind="bad_json"
+            ) from None
+
+
+def _decode(raw: bytes, content_type: str) -> str:
+    charset = re.search(r"charset=\"?([\w.:-]{1,40})", content_type, re.IGNORECASE)
+    name = charset[1] if charset else "utf-8"
+    try:
+        return raw.decode(name if name.lower() != "utf-8" else "utf-8-sig")
+    except (LookupError, UnicodeDecodeError) as error:
+        raise ReplyError(
+            f"The server's answer is not the {shown(name)} it should be ({type(error).__name__}).",
+            kind="bad_encoding",
+        ) from None
+
+
+def _is_html(text: str, content_type: str) -> bool:
+    return "text/html" in content_type or text.lstrip()[:15].lower().startswith(("<!doctype", "<html"))
+
+
+def page_title(text: str) -> str:
+    title = re.search(r"<title[^>]{0,200}>([^<]{1,200})", text[:65536], re.IGNORECASE)
+    return title[1] if title else text[:200]
+
+
+def shown(value: Any, limit: int = 300) -> str:
+    """Make a server's text fit for one line of a message: no control characters, cut at ``limit``."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+    line = CONTROLS.sub(" ", text[: limit * 4]).strip()
+    return line if len(line) <= limit else line[:limit] + "…"
+
+
+def message_of(reply: Any) -> str | None:
+    """Find the server's own words in an error body; servers use at least eight shapes (PROTOCOLS, trap 20)."""
+    if isinstance(reply, str):
+        return reply
+    if isinstance(reply, list):
+        parts = [message_of(item) for item in reply[:5]]
+        return "; ".join(part for part in parts if part) or None
+    if not isinstance(reply, dict):
+        return None
+    for key in ("error", "detail", "message", "msg"):
+        if reply.get(key):
+            found = message_of(reply[key])
+            if found:
+                where = ".".join(str(part) for part in reply.get("loc") or ())
+                return f"{where}: {found}" if where else found
+    return None
+
+
+def raise_if_error(reply: Any) -> None:
+    """Raise what an answer with HTTP status 200 says went wrong, if it says so."""
+    if not isinstance(reply, dict) or reply.get("choices") or isinstance(reply.get("response"), str):
+        return
+    failed = reply.get("error") or reply.get("detail") or reply.get("object") == "error"
+    if failed or reply.get("success") is False:
+        raise ReplyError(f"The server reports an error: {shown(message_of(reply) or reply)}", kind="server_error")
+
+
+def wrong_shape(reply: Any, missing: str, other_path: str) -> ReplyError:
+    """Say that JSON came, but no answer of this dialect."""
+    return ReplyError(
+        f"The server's answer holds no {missing}: {shown(reply)}. Does it speak the other dialect? "
+        f"Then end endpoint_url in {other_path} (%chatglm_config endpoint_url=...).",
+        kind="bad_shape",
+    )

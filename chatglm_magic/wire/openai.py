@@ -1,0 +1,205 @@
+"""OpenAI's chat protocol as GLM servers speak it: ``POST …/chat/completions``, streamed as server-sent events.
+
+Sources: the servers' own code and recordings (vLLM, SGLang, llama.cpp, Ollama, transformers, Z.ai, and the
+demo servers of ChatGLM2, ChatGLM3 and GLM-4); their differences are why the reader takes nothing for granted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import BrokenOffError, ReplyError
+from ..values import Delta, Params, Question
+from . import body as bodies
+from .sse import Event, SSEDecoder
+from .thinking import ThinkSplitter, thinking_keys
+
+NAME = "openai"
+PATH = "/chat/completions"
+ZAI_HOSTS = ("api.z.ai", "open.bigmodel.cn")
+
+
+def url(endpoint_url: str) -> str:
+    """Return the address a question is posted to, from a base or from the full URL."""
+    base = endpoint_url.rstrip("/")
+    return base if base.endswith(PATH) else base + PATH
+
+
+def base(endpoint_url: str) -> str:
+    """Return the address under which ``/models`` stands."""
+    return url(endpoint_url).removesuffix(PATH)
+
+
+def is_zai(endpoint_url: str) -> bool:
+    """Tell whether the endpoint is Z.ai's or BigModel's own service, which has ranges of its own."""
+    return urlsplit(endpoint_url).hostname in ZAI_HOSTS
+
+
+def encode(question: Question, *, zai: bool = False, usage: bool = True) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the request's body, and what had to be changed of the wish: only what the user set is sent.
+
+    ``usage`` asks for token counts in the stream; Z.ai sends them unasked and ``transformers serve`` refuses
+    the key, so it can be left out.
+    """
+    params = question.params
+    sampling, changed = _sampling(params, zai=zai)
+    body: dict[str, Any] = {"messages": messages(question), "stream": True} | sampling
+    if params.model:
+        body["model"] = params.model
+    if usage and not zai:
+        body["stream_options"] = {"include_usage": True}
+    if params.thinking:
+        body |= thinking_keys(params.thinking, params.model, zai=zai)
+    return body | dict(params.extra), changed
+
+
+def messages(question: Question) -> list[dict[str, str]]:
+    """Return the conversation as messages with roles."""
+    system = question.params.system
+    found = [{"role": "system", "content": system}] if system else []
+    for asked, answered in question.history:
+        found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    return [*found, {"role": "user", "content": question.prompt}]
+
+
+def _sampling(params: Params, *, zai: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    wished = {
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "max_tokens": params.max_token,
+        "stop": list(params.stop) or None,
+        "seed": params.seed,
+    }
+    values = {key: value for key, value in wished.items() if value is not None}
+    changed: tuple[str, ...] = ()
+    if values.get("top_p") == 0:  # vLLM and SGLang answer 400
+        values["top_p"] = 0.01
+        changed += ("top_p: 0 sent as 0.01, the lowest that servers take",)
+    if zai:
+        return _for_zai(values, changed)
+    return values, changed
+
+
+def _for_zai(values: dict[str, Any], changed: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Z.ai takes temperatures from 0 to 1 (greedy is its ``do_sample: false``) and one stop string."""
+    temperature = values.get("temperature")
+    if temperature == 0:
+        del values["temperature"]
+        values["do_sample"] = False
+        changed += ("temperature: 0 sent as do_sample false",)
+    elif temperature is not None and temperature > 1:
+        values["temperature"] = 1.0
+        changed += (f"temperature: {temperature:g} sent as 1, the highest Z.ai takes",)
+    if len(values.get("stop", ())) > 1:
+        values["stop"] = values["stop"][:1]
+        changed += ("stop: one string sent, the others are applied here",)
+    return values, changed
+
+
+class Reader:
+    """Takes in the bytes of one answer, a stream of events or a whole JSON object, and hands out its pieces."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        content_type = headers.get("content-type", "")
+        self._stream = SSEDecoder() if "text/event-stream" in content_type else None
+        self._whole = bodies.Whole(headers)
+        self._split = ThinkSplitter()
+        self._changed = headers.get("x-chatglm-changed")
+        self._model: str | None = None
+        self._finished = False
+        self.done = False
+
+    def feed(self, block: bytes) -> list[Delta]:
+        """Take in the next bytes; return the pieces they complete.
+
+        :raises BrokenOffError: on an error the server sends mid-stream, or an event that can't be read.
+        """
+        if self._stream is None:
+            self._whole.feed(block)
+            return []
+        return [piece for event in self._stream.feed(block) for piece in self._event(event)]
+
+    def close(self) -> list[Delta]:
+        """End the answer; return the last pieces.
+
+        :raises ReplyError: if a whole answer is not one.
+        """
+        if self._stream is None:
+            return self._one(self._whole.json())
+        found = [piece for event in self._stream.close() for piece in self._event(event)]
+        return found + self._split.close()
+
+    def check(self) -> None:
+        """Say whether the answer came whole.
+
+        :raises BrokenOffError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``.
+        """
+        if not (self.done or self._finished):
+            raise BrokenOffError(
+                "The answer is incomplete: the server closed the stream before it said that it was done."
+            )
+
+    def _event(self, event: Event) -> list[Delta]:
+        data = event.data.strip()
+        if self.done or not data:
+            return []
+        if data.startswith("[DONE]"):
+            self.done = True
+            return []
+        try:
+            reply = json.loads(data)
+        except (ValueError, RecursionError):
+            if event.cut:
+                return []  # close() says that the answer is incomplete
+            raise BrokenOffError(
+                f"The server sent an event that is no JSON: {bodies.shown(data)}", kind="bad_event"
+            ) from None
+        self._raise_mid_stream(event, reply)
+        return self._pieces(reply, "delta")
+
+    def _raise_mid_stream(self, event: Event, reply: Any) -> None:
+        failed = isinstance(reply, dict) and (reply.get("error") or reply.get("object") == "error")
+        if failed or event.name == "error":
+            text = bodies.shown(bodies.message_of(reply) or reply)
+            raise BrokenOffError(f"The server broke off with an error: {text}", kind="server_error")
+
+    def _one(self, reply: Any) -> list[Delta]:
+        bodies.raise_if_error(reply)
+        if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
+            raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1")
+        pieces = self._pieces(reply, "message") + self._split.close()
+        if not any(piece.text or piece.reasoning or piece.finish_reason for piece in pieces):
+            raise ReplyError("The server's answer is empty. Ask again, or look at its log.", kind="empty_reply")
+        self.done = True
+        return pieces
+
+    def _pieces(self, reply: Any, part: str) -> list[Delta]:
+        if not isinstance(reply, dict):
+            return []
+        usage, model = reply.get("usage"), reply.get("model")
+        news: dict[str, Any] = {"usage": usage} if isinstance(usage, dict) else {}
+        if isinstance(model, str) and self._model is None:
+            news["model"] = self._model = model
+        if self._changed:
+            news["changed"], self._changed = self._changed, None
+        choices = reply.get("choices")
+        found = self._choice(choices[0], part) if isinstance(choices, list) and choices else []
+        return [*found, Delta(**news)] if news else found
+
+    def _choice(self, choice: Any, part: str) -> list[Delta]:
+        if not isinstance(choice, dict) or choice.get("index", 0) not in (0, None):
+            return []
+        said = choice.get(part)
+        said = said if isinstance(said, dict) else {}
+        reasoning = said.get("reasoning_content") or said.get("reasoning")
+        found = [Delta(reasoning=reasoning)] if isinstance(reasoning, str) and reasoning else []
+        content = said.get("content")
+        if isinstance(content, str) and content:
+            found += self._split.feed(content)
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self._finished = True
+            found += [*self._split.close(), Delta(finish_reason=reason)]
+        return found

@@ -1,0 +1,87 @@
+"""Server-sent events: bytes in, events out, whatever the pieces they come in.
+
+Follows the WHATWG HTML standard, section "Interpreting an event stream", with one addition: an event that
+the stream's end cut short is handed out too, marked, so that nothing received is silently lost.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LINE_END = re.compile(rb"\r\n|\r|\n")
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. ``cut`` is true if the stream ended before its blank line, ``damaged`` if it held bad UTF-8."""
+
+    data: str
+    name: str = "message"
+    cut: bool = False
+    damaged: bool = False
+
+
+class SSEDecoder:
+    """Feeds on bytes and yields events; linear in the input, for any way of splitting it."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []
+        self._data: list[bytes] = []
+        self._name = b""
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, block: bytes) -> list[Event]:
+        """Take in the next bytes; return the events they complete."""
+        if self._after_cr and block:
+            # A CR at the end of the last block ended its line; an LF now belongs to that same end.
+            self._after_cr = False
+            if block[:1] == b"\n":
+                block = block[1:]
+        if not block:
+            return []
+        self._after_cr = block[-1:] == b"\r"
+        first, *rest = LINE_END.split(block)
+        self._line.append(first)
+        events = []
+        for piece in rest:
+            line = b"".join(self._line)
+            self._line = [piece]
+            event = self._take(line)
+            if event:
+                events.append(event)
+        return events
+
+    def close(self) -> list[Event]:
+        """End the stream; return what was left without its blank line, marked as cut."""
+        line = b"".join(self._line)
+        self._line = []
+        if line:
+            self._take(line)
+        event = self._dispatch(cut=True)
+        return [event] if event else []
+
+    def _take(self, line: bytes) -> Event | None:
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(BOM)
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value
+        return None  # comments (an empty name), id, retry and unknown fields say nothing to us
+
+    def _dispatch(self, *, cut: bool = False) -> Event | None:
+        data, name = b"\n".join(self._data), self._name
+        had_data, self._data, self._name = bool(self._data), [], b""
+        if not had_data:
+            return None
+        text = data.decode("utf-8", errors="replace")
+        damaged = "\ufffd" in text and b"\xef\xbf\xbd" not in data
+        return Event(text, name.decode("utf-8", errors="replace") or "message", cut, damaged)

@@ -1,0 +1,82 @@
+"""Thinking: how each server is asked for it, and how ``<think>`` tags are taken out of an answer's text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..values import Delta
+
+OPEN, CLOSE = "<think>", "</think>"
+
+
+def thinking_keys(wish: str, model: str | None, *, zai: bool) -> dict[str, Any]:
+    """Return the keys that ask for ``off``, ``on``, ``low``, ``high`` or ``max`` thinking.
+
+    Z.ai has a ``thinking`` object and, for levels, ``reasoning_effort``; GLM-5.3 can't be told not to think
+    (400, code 1210), so "off" there asks for the least. vLLM and SGLang hand ``chat_template_kwargs`` to the
+    chat template.
+    """
+    if zai:
+        if wish == "off" and (model or "").startswith("glm-5.3"):
+            return {"reasoning_effort": "low"}
+        if wish in ("on", "off"):
+            return {"thinking": {"type": "enabled" if wish == "on" else "disabled"}}
+        return {"thinking": {"type": "enabled"}, "reasoning_effort": wish}
+    keys: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": wish != "off"}}
+    return keys if wish in ("on", "off") else keys | {"reasoning_effort": wish}
+
+
+class ThinkSplitter:
+    """Parts a text that begins with ``<think>…</think>`` into reasoning and answer, whatever its pieces.
+
+    Only a tag at the very beginning counts: later on it is the answer's own words.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._state = "start"
+
+    def feed(self, text: str) -> list[Delta]:
+        """Take in text; return what can be told of it."""
+        if self._state == "text":
+            return [Delta(text=text)] if text else []
+        self._held += text
+        return self._start() if self._state == "start" else self._thinking()
+
+    def close(self) -> list[Delta]:
+        """Return what was held back."""
+        held, self._held = self._held, ""
+        if not held:
+            return []
+        return [Delta(reasoning=held) if self._state == "thinking" else Delta(text=held)]
+
+    def _start(self) -> list[Delta]:
+        begun = self._held.lstrip()
+        if OPEN.startswith(begun[: len(OPEN)]) and len(begun) < len(OPEN):
+            return []
+        if not begun.startswith(OPEN):
+            self._state = "text"
+            return self._flush_text()
+        self._held, self._state = begun[len(OPEN) :], "thinking"
+        return self._thinking()
+
+    def _thinking(self) -> list[Delta]:
+        thought, tag, rest = self._held.partition(CLOSE)
+        if tag:
+            self._held, self._state = rest.lstrip("\n"), "text"
+            return ([Delta(reasoning=thought)] if thought else []) + self._flush_text()
+        keep = tail_match(self._held, CLOSE)
+        thought, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return [Delta(reasoning=thought)] if thought else []
+
+    def _flush_text(self) -> list[Delta]:
+        text, self._held = self._held, ""
+        return [Delta(text=text)] if text else []
+
+
+def tail_match(text: str, mark: str) -> int:
+    """Return the length of the longest end of ``text`` that is a beginning of ``mark`` but not all of it."""
+    for length in range(min(len(mark) - 1, len(text)), 0, -1):
+        if text.endswith(mark[:length]):
+            return length
+    return 0
