@@ -1,1 +1,69 @@
-"""chatglm-magic."""
+"""GLM models in notebooks: ``%load_ext chatglm_magic``, then ``%chatglm PROMPT``.
+
+Names are imported on use, so that loading the extension takes a few hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import errors
+    from .llm import ChatGLM
+    from .local import LocalServer
+    from .session import Session, get_session
+    from .values import Answer, Turn
+    from .widgets import panel
+
+__all__ = [
+    "Answer",
+    "ChatGLM",
+    "LocalServer",
+    "Session",
+    "Turn",
+    "__version__",
+    "errors",
+    "get_session",
+    "load_ipython_extension",
+    "panel",
+    "unload_ipython_extension",
+]
+
+_HOMES = {
+    "Answer": ".values",
+    "ChatGLM": ".llm",
+    "LocalServer": ".local",
+    "Session": ".session",
+    "Turn": ".values",
+    "get_session": ".session",
+    "panel": ".widgets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    if name == "errors":
+        return importlib.import_module(".errors", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Register ``%chatglm`` and its companions; called by ``%load_ext chatglm_magic``."""
+    from .magics.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Undo all that loading did; called by ``%unload_ext`` and ``%reload_ext``."""
+    from .magics.extension import unload
+
+    unload(shell)

@@ -62,7 +62,8 @@ class Turn:
 
     Times are seconds; ``created`` is an ISO 8601 time with its zone. ``asked`` is what the user wanted,
     ``sent`` what went over the wire (without the conversation and without the key). ``cell_run`` counts
-    the runs of cells in this kernel, so that a loop's turns belong to one run.
+    the runs of cells in this kernel, so that a loop's turns belong to one run. A turn ``outside`` was asked
+    without the conversation and is no part of it.
     """
 
     prompt: str
@@ -87,6 +88,7 @@ class Turn:
     kind: Literal["chat", "sweep", "live"] = "chat"
     cell_id: str | None = None
     cell_run: int = 0
+    outside: bool = False
     version: str = ""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import aiohttp
@@ -18,7 +18,7 @@ from .foreign import translated_async
 BLOCK = 65536
 
 
-async def stream(call: Call) -> AsyncIterator[Delta]:
+async def stream(call: Call) -> AsyncGenerator[Delta, None]:
     """Ask, and yield the answer's pieces as they arrive; a cancelled task closes its connection.
 
     :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
@@ -43,10 +43,10 @@ async def stream(call: Call) -> AsyncIterator[Delta]:
 
 
 async def _begin(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
-    retries = Retries(call.retries)
+    retries = Retries(call)
     while True:
         try:
-            return await _attempt(session, call)
+            return await _attempt(session, retries.call)
         except ChatGLMError as error:
             wait = retries.wait_or_raise(error)
         await asyncio.sleep(wait)

@@ -6,7 +6,7 @@ import ipaddress
 import random
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ REFUSAL_BYTES = 65536
 """How much of a refusal's body is read."""
 
 MAX_RETRY_AFTER = 120.0
+USAGE_KEY = "stream_options"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,9 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 class Retries:
     """Decides whether a question may be asked again: only if nothing was sent, or the server said to wait."""
 
-    def __init__(self, limit: int) -> None:
-        self._left = limit
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self._left = call.retries
         self._attempt = 0
 
     def wait_or_raise(self, error: ChatGLMError) -> float:
@@ -123,6 +125,11 @@ class Retries:
         Full jitter below 0.5 s doubled with each attempt, at most 8 s; a ``Retry-After`` of the server in
         seconds is obeyed up to 120 s, and a longer one means not to try.
         """
+        if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in self.call.body:
+            # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
+            body = {key: value for key, value in self.call.body.items() if key != USAGE_KEY}
+            self.call = replace(self.call, body=body)
+            return 0.0
         refused = isinstance(error, RefusedError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")
         if not (refused or unsent) or self._left <= 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -75,6 +76,9 @@ def _unreached(error: BaseException, call: Call) -> EndpointError:
             "Is it http:// instead of https://?",
             kind="tls",
         )
+    # Before the time-outs: urllib3 counts a refused connection as one of them.
+    if _has(error, ConnectionRefusedError, u3.NewConnectionError, socket.gaierror):
+        return EndpointError(f"No server answers at {where}. {START}", kind="connect")
     if _has(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
         limit = f"{call.limits.connect:g} s"
         return EndpointError(f"{where} did not accept a connection in {limit}. {START}", kind="connect_timeout")
@@ -84,8 +88,6 @@ def _unreached(error: BaseException, call: Call) -> EndpointError:
             f"{where} sent nothing for {limit}. Ask again, or wait longer: %chatglm_config first_byte=SECONDS.",
             kind="first_byte_timeout",
         )
-    if _has(error, ConnectionRefusedError, u3.NewConnectionError) or "ClientConnectorError" in names:
-        return EndpointError(f"No server answers at {where}. {START}", kind="connect")
     if names & {"RemoteDisconnected", "ServerDisconnectedError", "ConnectionResetError", "BrokenPipeError"}:
         return EndpointError(
             f"{where} closed the connection before it answered. Ask again, or look at the server's log.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, suppress
 from typing import Any
 
@@ -31,7 +31,7 @@ class SyncClient:
         self._session: requests.Session | None = None
         self._owner = 0
 
-    def stream(self, call: Call) -> Iterator[Delta]:
+    def stream(self, call: Call) -> Generator[Delta, None, None]:
         """Ask, and yield the answer's pieces as they arrive.
 
         :raises ChatGLMError: of the kinds of EndpointError, RefusedError, ReplyError and BrokenOffError.
@@ -62,10 +62,10 @@ class SyncClient:
             session.close()
 
     def _begin(self, call: Call) -> requests.Response:
-        retries = Retries(call.retries)
+        retries = Retries(call)
         while True:
             try:
-                return self._attempt(call)
+                return self._attempt(retries.call)
             except ChatGLMError as error:
                 wait = retries.wait_or_raise(error)
             time.sleep(wait)

@@ -68,7 +68,7 @@ def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
     if NO_MONEY.search(head):
         return "no_money", " The account has no credit left: asking again will not help."
     if status in (400, 413, 422) and TOO_LONG.search(head):
-        return "too_long", " Shorten the prompt, or start a new conversation: %chatglm_config reset."
+        return "too_long", " Shorten the prompt, or start a new conversation: %chatglm_history --reset."
     if status == 429:
         return "rate_limit", " Wait a moment and ask again."
     if status == 503 and "oading" in head:

@@ -1,0 +1,81 @@
+"""One look at an endpoint: does anything answer there, and does it look like the dialect that is set?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from ..wire import Dialect, openai
+from ..wire.body import shown
+from .call import proxy_for
+
+SECONDS = 2.0
+READ = 262144
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look found: a sentence for people, whether something answered, and the models it names."""
+
+    text: str
+    answered: bool = False
+    models: tuple[str, ...] = ()
+
+
+def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Finding:
+    """Look with one GET of at most 2 s; never raises for what a server does, and never asks a question."""
+    url = openai.base(endpoint_url) + "/models" if dialect == "openai" else endpoint_url
+    proxy = proxy_for(url)
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            with session.get(
+                url,
+                headers=dict(headers),
+                timeout=SECONDS,
+                allow_redirects=False,
+                stream=True,
+                proxies={"http": proxy, "https": proxy} if proxy else {},
+            ) as response:
+                raw = response.raw.read(READ, decode_content=True)
+    except (requests.RequestException, OSError, ValueError):
+        return Finding(f"Nothing answers at {shown(url)} yet.")
+    body = _json(raw)
+    return _v1(response.status_code, body, url) if dialect == "openai" else _own(response.status_code, body, url)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _v1(status: int, body: Any, url: str) -> Finding:
+    rows = body.get("data") if isinstance(body, dict) else None
+    if status == 200 and isinstance(rows, list):
+        names = [row.get("id") for row in rows if isinstance(row, dict)]
+        models = tuple(shown(name, 100) for name in names if isinstance(name, str))
+        listed = ", ".join(models[:5]) + (", …" if len(models) > 5 else "") or "no model"
+        return Finding(f"Found a server that speaks OpenAI's protocol, with {listed}.", True, models)
+    if status in (401, 403):
+        return Finding("Found a server that wants a key: %chatglm_config api_key", True)
+    if status == 503:
+        return Finding("Found a server that is still loading its model.", True)
+    return Finding(f"Something answers at {shown(url)}, but does not list models (status {status}).", True)
+
+
+def _own(status: int, body: Any, url: str) -> Finding:
+    if status == 405:
+        return Finding("Found a server that takes POST here, as ChatGLM's own api.py does.", True)
+    if status in (401, 403):
+        return Finding("Found a server that wants a key: %chatglm_config api_key", True)
+    return Finding(
+        f"Something answers at {shown(url)} (status {status}), but not as ChatGLM's own protocol does. "
+        "A server that speaks OpenAI's has an address that ends in /v1.",
+        True,
+    )

@@ -1,0 +1,5 @@
+"""``ChatGLM``, the LangChain face."""
+
+from .chatglm import ChatGLM
+
+__all__ = ["ChatGLM"]

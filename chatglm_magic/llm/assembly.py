@@ -1,0 +1,57 @@
+"""Makes LangChain's chunks of an answer's pieces: the one place for both the sync and the async road."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.outputs import GenerationChunk
+
+from ..errors import ChatGLMError
+from ..values import Delta
+from ..wire.stop import StopFilter
+
+
+class Assembly:
+    """Feeds on pieces, applies the stop strings, and remembers the text so far.
+
+    A chunk's ``generation_info`` carries what is no text: ``reasoning``, ``finish_reason``, ``usage``,
+    ``model``, ``changed``; each key only in the chunk where it is news, since LangChain adds chunks up.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self._filter = StopFilter(stop)
+        self._parts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The answer so far, without what is held back."""
+        return "".join(self._parts)
+
+    @property
+    def done(self) -> bool:
+        """Whether a stop string has ended the answer."""
+        return self._filter.hit
+
+    def feed(self, delta: Delta) -> GenerationChunk | None:
+        """Take in a piece; return a chunk if there is anything to hand out."""
+        text = self._filter.feed(delta.text)
+        info: dict[str, Any] = {}
+        for name in ("reasoning", "finish_reason", "usage", "model", "changed"):
+            if value := getattr(delta, name):
+                info[name] = dict(value) if name == "usage" else value
+        if self.done:
+            info["finish_reason"] = "stop"
+        return self._chunk(text, info) if text or info else None
+
+    def close(self) -> GenerationChunk:
+        """End the answer; the last chunk holds what was held back, and may be empty."""
+        return self._chunk(self._filter.close(), {})
+
+    def failed(self, error: ChatGLMError) -> None:
+        """Give an error the text that came before it."""
+        error.partial = self.text + self._filter.close()
+
+    def _chunk(self, text: str, info: dict[str, Any]) -> GenerationChunk:
+        self._parts.append(text)
+        return GenerationChunk(text=text, generation_info=info or None)

@@ -1,0 +1,85 @@
+"""What the fields of ``ChatGLM`` take, and how a wrong value or name is refused."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from ..client import Limits
+from ..errors import ParameterError
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+def _pairs(value: Any) -> Any:
+    """Copy a conversation; each item must hold a question and an answer."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise ValueError("must be a list of [question, answer] pairs")
+    pairs = [list(item) if isinstance(item, list | tuple) else item for item in value]
+    for item in pairs:
+        if not isinstance(item, list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
+            raise ValueError("must be a list of [question, answer] pairs of text")
+    return pairs
+
+
+def _strings(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Temperature = Annotated[float, BeforeValidator(_number), Field(ge=0, le=10, allow_inf_nan=False)]
+TopP = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
+MaxToken = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+Seed = Annotated[int, BeforeValidator(_number)]
+Pairs = Annotated[list[list[str]], BeforeValidator(_pairs)]
+Strings = Annotated[list[str], BeforeValidator(_strings)]
+
+RANGES = {
+    "temperature": "a number from 0 to 10, or None for the server's default",
+    "top_p": "a number from 0 to 1, or None for the server's default",
+    "max_token": "a whole number of tokens from 1 on, or None for the server's default",
+    "seed": "a whole number, or None",
+    "stop": "a text or a list of texts, or None",
+    "history": "a list of [question, answer] pairs of text",
+    "thinking": "off, on, low, high or max, or None for the server's default",
+    "dialect": "chatglm or openai, or None to follow the URL",
+}
+
+
+def refused(error: ValidationError) -> ParameterError:
+    """Turn pydantic's report into one line that names the field and what it takes; never shows the value."""
+    parts = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = str(item["loc"][0]) if item["loc"] else "value"
+        parts.append(f"{name} must be {RANGES[name]}" if name in RANGES else f"{name}: {item['msg']}")
+    return ParameterError("; ".join(dict.fromkeys(parts)) + ".")
+
+
+def unknown(name: str, known: Iterable[str]) -> ParameterError:
+    """Say that a name does not exist, with the nearest that does."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]}?" if close else "Further keys of the request go into model_kwargs."
+    return ParameterError(f"ChatGLM has no field {name!r}. {hint}", kind="unknown_name")
+
+
+def limits(timeout: float | Mapping[str, float] | None) -> Limits:
+    """Return the time limits that a ``timeout`` field means: seconds for all waiting, or a mapping of each.
+
+    :raises ParameterError: for a name other than connect, first_byte and idle, or no positive number.
+    """
+    if timeout is None:
+        return Limits()
+    wished = dict(timeout) if isinstance(timeout, Mapping) else {"first_byte": timeout, "idle": timeout}
+    known = ("connect", "first_byte", "idle")
+    for name, seconds in wished.items():
+        if name not in known or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
+            raise ParameterError(
+                f"timeout: {name} = {seconds} is not one of {', '.join(known)} with seconds above 0."
+            )
+    return Limits(**wished)

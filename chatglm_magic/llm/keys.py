@@ -1,0 +1,40 @@
+"""Which key belongs to which server. No key ever goes to another origin than its own."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+ZAI = {"https://api.z.ai:443", "https://open.bigmodel.cn:443"}
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of a URL, which is what a key belongs to."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def key_for(url: str, configured: str, explicit: SecretStr | None) -> SecretStr | None:
+    """Return the key for a URL, or None.
+
+    An explicit key belongs to the configured endpoint; ``CHATGLM_API_KEY`` to ``CHATGLM_ENDPOINT_URL``, or
+    to the configured endpoint where that is unset; ``ZAI_API_KEY`` and ``ZHIPUAI_API_KEY`` to Z.ai and
+    BigModel alone.
+    """
+    here = origin(url)
+    if explicit is not None and here == origin(configured):
+        return explicit
+    home = os.environ.get("CHATGLM_ENDPOINT_URL") or configured
+    names = ["CHATGLM_API_KEY"] if here == origin(home) == origin(configured) else []
+    names += ["ZAI_API_KEY", "ZHIPUAI_API_KEY"] if here in ZAI else []
+    for name in names:
+        if os.environ.get(name):
+            return SecretStr(os.environ[name])
+    return None

@@ -1,0 +1,111 @@
+"""What ``%chatglm`` does with its parsed line: asks, shows, or only prints the request."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import CommandError
+from ..render.bundle import footer, speed
+from ..session import Session
+from ..session.draft import View
+from ..values import Answer
+from .variables import insert
+
+OWN = ("temperature", "top_p", "max_token", "stop", "seed", "system", "model", "thinking", "endpoint_url")
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the values of this question alone: only what was typed, so that ``-t none`` unsets."""
+    values = {name: getattr(options, name) for name in OWN if hasattr(options, name)}
+    return values | dict(options.extra)
+
+
+def prompt_of(text: str, names: Mapping[str, Any], *, raw: bool) -> str:
+    """Return the prompt with its variables in place; a name that does not exist stays, with a note."""
+    if raw or "{{" not in text:
+        return text
+    prompt, missing = insert(text, names)
+    for name in dict.fromkeys(missing):
+        print(f"No variable {name}: {{{{{name}}}}} is sent as typed.", file=sys.stderr)  # noqa: T201
+    return prompt
+
+
+def ask(session: Session, prompt: str, options: argparse.Namespace, view: View, values: dict[str, Any]) -> Answer:
+    """Ask with the options of a magic."""
+    return session.ask(
+        prompt,
+        view=view,
+        history=options.history is not False,
+        record=not options.no_log,
+        **values,
+    )
+
+
+def dry_run(session: Session, prompt: str, options: argparse.Namespace, values: dict[str, Any]) -> str:
+    """Return the exact request as text, the key masked; nothing is sent."""
+    call = session.preview(prompt, history=options.history is not False, **values)
+    headers = {"Content-Type": "application/json", **call.headers}
+    lines = [f"POST {call.url}"]
+    lines += [f"{name}: {_masked(value) if _secret(name) else value}" for name, value in headers.items()]
+    return "\n".join([*lines, "", json.dumps(call.body, indent=2, ensure_ascii=False)])
+
+
+def _secret(name: str) -> bool:
+    return any(word in name.lower() for word in ("authorization", "key", "token", "cookie", "secret"))
+
+
+def _masked(value: str) -> str:
+    """Show the last four characters of a long key, and nothing of a short one."""
+    scheme = "Bearer " if value.startswith("Bearer ") else ""
+    secret = value.removeprefix("Bearer ")
+    return f"{scheme}…{secret[-4:]}" if len(secret) >= 16 else f"{scheme}…"
+
+
+def status(session: Session) -> dict[str, str]:
+    """Return the rows of the status card."""
+    llm = session.llm
+    plan = llm.plan("")
+    turns = session.turns
+    rows = {
+        "endpoint": plan.endpoint_url,
+        "dialect": "ChatGLM's own (POST /)" if plan.dialect == "chatglm" else "OpenAI's (/v1)",
+        "model": llm.model or "the server's own",
+        "parameters": ", ".join(f"{name} {value}" for name, value in plan.sent.items() if _told(value))
+        or "none set",
+        "turns": f"{len(turns)}, of which {len(llm.history)} are sent along",
+    }
+    if turns:
+        rows["last answer"] = " · ".join(part for part in (footer(turns[-1]), speed(turns[-1])) if part)
+    return rows
+
+
+def _told(value: Any) -> bool:
+    return isinstance(value, int | float | str) and not isinstance(value, bool)
+
+
+def variable_name(name: str | None) -> str | None:
+    """Check the name that ``-o`` gives.
+
+    :raises CommandError: if it can't be a variable's.
+    """
+    if name is not None and not name.isidentifier():
+        raise CommandError(f"-o {name}: that can't be a variable's name")
+    return name
+
+
+def listing(session: Session) -> str:
+    """Return the conversation as text, a line or two for each turn."""
+    lines = []
+    for number, turn in enumerate(session.turns, 1):
+        mark = "" if turn.status == "complete" else f" ({turn.status})"
+        lines += [f"{number:>3}  {_line(turn.prompt)}{mark}", f"     → {_line(turn.answer)}"]
+    return "\n".join(lines) or "There are no turns yet. Ask: %chatglm PROMPT"
+
+
+def _line(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 90 else flat[:89] + "…"

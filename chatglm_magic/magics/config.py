@@ -1,0 +1,111 @@
+"""``%chatglm_config``: shows and sets the session's parameters."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from traitlets import TraitError
+
+from ..errors import CommandError, ParameterError
+from ..session import Session
+from ..session.settings import NAMES, ChatGLMSettings
+from .parser import loose
+
+HELP = """%chatglm_config                       show the session's parameters
+%chatglm_config NAME=VALUE …          set them; None leaves one to the server
+%chatglm_config api_key               ask for the server's key, which is never shown or saved
+
+""" + "\n".join(f"{name:<14}{getattr(ChatGLMSettings, name).help}" for name in NAMES)
+
+
+def table(session: Session) -> dict[str, str]:
+    """Return the parameters as rows; a default that is not sent to ``/v1`` says so."""
+    settings, plan = session.settings, session.llm.plan("")
+    unsent = {"temperature", "top_p", "max_token"} - session.llm.model_fields_set
+    rows = {}
+    for name in NAMES:
+        value = getattr(settings, name)
+        text = str(value) if value is not None else "None"
+        rows[name] = "not set: the server's default" if plan.dialect == "openai" and name in unsent else text
+    return rows | {"api_key": "set" if "Authorization" in plan.call.headers else "not set"}
+
+
+def assignments(line: str) -> dict[str, Any]:
+    """Read ``NAME=VALUE …``; values may be quoted.
+
+    :raises CommandError: for what is no assignment, and for a name that does not exist.
+    """
+    found, at = {}, 0
+    while at < len(line):
+        if line[at].isspace():
+            at += 1
+            continue
+        name, equals, rest = line[at:].partition("=")
+        name = name.strip()
+        if name in ("api_key", "key", "token"):
+            raise CommandError(
+                "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
+                "%chatglm_config api_key, which asks for it"
+            )
+        if not equals or not name.isidentifier():
+            raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")
+        if name not in NAMES:
+            close = difflib.get_close_matches(name, NAMES, n=1)
+            raise CommandError(f"no parameter {name}. " + (f"Did you mean {close[0]}?" if close else _known()))
+        value, length = _value(rest.lstrip())
+        found[name] = value
+        at += line[at:].index("=") + 1 + len(rest) - len(rest.lstrip()) + length
+    return found
+
+
+def _known() -> str:
+    return f"There are: {', '.join(NAMES)}."
+
+
+def _value(text: str) -> tuple[Any, int]:
+    """Read one value; return it with the length of what was read."""
+    if text[:1] in ("'", '"'):
+        close = text.find(text[0], 1)
+        if close < 0:
+            raise CommandError("a quotation mark is not closed")
+        return text[1:close], close + 1
+    if text[:1] == "[":
+        close = text.find("]")
+        if close < 0:
+            raise CommandError("a list is not closed with ]")
+        return loose(text[: close + 1].replace("'", '"')), close + 1
+    word = text.split(maxsplit=1)[0] if text.strip() else ""
+    return loose(word), len(word)
+
+
+def apply(session: Session, values: dict[str, Any]) -> None:
+    """Set all values or none.
+
+    :raises ParameterError: for the first that is refused, saying what the parameter takes.
+    """
+    settings = session.settings
+    before = {name: getattr(settings, name) for name in values}
+    for name, value in values.items():
+        problem = _try(settings, name, _typed(name, value))
+        if problem:
+            for done, old in before.items():
+                setattr(settings, done, old)
+            raise problem
+
+
+def _try(settings: ChatGLMSettings, name: str, value: Any) -> ParameterError | None:
+    try:
+        if isinstance(value, bool) and name != "with_history":
+            raise TraitError("a truth value")
+        setattr(settings, name, value)
+    except (TraitError, ParameterError):
+        return ParameterError(f"{name} = {value!r} is refused. {name}: {getattr(ChatGLMSettings, name).help}")
+    return None
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Give a text where the parameter is one: a model may be called 4."""
+    if name in ("endpoint_url", "model", "system", "thinking", "dialect") and value is not None:
+        return str(value)
+    return [value] if name == "stop" and isinstance(value, str) else value

@@ -1,0 +1,145 @@
+"""Loads the extension into a shell, and takes it out again without a trace."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..render.views import closing_line, in_notebook
+from ..session import get_session
+from ..session.session import end_session
+from ..values import Answer
+from . import transform
+from .magics import ChatGLMMagics
+
+
+class Extension:
+    """All that loading changes in one shell, with what is needed to undo it."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.session = get_session(shell)
+        self.magics = ChatGLMMagics(shell, self.session)
+        self._run = 0
+        self._before: dict[tuple[str, str], Any] = {}
+
+    def load(self) -> None:
+        """Register magics, transformers, completion, events, display formatters and the settings."""
+        shell = self.shell
+        self._announce_others()
+        shell.register_magics(self.magics)
+        transform.install(shell)
+        shell.events.register("pre_run_cell", self._new_run)
+        shell.configurables.append(self.session.settings)
+        self._formatters(add=True)
+        if getattr(shell, "Completer", None) is not None:
+            shell.Completer.custom_matchers.append(self._complete)
+
+    def unload(self) -> None:
+        """Undo all of it; end the loop's thread, the local server and the session."""
+        shell = self.shell
+        self.magics.end()
+        for kind, names in self.magics.magics.items():
+            for name in names:
+                shell.magics_manager.magics[kind].pop(name, None)
+        for (kind, name), other in self._before.items():
+            shell.magics_manager.magics[kind][name] = other
+        transform.remove(shell)
+        shell.events.unregister("pre_run_cell", self._new_run)
+        if self.session.settings in shell.configurables:
+            shell.configurables.remove(self.session.settings)
+        self._formatters(add=False)
+        if getattr(shell, "Completer", None) is not None and self._complete in shell.Completer.custom_matchers:
+            shell.Completer.custom_matchers.remove(self._complete)
+        end_session()
+        if "chatglm_magic.client.loop" in sys.modules:
+            from ..client.loop import LOOP
+
+            LOOP.stop()
+
+    def _announce_others(self) -> None:
+        """Say which magics of other packages ours take the place of; unloading brings them back."""
+        for kind, names in self.magics.magics.items():
+            for name in names:
+                other = self.shell.magics_manager.magics[kind].get(name)
+                module = getattr(other, "__module__", "") or ""
+                if other is None or module.startswith("chatglm_magic"):
+                    continue
+                self._before[kind, name] = other
+                sign = "%" if kind == "line" else "%%"
+                sys.stderr.write(
+                    f"{sign}{name} of {module or 'another package'} is replaced; "
+                    "%unload_ext chatglm_magic brings it back.\n"
+                )
+
+    def _new_run(self, info: Any) -> None:
+        self._run += 1
+        self.magics.shown.clear()
+        self.session.cell = (getattr(info, "cell_id", None), self._run)
+
+    def _formatters(self, *, add: bool) -> None:
+        """Show an ``Answer`` as an answer; what this run has just shown is not shown twice."""
+        display = self.shell.display_formatter
+        registry = [
+            (display.formatters["text/plain"], self._pretty),
+            (display.mimebundle_formatter, self._bundle),
+        ]
+        if in_notebook(self.shell):
+            registry.append((display.ipython_display_formatter, self._swallow))
+        for formatter, function in registry:
+            if add:
+                formatter.for_type(Answer, function)
+            else:
+                formatter.pop(Answer, None)
+
+    def _was_shown(self, answer: Answer) -> bool:
+        return any(answer is shown for shown in self.magics.shown)
+
+    def _swallow(self, answer: Answer) -> None:
+        if not self._was_shown(answer):
+            raise NotImplementedError  # IPython then goes on to the other formatters, with an Out[n]
+
+    def _bundle(self, answer: Answer) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        if not in_notebook(self.shell):
+            return None
+        from ..render.bundle import bundle
+
+        return bundle(answer.turn)
+
+    def _pretty(self, answer: Answer, printer: Any, cycle: bool) -> None:
+        """A terminal has written ``Out[n]:`` before it asks: after a streamed answer its footer goes there."""
+        if len(printer.stack) > 1:
+            printer.text(str.__repr__(answer))
+        elif not in_notebook(self.shell) and self._was_shown(answer):
+            printer.text(closing_line(answer.turn))
+        else:
+            from ..render.terminal import visible
+
+            printer.text(visible(str(answer)))
+
+    @property
+    def _complete(self) -> Any:
+        """The completer's matcher; made on first use, its module takes a while to import."""
+        if not hasattr(self, "_matcher"):
+            from .complete import matcher_for
+
+            self._matcher = matcher_for(self.shell)
+        return self._matcher
+
+
+_loaded: dict[int, Extension] = {}
+
+
+def load(shell: Any) -> None:
+    """Load the extension into a shell, once."""
+    if id(shell) not in _loaded:
+        extension = Extension(shell)
+        extension.load()
+        _loaded[id(shell)] = extension
+
+
+def unload(shell: Any) -> None:
+    """Take the extension out of a shell."""
+    extension = _loaded.pop(id(shell), None)
+    if extension is not None:
+        extension.unload()

@@ -1,0 +1,154 @@
+"""The magics themselves: parse, call, show; each a few lines."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
+
+from ..errors import CommandError
+from ..render.bundle import card
+from ..render.views import in_notebook, view_for
+from ..session import Session
+from ..session.draft import NoView
+from ..values import Answer
+from . import asking, config, serving
+from .parser import asking_parser, parse
+
+HISTORY_HELP = """%chatglm_history            list the conversation's turns
+%chatglm_history --undo     take the last turn back
+%chatglm_history --reset    begin a new conversation"""
+
+
+@magics_class
+class ChatGLMMagics(Magics):
+    """``%chatglm`` and its companions, over one session."""
+
+    shell: Any
+
+    def __init__(self, shell: Any, session: Session) -> None:
+        super().__init__(shell)
+        self._session = session
+        self._serving = serving.Serving()
+        self.shown: list[Answer] = []
+        """Answers this run of a cell has shown already: the only ones whose display may be swallowed."""
+
+    @needs_local_scope
+    @no_var_expand
+    @line_cell_magic
+    def chatglm(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Answer | None:
+        """Ask the model; see ``%chatglm --help``."""
+        parser = asking_parser("%chatglm" if cell is None else "%%chatglm")
+        options, text = parse(parser, line)
+        if options.help:
+            return self._print(parser.format_help())
+        if cell is not None:
+            body = cell.rstrip("\n")
+            text = f"{text}\n{body}" if text.strip() else body
+        elif not text.strip():
+            return self._card(asking.status(self._session))
+        out = asking.variable_name(options.out)
+        names = {**self.shell.user_ns, **(local_ns or {})}
+        prompt = asking.prompt_of(text, names, raw=options.raw)
+        values = asking.given(options)
+        if options.dry_run:
+            return self._print(asking.dry_run(self._session, prompt, options, values))
+        view = NoView() if options.quiet else view_for(self.shell, options.format, stream=not options.no_stream)
+        answer = asking.ask(self._session, prompt, options, view, values)
+        self.shown.append(answer)
+        if out:
+            self.shell.user_ns[out] = answer
+        return answer
+
+    @no_var_expand
+    @line_magic
+    def chatglm_config(self, line: str) -> None:
+        """Show or set the session's parameters; see ``%chatglm_config --help``."""
+        words = line.split()
+        if words in (["--help"], ["-h"]):
+            return self._print(config.HELP)
+        if not words:
+            return self._card(config.table(self._session))
+        if words == ["api_key"]:
+            return self._ask_key()
+        values = config.assignments(line)
+        config.apply(self._session, values)
+        if "endpoint_url" in values:
+            self._print(self._session.probe().text)
+        return None
+
+    @no_var_expand
+    @line_magic
+    def chatglm_serve(self, line: str) -> None:
+        """Start the local server, or end it; see ``%chatglm_serve --help``."""
+        words = line.strip()
+        if words in ("--help", "-h"):
+            return self._print(serving.HELP)
+        if words == "--stop":
+            return self._print(self._serving.stop(self._session))
+        if words.startswith("-"):
+            raise CommandError(f"no option {words.split()[0]} (see %chatglm_serve --help)")
+        return self._print(self._serving.start(self._session, words.strip("\"'") or None))
+
+    @no_var_expand
+    @line_magic
+    def chatglm_panel(self, line: str) -> None:
+        """Show the panel: sliders, a prompt box, the answer, the turns so far."""
+        from ..widgets import panel
+
+        if line.split() in (["--help"], ["-h"]):
+            return self._print("%chatglm_panel    show the panel: sliders, prompt, answer and the turns so far")
+        if not in_notebook(self.shell):
+            return self._print("The panel needs a notebook; here, %chatglm PROMPT asks and %chatglm_config sets.")
+        data, metadata = self.shell.display_formatter.format(panel(self._session))
+        self.shell.display_pub.publish(data=data, metadata=metadata)
+        return None
+
+    @no_var_expand
+    @line_magic
+    def chatglm_history(self, line: str) -> None:
+        """List, undo or reset the conversation; see ``%chatglm_history --help``."""
+        word = line.strip()
+        if word in ("--help", "-h"):
+            return self._print(HISTORY_HELP)
+        if word == "--reset":
+            self._session.reset()
+            return self._print("A new conversation has begun.")
+        if word == "--undo":
+            turn = self._session.undo()
+            return self._print(f"Taken back: {turn.prompt[:60]}" if turn else "There is no turn to take back.")
+        if word:
+            raise CommandError(f"no option {word.split()[0]} (see %chatglm_history --help)")
+        return self._print(asking.listing(self._session))
+
+    def end(self) -> None:
+        """End the local server, if one runs."""
+        self._serving.stop(None)
+
+    def _ask_key(self) -> None:
+        from pydantic import SecretStr
+
+        key = getpass.getpass("API key (not shown, not saved): ").strip()
+        self._session.llm.api_key = SecretStr(key) if key else None
+        self._print("The key is set for this endpoint." if key else "No key is set.")
+
+    def _print(self, text: str) -> None:
+        from ..render.terminal import visible
+
+        sys.stdout.write(visible(text).rstrip("\n") + "\n")
+
+    def _card(self, rows: dict[str, str]) -> None:
+        data = card(rows)
+        if in_notebook(self.shell):
+            self.shell.display_pub.publish(data=data)
+        else:
+            self._print(data["text/plain"])
+
+
+# %chatglm? shows the help that --help prints; both come from the parser.
+ChatGLMMagics.chatglm.__doc__ = asking_parser("%chatglm").format_help()
+ChatGLMMagics.chatglm_config.__doc__ = config.HELP
+ChatGLMMagics.chatglm_serve.__doc__ = serving.HELP
+ChatGLMMagics.chatglm_history.__doc__ = HISTORY_HELP

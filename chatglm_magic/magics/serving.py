@@ -1,0 +1,78 @@
+"""``%chatglm_serve``: starts the local server and points the session at it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..local import LocalServer
+from ..session import Session
+
+HELP = """%chatglm_serve                  start the local server with the built-in model, and use it
+%chatglm_serve FILE.gguf        … with a model of yours
+%chatglm_serve OWNER/NAME       … with one from Hugging Face (OWNER/NAME:FILE or :QUANTIZATION)
+%chatglm_serve --stop           end it, and go back to the server used before"""
+
+
+class Serving:
+    """The local server of this session, and the address that was used before it."""
+
+    def __init__(self) -> None:
+        self._server: LocalServer | None = None
+        self._before: str | None = None
+
+    def start(self, session: Session, model: str | None) -> str:
+        """Start a server (a second one takes the place of the first); return a line about it.
+
+        :raises ServeError: with the engine's own reason; the session then stays where it was.
+        """
+        from pydantic import SecretStr
+
+        line = _ProgressLine()
+        server = LocalServer(model, on_progress=line.show)
+        try:
+            server.start()
+        finally:
+            line.end()
+        old, self._server = self._server, server
+        if old is None:
+            self._before = session.settings.endpoint_url
+        else:
+            old.stop()
+        session.llm.endpoint_url = server.url
+        session.llm.api_key = SecretStr(server.token)
+        return f"{server.model} answers on this machine. Ask it: %chatglm Hello!"
+
+    def stop(self, session: Session | None) -> str:
+        """End the server; return a line about it."""
+        server, self._server = self._server, None
+        if server is None:
+            return "No local server of this session is running."
+        server.stop()
+        if session is not None and self._before is not None:
+            if session.llm.endpoint_url == server.url:
+                session.llm.endpoint_url = self._before
+            return f"The local server has ended; questions go to {session.settings.endpoint_url} again."
+        return "The local server has ended."
+
+
+class _ProgressLine:
+    """Writes how a load is going to stderr, over one line; nothing for a load that is quick."""
+
+    def __init__(self) -> None:
+        self._written = False
+
+    def show(self, event: dict[str, Any]) -> None:
+        """Take in an event of the server."""
+        seconds, fraction = event.get("seconds") or 0, event.get("fraction")
+        if event.get("event") not in ("loading", "downloading") or seconds < 1:
+            return
+        part = f" {fraction:.0%}" if isinstance(fraction, float) else ""
+        sys.stderr.write(f"\r{event['event']}{part}, {seconds:.0f} s ")
+        sys.stderr.flush()
+        self._written = True
+
+    def end(self) -> None:
+        """End the line."""
+        if self._written:
+            sys.stderr.write("\n")

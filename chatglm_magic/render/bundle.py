@@ -1,0 +1,152 @@
+"""A turn as a mime bundle: its whole source as plain text, safe HTML beside it, its provenance as metadata."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ..values import Turn
+
+Format = Literal["rich", "text", "code", "json", "markdown"]
+FORMATS: tuple[Format, ...] = ("rich", "text", "code", "json", "markdown")
+
+SMALL = "color:var(--jp-ui-font-color2,#616161);font-size:.85em"
+FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
+
+
+def bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (data, metadata) for a finished turn.
+
+    Only ``rich`` has HTML. What varies from run to run (times, speeds) stands in the metadata alone, so that
+    a notebook's outputs can be compared.
+    """
+    metadata = {"chatglm": provenance(turn)}
+    text = plain(turn, form=form)
+    if form != "rich":
+        return {"text/plain": text}, metadata
+    return {"text/plain": text, "text/html": html(turn)}, metadata
+
+
+def provenance(turn: Turn) -> dict[str, Any]:
+    """Return what is known of how an answer came about, without the texts that stand in the output itself."""
+    left_out = {"prompt", "answer", "reasoning"}
+    known = {key: value for key, value in turn.to_json().items() if key not in left_out}
+    return {key: value for key, value in known.items() if value not in (None, "", [], {})}
+
+
+def plain(turn: Turn, *, form: Format = "rich") -> str:
+    """Return the answer as text in a form, with a last line if it is not whole."""
+    mark = trouble(turn)
+    body = shaped(turn.answer, form) if not mark else turn.answer
+    return f"{body}\n[{mark}]" if mark else body
+
+
+def shaped(text: str, form: Format) -> str:
+    """Return an answer's text in a form: ``code`` its fenced code alone, ``json`` its parsed reply."""
+    if form == "code":
+        from .markdown import fenced_code
+
+        return fenced_code(text)
+    if form == "json":
+        fenced = FENCED_JSON.search(text)
+        try:
+            value = json.loads(fenced[1] if fenced else text)
+        except ValueError:
+            return text
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    return text
+
+
+def html(turn: Turn) -> str:
+    """Return the answer as safe HTML: thinking folded away, the text, and a line about how it came."""
+    from .markdown import to_html
+
+    mark = trouble(turn)
+    parts = [_thinking(turn.reasoning, folded=True), to_html(turn.answer)]
+    if mark:
+        parts.append(f'<p style="color:var(--jp-error-color1,#b71c1c);margin:.4em 0">[{escape(mark)}]</p>')
+    parts.append(f'<div style="{SMALL};margin-top:.4em">{escape(footer(turn))}</div>')
+    return "".join(parts)
+
+
+def live_html(text: str, reasoning: str) -> str:
+    """Return an answer under way; its thinking stands open, since an update would close what a reader opened."""
+    from .markdown import to_html
+
+    return _thinking(reasoning, folded=False) + (to_html(text, streaming=True) if text else "")
+
+
+def _thinking(reasoning: str, *, folded: bool) -> str:
+    if not reasoning:
+        return ""
+    style = f"{SMALL};white-space:pre-wrap;border-left:3px solid var(--jp-border-color1,#bdbdbd);padding-left:.8em"
+    body = f'<div class="mathjax_ignore tex2jax_ignore" style="{style}">{escape(reasoning)}</div>'
+    if not folded:
+        return f'<div style="{SMALL}">Thinking…</div>{body}'
+    return f'<details><summary style="{SMALL};cursor:pointer">Thinking</summary>{body}</details>'
+
+
+def trouble(turn: Turn) -> str:
+    """Say in a few words why an answer is not whole; empty if it is."""
+    if turn.status == "interrupted":
+        return "stopped before it was complete"
+    if turn.status == "incomplete":
+        return "incomplete: the connection broke off" if not turn.error else f"incomplete: {turn.error}"
+    if turn.status == "error":
+        return "no answer"
+    if turn.finish_reason == "length":
+        return "cut at max_token" if turn.answer else "max_token was used up by thinking"
+    return "empty answer" if not turn.answer else ""
+
+
+def footer(turn: Turn) -> str:
+    """Say in one line which model answered and with what; nothing that changes from run to run."""
+    sampling = [f"{name} {_short(turn.asked[name])}" for name in SHOWN if turn.asked.get(name) is not None]
+    parts = [turn.model or "", ", ".join(sampling)]
+    if turn.turns_sent:
+        parts.append(f"{turn.turns_sent} earlier turn{'s' * (turn.turns_sent > 1)} sent")
+    if turn.turns_left_out:
+        parts.append(f"{turn.turns_left_out} left out, too long")
+    if tokens := turn.usage.get("completion_tokens"):
+        parts.append(f"{tokens} tokens")
+    parts += [f"changed: {what}" for what in turn.changed]
+    return " · ".join(part for part in parts if part)
+
+
+SHOWN = ("temperature", "top_p", "max_token", "seed", "thinking")
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def speed(turn: Turn) -> str:
+    """Say how long an answer took and how fast it came; for a terminal's last line and the status card."""
+    parts = [f"{turn.duration:.1f} s"] if turn.duration is not None else []
+    tokens, took = turn.usage.get("completion_tokens"), (turn.duration or 0) - (turn.first_token or 0)
+    if tokens and took > 0.05:
+        parts.append(f"{tokens / took:.0f} tokens/s")
+    return ", ".join(parts)
+
+
+def escape(text: str) -> str:
+    """Escape text for HTML, control characters made visible."""
+    import html as stdlib_html
+
+    from .terminal import visible
+
+    return stdlib_html.escape(visible(text))
+
+
+def card(rows: Mapping[str, str]) -> dict[str, str]:
+    """Return a short table of names and values as plain text and HTML; every value is text, never markup."""
+    width = max(len(name) for name in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows.items()]
+    cell = "text-align:left;padding:.15em .8em .15em 0"
+    body = "".join(
+        f'<tr><th style="{cell};font-weight:600">{escape(name)}</th><td style="{cell}">{escape(value)}</td></tr>'
+        for name, value in rows.items()
+    )
+    return {"text/plain": "\n".join(lines), "text/html": f"<table><tbody>{body}</tbody></table>"}

@@ -1,0 +1,165 @@
+"""The places an answer can go: a live cell, one final display, a terminal."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from typing import Any, Protocol, TextIO
+
+from ..values import Turn
+from .bundle import Format, bundle, footer, live_html, plain, speed
+
+FRAME = 1 / 12
+"""Seconds between two updates at least."""
+BYTES_PER_SECOND = 256 * 1024
+RENDERS = 10
+"""An update comes no sooner than this many times the seconds the last one took to render."""
+
+
+class Draft(Protocol):
+    """What a view reads of an answer under way."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def reasoning(self) -> str: ...
+
+
+class View(Protocol):
+    """Something that shows an answer."""
+
+    def update(self, draft: Draft) -> None: ...
+    def close(self, turn: Turn) -> None: ...
+
+
+class FinalView:
+    """Shows an answer once, when it has ended: for nbval, scripts, and formats that need the whole."""
+
+    def __init__(self, shell: Any, form: Format = "rich") -> None:
+        self._shell, self._form = shell, form
+
+    def update(self, draft: Draft) -> None:
+        """Wait for the end."""
+
+    def close(self, turn: Turn) -> None:
+        """Show the turn."""
+        if turn.answer or turn.status == "complete":
+            data, metadata = bundle(turn, form=self._form)
+            self._shell.display_pub.publish(data=data, metadata=metadata)
+
+
+class Throttle:
+    """Tells when the next frame may be shown: slowly enough for a front end, a message limit and a core."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def ready(self) -> bool:
+        """Tell whether it is time for a frame."""
+        return time.monotonic() >= self._next
+
+    def spent(self, size: int, took: float) -> None:
+        """Take note of a frame: its size in characters and the seconds it took to render."""
+        self._next = time.monotonic() + max(FRAME, size / BYTES_PER_SECOND, RENDERS * took)
+
+
+class CellView:
+    """Grows one display in a notebook's cell, slowly enough for every front end, and leaves one final output."""
+
+    def __init__(self, shell: Any, form: Format = "rich") -> None:
+        self._publisher, self._form = shell.display_pub, form
+        # A display's id can be used by any later cell to change it; this one can't be guessed.
+        self._id = secrets.token_hex(16)
+        self._shown = False
+        self._throttle = Throttle()
+
+    def update(self, draft: Draft) -> None:
+        """Show the answer so far, if it is time to."""
+        if not self._throttle.ready() or not (draft.text or draft.reasoning):
+            return
+        began = time.monotonic()
+        data = self._frame(draft)
+        took = time.monotonic() - began
+        self._publish(data, {})
+        self._throttle.spent(sum(len(value) for value in data.values()), took)
+
+    def close(self, turn: Turn) -> None:
+        """Show the whole turn; an update replaces metadata, so the last frame carries it."""
+        if self._shown or turn.answer or turn.status == "complete":
+            self._publish(*bundle(turn, form=self._form))
+
+    def _frame(self, draft: Draft) -> dict[str, str]:
+        if self._form == "rich":
+            return {"text/plain": draft.text, "text/html": live_html(draft.text, draft.reasoning)}
+        return {"text/plain": draft.text}
+
+    def _publish(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        self._publisher.publish(
+            data=data, metadata=metadata, transient={"display_id": self._id}, update=self._shown
+        )
+        self._shown = True
+
+
+class TerminalView:
+    """Writes an answer to a terminal as it comes; control sequences are made visible."""
+
+    def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
+        self._stream, self._with_footer = stream or sys.stdout, with_footer
+        self._written = 0
+
+    def update(self, draft: Draft) -> None:
+        """Write what is new."""
+        from .terminal import visible
+
+        text = draft.text
+        new, self._written = text[self._written :], len(text)
+        if new:
+            self._stream.write(visible(new))
+            self._stream.flush()
+
+    def close(self, turn: Turn) -> None:
+        """Write the rest and, if the answer is not whole, why."""
+        from .terminal import visible
+
+        rest = plain(turn)[self._written :]
+        if turn.answer or turn.status == "complete":
+            self._stream.write(visible(rest) + "\n")
+        if self._with_footer:
+            self._stream.write(visible(closing_line(turn)) + "\n")
+        self._stream.flush()
+
+
+def closing_line(turn: Turn) -> str:
+    """Return the footer of an answer in a terminal, where times may stand."""
+    return " · ".join(part for part in (footer(turn), speed(turn)) if part)
+
+
+def in_notebook(shell: Any) -> bool:
+    """Tell whether a shell is a kernel's; in a terminal each update would print another copy."""
+    return hasattr(shell, "kernel")
+
+
+def view_for(shell: Any, form: Format, *, stream: bool) -> View:
+    """Return the view for a shell; ``CHATGLM_MAGIC_RENDER=final`` shows each answer once."""
+    if not in_notebook(shell):
+        return TerminalView() if form in ("rich", "text", "markdown") else _TerminalFinal(form)
+    final = not stream or os.environ.get("CHATGLM_MAGIC_RENDER") == "final" or form in ("code", "json")
+    return FinalView(shell, form) if final else CellView(shell, form)
+
+
+class _TerminalFinal:
+    """Writes an answer in a form that needs the whole of it."""
+
+    def __init__(self, form: Format) -> None:
+        self._form = form
+
+    def update(self, draft: Draft) -> None:
+        """Wait for the end."""
+
+    def close(self, turn: Turn) -> None:
+        """Write the turn."""
+        from .terminal import visible
+
+        sys.stdout.write(visible(plain(turn, form=self._form)) + "\n")

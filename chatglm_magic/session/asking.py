@@ -1,0 +1,132 @@
+"""One question under way: what both the sync and the async road share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+
+from ..errors import ChatGLMError, Interrupted, RefusedError
+from ..values import Answer, Pair, Status, Turn
+from .draft import Draft, View, bare
+
+if TYPE_CHECKING:
+    from ..llm import ChatGLM
+    from .conversation import Place
+    from .session import Session
+
+
+class _Listener(BaseCallbackHandler):
+    """Hears each chunk: LangChain's streams hand out text alone, without reasoning, usage and reason."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:
+        """Take in a chunk."""
+        self._draft.take(token, getattr(chunk, "generation_info", None) or {})
+
+
+class Asking:
+    """A question with its place in the conversation, its options and its draft."""
+
+    def __init__(
+        self,
+        session: Session,
+        turn: Turn,
+        place: Place,
+        options: Mapping[str, Any],
+        view: View,
+        keep: Callable[[Place, Turn], None],
+    ) -> None:
+        self._session, self._place, self._view, self._keep = session, place, view, keep
+        self.llm: ChatGLM = session.llm
+        self.prompt = turn.prompt
+        self._options = dict(options)
+        self._history: tuple[Pair, ...] = place.history
+        self._left_out = 0
+        self._record = turn
+        self.draft = self._begin()
+
+    def _begin(self) -> Draft:
+        plan = self.llm.plan(self.prompt, **self.arguments)
+        turn = replace(
+            self._record,
+            endpoint=bare(plan.call.url),
+            dialect=plan.dialect,
+            model=plan.sent.get("model"),
+            system=self._options.get("system", self.llm.system),
+            asked={**self._session.asked(), **self._options},
+            sent=plan.sent,
+            changed=plan.changed,
+            turns_sent=len(self._history),
+            turns_left_out=self._left_out,
+        )
+        self.draft = Draft(turn)
+        return self.draft
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The call's own values; the session keeps the conversation itself, in the right place."""
+        history = [list(pair) for pair in self._history]
+        return {**self._options, "history": history, "with_history": False}
+
+    @property
+    def config(self) -> Any:
+        """LangChain's configuration of the call: who listens."""
+        return {"callbacks": [_Listener(self.draft)]}
+
+    def show(self) -> None:
+        """Tell the view that more has arrived."""
+        self._view.update(self.draft)
+
+    def shorten(self, error: ChatGLMError) -> bool:
+        """Leave out the oldest turns where the conversation did not fit; tell whether to ask again."""
+        if error.kind != "too_long" or not self._history:
+            return False
+        self._left_out += _too_many(self._history, error)
+        self._history = self._place.history[self._left_out :]
+        self._begin()
+        return True
+
+    def end(self, status: Status, error: BaseException | None = None) -> Answer:
+        """Keep the turn as it stands, show it, and return it as an answer."""
+        partial = error.partial if isinstance(error, ChatGLMError) else ""
+        turn = self.draft.turn(status, str(error) if error else None, partial)
+        self._keep(self._place, turn)
+        self._view.close(turn)
+        return Answer(turn)
+
+    def failed(self, error: ChatGLMError) -> None:
+        """Keep a turn that ended in an error; what was received stays."""
+        if error.kind in ("not_found", "bad_request") and "model" in str(error).lower():
+            self._name_models(error)
+        self.end("incomplete" if self.draft.text or error.partial else "error", error)
+
+    def stopped(self) -> Interrupted:
+        """Keep a turn that was interrupted; return the interrupt to raise again."""
+        answer = self.end("interrupted")
+        kept = f"its first {len(answer)} characters are kept" if answer else "nothing had arrived"
+        return Interrupted(f"the answer was stopped, {kept}.")
+
+    def _name_models(self, error: ChatGLMError) -> None:
+        models = self._session.probe().models
+        if models:
+            error.args = (f"{error} The server has: {', '.join(models[:20])}.",)
+
+
+def _too_many(history: tuple[Pair, ...], error: ChatGLMError) -> int:
+    """Estimate how many of the oldest turns to leave out: by the server's count where it gave one."""
+    tokens = error.tokens if isinstance(error, RefusedError) else None
+    if tokens is None:
+        return math.ceil(len(history) / 4)
+    asked, room = tokens
+    sizes = [len(question) + len(answer) for question, answer in history]
+    surplus = sum(sizes) * (asked - room) / max(asked, 1)
+    count = 0
+    while count < len(sizes) and sum(sizes[:count]) <= surplus:
+        count += 1
+    return max(count, 1)

@@ -1,0 +1,105 @@
+"""An answer in the making: collects what arrives and what is known of it, and becomes a ``Turn``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from .._version import __version__
+from ..values import Status, Turn
+
+
+class View(Protocol):
+    """Something that shows an answer; it is told, and never asks."""
+
+    def update(self, draft: Draft) -> None:
+        """More has arrived."""
+
+    def close(self, turn: Turn) -> None:
+        """The answer has ended, whole or not."""
+
+
+class NoView:
+    """Shows nothing."""
+
+    def update(self, draft: Draft) -> None:
+        """Do nothing."""
+
+    def close(self, turn: Turn) -> None:
+        """Do nothing."""
+
+
+@dataclass
+class Draft:
+    """One answer while it arrives; ``base`` is the turn as it stood when the question was asked."""
+
+    base: Turn
+    started: float = field(default_factory=time.monotonic)
+    first_token: float | None = None
+    finish_reason: str | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    changed: list[str] = field(default_factory=list)
+    created: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
+
+    def __post_init__(self) -> None:
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
+
+    def take(self, text: str, info: Mapping[str, Any]) -> None:
+        """Take in a chunk's text and its ``generation_info``."""
+        thought = info.get("reasoning")
+        if self.first_token is None and (text or thought):
+            self.first_token = time.monotonic() - self.started
+        if text:
+            self._text.append(text)
+        if thought:
+            self._reasoning.append(thought)
+        self.finish_reason = info.get("finish_reason") or self.finish_reason
+        self.usage = info.get("usage") or self.usage
+        self.model = info.get("model") or self.model
+        if info.get("changed"):
+            self.changed += [part.strip() for part in info["changed"].split(";")]
+
+    def turn(self, status: Status, error: str | None = None, partial: str = "") -> Turn:
+        """Return the turn as it stands; ``partial`` is the text an error carries, where none was shown."""
+        values = {name: getattr(self.base, name) for name in self.base.__slots__}
+        return Turn(
+            **values
+            | {
+                "answer": self.text or partial,
+                "reasoning": self.reasoning,
+                "status": status,
+                "error": error,
+                "model": self.model or self.base.model,
+                "changed": (*self.base.changed, *self.changed),
+                "finish_reason": self.finish_reason,
+                "usage": dict(self.usage),
+                "first_token": _rounded(self.first_token),
+                "duration": _rounded(time.monotonic() - self.started),
+                "created": self.created,
+                "version": __version__,
+            }
+        )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
+
+
+def bare(url: str) -> str:
+    """Return an address without name, password, query and fragment, which could hold a key."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

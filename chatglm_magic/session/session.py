@@ -1,0 +1,270 @@
+"""``Session``: holds *the* ``ChatGLM`` of a kernel, and asks its questions."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ChatGLMError, ParameterError
+from ..values import Answer, Turn
+from .conversation import Conversation, Place
+from .draft import NoView, View
+from .settings import LIMITS, SHARED, ChatGLMSettings, settings_for
+
+if TYPE_CHECKING:
+    from ..client import Call
+    from ..client.probe import Finding
+    from ..llm import ChatGLM
+    from .asking import Asking
+
+
+class Session:
+    """One conversation with one model.
+
+    ``settings`` and ``llm`` are handles on the same parameters: a change through one shows in the other.
+    """
+
+    def __init__(self, shell: Any | None = None) -> None:
+        self._lock = threading.RLock()
+        self._llm: ChatGLM | None = None
+        self._conversation = Conversation()
+        self._listeners: list[Callable[[], None]] = []
+        self.cell: tuple[str | None, int] = (None, 0)
+        self.settings: ChatGLMSettings = settings_for(shell)
+        self.settings.observe(self._from_settings, names=[*SHARED, *LIMITS])
+
+    @property
+    def llm(self) -> ChatGLM:
+        """The session-scoped model; made on first use, since LangChain takes a second to import."""
+        with self._lock:
+            if self._llm is None:
+                from ..llm import ChatGLM
+
+                chosen = {name: getattr(self.settings, name) for name in SHARED if name in self.settings.chosen}
+                chosen["with_history"] = self.settings.with_history
+                chosen["endpoint_url"] = self.settings.endpoint_url
+                if self.settings.chosen & set(LIMITS):
+                    chosen["timeout"] = self._timeout()
+                self._llm = ChatGLM(**chosen)
+                self._llm._own.observers.append(self._from_llm)
+            return self._llm
+
+    @llm.setter
+    def llm(self, llm: ChatGLM) -> None:
+        from ..llm import ChatGLM
+
+        if not isinstance(llm, ChatGLM):
+            raise ParameterError(f"session.llm must be a ChatGLM, not {type(llm).__name__}.")
+        with self._lock:
+            old = self._llm
+            if old is not None and old is not llm:
+                old._own.observers.remove(self._from_llm)
+                old.close()
+            if old is not llm:
+                llm._own.observers.append(self._from_llm)
+            self._llm = llm
+            llm.with_history = True
+            for name in SHARED:
+                self._from_llm(name, getattr(llm, name))
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Every turn of the conversation, in its order, whatever became of it."""
+        with self._lock:
+            if self._llm is not None:
+                self._conversation.adopt([(q, a) for q, a in self._llm.history])
+            return tuple(self._conversation.turns)
+
+    def ask(
+        self,
+        prompt: str,
+        *,
+        view: View | None = None,
+        history: bool = True,
+        record: bool = True,
+        **options: Any,
+    ) -> Answer:
+        """Ask in this thread; return the answer, which is a ``str`` that knows its turn.
+
+        :param view: is told of the answer while it arrives.
+        :param history: False asks outside the conversation: no turn is sent, and this one will not be.
+        :param record: False keeps no turn of it.
+        :param options: values for this question alone: fields of ``ChatGLM``, or further keys of the body.
+        :raises ChatGLMError: after the turn, with what was received, was kept.
+        :raises Interrupted: likewise.
+        """
+        asking = self._asking(prompt, options, view=view, history=history, record=record, cell=self.cell)
+        while True:
+            try:
+                stream = asking.llm.stream(prompt, config=asking.config, **asking.arguments)
+                with closing(stream) as pieces:  # type: ignore[type-var]
+                    for _ in pieces:
+                        asking.show()
+                return asking.end("complete")
+            except KeyboardInterrupt:
+                stopped = asking.stopped()
+            except ChatGLMError as error:
+                if asking.shorten(error):
+                    continue
+                asking.failed(error)
+                raise
+            raise stopped
+
+    def aask(
+        self,
+        prompt: str,
+        *,
+        view: View | None = None,
+        history: bool = True,
+        record: bool = True,
+        **options: Any,
+    ) -> Coroutine[Any, Any, Answer]:
+        """Ask as a task; a cancelled one keeps what was received. Otherwise as :meth:`ask`.
+
+        The request is settled now, not when the task first runs.
+        """
+        asking = self._asking(prompt, options, view=view, history=history, record=record, cell=(None, 0))
+        return self._run(asking)
+
+    def submit(self, question: Coroutine[Any, Any, Answer]) -> Future[Answer]:
+        """Run what :meth:`aask` returned on the package's loop thread; the future can be cancelled."""
+        from ..client.loop import LOOP
+
+        return LOOP.submit(question)
+
+    async def _run(self, asking: Asking) -> Answer:
+        while True:
+            try:
+                stream = asking.llm.astream(asking.prompt, config=asking.config, **asking.arguments)
+                async with aclosing(stream) as pieces:  # type: ignore[type-var]
+                    async for _ in pieces:
+                        asking.show()
+                return asking.end("complete")
+            except asyncio.CancelledError:
+                asking.end("interrupted")
+                raise
+            except ChatGLMError as error:
+                if asking.shorten(error):
+                    continue
+                asking.failed(error)
+                raise
+
+    def asked(self) -> dict[str, Any]:
+        """Return the parameters the user has set, by name."""
+        llm = self.llm
+        names = [n for n in SHARED if n in llm.model_fields_set and n not in ("endpoint_url", "with_history")]
+        return {name: getattr(llm, name) for name in names}
+
+    def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Call:
+        """Return the exact request a question would send at the conversation's end; nothing is sent."""
+        pairs = [list(pair) for pair in self.llm.history] if history else []
+        return self.llm.plan(prompt, **{**options, "history": pairs}).call
+
+    def undo(self) -> Turn | None:
+        """Take the last turn back; return it."""
+        with self._lock:
+            turn = self._conversation.undo()
+            if turn is not None:
+                self.llm.history = [list(pair) for pair in self._conversation.pairs()]
+        self._changed()
+        return turn
+
+    def reset(self) -> None:
+        """Begin a new conversation."""
+        with self._lock:
+            self._conversation = Conversation()
+            if self._llm is not None:
+                self._llm.history = []
+        self._changed()
+
+    def probe(self) -> Finding:
+        """Look once what answers at the endpoint: one GET, at most 2 s, never fatal."""
+        from ..client.probe import probe
+
+        plan = self.llm.plan("")
+        return probe(plan.endpoint_url, plan.dialect, plan.call.headers)
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` after each change of the turns; return what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _keep(self, place: Place, turn: Turn) -> None:
+        """Put a finished turn into the conversation."""
+        with self._lock:
+            context = turn.kind == "chat" and self.llm.with_history and not turn.outside
+            self._conversation.add(place, turn, context=context)
+            self.llm.history = [list(pair) for pair in self._conversation.pairs()]
+        self._changed()
+
+    def close(self) -> None:
+        """Let go of connections and of the model."""
+        with self._lock:
+            if self._llm is not None:
+                self._llm._own.observers.remove(self._from_llm)
+                self._llm.close()
+                self._llm = None
+
+    def _asking(
+        self,
+        prompt: str,
+        options: dict[str, Any],
+        *,
+        view: View | None,
+        history: bool,
+        record: bool,
+        cell: tuple[str | None, int],
+    ) -> Asking:
+        from .asking import Asking
+
+        with self._lock:
+            self._conversation.adopt([(q, a) for q, a in self.llm.history])
+            place = self._conversation.place(*cell)
+        if not history:
+            place = Place(place.after, ())
+        turn = Turn(prompt=prompt, cell_id=cell[0], cell_run=cell[1], outside=not history)
+        keep = self._keep if record else lambda place, turn: None
+        return Asking(self, turn, place, options, view or NoView(), keep)
+
+    def _timeout(self) -> dict[str, float]:
+        return {name: getattr(self.settings, name) for name in LIMITS}
+
+    def _from_settings(self, change: Any) -> None:
+        llm, name = self._llm, change["name"]
+        if llm is None:
+            return
+        if name in LIMITS:
+            llm.timeout = self._timeout()
+        elif getattr(llm, name) != change["new"]:
+            setattr(llm, name, change["new"])
+
+    def _from_llm(self, name: str, value: Any) -> None:
+        if name in SHARED and getattr(self.settings, name) != value:
+            setattr(self.settings, name, value)
+
+    def _changed(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+
+_current: Session | None = None
+
+
+def get_session(shell: Any | None = None) -> Session:
+    """Return this process' session; the first call makes it, configured by ``shell`` where there is one."""
+    global _current
+    if _current is None:
+        _current = Session(shell)
+    return _current
+
+
+def end_session() -> None:
+    """Forget the session and close its connections."""
+    global _current
+    session, _current = _current, None
+    if session is not None:
+        session.close()

@@ -1,0 +1,104 @@
+"""``ChatGLMSettings``: the session's parameters as traits, for ``%config``, profiles and the command line."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import Any
+
+from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, default, validate
+from traitlets.config import Config, Configurable
+
+DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
+SHARED = (
+    *("endpoint_url", "dialect", "model", "temperature", "top_p", "max_token"),
+    *("system", "stop", "seed", "thinking", "with_history", "max_retries"),
+)
+"""Traits that are fields of ``ChatGLM`` too: two handles on one value."""
+
+LIMITS = ("connect", "first_byte", "idle")
+"""Traits that are parts of the field ``timeout``."""
+
+NUMBERS = ("temperature", "top_p", "max_token", "seed", *LIMITS)
+TEXTS = tuple(name for name in SHARED if name not in NUMBERS)
+
+
+class ChatGLMSettings(Configurable):
+    """The session's parameters; None leaves a value to the server.
+
+    ``chosen`` holds the names that were set, by whichever handle: only these are sent on ``/v1``.
+    """
+
+    endpoint_url = Unicode(help="Address of the server: http://host:8000/, or a base that ends in /v1.")
+    dialect = Enum(["chatglm", "openai"], None, allow_none=True, help="None follows from the address.")
+    model = Unicode(None, allow_none=True, help="Name of the served model.")
+    temperature = Float(0.1, min=0, max=10, allow_none=True, help="0 (always the likeliest token) to 10.")
+    top_p = Float(0.7, min=0, max=1, allow_none=True, help="0 to 1: the share of probability that is kept.")
+    max_token = Int(20000, min=1, allow_none=True, help="Tokens an answer may have; at least 1.")
+    system = Unicode(None, allow_none=True, help="System prompt.")
+    stop = List(Unicode(), None, allow_none=True, help="Texts that end an answer.")
+    seed = Int(None, allow_none=True, help="Makes sampling repeatable where the server takes it.")
+    thinking = Enum(
+        ["off", "on", "low", "high", "max"], None, allow_none=True, help="How much the model thinks first."
+    )
+    with_history = Bool(True, help="Whether earlier turns are sent along.")
+    max_retries = Int(2, min=0, max=10, help="How often a question that was not sent is sent again.")
+    connect = Float(5.0, help="Seconds to wait for a connection.")
+    first_byte = Float(600.0, help="Seconds to wait for an answer to begin.")
+    idle = Float(120.0, help="Seconds to wait between two pieces of an answer.")
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.chosen: set[str] = set()
+        super().__init__(**kwargs)
+
+    @default("endpoint_url")
+    def _from_environment(self) -> str:
+        return os.environ.get("CHATGLM_ENDPOINT_URL") or DEFAULT_ENDPOINT
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # traitlets takes any attribute, so that a misspelt name would be accepted in silence.
+        if not (name.startswith("_") or name == "chosen" or hasattr(type(self), name)):
+            raise AttributeError(f"ChatGLMSettings has no {name!r}; it has {', '.join(NAMES)}.")
+        super().__setattr__(name, value)
+
+    @validate(*NUMBERS)
+    def _finite(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        if value is not None and not math.isfinite(value):
+            raise TraitError(f"{name} must be a finite number, not {value}.")
+        if name in LIMITS and value <= 0:
+            raise TraitError(f"{name} must be a number of seconds above 0, not {value}.")
+        self.chosen.add(name)
+        return value
+
+    @validate(*TEXTS)
+    def _taken(self, proposal: Any) -> Any:
+        self.chosen.add(proposal["trait"].name)
+        return proposal["value"]
+
+
+NAMES = (*SHARED, *LIMITS)
+for _name in NAMES:
+    getattr(ChatGLMSettings, _name).tag(config=True)
+
+
+def settings_for(shell: Any | None) -> ChatGLMSettings:
+    """Make the settings, configured by a shell's profile and command line.
+
+    A value that was refused earlier stays in IPython's configuration; it is left out here with a warning,
+    so that loading the extension again works.
+    """
+    if shell is None:
+        return ChatGLMSettings()
+    try:
+        return ChatGLMSettings(parent=shell)
+    except TraitError:
+        pass
+    found = ChatGLMSettings(parent=shell, config=Config())
+    for name, value in shell.config.get("ChatGLMSettings", {}).items():
+        try:
+            setattr(found, name, value)
+        except (TraitError, AttributeError) as error:
+            warnings.warn(f"c.ChatGLMSettings.{name} is left out: {error}", stacklevel=2)
+    return found

@@ -1,0 +1,227 @@
+"""A scripted server on a socket: it says exactly the bytes a test wants, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Asked:
+    """One request as it came in, and when its connection was seen to close."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    raw: bytes
+    at: float = field(default_factory=time.monotonic)
+    closed_at: float | None = None
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.raw)
+
+
+Script = Callable[[socket.socket, Asked], None]
+
+
+class ScriptedServer:
+    """Runs one script for each request; a list of scripts is used up in order, its last one for ever."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self.scripts = list(scripts)
+        self.asked: list[Asked] = []
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def posts(self) -> list[Asked]:
+        return [asked for asked in self.asked if asked.method == "POST"]
+
+    def __enter__(self) -> ScriptedServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._listener.close()
+        for connection in list(self._open):
+            connection.close()
+
+    def wait_closed(self, asked: Asked, seconds: float = 2.0) -> float | None:
+        """Wait until the client has closed the connection of a request; return when, or None."""
+        end = time.monotonic() + seconds
+        while asked.closed_at is None and time.monotonic() < end:
+            time.sleep(0.005)
+        return asked.closed_at
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            while asked := _read(connection):
+                with self._lock:
+                    self.asked.append(asked)
+                    script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                try:
+                    script(connection, asked)
+                except OSError:
+                    asked.closed_at = time.monotonic()
+                    return
+        except OSError:
+            pass
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+
+def _read(connection: socket.socket) -> Asked | None:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        block = connection.recv(65536)
+        if not block:
+            return None
+        data += block
+    head, _, raw = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    size = int(headers.get("content-length", 0))
+    while len(raw) < size:
+        block = connection.recv(65536)
+        if not block:
+            return None
+        raw += block
+    return Asked(method, path, headers, raw)
+
+
+def raw(data: bytes, *, then_close: bool = True) -> Script:
+    """Say these bytes, whatever they are."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        connection.sendall(data)
+        if then_close:
+            connection.shutdown(socket.SHUT_WR)
+
+    return script
+
+
+def reply(body: bytes | str | Any, *, status: int = 200, kind: str = "application/json", **headers: str) -> Script:
+    """Answer with one whole body; anything but text or bytes becomes JSON."""
+    if not isinstance(body, bytes | str):
+        body = json.dumps(body, ensure_ascii=False)
+    data = body.encode() if isinstance(body, str) else body
+    extra = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n{extra}\r\n"
+    return raw(head.encode() + data, then_close=False)
+
+
+def legacy(text: str | Callable[[Any], str] = "你好") -> Script:
+    """Answer as THUDM's api.py does."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        body = asked.body
+        answer = text(body) if callable(text) else text
+        history = [*body.get("history", []), [body["prompt"], answer]]
+        reply({"response": answer, "history": history, "status": 200, "time": "2026-01-01 00:00:00"})(
+            connection, asked
+        )
+
+    return script
+
+
+def chunk(text: str | None = None, **delta: Any) -> dict[str, Any]:
+    """One chat.completion.chunk with a piece of content."""
+    finish = delta.pop("finish_reason", None)
+    content = {} if text is None else {"content": text}
+    return {
+        "id": "x",
+        "object": "chat.completion.chunk",
+        "model": "test-glm",
+        "choices": [{"index": 0, "delta": content | delta, "finish_reason": finish}],
+    }
+
+
+def sse(
+    events: Iterable[Any],
+    *,
+    pause: float = 0.0,
+    done: bool = True,
+    hold: threading.Event | None = None,
+    end: str = "\n",
+) -> Script:
+    """Stream events; ``hold`` is waited for (at most 30 s) before the last one."""
+    events = list(events)
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for number, event in enumerate(events):
+            if pause:
+                _watch(connection, asked, pause)
+            if hold is not None and number == len(events) - 1:
+                _hold(connection, asked, hold)
+            data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
+            connection.sendall(f"data: {data}{end}{end}".encode())
+        if done:
+            connection.sendall(f"data: [DONE]{end}{end}".encode())
+        connection.shutdown(socket.SHUT_WR)
+
+    return script
+
+
+def answer(*texts: str, usage: dict[str, int] | None = None, **options: Any) -> Script:
+    """Stream an answer in pieces, ended as it should be."""
+    events: list[Any] = [chunk("", role="assistant"), *(chunk(text) for text in texts)]
+    events.append(chunk(None, finish_reason="stop"))
+    if usage:
+        events.append({"choices": [], "usage": usage})
+    return sse(events, **options)
+
+
+def hang(seconds: float = 30.0) -> Script:
+    """Say nothing until the client goes away."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        _watch(connection, asked, seconds)
+
+    return script
+
+
+def _hold(connection: socket.socket, asked: Asked, hold: threading.Event) -> None:
+    end = time.monotonic() + 30
+    while not hold.is_set() and time.monotonic() < end:
+        _watch(connection, asked, 0.02)
+
+
+def _watch(connection: socket.socket, asked: Asked, seconds: float) -> None:
+    """Wait, and note when the client closes."""
+    connection.settimeout(seconds)
+    try:
+        if not connection.recv(1):
+            asked.closed_at = time.monotonic()
+            raise ConnectionResetError("the client has gone")
+    except TimeoutError:
+        pass
+    finally:
+        connection.settimeout(None)
