@@ -23,7 +23,7 @@ async def stream(call: Call) -> AsyncGenerator[Delta, None]:
 
     :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
     """
-    limits = aiohttp.ClientTimeout(total=None, sock_connect=call.limits.connect)
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=call.limits.connect, sock_read=call.limits.first_byte)
     async with aiohttp.ClientSession(timeout=limits, trust_env=False) as session:
         response = await _begin(session, call)
         async with response:
@@ -61,15 +61,12 @@ async def _attempt(session: aiohttp.ClientSession, call: Call) -> aiohttp.Client
 
 async def _post(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
     with translated_async(call, begun=False):
-        return await asyncio.wait_for(
-            session.post(
-                call.url,
-                data=json.dumps(call.body, ensure_ascii=True).encode(),
-                headers={"Content-Type": "application/json", **call.headers},
-                allow_redirects=False,
-                proxy=proxy_for(call.url),
-            ),
-            call.limits.connect + call.limits.first_byte,
+        return await session.post(
+            call.url,
+            data=json.dumps(call.body, ensure_ascii=True).encode(),
+            headers={"Content-Type": "application/json", **call.headers},
+            allow_redirects=False,
+            proxy=proxy_for(call.url),
         )
 
 

@@ -17,6 +17,7 @@ REFUSAL_BYTES = 65536
 """How much of a refusal's body is read."""
 
 MAX_RETRY_AFTER = 120.0
+FRAMING = ("host", "content-length", "transfer-encoding", "connection")
 USAGE_KEY = "stream_options"
 
 
@@ -98,9 +99,12 @@ def _bad_url(what: str) -> EndpointError:
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers that can be sent; the error never shows a value, which may be a key.
 
-    :raises EndpointError: ``bad_header`` for line ends, other control characters or non-ASCII letters.
+    :raises EndpointError: ``bad_header`` for line ends, other control characters or non-ASCII letters, and for
+        a header that says whom and how much is sent.
     """
     for name, value in headers.items():
+        if name.lower() in FRAMING:
+            raise EndpointError(f"header {name!a} is set by the client itself; leave it out.", kind="bad_header")
         if not value.isascii() or any(ord(char) < 32 or ord(char) == 127 for char in name + value):
             what = "api_key" if name.lower() == "authorization" else f"header {name!a}"
             raise EndpointError(

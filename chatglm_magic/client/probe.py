@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import requests
@@ -12,9 +12,14 @@ import requests
 from ..wire import Dialect, openai
 from ..wire.body import shown
 from .call import proxy_for
+from .exposure import open_to_others
 
 SECONDS = 2.0
 READ = 262144
+EXPOSED = (
+    "Beware: it listens on every network address of this machine, so others can use it and read along; "
+    "start it with --host 127.0.0.1."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
     except (requests.RequestException, OSError, ValueError):
         return Finding(f"Nothing answers at {shown(url)} yet.")
     body = _json(raw)
-    return _v1(response.status_code, body, url) if dialect == "openai" else _own(response.status_code, body, url)
+    found = _v1(response.status_code, body, url) if dialect == "openai" else _own(response.status_code, url)
+    return replace(found, text=f"{found.text} {EXPOSED}") if open_to_others(url) else found
 
 
 def _json(raw: bytes) -> Any:
@@ -69,7 +75,7 @@ def _v1(status: int, body: Any, url: str) -> Finding:
     return Finding(f"Something answers at {shown(url)}, but does not list models (status {status}).", True)
 
 
-def _own(status: int, body: Any, url: str) -> Finding:
+def _own(status: int, url: str) -> Finding:
     if status == 405:
         return Finding("Found a server that takes POST here, as ChatGLM's own api.py does.", True)
     if status in (401, 403):

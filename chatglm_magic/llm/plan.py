@@ -37,8 +37,7 @@ class Plan:
         self.history: list[Pair] = [(q, a) for q, a in checked.get("history", llm.history)]
         self.endpoint_url: str = checked.get("endpoint_url", llm.endpoint_url)
         self.dialect: Dialect = self._dialect(llm, checked)
-        extra = {**(llm.model_kwargs or {}), **{k: v for k, v in kwargs.items() if k not in CALL_FIELDS}}
-        params = self._params(llm, checked, extra)
+        params = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in CALL_FIELDS})
         self.call, self.changed = self._call(llm, params)
 
     def _dialect(self, llm: ChatGLM, own: Mapping[str, Any]) -> Dialect:
@@ -48,17 +47,22 @@ class Plan:
             return dialect_of(self.endpoint_url)
         return llm.dialect
 
-    def _params(self, llm: ChatGLM, own: Mapping[str, Any], extra: Mapping[str, Any]) -> Params:
-        """Collect what the user set: on ``/v1`` an untouched default of the original is not a wish."""
+    def _params(self, llm: ChatGLM, own: Mapping[str, Any], further: Mapping[str, Any]) -> Params:
+        """Collect what the user set: on ``/v1`` an untouched default of the original is not a wish.
+
+        The call beats ``model_kwargs``, and these beat the fields, whichever of a parameter's two names is used.
+        """
         values = {}
         for name in SAMPLING:
             if name in own:
                 values[name] = own[name]
             elif self.dialect == "chatglm" or name in llm.model_fields_set:
                 values[name] = getattr(llm, name)
-        # A body's own key in model_kwargs or the call beats the field of the same meaning.
+        extra = {**(llm.model_kwargs or {}), **further}
         for name, wire_name in WIRE_NAMES[self.dialect].items():
-            if name not in own and wire_name in extra:
+            if name in own:
+                extra.pop(wire_name, None)
+            elif wire_name in extra:
                 values.pop(name, None)
         return Params(**values, stop=self.stop, extra=extra)
 

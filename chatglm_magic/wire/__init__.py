@@ -5,9 +5,9 @@ A dialect is a module with ``NAME``, ``url(endpoint)``, ``encode(question)`` and
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 from typing import Literal
-from urllib.parse import urlsplit
 
 from . import chatglm, openai
 
@@ -18,7 +18,7 @@ OPENAI_ENDINGS = ("/v1", "/v4", "/chat/completions")
 
 def dialect_of(endpoint_url: str) -> Dialect:
     """Tell the dialect from the URL alone: OpenAI's where the path ends as its bases do, else ChatGLM's own."""
-    path = urlsplit(endpoint_url).path.rstrip("/")
+    path = re.split("[?#]", endpoint_url, maxsplit=1)[0].rstrip("/")
     return "openai" if path.endswith(OPENAI_ENDINGS) else "chatglm"
 
 

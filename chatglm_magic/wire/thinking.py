@@ -38,7 +38,10 @@ class ThinkSplitter:
 
     def feed(self, text: str) -> list[Delta]:
         """Take in text; return what can be told of it."""
-        if self._state == "text":
+        if self._state == "after":  # templates put empty lines between the thought and the answer
+            text = text.lstrip("\n")
+            self._state = "text" if text else "after"
+        if self._state in ("text", "after"):
             return [Delta(text=text)] if text else []
         self._held += text
         return self._start() if self._state == "start" else self._thinking()
@@ -63,8 +66,8 @@ class ThinkSplitter:
     def _thinking(self) -> list[Delta]:
         thought, tag, rest = self._held.partition(CLOSE)
         if tag:
-            self._held, self._state = rest.lstrip("\n"), "text"
-            return ([Delta(reasoning=thought)] if thought else []) + self._flush_text()
+            self._held, self._state = "", "after"
+            return ([Delta(reasoning=thought)] if thought else []) + self.feed(rest)
         keep = tail_match(self._held, CLOSE)
         thought, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return [Delta(reasoning=thought)] if thought else []

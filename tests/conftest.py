@@ -1,0 +1,29 @@
+"""What all tests share: a clean environment, and a session of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chatglm_magic.session.session import end_session
+
+KEYS = (
+    *("CHATGLM_API_KEY", "CHATGLM_ENDPOINT_URL", "CHATGLM_MAGIC_RENDER", "ZAI_API_KEY", "ZHIPUAI_API_KEY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"),
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take what a person's shell may have set out of the tests."""
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def own_session() -> Iterator[None]:
+    """End the process' session, so that no test sees another's conversation."""
+    yield
+    end_session()

@@ -1,0 +1,82 @@
+"""Imports point one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "chatglm_magic"
+
+MAY_IMPORT = {
+    "_version": set(),
+    "errors": set(),
+    "values": set(),
+    "wire": {"errors", "values"},
+    "client": {"errors", "values", "wire"},
+    "llm": {"errors", "values", "wire", "client"},
+    "session": {"_version", "errors", "values", "client", "llm"},
+    "render": {"values"},
+    "server": {"_version"},
+    "local": {"errors", "server"},
+    "widgets": {"errors", "values", "session", "render"},
+    "magics": {"errors", "values", "session", "render", "widgets", "local"},
+    "__main__": {"errors", "values", "session", "llm", "render", "local"},
+}
+"""Who may import whom. ``magics`` may also stop the loop of ``client`` when the extension is unloaded."""
+
+EXCEPTIONS = {("magics/extension.py", "client")}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the rooms a file imports, at the top or inside functions."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names = _rooms_of(node, depth)
+        elif isinstance(node, ast.Import):
+            names = [n.name.split(".")[1] for n in node.names if n.name.startswith("chatglm_magic.")]
+        else:
+            continue
+        yield from names
+
+
+def _rooms_of(node: ast.ImportFrom, depth: int) -> list[str]:
+    module = node.module or ""
+    if node.level == depth:  # from the package itself
+        return [module.split(".")[0]] if module else [alias.name for alias in node.names]
+    if node.level == 0 and module.startswith("chatglm_magic"):
+        return [module.split(".")[1]] if "." in module else [alias.name for alias in node.names]
+    return []
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    """No file reaches up, sideways or around."""
+    own = room(path)
+    for other in set(imported(path)) - {own}:
+        allowed = other in MAY_IMPORT[own] or (str(path.relative_to(PACKAGE)), other) in EXCEPTIONS
+        assert allowed, f"{path.relative_to(PACKAGE)} imports {other}"
+
+
+def test_every_room_stands_in_the_table() -> None:
+    """A new room must say whom it may import."""
+    assert {room(path) for path in FILES} == set(MAY_IMPORT)
+
+
+def test_the_table_has_no_circle() -> None:
+    """Data walks one way."""
+    done: set[str] = set()
+    while left := {name for name in MAY_IMPORT if name not in done}:
+        ready = {name for name in left if MAY_IMPORT[name] <= done}
+        assert ready, f"a circle among {sorted(left)}"
+        done |= ready
