@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,9 +59,11 @@ class ScriptedServer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._listener.close()
-        for connection in list(self._open):
-            connection.close()
+        for sock in (self._listener, *self._open):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # close() alone would not wake a thread that waits on it
+            sock.close()
+        self._thread.join(5)
 
     def wait_closed(self, asked: Asked, seconds: float = 2.0) -> float | None:
         """Wait until the client has closed the connection of a request; return when, or None."""
@@ -144,9 +147,8 @@ def legacy(text: str | Callable[[Any], str] = "你好") -> Script:
         body = asked.body
         answer = text(body) if callable(text) else text
         history = [*body.get("history", []), [body["prompt"], answer]]
-        reply({"response": answer, "history": history, "status": 200, "time": "2026-01-01 00:00:00"})(
-            connection, asked
-        )
+        whole = {"response": answer, "history": history, "status": 200, "time": "2026-01-01 00:00:00"}
+        reply(json.dumps(whole))(connection, asked)
 
     return script
 

@@ -10,7 +10,7 @@ from traitlets import TraitError
 from ..errors import CommandError, ParameterError
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
-from .parser import loose
+from .parser import NO_KEYS, loose
 
 HELP = """%chatglm_config                       show the session's parameters
 %chatglm_config NAME=VALUE …          set them; None leaves one to the server
@@ -44,10 +44,7 @@ def assignments(line: str) -> dict[str, Any]:
         name, equals, rest = line[at:].partition("=")
         name = name.strip()
         if name in ("api_key", "key", "token"):
-            raise CommandError(
-                "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
-                "%chatglm_config api_key, which asks for it"
-            )
+            raise CommandError(NO_KEYS)
         if not equals or not name.isidentifier():
             raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")
         if name not in NAMES:

@@ -46,8 +46,10 @@ class Extension:
             shell.magics_manager.magics[kind][name] = other
         transform.remove(shell)
         shell.events.unregister("pre_run_cell", self._new_run)
-        if self.session.settings in shell.configurables:
-            shell.configurables.remove(self.session.settings)
+        shell.magics_manager.registry.pop(type(self.magics).__name__, None)
+        for ours in (self.session.settings, self.magics):  # IPython has added the magics by itself
+            if ours in shell.configurables:
+                shell.configurables.remove(ours)
         self._formatters(add=False)
         if getattr(shell, "Completer", None) is not None and self._complete in shell.Completer.custom_matchers:
             shell.Completer.custom_matchers.remove(self._complete)

@@ -17,6 +17,10 @@ from typing import Any, NoReturn
 from ..errors import CommandError
 from ..render.bundle import FORMATS
 
+NO_KEYS = (
+    "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
+    "%chatglm_config api_key, which asks for it"
+)
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
 WORD = re.compile(r"\S+")
 
@@ -46,18 +50,12 @@ def _or_none(convert: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def pair(text: str) -> tuple[str, Any]:
-    """Read NAME=VALUE, the value as JSON or else as text.
-
-    :raises CommandError: without a name, or for a key, which must never stand in a cell.
-    """
+    """Read NAME=VALUE, the value as JSON or else as text; a key, which must not stand in a cell, is refused."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     if any(word in name.lower() for word in ("api_key", "apikey", "secret", "password")):
-        raise CommandError(
-            "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
-            "%chatglm_config api_key, which asks for it"
-        )
+        raise argparse.ArgumentTypeError(NO_KEYS)
     return name, loose(value)
 
 

@@ -222,6 +222,8 @@ class Session:
         from .asking import Asking
 
         with self._lock:
+            for name in self.settings.chosen.intersection(SHARED) - self.llm.model_fields_set:
+                setattr(self.llm, name, getattr(self.settings, name))  # set to what it was: still a wish
             self._conversation.adopt([(q, a) for q, a in self.llm.history])
             place = self._conversation.place(*cell)
         if not history:

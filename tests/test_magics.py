@@ -1,0 +1,374 @@
+"""The magics in a shell of their own: what is typed, what is sent, what is shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.testing.globalipapp import start_ipython
+from IPython.utils.capture import capture_output
+
+from chatglm_magic import get_session
+from chatglm_magic.errors import CommandError, ParameterError
+from chatglm_magic.magics.parser import asking_parser, parse
+
+from .servers import ScriptedServer, answer, legacy, reply
+
+
+@pytest.fixture(scope="module")
+def shared_shell() -> InteractiveShell:
+    shell = start_ipython() or InteractiveShell.instance()
+    shell.history_manager.enabled = False
+    return shell
+
+
+@pytest.fixture
+def shell(shared_shell: InteractiveShell) -> Iterator[InteractiveShell]:
+    shared_shell.run_line_magic("load_ext", "chatglm_magic")
+    yield shared_shell
+    shared_shell.run_line_magic("unload_ext", "chatglm_magic")
+    shared_shell.reset(new_session=True)
+
+
+def run(shell: InteractiveShell, cell: str) -> tuple[Any, str, str]:
+    """Run a cell; return its result object, and what it wrote."""
+    with capture_output() as caught:
+        result = shell.run_cell(cell, store_history=True)
+    return result, caught.stdout, caught.stderr
+
+
+def at(shell: InteractiveShell, server: ScriptedServer) -> None:
+    run(shell, f"%config ChatGLMSettings.endpoint_url = '{server.url}'")
+
+
+AS_TYPED = [
+    ("%chatglm What is love?", "What is love?"),
+    ("%chatglm 你好吗?", "你好吗?"),
+    ("%chatglm 什么是爱？", "什么是爱？"),
+    ("x = %chatglm why??", "why??"),
+    ('d = {}\nd["k"] = %chatglm why?', "why?"),
+    ("if True:\n    %chatglm why?", "why?"),
+    (
+        r'%chatglm {x} ${y} \frac{a}{b} "quotes" -t',
+        r'{x} ${y} \frac{a}{b} "quotes" -t',
+    ),
+    ("%chatglm {{undefined}}", "{{undefined}}"),
+    ("%chatglm it's :-( ok", "it's :-( ok"),
+    ("%chatglm -- -5 is less than 3", "-5 is less than 3"),
+    ("%chatglm -5 is less than 3", "-5 is less than 3"),
+    ("%chatglm 100% sure # no comment?", "100% sure # no comment?"),
+    ('%chatglm """ and ( [ {', '""" and ( [ {'),
+    ("%%chatglm\n\n", ""),
+    ("%%chatglm\n  \n", "  "),
+    ("%%chatglm\n>>> 1+1\n... 2?\n\n", ">>> 1+1\n... 2?"),
+    ("%%chatglm -t 0.5\nIn [1]: x\n\ttab\x0cfeed\u2028line", "In [1]: x\n\ttab\x0cfeed\u2028line"),
+    ("%%chatglm\nprint('{x}')  # ${y} \\frac{a}{b} -t\n", "print('{x}')  # ${y} \\frac{a}{b} -t"),
+    ("%%chatglm -t 1 first line\nsecond", "first line\nsecond"),
+]
+
+
+@pytest.mark.parametrize(("cell", "prompt"), AS_TYPED)
+def test_the_prompt_arrives_as_typed(shell: InteractiveShell, cell: str, prompt: str) -> None:
+    """Braces, dollars, LaTeX, quotes, question marks and blanks reach the server untouched."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        run(shell, "x, y = 'no', 'no'")
+        result, _, _ = run(shell, cell)
+        assert result.success, result.error_in_exec
+        assert [post.body["prompt"] for post in server.posts] == [prompt]
+
+
+def test_G1_a_prompt_of_a_mebibyte_arrives_whole(shell: InteractiveShell) -> None:
+    """Nothing is cut, whatever characters it holds."""
+    body = "".join(f"{n} 入🤖\x00\u202e\u200b \\{{}}\n" for n in range(50_000))
+    assert len(body.encode()) > 2**20
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        run(shell, "%%chatglm\n" + body)
+        assert server.posts[0].body["prompt"] == body.rstrip("\n")
+
+
+def test_G1_a_lone_surrogate_is_no_fault_of_ours(shell: InteractiveShell) -> None:
+    """JSON can carry it; what a shell makes of it before us is its own affair."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        shell.user_ns["odd"] = "a\ud800b"
+        result, _, _ = run(shell, "%chatglm {{odd}}")
+        assert result.success and server.posts[0].body["prompt"] == "a\ud800b"
+
+
+def test_an_empty_cell_is_ipythons_affair(shell: InteractiveShell) -> None:
+    """IPython's own message stands, and nothing is sent."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        _, _, err = run(shell, "%%chatglm")
+        assert "cell body is empty" in err and server.posts == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--temprature 1 hi",
+        "-x hi",
+        "-t",
+        "-t hot hi",
+        "--stop 'open hi",
+        "--thinking maybe hi",
+        "-f pdf x",
+        "-k a x",
+    ],
+)
+def test_G2_a_line_that_cant_be_read_is_an_error_of_ours(shell: InteractiveShell, line: str) -> None:
+    """Never SystemExit, never a dead kernel, nothing sent."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        result, _, _ = run(shell, f"%chatglm {line}")
+        assert isinstance(result.error_in_exec, CommandError) and server.posts == []
+
+
+@pytest.mark.parametrize("line", ["-h", "--help"])
+def test_G2_help_comes_from_the_parser(shell: InteractiveShell, line: str) -> None:
+    """Every option stands in the help, and %chatglm? shows the same."""
+    _, out, _ = run(shell, f"%chatglm {line}")
+    for flag in asking_parser("%chatglm").flags:
+        assert flag in out
+    assert "--max-token" in (shell.find_line_magic("chatglm").__doc__ or "")
+
+
+@pytest.mark.parametrize("magic", ["chatglm_config", "chatglm_serve", "chatglm_history", "chatglm_panel"])
+def test_every_magic_has_help(shell: InteractiveShell, magic: str) -> None:
+    """--help prints what the magic does."""
+    _, out, _ = run(shell, f"%{magic} --help")
+    assert f"%{magic}" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "prompt"),
+    [
+        ("-t 0.5 hi", {"temperature": 0.5}, "hi"),
+        ("-t0.5 -p .9 hi", {"temperature": 0.5, "top_p": 0.9}, "hi"),
+        ("--temperature=none hi", {"temperature": None}, "hi"),
+        ("-s \"a b\" --stop 'x y' --stop=z  hi  ", {"system": "a b", "stop": ["x y", "z"]}, "hi  "),
+        ("-m 5 --seed 7 --model glm-5 -- --x", {"max_token": 5, "seed": 7, "model": "glm-5"}, "--x"),
+        ("-k foo=1 -k bar='a' hi", {"extra": [("foo", 1), ("bar", "'a'")]}, "hi"),
+        ('-t 1 "-t 2"', {"temperature": 1.0}, '"-t 2"'),
+        ("--no-history -q", {"history": False, "quiet": True}, ""),
+    ],
+)
+def test_options_come_first_and_the_rest_is_the_prompt(line: str, options: dict[str, Any], prompt: str) -> None:
+    """Only option values are unquoted; the prompt begins with the first word that is no option."""
+    found, rest = parse(asking_parser("%chatglm"), line)
+    assert {name: getattr(found, name) for name in options} == options
+    assert rest == prompt
+
+
+def test_options_hold_for_one_question(shell: InteractiveShell) -> None:
+    """What an option sets is sent once, and the session keeps its own value."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        run(shell, "%chatglm -t 0.9 -m 10 -k foo=1 hi")
+        run(shell, "%chatglm hi")
+        first, second = (post.body for post in server.posts)
+        assert (first["temperature"], first["max_length"], first["foo"]) == (0.9, 10, 1)
+        assert second["temperature"] == 0.1 and "foo" not in second
+
+
+def test_G11_variables_are_inserted_and_nothing_is_evaluated(shell: InteractiveShell) -> None:
+    """{{name}} is a plain name: no attribute, no call, no format specification."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        run(shell, "name = '世界'\nclass A: secret = 'canary'\na = A()")
+        _, _, err = run(shell, "%chatglm {{name}} {{a.secret}} {{name!r}} {{missing}} {{__import__('os')}} {name}")
+        sent = server.posts[0].body["prompt"]
+        assert sent == "世界 {{a.secret}} {{name!r}} {{missing}} {{__import__('os')}} {name}"
+        assert err.count("missing") and "canary" not in sent
+        run(shell, "%chatglm --raw {{name}}")
+        assert server.posts[1].body["prompt"] == "{{name}}"
+
+
+def test_a_variable_of_a_function_is_seen(shell: InteractiveShell) -> None:
+    """Inside a function its own names count."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        run(shell, "def f(inner):\n    %chatglm {{inner}}\nf('local')")
+        assert server.posts[0].body["prompt"] == "local"
+
+
+def test_an_answer_is_returned_and_kept(shell: InteractiveShell) -> None:
+    """x =, -o, _ and the value itself are the text."""
+    with ScriptedServer(legacy("你好")) as server:
+        at(shell, server)
+        run(shell, "x = %chatglm hi")
+        run(shell, "%chatglm -q -o kept hi")
+        assert shell.user_ns["x"] == shell.user_ns["kept"] == "你好"
+        assert shell.user_ns["x"].turn.prompt == "hi"
+        _, out, _ = run(shell, "%chatglm -q hi")
+        assert "你好" not in out
+
+
+def test_dry_run_sends_nothing_and_masks_the_key(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exact request is printed, with the last four characters of the key at most."""
+    monkeypatch.setenv("CHATGLM_API_KEY", "sk-canary-0123456789abcd")
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        _, out, _ = run(shell, "%chatglm --dry-run -t 0.3 你好")
+        assert '"temperature": 0.3' in out and '"prompt": "你好"' in out and "…abcd" in out
+        assert "canary" not in out and server.posts == []
+
+
+def test_formats_are_plain_text(shell: InteractiveShell) -> None:
+    """code shows the fenced code alone, json the parsed reply."""
+    with ScriptedServer(legacy('Sure:\n```json\n{"a": [1]}\n```')) as server:
+        at(shell, server)
+        _, out, _ = run(shell, "%chatglm -f code hi")
+        assert out.startswith('{"a": [1]}\n')
+        _, out, _ = run(shell, "%chatglm -f json hi")
+        assert out.startswith('{\n  "a": [\n    1\n  ]\n}')
+
+
+def test_config_sets_all_or_nothing(shell: InteractiveShell) -> None:
+    """A refused value leaves the others as they were; a wrong name is met with the right one."""
+    run(shell, "%chatglm_config temperature=0.5 top_p=none stop='a b'")
+    settings = get_session().settings
+    assert (settings.temperature, settings.top_p, settings.stop) == (0.5, None, ["a b"])
+    result, _, _ = run(shell, "%chatglm_config temperature=0.7 top_p=7")
+    assert isinstance(result.error_in_exec, ParameterError)
+    assert settings.temperature == 0.5
+    result, _, _ = run(shell, "%chatglm_config temprature=1")
+    assert "Did you mean temperature?" in str(result.error_in_exec)
+
+
+@pytest.mark.parametrize("line", ["%chatglm_config api_key=sk-canary", "%chatglm -k api_key=sk-canary hi"])
+def test_a_key_in_a_cell_is_refused_and_not_repeated(shell: InteractiveShell, line: str) -> None:
+    """A cell is saved with the notebook; a key in it is met with the way to give it."""
+    result, _, _ = run(shell, line)
+    assert isinstance(result.error_in_exec, CommandError) and "canary" not in str(result.error_in_exec)
+    assert "asks for it" in str(result.error_in_exec)
+
+
+def test_config_endpoint_says_what_it_found(shell: InteractiveShell) -> None:
+    """Setting an address looks once and tells."""
+    with ScriptedServer(reply({"data": [{"id": "glm-5"}]})) as server:
+        _, out, _ = run(shell, f"%chatglm_config endpoint_url={server.url}v1")
+        assert "glm-5" in out and len(server.asked) == 1
+
+
+def test_the_status_card(shell: InteractiveShell) -> None:
+    """%chatglm alone tells endpoint, dialect, model, parameters, turns and the last answer."""
+    with ScriptedServer(answer("ok", usage={"completion_tokens": 2})) as server:
+        run(shell, f"%config ChatGLMSettings.endpoint_url = '{server.url}v1'")
+        run(shell, "%chatglm -t 0.5 hi")
+        _, out, _ = run(shell, "%chatglm")
+        for word in (server.url, "OpenAI", "turns", "2 tokens", "test-glm"):
+            assert word in out
+
+
+def test_history_lists_undoes_and_resets(shell: InteractiveShell) -> None:
+    """The conversation can be read, shortened and begun anew."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(shell, server)
+        run(shell, "%chatglm first")
+        run(shell, "%chatglm second")
+        assert "second" in run(shell, "%chatglm_history")[1]
+        run(shell, "%chatglm_history --undo")
+        run(shell, "%chatglm third")
+        assert server.posts[-1].body["history"] == [["first", "ok"]]
+        run(shell, "%chatglm_history --reset")
+        run(shell, "%chatglm fourth")
+        assert server.posts[-1].body["history"] == []
+
+
+def test_S8_a_terminal_shows_control_sequences_and_obeys_none(shell: InteractiveShell) -> None:
+    """An answer's escape sequences are visible text in a terminal, streamed, replayed and listed."""
+    evil = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202egpj\x9b31m"
+    with ScriptedServer(legacy(evil)) as server:
+        at(shell, server)
+        for cell in ("x = %chatglm hi", "x", "%chatglm_history", "%chatglm -f text hi", "[x]"):
+            _, out, _ = run(shell, cell)
+            assert not set("\x1b\x07\x9b\u202e") & set(out), cell
+        _, control, _ = run(shell, "print(x)")  # the control: the sequence is in the text itself
+        assert "\x1b" in control
+
+
+def test_S9_code_of_a_model_is_never_run_nor_put_into_a_cell(shell: InteractiveShell) -> None:
+    """An answer that is code, a magic or a shell line stays text."""
+    code = "```python\nran = 1\n```\n%run x\n!touch ran\nget_ipython().run_cell('ran = 1')"
+    with ScriptedServer(legacy(code)) as server:
+        at(shell, server)
+        for options in ("", "-f code", "-f json", "-o answer"):
+            run(shell, f"%chatglm {options} hi")
+        assert "ran" not in shell.user_ns
+        assert getattr(shell, "rl_next_input", None) in (None, "")
+
+
+def test_completion_knows_options_values_parameters_and_variables(shell: InteractiveShell) -> None:
+    """Tab completes what a person would look up."""
+    run(shell, "topic_of_mine = 1")
+
+    def complete(text: str) -> list[str]:
+        with provisionalcompleter():
+            return [found.text for found in shell.Completer.completions(text, len(text))]
+
+    assert "--temperature" in complete("%chatglm --te")
+    assert complete("x = %chatglm --thinking m") == ["max"]
+    assert "temperature=" in complete("%chatglm_config temp")
+    assert "topic_of_mine}}" in complete("%chatglm about {{topic_")
+    assert "topic_of_mine}}" in complete("%%chatglm\nabout {{topic_")
+    assert "--temperature" not in complete("print('--te")
+
+
+def test_unload_leaves_nothing_behind(shared_shell: InteractiveShell) -> None:
+    """Magics, transformers, completers, events, formatters, settings and threads go as they came."""
+
+    def traces() -> list[int]:
+        shell = shared_shell
+        manager = shell.input_transformer_manager
+        return [
+            len(shell.magics_manager.magics["line"]),
+            len(shell.magics_manager.magics["cell"]),
+            len(manager.token_transformers),
+            len(shell.input_transformers_cleanup),
+            len(shell.Completer.custom_matchers),
+            len(shell.configurables),
+            sum(len(found) for found in shell.events.callbacks.values()),
+            len(shell.display_formatter.formatters["text/plain"].type_printers),
+            len(shell.display_formatter.mimebundle_formatter.type_printers),
+            threading.active_count(),
+        ]
+
+    before = traces()
+    for _ in range(3):
+        shared_shell.run_line_magic("load_ext", "chatglm_magic")
+        shared_shell.run_line_magic("load_ext", "chatglm_magic")
+        with ScriptedServer(legacy("ok")) as server:
+            at(shared_shell, server)
+            run(shared_shell, "%chatglm hi")
+            session = get_session()
+            assert session.submit(session.aask("x")).result(10) == "ok"
+        shared_shell.run_line_magic("reload_ext", "chatglm_magic")
+        shared_shell.run_line_magic("unload_ext", "chatglm_magic")
+    end = time.monotonic() + 3  # the scripted server's own threads end when their sockets do
+    while traces() != before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert traces() == before
+
+
+def test_a_magic_of_another_package_is_announced_and_comes_back(shared_shell: InteractiveShell) -> None:
+    """Replacing is said, and undone by unloading."""
+
+    def other(line: str) -> str:
+        return "other"
+
+    other.__module__ = "torchkeras.chat"
+    shared_shell.register_magic_function(other, "line", "chatglm")
+    with capture_output() as caught:
+        shared_shell.run_line_magic("load_ext", "chatglm_magic")
+    assert "torchkeras.chat" in caught.stderr
+    shared_shell.run_line_magic("unload_ext", "chatglm_magic")
+    assert shared_shell.run_line_magic("chatglm", "") == "other"
+    del shared_shell.magics_manager.magics["line"]["chatglm"]

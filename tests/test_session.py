@@ -1,0 +1,246 @@
+"""The session: one conversation, one truth for parameters, nothing lost."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from traitlets import TraitError
+
+from chatglm_magic import ChatGLM, Session
+from chatglm_magic.errors import BrokenOffError, ParameterError, RefusedError
+from chatglm_magic.session.conversation import Conversation
+from chatglm_magic.session.settings import settings_for
+from chatglm_magic.values import Answer, Turn
+
+from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
+
+
+def session_at(url: str) -> Session:
+    session = Session()
+    session.settings.endpoint_url = url
+    return session
+
+
+def test_an_answer_is_text_that_knows_its_turn() -> None:
+    """What was asked, what was sent and what came back stand in the turn."""
+    with ScriptedServer(answer("你", "好", usage={"completion_tokens": 2})) as server:
+        session = session_at(server.url + "v1")
+        session.settings.temperature = 0.5
+        said = session.ask("hi", seed=3)
+        assert isinstance(said, Answer) and said == "你好"
+        turn = said.turn
+        assert turn.asked == {"temperature": 0.5, "seed": 3}
+        assert turn.sent["temperature"] == 0.5 and turn.sent["seed"] == 3
+        assert (turn.status, turn.finish_reason, turn.usage) == ("complete", "stop", {"completion_tokens": 2})
+        assert turn.first_token is not None and turn.duration is not None
+        assert turn.first_token <= turn.duration
+        assert Turn.from_json(turn.to_json()) == turn
+
+
+def test_a_conversation_is_sent_along() -> None:
+    """The second question carries the first exchange; one asked outside carries and leaves none."""
+    with ScriptedServer(legacy(lambda body: body["prompt"].upper())) as server:
+        session = session_at(server.url)
+        session.ask("a")
+        session.ask("b")
+        session.ask("c", history=False)
+        session.ask("d")
+        assert [post.body["history"] for post in server.posts] == [
+            [],
+            [["a", "A"]],
+            [],
+            [["a", "A"], ["b", "B"]],
+        ]
+
+
+def test_llm_history_is_the_conversation() -> None:
+    """session.llm.invoke goes on with it, and an assignment to history changes it."""
+    with ScriptedServer(legacy(lambda body: body["prompt"].upper())) as server:
+        session = session_at(server.url)
+        session.ask("a")
+        session.llm.invoke("b")
+        session.ask("c")
+        assert server.posts[2].body["history"] == [["a", "A"], ["b", "B"]]
+        session.llm.history = [["x", "y"]]
+        session.ask("d")
+        assert server.posts[3].body["history"] == [["x", "y"]]
+        assert [turn.prompt for turn in session.turns if turn.status == "complete"] == ["x", "d"]
+
+
+def test_with_history_off_keeps_the_turn_out_of_the_context() -> None:
+    """As in the original: what is there is sent, nothing is added."""
+    with ScriptedServer(legacy("ok")) as server:
+        session = session_at(server.url)
+        session.ask("a")
+        session.settings.with_history = False
+        session.ask("b")
+        session.ask("c")
+        assert server.posts[2].body["history"] == [["a", "ok"]]
+        assert len(session.turns) == 3
+
+
+def test_a_failed_turn_is_kept_but_not_sent() -> None:
+    """An incomplete answer stays in the record with its text, and out of the context."""
+    with ScriptedServer(sse([chunk("你好")], done=False), answer("ok")) as server:
+        session = session_at(server.url + "v1")
+        with pytest.raises(BrokenOffError):
+            session.ask("a")
+        session.ask("b")
+        assert [(turn.status, turn.answer) for turn in session.turns] == [
+            ("incomplete", "你好"),
+            ("complete", "ok"),
+        ]
+        assert len(server.posts[1].body["messages"]) == 1
+
+
+def test_a_rerun_cell_supersedes_its_earlier_runs_alone() -> None:
+    """A loop in one run keeps all its turns; a new run sees what stood before, and later turns stay."""
+    talk = Conversation()
+
+    def run(cell: str, number: int, *prompts: str) -> list[tuple[str, ...]]:
+        seen = []
+        for prompt in prompts:
+            place = talk.place(cell, number)
+            seen.append(tuple(question for question, _ in place.history))
+            talk.add(place, Turn(prompt, prompt.upper(), cell_id=cell, cell_run=number), context=True)
+        return seen
+
+    assert run("c1", 1, "a", "b", "c") == [(), ("a",), ("a", "b")]
+    assert run("c2", 2, "d") == [("a", "b", "c")]
+    assert run("c1", 3, "A1", "B1") == [(), ("A1",)]
+    assert [question for question, _ in talk.pairs()] == ["A1", "B1", "d"]
+    assert run("c2", 4, "D1") == [("A1", "B1")]
+    assert len(talk.turns) == 7
+
+
+def test_what_does_not_fit_is_left_out_from_the_oldest() -> None:
+    """A refusal for length shortens the conversation, and the turn says by how many turns."""
+    refuse = reply(
+        {"error": {"message": "request (300 tokens) exceeds the available context size (200 tokens), try"}},
+        status=400,
+    )
+    with ScriptedServer(*[answer("x" * 30)] * 4, refuse, answer("ok")) as server:
+        session = session_at(server.url + "v1")
+        for prompt in "abcd":
+            session.ask(prompt)
+        turn = session.ask("e").turn
+        assert turn.turns_left_out == 2 and turn.turns_sent == 2
+        assert server.posts[-1].body["messages"][0]["content"] == "c"
+
+
+def test_a_prompt_that_is_too_long_by_itself_is_an_error() -> None:
+    """With nothing left to leave out, the refusal stands."""
+    with ScriptedServer(reply({"error": {"message": "maximum context length is 10"}}, status=400)) as server:
+        session = session_at(server.url + "v1")
+        with pytest.raises(RefusedError) as caught:
+            session.ask("a" * 100)
+        assert caught.value.kind == "too_long" and len(server.posts) == 1
+
+
+def test_four_handles_on_one_value() -> None:
+    """A change of the settings shows in the model, and a change of the model in the settings."""
+    session = Session()
+    session.settings.temperature = 0.3
+    assert session.llm.temperature == 0.3
+    session.llm.temperature = 0.9
+    assert session.settings.temperature == 0.9
+    session.settings.top_p = None
+    assert session.llm.top_p is None
+    session.llm = ChatGLM(temperature=1.5, endpoint_url="http://127.0.0.1:9/")
+    assert (session.settings.temperature, session.settings.endpoint_url) == (1.5, "http://127.0.0.1:9/")
+    assert session.llm.with_history is True
+
+
+def test_an_untouched_default_is_not_a_wish() -> None:
+    """The settings' defaults are not sent to /v1; a value that was set is, also when it equals the default."""
+    with ScriptedServer(answer("ok")) as server:
+        session = session_at(server.url + "v1")
+        session.ask("a")
+        session.settings.temperature = 0.1
+        session.ask("b")
+        assert "temperature" not in server.posts[0].body
+        assert server.posts[1].body["temperature"] == 0.1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "hot"])
+def test_settings_refuse_what_no_server_takes(value: object) -> None:
+    """A trait says no before anything is sent."""
+    with pytest.raises(TraitError):
+        Session().settings.temperature = value
+
+
+def test_a_refused_value_in_the_configuration_does_not_stop_the_extension() -> None:
+    """%config keeps a refused value; loading again must still work, with a warning."""
+    from traitlets.config import Config, Configurable
+
+    shell = Configurable(config=Config({"ChatGLMSettings": {"temperature": 99, "top_p": 0.5}}))
+    with pytest.warns(UserWarning, match="temperature"):
+        settings = settings_for(shell)
+    assert (settings.temperature, settings.top_p) == (0.1, 0.5)
+
+
+def test_the_endpoint_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHATGLM_ENDPOINT_URL is the address where nothing else is set."""
+    monkeypatch.setenv("CHATGLM_ENDPOINT_URL", "http://127.0.0.1:7777/v1")
+    assert Session().llm.endpoint_url == "http://127.0.0.1:7777/v1"
+
+
+def test_a_session_takes_no_other_llm() -> None:
+    """What is no ChatGLM is refused with a message."""
+    with pytest.raises(ParameterError, match="must be a ChatGLM"):
+        Session().llm = "gpt"  # type: ignore[assignment]
+
+
+def test_an_error_about_the_model_lists_the_servers_models() -> None:
+    """A wrong model name is answered with the right ones."""
+    refuse = reply({"error": {"message": "The model `x` does not exist."}}, status=404)
+    with ScriptedServer(refuse, reply({"data": [{"id": "glm-4.7"}, {"id": "glm-5"}]})) as server:
+        session = session_at(server.url + "v1")
+        with pytest.raises(RefusedError, match=r"glm-4\.7, glm-5"):
+            session.ask("hi", model="x")
+
+
+def test_probe_looks_once_and_says_what_it_found() -> None:
+    """One GET; a server of the other kind is recognised, a silent port is not fatal."""
+    with ScriptedServer(reply({"data": [{"id": "glm"}]})) as server:
+        found = session_at(server.url + "v1").probe()
+        assert found.models == ("glm",) and [asked.method for asked in server.asked] == ["GET"]
+    with ScriptedServer(reply({"detail": "Method Not Allowed"}, status=405)) as server:
+        assert "api.py" in session_at(server.url).probe().text
+    with ScriptedServer(reply({"detail": "Not Found"}, status=404)) as server:
+        assert "/v1" in session_at(server.url).probe().text
+    assert not session_at("http://127.0.0.1:1/").probe().answered
+
+
+def test_S27_a_server_that_is_open_to_others_is_pointed_out() -> None:
+    """GLM's demo servers listen on every address: the session says so; one on loopback alone is the control."""
+    import socket
+
+    with ScriptedServer(reply({"data": []})) as server:
+        assert "Beware" not in session_at(server.url + "v1").probe().text
+    script = reply({"data": []})
+    server = ScriptedServer(script)
+    server._listener.close()
+    server._listener = socket.create_server(("0.0.0.0", 0))
+    with server:
+        assert "others can use it" in session_at(f"http://127.0.0.1:{server.port}/v1").probe().text
+
+
+def test_two_questions_at_once_do_not_mix() -> None:
+    """A task and a thread ask the same session; each gets its own text, both turns are kept."""
+    texts = {"a": "甲" * 50, "b": "乙" * 50}
+
+    def by_prompt(body: dict[str, str]) -> str:
+        return texts[body["prompt"]]
+
+    with ScriptedServer(legacy(by_prompt)) as server:
+        session = session_at(server.url)
+        assert session.llm.history == []
+        found: dict[str, str] = {}
+        future = session.submit(session.aask("a"))
+        thread = threading.Thread(target=lambda: found.update(b=session.ask("b")))
+        thread.start()
+        thread.join()
+        assert (future.result(10), found["b"]) == (texts["a"], texts["b"])
+        assert {turn.answer for turn in session.turns} == set(texts.values())
