@@ -32,7 +32,7 @@ def shell(shared_shell: InteractiveShell) -> Iterator[InteractiveShell]:
     shared_shell.run_line_magic("load_ext", "chatglm_magic")
     yield shared_shell
     shared_shell.run_line_magic("unload_ext", "chatglm_magic")
-    shared_shell.reset(new_session=True)
+    shared_shell.reset(new_session=False)
 
 
 def run(shell: InteractiveShell, cell: str) -> tuple[Any, str, str]:
