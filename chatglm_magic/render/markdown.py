@@ -1,0 +1,138 @@
+"""Model text, which may say anything, as HTML that can do nothing but be read.
+
+The model's Markdown is parsed with raw HTML switched off and its own HTML is never passed on; what the
+parser makes goes through an allow-list on top. Pictures are named, not fetched; nothing is typeset but
+formulas without their active commands. Whatever can't be parsed in sane time is shown as plain text.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING
+
+from .cjk import add_cjk_emphasis
+from .highlight import Highlighter, code_block
+from .links import add_links
+from .mathrule import add_math, formula
+from .sanitize import cleaned
+from .shape import add_shape
+from .terminal import inert
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+    from markdown_it.utils import EnvType
+
+    _Rule = Callable[[Token, EnvType], str]
+
+__all__ = ["fenced_code", "plain_html", "to_html"]
+
+# Longer answers are shown as they are. The parser takes a second or two for the worst text of this length.
+_LONGEST_ANSWER = 120_000
+# Deeper than any answer means to be. The parser drops what lies deeper still, so such text is shown as it is.
+_DEEPEST = 40
+
+# Constant, and ours: a reader with no Jupyter style sheet gets a legible page from the fallback values.
+_OPEN = (
+    '<div class="chatglm-answer mathjax_ignore tex2jax_ignore" '
+    'style="color:var(--jp-content-font-color1,inherit);overflow-wrap:break-word">\n'
+)
+_CLOSE = "</div>\n"
+
+
+def to_html(text: str, *, streaming: bool = False) -> str:
+    """`text`, Markdown of a model, as one safe HTML element; never raises, and never leaves text out.
+
+    `streaming` says that more may follow: a formula still open at the end is then held as source.
+    An open code block shows as a code block either way.
+    """
+    if len(text) > _LONGEST_ANSWER:
+        return plain_html(text)
+    try:
+        return _rendered(text, streaming) or plain_html(text)
+    except Exception:  # noqa: BLE001 - an answer must be shown, also when a parser stumbles over it
+        return plain_html(text)
+
+
+def plain_html(text: str) -> str:
+    """`text` exactly as it stands, as one safe HTML element; typeset and coloured by nobody."""
+    return f'{_OPEN}<pre style="white-space:pre-wrap">{escape(inert(_newlines(text)))}</pre>\n{_CLOSE}'
+
+
+def _rendered(text: str, streaming: bool) -> str | None:
+    """`text` as HTML, or None if it is nested too deep."""
+    md = _parser()
+    env: EnvType = {"streaming": streaming, "highlighter": Highlighter()}
+    tokens = md.parse(inert(_newlines(text)), env)
+    if any(token.level >= _DEEPEST - 1 for token in tokens):
+        return None
+    # Once more inert: entities such as `&#x202e;` have become characters.
+    return _OPEN + cleaned(inert(md.renderer.render(tokens, md.options, env))) + _CLOSE
+
+
+def _newlines(text: str) -> str:
+    return re.sub("\r\n|[\r\u2028\u2029]", "\n", text)
+
+
+@cache
+def _parser() -> "MarkdownIt":
+    """The parser, built at the first use: markdown-it takes its time to import."""
+    from markdown_it import MarkdownIt
+
+    # A single newline of a model is meant: verses, addresses, steps.
+    md = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": _DEEPEST})
+    md.enable(["table", "strikethrough"])
+    add_math(md)
+    add_cjk_emphasis(md)
+    add_shape(md)
+    add_links(md)
+    for kind, rule in _RULES.items():
+        md.add_render_rule(kind, _adapted(rule))
+    return md
+
+
+def _adapted(rule: "_Rule") -> "Callable[[object, Sequence[Token], int, object, EnvType], str]":
+    """`rule` as the renderer calls it."""
+    return lambda renderer, tokens, index, options, env: rule(tokens[index], env)
+
+
+def _code(token: "Token", env: "EnvType") -> str:
+    highlighter: Highlighter = env["highlighter"]
+    return highlighter.block(token.content, token.info)
+
+
+_RULES: "dict[str, _Rule]" = {
+    "fence": _code,
+    "code_block": _code,
+    "math": lambda token, env: formula(token.content),
+    "math_block": lambda token, env: f"<p>{formula(token.content)}</p>\n",
+    "math_unclosed": lambda token, env: code_block(escape(token.content)),
+    # A heading of its own would enter the notebook's table of contents.
+    "heading_open": lambda token, env: (
+        f'<p role="heading" aria-level="{token.tag[1:]}" style="margin:0 0 0.4em"><strong>'
+    ),
+    "heading_close": lambda token, env: "</strong></p>\n",
+}
+
+
+_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})(?P<info>.*)\Z")
+
+
+def fenced_code(text: str) -> str:
+    """The code of all fenced blocks in `text`, a blank line between two; `text` itself if there is none.
+
+    An indentation that the opening fence has, as in lists, is taken off the code too.
+    """
+    blocks: list[list[str]] = []
+    mark, indent = "", 0
+    for line in _newlines(text).split("\n"):
+        fence = _FENCE.match(line)
+        if mark and fence and fence["mark"].startswith(mark) and not fence["info"].strip():
+            mark = ""
+        elif mark:
+            blocks[-1].append(re.sub(rf"\A[ \t]{{0,{indent}}}", "", line))
+        elif fence and not ("`" in fence["mark"] and "`" in fence["info"]):
+            mark, indent = fence["mark"], len(fence["indent"])
+            blocks.append([])
+    return "\n\n".join("\n".join(block) for block in blocks) if blocks else text

@@ -1,0 +1,66 @@
+"""Model and server text made safe for a terminal: every control character is shown, none is obeyed.
+
+A model can write the bytes that move a cursor, set a clipboard (OSC 52), rename a window or turn the rest
+of a line around. Here each such character becomes a visible escape. The mapping looks at one character at
+a time and keeps no state, so a stream may be cut anywhere: ``visible(a) + visible(b) == visible(a + b)``.
+"""
+
+import re
+from collections.abc import Callable
+
+__all__ = ["inert", "one_line", "visible"]
+
+# C0 without tab and newline, DEL, C1 (a bare U+009B is CSI), surrogates: what a terminal obeys or can't print.
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
+# Embeddings, overrides and isolates, which reorder what follows them; tag characters, which hide text.
+_DECEIVING = r"\u202a-\u202e\u2066-\u206f\ufff9-\ufffb\U000e0000-\U000e007f"
+# Marks, joins and breaks of no width. Not here: U+200D and U+200C, which emoji and Persian are made with.
+_WIDTHLESS = r"\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u2060-\u2065\ufeff"
+
+_UNSAFE_IN_TERMINAL = re.compile(f"[{_CONTROLS}{_DECEIVING}{_WIDTHLESS}]")
+_UNSAFE_IN_PAGE = re.compile(f"[{_CONTROLS}{_DECEIVING}]")
+
+# Enough input for any message, so that a server's 100 MB error page costs nothing.
+_LONGEST_LINE_SOURCE = 65_536
+
+
+def _escape(match: re.Match[str]) -> str:
+    """One character as Python would write it in a literal: ``\\r``, ``\\x1b``, ``\\u202e``, ``\\U000e0041``."""
+    code = ord(match.group())
+    if code == 0x0D:
+        return "\\r"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _shower(unsafe: re.Pattern[str]) -> Callable[[str], str]:
+    return lambda text: unsafe.sub(_escape, text)
+
+
+_visible = _shower(_UNSAFE_IN_TERMINAL)
+_inert = _shower(_UNSAFE_IN_PAGE)
+
+
+def visible(text: str) -> str:
+    """`text` for a terminal: nothing in the result moves, colours, hides or reorders anything.
+
+    Only tab and newline stay as they are; a carriage return is shown as ``\\r``, because it lets later
+    text overwrite earlier text. Right for chunks of a stream as well as for whole texts.
+    """
+    return _visible(text)
+
+
+def inert(text: str) -> str:
+    """`text` for a page: as `visible`, but what has no width and no effect there stays as it is."""
+    return _inert(text)
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """`text` as one line of at most `limit` characters for an error message, cut with ``…``.
+
+    White space of any kind becomes one space; the rest is shown as `visible` shows it.
+    """
+    line = visible(" ".join(text[:_LONGEST_LINE_SOURCE].split()))
+    complete = len(line) <= limit and len(text) <= _LONGEST_LINE_SOURCE
+    return line if complete else line[: max(limit - 1, 0)].rstrip() + "…"
