@@ -1,0 +1,106 @@
+"""A kernel's hold on its managed server: the process, its events, its end. See `managed` for the lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import tempfile
+import threading
+from typing import IO, Any
+
+from .environ import child_command, child_env
+
+
+class ManagedServer:
+    """One server process and the thread that reads its lines. Raises OSError if it can't be started.
+
+    :param model: as on the command line; None is the built-in model.
+    :param token: what its clients will have to send; handed over by pipe, never on the command line.
+    """
+
+    def __init__(self, model: str | None, token: str) -> None:
+        self.events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        """What it said so far; `failed` comes last whatever happens, `ready` may come before."""
+        self.gone = ""
+        """Why it is of no more use, in words."""
+        self._ready = False
+        self._owner = os.getpid()
+        self._ending = threading.RLock()
+        # nameless, and never full as a pipe would be
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._process = subprocess.Popen(
+            [*child_command("chatglm_magic.server.cli"), "--managed", *(["--", model] if model else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=child_env(os.environ, network=True),
+            start_new_session=True,  # an interrupted cell sends its signal to the kernel's whole group
+        )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it ended at once; its last lines say why
+            self._process.stdin.write(json.dumps({"token": token}).encode() + b"\n")
+            self._process.stdin.flush()
+        self._reader = threading.Thread(target=self._read, name="chatglm-local-server", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process number."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves: it was ready, and neither it nor its engine has ended."""
+        return self._ready and not self.gone and self._process.poll() is None
+
+    def end(self) -> None:
+        """End the process and reap it: politely, after 1.5 s by force. Idempotent, from any thread."""
+        if os.getpid() != self._owner:  # a fork of the kernel must not end the kernel's server
+            return
+        with self._ending:
+            assert self._process.stdin is not None and self._process.stdout is not None
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            try:
+                self._process.wait(1.5)
+            except subprocess.TimeoutExpired:
+                self._kill()
+                self._process.wait()
+            if threading.current_thread() is not self._reader:
+                self._reader.join(1.0)
+            self._process.stdout.close()
+            self._log.close()
+
+    def _kill(self) -> None:
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # it leads its own group; its engine follows it
+        else:
+            self._process.kill()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                self._ready = self._ready or event["event"] == "ready"
+                if event["event"] == "gone":
+                    self.gone = f"the model's process has ended ({event['reason']})"
+                self.events.put(event)
+        code = self._process.wait()
+        reason = f"its process ended with code {code}. {self._last_words()}".strip()
+        self.gone = self.gone or reason
+        self.events.put({"event": "failed", "reason": reason})
+
+    def _last_words(self) -> str:
+        try:
+            self._log.seek(0, os.SEEK_END)
+            self._log.seek(max(0, self._log.tell() - 4096))
+            lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        except (OSError, ValueError):  # closed meanwhile: it was us who ended it
+            return ""
+        return lines[-1][:300] if lines else ""

@@ -1,0 +1,128 @@
+"""The command line of the local server, stand-alone or managed by a kernel."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+from importlib.util import find_spec
+
+from .environ import usable_cores
+from .sources import HubModel, ModelError, ModelFile, find_model
+from .supervisor import Engine, Plan
+
+_EXTRA = 'The local server needs xllamacpp. Install the extra: pip install "chatglm-magic[local]"'
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the server until it is ended; return the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return _run(args)
+    except KeyboardInterrupt:  # before the loop has its own handler
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    parent = os.getppid()  # first of all, while it surely lives
+    engine: Engine | None = None
+    try:
+        if find_spec("xllamacpp") is None:
+            raise ModelError(_EXTRA)
+        model = find_model(args.model)
+        if isinstance(model, ModelFile):
+            # First of all: it loads while this process imports what it needs to listen.
+            engine = start_engine(model, args)
+    except ModelError as error:
+        return _fail(str(error), args.managed)
+    if args.managed:
+        from .managed import run_managed
+
+        asyncio.run(run_managed(model, engine, args, parent))
+        return 0
+    from .standalone import run_standalone
+
+    return asyncio.run(run_standalone(model, engine, args))
+
+
+def start_engine(model: ModelFile, args: argparse.Namespace) -> Engine:
+    """Start the engine for `model`: one thread and 2048 tokens for the built-in one, unless asked otherwise.
+
+    Others leave one core free: threads of llama.cpp that must share a core wait for each other, and crawl.
+    """
+    threads = args.threads or (1 if model.builtin else max(1, usable_cores() - 1))
+    engine = Engine(model, Plan(threads, args.ctx or (2048 if model.builtin else 8192)))
+    engine.start()
+    return engine
+
+
+def name_of(model: ModelFile | HubModel) -> str:
+    """Return what to call a model before it is there."""
+    return model.name if isinstance(model, ModelFile) else model.repo
+
+
+def token_of(args: argparse.Namespace) -> str | None:
+    """Return the token clients must send: from CHATGLM_SERVER_TOKEN, else a new one; None without --token."""
+    if not args.token:
+        return None
+    return os.environ.get("CHATGLM_SERVER_TOKEN", "").strip() or secrets.token_urlsafe(24)
+
+
+def _fail(reason: str, managed: bool) -> int:
+    if managed:
+        from .managed import say
+
+        say("failed", reason=reason)
+    else:
+        sys.stderr.write(f"{reason}\n")
+    return 1
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_port.__name__, _positive.__name__ = "port (0 to 65535)", "positive number"  # argparse shows these
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m chatglm_magic.server",
+        description="Serve a model of the ChatGLM family, or any GGUF file, on this machine: "
+        "ChatGLM's own POST / and OpenAI's /v1 on one port.",
+    )
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a GGUF file, or a Hugging Face repository with one (owner/name, owner/name:Q8_0); "
+        "without it the built-in model",
+    )
+    parser.add_argument("--port", type=_port, default=8000, help="default 8000; 0 takes any free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument(
+        "--token",
+        action="store_true",
+        help="ask clients for a token: the one in CHATGLM_SERVER_TOKEN, else a new one that is printed",
+    )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a further name clients may call it by"
+    )
+    parser.add_argument(
+        "--threads", type=_positive, help="threads that compute (default: 1 built-in, else all cores but one)"
+    )
+    parser.add_argument("--ctx", type=_positive, help="context in tokens (default: 2048 built-in, else 8192)")
+    parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)
+    return parser

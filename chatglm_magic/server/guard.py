@@ -1,0 +1,98 @@
+"""Who may ask: checks that keep web pages, other machines and other users of this one out.
+
+The Host header is checked against rebinding of names, Origin against pages of other sites, and only
+`application/json` is taken, which a page can't send elsewhere without asking first.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import traceback
+from collections.abc import Iterable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from .._version import __version__
+from .replies import Refusal, error_reply
+
+MAX_BODY = 16 << 20
+"""Bytes."""
+SERVER = f"chatglm-magic/{__version__}"
+_LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class Guard:
+    """The checks of one server. `any_ip` allows every literal address, for a server open to a network."""
+
+    def __init__(self, token: str | None = None, hosts: Iterable[str] = (), any_ip: bool = False):
+        self._token = token.encode() if token else None
+        self._hosts = _LOCAL | {host.lower() for host in hosts}
+        self._any_ip = any_ip
+
+    def check(self, request: web.Request) -> None:
+        """Raise Refusal if `request` may not be served."""
+        host = request.headers.get("Host", "")
+        if not self._allowed(host):
+            raise Refusal(403, f"Host {host[:80]!r} is not served here; --allow-host NAME allows it.", "forbidden")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.lower() != f"http://{host.lower()}":
+            raise Refusal(403, f"Pages of {origin[:80]!r} may not use this server.", "forbidden")
+        if self._token and request.path != "/health":
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, b"Bearer " + self._token):
+                raise Refusal(
+                    401, "Send this server's token: Authorization: Bearer TOKEN.", "authentication_error"
+                )
+        if request.method == "POST" and request.content_type != "application/json":
+            raise Refusal(415, "Send JSON, with Content-Type: application/json.", "unsupported_media_type")
+        if (request.content_length or 0) > MAX_BODY:
+            raise _too_large()
+
+    def _allowed(self, host: str) -> bool:
+        name = host.lower()
+        bare = name.rpartition(":")[0] if ":" in name and not name.endswith("]") else name
+        if bare in self._hosts:
+            return True
+        if not self._any_ip:
+            return False
+        try:
+            ipaddress.ip_address(bare.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"The request is larger than {MAX_BODY >> 20} MiB.", "request_too_large")
+
+
+def middleware(guard: Guard) -> Middleware:
+    """Return the middleware that guards every route and gives every refusal its JSON."""
+
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            guard.check(request)
+            return await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            refusal = _too_large()
+        except web.HTTPException as error:  # 404 and 405, in FastAPI's words
+            allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return web.json_response({"detail": error.reason}, status=error.status, headers=allow)
+        except Refusal as error:
+            refusal = error
+        except (ConnectionError, TimeoutError):  # the client left, or reads no more: nobody to answer
+            raise
+        except Exception:  # noqa: BLE001 - our own mistake; its trace goes to the log, JSON to the client
+            traceback.print_exc()
+            refusal = Refusal(500, "This server made a mistake; its log has the trace.", "internal_error")
+        return error_reply(refusal.status, refusal.message, refusal.kind, **refusal.more)
+
+    return guarded
+
+
+async def name_server(_request: web.Request, response: web.StreamResponse) -> None:
+    """Say who answers, in the header `Server`."""
+    response.headers["Server"] = SERVER

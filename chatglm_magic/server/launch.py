@@ -1,0 +1,48 @@
+"""What both ways of running have in common: from a model's name to an engine that answers."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from typing import NoReturn
+
+from . import hub
+from .backend import Backend
+from .cli import name_of, start_engine
+from .hub import Report
+from .sources import HubModel, ModelFile
+from .supervisor import Engine
+
+
+class Launch:
+    """One model on its way to be served."""
+
+    def __init__(self, model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> None:
+        self.backend = Backend(name_of(model))
+        self.engine = engine
+        self._model, self._args = model, args
+
+    async def ready(self, report: Report) -> float:
+        """Return the seconds the loading took, once the model answers.
+
+        Raises ModelError, EngineFailed.
+        """
+        if isinstance(self._model, HubModel):
+            self.backend.waiting = f"Downloading {self._model.repo}. Try again soon."
+            self._model = await asyncio.to_thread(hub.fetch, self._model, report)
+            self.backend.name = self._model.name
+        if self.engine is None:
+            self.engine = start_engine(self._model, self._args)
+        return await self.backend.open(self.engine)
+
+    def end(self, code: int) -> NoReturn:
+        """End the engine and this process at once; a download's thread could not be waited for."""
+        try:
+            if self.engine is not None:
+                self.engine.stop()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # nobody may read what we write any more, and that must not keep us
+            os._exit(code)

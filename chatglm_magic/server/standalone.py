@@ -1,0 +1,115 @@
+"""The server by itself, in a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import ipaddress
+import signal
+import socket
+import sys
+import traceback
+
+from .app import bind, listen, make_app, url_of
+from .cli import token_of
+from .environ import seconds_text
+from .guard import Guard
+from .launch import Launch
+from .sources import HubModel, ModelError, ModelFile
+from .supervisor import Engine, EngineFailed
+
+
+async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> int:
+    """Serve until an interrupt. Ends the process itself once the port is open."""
+    launch = Launch(model, engine, args)
+    try:
+        bound = bind(args.host, args.port)
+    except OSError as error:
+        sys.stderr.write(_bind_error(error, args.host, args.port) + "\n")
+        launch.end(1)
+    token = token_of(args)
+    is_open = not _is_loopback(bound)
+    guard = Guard(token, [*args.allow_host, _as_host(args.host)], any_ip=is_open)
+    await listen(make_app(launch.backend, guard), bound)
+    ended = _on_signals()
+    if is_open and token is None:
+        sys.stderr.write(
+            f"Warning: everyone on the network can use this server ({args.host}). "
+            "--token asks for a token; without --host it serves this machine only.\n"
+        )
+    _show(url_of(bound), launch.backend.name, token)
+    failed = asyncio.ensure_future(_follow(launch))
+    failed.add_done_callback(lambda _: None if ended.done() else ended.set_result(None))
+    await ended
+    if failed.done():
+        if unknown := failed.exception():  # none of those we expect: show all of it
+            traceback.print_exception(unknown)
+        launch.end(1)
+    _say("\nStopped.")
+    launch.end(0)
+
+
+async def _follow(launch: Launch) -> None:
+    """Say when the model is ready, and when its engine has ended; return only if it never came up."""
+    try:
+        seconds = await launch.ready(lambda *_: None)
+    except (ModelError, EngineFailed) as error:
+        sys.stderr.write(f"The model {launch.backend.name} can't be served: {error}\n")
+        return
+    _say(f"Ready: {launch.backend.name} loaded in {seconds_text(seconds)}. Ctrl-C ends it.")
+    assert launch.engine is not None
+    why = await asyncio.wrap_future(launch.engine.ended)
+    sys.stderr.write(f"The model's process has ended ({why}). Ctrl-C, then start the server again.\n")
+    await asyncio.Event().wait()  # goes on to answer, with an error that says so
+
+
+def _show(url: str, name: str, token: str | None) -> None:
+    lines = [
+        f"chatglm-magic serves {name}",
+        f"  ChatGLM's own protocol   POST {url}/",
+        f"  OpenAI's protocol             {url}/v1",
+        f"  in a notebook            %chatglm_config endpoint_url={url}/v1",
+    ]
+    if token is not None:
+        lines.append(f"  token                    {token}")
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _on_signals() -> asyncio.Future[None]:
+    """Return a future that an interrupt or a polite end completes."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        try:
+            loop.add_signal_handler(number, end)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
+    return ended
+
+
+def _is_loopback(bound: socket.socket) -> bool:
+    return ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _as_host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _bind_error(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is taken. Choose another with --port, or any free one with --port 0."
+    return f"Can't listen on {host} port {port}: {error.strerror or error}. Choose others with --host and --port."

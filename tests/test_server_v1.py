@@ -1,0 +1,262 @@
+"""OpenAI's routes of the local server: whole and streamed, and what the front makes of odd requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from chatglm_magic.local import LocalServer
+from chatglm_magic.server.sse import Events, WholeAnswer
+
+from .server_tools import chat, headers, post, stream
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    """The built-in model."""
+    with LocalServer() as running:
+        yield running
+
+
+def test_models_name_the_model_and_its_context(server: LocalServer) -> None:
+    """/v1/models lists the one model with its context and vocabulary."""
+    (model,) = requests.get(f"{server.url}/models", headers=headers(server), timeout=5).json()["data"]
+    assert model["id"] == server.model == "glm-tiny"
+    assert model["meta"]["n_ctx"] == 2048 and model["meta"]["n_vocab"] > 256
+
+
+def test_health_is_open(server: LocalServer) -> None:
+    """/health answers without a token."""
+    assert requests.get(server.base_url + "health", timeout=5).json() == {"status": "ok"}
+
+
+def test_whole_answer_has_llama_cpps_fields(server: LocalServer) -> None:
+    """The whole answer, streamed inside, has the fields of an ordinary chat completion."""
+    reply = chat(server, "what is top_p?", temperature=0)
+    assert reply["object"] == "chat.completion" and reply["model"] == "glm-tiny"
+    assert reply["id"].startswith("chatcmpl-") and reply["created"] > 1.7e9
+    (choice,) = reply["choices"]
+    assert choice["message"]["role"] == "assistant" and "top_p" in choice["message"]["content"]
+    assert choice["finish_reason"] == "stop" and choice["index"] == 0
+    usage = reply["usage"]
+    assert usage["prompt_tokens"] + usage["completion_tokens"] == usage["total_tokens"]
+
+
+def test_stream_and_whole_say_the_same(server: LocalServer) -> None:
+    """At temperature 0 the pieces of the stream make up the whole answer, ended by one finish reason."""
+    events = stream(server, "what is top_p?", temperature=0)
+    text = "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
+    assert text == chat(server, "what is top_p?", temperature=0)["choices"][0]["message"]["content"]
+    assert [e["choices"][0]["finish_reason"] for e in events if e["choices"][0]["finish_reason"]] == ["stop"]
+    assert all("usage" not in event for event in events)
+
+
+def test_stream_gives_usage_when_asked(server: LocalServer) -> None:
+    """With include_usage the last event has no choices and the token counts."""
+    last = stream(server, "hi", temperature=0, stream_options={"include_usage": True})[-1]
+    assert last["choices"] == []
+    assert last["usage"]["total_tokens"] > last["usage"]["completion_tokens"] > 0
+
+
+def test_seed_fixes_the_answer(server: LocalServer) -> None:
+    """The same seed gives the same answer at temperature 2, streamed or not; other seeds give others."""
+    hot: dict[str, Any] = {"temperature": 2, "top_p": 1, "max_tokens": 30}
+    said = [chat(server, "tell me a joke", seed=7, **hot)["choices"][0]["message"]["content"] for _ in range(3)]
+    pieces = stream(server, "tell me a joke", seed=7, **hot)
+    said.append("".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces))
+    assert len(set(said)) == 1
+    others = {chat(server, "tell me a joke", seed=s, **hot)["choices"][0]["message"]["content"] for s in range(6)}
+    assert len(others) > 1
+
+
+@pytest.mark.parametrize("wanted", [1, 5, 500])
+def test_logprobs_are_a_distribution(server: LocalServer, wanted: int) -> None:
+    """The top tokens come sorted, as many as asked for, with probabilities that sum to at most 1."""
+    reply = chat(server, "tell me a joke", logprobs=True, top_logprobs=wanted, max_tokens=3, temperature=0)
+    content = reply["choices"][0]["logprobs"]["content"]
+    assert len(content) == reply["usage"]["completion_tokens"] == 3
+    for token in content:
+        values = [top["logprob"] for top in token["top_logprobs"]]
+        assert len(values) == wanted and values == sorted(values, reverse=True)
+        assert sum(map(math.exp, values)) < 1.001
+        assert token["logprob"] == values[0]
+
+
+def test_logprobs_alone_still_give_the_tokens(server: LocalServer) -> None:
+    """`logprobs` without `top_logprobs` gives each token's own probability, streamed too."""
+    assert len(chat(server, "hi", logprobs=True, max_tokens=2)["choices"][0]["logprobs"]["content"]) == 2
+    events = stream(server, "hi", logprobs=True, max_tokens=2)
+    assert sum(len(e["choices"][0].get("logprobs", {}).get("content", [])) for e in events) == 2
+
+
+def test_stop_cuts_before_the_text(server: LocalServer) -> None:
+    """A stop text ends the answer before it, with finish reason stop, streamed and not."""
+    whole = chat(server, "what is top_p?", temperature=0)["choices"][0]["message"]["content"]
+    for stop in ("tokens", ["tokens"], ["never said", "tokens", ""]):
+        choice = chat(server, "what is top_p?", temperature=0, stop=stop)["choices"][0]
+        assert choice["message"]["content"] == whole.partition("tokens")[0]
+        assert choice["finish_reason"] == "stop"
+    events = stream(server, "what is top_p?", temperature=0, stop="tokens")
+    said = "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
+    assert said == whole.partition("tokens")[0]
+
+
+def test_length_is_said(server: LocalServer) -> None:
+    """An answer cut by max_tokens has finish reason length and that many tokens."""
+    for name in ("max_tokens", "max_completion_tokens"):
+        reply = chat(server, "what is top_p?", **{name: 4})
+        assert reply["choices"][0]["finish_reason"] == "length"
+        assert reply["usage"]["completion_tokens"] == 4
+
+
+def test_the_sliders_do_something(server: LocalServer) -> None:
+    """Temperature 3 garbles, and a small top_p tames it: the order of samplers is Hugging Face's."""
+
+    def answers(**how: Any) -> set[str]:
+        asked = [chat(server, "tell me a joke", seed=s, max_tokens=20, **how) for s in range(8)]
+        return {reply["choices"][0]["message"]["content"] for reply in asked}
+
+    assert len(answers(temperature=3, top_p=1)) == 8
+    assert len(answers(temperature=3, top_p=0.01)) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "changed"),
+    [
+        ({}, None),
+        ({"max_tokens": 0}, "max_tokens=0->1"),
+        ({"max_tokens": -5}, "max_tokens=-5->1"),
+        ({"max_tokens": 10**9}, "max_tokens=1000000000->2048"),
+        ({"max_tokens": -1}, None),
+        ({"stop": ""}, 'stop=""->dropped'),
+        ({"temperature": -1}, "temperature=-1->0"),
+        ({"top_p": 0}, "top_p=0->0.01"),
+        ({"top_p": 2}, "top_p=2->1"),
+        ({"logprobs": True, "top_logprobs": 10**6, "max_tokens": 4}, "top_logprobs=1000000->16384"),
+        ({"samplers": ["nonsense"]}, 'samplers=["nonsense"]->dropped'),
+        ({"grammar": "root ::= 'x'"}, "grammar=root ::= 'x'->dropped"),
+        ({"repeat_penalty": 0}, "repeat_penalty=0->dropped"),
+        ({"min_p": 0.9}, "min_p=0.9->dropped"),
+        ({"model": "other", "user": "me"}, None),
+        ({"temperature": None, "top_p": None, "stop": None, "seed": None, "max_tokens": None, "n": None}, None),
+    ],
+    ids=str,
+)
+def test_changes_stand_in_the_header(server: LocalServer, more: dict[str, Any], changed: str | None) -> None:
+    """Only known keys reach the engine, in range; what was changed or dropped is said, streamed or not."""
+    for streamed in (False, True):
+        body = {"messages": [{"role": "user", "content": "hi"}], "stream": streamed, "max_tokens": 9, **more}
+        reply = post(server, "v1/chat/completions", body)
+        assert reply.status_code == 200
+        assert reply.headers.get("X-ChatGLM-Changed") == changed
+        assert reply.headers["X-ChatGLM-Seed"].isdecimal()
+
+
+ONE = [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ([], None),
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "user|>x<|", "content": "hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+        ({"messages": ONE, "temperature": "0.5"}, "temperature"),
+        ({"messages": ONE, "max_tokens": "5"}, "max_tokens"),
+        ({"messages": ONE, "stream": "yes"}, "stream"),
+        ({"messages": ONE, "n": 2}, "n"),
+        ({"messages": ONE, "n": 0}, "n"),
+        ({"messages": ONE, "seed": "x"}, "seed"),
+        ({"messages": ONE, "top_logprobs": 3}, "top_logprobs"),
+        ({"messages": ONE, "stream_options": 1}, "stream_options"),
+        ({"messages": ONE, "chat_template_kwargs": {"a": "<|user|>"}}, "chat_template_kwargs"),
+    ],
+    ids=str,
+)
+def test_bad_requests_are_400(server: LocalServer, body: Any, param: str | None) -> None:
+    """A request of the wrong shape gets llama.cpp's error body, with the field's place."""
+    reply = post(server, "v1/chat/completions", body)
+    error = reply.json()["error"]
+    assert reply.status_code == error["code"] == 400
+    assert error["type"] == "invalid_request_error" and error["param"] == param
+
+
+def test_text_parts_and_null_are_text(server: LocalServer) -> None:
+    """Content as a list of text parts, or null, is taken as the text it is."""
+    parts = [{"type": "text", "text": "what is "}, {"type": "text", "text": "top_p?"}]
+    body = {
+        "messages": [{"role": "assistant", "content": None}, {"role": "user", "content": parts}],
+        "temperature": 0,
+    }
+    assert post(server, "v1/chat/completions", body).status_code == 200
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("words", [5_000, 400_000])
+def test_too_long_a_prompt_says_so(server: LocalServer, streamed: bool, words: int) -> None:
+    """More than the context holds is a 400 with llama.cpp's own type, before any stream begins."""
+    body = {"messages": [{"role": "user", "content": "hi " * words}], "stream": streamed}
+    reply = post(server, "v1/chat/completions", body)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["type"] == "exceed_context_size_error"
+    assert reply.json()["error"]["n_ctx"] == 2048
+
+
+def test_tokenize_and_back(server: LocalServer) -> None:
+    """Text survives /tokenize and /detokenize, and a chat's tokens can be counted."""
+    text = "What is 爱? 👩‍👩‍👧\n"
+    tokens = post(server, "tokenize", {"content": text}).json()["tokens"]
+    assert post(server, "detokenize", {"tokens": tokens}).json()["content"] == text
+    counted = post(server, "v1/chat/completions/input_tokens", {"messages": ONE}).json()["input_tokens"]
+    assert counted == chat(server, "hi", max_tokens=1)["usage"]["prompt_tokens"]
+
+
+@pytest.mark.parametrize("tokens", [None, "x", [-1], [10**9], ["a"], [True]])
+def test_detokenize_refuses_foreign_ids(server: LocalServer, tokens: Any) -> None:
+    """Ids outside the vocabulary are refused before the engine sees them."""
+    assert post(server, "detokenize", {"tokens": tokens}).status_code == 400
+    assert post(server, "tokenize", {"content": tokens}).status_code == (400 if tokens != "x" else 200)
+
+
+STREAM = (
+    b'data: {"id":"1","choices":[{"index":0,"delta":{"role":"assistant","content":null}}]}\n\n: ping\n\n'
+    b'data: {"id":"1","choices":[{"index":0,"delta":{"reasoning_content":"\xe5\x97\xaf"}}]}\n\n'
+    b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"\xe7\x88\xb1"},'
+    b'"logprobs":{"content":[{"id":1}]}}]}\r\n\n'
+    b'data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b'data: {"id":"1","object":"chat.completion.chunk","choices":[],"usage":{"total_tokens":3}}\n\n'
+    b"data: [DONE]\n\n"
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_whole_answer_from_any_split(size: int) -> None:
+    """However the engine's bytes are cut, the same whole answer comes out."""
+    events, whole = Events(), WholeAnswer()
+    for place in range(0, len(STREAM), size):
+        for event in events.feed(STREAM[place : place + size]):
+            whole.add(event)
+    assert events.done
+    assert whole.reply() == {
+        "id": "1",
+        "object": "chat.completion",
+        "usage": {"total_tokens": 3},
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "爱", "reasoning_content": "嗯"},
+                "logprobs": {"content": [{"id": 1}]},
+            }
+        ],
+    }
