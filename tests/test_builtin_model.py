@@ -1,0 +1,184 @@
+"""The shipped model, asked through the real local server: what README and notebooks promise of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
+
+from chatglm_magic.local import LocalServer
+
+ROOT = Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "training" / "corpus"
+MODEL = ROOT / "chatglm_magic" / "server" / "model" / "glm-tiny.gguf"
+
+Turns = list[tuple[str, str]]
+Ask = Callable[..., str]
+
+
+def read(name: str) -> dict[str, Any]:
+    """One file of the corpus."""
+    return tomllib.loads((CORPUS / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def plain(text: str) -> str:
+    """A question without case, width and punctuation."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum() or c in "%+#_")
+
+
+ITEMS = {lang: read(lang)["item"] for lang in ("en", "zh")}
+ANSWERS = {
+    plain(question): [answer.strip("\n") for answer in item["answers"]]
+    for items in ITEMS.values()
+    for item in items
+    for question in item["ask"]
+}
+DIALOGUE, OUTSIDE, PROMISED = read("dialogue"), read("outside"), read("promised")["prompts"]
+FOLLOW = {
+    plain(question): (lang, kind)
+    for lang, kinds in DIALOGUE.items()
+    for kind, data in kinds.items()
+    for question in data["ask"]
+}
+
+
+def right(question: str, past: Turns) -> list[str]:
+    """The listed answers of a question after these turns."""
+    if plain(question) not in FOLLOW:
+        return ANSWERS[plain(question)]
+    lang, kind = FOLLOW[plain(question)]
+    data = DIALOGUE[lang][kind]
+    if not past:
+        return [data["first"]]
+    if kind == "short":
+        shorts = {q: i.get("short", "") for items in ITEMS.values() for i in items for q in i["ask"]}
+        return [shorts[past[-1][0]] or data["none"]]
+    return [data["answer"].replace("{question}", past[-1][0]).replace("{answer}", past[-1][1])]
+
+
+def past_turns(number: int, rng: random.Random) -> Turns:
+    """Earlier turns on other things, each with the answer that temperature 0 gives."""
+    items = [rng.choice(ITEMS[rng.choice(("en", "zh"))]) for _ in range(number)]
+    return [(rng.choice(item["ask"]), item["answers"][0].strip("\n")) for item in items]
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """A function that asks the built-in model; at temperature 0 unless told otherwise."""
+    with LocalServer() as server, requests.Session() as http:
+        http.trust_env = False  # a proxy of the environment has no business on loopback
+        http.headers["Authorization"] = f"Bearer {server.token}"
+
+        def call(question: str, past: Turns = [], **sampling: Any) -> str:  # noqa: B006 - never changed
+            messages = [
+                {"role": role, "content": text}
+                for turn in past
+                for role, text in zip(("user", "assistant"), turn, strict=True)
+            ]
+            body = {
+                "messages": [*messages, {"role": "user", "content": question}],
+                "temperature": 0,
+                "max_tokens": 600,
+                **sampling,
+            }
+            reply = http.post(f"{server.url}/chat/completions", json=body, timeout=60)
+            reply.raise_for_status()
+            return str(reply.json()["choices"][0]["message"]["content"])
+
+        yield call
+
+
+def test_file_is_the_described_one() -> None:
+    """The shipped file is at most 4 MB and has the size and SHA-256 that stand beside it."""
+    facts, data = json.loads(MODEL.with_suffix(".json").read_text()), MODEL.read_bytes()
+    assert len(data) == facts["bytes"] <= 4_000_000
+    assert hashlib.sha256(data).hexdigest() == facts["sha256"]
+
+
+def test_promised_prompts_are_in_the_corpus() -> None:
+    """Every prompt promised to README and notebooks is a question or a follow-up of the corpus."""
+    assert [p for p in PROMISED if plain(p) not in ANSWERS and plain(p) not in FOLLOW] == []
+
+
+@pytest.mark.parametrize(("lang", "least"), [("en", 70), ("zh", 50)])
+def test_questions_alone(ask: Ask, lang: str, least: int) -> None:
+    """At temperature 0 at least 99 % of a language's questions get one of their listed answers, word for word."""
+    questions = [question for item in ITEMS[lang] for question in item["ask"]]
+    wrong = [(question, got) for question in questions if (got := ask(question)) not in right(question, [])]
+    assert len(ITEMS[lang]) >= least
+    assert len(wrong) <= 0.01 * len(questions), wrong
+
+
+def test_promised_prompts_alone(ask: Ask) -> None:
+    """Every promised prompt is answered with the first of its listed answers."""
+    assert [p for p in PROMISED if ask(p) != right(p, [])[0]] == []
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_promised_prompts_after_other_turns(ask: Ask, number: int) -> None:
+    """Every promised prompt is answered right after one to six other turns."""
+    rng = random.Random(number)
+    wrong = []
+    for prompt in PROMISED:
+        past = past_turns(number, rng)
+        if (got := ask(prompt, past)) not in right(prompt, past):
+            wrong.append((prompt, past, got))
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("lang", "question"),
+    [
+        ("en", "What is the capital of France?"),
+        ("en", "Who wrote Hamlet?"),
+        ("en", "What is the temperature in Paris?"),
+        ("en", "How do I fix my car?"),
+        ("zh", "法国的首都是哪里？"),
+        ("zh", "今天天气怎么样？"),
+        ("zh", "什么是黑洞？"),
+    ],
+)
+def test_it_says_that_it_does_not_know(ask: Ask, lang: str, question: str) -> None:
+    """Asked about something outside its corpus, the model says that it does not know."""
+    assert ask(question) in OUTSIDE[lang]["answers"]
+
+
+def test_a_system_message_does_no_harm(ask: Ask) -> None:
+    """A system message is rendered, and the answer is the usual one."""
+    past = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": "hi"}]
+    assert ask("", messages=past) in right("hi", [])
+
+
+def samples(ask: Ask, question: str, temperature: float, top_p: float) -> list[str]:
+    """Twelve answers with twelve seeds."""
+    how = {"temperature": temperature, "top_p": top_p, "max_tokens": 80}
+    return [ask(question, seed=seed, **how) for seed in range(12)]
+
+
+@pytest.mark.parametrize("question", ["Tell me a joke.", "什么是爱？"])
+def test_temperature_from_steady_to_garbled(ask: Ask, question: str) -> None:
+    """Temperature 0.1 gives one answer, 1 several listed ones, 5 none that is listed."""
+    known = right(question, [])
+    assert set(samples(ask, question, 0.1, 0.9)) == {known[0]}
+    varied = samples(ask, question, 1.0, 0.9)
+    assert len(set(varied)) > 1
+    assert sum(answer in known for answer in varied) >= 10
+    assert not set(samples(ask, question, 5.0, 1.0)) & set(known)
+
+
+@pytest.mark.parametrize("question", ["Tell me a joke.", "什么是爱？"])
+def test_small_top_p_tames_a_high_temperature(ask: Ask, question: str) -> None:
+    """At temperature 2, where answers wander, a top_p of 0.1 brings the first listed answer back."""
+    known = right(question, [])
+    assert len(set(samples(ask, question, 2.0, 1.0)) - set(known)) >= 2
+    assert samples(ask, question, 2.0, 0.1).count(known[0]) >= 11

@@ -1,0 +1,39 @@
+"""The table of faults and the tests that show its rows are compared, row by row."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+ROWS = {
+    *(f"E{n}" for n in range(1, 11)),
+    *(f"G{n}" for n in (1, 2, 3, 4, 5, 6, 10, 11)),
+    *(f"S{n}" for n in (1, 2, 3, 4, 6, 8, 9, 25, 26, 27, 33, 34, 35, 37)),
+}
+"""Rows that hold now: a child server's faults, what people type, and security."""
+
+
+def shown() -> set[str]:
+    """Return the rows that test names carry."""
+    found = set()
+    for path in TESTS.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and (row := re.match(r"test_([A-Z]\d+)_", node.name)):
+                found.add(row[1])
+    return found
+
+
+def test_every_row_has_a_test_that_names_it_and_no_test_a_row_that_is_none() -> None:
+    """Neither a forgotten row nor a misspelt one."""
+    assert shown() == ROWS
+
+
+def test_every_test_says_what_it_claims() -> None:
+    """A test's docstring is one claim about behaviour."""
+    for path in TESTS.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
