@@ -1,0 +1,103 @@
+"""The corpus: hand-written TOML files read into plain values, with checks that keep it unambiguous."""
+
+import tomllib
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent / "corpus"
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing the model knows."""
+
+    id: str
+    lang: str
+    ask: tuple[str, ...]  # question forms; the first is the plain one
+    answers: tuple[str, ...]  # the first is the one wanted at temperature 0
+    weights: tuple[float, ...]  # how often each answer is drawn
+    short: str  # the reply to "And in one sentence?"; "" if there is none
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything the training draws from."""
+
+    items: tuple[Item, ...]
+    dialogue: dict[str, dict[str, Any]]  # language -> follow-ups, see dialogue.toml
+    outside: dict[str, dict[str, Any]]  # language -> what is not known, see outside.toml
+    held: dict[str, dict[str, list[str]]]  # language -> item -> rewordings that are never trained
+    promised: tuple[str, ...]  # prompts that README and notebooks rely on
+
+    def find(self, question: str) -> Item | None:
+        """The item whose question this is, whatever its case and punctuation."""
+        key = plain(question)
+        return next((i for i in self.items if key in map(plain, i.ask)), None)
+
+
+def plain(text: str) -> str:
+    """A question without case, width and punctuation: what must differ between two items."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in text if c.isalnum() or c in "%+#_")
+
+
+def _load(name: str) -> dict[str, Any]:
+    return tomllib.loads((HERE / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _items(lang: str) -> list[Item]:
+    """The items of one language file; a file names its usual weights by the number of answers."""
+    data = _load(lang)
+    usual = {len(w): w for w in data["weights"]}
+    return [
+        Item(
+            id=f"{lang}:{raw['id']}",
+            lang=lang,
+            ask=tuple(raw["ask"]),
+            answers=tuple(a.strip("\n") for a in raw["answers"]),
+            weights=tuple(raw.get("weights") or usual[len(raw["answers"])]),
+            short=raw.get("short", ""),
+        )
+        for raw in data["item"]
+    ]
+
+
+def load() -> Corpus:
+    """Read all files and check them."""
+    corpus = Corpus(
+        items=tuple(item for lang in LANGUAGES for item in _items(lang)),
+        dialogue=_load("dialogue"),
+        outside=_load("outside"),
+        held=_load("held"),
+        promised=tuple(_load("promised")["prompts"]),
+    )
+    problems = check(corpus)
+    if problems:
+        raise ValueError("the corpus has problems:\n" + "\n".join(problems))
+    return corpus
+
+
+def follow_ups(corpus: Corpus) -> set[str]:
+    """Every follow-up question of every language, in plain form."""
+    kinds = [k for lang in LANGUAGES for k in corpus.dialogue[lang].values()]
+    return {plain(q) for kind in kinds for q in kind["ask"]}
+
+
+def check(corpus: Corpus) -> list[str]:
+    """What is wrong: a question that two items share, weights that do not fit, a promise not kept."""
+    problems, seen = [], dict.fromkeys(follow_ups(corpus), "dialogue")
+    for item in corpus.items:
+        if len(item.answers) < 2 or len(item.weights) != len(item.answers):
+            problems.append(f"{item.id}: {len(item.answers)} answers, {len(item.weights)} weights")
+        for key in {plain(q) for q in item.ask}:
+            if seen.setdefault(key, item.id) != item.id:
+                problems.append(f"{item.id}: {key!r} is also in {seen[key]}")
+    for lang in LANGUAGES:
+        for question in corpus.outside[lang]["ask"] + corpus.outside[lang]["held_ask"]:
+            if plain(question) in seen:
+                problems.append(f"outside: {question!r} is also in {seen[plain(question)]}")
+    problems += [f"promised but not known: {p!r}" for p in corpus.promised if plain(p) not in seen]
+    return problems
