@@ -184,7 +184,7 @@ def sse(
             if hold is not None and number == len(events) - 1:
                 _hold(connection, asked, hold)
             data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
-            connection.sendall(f"data: {data}{end}{end}".encode())
+            connection.sendall(f"data: {data}{end}{end}".encode(errors="surrogatepass"))
         if done:
             connection.sendall(f"data: [DONE]{end}{end}".encode())
         connection.shutdown(socket.SHUT_WR)

@@ -104,6 +104,15 @@ def test_render_final_shows_one_display(kernel: Kernel) -> None:
         assert [content["data"] for content in ran.of("display_data")] == [live]
 
 
+def test_a_lone_surrogate_is_shown_as_an_escape(kernel: Kernel) -> None:
+    """Half a character can't be sent to a front end; it is shown instead of breaking the cell."""
+    with ScriptedServer(legacy("a\ud800b"), answer("a\ud800b")) as server:
+        for ending in ("", "v1"):
+            at(kernel, server.url + ending)
+            assert kernel.run("%chatglm hi").displays == ["a\\ud800b"]
+            assert kernel.run("get_session().turns[-1].answer == 'a\\ud800b'").displays == ["True"]
+
+
 def test_streaming_is_at_most_twelve_frames_a_second(kernel: Kernel) -> None:
     """Two thousand pieces make few messages, and the last one holds the whole text."""
     pieces = [f"{n} " for n in range(2000)]

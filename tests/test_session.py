@@ -244,3 +244,24 @@ def test_two_questions_at_once_do_not_mix() -> None:
         thread.join()
         assert (future.result(10), found["b"]) == (texts["a"], texts["b"])
         assert {turn.answer for turn in session.turns} == set(texts.values())
+
+
+def test_a_view_that_fails_loses_nothing() -> None:
+    """What was received is kept, whatever becomes of showing it."""
+
+    class Bad:
+        def update(self, draft: object) -> None:
+            raise RuntimeError("no screen")
+
+        def close(self, turn: Turn) -> None:
+            raise RuntimeError("no screen")
+
+    with ScriptedServer(answer("你", "好"), legacy("whole")) as server:
+        session = session_at(server.url + "v1")
+        with pytest.raises(RuntimeError):
+            session.ask("a", view=Bad())
+        session.settings.endpoint_url = server.url
+        with pytest.raises(RuntimeError):
+            session.ask("b", view=Bad())
+        assert [turn.answer for turn in session.turns][0].startswith("你")
+        assert len(session.turns) == 2

@@ -10,7 +10,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from ..session.settings import NAMES
 from .parser import asking_parser
 
-HEAD = re.compile(r"\s*(?:[\w.\[\]'\", ]+=\s*)?%%?(chatglm(?:_\w+)?)(?=\s|$)")
+HEAD = re.compile(r"[ \t]*(?:[\w.][\w.\[\]'\", ]*=[ \t]*)?%%?(chatglm(?:_\w+)?)(?=\s|$)")
 VARIABLE = re.compile(r"\{\{ ?(\w*)\Z")
 FLAG = re.compile(r"(?:^|\s)(-{1,2}[\w-]*)\Z")
 CHOICE = re.compile(r"(?:^|\s)(-{1,2}[\w-]+)[= ](\w*)\Z")

@@ -13,6 +13,7 @@ Format = Literal["rich", "text", "code", "json", "markdown"]
 FORMATS: tuple[Format, ...] = ("rich", "text", "code", "json", "markdown")
 
 SMALL = "color:var(--jp-ui-font-color2,#616161);font-size:.85em"
+SURROGATE = re.compile("[\ud800-\udfff]")
 FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
 
 
@@ -22,11 +23,19 @@ def bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], dict[s
     Only ``rich`` has HTML. What varies from run to run (times, speeds) stands in the metadata alone, so that
     a notebook's outputs can be compared.
     """
-    metadata = {"chatglm": provenance(turn)}
-    text = plain(turn, form=form)
-    if form != "rich":
-        return {"text/plain": text}, metadata
-    return {"text/plain": text, "text/html": html(turn)}, metadata
+    data = {"text/plain": plain(turn, form=form)}
+    if form == "rich":
+        data["text/html"] = html(turn)
+    return encodable(data), {"chatglm": encodable(provenance(turn))}
+
+
+def encodable(value: Any) -> Any:
+    """Return JSON values that UTF-8 can carry: a lone surrogate, which a kernel can't send, becomes visible."""
+    if isinstance(value, str):
+        return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+    if isinstance(value, dict):
+        return {key: encodable(item) for key, item in value.items()}
+    return [encodable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def provenance(turn: Turn) -> dict[str, Any]:

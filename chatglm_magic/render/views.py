@@ -9,7 +9,7 @@ import time
 from typing import Any, Protocol, TextIO
 
 from ..values import Turn
-from .bundle import Format, bundle, footer, live_html, plain, speed
+from .bundle import Format, bundle, encodable, footer, live_html, plain, speed
 
 FRAME = 1 / 12
 """Seconds between two updates at least."""
@@ -91,9 +91,11 @@ class CellView:
             self._publish(*bundle(turn, form=self._form))
 
     def _frame(self, draft: Draft) -> dict[str, str]:
+        data = {"text/plain": draft.text}
         if self._form == "rich":
-            return {"text/plain": draft.text, "text/html": live_html(draft.text, draft.reasoning)}
-        return {"text/plain": draft.text}
+            data["text/html"] = live_html(draft.text, draft.reasoning)
+        frame: dict[str, str] = encodable(data)
+        return frame
 
     def _publish(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self._publisher.publish(

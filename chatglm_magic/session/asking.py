@@ -106,6 +106,10 @@ class Asking:
             self._name_models(error)
         self.end("incomplete" if self.draft.text or error.partial else "error", error)
 
+    def broken(self, error: Exception) -> None:
+        """Keep the turn when something of this side failed, such as a view; it is not shown again."""
+        self._keep(self._place, self.draft.turn("incomplete" if self.draft.text else "error", repr(error)))
+
     def stopped(self) -> Interrupted:
         """Keep a turn that was interrupted; return the interrupt to raise again."""
         answer = self.end("interrupted")

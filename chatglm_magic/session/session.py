@@ -112,6 +112,9 @@ class Session:
                     continue
                 asking.failed(error)
                 raise
+            except Exception as error:  # a view or a callback that failed must not lose what was received
+                asking.broken(error)
+                raise
             raise stopped
 
     def aask(
@@ -151,6 +154,9 @@ class Session:
                 if asking.shorten(error):
                     continue
                 asking.failed(error)
+                raise
+            except Exception as error:
+                asking.broken(error)
                 raise
 
     def asked(self) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_a_slider_moves_the_next_request(
     """Dragging by pointer, stepping by keyboard and typing into the box each show in what the server gets."""
     server, shown = panel
     box = shown.get_by_role("spinbutton", name=row, exact=True)
-    handle = shown.locator(".widget-hbox", has=box).get_by_role("slider")
+    handle = shown.locator(".widget-hbox", has=page.get_by_role("spinbutton", name=row)).get_by_role("slider")
     ask(shown, "one")
     wait_for_turns(shown, 1)
     assert server.posts[0].body[key] == start
