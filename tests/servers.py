@@ -32,10 +32,14 @@ Script = Callable[[socket.socket, Asked], None]
 
 
 class ScriptedServer:
-    """Runs one script for each request; a list of scripts is used up in order, its last one for ever."""
+    """Runs one script for each question; a list of scripts is used up in order, its last one for ever.
 
-    def __init__(self, *scripts: Script) -> None:
+    A GET, which is a look and no question, gets ``on_get``: by default what THUDM's api.py says to it.
+    """
+
+    def __init__(self, *scripts: Script, on_get: Script | None = None) -> None:
         self.scripts = list(scripts)
+        self.on_get = on_get or reply({"detail": "Method Not Allowed"}, status=405)
         self.asked: list[Asked] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -81,12 +85,17 @@ class ScriptedServer:
             self._open.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def _next(self, asked: Asked) -> Script:
+        if asked.method == "GET":
+            return self.on_get
+        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+
     def _serve(self, connection: socket.socket) -> None:
         try:
             while asked := _read(connection):
                 with self._lock:
                     self.asked.append(asked)
-                    script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+                    script = self._next(asked)
                 try:
                     script(connection, asked)
                 except OSError:
@@ -184,7 +193,7 @@ def sse(
             if hold is not None and number == len(events) - 1:
                 _hold(connection, asked, hold)
             data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
-            connection.sendall(f"data: {data}{end}{end}".encode(errors="surrogatepass"))
+            connection.sendall(f"data: {data}{end}{end}".encode())
         if done:
             connection.sendall(f"data: [DONE]{end}{end}".encode())
         connection.shutdown(socket.SHUT_WR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -106,7 +107,8 @@ def test_render_final_shows_one_display(kernel: Kernel) -> None:
 
 def test_a_lone_surrogate_is_shown_as_an_escape(kernel: Kernel) -> None:
     """Half a character can't be sent to a front end; it is shown instead of breaking the cell."""
-    with ScriptedServer(legacy("a\ud800b"), answer("a\ud800b")) as server:
+    stream = sse([json.dumps(chunk("a\ud800b", finish_reason="stop"))])
+    with ScriptedServer(legacy("a\ud800b"), stream) as server:
         for ending in ("", "v1"):
             at(kernel, server.url + ending)
             assert kernel.run("%chatglm hi").displays == ["a\\ud800b"]

@@ -251,11 +251,20 @@ def test_a_key_in_a_cell_is_refused_and_not_repeated(shell: InteractiveShell, li
     assert "asks for it" in str(result.error_in_exec)
 
 
-def test_config_endpoint_says_what_it_found(shell: InteractiveShell) -> None:
-    """Setting an address looks once and tells."""
-    with ScriptedServer(reply({"data": [{"id": "glm-5"}]})) as server:
-        _, out, _ = run(shell, f"%chatglm_config endpoint_url={server.url}v1")
-        assert "glm-5" in out and len(server.asked) == 1
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%chatglm_config endpoint_url={url}",
+        "%config ChatGLMSettings.endpoint_url = '{url}'",
+        "get_session().llm.endpoint_url = '{url}'",
+    ],
+)
+def test_setting_an_endpoint_says_what_was_found(shell: InteractiveShell, cell: str) -> None:
+    """Whichever handle sets an address, it is looked at once, and the finding is told."""
+    shell.user_ns["get_session"] = get_session
+    with ScriptedServer(legacy(), on_get=reply({"data": [{"id": "glm-5"}]})) as server:
+        _, out, _ = run(shell, cell.replace("{url}", server.url + "v1"))
+        assert "glm-5" in out and [asked.method for asked in server.asked] == ["GET"]
 
 
 def test_the_status_card(shell: InteractiveShell) -> None:

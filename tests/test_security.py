@@ -47,7 +47,7 @@ def test_S4_an_answer_that_is_a_path_or_a_url_is_only_text(text: str, tmp_path: 
     from chatglm_magic.render.bundle import bundle
     from chatglm_magic.values import Turn
 
-    with ScriptedServer(reply("plain", kind="text/plain")) as server:
+    with ScriptedServer(legacy(), on_get=reply("plain", kind="text/plain")) as server:
         text = text.replace("{url}", server.url)
         data, _ = bundle(Turn("q", text))
         assert data["text/plain"] == text and server.asked == []

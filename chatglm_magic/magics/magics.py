@@ -34,6 +34,7 @@ class ChatGLMMagics(Magics):
         self._serving = serving.Serving()
         self.shown: list[Answer] = []
         """Answers this run of a cell has shown already: the only ones whose display may be swallowed."""
+        session.settings.observe(self._look, names="endpoint_url")
 
     @needs_local_scope
     @no_var_expand
@@ -74,10 +75,7 @@ class ChatGLMMagics(Magics):
         if words == ["api_key"]:
             return self._ask_key()
         values = config.assignments(line)
-        config.apply(self._session, values)
-        if "endpoint_url" in values:
-            self._print(self._session.probe().text)
-        return None
+        return config.apply(self._session, values)
 
     @no_var_expand
     @line_magic
@@ -124,8 +122,14 @@ class ChatGLMMagics(Magics):
         return self._print(asking.listing(self._session))
 
     def end(self) -> None:
-        """End the local server, if one runs."""
+        """Stop following the session, and end the local server if one runs."""
+        self._session.settings.unobserve(self._look, names="endpoint_url")
         self._serving.stop(None)
+
+    def _look(self, change: Any) -> None:
+        """Say what answers at an address that was set, by whichever handle; our own server needs no look."""
+        if not self._serving.knows(change["new"]):
+            self._print(self._session.probe().text)
 
     def _ask_key(self) -> None:
         from pydantic import SecretStr

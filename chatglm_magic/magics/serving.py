@@ -43,6 +43,10 @@ class Serving:
         session.llm.api_key = SecretStr(server.token)
         return f"{server.model} answers on this machine. Ask it: %chatglm Hello!"
 
+    def knows(self, url: str) -> bool:
+        """Tell whether an address is the local server's, or the one gone back to when it ended."""
+        return url == self._before or (self._server is not None and url == self._server.url)
+
     def stop(self, session: Session | None) -> str:
         """End the server; return a line about it."""
         server, self._server = self._server, None

@@ -92,6 +92,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         with self._lock:
             self._job = None
             self._send.disabled, self._stop.disabled = False, True
+            self._say_again()
         try:
             error = job.exception()
         except CancelledError:
@@ -119,7 +120,14 @@ class Panel(w.VBox):  # type: ignore[misc]
             return 0
         self._answer.value = live_html(draft.text, draft.reasoning)
         self._say("Answering…")
+        self._say_again()
         return len(self._answer.value)
+
+    def _say_again(self) -> None:
+        """Send the buttons' state once more: a page that has just opened asks for the state of all widgets, and
+        may put that older answer over a newer update."""
+        for button in (self._send, self._stop):
+            button.send_state("disabled")
 
     def _finish(self, turn: Turn) -> None:
         self._answer.value = html(turn) if turn.answer or turn.reasoning else ""

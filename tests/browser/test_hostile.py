@@ -28,7 +28,7 @@ AT_ONCE = 40  # JupyterLab folds away what a cell shows beyond 50 outputs
 def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
     """Every hand-written hostile answer, streamed into cells of one page: 0 scripts, 0 requests, 0 files."""
     with (
-        ScriptedServer(reply("", Access_Control_Allow_Origin="*")) as beacon,
+        ScriptedServer(legacy(), on_get=reply("", Access_Control_Allow_Origin="*")) as beacon,
         ScriptedServer(legacy(lambda body: hostile[int(body["prompt"])].text)) as server,
     ):
         hostile = armed(ANSWERS, beacon.url.rstrip("/"))

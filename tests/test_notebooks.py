@@ -1,0 +1,132 @@
+"""The quickstart against other servers, and what nbval makes of a change and of an error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import requests
+from nbclient import NotebookClient
+
+from .servers import ScriptedServer, answer
+
+pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
+
+from chatglm_magic import LocalServer
+
+QUICKSTART = Path(__file__).parent.parent / "notebooks" / "01-quickstart.ipynb"
+
+
+@contextmanager
+def door(server: LocalServer, allowed: str) -> Iterator[str]:
+    """Let through to the local server what a path begins with, exactly "/" or "/v1"; yield the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            if not (self.path == "/" if allowed == "/" else self.path.startswith(allowed)):
+                self.send_error(404)
+                return
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {server.token}"}
+            got = requests.post(f"{server.base_url}{self.path[1:]}", data=body, headers=headers, timeout=60)
+            self.send_response(got.status_code)
+            self.send_header("Content-Type", got.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(got.content)))
+            self.end_headers()
+            self.wfile.write(got.content)
+
+        def do_GET(self) -> None:
+            self.send_error(405)
+
+        def log_message(self, *args: Any) -> None:
+            """Say nothing."""
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_address[1]}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def answers(notebook: Any) -> dict[str, str]:
+    """Return what each cell that asks with %chatglm shows, as text."""
+    found = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "nbval-ignore-output" not in cell.metadata.get("tags", []):
+            shown = [out["data"]["text/plain"] for out in cell.outputs if out["output_type"] == "display_data"]
+            if shown and "%chatglm" in cell.source and "panel" not in cell.source:
+                found[cell.source] = "\n".join(shown)
+    return found
+
+
+@pytest.mark.parametrize("path", ["/", "/v1"])
+def test_the_quickstart_against_one_protocol_alone(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same notebook gives the same answers where there is only POST /, and where there is only /v1."""
+    monkeypatch.setenv("CHATGLM_MAGIC_RENDER", "final")
+    notebook = nbformat.read(QUICKSTART, as_version=4)
+    saved = answers(notebook)
+    assert len(saved) >= 6
+    with LocalServer() as server, door(server, path) as url:
+        for cell in notebook.cells:
+            if cell.source == "%chatglm_serve":
+                cell.source = f"%chatglm_config endpoint_url={url}{path}"
+        NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    assert answers(notebook) == saved
+
+
+def nbval(notebook: Any, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    path = folder / "changed.ipynb"
+    nbformat.write(notebook, path)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(options or ("--nbval",)), str(path)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "CHATGLM_MAGIC_RENDER": "final"},
+        timeout=120,
+    )
+
+
+def test_a_changed_answer_turns_the_run_red(tmp_path: Path) -> None:
+    """nbval compares the answers: one word changed in the saved notebook is seen, and only it."""
+    notebook = nbformat.read(QUICKSTART, as_version=4)
+    notebook.cells = notebook.cells[:7]
+    cell = next(cell for cell in notebook.cells if cell.source == "%chatglm What is love?")
+    assert nbval(notebook, tmp_path).returncode == 0
+    cell.outputs[0]["data"]["text/plain"] = "Love is a battlefield."
+    done = nbval(notebook, tmp_path)
+    assert done.returncode == 1 and "1 failed" in done.stdout
+
+
+def test_nbval_sees_an_error(tmp_path: Path) -> None:
+    """A question that fails fails its cell, in lax mode too; an IPython UsageError would pass."""
+    cells = ["%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='http://127.0.0.1:1/'", "%chatglm hi"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    done = nbval(notebook, tmp_path, "--nbval-lax")
+    assert done.returncode == 1 and "EndpointError" in done.stdout
+
+
+def test_nbclient_shows_the_text_once_per_evaluation() -> None:
+    """Streamed live, each evaluation leaves one output with the whole text and its provenance."""
+    with ScriptedServer(answer("你", "好", pause=0.1)) as server:
+        cells = [
+            f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}v1'",
+            *("%chatglm hi", "x = %chatglm hi", "x = %chatglm hi\nx", "x", "_", "print(x)"),
+        ]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    for cell in notebook.cells[1:]:
+        (output,) = cell.outputs
+        text = output["text"].strip() if output["output_type"] == "stream" else output["data"]["text/plain"]
+        assert text == "你好", cell.source
+    assert notebook.cells[1].outputs[0]["metadata"]["chatglm"]["status"] == "complete"

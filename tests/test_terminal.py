@@ -1,0 +1,54 @@
+"""``%chatglm`` in a terminal's IPython, and one question from a shell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from .servers import ScriptedServer, answer
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pexpect needs a pseudo-terminal")
+@pytest.mark.parametrize("line", ["%chatglm hi", "x = %chatglm hi", "x", "print(x)", "_"])
+def test_each_evaluation_in_a_terminal(line: str) -> None:
+    """Counted on the screen: one text for each evaluation."""
+    import pexpect
+
+    with ScriptedServer(answer("你", "好")) as server:
+        shell = pexpect.spawn(
+            sys.executable,
+            ["-m", "IPython", "--no-banner", "--simple-prompt", "--colors=NoColor", "--ext", "chatglm_magic"],
+            encoding="utf-8",
+            timeout=60,
+            dimensions=(50, 200),
+        )
+        shell.expect(r"In \[1\]: ")
+        shell.sendline(f"%config ChatGLMSettings.endpoint_url='{server.url}v1'")
+        shell.expect(r"In \[2\]: ")
+        shell.sendline("x = %chatglm -q before")
+        shell.expect(r"In \[3\]: ")
+        shell.sendline("x" if line == "_" else "1")
+        shell.expect(r"In \[4\]: ")
+        shell.sendline(line)
+        shell.expect(r"In \[5\]: ")
+        assert shell.before.count("你好") == 1, shell.before
+        shell.close()
+
+
+def test_one_question_from_a_shell() -> None:
+    """python -m chatglm_magic PROMPT starts the local server, streams the answer and leaves nothing behind."""
+    pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
+    done = subprocess.run(
+        [sys.executable, "-m", "chatglm_magic", "What is love?"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Love is") and "glm-tiny" in done.stdout.splitlines()[-1]
+    bad = subprocess.run(
+        [sys.executable, "-m", "chatglm_magic", "--model", "/nowhere.gguf", "hi"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert bad.returncode == 1 and bad.stderr.startswith("ServeError: ") and len(bad.stderr.splitlines()) == 1
