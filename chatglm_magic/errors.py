@@ -18,9 +18,10 @@ Each carries ``kind``, a short word that code can rely on (``connect``, ``auth``
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import Any
 
-MAGIC_FRAMES = {"run_line_magic", "run_cell_magic"}
+OUR_MAGICS = ("chatglm_magic", "magics", "magics.py")
 
 
 class OneLine:
@@ -32,8 +33,8 @@ class OneLine:
 
     def _render_traceback_(self) -> list[str]:
         error: Any = self
-        names = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
-        if names & MAGIC_FRAMES:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        if any(Path(name).parts[-3:] == OUR_MAGICS for name in files):
             return [f"{type(self).__name__}: {self}"]
         from IPython.core.getipython import get_ipython
 

@@ -219,6 +219,19 @@ def hang(seconds: float = 30.0) -> Script:
     return script
 
 
+def drip(seconds: float = 10.0) -> Script:
+    """Send headers, and then a byte every 0.3 s."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            connection.sendall(b" ")
+            _watch(connection, asked, 0.3)
+
+    return script
+
+
 def _hold(connection: socket.socket, asked: Asked, hold: threading.Event) -> None:
     end = time.monotonic() + 30
     while not hold.is_set() and time.monotonic() < end:

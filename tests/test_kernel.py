@@ -200,6 +200,44 @@ def test_a_users_own_frames_stay_visible(kernel: Kernel) -> None:
     assert ran.error is not None and "mine" in "\n".join(ran.error["traceback"])
 
 
+def test_a_users_frames_stay_visible_under_other_magics(kernel: Kernel) -> None:
+    """%%time is no magic of ours: the user's function is shown."""
+    at(kernel, "http://127.0.0.1:1/")
+    ran = kernel.run("%%time\ndef mine():\n    get_session().ask('x')\nmine()")
+    assert ran.error is not None and "mine" in "\n".join(ran.error["traceback"])
+
+
+def test_a_cell_keeps_its_identity_under_capture(kernel: Kernel) -> None:
+    """%%capture runs the cell inside another one; running it again is still the same cell."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(kernel, server.url)
+        for _ in range(3):
+            kernel.run("%%capture\n%chatglm one", "cell-9")
+        states = kernel.run("[t.status for t in get_session().turns]").displays
+        assert states == ["['superseded', 'superseded', 'complete']"]
+
+
+def test_quiet_shows_nothing(kernel: Kernel) -> None:
+    """-q shows nothing in its own cell, and the variable shows later in the same one."""
+    with ScriptedServer(legacy("ok")) as server:
+        at(kernel, server.url)
+        assert kernel.run("%chatglm -q hi").displays == []
+        assert kernel.run("x = %chatglm -q hi\nx").displays == ["ok"]
+
+
+def test_unloading_ends_the_local_server() -> None:
+    """%chatglm_serve's processes go with the extension."""
+    pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
+    with Kernel() as kernel:
+        ran = kernel.run("%load_ext chatglm_magic\n%chatglm_serve\n%chatglm -t 0 -q What is love?\n")
+        assert ran.error is None and "answers on this machine" in ran.text
+        kernel.run("from chatglm_magic.magics.extension import _loaded as loaded")
+        kernel.run("server = next(iter(loaded.values())).magics._serving._server")
+        assert kernel.run("print(server.alive)").text == "True\n"
+        kernel.run("%reload_ext chatglm_magic")
+        assert kernel.run("print(server.alive, server.pid)").text == "False None\n"
+
+
 def test_config_traits_reach_the_request(kernel: Kernel) -> None:
     """%config ChatGLMSettings lists, reads and sets; the next request carries it."""
     with ScriptedServer(legacy("ok")) as server:

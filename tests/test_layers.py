@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "wire": {"errors", "values"},
     "client": {"errors", "values", "wire"},
     "llm": {"errors", "values", "wire", "client"},
-    "session": {"_version", "errors", "values", "client", "llm"},
+    "session": {"_version", "errors", "values", "wire", "client", "llm"},
     "render": {"values"},
     "server": {"_version"},
     "local": {"errors", "server"},

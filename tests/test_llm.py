@@ -366,3 +366,60 @@ def test_a_cancelled_task_closes_its_connection() -> None:
     with ScriptedServer(sse([chunk("a"), chunk("b")], hold=hold)) as server:
         asyncio.run(cancelled(ChatGLM(endpoint_url=server.url + "v1")))
         assert server.wait_closed(server.posts[0], 1.0)
+
+
+def test_headers_go_to_their_own_origin_and_into_no_repr() -> None:
+    """Headers may hold a key: they follow the rule of keys."""
+    with ScriptedServer(legacy()) as own, ScriptedServer(legacy()) as other:
+        llm = ChatGLM(endpoint_url=own.url, headers={"X-Auth": "canary"})
+        llm.invoke("x")
+        llm.invoke("x", endpoint_url=other.url)
+        assert own.posts[0].headers["x-auth"] == "canary" and "x-auth" not in other.posts[0].headers
+        assert "canary" not in repr(llm) and b"canary" not in pickle.dumps(llm)
+
+
+@pytest.mark.parametrize("road", ["sync", "async"])
+def test_no_key_can_be_reached_from_an_error(road: str) -> None:
+    """A library's error knows its request; ours does not lead there, and no frame shows the headers."""
+    import traceback
+
+    with ScriptedServer(raw(b"")) as server:
+        llm = ChatGLM(endpoint_url=server.url, api_key="sk-canary-0123456789")
+        with pytest.raises(ChatGLMError) as caught:
+            llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
+        assert caught.value.__context__ is None and caught.value.__cause__ is None
+        frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        assert "canary" not in "".join(frames.format())
+    bad = ChatGLM(api_key="sk-canary\n")
+    with pytest.raises(ChatGLMError) as caught:
+        bad.invoke("x")
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "canary" not in "".join(frames.format())
+
+
+def test_a_copy_has_observers_of_its_own() -> None:
+    """A copy of the session's model is another model."""
+    seen: list[str] = []
+    llm = ChatGLM()
+    llm._own.observers.append(lambda name, value: seen.append(name))
+    for copied in (llm.model_copy(), copy.copy(llm), copy.deepcopy(llm)):
+        copied.temperature = 1.5
+    assert seen == [] and llm.temperature == 0.1
+
+
+@pytest.mark.parametrize("stop", ["END", ["END"]])
+def test_a_stop_text_is_one_text(stop: object) -> None:
+    """A text is not taken for its letters."""
+    with ScriptedServer(answer("No END of it")) as server:
+        llm = ChatGLM(endpoint_url=server.url + "v1")
+        assert llm.invoke("x", stop=stop) == "No "
+        assert server.posts[0].body["stop"] == ["END"]
+
+
+def test_a_value_that_is_no_json_is_an_error_of_ours() -> None:
+    """Nothing is sent, and the advice is about the value."""
+    with ScriptedServer(legacy()) as server:
+        for value in ({1}, float("nan")):
+            with pytest.raises(ParameterError, match="model_kwargs"):
+                ChatGLM(endpoint_url=server.url, model_kwargs={"x": value}).invoke("x")
+        assert server.posts == []

@@ -17,7 +17,7 @@ from chatglm_magic import get_session
 from chatglm_magic.errors import CommandError, ParameterError
 from chatglm_magic.magics.parser import asking_parser, parse
 
-from .servers import ScriptedServer, answer, legacy, reply
+from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,8 @@ AS_TYPED = [
     ("%%chatglm\n>>> 1+1\n... 2?\n\n", ">>> 1+1\n... 2?"),
     ("%%chatglm -t 0.5\nIn [1]: x\n\ttab\x0cfeed\u2028line", "In [1]: x\n\ttab\x0cfeed\u2028line"),
     ("%%chatglm\nprint('{x}')  # ${y} \\frac{a}{b} -t\n", "print('{x}')  # ${y} \\frac{a}{b} -t"),
+    ("%chatglm\ttab?", "tab?"),
+    ("%chatglm　全角空格?", "全角空格?"),
     ("%%chatglm -t 1 first line\nsecond", "first line\nsecond"),
 ]
 
@@ -155,8 +157,9 @@ def test_every_magic_has_help(shell: InteractiveShell, magic: str) -> None:
         ("--temperature=none hi", {"temperature": None}, "hi"),
         ("-s \"a b\" --stop 'x y' --stop=z  hi  ", {"system": "a b", "stop": ["x y", "z"]}, "hi  "),
         ("-m 5 --seed 7 --model glm-5 -- --x", {"max_token": 5, "seed": 7, "model": "glm-5"}, "--x"),
-        ("-k foo=1 -k bar='a' hi", {"extra": [("foo", 1), ("bar", "'a'")]}, "hi"),
+        ("-k foo=1 -k bar='a' hi", {"extra": [("foo", 1), ("bar", "a")]}, "hi"),
         ('-t 1 "-t 2"', {"temperature": 1.0}, '"-t 2"'),
+        ('-s "" -k a="x y" hi', {"system": "", "extra": [("a", "x y")]}, "hi"),
         ("--no-history -q", {"history": False, "quiet": True}, ""),
     ],
 )
@@ -381,3 +384,84 @@ def test_a_magic_of_another_package_is_announced_and_comes_back(shared_shell: In
     shared_shell.run_line_magic("unload_ext", "chatglm_magic")
     assert shared_shell.run_line_magic("chatglm", "") == "other"
     del shared_shell.magics_manager.magics["line"]["chatglm"]
+
+
+def test_S8_a_footer_in_a_terminal_is_made_visible_too(shell: InteractiveShell) -> None:
+    """A server's model name and token count can hold control sequences as well."""
+    evil = {**chunk("hi"), "model": "\x1b]0;pwned\x07m"}
+    usage = {"choices": [], "usage": {"completion_tokens": "\x1b[31mX"}}
+    with ScriptedServer(sse([evil, chunk(None, finish_reason="stop"), usage])) as server:
+        run(shell, f"%config ChatGLMSettings.endpoint_url='{server.url}v1'")
+        for cell in ("%chatglm hi", "%chatglm", "%chatglm_config", "x = %chatglm hi\nx"):
+            _, out, err = run(shell, cell)
+            assert not set("\x1b\x07") & set(out + err), cell
+
+
+def test_the_panel_opens_more_than_once(shell: InteractiveShell) -> None:
+    """A second panel is another view of the same session."""
+    from chatglm_magic import panel
+
+    assert panel() is not panel()
+
+
+def test_two_panels_moved_by_two_threads_do_not_lock_each_other() -> None:
+    """Sliders in two threads, and the model replaced in a third."""
+    from chatglm_magic import ChatGLM, Session
+    from chatglm_magic.widgets import panel
+
+    session = Session()
+    panels = [panel(session), panel(session)]
+
+    def move(number: int) -> None:
+        for step in range(40):
+            panels[number]._rows[number]._box.value = (step + 1) / 50
+
+    def replace_model() -> None:
+        for step in range(10):
+            session.llm = ChatGLM(temperature=step / 10)
+
+    threads = [threading.Thread(target=move, args=(n,), daemon=True) for n in (0, 1)]
+    threads.append(threading.Thread(target=replace_model, daemon=True))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    for shown in panels:
+        shown.close()
+
+
+def test_a_refused_configuration_changes_nothing(shell: InteractiveShell) -> None:
+    """Neither the values, nor what counts as chosen, nor the address, nor the key."""
+    from pydantic import SecretStr
+
+    session = get_session()
+    session.llm.api_key = SecretStr("sk-canary")
+    before, chosen = session.settings.endpoint_url, set(session.settings.chosen)
+    for line in (
+        "top_p=0.5 temperature=99",
+        "endpoint_url=http://127.0.0.1:1/ temperature=99",
+        "endpoint_url=nonsense",
+    ):
+        result, _, _ = run(shell, f"%chatglm_config {line}")
+        assert isinstance(result.error_in_exec, ParameterError)
+    result, _, _ = run(shell, "%chatglm_config endpoint_url=http://u:hunter2@h/v1")
+    assert "hunter2" not in str(result.error_in_exec)
+    assert (session.settings.endpoint_url, session.settings.chosen) == (before, chosen)
+    assert session.llm.api_key is not None
+
+
+def test_texts_stay_as_typed(shell: InteractiveShell) -> None:
+    """A system prompt of 1.10 is no number."""
+    run(shell, "%chatglm_config system=1.10 model=1e5")
+    assert (get_session().settings.system, get_session().settings.model) == ("1.10", "1e5")
+    run(shell, "%chatglm_config system=None model=none")
+    assert (get_session().settings.system, get_session().settings.model) == (None, None)
+
+
+def test_quiet_is_quiet_but_a_variable_is_shown(shell: InteractiveShell) -> None:
+    """-q as the last line shows nothing; the variable it fills is shown when it is looked at."""
+    with ScriptedServer(legacy("你好")) as server:
+        at(shell, server)
+        _, out, _ = run(shell, "x = %chatglm -q hi\nx")
+        assert "你好" in out

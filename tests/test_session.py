@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 
 import pytest
 from traitlets import TraitError
@@ -13,7 +15,7 @@ from chatglm_magic.session.conversation import Conversation
 from chatglm_magic.session.settings import settings_for
 from chatglm_magic.values import Answer, Turn
 
-from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
+from .servers import Script, ScriptedServer, answer, chunk, drip, hang, legacy, raw, reply, sse
 
 
 def session_at(url: str) -> Session:
@@ -103,7 +105,8 @@ def test_a_rerun_cell_supersedes_its_earlier_runs_alone() -> None:
         for prompt in prompts:
             place = talk.place(cell, number)
             seen.append(tuple(question for question, _ in place.history))
-            talk.add(place, Turn(prompt, prompt.upper(), cell_id=cell, cell_run=number), context=True)
+            turn = Turn(prompt, prompt.upper(), cell_id=cell, cell_run=number)
+            talk.finish(talk.begin(place, turn, context=True), turn)
         return seen
 
     assert run("c1", 1, "a", "b", "c") == [(), ("a",), ("a", "b")]
@@ -266,3 +269,170 @@ def test_a_view_that_fails_loses_nothing() -> None:
             session.ask("b", view=Bad())
         assert session.turns[0].answer.startswith("你")
         assert len(session.turns) == 2
+
+
+def shout(body: dict[str, str]) -> str:
+    return body["prompt"].upper()
+
+
+def test_a_question_that_cant_be_asked_supersedes_nothing() -> None:
+    """A bad option in a re-run cell leaves its earlier answer in place; so does a run that is not recorded."""
+    with ScriptedServer(legacy(shout)) as server:
+        session = session_at(server.url)
+        for number, prompt in enumerate(("one", "two"), 1):
+            session.cell = (f"c{number}", number)
+            session.ask(prompt)
+        session.cell = ("c1", 3)
+        with pytest.raises(ParameterError):
+            session.ask("one", temperature=99)
+        session.ask("one", record=False)
+        assert [(turn.prompt, turn.status) for turn in session.turns] == [("one", "complete"), ("two", "complete")]
+
+
+def test_looking_at_the_turns_while_a_cell_is_asked_again_changes_nothing() -> None:
+    """A panel that lists the turns during a re-run brings no superseded turn back."""
+
+    class Looks:
+        def update(self, draft: object) -> None:
+            assert session.turns is not None
+
+        def close(self, turn: Turn) -> None:
+            assert session.turns is not None
+
+    with ScriptedServer(legacy(shout)) as server:
+        session = session_at(server.url)
+        session.cell = ("c1", 1)
+        session.ask("one")
+        session.cell = ("c2", 2)
+        session.ask("two")
+        session.cell = ("c1", 3)
+        session.ask("uno", view=Looks())
+        session.cell = ("c3", 4)
+        session.ask("three")
+        assert server.posts[-1].body["history"] == [["uno", "UNO"], ["two", "TWO"]]
+
+
+def test_turns_stand_in_the_order_they_were_asked() -> None:
+    """A quick question asked after a slow one stands behind it, whoever finishes first."""
+
+    def slow_first(body: dict[str, str]) -> str:
+        if body["prompt"] == "first":
+            time.sleep(0.4)
+        return body["prompt"]
+
+    with ScriptedServer(legacy(slow_first)) as server:
+        session = session_at(server.url)
+        future = session.submit(session.aask("first"))
+        session.ask("second")
+        future.result(10)
+        assert [turn.prompt for turn in session.turns] == ["first", "second"]
+
+
+def test_a_reset_while_a_question_runs_keeps_its_answer_out_of_the_new_conversation() -> None:
+    """What began before a reset is no context after it."""
+
+    def slow(body: dict[str, str]) -> str:
+        time.sleep(0.3)
+        return "late"
+
+    with ScriptedServer(legacy(slow)) as server:
+        session = session_at(server.url)
+        future = session.submit(session.aask("old"))
+        session.reset()
+        assert future.result(10) == "late"
+        assert session.llm.history == []
+
+
+def test_an_invoke_meanwhile_is_not_overwritten() -> None:
+    """session.llm.invoke during a panel's question keeps its exchange."""
+
+    def slow(body: dict[str, str]) -> str:
+        time.sleep(0.3 if body["prompt"] == "panel" else 0)
+        return body["prompt"].upper()
+
+    with ScriptedServer(legacy(slow)) as server:
+        session = session_at(server.url)
+        future = session.submit(session.aask("panel"))
+        session.llm.invoke("x")
+        future.result(10)
+        assert sorted(session.llm.history) == [["panel", "PANEL"], ["x", "X"]]
+
+
+def test_an_async_question_is_settled_when_it_is_made() -> None:
+    """A slider moved before the task runs does not change the question, and the record says what was sent."""
+    with ScriptedServer(answer("ok")) as server:
+        session = session_at(server.url + "v1")
+        session.llm.temperature = 0.1
+        question = session.aask("h")
+        session.llm.temperature = 0.9
+        turn = session.submit(question).result(10).turn
+        assert server.posts[0].body["temperature"] == turn.sent["temperature"] == 0.1
+
+
+def test_an_interrupt_while_showing_records_the_turn_once() -> None:
+    """The turn is kept before it is shown; an interrupt then is no second turn."""
+
+    class Interrupts:
+        def update(self, draft: object) -> None:
+            """Nothing."""
+
+        def close(self, turn: Turn) -> None:
+            raise KeyboardInterrupt
+
+    with ScriptedServer(legacy("ok")) as server:
+        session = session_at(server.url)
+        with pytest.raises(KeyboardInterrupt):
+            session.ask("a", view=Interrupts())
+        assert [turn.status for turn in session.turns] == ["complete"]
+
+
+def test_a_new_llm_brings_its_own_wishes() -> None:
+    """What was set on the old one is no wish of the new one."""
+    with ScriptedServer(answer("ok")) as server:
+        session = Session()
+        session.llm.temperature = 0.5
+        session.llm = ChatGLM(endpoint_url=server.url + "v1", max_retries=50, timeout=7)
+        session.ask("a")
+        assert "temperature" not in server.posts[0].body
+        assert session.settings.idle == 7
+        session.settings.idle = 8
+        assert session.llm.timeout == {"connect": 5.0, "first_byte": 7.0, "idle": 8.0}
+
+
+def test_a_preview_is_the_request_that_is_sent() -> None:
+    """Parameters and conversation of --dry-run are those of the question, in a re-run cell too."""
+    with ScriptedServer(answer("ok")) as server:
+        session = session_at(server.url + "v1")
+        session.cell = ("c1", 1)
+        session.ask("a")
+        session.settings.temperature = 0.1
+        session.cell = ("c1", 2)
+        expected = dict(session.preview("a").body)
+        session.ask("a")
+        assert server.posts[1].body == expected and expected["temperature"] == 0.1
+
+
+@pytest.mark.parametrize("script", [hang(), raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), drip()])
+def test_a_probe_is_never_fatal_and_never_long(script: Script) -> None:
+    """Silence, a short body or a byte at a time: two seconds, no foreign error."""
+    with ScriptedServer(legacy(), on_get=script) as server:
+        began = time.monotonic()
+        session_at(server.url + "v1").probe()
+        assert time.monotonic() - began < 4.5
+
+
+def test_a_cancelled_task_stops_although_data_keeps_coming() -> None:
+    """A cancellation that comes together with data is not lost."""
+
+    async def cancelled(session: Session) -> None:
+        task = asyncio.ensure_future(session.aask("x"))
+        await asyncio.sleep(0.4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 2)
+
+    with ScriptedServer(answer(*["a"] * 200, pause=0.01)) as server:
+        for _ in range(3):
+            session = session_at(server.url + "v1")
+            asyncio.run(cancelled(session))
+            assert session.turns[-1].status == "interrupted"

@@ -207,7 +207,7 @@ def test_a_stream_cut_short_is_incomplete() -> None:
     """An end without [DONE] and without a finish_reason is no whole answer."""
     cut = events({"choices": [{"index": 0, "delta": {"content": "hal"}}]}, done=False)
     reader = openai.Reader({"content-type": "text/event-stream"})
-    assert text_of(reader.feed(cut) + reader.close()) == "hal"
+    assert text_of([*reader.feed(cut), *reader.close()]) == "hal"
     with pytest.raises(BrokenOffError, match="incomplete"):
         reader.check()
 
@@ -218,8 +218,11 @@ def test_a_stream_cut_short_is_incomplete() -> None:
 def test_a_stream_that_breaks_off_with_an_error(event: str, kind: str) -> None:
     """An error in the middle is an error of ours."""
     reader = openai.Reader({"content-type": "text/event-stream"})
+    before = events({"choices": [{"index": 0, "delta": {"content": "hal"}}]}, done=False)
+    pieces = reader.feed(before + f"data: {event}\n\n".encode())
+    assert next(pieces).text == "hal"  # what came in the same bytes is not lost
     with pytest.raises(BrokenOffError) as caught:
-        reader.feed(f"data: {event}\n\n".encode())
+        list(pieces)
     assert caught.value.kind == kind
 
 
@@ -278,6 +281,28 @@ def test_stop_strings_hold_across_pieces(size: int) -> None:
     text = "a < b (A) |user| AI) rest."
     out = "".join(stop.feed(text[at : at + size]) for at in range(0, len(text), size)) + stop.close()
     assert out == "a < b (A) |user| " and stop.hit
+
+
+@pytest.mark.parametrize("pieces", [["xabcd!"], ["xabc", "d!"], ["x", "a", "b", "c", "d", "!"]])
+def test_overlapping_stop_strings_do_not_depend_on_the_pieces(pieces: list[str]) -> None:
+    """The one that begins first wins, also while it is not yet known to be whole."""
+    stop = StopFilter(["abcd", "bc"])
+    assert "".join(stop.feed(piece) for piece in pieces) + stop.close() == "x"
+    other = StopFilter(["abcd", "bc"])
+    assert other.feed("xabc") + other.close() == "xa"
+
+
+def test_a_query_stays_behind_the_path() -> None:
+    """An endpoint may carry a query; the path goes before it."""
+    assert openai.url("http://h/v1?a=b") == "http://h/v1/chat/completions?a=b"
+
+
+@pytest.mark.parametrize(
+    "body", ['{"detail":[{"loc":5,"msg":"bad"}]}', '{"detail":{"error":7}}', '{"error":[[]]}', "[]", "5", "\x00"]
+)
+def test_an_odd_error_body_is_still_an_error_of_ours(body: str) -> None:
+    """Whatever a server puts there, a refusal comes out."""
+    assert refusal(422, {}, body.encode(), "http://h/").kind == "bad_request"
 
 
 def test_no_stop_strings_cut_nothing() -> None:

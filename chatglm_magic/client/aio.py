@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
@@ -12,7 +11,7 @@ import aiohttp
 from ..errors import ChatGLMError, RefusedError
 from ..values import Delta
 from ..wire.refusal import refusal
-from .call import REFUSAL_BYTES, Call, Retries, proxy_for
+from .call import REFUSAL_BYTES, Call, Retries, authorities, bare, proxy_for
 from .foreign import translated_async
 
 BLOCK = 65536
@@ -24,14 +23,16 @@ async def stream(call: Call) -> AsyncGenerator[Delta, None]:
     :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
     """
     limits = aiohttp.ClientTimeout(total=None, sock_connect=call.limits.connect, sock_read=call.limits.first_byte)
-    async with aiohttp.ClientSession(timeout=limits, trust_env=False) as session:
+    async with aiohttp.ClientSession(timeout=limits, trust_env=False, max_field_size=65536) as session:
         response = await _begin(session, call)
         async with response:
             reader = call.reader({name.lower(): value for name, value in response.headers.items()})
             limit, begun = call.limits.first_byte, False
             while not reader.done:
                 with translated_async(call, begun=begun):
-                    block = await asyncio.wait_for(response.content.readany(), limit)
+                    # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
+                    async with asyncio.timeout(limit):
+                        block = await response.content.readany()
                 if not block:
                     break
                 limit, begun = call.limits.idle, True
@@ -63,10 +64,11 @@ async def _post(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientRes
     with translated_async(call, begun=False):
         return await session.post(
             call.url,
-            data=json.dumps(call.body, ensure_ascii=True).encode(),
+            data=call.data,
             headers={"Content-Type": "application/json", **call.headers},
             allow_redirects=False,
             proxy=proxy_for(call.url),
+            ssl=authorities(),
         )
 
 
@@ -74,6 +76,7 @@ async def _refused(response: aiohttp.ClientResponse, call: Call) -> RefusedError
     async with response:
         raw = b""
         with suppress(Exception):  # whatever of the body can be read explains the status
-            raw = await asyncio.wait_for(response.content.read(REFUSAL_BYTES), call.limits.idle)
+            async with asyncio.timeout(call.limits.idle):
+                raw = await response.content.read(REFUSAL_BYTES)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return refusal(response.status, headers, raw, call.url)
+        return refusal(response.status, headers, raw, bare(call.url))

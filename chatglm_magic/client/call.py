@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
 import random
+import ssl
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from ..errors import ChatGLMError, EndpointError, RefusedError
+from ..errors import ChatGLMError, EndpointError, ParameterError, RefusedError
 from ..wire import Dialect, codec
 
 REFUSAL_BYTES = 65536
@@ -37,6 +40,7 @@ class Call:
     url: str
     dialect: Dialect
     body: Mapping[str, Any]
+    data: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: Limits = field(default_factory=Limits)
     retries: int = 2
@@ -44,6 +48,37 @@ class Call:
     def reader(self, headers: Mapping[str, str]) -> Any:
         """Return the codec's reader for an answer with these (lower-cased) headers."""
         return codec(self.dialect).Reader(dict(headers))
+
+
+class Headers(dict[str, str]):
+    """Headers whose values, one of which may be a key, stand in no traceback."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """Return a request's body as JSON.
+
+    :raises ParameterError: for a value that JSON has no word for.
+    """
+    try:
+        return json.dumps(body, ensure_ascii=True, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = ParameterError(f"A value can't be sent as JSON: {error}. Look at model_kwargs, or at -k.")
+    raise problem
+
+
+def bare(url: str) -> str:
+    """Return an address without name, password, query and fragment, which could hold a key."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def authorities() -> ssl.SSLContext | bool:
+    """Return what certificates are checked against: the system's, or those of ``REQUESTS_CA_BUNDLE``."""
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE")
+    return ssl.create_default_context(cafile=bundle) if bundle else True
 
 
 def is_loopback(url: str) -> bool:
@@ -83,6 +118,8 @@ def checked_url(url: str) -> str:
         raise _bad_url("must begin with http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise _bad_url("must not hold a name or password; a key goes into %chatglm_config api_key")
+    if parts.fragment:
+        raise _bad_url("must not hold a #")
     if not parts.hostname or not port_ok:
         raise _bad_url("has no host or an impossible port")
     return url
@@ -96,7 +133,7 @@ def _bad_url(what: str) -> EndpointError:
     )
 
 
-def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def checked_headers(headers: Headers) -> Headers:
     """Return headers that can be sent; the error never shows a value, which may be a key.
 
     :raises EndpointError: ``bad_header`` for line ends, other control characters or non-ASCII letters, and for
@@ -112,7 +149,7 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
                 "Copy it again, without what stands around it.",
                 kind="bad_header",
             )
-    return dict(headers)
+    return headers
 
 
 class Retries:
@@ -132,7 +169,7 @@ class Retries:
         if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in self.call.body:
             # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
             body = {key: value for key, value in self.call.body.items() if key != USAGE_KEY}
-            self.call = replace(self.call, body=body)
+            self.call = replace(self.call, body=body, data=encoded(body))
             return 0.0
         refused = isinstance(error, RefusedError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")

@@ -1,7 +1,6 @@
 """Translates the errors of requests, urllib3 and aiohttp into ours: the only place that knows them.
 
-Their texts may hold URLs, proxies and headers, so none of it is passed on; the cause is kept for debugging
-only where it can hold no key.
+Their texts and objects may hold URLs, proxies and headers, so none of it is passed on, not as a cause either.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from urllib3 import exceptions as u3
 
 from ..errors import BrokenOffError, ChatGLMError, EndpointError
 from ..wire.body import shown
+from .call import bare
 
 if TYPE_CHECKING:
     from .call import Call
@@ -68,7 +68,7 @@ def _has(error: BaseException, *types: type[BaseException]) -> bool:
 
 
 def _unreached(error: BaseException, call: Call) -> EndpointError:
-    where = shown(call.url)
+    where = shown(bare(call.url))
     names = {type(cause).__name__ for cause in _causes(error)}
     if _has(error, ssl.SSLError, u3.SSLError):
         return EndpointError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -21,10 +22,13 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._owner = 0
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop; the future's ``cancel()`` cancels its task. Any thread may call."""
         with self._lock:
+            if self._owner != os.getpid():  # a forked child has the loop, but not its thread
+                self._loop = None
             loop = self._loop or self._start()
             return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
@@ -40,6 +44,7 @@ class LoopThread:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = asyncio.new_event_loop()
+        self._owner = os.getpid()
         self._thread = threading.Thread(target=_run, args=(loop,), name="chatglm-loop", daemon=True)
         self._thread.start()
         return loop

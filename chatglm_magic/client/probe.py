@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import requests
+import urllib3
 
 from ..wire import Dialect, openai
 from ..wire.body import shown
-from .call import proxy_for
+from .call import bare, proxy_for
 from .exposure import open_to_others
 
 SECONDS = 2.0
@@ -33,8 +36,8 @@ class Finding:
 
 def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Finding:
     """Look with one GET of at most 2 s; never raises for what a server does, and never asks a question."""
-    url = openai.base(endpoint_url) + "/models" if dialect == "openai" else endpoint_url
-    proxy = proxy_for(url)
+    url = openai.base(endpoint_url) + "/models" if dialect == "openai" else bare(endpoint_url)
+    proxy, began = proxy_for(url), time.monotonic()
     try:
         with requests.Session() as session:
             session.trust_env = False
@@ -45,13 +48,25 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
                 allow_redirects=False,
                 stream=True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
+                verify=os.environ.get("REQUESTS_CA_BUNDLE") or True,
             ) as response:
-                raw = response.raw.read(READ, decode_content=True)
-    except (requests.RequestException, OSError, ValueError):
+                raw = _read(response, began)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
         return Finding(f"Nothing answers at {shown(url)} yet.")
     body = _json(raw)
     found = _v1(response.status_code, body, url) if dialect == "openai" else _own(response.status_code, url)
     return replace(found, text=f"{found.text} {EXPOSED}") if open_to_others(url) else found
+
+
+def _read(response: requests.Response, began: float) -> bytes:
+    """Read what comes within the time: a body of a byte a second must not hold up a cell."""
+    raw = b""
+    while len(raw) < READ and time.monotonic() - began < SECONDS:
+        block = response.raw.read1(READ, decode_content=True)
+        if not block:
+            break
+        raw += block
+    return raw
 
 
 def _json(raw: bytes) -> Any:

@@ -6,7 +6,6 @@ connection, so that the server stops.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Generator
@@ -18,7 +17,7 @@ import requests
 from ..errors import ChatGLMError, RefusedError
 from ..values import Delta
 from ..wire.refusal import refusal
-from .call import REFUSAL_BYTES, Call, Retries, proxy_for
+from .call import REFUSAL_BYTES, Call, Retries, bare, proxy_for
 from .foreign import translated
 
 BLOCK = 65536
@@ -81,7 +80,7 @@ class SyncClient:
         with translated(call, begun=False):
             return self._pool().post(
                 call.url,
-                data=json.dumps(call.body, ensure_ascii=True).encode(),
+                data=call.data,
                 headers={"Content-Type": "application/json", **call.headers},
                 timeout=(call.limits.connect, call.limits.first_byte),
                 allow_redirects=False,
@@ -97,7 +96,7 @@ class SyncClient:
                 while len(raw) < REFUSAL_BYTES and (block := response.raw.read1(BLOCK, decode_content=True)):
                     raw += block
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return refusal(response.status_code, headers, raw, call.url)
+            return refusal(response.status_code, headers, raw, bare(call.url))
 
     def _pool(self) -> requests.Session:
         if self._session is None or self._owner != os.getpid():

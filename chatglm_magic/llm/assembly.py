@@ -51,6 +51,8 @@ class Assembly:
     def failed(self, error: ChatGLMError) -> None:
         """Give an error the text that came before it."""
         error.partial = self.text + self._filter.close()
+        # A library's error knows its request, and with it the key.
+        error.__context__ = error.__cause__ = None
 
     def _chunk(self, text: str, info: dict[str, Any]) -> GenerationChunk:
         self._parts.append(text)

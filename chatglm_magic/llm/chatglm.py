@@ -81,8 +81,8 @@ class ChatGLM(LLM):
     """Seconds to wait for bytes, or a mapping of connect (5), first_byte (600) and idle (120)."""
     max_retries: int = 2
     """How often a question is asked again when nothing was sent, or after 429 and 503."""
-    headers: dict[str, str] | None = None
-    """Further HTTP headers."""
+    headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+    """Further HTTP headers, for the endpoint's origin alone."""
     stream_usage: bool = True
     """Whether a stream is asked for its token counts (``stream_options``)."""
 
@@ -105,7 +105,7 @@ class ChatGLM(LLM):
         known = type(self).model_fields
         if name not in known and not name.startswith("_") and not hasattr(type(self), name):
             raise fields.unknown(name, known)
-        left = name == "endpoint_url" and origin(value) != origin(self.endpoint_url)
+        left = name == "endpoint_url" and origin(str(value)) != origin(self.endpoint_url)
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
@@ -113,6 +113,7 @@ class ChatGLM(LLM):
         else:
             if left:  # a key never goes to another origin than the one it was given for
                 super().__setattr__("api_key", None)
+                super().__setattr__("headers", None)
             if name in known:
                 for observer in tuple(self._own.observers):
                     observer(name, getattr(self, name))
@@ -163,7 +164,12 @@ class ChatGLM(LLM):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        return state | {"__dict__": state["__dict__"] | {"api_key": None}}
+        return state | {"__dict__": state["__dict__"] | {"api_key": None, "headers": None}}
+
+    def __copy__(self) -> ChatGLM:
+        copied = super().__copy__()
+        copied._own = _Own()
+        return copied
 
     def _call(
         self,

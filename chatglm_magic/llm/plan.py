@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Call
-from ..client.call import checked_headers, checked_url
+from ..client.call import Headers, checked_headers, checked_url, encoded
 from ..values import Pair, Params, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from .fields import limits
-from .keys import key_for
+from .keys import key_for, origin
 
 if TYPE_CHECKING:
     from .chatglm import ChatGLM
@@ -32,7 +32,8 @@ class Plan:
         own = {name: kwargs[name] for name in CALL_FIELDS if name in kwargs}
         checked = llm.checked(own)
         self.prompt = prompt
-        self.stop = tuple(stop if stop is not None else checked.get("stop", llm.stop) or ())
+        wished = [stop] if isinstance(stop, str) else stop
+        self.stop = tuple(wished if wished is not None else checked.get("stop", llm.stop) or ())
         self.with_history: bool = checked.get("with_history", llm.with_history)
         self.history: list[Pair] = [(q, a) for q, a in checked.get("history", llm.history)]
         self.endpoint_url: str = checked.get("endpoint_url", llm.endpoint_url)
@@ -75,10 +76,13 @@ class Plan:
             url = chatglm.url(checked_url(self.endpoint_url))
             body, changed = chatglm.encode(question)
         key = key_for(url, llm.endpoint_url, llm.api_key)
-        headers = dict(llm.headers or {})
+        headers = Headers()
+        if origin(url) == origin(llm.endpoint_url):  # they may hold a key too
+            headers.update(llm.headers or {})
         if key is not None:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
-        call = Call(url, self.dialect, body, checked_headers(headers), limits(llm.timeout), llm.max_retries)
+        checked = checked_headers(headers)
+        call = Call(url, self.dialect, body, encoded(body), checked, limits(llm.timeout), llm.max_retries)
         return call, changed
 
     @property

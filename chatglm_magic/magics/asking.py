@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import keyword
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -50,12 +51,12 @@ def dry_run(session: Session, prompt: str, options: argparse.Namespace, values: 
     call = session.preview(prompt, history=options.history is not False, **values)
     headers = {"Content-Type": "application/json", **call.headers}
     lines = [f"POST {call.url}"]
-    lines += [f"{name}: {_masked(value) if _secret(name) else value}" for name, value in headers.items()]
+    lines += [f"{name}: {value if name in OPEN else _masked(value)}" for name, value in headers.items()]
     return "\n".join([*lines, "", json.dumps(call.body, indent=2, ensure_ascii=False)])
 
 
-def _secret(name: str) -> bool:
-    return any(word in name.lower() for word in ("authorization", "key", "token", "cookie", "secret"))
+OPEN = ("Content-Type", "Accept", "Accept-Language", "User-Agent")
+"""Headers that are shown as they are; any other may hold a key."""
 
 
 def _masked(value: str) -> str:
@@ -92,7 +93,7 @@ def variable_name(name: str | None) -> str | None:
 
     :raises CommandError: if it can't be a variable's.
     """
-    if name is not None and not name.isidentifier():
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise CommandError(f"-o {name}: that can't be a variable's name")
     return name
 

@@ -50,7 +50,7 @@ def assignments(line: str) -> dict[str, Any]:
         if name not in NAMES:
             close = difflib.get_close_matches(name, NAMES, n=1)
             raise CommandError(f"no parameter {name}. " + (f"Did you mean {close[0]}?" if close else _known()))
-        value, length = _value(rest.lstrip())
+        value, length = _value(rest.lstrip(), text=name in TEXT_PARAMETERS)
         found[name] = value
         at += line[at:].index("=") + 1 + len(rest) - len(rest.lstrip()) + length
     return found
@@ -60,19 +60,24 @@ def _known() -> str:
     return f"There are: {', '.join(NAMES)}."
 
 
-def _value(text: str) -> tuple[Any, int]:
-    """Read one value; return it with the length of what was read."""
-    if text[:1] in ("'", '"'):
-        close = text.find(text[0], 1)
+TEXT_PARAMETERS = ("endpoint_url", "model", "system", "thinking", "dialect")
+
+
+def _value(rest: str, *, text: bool) -> tuple[Any, int]:
+    """Read one value; return it with the length of what was read. A text stays as typed: 1.10 is no 1.1."""
+    if rest[:1] in ("'", '"'):
+        close = rest.find(rest[0], 1)
         if close < 0:
             raise CommandError("a quotation mark is not closed")
-        return text[1:close], close + 1
-    if text[:1] == "[":
-        close = text.find("]")
+        return rest[1:close], close + 1
+    if rest[:1] == "[":
+        close = rest.find("]")
         if close < 0:
             raise CommandError("a list is not closed with ]")
-        return loose(text[: close + 1].replace("'", '"')), close + 1
-    word = text.split(maxsplit=1)[0] if text.strip() else ""
+        return loose(rest[: close + 1].replace("'", '"')), close + 1
+    word = rest.split(maxsplit=1)[0] if rest.strip() else ""
+    if text and word.lower() != "none":
+        return word, len(word)
     return loose(word), len(word)
 
 
@@ -81,14 +86,15 @@ def apply(session: Session, values: dict[str, Any]) -> None:
 
     :raises ParameterError: for the first that is refused, saying what the parameter takes.
     """
-    settings = session.settings
-    before = {name: getattr(settings, name) for name in values}
-    for name, value in values.items():
-        problem = _try(settings, name, _typed(name, value))
-        if problem:
-            for done, old in before.items():
-                setattr(settings, done, old)
+    trial = ChatGLMSettings()
+    typed = {
+        name: [value] if name == "stop" and isinstance(value, str) else value for name, value in values.items()
+    }
+    for name, value in typed.items():
+        if problem := _try(trial, name, value):
             raise problem
+    for name, value in typed.items():
+        setattr(session.settings, name, value)
 
 
 def _try(settings: ChatGLMSettings, name: str, value: Any) -> ParameterError | None:
@@ -96,13 +102,10 @@ def _try(settings: ChatGLMSettings, name: str, value: Any) -> ParameterError | N
         if isinstance(value, bool) and name != "with_history":
             raise TraitError("a truth value")
         setattr(settings, name, value)
-    except (TraitError, ParameterError):
-        return ParameterError(f"{name} = {value!r} is refused. {name}: {getattr(ChatGLMSettings, name).help}")
+    except TraitError as error:
+        if name == "endpoint_url":
+            return ParameterError(str(error))
+        trait = getattr(ChatGLMSettings, name)
+        allowed = f" It is one of {', '.join(trait.values)}." if hasattr(trait, "values") else ""
+        return ParameterError(f"{name} = {value!r} is refused. {name}: {trait.help}{allowed}")
     return None
-
-
-def _typed(name: str, value: Any) -> Any:
-    """Give a text where the parameter is one: a model may be called 4."""
-    if name in ("endpoint_url", "model", "system", "thinking", "dialect") and value is not None:
-        return str(value)
-    return [value] if name == "stop" and isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -12,6 +13,9 @@ from ..values import Answer
 from . import transform
 from .magics import ChatGLMMagics
 
+ENDS_IN_QUESTION = re.compile(r"(?:\A\s*%%chatglm\b|(?:\A|\n)[ \t]*%chatglm\b[^\n]*\s*\Z)")
+"""A cell whose last value is the answer of the magic itself, not a variable that holds it."""
+
 
 class Extension:
     """All that loading changes in one shell, with what is needed to undo it."""
@@ -20,7 +24,7 @@ class Extension:
         self.shell = shell
         self.session = get_session(shell)
         self.magics = ChatGLMMagics(shell, self.session)
-        self._run = 0
+        self._run = self._depth = 0
         self._before: dict[tuple[str, str], Any] = {}
 
     def load(self) -> None:
@@ -30,6 +34,7 @@ class Extension:
         shell.register_magics(self.magics)
         transform.install(shell)
         shell.events.register("pre_run_cell", self._new_run)
+        shell.events.register("post_run_cell", self._run_ended)
         shell.configurables.append(self.session.settings)
         self._formatters(add=True)
         if getattr(shell, "Completer", None) is not None:
@@ -46,6 +51,7 @@ class Extension:
             shell.magics_manager.magics[kind][name] = other
         transform.remove(shell)
         shell.events.unregister("pre_run_cell", self._new_run)
+        shell.events.unregister("post_run_cell", self._run_ended)
         shell.magics_manager.registry.pop(type(self.magics).__name__, None)
         for ours in (self.session.settings, self.magics):  # IPython has added the magics by itself
             if ours in shell.configurables:
@@ -75,9 +81,16 @@ class Extension:
                 )
 
     def _new_run(self, info: Any) -> None:
+        self._depth += 1
+        if self._depth > 1:  # %%capture and the like run the rest of the cell as a cell of its own
+            return
         self._run += 1
+        self.magics.ends_in_question = bool(ENDS_IN_QUESTION.search(info.raw_cell or ""))
         self.magics.shown.clear()
         self.session.cell = (getattr(info, "cell_id", None), self._run)
+
+    def _run_ended(self, result: Any) -> None:
+        self._depth = max(0, self._depth - 1)
 
     def _formatters(self, *, add: bool) -> None:
         """Show an ``Answer`` as an answer; what this run has just shown is not shown twice."""
@@ -110,13 +123,13 @@ class Extension:
 
     def _pretty(self, answer: Answer, printer: Any, cycle: bool) -> None:
         """A terminal has written ``Out[n]:`` before it asks: after a streamed answer its footer goes there."""
+        from ..render.terminal import visible
+
         if len(printer.stack) > 1:
             printer.text(str.__repr__(answer))
         elif not in_notebook(self.shell) and self._was_shown(answer):
-            printer.text(closing_line(answer.turn))
+            printer.text(visible(closing_line(answer.turn)))
         else:
-            from ..render.terminal import visible
-
             printer.text(visible(str(answer)))
 
     @property

@@ -34,6 +34,7 @@ class ChatGLMMagics(Magics):
         self._serving = serving.Serving()
         self.shown: list[Answer] = []
         """Answers this run of a cell has shown already: the only ones whose display may be swallowed."""
+        self.ends_in_question = False
         session.settings.observe(self._look, names="endpoint_url")
 
     @needs_local_scope
@@ -58,7 +59,8 @@ class ChatGLMMagics(Magics):
             return self._print(asking.dry_run(self._session, prompt, options, values))
         view = NoView() if options.quiet else view_for(self.shell, options.format, stream=not options.no_stream)
         answer = asking.ask(self._session, prompt, options, view, values)
-        self.shown.append(answer)
+        if not options.quiet or self.ends_in_question:
+            self.shown.append(answer)
         if out:
             self.shell.user_ns[out] = answer
         return answer

@@ -21,8 +21,13 @@ NO_KEYS = (
     "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
     "%chatglm_config api_key, which asks for it"
 )
+RESERVED = {
+    *("prompt", "history", "with_history", "messages", "stop", "stream", "view", "record", "config", "input"),
+    *("self", "run_manager", "callbacks", "tags", "metadata", "run_name", "run_id"),
+}
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
 WORD = re.compile(r"\S+")
+QUOTED_PAIR = re.compile(r"([A-Za-z_]\w*)=[\"']")
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +59,8 @@ def pair(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    if name in RESERVED:
+        raise argparse.ArgumentTypeError(f"{name} is not set by -k; it has an option or a place of its own")
     if any(word in name.lower() for word in ("api_key", "apikey", "secret", "password")):
         raise argparse.ArgumentTypeError(NO_KEYS)
     return name, loose(value)
@@ -149,10 +156,13 @@ def _option(parser: Parser, line: str, at: int) -> tuple[list[str], int]:
         return [flag], end
     start = end + (equals == "=") if equals else _skip_blanks(line, end)
     value, end = _value(parser, flag, line, start)
-    return [f"{flag}={value}"] if flag.startswith("--") else [f"{flag}{value}"], end
+    return [f"{flag}={value}"], end
 
 
 def _value(parser: Parser, flag: str, line: str, at: int) -> tuple[str, int]:
+    if flag == "-k" and (named := QUOTED_PAIR.match(line, at)):  # -k name="two words"
+        value, end = _value(parser, "", line, named.end() - 1)
+        return f"{named[1]}={json.dumps(value)}", end
     quote = line[at : at + 1]
     if not quote or quote.isspace():
         raise CommandError(f"{flag} needs a value (see {parser.prog} --help)")

@@ -20,6 +20,8 @@ class Serving:
     def __init__(self) -> None:
         self._server: LocalServer | None = None
         self._before: str | None = None
+        self._key: Any = None
+        self._dialect: Any = None
 
     def start(self, session: Session, model: str | None) -> str:
         """Start a server (a second one takes the place of the first); return a line about it.
@@ -37,8 +39,10 @@ class Serving:
         old, self._server = self._server, server
         if old is None:
             self._before = session.settings.endpoint_url
+            self._key, self._dialect = session.llm.api_key, session.llm.dialect
         else:
             old.stop()
+        session.llm.dialect = None
         session.llm.endpoint_url = server.url
         session.llm.api_key = SecretStr(server.token)
         return f"{server.model} answers on this machine. Ask it: %chatglm Hello!"
@@ -56,6 +60,7 @@ class Serving:
         if session is not None and self._before is not None:
             if session.llm.endpoint_url == server.url:
                 session.llm.endpoint_url = self._before
+                session.llm.dialect, session.llm.api_key = self._dialect, self._key
             return f"The local server has ended; questions go to {session.settings.endpoint_url} again."
         return "The local server has ended."
 

@@ -19,7 +19,8 @@ from IPython.core.inputtransformer2 import (
 PROMPT_MAGICS = ("chatglm",)
 """Magics whose text is a prompt."""
 
-CELL = re.compile(rf"%%({'|'.join(PROMPT_MAGICS)})(?![\w?])[ \t]*(.*)")
+BLANKS = (" ", "\t", "\u3000")
+CELL = re.compile(rf"%%({'|'.join(PROMPT_MAGICS)})(?![\w?])[ \t\u3000]*(.*)")
 
 
 class AskLine(TokenTransformBase):
@@ -51,7 +52,9 @@ class AskLine(TokenTransformBase):
         row, column = self.at
         end = find_end_of_continued_line(lines, row)
         text = assemble_continued_line(lines, (row, column), end)
-        name, _, rest = text[1:].partition(" ")
+        name = next(name for name in PROMPT_MAGICS if text[1:].startswith(name))
+        rest = text[1 + len(name) :]
+        rest = rest[1:] if rest[:1] in BLANKS else rest
         call = f"{lines[row][:column]}get_ipython().run_line_magic({name!r}, {rest!r})\n"
         return [*lines[:row], call, *lines[end + 1 :]]
 

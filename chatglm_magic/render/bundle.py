@@ -118,10 +118,16 @@ def footer(turn: Turn) -> str:
         parts.append(f"{turn.turns_sent} earlier turn{'s' * (turn.turns_sent > 1)} sent")
     if turn.turns_left_out:
         parts.append(f"{turn.turns_left_out} left out, too long")
-    if tokens := turn.usage.get("completion_tokens"):
+    if tokens := counted(turn):
         parts.append(f"{tokens} tokens")
     parts += [f"changed: {what}" for what in turn.changed]
     return " · ".join(part for part in parts if part)
+
+
+def counted(turn: Turn) -> int:
+    """Return the answer's tokens as the server counted them; 0 where it gave no number."""
+    tokens = turn.usage.get("completion_tokens")
+    return tokens if isinstance(tokens, int) else 0
 
 
 SHOWN = ("temperature", "top_p", "max_token", "seed", "thinking")
@@ -134,7 +140,7 @@ def _short(value: Any) -> str:
 def speed(turn: Turn) -> str:
     """Say how long an answer took and how fast it came; for a terminal's last line and the status card."""
     parts = [f"{turn.duration:.1f} s"] if turn.duration is not None else []
-    tokens, took = turn.usage.get("completion_tokens"), (turn.duration or 0) - (turn.first_token or 0)
+    tokens, took = counted(turn), (turn.duration or 0) - (turn.first_token or 0)
     if tokens and took > 0.05:
         parts.append(f"{tokens / took:.0f} tokens/s")
     return ", ".join(parts)

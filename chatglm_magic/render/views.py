@@ -110,16 +110,19 @@ class TerminalView:
     def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
         self._stream, self._with_footer = stream or sys.stdout, with_footer
         self._written = 0
+        self._next = 0.0
 
     def update(self, draft: Draft) -> None:
         """Write what is new."""
         from .terminal import visible
 
+        if time.monotonic() < self._next:
+            return
         text = draft.text
         new, self._written = text[self._written :], len(text)
+        self._next = time.monotonic() + FRAME / 3
         if new:
-            self._stream.write(visible(new))
-            self._stream.flush()
+            self._write(visible(new))
 
     def close(self, turn: Turn) -> None:
         """Write the rest and, if the answer is not whole, why."""
@@ -127,9 +130,14 @@ class TerminalView:
 
         rest = plain(turn)[self._written :]
         if turn.answer or turn.status == "complete":
-            self._stream.write(visible(rest) + "\n")
+            self._write(visible(rest) + "\n")
         if self._with_footer:
-            self._stream.write(visible(closing_line(turn)) + "\n")
+            self._write(visible(closing_line(turn)) + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write text; what the stream's encoding lacks (a pipe on Windows) is written as an escape."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
         self._stream.flush()
 
 

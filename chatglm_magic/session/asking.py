@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 
+from ..client.call import bare
 from ..errors import ChatGLMError, Interrupted, RefusedError
+from ..llm.plan import SAMPLING, WIRE_NAMES
 from ..values import Answer, Pair, Status, Turn
-from .draft import Draft, View, bare
+from .draft import Draft, View
 
 if TYPE_CHECKING:
     from ..llm import ChatGLM
@@ -40,21 +42,24 @@ class Asking:
         place: Place,
         options: Mapping[str, Any],
         view: View,
-        keep: Callable[[Place, Turn], None],
+        *,
+        record: bool,
     ) -> None:
-        self._session, self._place, self._view, self._keep = session, place, view, keep
+        self._session, self._place, self._view = session, place, view
         self.llm: ChatGLM = session.llm
         self.prompt = turn.prompt
         self._options = dict(options)
         self._history: tuple[Pair, ...] = place.history
         self._left_out = 0
-        self._record = turn
-        self.draft = self._begin()
+        self._base = turn
+        self._settled = self._frozen()
+        self.draft = self._begin()  # raises for what can't be asked, before anything is superseded
+        self._entry = session.begin(place, self.draft.base) if record else None
 
     def _begin(self) -> Draft:
         plan = self.llm.plan(self.prompt, **self.arguments)
         turn = replace(
-            self._record,
+            self._base,
             endpoint=bare(plan.call.url),
             dialect=plan.dialect,
             model=plan.sent.get("model"),
@@ -72,7 +77,19 @@ class Asking:
     def arguments(self) -> dict[str, Any]:
         """The call's own values; the session keeps the conversation itself, in the right place."""
         history = [list(pair) for pair in self._history]
-        return {**self._options, "history": history, "with_history": False}
+        return {**self._settled, **self._options, "history": history, "with_history": False}
+
+    def _frozen(self) -> dict[str, Any]:
+        """Return the model's present values, so that a later change does not touch a question under way.
+
+        A parameter that ``model_kwargs`` sets is left to them: they beat the fields.
+        """
+        llm = self.llm
+        plan = llm.plan(self.prompt, **self._options)
+        names = SAMPLING if plan.dialect == "chatglm" else [n for n in SAMPLING if n in llm.model_fields_set]
+        wire_names = WIRE_NAMES[plan.dialect]
+        values = {n: getattr(llm, n) for n in names if wire_names.get(n, n) not in (llm.model_kwargs or {})}
+        return values | {"stop": list(plan.stop), "endpoint_url": plan.endpoint_url, "dialect": plan.dialect}
 
     @property
     def config(self) -> Any:
@@ -96,19 +113,25 @@ class Asking:
         """Keep the turn as it stands, show it, and return it as an answer."""
         partial = error.partial if isinstance(error, ChatGLMError) else ""
         turn = self.draft.turn(status, str(error) if error else None, partial)
-        self._keep(self._place, turn)
+        self._keep(turn)
         self._view.close(turn)
         return Answer(turn)
 
+    def explain(self, error: ChatGLMError) -> None:
+        """Add the server's models to an error about the model: one look, at most 2 s."""
+        if error.kind not in ("not_found", "bad_request") or "choose a model" not in str(error).lower():
+            return
+        models = self._session.probe().models
+        if models:
+            error.args = (f"{error} The server has: {', '.join(models[:20])}.",)
+
     def failed(self, error: ChatGLMError) -> None:
         """Keep a turn that ended in an error; what was received stays."""
-        if error.kind in ("not_found", "bad_request") and "model" in str(error).lower():
-            self._name_models(error)
         self.end("incomplete" if self.draft.text or error.partial else "error", error)
 
     def broken(self, error: Exception) -> None:
         """Keep the turn when something of this side failed, such as a view; it is not shown again."""
-        self._keep(self._place, self.draft.turn("incomplete" if self.draft.text else "error", repr(error)))
+        self._keep(self.draft.turn("incomplete" if self.draft.text else "error", repr(error)))
 
     def stopped(self) -> Interrupted:
         """Keep a turn that was interrupted; return the interrupt to raise again."""
@@ -116,17 +139,16 @@ class Asking:
         kept = f"its first {len(answer)} characters are kept" if answer else "nothing had arrived"
         return Interrupted(f"the answer was stopped, {kept}.")
 
-    def _name_models(self, error: ChatGLMError) -> None:
-        models = self._session.probe().models
-        if models:
-            error.args = (f"{error} The server has: {', '.join(models[:20])}.",)
+    def _keep(self, turn: Turn) -> None:
+        if self._entry is not None:
+            self._session.keep(self._entry, turn)
 
 
 def _too_many(history: tuple[Pair, ...], error: ChatGLMError) -> int:
     """Estimate how many of the oldest turns to leave out: by the server's count where it gave one."""
     tokens = error.tokens if isinstance(error, RefusedError) else None
     if tokens is None:
-        return math.ceil(len(history) / 4)
+        return math.ceil(len(history) / 2)
     asked, room = tokens
     sizes = [len(question) + len(answer) for question, answer in history]
     surplus = sum(sizes) * (asked - room) / max(asked, 1)

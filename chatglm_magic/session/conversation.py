@@ -10,22 +10,28 @@ from ..values import Pair, Turn
 
 @dataclass(eq=False)
 class Entry:
-    """A turn's place in the conversation; ``context`` is false for a turn asked outside of it."""
+    """A turn's place in the conversation.
+
+    ``context`` is false for a turn asked outside of it, ``pending`` is true while its answer is under way.
+    """
 
     turn: Turn
     context: bool = True
+    pending: bool = False
 
     @property
     def sendable(self) -> bool:
-        return self.context and self.turn.status == "complete"
+        done = self.turn.status == "complete" and not self.pending
+        return self.context and done and bool(self.turn.answer)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a new turn goes: right behind ``after``, or first; and the exchanges it sees."""
+    """Where a new turn goes, the exchanges it sees, and the turns of earlier runs it takes the place of."""
 
-    after: Entry | None
+    at: int
     history: tuple[Pair, ...]
+    old: tuple[Entry, ...] = ()
 
 
 class Conversation:
@@ -39,7 +45,7 @@ class Conversation:
 
     @property
     def turns(self) -> list[Turn]:
-        return [entry.turn for entry in self.entries]
+        return [entry.turn for entry in self.entries if not entry.pending]
 
     def pairs(self) -> list[Pair]:
         """Return the exchanges that are sent along with the next question at the end."""
@@ -49,8 +55,7 @@ class Conversation:
         """Take over a conversation that was changed from outside (``session.llm.history = …``)."""
         if list(pairs) == self.pairs():
             return
-        left = list(pairs)
-        same = True
+        left, same = list(pairs), True
         for entry in self.entries:
             if not entry.sendable:
                 continue
@@ -62,34 +67,41 @@ class Conversation:
         self.entries += [Entry(Turn(prompt=question, answer=answer)) for question, answer in left]
 
     def place(self, cell_id: str | None, cell_run: int) -> Place:
-        """Find the place of a question asked by this run of a cell, superseding its earlier runs.
+        """Find the place of a question asked by this run of a cell; nothing is changed yet.
 
         Without a cell's id nothing is superseded and the question goes to the end.
         """
-        at = len(self.entries)
+        at, old = len(self.entries), []
         if cell_id is not None:
             here = [n for n, entry in enumerate(self.entries) if entry.turn.cell_id == cell_id]
             now = [n for n in here if self.entries[n].turn.cell_run == cell_run]
             old = [n for n in here if n not in now and self.entries[n].turn.status != "superseded"]
-            for n in old:
-                self.entries[n].turn = replace(self.entries[n].turn, status="superseded")
             if now:
                 at = now[-1] + 1
             elif old:
                 at = old[0]
-        before = self.entries[:at]
-        return Place(before[-1] if before else None, tuple(e.turn.pair for e in before if e.sendable))
+        seen = tuple(entry.turn.pair for entry in self.entries[:at] if entry.sendable)
+        return Place(at, seen, tuple(self.entries[n] for n in old))
 
-    def add(self, place: Place, turn: Turn, *, context: bool) -> None:
-        """Put a turn into its place."""
-        at = self.entries.index(place.after) + 1 if place.after in self.entries else 0
-        if place.after is not None and place.after not in self.entries:
-            at = len(self.entries)  # the conversation was reset meanwhile
-        self.entries.insert(at, Entry(turn, context))
+    def begin(self, place: Place, turn: Turn, *, context: bool) -> Entry:
+        """Hold a place for an answer under way, so that turns stand in the order they were asked."""
+        for entry in place.old:
+            entry.turn = replace(entry.turn, status="superseded")
+        entry = Entry(turn, context, pending=True)
+        self.entries.insert(place.at, entry)
+        return entry
+
+    def finish(self, entry: Entry, turn: Turn) -> None:
+        """Put the finished turn into its place; if the conversation was begun anew meanwhile, outside of it."""
+        entry.turn, entry.pending = turn, False
+        if entry not in self.entries:
+            entry.context = False
+            self.entries.append(entry)
 
     def undo(self) -> Turn | None:
         """Take the last turn that is not superseded out; return it."""
         for at in range(len(self.entries) - 1, -1, -1):
-            if self.entries[at].turn.status != "superseded":
+            entry = self.entries[at]
+            if entry.turn.status != "superseded" and not entry.pending:
                 return self.entries.pop(at).turn
         return None

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from .._version import __version__
 from ..values import Status, Turn
@@ -79,7 +78,7 @@ class Draft:
         return Turn(
             **values
             | {
-                "answer": self.text or partial,
+                "answer": max(self.text, partial, key=len),
                 "reasoning": self.reasoning,
                 "status": status,
                 "error": error,
@@ -97,9 +96,3 @@ class Draft:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)
-
-
-def bare(url: str) -> str:
-    """Return an address without name, password, query and fragment, which could hold a key."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

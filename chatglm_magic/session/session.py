@@ -6,14 +6,18 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from traitlets import TraitError
+
+from ..client import Limits
 from ..errors import ChatGLMError, ParameterError
 from ..values import Answer, Turn
-from .conversation import Conversation, Place
+from .conversation import Conversation, Entry, Place
 from .draft import NoView, View
-from .settings import LIMITS, SHARED, ChatGLMSettings, settings_for
+from .settings import LIMITS, SHARED, ChatGLMSettings, configure, settings_for
 
 if TYPE_CHECKING:
     from ..client import Call
@@ -67,16 +71,19 @@ class Session:
             if old is not llm:
                 llm._own.observers.append(self._from_llm)
             self._llm = llm
-            llm.with_history = True
-            for name in SHARED:
-                self._from_llm(name, getattr(llm, name))
+        # Outside the lock: widgets follow the settings, and take locks of their own.
+        wished = set(llm.model_fields_set)
+        llm.with_history = True
+        for name in (*SHARED, "timeout"):
+            self._from_llm(name, getattr(llm, name))
+        self.settings.chosen = {name for name in SHARED if name in wished} | (self.settings.chosen & set(LIMITS))
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Every turn of the conversation, in its order, whatever became of it."""
         with self._lock:
             if self._llm is not None:
-                self._conversation.adopt([(q, a) for q, a in self._llm.history])
+                self._settle()
             return tuple(self._conversation.turns)
 
     def ask(
@@ -104,17 +111,19 @@ class Session:
                 with closing(stream) as pieces:  # type: ignore[type-var]
                     for _ in pieces:
                         asking.show()
-                return asking.end("complete")
             except KeyboardInterrupt:
                 stopped = asking.stopped()
             except ChatGLMError as error:
                 if asking.shorten(error):
                     continue
+                asking.explain(error)
                 asking.failed(error)
                 raise
             except Exception as error:  # a view or a callback that failed must not lose what was received
                 asking.broken(error)
                 raise
+            else:
+                return asking.end("complete")
             raise stopped
 
     def aask(
@@ -146,18 +155,20 @@ class Session:
                 async with aclosing(stream) as pieces:  # type: ignore[type-var]
                     async for _ in pieces:
                         asking.show()
-                return asking.end("complete")
             except asyncio.CancelledError:
                 asking.end("interrupted")
                 raise
             except ChatGLMError as error:
                 if asking.shorten(error):
                     continue
+                await asyncio.to_thread(asking.explain, error)
                 asking.failed(error)
                 raise
             except Exception as error:
                 asking.broken(error)
                 raise
+            else:
+                return asking.end("complete")
 
     def asked(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
@@ -166,16 +177,18 @@ class Session:
         return {name: getattr(llm, name) for name in names}
 
     def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Call:
-        """Return the exact request a question would send at the conversation's end; nothing is sent."""
-        pairs = [list(pair) for pair in self.llm.history] if history else []
-        return self.llm.plan(prompt, **{**options, "history": pairs}).call
+        """Return the exact request a question would send now; nothing is sent and nothing superseded."""
+        with self._lock:
+            self._settle()
+            seen = self._conversation.place(*self.cell).history if history else ()
+        return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in seen]}).call
 
     def undo(self) -> Turn | None:
         """Take the last turn back; return it."""
         with self._lock:
+            self._settle()
             turn = self._conversation.undo()
-            if turn is not None:
-                self.llm.history = [list(pair) for pair in self._conversation.pairs()]
+            self._publish()
         self._changed()
         return turn
 
@@ -197,14 +210,28 @@ class Session:
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after each change of the turns; return what ends that."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
 
-    def _keep(self, place: Place, turn: Turn) -> None:
-        """Put a finished turn into the conversation."""
+        def forget() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return forget
+
+    def begin(self, place: Place, turn: Turn) -> Entry:
+        """Hold a place for an answer under way."""
         with self._lock:
+            self._settle()
             context = turn.kind == "chat" and self.llm.with_history and not turn.outside
-            self._conversation.add(place, turn, context=context)
-            self.llm.history = [list(pair) for pair in self._conversation.pairs()]
+            entry = self._conversation.begin(place, turn, context=context)
+            self._publish()
+            return entry
+
+    def keep(self, entry: Entry, turn: Turn) -> None:
+        """Put a finished turn into its place."""
+        with self._lock:
+            self._settle()
+            self._conversation.finish(entry, turn)
+            self._publish()
         self._changed()
 
     def close(self) -> None:
@@ -228,15 +255,22 @@ class Session:
         from .asking import Asking
 
         with self._lock:
-            for name in self.settings.chosen.intersection(SHARED) - self.llm.model_fields_set:
-                setattr(self.llm, name, getattr(self.settings, name))  # set to what it was: still a wish
-            self._conversation.adopt([(q, a) for q, a in self.llm.history])
+            self._settle()
             place = self._conversation.place(*cell)
-        if not history:
-            place = Place(place.after, ())
-        turn = Turn(prompt=prompt, cell_id=cell[0], cell_run=cell[1], outside=not history)
-        keep = self._keep if record else lambda place, turn: None
-        return Asking(self, turn, place, options, view or NoView(), keep)
+            if not history or not record:
+                place = Place(place.at, place.history if history else (), place.old if record else ())
+            turn = Turn(prompt=prompt, cell_id=cell[0], cell_run=cell[1], outside=not history)
+            return Asking(self, turn, place, options, view or NoView(), record=record)
+
+    def _settle(self) -> None:
+        """Take over what was changed through the other handles since the last look."""
+        for name in self.settings.chosen.intersection(SHARED) - self.llm.model_fields_set:
+            setattr(self.llm, name, getattr(self.settings, name))  # set to what it was: still a wish
+        self._conversation.adopt([(q, a) for q, a in self.llm.history])
+
+    def _publish(self) -> None:
+        """Write the conversation to where ``session.llm.invoke`` reads it."""
+        self.llm.history = [list(pair) for pair in self._conversation.pairs()]
 
     def _timeout(self) -> dict[str, float]:
         return {name: getattr(self.settings, name) for name in LIMITS}
@@ -246,13 +280,23 @@ class Session:
         if llm is None:
             return
         if name in LIMITS:
-            llm.timeout = self._timeout()
+            from ..llm.fields import limits
+
+            if limits(llm.timeout) != Limits(**self._timeout()):
+                llm.timeout = self._timeout()
         elif getattr(llm, name) != change["new"]:
             setattr(llm, name, change["new"])
 
     def _from_llm(self, name: str, value: Any) -> None:
-        if name in SHARED and getattr(self.settings, name) != value:
-            setattr(self.settings, name, value)
+        from ..llm.fields import limits
+
+        with suppress(TraitError):  # what the settings would refuse shows in the model alone
+            if name == "timeout":
+                for part, seconds in asdict(limits(value)).items():
+                    if getattr(self.settings, part) != seconds:
+                        setattr(self.settings, part, seconds)
+            elif name in SHARED and getattr(self.settings, name) != value:
+                setattr(self.settings, name, value)
 
     def _changed(self) -> None:
         for listener in tuple(self._listeners):
@@ -267,6 +311,8 @@ def get_session(shell: Any | None = None) -> Session:
     global _current
     if _current is None:
         _current = Session(shell)
+    elif shell is not None and _current.settings.parent is not shell:
+        configure(_current.settings, shell)
     return _current
 
 

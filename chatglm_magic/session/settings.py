@@ -10,6 +10,10 @@ from typing import Any
 from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, default, validate
 from traitlets.config import Config, Configurable
 
+from ..client.call import checked_url
+from ..errors import EndpointError
+from ..wire import dialect_of as dialect_of
+
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
 SHARED = (
     *("endpoint_url", "dialect", "model", "temperature", "top_p", "max_token"),
@@ -74,8 +78,18 @@ class ChatGLMSettings(Configurable):
 
     @validate(*TEXTS)
     def _taken(self, proposal: Any) -> Any:
-        self.chosen.add(proposal["trait"].name)
-        return proposal["value"]
+        name, value = proposal["trait"].name, proposal["value"]
+        if name == "endpoint_url":
+            try:
+                checked_url(value)
+            except EndpointError as error:
+                problem = str(error)
+            else:
+                problem = ""
+            if problem:
+                raise TraitError(problem)
+        self.chosen.add(name)
+        return value
 
 
 NAMES = (*SHARED, *LIMITS)
@@ -96,9 +110,14 @@ def settings_for(shell: Any | None) -> ChatGLMSettings:
     except TraitError:
         pass
     found = ChatGLMSettings(parent=shell, config=Config())
+    configure(found, shell)
+    return found
+
+
+def configure(found: ChatGLMSettings, shell: Any) -> None:
+    """Set what a shell's configuration says; what is refused is left out with a warning."""
     for name, value in shell.config.get("ChatGLMSettings", {}).items():
         try:
             setattr(found, name, value)
         except (TraitError, AttributeError) as error:
             warnings.warn(f"c.ChatGLMSettings.{name} is left out: {error}", stacklevel=2)
-    return found

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..session import Session, get_session
 
 if TYPE_CHECKING:
-    from .panel import Panel
+    from .panel_box import Panel
 
 
 def panel(session: Session | None = None) -> Panel:
     """Return a panel over a session, the present one unless another is given: sliders, prompt, answer, turns."""
-    from .panel import Panel
+    from .panel_box import Panel
 
     return Panel(session or get_session())
 

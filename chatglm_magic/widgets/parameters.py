@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as w
 
 from ..session import Session
+from ..session.settings import dialect_of
 
 BOX = {"description_width": "6.5em"}
 
@@ -21,7 +23,8 @@ class ParameterRow(w.HBox):  # type: ignore[misc]
 
     def __init__(self, session: Session, name: str, box: Any, slider: Any) -> None:
         self._session, self._name, self._box, self._slider = session, name, box, slider
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._shower = 0
         self._note = w.Label("", layout=w.Layout(width="12em"))
         super().__init__([box, slider, self._note], layout=w.Layout(align_items="center"))
         self._show()
@@ -31,31 +34,43 @@ class ParameterRow(w.HBox):  # type: ignore[misc]
 
     def forget(self) -> None:
         """Stop following the settings."""
-        self._session.settings.unobserve(self._from_settings, names=[self._name, "endpoint_url", "dialect"])
+        with suppress(ValueError):  # closed a second time
+            self._session.settings.unobserve(self._from_settings, names=[self._name, "endpoint_url", "dialect"])
 
     def _from_widget(self, change: Any) -> None:
-        with self._lock:
-            if getattr(self._session.settings, self._name) != change["new"]:
-                setattr(self._session.settings, self._name, change["new"])
+        # No lock is held while the settings change: another panel's row, in another thread, follows them too.
+        if self._shower == threading.get_ident():
+            return
+        if getattr(self._session.settings, self._name) != change["new"]:
+            setattr(self._session.settings, self._name, change["new"])
 
     def _from_settings(self, change: Any) -> None:
-        with self._lock:
-            self._show()
+        self._show()
 
     def _show(self) -> None:
         value = getattr(self._session.settings, self._name)
-        if value is not None:
-            if value > self._slider.max:  # a slider would clamp the value, and say nothing
-                self._slider.max = value
-            for widget in (self._box, self._slider):
-                if widget.value != value:
-                    widget.value = value
-        self._note.value = "" if self._is_sent(value) else "not set: server's default"
+        note = "" if self._is_sent(value) else "not set: server's default"
+        with self._lock:
+            self._shower = threading.get_ident()
+            try:
+                self._set(value)
+            finally:
+                self._shower = 0
+            self._note.value = note
+
+    def _set(self, value: Any) -> None:
+        if value is None:
+            return
+        for widget in (self._box, self._slider):  # a widget would clamp the value, and say nothing
+            widget.max = max(widget.max, value)
+            if widget.value != value:
+                widget.value = value
 
     def _is_sent(self, value: Any) -> bool:
         """Tell whether the value goes over the wire: an untouched default goes to ChatGLM's own protocol only."""
-        own_protocol = self._session.llm.plan("").dialect == "chatglm"
-        return value is not None and (own_protocol or self._name in self._session.settings.chosen)
+        settings = self._session.settings
+        dialect = settings.dialect or dialect_of(settings.endpoint_url)
+        return value is not None and (dialect == "chatglm" or self._name in settings.chosen)
 
 
 def sampling_rows(session: Session) -> list[ParameterRow]:

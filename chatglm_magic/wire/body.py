@@ -11,7 +11,11 @@ from ..errors import ReplyError
 LIMIT = 64 * 2**20
 """Bytes of a body, or of one event, above which we stop reading."""
 
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
+CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]+"
+)
+"""Characters that a terminal obeys, or that are there to mislead a reader."""
 
 
 class Whole:
@@ -59,7 +63,7 @@ def _decode(raw: bytes, content_type: str) -> str:
     name = charset[1] if charset else "utf-8"
     try:
         return raw.decode(name if name.lower() != "utf-8" else "utf-8-sig")
-    except (LookupError, UnicodeDecodeError) as error:
+    except (LookupError, UnicodeError) as error:
         raise ReplyError(
             f"The server's answer is not the {shown(name)} it should be ({type(error).__name__}).",
             kind="bad_encoding",
@@ -95,7 +99,8 @@ def message_of(reply: Any) -> str | None:
         if reply.get(key):
             found = message_of(reply[key])
             if found:
-                where = ".".join(str(part) for part in reply.get("loc") or ())
+                loc = reply.get("loc")
+                where = ".".join(str(part) for part in loc) if isinstance(loc, list) else ""
                 return f"{where}: {found}" if where else found
     return None
 

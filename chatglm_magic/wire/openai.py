@@ -7,6 +7,7 @@ demo servers of ChatGLM2, ChatGLM3 and GLM-4); their differences are why the rea
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,13 +24,14 @@ ZAI_HOSTS = ("api.z.ai", "open.bigmodel.cn")
 
 def url(endpoint_url: str) -> str:
     """Return the address a question is posted to, from a base or from the full URL."""
-    base = endpoint_url.rstrip("/")
-    return base if base.endswith(PATH) else base + PATH
+    path, mark, query = endpoint_url.partition("?")
+    path = path.rstrip("/")
+    return (path if path.endswith(PATH) else path + PATH) + mark + query
 
 
 def base(endpoint_url: str) -> str:
     """Return the address under which ``/models`` stands."""
-    return url(endpoint_url).removesuffix(PATH)
+    return url(endpoint_url.partition("?")[0]).removesuffix(PATH)
 
 
 def is_zai(endpoint_url: str) -> bool:
@@ -111,15 +113,16 @@ class Reader:
         self._finished = False
         self.done = False
 
-    def feed(self, block: bytes) -> list[Delta]:
-        """Take in the next bytes; return the pieces they complete.
+    def feed(self, block: bytes) -> Iterator[Delta]:
+        """Take in the next bytes; yield the pieces they complete, also those before an error.
 
         :raises BrokenOffError: on an error the server sends mid-stream, or an event that can't be read.
         """
         if self._stream is None:
             self._whole.feed(block)
-            return []
-        return [piece for event in self._stream.feed(block) for piece in self._event(event)]
+            return
+        for event in self._stream.feed(block):
+            yield from self._event(event)
 
     def close(self) -> list[Delta]:
         """End the answer; return the last pieces.

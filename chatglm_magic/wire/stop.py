@@ -23,17 +23,28 @@ class StopFilter:
         if self.hit or not self._stop:
             return "" if self.hit else text
         self._held += text
-        places = [place for mark in self._stop if (place := self._held.find(mark)) >= 0]
-        if places:
-            self.hit = True
-            shown, self._held = self._held[: min(places)], ""
-            return shown
         keep = max(tail_match(self._held, mark) for mark in self._stop)
         cut = len(self._held) - keep
+        place = self._place()
+        if place is not None and place <= cut:  # else one that began earlier may still become whole
+            return self._end(place)
         shown, self._held = self._held[:cut], self._held[cut:]
         return shown
 
     def close(self) -> str:
-        """Return what was held back: the text ended before a stop string was whole."""
+        """Return what was held back: the text has ended."""
+        place = self._place()
+        if place is not None and not self.hit:
+            return self._end(place)
         held, self._held = self._held, ""
         return held
+
+    def _place(self) -> int | None:
+        """Return where the earliest whole stop string begins."""
+        places = [place for mark in self._stop if (place := self._held.find(mark)) >= 0]
+        return min(places, default=None)
+
+    def _end(self, place: int) -> str:
+        self.hit = True
+        shown, self._held = self._held[:place], ""
+        return shown

@@ -32,6 +32,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._session = session
         self._lock = threading.RLock()
         self._job: Future[Answer] | None = None
+        self._view: _PanelView | None = None
         self._rows = sampling_rows(session)
         self._prompt = w.Textarea(
             description="Prompt", placeholder="Ask the model…", layout=w.Layout(width="auto", height="5.5em")
@@ -71,13 +72,14 @@ class Panel(w.VBox):  # type: ignore[misc]
         with self._lock:
             if self._job is not None or not self._prompt.value.strip():
                 return
+            view = _PanelView(self)
             try:
-                question = self._session.aask(self._prompt.value, view=_PanelView(self))
+                question = self._session.aask(self._prompt.value, view=view)
             except ChatGLMError as error:
                 self._say(str(error), failed=True)
                 return
             self._send.disabled, self._stop.disabled = True, False
-            self._answer.value = ""
+            self._answer.value, self._view = "", view
             self._say("Waiting for the first token…")
             self._job = self._session.submit(question)
         self._job.add_done_callback(self._done)
@@ -144,14 +146,15 @@ class _PanelView:
 
     def update(self, draft: Draft) -> None:
         """Show the answer so far, if it is time to."""
-        if self._throttle.ready() and (draft.text or draft.reasoning):
+        if self._panel._view is self and self._throttle.ready() and (draft.text or draft.reasoning):
             began = time.monotonic()
             size = self._panel._frame(draft)
             self._throttle.spent(size, time.monotonic() - began)
 
     def close(self, turn: Turn) -> None:
-        """Show the whole turn."""
-        self._panel._finish(turn)
+        """Show the whole turn, unless another question has been sent meanwhile."""
+        if self._panel._view is self:
+            self._panel._finish(turn)
 
 
 def _row(number: int, turn: Turn) -> str:
