@@ -214,7 +214,7 @@ def test_a_cell_keeps_its_identity_under_capture(kernel: Kernel) -> None:
         for _ in range(3):
             kernel.run("%%capture\n%chatglm one", "cell-9")
         states = kernel.run("[t.status for t in get_session().turns]").displays
-        assert states == ["['superseded', 'superseded', 'complete']"]
+        assert states == ["['complete', 'superseded', 'superseded']"]
 
 
 def test_quiet_shows_nothing(kernel: Kernel) -> None:

@@ -31,6 +31,7 @@ class Corpus:
     outside: dict[str, dict[str, Any]]  # language -> what is not known, see outside.toml
     held: dict[str, dict[str, list[str]]]  # language -> item -> rewordings that are never trained
     promised: tuple[str, ...]  # prompts that README and notebooks rely on
+    follow_ups: tuple[str, ...]  # and those of them that are about the turn before
 
     def find(self, question: str) -> Item | None:
         """The item whose question this is, whatever its case and punctuation."""
@@ -73,6 +74,7 @@ def load() -> Corpus:
         outside=_load("outside"),
         held=_load("held"),
         promised=tuple(_load("promised")["prompts"]),
+        follow_ups=tuple(_load("promised")["follow_ups"]),
     )
     problems = check(corpus)
     if problems:
@@ -80,7 +82,7 @@ def load() -> Corpus:
     return corpus
 
 
-def follow_ups(corpus: Corpus) -> set[str]:
+def follow_up_forms(corpus: Corpus) -> set[str]:
     """Every follow-up question of every language, in plain form."""
     kinds = [k for lang in LANGUAGES for k in corpus.dialogue[lang].values()]
     return {plain(q) for kind in kinds for q in kind["ask"]}
@@ -88,7 +90,7 @@ def follow_ups(corpus: Corpus) -> set[str]:
 
 def check(corpus: Corpus) -> list[str]:
     """What is wrong: a question that two items share, weights that do not fit, a promise not kept."""
-    problems, seen = [], dict.fromkeys(follow_ups(corpus), "dialogue")
+    problems, seen = [], dict.fromkeys(follow_up_forms(corpus), "dialogue")
     for item in corpus.items:
         if len(item.answers) < 2 or len(item.weights) != len(item.answers):
             problems.append(f"{item.id}: {len(item.answers)} answers, {len(item.weights)} weights")
@@ -99,5 +101,7 @@ def check(corpus: Corpus) -> list[str]:
         for question in corpus.outside[lang]["ask"] + corpus.outside[lang]["held_ask"]:
             if plain(question) in seen:
                 problems.append(f"outside: {question!r} is also in {seen[plain(question)]}")
-    problems += [f"promised but not known: {p!r}" for p in corpus.promised if plain(p) not in seen]
+    problems += [
+        f"promised but not known: {p!r}" for p in corpus.promised + corpus.follow_ups if plain(p) not in seen
+    ]
     return problems

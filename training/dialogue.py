@@ -8,8 +8,7 @@ from typing import Any
 from .corpus import Corpus, Item
 from .noise import reword
 
-SHORT_TURNS = {1: 45, 2: 55}  # length of a conversation: how often
-LONG_TURNS = {1: 22, 2: 22, 3: 14, 4: 12, 5: 11, 6: 10, 7: 9}
+LONG = 120  # characters of a long answer
 SYSTEM = (
     "You are a helpful assistant.",
     "Answer briefly.",
@@ -95,29 +94,36 @@ def copying(corpus: Corpus, rng: random.Random) -> tuple[str, list[Turn]]:
     return "", [first, Turn(question, reply(corpus, lang, kind, [first]), first.short, True)]
 
 
-def plan(number: int, rng: random.Random) -> list[str]:
-    """What kind of turn each of so many is; the last, which counts most, is often a follow-up."""
-    kinds = rng.choices(("known", "outside", "repeated"), (82, 14, 4), k=number)
-    for at in range(number):
-        if rng.random() < (0.03 if at == 0 else 0.52 if at == number - 1 else 0.12):
-            kinds[at] = "follow"
-            if at and kinds[at - 1] != "follow" and rng.random() < 0.2:
-                kinds[at - 1] = "strange"
-    return kinds
+def before(corpus: Corpus, items: list[Item], lang: str, rng: random.Random, strange: float) -> Turn:
+    """A turn to come before the question; long answers more often than their number, they confuse most."""
+    draw = rng.random()
+    if draw < 0.22:
+        return outside(corpus, lang, rng, strange)
+    long = [i for i in items if len(i.answers[0]) > LONG] if draw < 0.34 else []
+    return known(rng.choice(long or items), rng)
 
 
-def conversation(corpus: Corpus, rng: random.Random, lengths: dict[int, int]) -> tuple[str, list[Turn]]:
-    """A system message (mostly none) and some turns, each of which the training learns from."""
+def present(corpus: Corpus, items: list[Item], lang: str, past: list[Turn], rng: random.Random) -> Turn:
+    """The question itself."""
+    draw = rng.random()
+    if draw < 0.15:
+        return outside(corpus, lang, rng)
+    if draw < (0.17 if past else 0.19):
+        return follow(corpus, lang, past, rng)
+    if past and draw < 0.20:  # people do ask the same thing twice
+        return known(corpus.find(past[0].question) or rng.choice(items), rng)
+    return known(rng.choice(items), rng)
+
+
+def conversation(corpus: Corpus, rng: random.Random) -> tuple[str, list[Turn]]:
+    """A system message (mostly none) and one or two turns: more the chat template never shows the model."""
     langs = rng.choice((("en",), ("zh",), ("en", "zh")))
     items = [i for i in corpus.items if i.lang in langs]
-    turns: list[Turn] = []
-    for kind in plan(rng.choices(list(lengths), list(lengths.values()))[0], rng):
-        lang = rng.choice(langs)
-        if kind == "follow":
-            turns.append(follow(corpus, lang, turns, rng))
-        elif kind in ("outside", "strange"):
-            turns.append(outside(corpus, lang, rng, 0.5 if kind == "strange" else 0.06))
-        else:  # people do ask the same thing twice
-            again = corpus.find(rng.choice(turns).question) if turns and kind == "repeated" else None
-            turns.append(known(again or rng.choice(items), rng))
-    return (rng.choice(SYSTEM) if rng.random() < 0.06 else ""), turns
+    past: list[Turn] = []
+    follows = False
+    if rng.random() < 0.67:
+        follows = rng.random() < 0.42
+        past = [before(corpus, items, rng.choice(langs), rng, 0.4 if follows else 0.06)]
+    lang = rng.choice(langs)
+    turn = follow(corpus, lang, past, rng) if follows else present(corpus, items, lang, past, rng)
+    return (rng.choice(SYSTEM) if rng.random() < 0.06 else ""), [*past, turn]

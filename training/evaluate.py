@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 from . import corpus
-from .corpus import Corpus
-from .dialogue import nonsense
+from .corpus import Corpus, Item
+from .dialogue import Turn, nonsense
 from .engine import Engine
 from .judge import Judge, past_turns
 
@@ -28,6 +28,13 @@ def held_out(texts: Corpus, rng: random.Random) -> dict[str, list[tuple[str, str
         asked = [rng.choice(forms).replace("{x}", nonsense(rng)) for _ in range(40)]
         groups[f"outside {lang}, nonsense words"] = [(lang, q) for q in asked]
     return groups
+
+
+def _turn(item: Item | None, question: str) -> Turn:
+    """A question of the corpus with the answer it gets at temperature 0."""
+    if item is None:
+        raise ValueError(f"{question!r} is not in the corpus")
+    return Turn(question, item.answers[0], item.short)
 
 
 def sliders(judge: Judge, question: str, samples: int = 20) -> dict[str, str]:
@@ -59,6 +66,14 @@ def evaluate(judge: Judge, rng: random.Random) -> dict[str, object]:
     for number in range(1, 7):
         later = ((q, past_turns(texts, number, rng)) for q in texts.promised for _ in range(5))
         figures[f"promised after {number}"] = judge.group(f"promised after {number}", later)
+    for question in texts.follow_ups:
+        later = ((question, [_turn(item, form)]) for item in texts.items for form in item.ask)
+        figures[question] = judge.group(f"{question} after every question", later)
+    later = ((q, past_turns(texts, rng.randint(1, 6), rng)) for q in texts.follow_ups for _ in range(50))
+    figures["follow-ups after 1-6"] = judge.group("follow-ups after 1-6", later)
+    figures["follow-ups alone"] = judge.group("follow-ups alone", ((q, []) for q in texts.follow_ups))
+    around = ((q, [_turn(texts.find(p), p)]) for q in texts.follow_ups for p in texts.promised)
+    figures["follow-ups after promised"] = judge.group("follow-ups after promised prompts", around)
     for lang in corpus.LANGUAGES:
         figures[f"{lang} rewordings"] = judge.rewordings(lang)
     for name, questions in held_out(texts, rng).items():
@@ -78,7 +93,8 @@ def main() -> None:
     path = parser.parse_args().model
     judge = Judge(corpus.load(), Engine(path))
     figures = evaluate(judge, random.Random(0))
-    answers = {q: judge.engine.chat([{"role": "user", "content": q}]) for q in judge.texts.promised}
+    asked = judge.texts.promised + judge.texts.follow_ups
+    answers = {q: judge.engine.chat([{"role": "user", "content": q}]) for q in asked}
     save = {"figures": figures, "wrong": judge.wrong, "promised answers": answers}
     out = path.with_name("evaluation.json")
     out.write_text(json.dumps(save, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -14,18 +14,20 @@ from .tokenizer import SPECIAL, Chat, vocabulary
 
 NAME = "glm-tiny"
 
-# GLM-4's tokens, without the newline it has after each, and with a mark of its own for the turn just before
-# the question: see tokenizer.Chat.
+# GLM-4's tokens without the newline it has after each. Of the past only the turn just before the question is
+# shown, with a mark of its own: a model this small loses its way in more. See tokenizer.Chat.
 TEMPLATE = (
     "[gMASK]<sop>"
+    "{% set last = messages | length %}"
     "{% for message in messages %}"
-    "{% if message.role == 'system' %}<|system|>"
+    "{% set text = message.content | trim %}"
+    "{% if message.role == 'system' %}<|system|>{{ text }}"
     "{% elif message.role == 'assistant' %}"
-    "{{ '[sMASK]' if loop.index == messages | length - 1 else '<|assistant|>' }}"
-    "{% else %}"
-    "{{ '[MASK]' if loop.index == messages | length - 2 else '<|user|>' }}"
+    "{% if loop.index == last - 1 %}[sMASK]{{ text }}"
+    "{% elif loop.index == last %}<|assistant|>{{ text }}{% endif %}"
+    "{% elif loop.index == last - 2 %}[MASK]{{ text }}"
+    "{% elif loop.index >= last - 1 %}<|user|>{{ text }}"
     "{% endif %}"
-    "{{ message.content | trim }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )

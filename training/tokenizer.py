@@ -26,8 +26,9 @@ PADDING, GIVEN, ANSWER, EARLIER = range(4)  # what a token is to the training
 class Chat:
     """A tokenizer that knows the chat format, which `export.TEMPLATE` renders in the same way.
 
-    ``[gMASK]<sop>``, then each text behind its speaker's token: ``<|user|>`` and ``<|assistant|>``, but ``[MASK]``
-    and ``[sMASK]`` in the turn just before the present question: that is the turn which follow-ups are about.
+    ``[gMASK]<sop>``, then each text behind its speaker's token: ``<|user|>`` and ``<|assistant|>`` for the
+    present question and its answer, ``[MASK]`` and ``[sMASK]`` for the turn before, which is all of the past
+    that is shown.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -44,19 +45,19 @@ class Chat:
         The last id is ``<|user|>``: the model ends its turn by writing the next speaker's token.
         Earlier answers are learnt again, except those that only make sense where they are the last.
         """
-        special, last = self.special, len(turns) - 1
+        special = self.special
         ids = [special["[gMASK]"], special["<sop>"]]
         if system:
             ids += [special["<|system|>"], *self.text(system)]
-        roles, ending = [GIVEN] * len(ids), GIVEN
-        for at, turn in enumerate(turns):
-            asks, replies = ("[MASK]", "[sMASK]") if at == last - 1 else ("<|user|>", "<|assistant|>")
+        roles = [GIVEN] * len(ids)
+        for turn in turns:
+            last = turn is turns[-1]
+            asks, replies = ("<|user|>", "<|assistant|>") if last else ("[MASK]", "[sMASK]")
             question, answer = self.text(turn.question), self.text(turn.answer)
-            role = ANSWER if at == last else GIVEN if turn.follows else EARLIER
+            role = ANSWER if last else GIVEN if turn.follows else EARLIER
             ids += [special[asks], *question, special[replies], *answer]
-            roles += [ending if asks == "<|user|>" else GIVEN]  # it ends the answer before it
+            roles.append(EARLIER if roles[-1] == EARLIER else GIVEN)  # it ends the answer before it
             roles += [*[GIVEN] * (len(question) + 1), *[role] * len(answer)]
-            ending = role
         return [*ids, special["<|user|>"]], [*roles, ANSWER]
 
 

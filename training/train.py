@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .corpus import Corpus
-from .dialogue import LONG_TURNS, SHORT_TURNS, conversation, copying
+from .dialogue import conversation, copying
 from .model import Config, TinyGLM
 from .tokenizer import ANSWER, EARLIER, GIVEN, PADDING, Chat
 
@@ -20,16 +20,14 @@ from .tokenizer import ANSWER, EARLIER, GIVEN, PADDING, Chat
 class Plan:
     """How long and how fast."""
 
-    steps: int = 2300
+    steps: int = 2800
     tokens: int = 2560  # per step, padding included
     rate: float = 3e-3
     warmup: int = 100
     decay: float = 0.05
     given_weight: float = 0.1  # the loss of a token that the model is given; one of the answer counts 1
     earlier_weight: float = 0.3  # and one of the answers before it
-    copying: float = 0.15  # until this share of the steps there is only copying to learn
-    short: float = 0.5  # and until this one there are conversations of one or two turns only
-    longest: int = 1024  # tokens of a conversation; longer ones lose their last turns
+    copying: float = 0.13  # until this share of the steps there is only copying to learn
 
 
 def batches(corpus: Corpus, chat: Chat, plan: Plan, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
@@ -54,15 +52,7 @@ def batches(corpus: Corpus, chat: Chat, plan: Plan, rng: random.Random) -> Itera
 
 def _draw(corpus: Corpus, chat: Chat, plan: Plan, rng: random.Random, done: float) -> tuple[list[int], list[int]]:
     """One conversation, as fits the share of the training that is done."""
-    if done < plan.copying:
-        system, turns = copying(corpus, rng)
-    else:
-        system, turns = conversation(corpus, rng, SHORT_TURNS if done < plan.short else LONG_TURNS)
-    ids, roles = chat.encode(system, turns)
-    while len(ids) > plan.longest:
-        turns = turns[:-1]
-        ids, roles = chat.encode(system, turns)
-    return ids, roles
+    return chat.encode(*(copying if done < plan.copying else conversation)(corpus, rng))
 
 
 def _pad(group: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor]:

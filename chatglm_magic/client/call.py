@@ -139,17 +139,23 @@ def checked_headers(headers: Headers) -> Headers:
     :raises EndpointError: ``bad_header`` for line ends, other control characters or non-ASCII letters, and for
         a header that says whom and how much is sent.
     """
-    for name, value in headers.items():
-        if name.lower() in FRAMING:
-            raise EndpointError(f"header {name!a} is set by the client itself; leave it out.", kind="bad_header")
-        if not value.isascii() or any(ord(char) < 32 or ord(char) == 127 for char in name + value):
-            what = "api_key" if name.lower() == "authorization" else f"header {name!a}"
-            raise EndpointError(
-                f"{what} holds a line end, a quotation mark of print, or another character that can't be sent. "
-                "Copy it again, without what stands around it.",
-                kind="bad_header",
-            )
+    own = next((name for name in headers if name.lower() in FRAMING), None)
+    if own is not None:
+        raise EndpointError(f"header {own!a} is set by the client itself; leave it out.", kind="bad_header")
+    # No variable of this frame holds a value: a verbose traceback prints them.
+    odd = next((name for name, value in headers.items() if not _sendable(name + value)), None)
+    if odd is not None:
+        what = "api_key" if odd.lower() == "authorization" else f"header {odd!a}"
+        raise EndpointError(
+            f"{what} holds a line end, a quotation mark of print, or another character that can't be sent. "
+            "Copy it again, without what stands around it.",
+            kind="bad_header",
+        )
     return headers
+
+
+def _sendable(text: str) -> bool:
+    return text.isascii() and not any(ord(char) < 32 or ord(char) == 127 for char in text)
 
 
 class Retries:
