@@ -10,8 +10,8 @@ from typing import Any
 import ipywidgets as w
 
 from ..errors import ChatGLMError
-from ..render.bundle import escape, html, live_html
-from ..render.views import Throttle, closing_line
+from ..render.bundle import escape, html, live_html, speed
+from ..render.views import Throttle
 from ..session import Session
 from ..session.draft import Draft
 from ..values import Answer, Turn
@@ -134,7 +134,7 @@ class Panel(w.VBox):  # type: ignore[misc]
     def _finish(self, turn: Turn) -> None:
         self._answer.value = html(turn) if turn.answer or turn.reasoning else ""
         if turn.status == "complete":
-            self._say(closing_line(turn))
+            self._say(f"Done in {speed(turn)}")
 
 
 class _PanelView:

@@ -25,7 +25,7 @@ class ParameterRow(w.HBox):  # type: ignore[misc]
         self._session, self._name, self._box, self._slider = session, name, box, slider
         self._lock = threading.Lock()
         self._shower = 0
-        self._note = w.Label("", layout=w.Layout(width="12em"))
+        self._note = w.Label("", layout=w.Layout(width="13em", margin="0 0 0 1em"))
         super().__init__([box, slider, self._note], layout=w.Layout(align_items="center"))
         self._show()
         session.settings.observe(self._from_settings, names=[name, "endpoint_url", "dialect"])

@@ -33,7 +33,7 @@ def main() -> None:
 
 def _take(lab: Lab, path: Path) -> None:
     with browser() as chromium:
-        page = chromium.new_context(viewport={"width": 1000, "height": 1150}, device_scale_factor=1.5).new_page()
+        page = chromium.new_context(viewport={"width": 1000, "height": 1020}, device_scale_factor=1.5).new_page()
         notebook = Notebook(page, lab.write("quickstart.ipynb", *CELLS))
         for number in range(len(CELLS)):
             notebook.run(number)
