@@ -17,6 +17,7 @@ from chatglm_magic import get_session
 from chatglm_magic.errors import CommandError, ParameterError
 from chatglm_magic.magics.parser import asking_parser, parse
 
+from .hostile import ANSWERS, armed
 from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 
@@ -305,6 +306,21 @@ def test_S8_a_terminal_shows_control_sequences_and_obeys_none(shell: Interactive
             assert not set("\x1b\x07\x9b\u202e") & set(out), cell
         _, control, _ = run(shell, "print(x)")  # the control: the sequence is in the text itself
         assert "\x1b" in control
+
+
+def test_S8_every_hostile_answer_in_a_terminal(shell: InteractiveShell) -> None:
+    """The whole corpus, streamed into a terminal: nothing is obeyed, asked or read, and the letters stay."""
+    with ScriptedServer(legacy(), on_get=reply("heard")) as beacon:
+        hostile = armed(ANSWERS, beacon.url.rstrip("/"))
+        with ScriptedServer(legacy(lambda body: hostile[int(body["prompt"])].text)) as server:
+            at(shell, server)
+            for number, case in enumerate(hostile):
+                _, out, err = run(shell, f"%chatglm --no-history {number}")
+                shown = out + err
+                assert not [char for char in shown if ord(char) < 32 and char not in "\n\t"], case.id
+                assert not set("\x7f\x9b\x9d\u202e\u2066\u200b") & set(shown), case.id
+                assert out.split("Out[")[0].strip() or not case.text.strip(), case.id
+            assert beacon.asked == []
 
 
 def test_S9_code_of_a_model_is_never_run_nor_put_into_a_cell(shell: InteractiveShell) -> None:
