@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.outputs import GenerationChunk
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.outputs import Generation, GenerationChunk
 
 from ..errors import ChatGLMError
 from ..values import Delta
@@ -57,3 +58,31 @@ class Assembly:
     def _chunk(self, text: str, info: dict[str, Any]) -> GenerationChunk:
         self._parts.append(text)
         return GenerationChunk(text=text, generation_info=info or None)
+
+
+def whole(chunks: list[GenerationChunk]) -> Generation:
+    """Add chunks up; text and reasoning in one go, since adding pairs is quadratic."""
+    info: dict[str, Any] = {}
+    for chunk in chunks:
+        news = dict(chunk.generation_info or {})
+        thought = news.pop("reasoning", None)
+        if thought:
+            info.setdefault("reasoning", []).append(thought)
+        info |= news
+    if "reasoning" in info:
+        info["reasoning"] = "".join(info["reasoning"])
+    return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)
+
+
+def told(chunk: GenerationChunk, run_manager: CallbackManagerForLLMRun | None) -> GenerationChunk:
+    """Tell the callbacks of a chunk; return it."""
+    if run_manager:
+        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+    return chunk
+
+
+async def atold(chunk: GenerationChunk, run_manager: AsyncCallbackManagerForLLMRun | None) -> GenerationChunk:
+    """Tell the callbacks of a chunk; return it."""
+    if run_manager:
+        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+    return chunk

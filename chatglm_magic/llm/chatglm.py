@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.llms import LLM
-from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from langchain_core.outputs import GenerationChunk, LLMResult
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from ..client.sync import SyncClient
 from ..errors import ChatGLMError
 from . import fields
-from .assembly import Assembly
+from .assembly import Assembly, atold, told, whole
 from .keys import origin
 from .plan import Plan
 
@@ -178,7 +178,7 @@ class ChatGLM(LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        return _whole(list(self._stream(prompt, stop, **kwargs))).text
+        return whole(list(self._stream(prompt, stop, **kwargs))).text
 
     def _generate(
         self,
@@ -187,7 +187,7 @@ class ChatGLM(LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        answers = [_whole(list(self._stream(prompt, stop, **kwargs))) for prompt in prompts]
+        answers = [whole(list(self._stream(prompt, stop, **kwargs))) for prompt in prompts]
         return LLMResult(generations=[[answer] for answer in answers])
 
     async def _agenerate(
@@ -197,7 +197,7 @@ class ChatGLM(LLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        answers = [_whole([c async for c in self._astream(prompt, stop, **kwargs)]) for prompt in prompts]
+        answers = [whole([c async for c in self._astream(prompt, stop, **kwargs)]) for prompt in prompts]
         return LLMResult(generations=[[answer] for answer in answers])
 
     def _stream(
@@ -213,13 +213,13 @@ class ChatGLM(LLM):
             with closing(self._own.client.stream(plan.call)) as deltas:
                 for delta in deltas:
                     if chunk := assembly.feed(delta):
-                        yield _told(chunk, run_manager)
+                        yield told(chunk, run_manager)
                     if assembly.done:
                         break
         except ChatGLMError as error:
             assembly.failed(error)
             raise
-        yield _told(assembly.close(), run_manager)
+        yield told(assembly.close(), run_manager)
         self._remember(plan, assembly.text)
 
     async def _astream(
@@ -237,42 +237,16 @@ class ChatGLM(LLM):
             async with aclosing(aio.stream(plan.call)) as deltas:
                 async for delta in deltas:
                     if chunk := assembly.feed(delta):
-                        yield await _atold(chunk, run_manager)
+                        yield await atold(chunk, run_manager)
                     if assembly.done:
                         break
         except ChatGLMError as error:
             assembly.failed(error)
             raise
-        yield await _atold(assembly.close(), run_manager)
+        yield await atold(assembly.close(), run_manager)
         self._remember(plan, assembly.text)
 
     def _remember(self, plan: Plan, answer: str) -> None:
         if plan.with_history:
             with self._own.lock:
                 self.history = [*self.history, [plan.prompt, answer]]
-
-
-def _whole(chunks: list[GenerationChunk]) -> Generation:
-    """Add chunks up; text and reasoning in one go, since adding pairs is quadratic."""
-    info: dict[str, Any] = {}
-    for chunk in chunks:
-        news = dict(chunk.generation_info or {})
-        thought = news.pop("reasoning", None)
-        if thought:
-            info.setdefault("reasoning", []).append(thought)
-        info |= news
-    if "reasoning" in info:
-        info["reasoning"] = "".join(info["reasoning"])
-    return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)
-
-
-def _told(chunk: GenerationChunk, run_manager: CallbackManagerForLLMRun | None) -> GenerationChunk:
-    if run_manager:
-        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-    return chunk
-
-
-async def _atold(chunk: GenerationChunk, run_manager: AsyncCallbackManagerForLLMRun | None) -> GenerationChunk:
-    if run_manager:
-        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-    return chunk

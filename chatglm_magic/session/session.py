@@ -7,17 +7,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing, closing, suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from traitlets import TraitError
-
-from ..client import Limits
-from ..errors import ChatGLMError, ParameterError
+from ..errors import ChatGLMError
 from ..values import Answer, Turn
 from .conversation import Conversation, Entry, Place
 from .draft import NoView, View
-from .settings import LIMITS, SHARED, ChatGLMSettings, configure, settings_for
+from .handles import Handles
+from .settings import ChatGLMSettings, configure, settings_for
 
 if TYPE_CHECKING:
     from ..client import Call
@@ -34,55 +31,30 @@ class Session:
 
     def __init__(self, shell: Any | None = None) -> None:
         self._lock = threading.RLock()
-        self._llm: ChatGLM | None = None
         self._conversation = Conversation()
         self._listeners: list[Callable[[], None]] = []
+        self._handles = Handles(settings_for(shell))
         self.cell: tuple[str | None, int] = (None, 0)
-        self.settings: ChatGLMSettings = settings_for(shell)
-        self.settings.observe(self._from_settings, names=[*SHARED, *LIMITS])
+
+    @property
+    def settings(self) -> ChatGLMSettings:
+        """The parameters as traits."""
+        return self._handles.settings
 
     @property
     def llm(self) -> ChatGLM:
-        """The session-scoped model; made on first use, since LangChain takes a second to import."""
-        with self._lock:
-            if self._llm is None:
-                from ..llm import ChatGLM
-
-                chosen = {name: getattr(self.settings, name) for name in SHARED if name in self.settings.chosen}
-                chosen["with_history"] = self.settings.with_history
-                chosen["endpoint_url"] = self.settings.endpoint_url
-                if self.settings.chosen & set(LIMITS):
-                    chosen["timeout"] = self._timeout()
-                self._llm = ChatGLM(**chosen)
-                self._llm._own.observers.append(self._from_llm)
-            return self._llm
+        """The session-scoped model."""
+        return self._handles.llm()
 
     @llm.setter
     def llm(self, llm: ChatGLM) -> None:
-        from ..llm import ChatGLM
-
-        if not isinstance(llm, ChatGLM):
-            raise ParameterError(f"session.llm must be a ChatGLM, not {type(llm).__name__}.")
-        with self._lock:
-            old = self._llm
-            if old is not None and old is not llm:
-                old._own.observers.remove(self._from_llm)
-                old.close()
-            if old is not llm:
-                llm._own.observers.append(self._from_llm)
-            self._llm = llm
-        # Outside the lock: widgets follow the settings, and take locks of their own.
-        wished = set(llm.model_fields_set)
-        llm.with_history = True
-        for name in (*SHARED, "timeout"):
-            self._from_llm(name, getattr(llm, name))
-        self.settings.chosen = {name for name in SHARED if name in wished} | (self.settings.chosen & set(LIMITS))
+        self._handles.replace(llm)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Every turn of the conversation, in its order, whatever became of it."""
         with self._lock:
-            if self._llm is not None:
+            if self._handles.made:
                 self._settle()
             return tuple(self._conversation.turns)
 
@@ -172,9 +144,7 @@ class Session:
 
     def asked(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
-        llm = self.llm
-        names = [n for n in SHARED if n in llm.model_fields_set and n not in ("endpoint_url", "with_history")]
-        return {name: getattr(llm, name) for name in names}
+        return self._handles.asked()
 
     def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Call:
         """Return the exact request a question would send now; nothing is sent and nothing superseded."""
@@ -196,8 +166,8 @@ class Session:
         """Begin a new conversation."""
         with self._lock:
             self._conversation = Conversation()
-            if self._llm is not None:
-                self._llm.history = []
+            if self._handles.made:
+                self.llm.history = []
         self._changed()
 
     def probe(self) -> Finding:
@@ -236,11 +206,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of connections and of the model."""
-        with self._lock:
-            if self._llm is not None:
-                self._llm._own.observers.remove(self._from_llm)
-                self._llm.close()
-                self._llm = None
+        self._handles.let_go()
 
     def _asking(
         self,
@@ -264,39 +230,12 @@ class Session:
 
     def _settle(self) -> None:
         """Take over what was changed through the other handles since the last look."""
-        for name in self.settings.chosen.intersection(SHARED) - self.llm.model_fields_set:
-            setattr(self.llm, name, getattr(self.settings, name))  # set to what it was: still a wish
+        self._handles.settle()
         self._conversation.adopt([(q, a) for q, a in self.llm.history])
 
     def _publish(self) -> None:
         """Write the conversation to where ``session.llm.invoke`` reads it."""
         self.llm.history = [list(pair) for pair in self._conversation.pairs()]
-
-    def _timeout(self) -> dict[str, float]:
-        return {name: getattr(self.settings, name) for name in LIMITS}
-
-    def _from_settings(self, change: Any) -> None:
-        llm, name = self._llm, change["name"]
-        if llm is None:
-            return
-        if name in LIMITS:
-            from ..llm.fields import limits
-
-            if limits(llm.timeout) != Limits(**self._timeout()):
-                llm.timeout = self._timeout()
-        elif getattr(llm, name) != change["new"]:
-            setattr(llm, name, change["new"])
-
-    def _from_llm(self, name: str, value: Any) -> None:
-        from ..llm.fields import limits
-
-        with suppress(TraitError):  # what the settings would refuse shows in the model alone
-            if name == "timeout":
-                for part, seconds in asdict(limits(value)).items():
-                    if getattr(self.settings, part) != seconds:
-                        setattr(self.settings, part, seconds)
-            elif name in SHARED and getattr(self.settings, name) != value:
-                setattr(self.settings, name, value)
 
     def _changed(self) -> None:
         for listener in tuple(self._listeners):
