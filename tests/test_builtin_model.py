@@ -128,7 +128,7 @@ def test_promised_prompts_alone(ask: Ask) -> None:
 
 @pytest.mark.parametrize("number", range(1, 7))
 def test_promised_prompts_after_other_turns(ask: Ask, number: int) -> None:
-    """Every promised prompt is answered right after one to six other turns."""
+    """Every promised prompt is answered right after one to six other turns, drawn with a fixed seed."""
     rng = random.Random(number)
     wrong = []
     for prompt in PROMISED:

@@ -66,6 +66,8 @@ def evaluate(judge: Judge, rng: random.Random) -> dict[str, object]:
     for number in range(1, 7):
         later = ((q, past_turns(texts, number, rng)) for q in texts.promised for _ in range(5))
         figures[f"promised after {number}"] = judge.group(f"promised after {number}", later)
+    pairs = ((q, [_turn(texts.find(p), p)]) for q in texts.promised for p in texts.promised)
+    figures["promised after promised"] = judge.group("promised after each promised", pairs)
     for question in texts.follow_ups:
         later = ((question, [_turn(item, form)]) for item in texts.items for form in item.ask)
         figures[question] = judge.group(f"{question} after every question", later)
