@@ -46,7 +46,7 @@ def test_history_comes_back_with_the_new_pair(server: LocalServer) -> None:
 
 def test_history_is_read_by_the_model(server: LocalServer) -> None:
     """What went before counts as tokens of the prompt."""
-    long = [["tell me about temperature " * 10, "yes " * 40]] * 40
+    long = [["tell me about temperature " * 400, "yes " * 800]]
     reply = post(server, "", {"prompt": "hi", "history": long})
     assert reply.status_code == 422
     assert "shorten" in reply.json()["detail"][0]["msg"]
