@@ -20,6 +20,8 @@ display(HTML("<script>window.__control=1;fetch('{beacon}control-script')</script
              "<img src='{beacon}control-image'>"))
 print("control")"""
 
+CONTROLS = {"/control-script", "/control-image"}
+
 CELL = """for number in range({first}, {behind}):
     %chatglm --no-history {{{{number}}}}"""
 AT_ONCE = 40  # JupyterLab folds away what a cell shows beyond 50 outputs
@@ -46,8 +48,7 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         notebook.run(0)
         notebook.run(1)
         page.wait_for_function("window.__control === 1")
-        wait_for(page, beacon, {"/control-script", "/control-image"})
-        heard = len(beacon.asked)
+        wait_for(page, beacon, CONTROLS)
         shown = 0
         for cell in range(2, 2 + len(starts)):
             notebook.run(cell)
@@ -59,7 +60,8 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         page.mouse.move(600, 400)
         page.wait_for_timeout(1500)
         assert page.evaluate("window.__pwned") is None
-        assert [asked.path for asked in beacon.asked[heard:]] == []
+        # JupyterLab may draw the control's cell again when it scrolls back into sight: its own paths don't count.
+        assert [asked.path for asked in beacon.asked if asked.path not in CONTROLS] == []
         assert (
             page.locator(".jp-OutputArea-output script, .jp-OutputArea-output iframe").count() <= 1
         )  # the control
