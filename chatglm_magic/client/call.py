@@ -6,15 +6,16 @@ import ipaddress
 import json
 import os
 import random
-import ssl
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import ChatGLMError, EndpointError, ParameterError, RefusedError
 from ..wire import Dialect, codec
+
+if TYPE_CHECKING:
+    import ssl
 
 REFUSAL_BYTES = 65536
 """How much of a refusal's body is read."""
@@ -77,6 +78,8 @@ def bare(url: str) -> str:
 
 def authorities() -> ssl.SSLContext | bool:
     """Return what certificates are checked against: the system's, or those of ``REQUESTS_CA_BUNDLE``."""
+    import ssl
+
     bundle = os.environ.get("REQUESTS_CA_BUNDLE")
     return ssl.create_default_context(cafile=bundle) if bundle else True
 
@@ -94,6 +97,8 @@ def is_loopback(url: str) -> bool:
 
 def proxy_for(url: str) -> str | None:
     """Return the environment's proxy for a URL; loopback never goes through one."""
+    import urllib.request  # here and not above: it takes as long as all of this package to import
+
     parts = urlsplit(url)
     if is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
         return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..local import LocalServer
 from ..session import Session
+
+if TYPE_CHECKING:
+    from ..local import LocalServer
 
 HELP = """%chatglm_serve                  start the local server with the built-in model, and use it
 %chatglm_serve FILE.gguf        … with a model of yours
@@ -29,6 +31,8 @@ class Serving:
         :raises ServeError: with the engine's own reason; the session then stays where it was.
         """
         from pydantic import SecretStr
+
+        from ..local import LocalServer
 
         line = _ProgressLine()
         server = LocalServer(model, on_progress=line.show)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import time
 from typing import Any, Protocol, TextIO
@@ -71,7 +70,7 @@ class CellView:
     def __init__(self, shell: Any, form: Format = "rich") -> None:
         self._publisher, self._form = shell.display_pub, form
         # A display's id can be used by any later cell to change it; this one can't be guessed.
-        self._id = secrets.token_hex(16)
+        self._id = os.urandom(16).hex()
         self._shown = False
         self._throttle = Throttle()
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,8 @@ from .handles import Handles
 from .settings import ChatGLMSettings, configure, settings_for
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ..client import Call
     from ..client.probe import Finding
     from ..llm import ChatGLM
@@ -121,6 +121,8 @@ class Session:
         return LOOP.submit(question)
 
     async def _run(self, asking: Asking) -> Answer:
+        import asyncio
+
         while True:
             try:
                 stream = asking.llm.astream(asking.prompt, config=asking.config, **asking.arguments)
