@@ -204,6 +204,37 @@ def test_an_error_about_the_model_lists_the_servers_models() -> None:
             session.ask("hi", model="x")
 
 
+def test_an_error_about_a_missing_model_lists_those_of_the_server_that_was_asked() -> None:
+    """Another endpoint of one question is looked at, not the session's."""
+    refuse = reply({"detail": [{"loc": ["body", "model"], "msg": "Field required"}]}, status=422)
+    with (
+        ScriptedServer(legacy(), on_get=reply({"data": [{"id": "wrong"}]})) as own,
+        ScriptedServer(refuse, on_get=reply({"data": [{"id": "right"}]})) as other,
+    ):
+        session = session_at(own.url + "v1")
+        with pytest.raises(RefusedError, match="has: right"):
+            session.ask("hi", endpoint_url=other.url + "v1")
+        assert own.asked == []
+
+
+def test_an_interrupt_while_models_are_looked_up_loses_no_turn() -> None:
+    """The look behind an error can be cancelled; the turn is kept all the same."""
+    refuse = reply({"error": {"message": "The model `x` does not exist."}}, status=404)
+
+    async def cancelled(session: Session, server: ScriptedServer) -> None:
+        task = asyncio.ensure_future(session.aask("x", model="x"))
+        while len(server.asked) < 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with ScriptedServer(refuse, on_get=hang(3)) as server:
+        session = session_at(server.url + "v1")
+        asyncio.run(cancelled(session, server))
+        assert [turn.status for turn in session.turns] == ["error"]
+
+
 def test_probe_looks_once_and_says_what_it_found() -> None:
     """One GET; a server of the other kind is recognised, a silent port is not fatal."""
     with ScriptedServer(legacy(), on_get=reply({"data": [{"id": "glm"}]})) as server:

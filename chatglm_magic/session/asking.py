@@ -119,9 +119,11 @@ class Asking:
 
     def explain(self, error: ChatGLMError) -> None:
         """Add the server's models to an error about the model: one look, at most 2 s."""
-        if error.kind not in ("not_found", "bad_request") or "choose a model" not in str(error).lower():
+        unnamed = error.kind == "bad_request" and not self.draft.base.model and "model" in str(error).lower()
+        if not (unnamed or (error.kind == "not_found" and "Choose a model" in str(error))):
             return
-        models = self._session.probe().models
+        server = {name: self._settled[name] for name in ("endpoint_url", "dialect")}
+        models = self._session.probe(**server).models
         if models:
             error.args = (f"{error} The server has: {', '.join(models[:20])}.",)
 

@@ -88,8 +88,10 @@ class Session:
             except ChatGLMError as error:
                 if asking.shorten(error):
                     continue
-                asking.explain(error)
-                asking.failed(error)
+                try:
+                    asking.explain(error)
+                finally:  # an interrupt of that look must not lose the turn
+                    asking.failed(error)
                 raise
             except Exception as error:  # a view or a callback that failed must not lose what was received
                 asking.broken(error)
@@ -135,8 +137,10 @@ class Session:
             except ChatGLMError as error:
                 if asking.shorten(error):
                     continue
-                await asyncio.to_thread(asking.explain, error)
-                asking.failed(error)
+                try:
+                    await asyncio.to_thread(asking.explain, error)
+                finally:
+                    asking.failed(error)
                 raise
             except Exception as error:
                 asking.broken(error)
@@ -172,11 +176,11 @@ class Session:
                 self.llm.history = []
         self._changed()
 
-    def probe(self) -> Finding:
-        """Look once what answers at the endpoint: one GET, at most 2 s, never fatal."""
+    def probe(self, **options: Any) -> Finding:
+        """Look once what answers at the endpoint, or at a question's own: one GET, at most 2 s, never fatal."""
         from ..client.probe import probe
 
-        plan = self.llm.plan("")
+        plan = self.llm.plan("", **options)
         return probe(plan.endpoint_url, plan.dialect, plan.call.headers)
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
