@@ -12,7 +12,7 @@ from traitlets.config import Config, Configurable
 
 from ..client.call import checked_url
 from ..errors import EndpointError
-from ..wire import dialect_of as dialect_of
+from ..wire import Dialect, dialect_of
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
 SHARED = (
@@ -65,6 +65,11 @@ class ChatGLMSettings(Configurable):
         if not (name.startswith("_") or name == "chosen" or hasattr(type(self), name)):
             raise AttributeError(f"ChatGLMSettings has no {name!r}; it has {', '.join(NAMES)}.")
         super().__setattr__(name, value)
+
+    @property
+    def dialect_in_force(self) -> Dialect:
+        """The dialect that is set, or else the one the address tells."""
+        return self.dialect or dialect_of(self.endpoint_url)  # type: ignore[return-value]
 
     @validate(*NUMBERS)
     def _finite(self, proposal: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 import ipywidgets as w
 
 from ..session import Session
-from ..session.settings import dialect_of
 
 BOX = {"description_width": "6.5em"}
 
@@ -69,8 +68,7 @@ class ParameterRow(w.HBox):  # type: ignore[misc]
     def _is_sent(self, value: Any) -> bool:
         """Tell whether the value goes over the wire: an untouched default goes to ChatGLM's own protocol only."""
         settings = self._session.settings
-        dialect = settings.dialect or dialect_of(settings.endpoint_url)
-        return value is not None and (dialect == "chatglm" or self._name in settings.chosen)
+        return value is not None and (settings.dialect_in_force == "chatglm" or self._name in settings.chosen)
 
 
 def sampling_rows(session: Session) -> list[ParameterRow]:
