@@ -11,8 +11,10 @@ import aiohttp
 from ..errors import ChatGLMError, RefusedError
 from ..values import Delta
 from ..wire.refusal import refusal
-from .call import REFUSAL_BYTES, Call, Retries, authorities, bare, proxy_for
+from .address import authorities, bare, proxy_for
+from .call import REFUSAL_BYTES, Call
 from .foreign import translated_async
+from .retries import Retries
 
 BLOCK = 65536
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .call import is_loopback
+from .address import is_loopback
 
 LISTENING = "0A"
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")

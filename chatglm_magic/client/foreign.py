@@ -18,7 +18,7 @@ from urllib3 import exceptions as u3
 
 from ..errors import BrokenOffError, ChatGLMError, EndpointError
 from ..wire.body import shown
-from .call import bare
+from .address import bare
 
 if TYPE_CHECKING:
     from .call import Call

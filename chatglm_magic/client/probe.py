@@ -14,7 +14,7 @@ import urllib3
 
 from ..wire import Dialect, openai
 from ..wire.body import shown
-from .call import bare, proxy_for
+from .address import bare, proxy_for
 from .exposure import open_to_others
 
 SECONDS = 2.0

@@ -17,8 +17,10 @@ import requests
 from ..errors import ChatGLMError, RefusedError
 from ..values import Delta
 from ..wire.refusal import refusal
-from .call import REFUSAL_BYTES, Call, Retries, bare, proxy_for
+from .address import bare, proxy_for
+from .call import REFUSAL_BYTES, Call
 from .foreign import translated
+from .retries import Retries
 
 BLOCK = 65536
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Call
-from ..client.call import Headers, checked_headers, checked_url, encoded
+from ..client.address import checked_url
+from ..client.call import Headers, checked_headers, encoded
 from ..values import Pair, Params, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from .fields import limits

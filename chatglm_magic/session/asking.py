@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 
-from ..client.call import bare
+from ..client.address import bare
 from ..errors import ChatGLMError, Interrupted, RefusedError
 from ..llm.plan import SAMPLING, WIRE_NAMES
 from ..values import Answer, Pair, Status, Turn

@@ -10,7 +10,7 @@ from typing import Any
 from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, default, validate
 from traitlets.config import Config, Configurable
 
-from ..client.call import checked_url
+from ..client.address import checked_url
 from ..errors import EndpointError
 from ..wire import Dialect, dialect_of
 

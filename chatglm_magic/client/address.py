@@ -1,0 +1,81 @@
+"""Addresses: whether one can be asked, what of it may be shown, and how it is reached."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from ..errors import EndpointError
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def bare(url: str) -> str:
+    """Return an address without name, password, query and fragment, which could hold a key."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def authorities() -> ssl.SSLContext | bool:
+    """Return what certificates are checked against: the system's, or those of ``REQUESTS_CA_BUNDLE``."""
+    import ssl
+
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE")
+    return ssl.create_default_context(cafile=bundle) if bundle else True
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL's host is this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the environment's proxy for a URL; loopback never goes through one."""
+    import urllib.request  # here and not above: it takes as long as all of this package to import
+
+    parts = urlsplit(url)
+    if is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def checked_url(url: str) -> str:
+    """Return a URL that can be asked.
+
+    :raises EndpointError: ``bad_url`` for one without scheme or host, with another scheme than http or
+        https, with a name and password, with blanks or control characters, or with an impossible port.
+    """
+    try:
+        parts = urlsplit(url)
+        port_ok = parts.port is None or 0 < parts.port < 65536
+    except ValueError:
+        raise _bad_url("is no address") from None
+    if any(char.isspace() or ord(char) < 32 or ord(char) == 127 for char in url):
+        raise _bad_url("holds blanks or control characters")
+    if parts.scheme not in ("http", "https"):
+        raise _bad_url("must begin with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise _bad_url("must not hold a name or password; a key goes into %chatglm_config api_key")
+    if parts.fragment:
+        raise _bad_url("must not hold a #")
+    if not parts.hostname or not port_ok:
+        raise _bad_url("has no host or an impossible port")
+    return url
+
+
+def _bad_url(what: str) -> EndpointError:
+    return EndpointError(
+        f"endpoint_url {what}. Type it like http://127.0.0.1:8000/ (ChatGLM's own protocol) "
+        "or http://127.0.0.1:8000/v1 (OpenAI's).",
+        kind="bad_url",
+    )
