@@ -18,6 +18,7 @@ from chatglm_magic.server.roles import neutralise
 from chatglm_magic.server.sources import local_file
 from chatglm_magic.server.supervisor import Engine, Plan
 
+from .clock import linear
 from .server_tools import (
     FIRST_SPECIAL,
     SPECIALS,
@@ -264,9 +265,7 @@ def test_ordinary_text_is_left_alone() -> None:
 
 
 def test_S33_neutralise_is_linear() -> None:
-    """A mebibyte of hostile text takes less than 0.2 s."""
+    """A mebibyte of hostile text takes linear time."""
     for hostile in ("<|", "<|a", "<" * 64 + "|", "[gMASK]", "<|user|>", "<|" + "|" * 70, "<|" + "a" * 70):
         text = (hostile * ((1 << 20) // len(hostile) + 1))[: 1 << 20]
-        began = time.process_time()
-        neutralise(text)
-        assert time.process_time() - began < 0.2
+        assert linear(neutralise, text), hostile
