@@ -33,11 +33,15 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, ready to be put into a dialect's words."""
+    """One question, ready to be put into a dialect's words.
+
+    ``messages`` are the prompt's own, with their roles in OpenAI's form, where it was made of messages.
+    """
 
     prompt: str
     history: tuple[Pair, ...] = ()
     params: Params = field(default_factory=Params)
+    messages: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class Delta:
     """One piece of an answer as it arrives.
 
     ``usage`` counts tokens (``prompt_tokens``, ``completion_tokens``, ``total_tokens``); ``changed`` says
-    what the server or this package changed of what was asked.
+    what the server or this package changed of what was asked or answered. ``notice`` tells people what is being
+    waited for, ``retries`` how often the question was asked again before this answer began.
     """
 
     text: str = ""
@@ -54,6 +59,8 @@ class Delta:
     usage: Mapping[str, Any] | None = None
     model: str | None = None
     changed: str | None = None
+    notice: str | None = None
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

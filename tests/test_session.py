@@ -427,7 +427,8 @@ def test_a_new_llm_brings_its_own_wishes() -> None:
         assert "temperature" not in server.posts[0].body
         assert session.settings.idle == 7
         session.settings.idle = 8
-        assert session.llm.timeout == {"connect": 5.0, "first_byte": 7.0, "idle": 8.0}
+        expected = {"connect": 5.0, "first_byte": 7.0, "idle": 8.0, "content": 7.0, "total": 3600.0}
+        assert session.llm.timeout == expected
 
 
 def test_a_preview_is_the_request_that_is_sent() -> None:

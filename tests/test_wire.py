@@ -89,10 +89,10 @@ def test_openai_sends_what_was_set_in_its_own_words() -> None:
 
 def test_zai_gets_its_own_ranges() -> None:
     """Z.ai has temperatures up to 1, one stop string, and do_sample for a zero."""
-    body, changed = openai.encode(Question("hi", (), Params(5.0, stop=("a", "b"))), zai=True)
+    body, changed = openai.encode(Question("hi", (), Params(5.0, stop=("a", "b"))), server="zai")
     assert (body["temperature"], body["stop"]) == (1.0, ["a"])
     assert "stream_options" not in body and len(changed) == 2
-    body, _ = openai.encode(Question("hi", (), Params(0.0)), zai=True)
+    body, _ = openai.encode(Question("hi", (), Params(0.0)), server="zai")
     assert body["do_sample"] is False and "temperature" not in body
 
 

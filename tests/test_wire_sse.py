@@ -22,7 +22,7 @@ EVENTS = [
 
 
 def decode(data: bytes, size: int) -> list[Event]:
-    decoder = SSEDecoder()
+    decoder = SSEDecoder(2**26)
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     return [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
 
@@ -38,7 +38,7 @@ def test_events_do_not_depend_on_the_pieces(size: int, ends: str) -> None:
 def test_every_split_point() -> None:
     """One cut at any place changes nothing, also inside a character and between CR and LF."""
     for at in range(len(STREAM)):
-        decoder = SSEDecoder()
+        decoder = SSEDecoder(2**26)
         assert decoder.feed(STREAM[:at]) + decoder.feed(STREAM[at:]) + decoder.close() == EVENTS
 
 
@@ -60,6 +60,6 @@ def test_any_bytes_split_anywhere_give_the_same_events(data: bytes, choose: st.D
     """No input crashes the decoder, and no split changes what it says."""
     cuts = sorted(choose.draw(st.lists(st.integers(0, len(data)), max_size=8)))
     pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    decoder = SSEDecoder()
+    decoder = SSEDecoder(2**26)
     split = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
     assert split == decode(data, max(1, len(data)))

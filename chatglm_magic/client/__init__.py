@@ -4,6 +4,7 @@ Both drivers hand bytes to the codecs of :mod:`chatglm_magic.wire` and share eve
 :mod:`.foreign` alone knows the errors of the HTTP libraries.
 """
 
-from .call import Call, Limits
+from .call import Call
+from .limits import Limits
 
 __all__ = ["Call", "Limits"]

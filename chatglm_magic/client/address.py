@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,12 +20,31 @@ def bare(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def bundle() -> str | None:
+    """Return the file of certificates that ``REQUESTS_CA_BUNDLE`` names; None means the usual ones.
+
+    :raises EndpointError: ``tls`` for a file or folder that is not there.
+    """
+    path = os.environ.get("REQUESTS_CA_BUNDLE") or None
+    if path is not None and not os.path.exists(path):
+        raise EndpointError(
+            f"REQUESTS_CA_BUNDLE names {path!a}, which is not there. Correct or unset it.", kind="tls"
+        )
+    return path
+
+
 def authorities() -> ssl.SSLContext | bool:
     """Return what certificates are checked against: the system's, or those of ``REQUESTS_CA_BUNDLE``."""
+    path = bundle()
+    return _context(path) if path else True
+
+
+@lru_cache(maxsize=4)  # a new context would mean a new connection for each question
+def _context(path: str) -> ssl.SSLContext:
     import ssl
 
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE")
-    return ssl.create_default_context(cafile=bundle) if bundle else True
+    folder = os.path.isdir(path)
+    return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
 
 
 def is_loopback(url: str) -> bool:

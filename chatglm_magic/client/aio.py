@@ -3,82 +3,149 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 
-from ..errors import ChatGLMError, RefusedError
+from ..errors import ChatGLMError, EndpointError
 from ..values import Delta
-from ..wire.refusal import refusal
-from .address import authorities, bare, proxy_for
-from .call import REFUSAL_BYTES, Call
+from .address import authorities, proxy_for
+from .call import BLOCK, REFUSAL_BYTES, Call
 from .foreign import translated_async
+from .incoming import Incoming, refused
+from .limits import Clock
+from .pool import Pool, Pools
 from .retries import Retries
 
-BLOCK = 65536
 
+class AsyncClient:
+    """Asks over pooled connections, from any event loop."""
 
-async def stream(call: Call) -> AsyncGenerator[Delta, None]:
-    """Ask, and yield the answer's pieces as they arrive; a cancelled task closes its connection.
+    def __init__(self) -> None:
+        self._pools = Pools()
 
-    :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
-    """
-    limits = aiohttp.ClientTimeout(total=None, sock_connect=call.limits.connect, sock_read=call.limits.first_byte)
-    async with aiohttp.ClientSession(timeout=limits, trust_env=False, max_field_size=65536) as session:
-        response = await _begin(session, call)
-        async with response:
-            reader = call.reader({name.lower(): value for name, value in response.headers.items()})
-            limit, begun = call.limits.first_byte, False
-            while not reader.done:
-                with translated_async(call, begun=begun):
-                    # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
-                    async with asyncio.timeout(limit):
-                        block = await response.content.readany()
-                if not block:
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._pools.close()
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
+        """Ask, and yield the answer's pieces as they arrive; a cancelled task closes its connection.
+
+        :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
+        """
+        clock = Clock(call.limits)
+        pool = await self._pools.here()
+        async with _slot(pool, clock):
+            retries = Retries(call, clock)
+            while True:
+                try:
+                    response = await _attempt(pool, retries.call, clock)
                     break
-                limit, begun = call.limits.idle, True
-                for delta in reader.feed(block):
+                except ChatGLMError as error:
+                    wait = retries.wait_or_raise(error)
+                if wait.notice:
+                    yield Delta(notice=wait.notice)
+                await asyncio.sleep(wait.seconds)
+            try:
+                if retries.count:
+                    yield Delta(retries=retries.count)
+                incoming = Incoming(call, clock, response.headers.items())
+                while not incoming.done:
+                    # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
+                    with translated_async(call, clock):
+                        async with asyncio.timeout(clock.until_bytes()):
+                            block = await response.content.readany()
+                    if not block:
+                        break
+                    for delta in incoming.feed(block):
+                        yield delta
+                for delta in incoming.close():
                     yield delta
-            for delta in reader.close():
-                yield delta
-            reader.check()
+                response.release()  # back to the pool, if nothing of the answer is outstanding
+            finally:
+                response.close()
 
 
-async def _begin(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
-    retries = Retries(call)
-    while True:
-        try:
-            return await _attempt(session, retries.call)
-        except ChatGLMError as error:
-            wait = retries.wait_or_raise(error)
-        await asyncio.sleep(wait)
+@asynccontextmanager
+async def _slot(pool: Pool, clock: Clock) -> AsyncIterator[None]:
+    """Hold one of the connections that the process may have open."""
+    try:
+        async with asyncio.timeout(clock.until_answer()):
+            await pool.slots.acquire()
+    except TimeoutError:
+        raise EndpointError(
+            "All connections this process may open are in use. Ask fewer questions at once "
+            "(max_concurrency), or raise the limit of open files (ulimit -n).",
+            kind="pool_timeout",
+        ) from None
+    try:
+        yield
+    finally:
+        pool.slots.release()
 
 
-async def _attempt(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
-    response = await _post(session, call)
-    if response.status != 200:
-        raise await _refused(response, call)
-    return response
+async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
+    response = await _post(pool, call, clock)
+    if response.status == 200:
+        return response
+    try:
+        raise refused(call, response.status, response.headers.items(), await _beginning(response, call))
+    finally:
+        response.close()
 
 
-async def _post(session: aiohttp.ClientSession, call: Call) -> aiohttp.ClientResponse:
-    with translated_async(call, begun=False):
-        return await session.post(
-            call.url,
-            data=call.data,
-            headers={"Content-Type": "application/json", **call.headers},
-            allow_redirects=False,
-            proxy=proxy_for(call.url),
-            ssl=authorities(),
-        )
+async def _post(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
+    connect = min(call.limits.connect, clock.left())
+    async with _patience(call, clock) as patience:
+        body = _Body(call, clock, patience)
+        with translated_async(call, clock):
+            return await pool.session.post(
+                call.url,
+                data=body if body.long else call.data,
+                headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
+                allow_redirects=False,
+                proxy=proxy_for(call.url),
+                ssl=authorities(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+            )
 
 
-async def _refused(response: aiohttp.ClientResponse, call: Call) -> RefusedError:
-    async with response:
-        raw = b""
-        with suppress(Exception):  # whatever of the body can be read explains the status
-            async with asyncio.timeout(call.limits.idle):
-                raw = await response.content.read(REFUSAL_BYTES)
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return refusal(response.status, headers, raw, bare(call.url))
+@asynccontextmanager
+async def _patience(call: Call, clock: Clock) -> AsyncIterator[asyncio.Timeout]:
+    """Wait for the answer to begin."""
+    try:
+        async with asyncio.timeout(clock.until_answer()) as patience:
+            yield patience
+    except TimeoutError:
+        raise clock.expired() from None
+
+
+class _Body:
+    """A long body in blocks, each of which the server must take within the connect limit."""
+
+    def __init__(self, call: Call, clock: Clock, patience: asyncio.Timeout) -> None:
+        self._call, self._clock, self._patience = call, clock, patience
+        self.long = len(call.data) > BLOCK
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._call.data), BLOCK):
+            self._wait(self._call.limits.connect)
+            self._clock.sending = True
+            yield self._call.data[start : start + BLOCK]
+        self._clock.sending = False
+        self._wait(self._clock.until_answer())
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(RuntimeError):  # the answer, or its refusal, came before all of the question was sent
+            self._patience.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+async def _beginning(response: aiohttp.ClientResponse, call: Call) -> bytes:
+    """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
+    raw = b""
+    with suppress(Exception):
+        async with asyncio.timeout(call.limits.idle):
+            while len(raw) < REFUSAL_BYTES and (block := await response.content.readany()):
+                raw += block
+    return raw

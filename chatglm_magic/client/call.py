@@ -8,21 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import EndpointError, ParameterError
-from ..wire import Dialect, codec
+from ..wire import Dialect
+from .limits import Limits
+
+BLOCK = 65536
+"""Bytes that are read, or sent, at a time."""
 
 REFUSAL_BYTES = 65536
 """How much of a refusal's body is read."""
 
 FRAMING = ("host", "content-length", "transfer-encoding", "connection")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Time limits in seconds: to connect, to the first byte of the answer, between two pieces of it."""
-
-    connect: float = 5.0
-    first_byte: float = 600.0
-    idle: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +32,10 @@ class Call:
     limits: Limits = field(default_factory=Limits)
     retries: int = 2
 
-    def reader(self, headers: Mapping[str, str]) -> Any:
-        """Return the codec's reader for an answer with these (lower-cased) headers."""
-        return codec(self.dialect).Reader(dict(headers))
+    @property
+    def all_headers(self) -> Headers:
+        """The headers of the request; a body that is not compressed can be read as it comes."""
+        return Headers({"Content-Type": "application/json", "Accept-Encoding": "identity"} | dict(self.headers))
 
 
 class Headers(dict[str, str]):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -22,33 +23,46 @@ from .address import bare
 
 if TYPE_CHECKING:
     from .call import Call
+    from .limits import Clock
 
 START = (
     "Start it, or set another address: %chatglm_config endpoint_url=URL; %chatglm_serve starts the built-in model."
 )
 
+GONE = {"RemoteDisconnected", "ServerDisconnectedError", "ConnectionResetError", "BrokenPipeError"}
+
 
 @contextlib.contextmanager
-def translated(call: Call, *, begun: bool) -> Iterator[None]:
-    """Turn what a network library raises inside into our errors; ``begun`` once the answer has begun."""
+def translated(call: Call, clock: Clock) -> Iterator[None]:
+    """Turn what a network library raises inside into our errors; the clock knows how far the answer is."""
     try:
         yield
     except (ChatGLMError, asyncio.CancelledError):
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise (_broken if begun else _unreached)(error, call) from None
+        raise _translation(error, call, clock) from None
 
 
 @contextlib.contextmanager
-def translated_async(call: Call, *, begun: bool) -> Iterator[None]:
+def translated_async(call: Call, clock: Clock) -> Iterator[None]:
     """The same for aiohttp, which is imported on use only."""
     import aiohttp
 
     try:
-        with translated(call, begun=begun):
+        with translated(call, clock):
             yield
     except aiohttp.ClientError as error:
-        raise (_broken if begun else _unreached)(error, call) from None
+        raise _translation(error, call, clock) from None
+
+
+def _translation(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
+    if not clock.answered:
+        return _unreached(error, call, clock)
+    if _has(error, u3.ReadTimeoutError, TimeoutError):
+        return clock.expired()
+    return BrokenOffError(
+        f"The answer is incomplete: the connection broke ({type(error).__name__}). Ask again.", kind="incomplete"
+    )
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -67,14 +81,21 @@ def _has(error: BaseException, *types: type[BaseException]) -> bool:
     return any(isinstance(cause, types) for cause in _causes(error))
 
 
-def _unreached(error: BaseException, call: Call) -> EndpointError:
+def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
     where = shown(bare(call.url))
     names = {type(cause).__name__ for cause in _causes(error)}
+    plain = " If it wants TLS, its address begins with https://." if call.url.startswith("http:") else ""
     if _has(error, ssl.SSLError, u3.SSLError):
         return EndpointError(
             f"No safe connection to {where}: its certificate or its TLS is not in order. "
             "Is it http:// instead of https://?",
             kind="tls",
+        )
+    if any(isinstance(cause, OSError) and cause.errno == errno.EMFILE for cause in _causes(error)):
+        return EndpointError(
+            "This process has too many files open to connect. Ask fewer questions at once, "
+            "or raise the limit (ulimit -n).",
+            kind="pool_timeout",
         )
     # Before the time-outs: urllib3 counts a refused connection as one of them.
     if _has(error, ConnectionRefusedError, u3.NewConnectionError, socket.gaierror):
@@ -82,32 +103,20 @@ def _unreached(error: BaseException, call: Call) -> EndpointError:
     if _has(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
         limit = f"{call.limits.connect:g} s"
         return EndpointError(f"{where} did not accept a connection in {limit}. {START}", kind="connect_timeout")
-    if _has(error, u3.ReadTimeoutError, TimeoutError):
-        limit = f"{call.limits.first_byte:g} s"
+    if _has(error, u3.ReadTimeoutError):
+        return clock.expired()
+    if _has(error, TimeoutError):  # neither to connect nor to read: requests was still sending
+        clock.sending = True
+        return clock.expired()
+    if names & GONE:
         return EndpointError(
-            f"{where} sent nothing for {limit}. Ask again, or wait longer: %chatglm_config first_byte=SECONDS.",
-            kind="first_byte_timeout",
-        )
-    if names & {"RemoteDisconnected", "ServerDisconnectedError", "ConnectionResetError", "BrokenPipeError"}:
-        return EndpointError(
-            f"{where} closed the connection before it answered. Ask again, or look at the server's log.",
+            f"{where} closed the connection before it answered. Ask again, or look at the server's log.{plain}",
             kind="server_closed",
         )
     if _has(error, requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema):
         return EndpointError(f"endpoint_url {where} is no address that can be asked.", kind="bad_url")
     return EndpointError(
-        f"{where} does not answer as a web server does ({type(error).__name__}). Check the address and the port.",
+        f"{where} does not answer as a web server does ({type(error).__name__}). "
+        f"Check the address and the port.{plain}",
         kind="protocol",
-    )
-
-
-def _broken(error: BaseException, call: Call) -> BrokenOffError:
-    if _has(error, u3.ReadTimeoutError, TimeoutError):
-        return BrokenOffError(
-            f"The answer is incomplete: nothing came for {call.limits.idle:g} s. "
-            "Ask again, or wait longer: %chatglm_config idle=SECONDS.",
-            kind="idle_timeout",
-        )
-    return BrokenOffError(
-        f"The answer is incomplete: the connection broke ({type(error).__name__}). Ask again.", kind="incomplete"
     )

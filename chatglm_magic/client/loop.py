@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+PATIENCE = 1.0
+"""Seconds that a cancelled task may take to close its connections."""
 
 
 class LoopThread:
@@ -31,6 +35,35 @@ class LoopThread:
                 self._loop = None
             loop = self._loop or self._start()
             return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+    @contextmanager
+    def running(self, coroutine: Coroutine[Any, Any, T]) -> Iterator[Future[T]]:
+        """Run a coroutine while the block runs; leaving the block early cancels it and waits for its end.
+
+        :raises RuntimeError: on the loop's own thread, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("This runs on the loop's own thread: await the asynchronous form instead.")
+        ended = threading.Event()
+
+        async def watched() -> T:
+            try:
+                return await coroutine
+            finally:
+                ended.set()
+
+        future = self.submit(watched())
+        try:
+            yield future
+        finally:
+            if not future.done() and future.cancel():
+                ended.wait(PATIENCE)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine and wait for it; an interrupt cancels it."""
+        with self.running(coroutine) as future:
+            return future.result()
 
     def stop(self) -> None:
         """Cancel every task, end the loop and wait for its thread to end."""
@@ -63,6 +96,7 @@ async def _cancel_all() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()  # which closes the pools of connections
 
 
 LOOP = LoopThread()

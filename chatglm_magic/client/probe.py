@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ from typing import Any
 import requests
 import urllib3
 
+from ..errors import ChatGLMError
 from ..wire import Dialect, openai
 from ..wire.body import shown
-from .address import bare, proxy_for
+from .address import bare, bundle, proxy_for
 from .exposure import open_to_others
 
 SECONDS = 2.0
@@ -48,10 +48,10 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
                 allow_redirects=False,
                 stream=True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
-                verify=os.environ.get("REQUESTS_CA_BUNDLE") or True,
+                verify=bundle() or True,
             ) as response:
                 raw = _read(response, began)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
+    except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
         return Finding(f"Nothing answers at {shown(url)} yet.")
     body = _json(raw)
     found = _v1(response.status_code, body, url) if dialect == "openai" else _own(response.status_code, url)

@@ -2,53 +2,83 @@
 
 from __future__ import annotations
 
+import math
 import random
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 
 from ..errors import ChatGLMError, RefusedError
 from .call import Call, encoded
+from .limits import Clock
 
 MAX_RETRY_AFTER = 120.0
+"""Seconds; a server that asks for a longer wait is not waited for."""
+
+PLAUSIBLE = 7 * 86400.0
+"""Seconds; a longer wait than a week is a mistake of the server, not a wish."""
+
 USAGE_KEY = "stream_options"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long to wait before the next attempt, and what to tell people meanwhile."""
+
+    seconds: float
+    notice: str | None = None
 
 
 class Retries:
     """Decides whether a question may be asked again: only if nothing was sent, or the server said to wait."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, clock: Clock) -> None:
         self.call = call
-        self._left = call.retries
-        self._attempt = 0
+        self.count = 0
+        """Attempts after the first one that the server had to see."""
+        self._clock = clock
 
-    def wait_or_raise(self, error: ChatGLMError) -> float:
-        """Return the seconds to wait before the next attempt, or raise the error.
+    def wait_or_raise(self, error: ChatGLMError) -> Wait:
+        """Return how long to wait before the next attempt, or raise the error.
 
-        Full jitter below 0.5 s doubled with each attempt, at most 8 s; a ``Retry-After`` of the server in
-        seconds is obeyed up to 120 s, and a longer one means not to try.
+        Full jitter below 0.5 s doubled with each attempt, at most 8 s; a ``Retry-After`` of the server, in
+        seconds or as a date (RFC 9110, section 10.2.3), is obeyed up to 120 s, and a longer one means not to
+        try. Waiting counts against the total time.
         """
         if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in self.call.body:
             # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
             body = {key: value for key, value in self.call.body.items() if key != USAGE_KEY}
             self.call = replace(self.call, body=body, data=encoded(body))
-            return 0.0
+            return Wait(0.0)
         refused = isinstance(error, RefusedError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")
-        if not (refused or unsent) or self._left <= 0:
+        if not (refused or unsent) or self.count >= self.call.retries:
             raise error
-        self._left -= 1
-        self._attempt += 1
         wished = _seconds(error.retry_after) if isinstance(error, RefusedError) else None
-        if wished is None:
-            return random.uniform(0.05, min(8.0, 0.5 * 2 ** (self._attempt - 1)))
-        if wished > MAX_RETRY_AFTER:
+        if wished is not None and wished > MAX_RETRY_AFTER:
+            error.args = (f"{error} The server asks to wait {wished:.0f} s.",)
             raise error
-        return wished
+        seconds = random.uniform(0.05, min(8.0, 0.5 * 2**self.count)) if wished is None else wished
+        if seconds >= self._clock.left():
+            raise error
+        self.count += 1
+        why = f"the server answered {error.status}" if isinstance(error, RefusedError) else "no connection"
+        return Wait(seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.call.retries})")
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Read a ``Retry-After`` header in seconds; None for anything else, so that jitter takes its place."""
-    try:
-        seconds = float(retry_after or "")
-    except ValueError:
+    """Read a ``Retry-After`` header in seconds; None for one that makes no sense: jitter takes its place."""
+    if not retry_after:
         return None
-    return seconds if seconds >= 0 else None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        seconds = _until(retry_after)
+    return seconds if math.isfinite(seconds) and 0 < seconds <= PLAUSIBLE else None
+
+
+def _until(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date[:64]).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+        return math.nan

@@ -6,23 +6,30 @@ connection, so that the server stops.
 
 from __future__ import annotations
 
+import io
 import os
+import threading
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
-from ..errors import ChatGLMError, RefusedError
+from ..errors import ChatGLMError
 from ..values import Delta
-from ..wire.refusal import refusal
-from .address import bare, proxy_for
-from .call import REFUSAL_BYTES, Call
+from ..wire.body import Whole
+from .address import bundle, proxy_for
+from .call import BLOCK, REFUSAL_BYTES, Call
 from .foreign import translated
+from .incoming import Incoming, lowered, refused
+from .limits import Clock
 from .retries import Retries
 
-BLOCK = 65536
+POOL = 64
+"""Idle connections kept; more threads than this open further ones."""
 
 
 class SyncClient:
@@ -31,30 +38,46 @@ class SyncClient:
     def __init__(self) -> None:
         self._session: requests.Session | None = None
         self._owner = 0
+        self._lock = threading.Lock()
 
     def stream(self, call: Call) -> Generator[Delta, None, None]:
         """Ask, and yield the answer's pieces as they arrive.
 
         :raises ChatGLMError: of the kinds of EndpointError, RefusedError, ReplyError and BrokenOffError.
         """
-        response = self._begin(call)
+        clock = Clock(call.limits)
+        response = yield from self._begin(call, clock)
         with closing(response):
-            reader = call.reader({name.lower(): value for name, value in response.headers.items()})
-            begun = False
-            while not reader.done:
-                with translated(call, begun=begun):
-                    block = response.raw.read1(BLOCK, decode_content=True)
+            incoming = Incoming(call, clock, response.raw.headers.items())
+            limit = 0.0
+            while not incoming.done:
+                limit = _set_timeout(response, limit, clock.until_bytes())
+                with translated(call, clock):
+                    block = response.raw.read1(BLOCK)
                 if not block:
                     break
-                if not begun:
-                    begun = True
-                    _set_timeout(response, call.limits.idle)
-                yield from reader.feed(block)
-            yield from reader.close()
-            reader.check()
+                yield from incoming.feed(block)
+            yield from incoming.close()
             if call.dialect == "chatglm":
                 # A whole answer leaves the connection clean; after a stream some servers close it unasked.
                 response.raw.release_conn()
+
+    def ask_json(self, call: Call) -> Any:
+        """Ask something that is no question, such as a count of tokens; return the whole JSON reply.
+
+        :raises ChatGLMError: as :meth:`stream`.
+        """
+        clock = Clock(call.limits)
+        with closing(self._attempt(call, clock)) as response:
+            clock.answered = True
+            body = Whole(lowered(response.raw.headers.items()))
+            _set_timeout(response, 0.0, call.limits.idle)
+            with translated(call, clock):
+                while block := response.raw.read1(BLOCK):
+                    clock.check()
+                    body.feed(block)
+            response.raw.release_conn()
+        return body.json()
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -62,58 +85,83 @@ class SyncClient:
         if session and self._owner == os.getpid():
             session.close()
 
-    def _begin(self, call: Call) -> requests.Response:
-        retries = Retries(call)
+    def _begin(self, call: Call, clock: Clock) -> Generator[Delta, None, requests.Response]:
+        retries = Retries(call, clock)
         while True:
             try:
-                return self._attempt(retries.call)
+                response = self._attempt(retries.call, clock)
             except ChatGLMError as error:
                 wait = retries.wait_or_raise(error)
-            time.sleep(wait)
+            else:
+                if retries.count:
+                    yield Delta(retries=retries.count)
+                return response
+            if wait.notice:
+                yield Delta(notice=wait.notice)
+            time.sleep(wait.seconds)
 
-    def _attempt(self, call: Call) -> requests.Response:
-        response = self._post(call)
+    def _attempt(self, call: Call, clock: Clock) -> requests.Response:
+        response = self._post(call, clock)
         if response.status_code != 200:
-            raise self._refused(response, call)
+            with closing(response):
+                words = _beginning(response, call)
+                raise refused(call, response.status_code, response.raw.headers.items(), words)
         return response
 
-    def _post(self, call: Call) -> requests.Response:
+    def _post(self, call: Call, clock: Clock) -> requests.Response:
         proxy = proxy_for(call.url)
-        with translated(call, begun=False):
+        with translated(call, clock):
             return self._pool().post(
                 call.url,
-                data=call.data,
-                headers={"Content-Type": "application/json", **call.headers},
-                timeout=(call.limits.connect, call.limits.first_byte),
+                # A long body goes in blocks, each under the connect limit; in one piece all of it would be.
+                data=call.data if len(call.data) <= BLOCK else io.BytesIO(call.data),
+                headers=call.all_headers,
+                timeout=(min(call.limits.connect, clock.left()), clock.until_answer()),
                 allow_redirects=False,
                 stream=True,
-                verify=os.environ.get("REQUESTS_CA_BUNDLE") or True,
+                verify=bundle() or True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
             )
 
-    def _refused(self, response: requests.Response, call: Call) -> RefusedError:
-        with closing(response):
-            raw = b""
-            with suppress(Exception):  # whatever of the body can be read explains the status; the rest can wait
-                while len(raw) < REFUSAL_BYTES and (block := response.raw.read1(BLOCK, decode_content=True)):
-                    raw += block
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return refusal(response.status_code, headers, raw, bare(call.url))
-
     def _pool(self) -> requests.Session:
-        if self._session is None or self._owner != os.getpid():
-            self._session, self._owner = requests.Session(), os.getpid()
-            # Neither netrc (it would replace our Authorization) nor proxies for loopback: see proxy_for.
-            self._session.trust_env = False
-        return self._session
+        with self._lock:
+            if self._session is None or self._owner != os.getpid():
+                self._session, self._owner = _new_session(), os.getpid()
+            return self._session
 
 
-def _set_timeout(response: requests.Response, seconds: float) -> None:
-    """Change the read limit of a running answer; urllib3 has no public way, so the socket is looked up."""
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    # Neither netrc (it would replace our Authorization) nor proxies for loopback: see proxy_for.
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=POOL))
+    return session
+
+
+def _beginning(response: requests.Response, call: Call) -> bytes:
+    """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
+    raw, end = b"", time.monotonic() + call.limits.idle
+    _set_timeout(response, 0.0, call.limits.idle)
+    with suppress(Exception):
+        while len(raw) < REFUSAL_BYTES and time.monotonic() < end and (block := response.raw.read1(BLOCK)):
+            raw += block
+    return raw
+
+
+def _set_timeout(response: requests.Response, present: float, wished: float) -> float:
+    """Change the read limit of a running answer where it differs by enough; return the one that holds.
+
+    urllib3 has no public way, so the socket is looked up.
+    """
+    if wished > 1.0 and abs(wished - present) < 0.2:
+        return present
     raw: Any = response.raw
     sock = getattr(getattr(raw, "connection", None), "sock", None)
     if sock is None:  # a connection that closes after this answer lives on in the reading file only
         sock = getattr(getattr(getattr(getattr(raw, "_fp", None), "fp", None), "raw", None), "_sock", None)
     if sock is not None:
         with suppress(OSError):
-            sock.settimeout(seconds)
+            sock.settimeout(wished)
+    return wished

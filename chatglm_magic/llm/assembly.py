@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.outputs import Generation, GenerationChunk
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from ..errors import ChatGLMError
 from ..values import Delta
 from ..wire.stop import StopFilter
 
+INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries")
+
 
 class Assembly:
     """Feeds on pieces, applies the stop strings, and remembers the text so far.
 
-    A chunk's ``generation_info`` carries what is no text: ``reasoning``, ``finish_reason``, ``usage``,
-    ``model``, ``changed``; each key only in the chunk where it is news, since LangChain adds chunks up.
+    A chunk's ``generation_info`` carries what is no text, under the names of :data:`INFO`; each key only in the
+    chunk where it is news, since LangChain adds chunks up.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
@@ -38,7 +40,7 @@ class Assembly:
         """Take in a piece; return a chunk if there is anything to hand out."""
         text = self._filter.feed(delta.text)
         info: dict[str, Any] = {}
-        for name in ("reasoning", "finish_reason", "usage", "model", "changed"):
+        for name in INFO:
             if value := getattr(delta, name):
                 info[name] = dict(value) if name == "usage" else value
         if self.done:
@@ -72,6 +74,21 @@ def whole(chunks: list[GenerationChunk]) -> Generation:
     if "reasoning" in info:
         info["reasoning"] = "".join(info["reasoning"])
     return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)
+
+
+def result(answers: list[Generation]) -> LLMResult:
+    """Return answers as LangChain wants them, with the tokens of all of them and the model's name."""
+    usage: dict[str, int] = {}
+    for answer in answers:
+        for name, count in ((answer.generation_info or {}).get("usage") or {}).items():
+            if isinstance(count, int):
+                usage[name] = usage.get(name, 0) + count
+    models = [info["model"] for answer in answers if (info := answer.generation_info) and info.get("model")]
+    told = {"token_usage": usage} if usage else {}
+    return LLMResult(
+        generations=[[answer] for answer in answers],
+        llm_output=told | ({"model_name": models[0]} if models else {}) or None,
+    )
 
 
 def told(chunk: GenerationChunk, run_manager: CallbackManagerForLLMRun | None) -> GenerationChunk:

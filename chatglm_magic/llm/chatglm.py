@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models.llms import LLM
-from langchain_core.outputs import GenerationChunk, LLMResult
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from langchain_core.runnables.config import get_config_list
 
-from ..client.sync import SyncClient
-from ..errors import ChatGLMError
-from . import fields
-from .assembly import Assembly, atold, told, whole
-from .keys import origin
+from ..client.loop import LOOP
+from ..errors import ChatGLMError, ParameterError
+from . import many, tokens
+from .assembly import Assembly, atold, result, told, whole
+from .base import Fields
+from .composing import Configurable
 from .plan import Plan
+from .spoken import asked_text, keeping_messages
 
 
-class _Own:
-    """What an object has for itself alone: never copied, never pickled, made anew instead."""
-
-    def __init__(self) -> None:
-        self.client = SyncClient()
-        self.lock = threading.Lock()
-        self.observers: list[Callable[[str, Any], None]] = []
-
-    def __deepcopy__(self, memo: Any) -> _Own:
-        return _Own()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Own, ()
-
-
-class ChatGLM(LLM):
+class ChatGLM(Fields):
     """A GLM model behind a URL, in ChatGLM's own protocol or OpenAI's.
 
     .. code-block:: python
@@ -43,133 +32,141 @@ class ChatGLM(LLM):
         llm = ChatGLM(endpoint_url="http://127.0.0.1:8000/", temperature=0.5)
         llm.invoke("北京和上海有什么不同？")
 
-    :raises ParameterError: at construction and on assignment, for a wrong value or a name that is no field.
+    One question at a time runs in the caller's thread; ``batch`` and its kin ask ``max_concurrency`` questions
+    at once. With ``with_history`` the conversation grows by each single question; many at once see it as it was
+    when they began, and leave it so.
+
+    :raises ChatGLMError: from every method that asks; ``kind`` tells what happened, ``partial`` what had come.
     """
 
-    model_config = ConfigDict(validate_assignment=True, extra="forbid", hide_input_in_errors=True)
+    if TYPE_CHECKING:  # else checkers would want an api_key that is a SecretStr already
 
-    endpoint_url: str = "http://127.0.0.1:8000/"
-    """Posted to as it is in ChatGLM's own protocol; the base or the full URL of a ``/v1`` server."""
-    model_kwargs: dict[str, Any] | None = None
-    """Further keys of the request's body."""
-    max_token: fields.MaxToken | None = 20000
-    """Tokens; the prompt, the history and the answer together in ChatGLM's own protocol, the answer on /v1."""
-    temperature: fields.Temperature | None = 0.1
-    """0 to 10; 0 is greedy. None leaves it to the server."""
-    history: fields.Pairs = Field(default_factory=list)
-    """The conversation as [question, answer] pairs; sent even when ``with_history`` is off."""
-    top_p: fields.TopP | None = 0.7
-    """0 to 1: the share of the probability that is kept. None leaves it to the server."""
-    with_history: bool = False
-    """Whether finished exchanges are added to ``history``."""
-
-    model: str | None = None
-    """The served model's name; left out where unset."""
-    dialect: Literal["chatglm", "openai"] | None = None
-    """None follows from the URL: a path that ends in /v1, /v4 or /chat/completions is OpenAI's."""
-    api_key: SecretStr | None = None
-    """Sent to the endpoint's origin alone; the environment's CHATGLM_API_KEY where unset."""
-    system: str | None = None
-    """The system prompt."""
-    stop: fields.Strings | None = None
-    """Texts that end the answer; plain text, not patterns."""
-    seed: fields.Seed | None = None
-    """Makes sampling repeatable where the server takes it."""
-    thinking: Literal["off", "on", "low", "high", "max"] | None = None
-    """None is the server's default."""
-    timeout: float | dict[str, float] | None = None
-    """Seconds to wait for bytes, or a mapping of connect (5), first_byte (600) and idle (120)."""
-    max_retries: int = 2
-    """How often a question is asked again when nothing was sent, or after 429 and 503."""
-    headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
-    """Further HTTP headers, for the endpoint's origin alone."""
-    stream_usage: bool = True
-    """Whether a stream is asked for its token counts (``stream_options``)."""
-
-    _own: _Own = PrivateAttr(default_factory=_Own)
-
-    def __init__(self, **values: Any) -> None:
-        known = type(self).model_fields
-        for name in values:
-            if name not in known:
-                raise fields.unknown(name, known)
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            problem = fields.refused(error)
-        else:
-            return
-        raise problem
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        known = type(self).model_fields
-        if name not in known and not name.startswith("_") and not hasattr(type(self), name):
-            raise fields.unknown(name, known)
-        left = name == "endpoint_url" and origin(str(value)) != origin(self.endpoint_url)
-        try:
-            super().__setattr__(name, value)
-        except ValidationError as error:
-            problem = fields.refused(error)
-        else:
-            if left:  # a key never goes to another origin than the one it was given for
-                super().__setattr__("api_key", None)
-                super().__setattr__("headers", None)
-            if name in known:
-                for observer in tuple(self._own.observers):
-                    observer(name, getattr(self, name))
-            return
-        raise problem
+        def __init__(self, **values: Any) -> None: ...
 
     @property
     def _llm_type(self) -> str:
         return "chat_glm"
 
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        """All that can change an answer, so that a cache never gives a stale one; never the key."""
-        names = (
-            *("endpoint_url", "model_kwargs", "max_token", "temperature", "history", "top_p", "with_history"),
-            *("model", "dialect", "system", "stop", "seed", "thinking"),
-        )
-        return {name: getattr(self, name) for name in names} | {"model_kwargs": self.model_kwargs or {}}
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        return {"api_key": "CHATGLM_API_KEY"}
-
-    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a call's own values as the fields would take them.
-
-        :raises ParameterError: for a value that a field would refuse.
-        """
-        found = {}
-        for name, value in values.items():
-            try:
-                copy = self.__pydantic_validator__.validate_assignment(self.model_construct(), name, value)
-            except ValidationError as error:
-                problem = fields.refused(error)
-            else:
-                found[name] = getattr(copy, name)
-                continue
-            raise problem
-        return found
-
     def plan(self, prompt: str, stop: list[str] | None = None, **kwargs: Any) -> Plan:
         """Return the exact request a question would send, without sending it."""
         return Plan(self, prompt, stop, kwargs)
 
-    def close(self) -> None:
-        """Close the pooled connections; the next question opens new ones."""
-        self._own.client.close()
+    def __call__(
+        self, prompt: str, stop: list[str] | None = None, callbacks: Callbacks = None, **kwargs: Any
+    ) -> str:
+        """Ask as code of 2023 does; deprecated, use :meth:`invoke`.
 
-    def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        return state | {"__dict__": state["__dict__"] | {"api_key": None, "headers": None}}
+        :raises ParameterError: for a prompt that is no string.
+        """
+        warnings.warn("llm(prompt) is deprecated; use llm.invoke(prompt).", DeprecationWarning, stacklevel=2)
+        if not isinstance(prompt, str):
+            raise ParameterError(f"The prompt must be a string, not {type(prompt).__name__}. Use llm.generate.")
+        return self.generate([prompt], stop=stop, callbacks=callbacks, **kwargs).generations[0][0].text
 
-    def __copy__(self) -> ChatGLM:
-        copied = super().__copy__()
-        copied._own = _Own()
-        return copied
+    def generate(
+        self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """Ask one prompt in this thread, or several at once."""
+        with self._calling(kwargs):
+            found = super().generate(prompts, stop, callbacks, **kwargs)
+        self._remember_single(prompts, found, kwargs)
+        return found
+
+    async def agenerate(
+        self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
+    ) -> LLMResult:
+        """Ask one prompt or several at once."""
+        with self._calling(kwargs):
+            found = await super().agenerate(prompts, stop, callbacks, **kwargs)
+        self._remember_single(prompts, found, kwargs)
+        return found
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Ask many questions at once; return the answers in the order of the inputs.
+
+        ``max_concurrency`` is taken from the configuration, else from the field. An interrupt cancels all.
+
+        :param return_exceptions: put an error in the place of its answer instead of raising the first one.
+        """
+        return LOOP.run(self.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs))
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """As :meth:`batch`, awaited."""
+        found = self._asked(inputs, config, return_exceptions, kwargs)
+        async with aclosing(found):
+            return await many.in_order(found, len(inputs))
+
+    def batch_as_completed(  # type: ignore[override]
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, str | Exception]]:
+        """Ask many questions at once; yield (index, answer) as they come. Leaving the loop cancels the rest."""
+        return many.handed_over(self._asked(inputs, config, return_exceptions, kwargs))
+
+    async def abatch_as_completed(  # type: ignore[override]
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[int, str | Exception]]:
+        """As :meth:`batch_as_completed`, asynchronously."""
+        async with aclosing(self._asked(inputs, config, return_exceptions, kwargs)) as found:
+            async for index, outcome in found:
+                yield index, outcome
+
+    def configurable_fields(self, **kwargs: Any) -> RunnableSerializable[LanguageModelInput, str]:
+        """Let fields be set by a call's configuration; what the configuration leaves alone stays unset."""
+        super().configurable_fields(**kwargs)  # raises for a name that is no field
+        return Configurable(default=self, fields=kwargs)
+
+    def get_num_tokens(self, text: str) -> int:
+        """Return how many tokens a text is: the server's count, or an estimate with a warning that says so."""
+        return tokens.count(self, text)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return a text's tokens as numbers.
+
+        :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.
+        """
+        return tokens.ids(self, text)
+
+    def _asked(
+        self, inputs: Sequence[LanguageModelInput], config: Any, keep_errors: bool, kwargs: dict[str, Any]
+    ) -> AsyncGenerator[tuple[int, str | Exception], None]:
+        configs = get_config_list(config, len(inputs))
+        frozen: dict[str, Any] = {"with_history": False} if self.with_history else {}
+        if self.history:
+            frozen["history"] = [list(pair) for pair in self.history]
+        arguments = frozen | kwargs
+        limit = many.chosen_limit(configs, self.max_concurrency)
+
+        async def ask(index: int) -> str:
+            return await self.ainvoke(inputs[index], configs[index], **arguments)
+
+        return many.as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
+
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        return keeping_messages(super()._convert_input(model_input))
 
     def _call(
         self,
@@ -178,7 +175,7 @@ class ChatGLM(LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        return whole(list(self._stream(prompt, stop, **kwargs))).text
+        return self._answer(prompt, stop, kwargs).text
 
     def _generate(
         self,
@@ -187,8 +184,9 @@ class ChatGLM(LLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        answers = [whole(list(self._stream(prompt, stop, **kwargs))) for prompt in prompts]
-        return LLMResult(generations=[[answer] for answer in answers])
+        if len(prompts) > 1:
+            return LOOP.run(self._agenerate(prompts, stop, **kwargs))
+        return result([self._answer(prompt, stop, kwargs) for prompt in prompts])
 
     async def _agenerate(
         self,
@@ -197,8 +195,14 @@ class ChatGLM(LLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        answers = [whole([c async for c in self._astream(prompt, stop, **kwargs)]) for prompt in prompts]
-        return LLMResult(generations=[[answer] for answer in answers])
+        async def ask(index: int) -> Generation:
+            plan = self.plan(prompts[index], stop, **kwargs)
+            async with aclosing(self._apieces(plan, Assembly(plan.stop))) as chunks:
+                return whole([chunk async for chunk in chunks])
+
+        asked = many.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
+        async with aclosing(asked):
+            return result(await many.in_order(asked, len(prompts)))
 
     def _stream(
         self,
@@ -209,18 +213,10 @@ class ChatGLM(LLM):
     ) -> Iterator[GenerationChunk]:
         plan = self.plan(prompt, stop, **kwargs)
         assembly = Assembly(plan.stop)
-        try:
-            with closing(self._own.client.stream(plan.call)) as deltas:
-                for delta in deltas:
-                    if chunk := assembly.feed(delta):
-                        yield told(chunk, run_manager)
-                    if assembly.done:
-                        break
-        except ChatGLMError as error:
-            assembly.failed(error)
-            raise
-        yield told(assembly.close(), run_manager)
-        self._remember(plan, assembly.text)
+        with closing(self._pieces(plan, assembly)) as chunks:
+            for chunk in chunks:
+                yield told(chunk, run_manager)
+        self._remember(plan.with_history, prompt, assembly.text)
 
     async def _astream(
         self,
@@ -229,24 +225,54 @@ class ChatGLM(LLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        from ..client import aio
-
         plan = self.plan(prompt, stop, **kwargs)
         assembly = Assembly(plan.stop)
+        async with aclosing(self._apieces(plan, assembly)) as chunks:
+            async for chunk in chunks:
+                yield await atold(chunk, run_manager)
+        self._remember(plan.with_history, prompt, assembly.text)
+
+    def _answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
+        plan = self.plan(prompt, stop, **kwargs)
+        return whole(list(self._pieces(plan, Assembly(plan.stop))))
+
+    def _pieces(self, plan: Plan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:
         try:
-            async with aclosing(aio.stream(plan.call)) as deltas:
-                async for delta in deltas:
+            with closing(self._own.client.stream(plan.call)) as deltas:
+                for delta in deltas:
                     if chunk := assembly.feed(delta):
-                        yield await atold(chunk, run_manager)
+                        yield chunk
                     if assembly.done:
                         break
         except ChatGLMError as error:
             assembly.failed(error)
             raise
-        yield await atold(assembly.close(), run_manager)
-        self._remember(plan, assembly.text)
+        yield assembly.close()
 
-    def _remember(self, plan: Plan, answer: str) -> None:
-        if plan.with_history:
+    async def _apieces(self, plan: Plan, assembly: Assembly) -> AsyncGenerator[GenerationChunk, None]:
+        try:
+            async with aclosing(self._own.aclient.stream(plan.call)) as deltas:
+                async for delta in deltas:
+                    if chunk := assembly.feed(delta):
+                        yield chunk
+                    if assembly.done:
+                        break
+        except ChatGLMError as error:
+            assembly.failed(error)
+            raise
+        yield assembly.close()
+
+    def _remember_single(self, prompts: list[str], found: LLMResult, kwargs: dict[str, Any]) -> None:
+        if len(prompts) == 1:
+            self._remember(kwargs.get("with_history", self.with_history), prompts[0], found.generations[0][0].text)
+
+    def _remember(self, wanted: bool, prompt: str, answer: str) -> None:
+        if wanted:
             with self._own.lock:
-                self.history = [*self.history, [plan.prompt, answer]]
+                self.history = [*self.history, [asked_text(prompt), answer]]
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        found = super()._get_ls_params(stop=stop, **kwargs)
+        if self.max_token is not None:
+            found.setdefault("ls_max_tokens", self.max_token)
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
@@ -29,6 +30,11 @@ def _pairs(value: Any) -> Any:
     return pairs
 
 
+def _timeout(value: Any) -> Any:
+    limits(value)
+    return value
+
+
 def _strings(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -39,6 +45,9 @@ MaxToken = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Seed = Annotated[int, BeforeValidator(_number)]
 Pairs = Annotated[list[list[str]], BeforeValidator(_pairs)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
+Timeout = Annotated[float | dict[str, float], BeforeValidator(_timeout)]
+Retries = Annotated[int, BeforeValidator(_number), Field(ge=0, le=100)]
+Concurrency = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 
 RANGES = {
     "temperature": "a number from 0 to 10, or None for the server's default",
@@ -48,6 +57,8 @@ RANGES = {
     "stop": "a text or a list of texts, or None",
     "history": "a list of [question, answer] pairs of text",
     "thinking": "off, on, low, high or max, or None for the server's default",
+    "max_retries": "a whole number from 0 to 100",
+    "max_concurrency": "a whole number from 1 on",
     "dialect": "chatglm or openai, or None to follow the URL",
 }
 
@@ -57,7 +68,10 @@ def refused(error: ValidationError) -> ParameterError:
     parts = []
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0]) if item["loc"] else "value"
-        parts.append(f"{name} must be {RANGES[name]}" if name in RANGES else f"{name}: {item['msg']}")
+        said = item["msg"].removeprefix("Value error, ").rstrip(".")
+        if name in RANGES:
+            said = f"{name} must be {RANGES[name]}"
+        parts.append(said if name in said else f"{name}: {said}")
     return ParameterError("; ".join(dict.fromkeys(parts)) + ".")
 
 
@@ -71,15 +85,22 @@ def unknown(name: str, known: Iterable[str]) -> ParameterError:
 def limits(timeout: float | Mapping[str, float] | None) -> Limits:
     """Return the time limits that a ``timeout`` field means: seconds for all waiting, or a mapping of each.
 
-    :raises ParameterError: for a name other than connect, first_byte and idle, or no positive number.
+    :raises ParameterError: for a name that is no limit, or no positive number of seconds.
     """
     if timeout is None:
         return Limits()
-    wished = dict(timeout) if isinstance(timeout, Mapping) else {"first_byte": timeout, "idle": timeout}
-    known = ("connect", "first_byte", "idle")
+    named = isinstance(timeout, Mapping)
+    wished: dict[str, float] = dict(timeout) if named else dict.fromkeys(SILENCES, timeout)  # type: ignore[arg-type]
+    known = [part.name for part in dataclasses.fields(Limits)]
     for name, seconds in wished.items():
-        if name not in known or isinstance(seconds, bool) or not 0 < seconds < float("inf"):
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if name not in known or not (number and 0 < seconds < float("inf")):
+            where = f"timeout: {name}" if named else "timeout"
             raise ParameterError(
-                f"timeout: {name} = {seconds} is not one of {', '.join(known)} with seconds above 0."
+                f"{where} = {seconds!r} is not a number of seconds above 0, or a mapping of {', '.join(known)}."
             )
     return Limits(**wished)
+
+
+SILENCES = ("first_byte", "idle", "content")
+"""What a single number limits."""

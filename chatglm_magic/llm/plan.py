@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..client import Call
-from ..client.address import checked_url
+from ..client import Call, Limits
+from ..client.address import checked_url, is_loopback
 from ..client.call import Headers, checked_headers, encoded
+from ..errors import EndpointError, ParameterError
 from ..values import Pair, Params, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from .fields import limits
 from .keys import key_for, origin
+from .spoken import with_roles
 
 if TYPE_CHECKING:
-    from .chatglm import ChatGLM
+    from .base import Fields
 
 SAMPLING = ("temperature", "top_p", "max_token", "seed", "system", "model", "thinking")
-CALL_FIELDS = (*SAMPLING, "stop", "history", "with_history", "endpoint_url", "dialect")
+CALL_FIELDS = (
+    *(*SAMPLING, "stop", "history", "with_history", "endpoint_url", "dialect"),
+    *("timeout", "max_retries"),
+)
 """Fields that a call may set for itself; any other argument is a key of the request's body."""
+
+OBJECT_FIELDS = ("api_key", "headers", "max_concurrency", "stream_usage", "insecure", "model_kwargs")
+"""Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
+
+KEY_HEADERS = ("authorization", "x-api-key", "api-key", "cookie")
 
 WIRE_NAMES = {
     "chatglm": {"temperature": "temperature", "top_p": "top_p", "max_token": "max_length"},
@@ -26,10 +36,21 @@ WIRE_NAMES = {
 }
 
 
+def refuse_object_fields(call: Mapping[str, Any]) -> None:
+    """Refuse what can't be set for one call.
+
+    :raises ParameterError: for a field that belongs to the object alone.
+    """
+    name = next((name for name in OBJECT_FIELDS if name in call), None)
+    if name is not None:
+        raise ParameterError(f"{name} can't be set for one call: give it to ChatGLM(...), or assign it.")
+
+
 class Plan:
     """One question's request, settled before anything is sent; later changes of the object don't touch it."""
 
-    def __init__(self, llm: ChatGLM, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> None:
+        refuse_object_fields(kwargs)
         own = {name: kwargs[name] for name in CALL_FIELDS if name in kwargs}
         checked = llm.checked(own)
         self.prompt = prompt
@@ -40,16 +61,17 @@ class Plan:
         self.endpoint_url: str = checked.get("endpoint_url", llm.endpoint_url)
         self.dialect: Dialect = self._dialect(llm, checked)
         params = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in CALL_FIELDS})
-        self.call, self.changed = self._call(llm, params)
+        waiting = limits(checked.get("timeout", llm.timeout)), checked.get("max_retries", llm.max_retries)
+        self.call, self.changed = self._call(llm, params, *waiting)
 
-    def _dialect(self, llm: ChatGLM, own: Mapping[str, Any]) -> Dialect:
+    def _dialect(self, llm: Fields, own: Mapping[str, Any]) -> Dialect:
         if own.get("dialect"):
             return own["dialect"]  # type: ignore[no-any-return]
         if "endpoint_url" in own or llm.dialect is None:
             return dialect_of(self.endpoint_url)
         return llm.dialect
 
-    def _params(self, llm: ChatGLM, own: Mapping[str, Any], further: Mapping[str, Any]) -> Params:
+    def _params(self, llm: Fields, own: Mapping[str, Any], further: Mapping[str, Any]) -> Params:
         """Collect what the user set: on ``/v1`` an untouched default of the original is not a wish.
 
         The call beats ``model_kwargs``, and these beat the fields, whichever of a parameter's two names is used.
@@ -68,11 +90,11 @@ class Plan:
                 values.pop(name, None)
         return Params(**values, stop=self.stop, extra=extra)
 
-    def _call(self, llm: ChatGLM, params: Params) -> tuple[Call, tuple[str, ...]]:
-        question = Question(self.prompt, tuple(self.history), params)
+    def _call(self, llm: Fields, params: Params, wait: Limits, retries: int) -> tuple[Call, tuple[str, ...]]:
+        question = Question(self.prompt, tuple(self.history), params, with_roles(self.prompt))
         if self.dialect == "openai":
             url = openai.url(checked_url(self.endpoint_url))
-            body, changed = openai.encode(question, zai=openai.is_zai(url), usage=llm.stream_usage)
+            body, changed = openai.encode(question, server=openai.server_of(url), usage=llm.stream_usage)
         else:
             url = chatglm.url(checked_url(self.endpoint_url))
             body, changed = chatglm.encode(question)
@@ -82,9 +104,19 @@ class Plan:
             headers.update(llm.headers or {})
         if key is not None:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
-        checked = checked_headers(headers)
-        call = Call(url, self.dialect, body, encoded(body), checked, limits(llm.timeout), llm.max_retries)
+        self._guard(url, headers, llm)
+        call = Call(url, self.dialect, body, encoded(body), checked_headers(headers), wait, retries)
         return call, changed
+
+    def _guard(self, url: str, headers: Headers, llm: Fields) -> None:
+        """Keep a key from being sent where everyone on the way can read it."""
+        keyed = any(name.lower() in KEY_HEADERS for name in headers)
+        if keyed and url.startswith("http:") and not is_loopback(url) and not llm.insecure:
+            raise EndpointError(
+                "A key would go to another machine over plain http, where it can be read on the way. "
+                "Use an https:// address, or allow it with insecure=True (%chatglm_config insecure=true).",
+                kind="insecure",
+            )
 
     @property
     def sent(self) -> dict[str, Any]:

@@ -80,11 +80,12 @@ def html(turn: Turn) -> str:
     return "".join(parts)
 
 
-def live_html(text: str, reasoning: str) -> str:
+def live_html(text: str, reasoning: str, notice: str = "") -> str:
     """Return an answer under way; its thinking stands open, since an update would close what a reader opened."""
     from .markdown import to_html
 
-    return _thinking(reasoning, folded=False) + (to_html(text, streaming=True) if text else "")
+    waiting = f'<div style="{SMALL}">{escape(notice)}</div>' if notice else ""
+    return waiting + _thinking(reasoning, folded=False) + (to_html(text, streaming=True) if text else "")
 
 
 def _thinking(reasoning: str, *, folded: bool) -> str:

@@ -24,6 +24,8 @@ class Draft(Protocol):
     def text(self) -> str: ...
     @property
     def reasoning(self) -> str: ...
+    @property
+    def notice(self) -> str: ...
 
 
 class View(Protocol):
@@ -76,7 +78,7 @@ class CellView:
 
     def update(self, draft: Draft) -> None:
         """Show the answer so far, if it is time to."""
-        if not self._throttle.ready() or not (draft.text or draft.reasoning):
+        if not self._throttle.ready() or not (draft.text or draft.reasoning or draft.notice):
             return
         began = time.monotonic()
         data = self._frame(draft)
@@ -90,9 +92,9 @@ class CellView:
             self._publish(*bundle(turn, form=self._form))
 
     def _frame(self, draft: Draft) -> dict[str, str]:
-        data = {"text/plain": draft.text}
+        data = {"text/plain": draft.text or draft.notice}
         if self._form == "rich":
-            data["text/html"] = live_html(draft.text, draft.reasoning)
+            data["text/html"] = live_html(draft.text, draft.reasoning, draft.notice)
         frame: dict[str, str] = encodable(data)
         return frame
 
@@ -109,12 +111,16 @@ class TerminalView:
     def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
         self._stream, self._with_footer = stream or sys.stdout, with_footer
         self._written = 0
+        self._noticed = ""
         self._next = 0.0
 
     def update(self, draft: Draft) -> None:
         """Write what is new."""
         from .terminal import visible
 
+        if draft.notice and draft.notice != self._noticed:
+            self._noticed = draft.notice
+            sys.stderr.write(visible(draft.notice) + "\n")
         if time.monotonic() < self._next:
             return
         text = draft.text

@@ -43,6 +43,8 @@ class Draft:
     usage: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
     changed: list[str] = field(default_factory=list)
+    notice: str = ""
+    """What is being waited for, until an answer begins."""
     created: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
 
     def __post_init__(self) -> None:
@@ -60,8 +62,11 @@ class Draft:
     def take(self, text: str, info: Mapping[str, Any]) -> None:
         """Take in a chunk's text and its ``generation_info``."""
         thought = info.get("reasoning")
-        if self.first_token is None and (text or thought):
-            self.first_token = time.monotonic() - self.started
+        self.notice = info.get("notice") or self.notice
+        if text or thought:
+            self.notice = ""
+            if self.first_token is None:
+                self.first_token = time.monotonic() - self.started
         if text:
             self._text.append(text)
         if thought:
@@ -69,6 +74,10 @@ class Draft:
         self.finish_reason = info.get("finish_reason") or self.finish_reason
         self.usage = info.get("usage") or self.usage
         self.model = info.get("model") or self.model
+        if info.get("retries"):
+            self.changed.append(
+                f"asked again {info['retries']} times" if info["retries"] > 1 else "asked again once"
+            )
         if info.get("changed"):
             self.changed += [part.strip() for part in info["changed"].split(";")]
 

@@ -17,11 +17,11 @@ from ..wire import Dialect, dialect_of
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
 SHARED = (
     *("endpoint_url", "dialect", "model", "temperature", "top_p", "max_token"),
-    *("system", "stop", "seed", "thinking", "with_history", "max_retries"),
+    *("system", "stop", "seed", "thinking", "with_history", "max_retries", "insecure"),
 )
 """Traits that are fields of ``ChatGLM`` too: two handles on one value."""
 
-LIMITS = ("connect", "first_byte", "idle")
+LIMITS = ("connect", "first_byte", "idle", "content", "total")
 """Traits that are parts of the field ``timeout``."""
 
 NUMBERS = ("temperature", "top_p", "max_token", "seed", *LIMITS)
@@ -51,6 +51,9 @@ class ChatGLMSettings(Configurable):
     connect = Float(5.0, help="Seconds to wait for a connection.")
     first_byte = Float(600.0, help="Seconds to wait for an answer to begin.")
     idle = Float(120.0, help="Seconds to wait between two pieces of an answer.")
+    content = Float(300.0, help="Seconds to wait for new text while the server only keeps the line open.")
+    total = Float(3600.0, help="Seconds a whole question may take.")
+    insecure = Bool(False, help="Whether a key may go to another machine over plain http.")
 
     def __init__(self, **kwargs: Any) -> None:
         self.chosen: set[str] = set()

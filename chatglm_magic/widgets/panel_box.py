@@ -121,7 +121,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         if self._stop.disabled:
             return 0
         self._answer.value = live_html(draft.text, draft.reasoning)
-        self._say("Answering…")
+        self._say(draft.notice or "Answering…")
         self._say_again()
         return len(self._answer.value)
 
@@ -146,7 +146,7 @@ class _PanelView:
 
     def update(self, draft: Draft) -> None:
         """Show the answer so far, if it is time to."""
-        if self._panel._view is self and self._throttle.ready() and (draft.text or draft.reasoning):
+        if self._panel._view is self and self._throttle.ready():
             began = time.monotonic()
             size = self._panel._frame(draft)
             self._throttle.spent(size, time.monotonic() - began)

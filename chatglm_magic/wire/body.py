@@ -34,6 +34,16 @@ class Whole:
             )
         self._blocks.append(block)
 
+    def beginning(self, size: int) -> bytes:
+        """Return the body's first bytes without the blanks before them; nothing while there are too few."""
+        begun = b"".join(self._blocks)[: size + 64].removeprefix(b"\xef\xbb\xbf").lstrip()
+        return begun[:size] if len(begun) >= size else b""
+
+    def taken(self) -> bytes:
+        """Return the body so far, and forget it: it is no whole one."""
+        raw, self._blocks = b"".join(self._blocks), []
+        return raw
+
     def json(self) -> Any:
         """Return the body as JSON values.
 
@@ -50,12 +60,47 @@ class Whole:
                 kind="not_a_model_server",
             )
         try:
-            return json.loads(text)
+            return strict_json(text)
         except (ValueError, RecursionError) as error:
-            where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-            raise ReplyError(
-                f"The server's answer is no valid JSON{where}: {shown(text)}", kind="bad_json"
-            ) from None
+            problem = _no_json(text, error)
+        raise problem
+
+
+def strict_json(text: str) -> Any:
+    """Return JSON values; of what Python's reader lets pass, what RFC 8259 does not allow is refused.
+
+    :raises ValueError: for no JSON, for NaN and Infinity, and for an object that names a key twice.
+    :raises RecursionError: for JSON that is nested too deep.
+    """
+    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object names a key twice")
+    return found
+
+
+def _no_json(text: str, error: Exception) -> ReplyError:
+    if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and _is_object(text[: error.pos]):
+        return ReplyError(
+            "The server sent JSON lines, not server-sent events: that is another protocol "
+            "(Ollama's /api?). Its address for OpenAI's protocol ends in /v1 "
+            "(%chatglm_config endpoint_url=...).",
+            kind="not_sse",
+        )
+    where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+    why = f" ({shown(str(error), 80)})" if type(error) is ValueError else ""
+    return ReplyError(f"The server's answer is no valid JSON{where}{why}: {shown(text)}", kind="bad_json")
+
+
+def _is_object(text: str) -> bool:
+    return text.lstrip()[:1] == "{"
 
 
 def _decode(raw: bytes, content_type: str) -> str:

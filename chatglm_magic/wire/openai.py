@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ..errors import BrokenOffError, ReplyError
+from ..errors import BrokenOffError, RefusedError, ReplyError
 from ..values import Delta, Params, Question
 from . import body as bodies
+from .refusal import SHORTEN
 from .sse import Event, SSEDecoder
 from .thinking import ThinkSplitter, thinking_keys
 
 NAME = "openai"
 PATH = "/chat/completions"
+EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry")
+DAMAGED = "bytes that are no UTF-8 are shown as \ufffd"
 ZAI_HOSTS = ("api.z.ai", "open.bigmodel.cn")
+OLLAMA_PORT = 11434
 
 
 def url(endpoint_url: str) -> str:
@@ -34,36 +38,60 @@ def base(endpoint_url: str) -> str:
     return url(endpoint_url.partition("?")[0]).removesuffix(PATH)
 
 
-def is_zai(endpoint_url: str) -> bool:
-    """Tell whether the endpoint is Z.ai's or BigModel's own service, which has ranges of its own."""
-    return urlsplit(endpoint_url).hostname in ZAI_HOSTS
+Server = Literal["zai", "ollama"]
+"""Servers whose ranges or keys differ from all others', and that can be told by their address."""
 
 
-def encode(question: Question, *, zai: bool = False, usage: bool = True) -> tuple[dict[str, Any], tuple[str, ...]]:
+def server_of(url: str) -> Server | None:
+    """Tell the servers that want other words: Z.ai and BigModel by their hosts, Ollama by its port."""
+    parts = urlsplit(url)
+    if parts.hostname in ZAI_HOSTS:
+        return "zai"
+    return "ollama" if parts.port == OLLAMA_PORT else None
+
+
+def encode(
+    question: Question, *, server: Server | None = None, usage: bool = True
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the request's body, and what had to be changed of the wish: only what the user set is sent.
 
     ``usage`` asks for token counts in the stream; Z.ai sends them unasked and ``transformers serve`` refuses
     the key, so it can be left out.
     """
-    params = question.params
+    params, zai = question.params, server == "zai"
     sampling, changed = _sampling(params, zai=zai)
-    body: dict[str, Any] = {"messages": messages(question), "stream": True} | sampling
+    body: dict[str, Any] = {"messages": messages(question, zai=zai), "stream": True} | sampling
     if params.model:
         body["model"] = params.model
     if usage and not zai:
         body["stream_options"] = {"include_usage": True}
     if params.thinking:
-        body |= thinking_keys(params.thinking, params.model, zai=zai)
+        keys, change = thinking_keys(params.thinking, params.model, server)
+        body, changed = body | keys, changed + change
     return body | dict(params.extra), changed
 
 
-def messages(question: Question) -> list[dict[str, str]]:
+def messages(question: Question, *, zai: bool = False) -> list[dict[str, Any]]:
     """Return the conversation as messages with roles."""
     system = question.params.system
-    found = [{"role": "system", "content": system}] if system else []
+    found: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for asked, answered in question.history:
         found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    return [*found, {"role": "user", "content": question.prompt}]
+    found += [dict(message) for message in question.messages] or [{"role": "user", "content": question.prompt}]
+    return _merged(found) if zai else found
+
+
+def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join neighbours of one role, which Z.ai refuses (400, code 1214)."""
+    merged: list[dict[str, Any]] = []
+    for message in found:
+        last = merged[-1] if merged else {}
+        plain = all(m.keys() == {"role", "content"} and isinstance(m["content"], str) for m in (last, message))
+        if plain and last["role"] == message["role"]:
+            last["content"] += "\n\n" + message["content"]
+        else:
+            merged.append(message)
+    return merged
 
 
 def _sampling(params: Params, *, zai: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -104,13 +132,14 @@ class Reader:
     """Takes in the bytes of one answer, a stream of events or a whole JSON object, and hands out its pieces."""
 
     def __init__(self, headers: dict[str, str]) -> None:
-        content_type = headers.get("content-type", "")
-        self._stream = SSEDecoder() if "text/event-stream" in content_type else None
+        self._typed = "text/event-stream" in headers.get("content-type", "")
+        self._stream: SSEDecoder | None = SSEDecoder(bodies.LIMIT) if self._typed else None
         self._whole = bodies.Whole(headers)
+        self._text = False
+        self._reason: str | None = None
         self._split = ThinkSplitter()
         self._changed = headers.get("x-chatglm-changed")
         self._model: str | None = None
-        self._finished = False
         self.done = False
 
     def feed(self, block: bytes) -> Iterator[Delta]:
@@ -120,9 +149,13 @@ class Reader:
         """
         if self._stream is None:
             self._whole.feed(block)
-            return
-        for event in self._stream.feed(block):
-            yield from self._event(event)
+            if not self._typed and (begun := self._whole.beginning(len(b"data:"))):
+                self._typed = True
+                if begun.startswith(EVENT_MARKS):  # events under another name, such as text/plain
+                    self._stream, block = SSEDecoder(bodies.LIMIT), self._whole.taken()
+        if self._stream is not None:
+            for event in self._stream.feed(block):
+                yield from self._event(event)
 
     def close(self) -> list[Delta]:
         """End the answer; return the last pieces.
@@ -137,12 +170,18 @@ class Reader:
     def check(self) -> None:
         """Say whether the answer came whole.
 
-        :raises BrokenOffError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``.
+        :raises BrokenOffError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or without
+            a word because something failed inside the server.
+        :raises RefusedError: ``too_long`` if there was no room for a word.
         """
-        if not (self.done or self._finished):
+        if not (self.done or self._reason):
             raise BrokenOffError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."
             )
+        if self._reason == "network_error":
+            raise BrokenOffError("The server broke off with an error: network_error.", kind="server_error")
+        if self._reason == "model_context_window_exceeded" and not self._text:
+            raise RefusedError(f"There is no room left for an answer.{SHORTEN}", kind="too_long")
 
     def _event(self, event: Event) -> list[Delta]:
         data = event.data.strip()
@@ -160,7 +199,8 @@ class Reader:
                 f"The server sent an event that is no JSON: {bodies.shown(data)}", kind="bad_event"
             ) from None
         self._raise_mid_stream(event, reply)
-        return self._pieces(reply, "delta")
+        damage = [Delta(changed=DAMAGED)] if event.damaged else []
+        return damage + self._pieces(reply, "delta")
 
     def _raise_mid_stream(self, event: Event, reply: Any) -> None:
         failed = isinstance(reply, dict) and (reply.get("error") or reply.get("object") == "error")
@@ -200,9 +240,10 @@ class Reader:
         found = [Delta(reasoning=reasoning)] if isinstance(reasoning, str) and reasoning else []
         content = said.get("content")
         if isinstance(content, str) and content:
+            self._text = True
             found += self._split.feed(content)
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
-            self._finished = True
+            self._reason = reason
             found += [*self._split.close(), Delta(finish_reason=reason)]
         return found

@@ -13,11 +13,16 @@ TOO_LONG = re.compile(
     r"exceed_context_size|context (length|size|window)|max_model_len|exceeds max length|too long|\"1261\"", re.I
 )
 COUNTS = (
-    re.compile(r"request \((\d+) tokens\) exceeds the available context size \((\d+)"),
-    re.compile(r"input \((\d+) tokens\) is longer than the model's context length \((\d+)"),
-    re.compile(r"passed (\d+) input tokens.{0,90}context length is only (\d+)"),
+    re.compile(r"request \((\d{1,12}) tokens\) exceeds the available context size \((\d{1,12})"),
+    re.compile(r"input \((\d{1,12}) tokens\) is longer than the model's context length \((\d{1,12})"),
+    re.compile(r"passed (\d{1,12}) input tokens.{0,90}context length is only (\d{1,12})"),
 )
-NO_MONEY = re.compile(r"\b1113\b|insufficient balance|余额不足", re.I)
+ROOM_FIRST = (
+    re.compile(r"maximum context length is (\d{1,12}) tokens\. However, you requested (\d{1,12})"),
+    re.compile(r"maximum context length of (\d{1,12}) tokens\. You requested a total of (\d{1,12})"),
+)
+SHORTEN = " Shorten the prompt, or start a new conversation: %chatglm_history --reset."
+NO_MONEY = re.compile(r"\"code\": ?\"?1113\b|insufficient balance|余额不足", re.I)
 
 
 def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> RefusedError:
@@ -34,10 +39,11 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Refus
         words = bodies.page_title(words)
     said = bodies.shown(words, 500) or "(no text)"
     kind, advice = _meaning(status, text, url)
+    tokens = _counts(text) if kind == "too_long" else None
+    if tokens:
+        advice = f" That is {tokens[0] - tokens[1]} tokens too many.{advice}"
     error = RefusedError(f"The server answered {status}: {said}{advice}", kind=kind)
-    error.status, error.retry_after = status, headers.get("retry-after")
-    if kind == "too_long":
-        error.tokens = _counts(text)
+    error.status, error.retry_after, error.tokens = status, headers.get("retry-after"), tokens
     return error
 
 
@@ -54,6 +60,10 @@ def _counts(text: str) -> tuple[int, int] | None:
         found = pattern.search(text[:4096])
         if found:
             return int(found[1]), int(found[2])
+    for pattern in ROOM_FIRST:
+        found = pattern.search(text[:4096])
+        if found:
+            return int(found[2]), int(found[1])
     return None
 
 
@@ -67,8 +77,8 @@ def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
         return _not_found(head, url)
     if NO_MONEY.search(head):
         return "no_money", " The account has no credit left: asking again will not help."
-    if status in (400, 413, 422) and TOO_LONG.search(head):
-        return "too_long", " Shorten the prompt, or start a new conversation: %chatglm_history --reset."
+    if status == 413 or (status in (400, 422) and TOO_LONG.search(head)):
+        return "too_long", SHORTEN
     if status == 429:
         return "rate_limit", " Wait a moment and ask again."
     if status == 503 and "oading" in head:

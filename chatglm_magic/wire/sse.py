@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..errors import BrokenOffError
+
 LINE_END = re.compile(rb"\r\n|\r|\n")
 BOM = b"\xef\xbb\xbf"
 
@@ -26,15 +28,21 @@ class Event:
 class SSEDecoder:
     """Feeds on bytes and yields events; linear in the input, for any way of splitting it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        """Take events of at most ``limit`` bytes."""
+        self._limit = limit
         self._line: list[bytes] = []
         self._data: list[bytes] = []
+        self._line_size = self._data_size = 0
         self._name = b""
         self._after_cr = False
         self._at_start = True
 
     def feed(self, block: bytes) -> list[Event]:
-        """Take in the next bytes; return the events they complete."""
+        """Take in the next bytes; return the events they complete.
+
+        :raises BrokenOffError: ``too_large`` for an event above the limit.
+        """
         if self._after_cr and block:
             # A CR at the end of the last block ended its line; an LF now belongs to that same end.
             self._after_cr = False
@@ -49,9 +57,9 @@ class SSEDecoder:
         for piece in rest:
             line = b"".join(self._line)
             self._line = [piece]
-            event = self._take(line)
-            if event:
+            if event := self._take(line):
                 events.append(event)
+        self._count(block, bool(rest))
         return events
 
     def close(self) -> list[Event]:
@@ -63,6 +71,15 @@ class SSEDecoder:
         event = self._dispatch(cut=True)
         return [event] if event else []
 
+    def _count(self, block: bytes, line_ended: bool) -> None:
+        """Keep to the limit: what is held is the data of an event and the line that has not ended."""
+        self._line_size = len(self._line[0]) if line_ended else self._line_size + len(block)
+        if self._data_size + self._line_size > self._limit:
+            raise BrokenOffError(
+                f"The server sent an event larger than {self._limit / 2**20:g} MiB; reading stopped.",
+                kind="too_large",
+            )
+
     def _take(self, line: bytes) -> Event | None:
         if self._at_start:
             self._at_start = False
@@ -73,15 +90,18 @@ class SSEDecoder:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
+            self._data_size += len(value)
         elif name == b"event":
             self._name = value
         return None  # comments (an empty name), id, retry and unknown fields say nothing to us
 
     def _dispatch(self, *, cut: bool = False) -> Event | None:
         data, name = b"\n".join(self._data), self._name
-        had_data, self._data, self._name = bool(self._data), [], b""
+        had_data, self._data, self._name, self._data_size = bool(self._data), [], b"", 0
         if not had_data:
             return None
-        text = data.decode("utf-8", errors="replace")
-        damaged = "\ufffd" in text and b"\xef\xbf\xbd" not in data
-        return Event(text, name.decode("utf-8", errors="replace") or "message", cut, damaged)
+        try:
+            text, damaged = data.decode(), False
+        except UnicodeDecodeError:
+            text, damaged = data.decode(errors="replace"), True
+        return Event(text, name.decode(errors="replace") or "message", cut, damaged)

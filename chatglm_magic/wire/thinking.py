@@ -6,24 +6,26 @@ from typing import Any
 
 from ..values import Delta
 
+OLLAMA_EFFORT = {"off": "none", "low": "low", "high": "high", "max": "high"}
 OPEN, CLOSE = "<think>", "</think>"
 
 
-def thinking_keys(wish: str, model: str | None, *, zai: bool) -> dict[str, Any]:
-    """Return the keys that ask for ``off``, ``on``, ``low``, ``high`` or ``max`` thinking.
+def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the keys that ask for ``off``, ``on``, ``low``, ``high`` or ``max`` thinking, and what they change.
 
     Z.ai has a ``thinking`` object and, for levels, ``reasoning_effort``; GLM-5.3 can't be told not to think
-    (400, code 1210), so "off" there asks for the least. vLLM and SGLang hand ``chat_template_kwargs`` to the
-    chat template.
+    (400, code 1210), so "off" there asks for the least. Ollama has ``reasoning_effort`` alone, with ``none``.
+    vLLM, SGLang and llama.cpp hand ``chat_template_kwargs`` to the chat template.
     """
-    if zai:
-        if wish == "off" and (model or "").startswith("glm-5.3"):
-            return {"reasoning_effort": "low"}
-        if wish in ("on", "off"):
-            return {"thinking": {"type": "enabled" if wish == "on" else "disabled"}}
-        return {"thinking": {"type": "enabled"}, "reasoning_effort": wish}
+    if server == "zai":
+        if wish == "off" and (model or "").lower().startswith("glm-5.3"):
+            return {"reasoning_effort": "low"}, ("thinking: off sent as low, GLM-5.3 always thinks",)
+        switch = {"thinking": {"type": "disabled" if wish == "off" else "enabled"}}
+        return switch if wish in ("on", "off") else switch | {"reasoning_effort": wish}, ()
+    if server == "ollama":
+        return ({"reasoning_effort": OLLAMA_EFFORT[wish]} if wish in OLLAMA_EFFORT else {}), ()
     keys: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": wish != "off"}}
-    return keys if wish in ("on", "off") else keys | {"reasoning_effort": wish}
+    return keys if wish in ("on", "off") else keys | {"reasoning_effort": wish}, ()
 
 
 class ThinkSplitter:

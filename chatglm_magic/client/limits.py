@@ -1,0 +1,103 @@
+"""How long one question may take, and which of its limits has run out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ..errors import BrokenOffError, ChatGLMError, EndpointError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits in seconds, none of them infinite.
+
+    ``connect`` also holds for each block of the question that the server has to take. ``first_byte`` counts
+    from the question to the first byte of the answer, ``idle`` between two of its bytes, ``content`` between
+    two pieces of its text (a server may keep a line open with comments alone), ``total`` the whole question
+    with all its attempts.
+    """
+
+    connect: float = 5.0
+    first_byte: float = 600.0
+    idle: float = 120.0
+    content: float = 300.0
+    total: float = 3600.0
+
+
+class Clock:
+    """Watches over one question: tells the drivers how long they may wait, and what the end of a wait means."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._ends = time.monotonic() + limits.total
+        self._content_due = 0.0
+        self.sending = False
+        """Whether a long question is being handed over, block by block."""
+        self.answered = False
+        """Whether the answer's headers have come."""
+        self.begun = False
+        """Whether bytes of the answer have come."""
+
+    def left(self) -> float:
+        """Return the seconds until the whole time is over."""
+        return max(0.001, self._ends - time.monotonic())
+
+    def until_answer(self) -> float:
+        """Return how long to wait for an answer to begin."""
+        return min(self._limits.first_byte, self.left())
+
+    def until_bytes(self) -> float:
+        """Return how long to wait for the next bytes."""
+        if not self.begun:
+            return self.until_answer()
+        return max(0.001, min(self._limits.idle, self._content_due - time.monotonic(), self.left()))
+
+    def heard(self, *, content: bool) -> None:
+        """Note that bytes have come, and whether they brought a piece of the answer."""
+        if content or not self.begun:
+            self._content_due = time.monotonic() + self._limits.content
+        self.begun = True
+
+    def check(self) -> None:
+        """Raise if bytes keep coming, but the time for an answer, or for a new piece of it, is over."""
+        now = time.monotonic()
+        if now >= self._ends or (self.begun and now >= self._content_due):
+            raise self.expired()
+
+    def expired(self) -> ChatGLMError:
+        """Return the error that the end of the present wait is."""
+        now, slack = time.monotonic(), 0.01  # a timer may wake a little early
+        limits = self._limits
+        if now + slack >= self._ends:
+            error = BrokenOffError if self.begun else EndpointError
+            return error(
+                f"{self._what()} took longer than {limits.total:g} s in all. {_longer('total')}",
+                kind="total_timeout",
+            )
+        if self.sending:
+            return EndpointError(
+                f"The server stopped reading the question for {limits.connect:g} s. {_longer('connect')}",
+                kind="write_timeout",
+            )
+        if not self.begun:
+            return EndpointError(
+                f"The server sent nothing for {limits.first_byte:g} s. {_longer('first_byte')}",
+                kind="first_byte_timeout",
+            )
+        if now + slack >= self._content_due:
+            return BrokenOffError(
+                f"{self._what()} is incomplete: no new text came for {limits.content:g} s. {_longer('content')}",
+                kind="stalled",
+            )
+        return BrokenOffError(
+            f"{self._what()} is incomplete: nothing came for {limits.idle:g} s. {_longer('idle')}",
+            kind="idle_timeout",
+        )
+
+    def _what(self) -> str:
+        return "The answer" if self.begun else "The question"
+
+
+def _longer(name: str) -> str:
+    return f"Ask again, or wait longer: %chatglm_config {name}=SECONDS."

@@ -1,0 +1,171 @@
+"""The fields of ``ChatGLM``: what they take, what is kept of them, what is shown."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, Self
+
+from langchain_core.language_models.llms import LLM
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+
+from . import fields
+from .keys import origin
+from .own import Own
+from .plan import refuse_object_fields
+
+_CALL: ContextVar[tuple[int, Mapping[str, Any]]] = ContextVar("chatglm_call", default=(0, {}))
+"""The present call's own values and whose call it is: LangChain's caches know a model by its fields alone."""
+
+ANSWER_CHANGING = (
+    *("endpoint_url", "model_kwargs", "max_token", "temperature", "history", "top_p", "with_history"),
+    *("model", "dialect", "system", "stop", "seed", "thinking"),
+)
+NOT_IN_BODY = ("tags", "metadata", "run_name", "run_id", "timeout", "max_retries", "stop")
+
+
+class Fields(LLM):
+    """Every field and default of the original, and ours.
+
+    :raises ParameterError: at construction and on assignment, for a wrong value or a name that is no field.
+    """
+
+    model_config = ConfigDict(validate_assignment=True, extra="forbid", hide_input_in_errors=True)
+
+    endpoint_url: str = "http://127.0.0.1:8000/"
+    """Posted to as it is in ChatGLM's own protocol; the base or the full URL of a ``/v1`` server."""
+    model_kwargs: dict[str, Any] | None = None
+    """Further keys of the request's body."""
+    max_token: fields.MaxToken | None = 20000
+    """Tokens; the prompt, the history and the answer together in ChatGLM's own protocol, the answer on /v1."""
+    temperature: fields.Temperature | None = 0.1
+    """0 to 10; 0 is greedy. None leaves it to the server."""
+    history: fields.Pairs = Field(default_factory=list)
+    """The conversation as [question, answer] pairs; sent even when ``with_history`` is off."""
+    top_p: fields.TopP | None = 0.7
+    """0 to 1: the share of the probability that is kept. None leaves it to the server."""
+    with_history: bool = False
+    """Whether finished exchanges are added to ``history``; many questions at once see it and leave it as it is."""
+
+    model: str | None = None
+    """The served model's name; left out where unset."""
+    dialect: Literal["chatglm", "openai"] | None = None
+    """None follows from the URL: a path that ends in /v1, /v4 or /chat/completions is OpenAI's."""
+    api_key: SecretStr | None = None
+    """Sent to the endpoint's origin alone; the environment's CHATGLM_API_KEY where unset."""
+    system: str | None = None
+    """The system prompt."""
+    stop: fields.Strings | None = None
+    """Texts that end the answer; plain text, not patterns."""
+    seed: fields.Seed | None = None
+    """Makes sampling repeatable where the server takes it."""
+    thinking: Literal["off", "on", "low", "high", "max"] | None = None
+    """None is the server's default."""
+    timeout: fields.Timeout | None = None
+    """Seconds to wait for the first byte, between bytes and for new text; or a mapping of connect (5),
+    first_byte (600), idle (120), content (300) and total (3600)."""
+    max_retries: fields.Retries = 2
+    """How often a question is asked again when nothing was sent, or after 429 and 503."""
+    max_concurrency: fields.Concurrency = 16
+    """How many questions of a batch are under way at once, unless the call's configuration says otherwise."""
+    headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+    """Further HTTP headers, for the endpoint's origin alone."""
+    stream_usage: bool = True
+    """Whether a stream is asked for its token counts (``stream_options``)."""
+    insecure: bool = False
+    """Whether a key may go to another machine over plain http."""
+
+    _own: Own = PrivateAttr(default_factory=Own)
+
+    def __init__(self, **values: Any) -> None:
+        if "callback_manager" in values:
+            warnings.warn("callback_manager is deprecated; use callbacks.", DeprecationWarning, stacklevel=2)
+            values = {"callbacks": values["callback_manager"]} | values
+            del values["callback_manager"]
+        known = type(self).model_fields
+        for name in values:
+            if name not in known:
+                raise fields.unknown(name, known)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problem = fields.refused(error)
+        else:
+            return
+        raise problem
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = type(self).model_fields
+        if name not in known and not name.startswith("_") and not hasattr(type(self), name):
+            raise fields.unknown(name, known)
+        left = name == "endpoint_url" and origin(str(value)) != origin(self.endpoint_url)
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            problem = fields.refused(error)
+        else:
+            if left:  # a key never goes to another origin than the one it was given for
+                super().__setattr__("api_key", None)
+                super().__setattr__("headers", None)
+            if name in known:
+                for observer in tuple(self._own.observers):
+                    observer(name, getattr(self, name))
+            return
+        raise problem
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """All that can change an answer, so that a cache never gives a stale one; never the key."""
+        found = {name: getattr(self, name) for name in ANSWER_CHANGING}
+        owner, call = _CALL.get()
+        further = {}
+        if owner == id(self):
+            found |= {name: call[name] for name in ANSWER_CHANGING if name in call}
+            further = {name: call[name] for name in call if name not in (*ANSWER_CHANGING, *NOT_IN_BODY)}
+        return found | {"model_kwargs": {**(self.model_kwargs or {}), **further}}
+
+    @contextmanager
+    def _calling(self, call: Mapping[str, Any]) -> Iterator[None]:
+        """Let the call's own values count among what identifies the model while the block runs."""
+        refuse_object_fields(call)
+        token = _CALL.set((id(self), call))
+        try:
+            yield
+        finally:
+            _CALL.reset(token)
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        return {"api_key": "CHATGLM_API_KEY"}
+
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a call's own values as the fields would take them.
+
+        :raises ParameterError: for a value that a field would refuse.
+        """
+        found = {}
+        for name, value in values.items():
+            try:
+                copy = self.__pydantic_validator__.validate_assignment(self.model_construct(), name, value)
+            except ValidationError as error:
+                problem = fields.refused(error)
+            else:
+                found[name] = getattr(copy, name)
+                continue
+            raise problem
+        return found
+
+    def close(self) -> None:
+        """Close the pooled connections; the next question opens new ones."""
+        self._own.close()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return state | {"__dict__": state["__dict__"] | {"api_key": None, "headers": None}}
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._own = Own()
+        return copied

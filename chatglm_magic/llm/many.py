@@ -1,0 +1,82 @@
+"""Many questions at once: so many under way, in any order, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from typing import Any, TypeVar
+
+from ..client.loop import LOOP
+
+T = TypeVar("T")
+
+Outcome = tuple[int, T | BaseException]
+
+
+async def as_completed(
+    ask: Callable[[int], Awaitable[T]], count: int, limit: int, *, keep_errors: bool
+) -> AsyncGenerator[tuple[int, T | Exception], None]:
+    """Ask ``count`` questions, ``limit`` at once; yield (index, answer) as they come.
+
+    :param keep_errors: yield an error in the place of its answer; else the first one is raised, and what is
+        under way is cancelled. So it is when the caller stops early or is cancelled itself.
+    """
+    outcomes: asyncio.Queue[Outcome[T]] = asyncio.Queue()
+    todo = iter(range(count))
+    workers = [asyncio.create_task(_work(ask, todo, outcomes)) for _ in range(min(limit, count))]
+    try:
+        for _ in range(count):
+            index, outcome = await outcomes.get()
+            if not isinstance(outcome, BaseException) or (keep_errors and isinstance(outcome, Exception)):
+                yield index, outcome
+            else:
+                raise outcome
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _work(ask: Callable[[int], Awaitable[T]], todo: Any, outcomes: asyncio.Queue[Outcome[T]]) -> None:
+    for index in todo:
+        try:
+            outcome: T | BaseException = await ask(index)
+        except Exception as error:  # noqa: BLE001 - whoever asked decides what an error means
+            outcome = error
+        except BaseException as error:
+            outcomes.put_nowait((index, error))
+            raise
+        outcomes.put_nowait((index, outcome))
+
+
+async def in_order(found: AsyncIterator[tuple[int, Any]], count: int) -> list[Any]:
+    """Collect answers in the order of their questions."""
+    answers: dict[int, Any] = {}
+    async for index, answer in found:
+        answers[index] = answer
+    return [answers[index] for index in range(count)]
+
+
+def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    """Run an asynchronous generator on the loop thread and yield its items here, as they come."""
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    end = object()
+
+    async def pump() -> None:
+        try:
+            async for item in found:
+                items.put(item)
+        finally:
+            items.put(end)
+
+    with LOOP.running(pump()) as running:
+        while (item := items.get()) is not end:
+            yield item
+        running.result()
+
+
+def chosen_limit(configs: Sequence[Any], default: int) -> int:
+    """Return how many questions may be under way: LangChain's ``max_concurrency`` if given, else the field's."""
+    wished = configs[0].get("max_concurrency") if configs else None
+    return max(1, wished if wished is not None else default)

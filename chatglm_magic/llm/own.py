@@ -1,0 +1,50 @@
+"""What a ``ChatGLM`` has for itself alone: connections, a lock, who follows it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..client.sync import SyncClient
+
+if TYPE_CHECKING:
+    from ..client.aio import AsyncClient
+
+
+class Own:
+    """Never copied, never pickled, made anew instead."""
+
+    def __init__(self) -> None:
+        self.client = SyncClient()
+        self.lock = threading.RLock()
+        self.observers: list[Callable[[str, Any], None]] = []
+        self.tokenizers: dict[str, str | None] = {}
+        """The address that counts tokens, for each server that was asked; None where there is none."""
+        self._aclient: AsyncClient | None = None
+
+    @property
+    def aclient(self) -> AsyncClient:
+        """The client of the asynchronous road; aiohttp is imported on first use."""
+        with self.lock:
+            if self._aclient is None:
+                from ..client.aio import AsyncClient
+
+                self._aclient = AsyncClient()
+            return self._aclient
+
+    def share(self, other: Own) -> None:
+        """Ask over the connections of another one, whose model this one's is but a variant of."""
+        self.client, self._aclient, self.tokenizers = other.client, other.aclient, other.tokenizers
+
+    def close(self) -> None:
+        """Close the pooled connections; the next question opens new ones."""
+        self.client.close()
+        if self._aclient is not None:
+            self._aclient.close()
+
+    def __deepcopy__(self, memo: Any) -> Own:
+        return Own()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Own, ()
