@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import aiohttp
 
@@ -36,35 +36,46 @@ class AsyncClient:
         """
         clock = Clock(call.limits)
         pool = await self._pools.here()
-        async with _slot(pool, clock):
-            retries = Retries(call, clock)
-            while True:
-                try:
-                    response = await _attempt(pool, retries.call, clock)
-                    break
-                except ChatGLMError as error:
-                    wait = retries.wait_or_raise(error)
-                if wait.notice:
-                    yield Delta(notice=wait.notice)
-                await asyncio.sleep(wait.seconds)
-            try:
-                if retries.count:
-                    yield Delta(retries=retries.count)
-                incoming = Incoming(call, clock, response.headers.items())
-                while not incoming.done:
-                    # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
-                    with translated_async(call, clock):
-                        async with asyncio.timeout(clock.until_bytes()):
-                            block = await response.content.readany()
-                    if not block:
-                        break
-                    for delta in incoming.feed(block):
-                        yield delta
-                for delta in incoming.close():
+        with call.discreet():
+            async with _slot(pool, clock), aclosing(_answer(pool, call, clock)) as deltas:
+                async for delta in deltas:
                     yield delta
-                response.release()  # back to the pool, if nothing of the answer is outstanding
-            finally:
-                response.close()
+
+
+async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta, None]:
+    retries = Retries(call, clock)
+    while True:
+        try:
+            response = await _attempt(pool, retries.call, clock)
+            break
+        except ChatGLMError as error:
+            wait = retries.wait_or_raise(error)
+        if wait.notice:
+            yield Delta(notice=wait.notice)
+        await asyncio.sleep(wait.seconds)
+    try:
+        if retries.count:
+            yield Delta(retries=retries.count)
+        async for delta in _read(response, call, clock):
+            yield delta
+        response.release()  # back to the pool, if nothing of the answer is outstanding
+    finally:
+        response.close()
+
+
+async def _read(response: aiohttp.ClientResponse, call: Call, clock: Clock) -> AsyncIterator[Delta]:
+    incoming = Incoming(call, clock, response.headers.items())
+    while not incoming.done:
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
+        with translated_async(call, clock):
+            async with asyncio.timeout(clock.until_bytes()):
+                block = await response.content.readany()
+        if not block:
+            break
+        for delta in incoming.feed(block):
+            yield delta
+    for delta in incoming.close():
+        yield delta
 
 
 @asynccontextmanager

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import EndpointError, ParameterError
+from ..errors import ChatGLMError, EndpointError, ParameterError
 from ..wire import Dialect
 from .limits import Limits
 
@@ -16,6 +17,9 @@ BLOCK = 65536
 
 REFUSAL_BYTES = 65536
 """How much of a refusal's body is read."""
+
+SHORTEST_SECRET = 4
+"""Characters; a shorter header value is no key, and taking it out would maim the text."""
 
 FRAMING = ("host", "content-length", "transfer-encoding", "connection")
 
@@ -36,6 +40,22 @@ class Call:
     def all_headers(self) -> Headers:
         """The headers of the request; a body that is not compressed can be read as it comes."""
         return Headers({"Content-Type": "application/json", "Accept-Encoding": "identity"} | dict(self.headers))
+
+    @contextmanager
+    def discreet(self) -> Iterator[None]:
+        """Take the key out of an error raised inside: servers repeat it in their own words."""
+        try:
+            yield
+        except ChatGLMError as error:
+            error.args = tuple(self._masked(str(part)) for part in error.args)
+            raise
+
+    def _masked(self, text: str) -> str:
+        for value in self.headers.values():
+            secret = value.removeprefix("Bearer ").strip()
+            if len(secret) >= SHORTEST_SECRET:
+                text = text.replace(secret, f"…{secret[-4:]}" if len(secret) > 4 * SHORTEST_SECRET else "…")
+        return text
 
 
 class Headers(dict[str, str]):

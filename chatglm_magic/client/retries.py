@@ -68,7 +68,7 @@ class Retries:
 
 def _seconds(retry_after: str | None) -> float | None:
     """Read a ``Retry-After`` header in seconds; None for one that makes no sense: jitter takes its place."""
-    if not retry_after:
+    if not retry_after or not retry_after.isascii():  # Python's float reads the digits of every script
         return None
     try:
         seconds = float(retry_after)

@@ -45,7 +45,10 @@ class SyncClient:
 
         :raises ChatGLMError: of the kinds of EndpointError, RefusedError, ReplyError and BrokenOffError.
         """
-        clock = Clock(call.limits)
+        with call.discreet():
+            yield from self._answer(call, Clock(call.limits))
+
+    def _answer(self, call: Call, clock: Clock) -> Generator[Delta, None, None]:
         response = yield from self._begin(call, clock)
         with closing(response):
             incoming = Incoming(call, clock, response.raw.headers.items())
@@ -68,7 +71,7 @@ class SyncClient:
         :raises ChatGLMError: as :meth:`stream`.
         """
         clock = Clock(call.limits)
-        with closing(self._attempt(call, clock)) as response:
+        with call.discreet(), closing(self._attempt(call, clock)) as response:
             clock.answered = True
             body = Whole(lowered(response.raw.headers.items()))
             _set_timeout(response, 0.0, call.limits.idle)
