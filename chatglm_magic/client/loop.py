@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import threading
 from collections.abc import Coroutine, Iterator
@@ -69,7 +70,7 @@ class LoopThread:
         """Cancel every task, end the loop and wait for its thread to end."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None:
+        if loop is None or thread is None or self._owner != os.getpid():
             return
         asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=5)
         loop.call_soon_threadsafe(loop.stop)
@@ -101,3 +102,5 @@ async def _cancel_all() -> None:
 
 LOOP = LoopThread()
 """The one of this process."""
+
+atexit.register(LOOP.stop)

@@ -8,7 +8,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 
 
-class Configurable(RunnableConfigurableFields[Any, str]):
+class Configurable(RunnableConfigurableFields):  # type: ignore[type-arg]
     """LangChain makes the configured model of all the values of the present one, so that each seems to be set.
 
     On ``/v1`` only what was set is sent: the copy takes that over, and its model's connections too.
