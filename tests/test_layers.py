@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "chatglm_magic"
+import chatglm_magic
+
+PACKAGE = Path(chatglm_magic.__file__).parent
 
 MAY_IMPORT = {
     "_version": set(),

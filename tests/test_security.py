@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import chatglm_magic
+
 from .clock import linear
 from .servers import ScriptedServer, legacy, reply
 
-PACKAGE = Path(__file__).parent.parent / "chatglm_magic"
+PACKAGE = Path(chatglm_magic.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FORBIDDEN_DISPLAYS = {"Markdown", "HTML", "Latex", "Javascript", "SVG", "Image", "IFrame"}
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chatglm_magic.errors import ChatGLMError
+from chatglm_magic.values import Delta
+from chatglm_magic.wire import chatglm, openai
 from chatglm_magic.wire.sse import Event, SSEDecoder
 
 STREAM = (
@@ -54,12 +60,72 @@ def test_a_sent_replacement_character_is_no_damage() -> None:
     assert not event.damaged
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=400), st.data())
-def test_any_bytes_split_anywhere_give_the_same_events(data: bytes, choose: st.DataObject) -> None:
-    """No input crashes the decoder, and no split changes what it says."""
+LINES = st.sampled_from(
+    [
+        *(b"data: ", b"data:", b"data", b"event: x", b"id: 7", b"retry: 3", b": ping", b"\xef\xbb\xbf", b"[DONE]"),
+        *(
+            "入🤖\u2028\u0085".encode(),
+            b"\xff",
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\n\n",
+            b'{"choices":[{"delta":{"content":"a"}}]}',
+        ),
+        *(b'{"choices":[]}', b'{"error":"x"}', b'"finish_reason":"stop"', b"<think>", b"null", b"[" * 50, b"\x00"),
+    ]
+)
+STREAMS = st.one_of(st.binary(max_size=400), st.lists(LINES, max_size=40).map(b"".join))
+
+
+def by_the_book(data: bytes) -> list[str]:
+    """Read a stream a second way, slowly and all at once: what the standard says about data alone."""
+    found: list[str] = []
+    held: list[bytes] = []
+    lines = re.split(rb"\r\n|\r|\n", data.removeprefix(b"\xef\xbb\xbf"))
+    for line in lines[:-1]:
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            held.append(value.removeprefix(b" "))
+        if not line and held:
+            found.append(b"\n".join(held).decode(errors="replace"))
+            held = []
+    return found
+
+
+def cut(data: bytes, choose: st.DataObject) -> list[bytes]:
+    """Cut a stream into pieces at any places."""
     cuts = sorted(choose.draw(st.lists(st.integers(0, len(data)), max_size=8)))
-    pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+@settings(max_examples=2000, deadline=None)
+@given(STREAMS, st.data())
+def test_any_bytes_split_anywhere_give_the_same_events(data: bytes, choose: st.DataObject) -> None:
+    """No input crashes the decoder, no split changes what it says, and a second decoder says the same."""
     decoder = SSEDecoder(2**26)
-    split = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
+    split = [event for piece in cut(data, choose) for event in decoder.feed(piece)] + decoder.close()
     assert split == decode(data, max(1, len(data)))
+    assert [event.data for event in split if not event.cut] == by_the_book(data)
+
+
+def read(reader: Any, pieces: list[bytes]) -> tuple[list[Delta], str | None]:
+    """Return what a reader makes of a stream, and the error's kind."""
+    found: list[Delta] = []
+    try:
+        for piece in pieces:
+            found += reader.feed(piece)
+        found += reader.close()
+        reader.check()
+    except ChatGLMError as error:
+        return found, error.kind
+    return found, None
+
+
+@settings(max_examples=2000, deadline=None)
+@given(STREAMS, st.data(), st.sampled_from(["text/event-stream", "application/json", ""]))
+def test_any_answer_split_anywhere_reads_the_same(data: bytes, choose: st.DataObject, kind: str) -> None:
+    """Whatever a server says, both readers give pieces or an error of ours, the same for every split."""
+    headers = {"content-type": kind}
+    for dialect in (openai, chatglm):
+        assert read(dialect.Reader(headers), cut(data, choose)) == read(dialect.Reader(headers), [data])
