@@ -152,7 +152,13 @@ def message_of(reply: Any) -> str | None:
 
 def raise_if_error(reply: Any) -> None:
     """Raise what an answer with HTTP status 200 says went wrong, if it says so."""
-    if not isinstance(reply, dict) or reply.get("choices") or isinstance(reply.get("response"), str):
+    if not isinstance(reply, dict) or reply.get("choices"):
+        return
+    status, words = reply.get("status"), reply.get("response")
+    if isinstance(status, int) and status >= 400:
+        said = shown(words or message_of(reply) or reply)
+        raise ReplyError(f"The server reports status {status}: {said}", kind="server_error")
+    if isinstance(words, str):
         return
     failed = reply.get("error") or reply.get("detail") or reply.get("object") == "error"
     if failed or reply.get("success") is False:

@@ -179,7 +179,7 @@ class Reader:
                 "The answer is incomplete: the server closed the stream before it said that it was done."
             )
         if self._reason == "network_error":
-            raise BrokenOffError("The server broke off with an error: network_error.", kind="server_error")
+            raise _broken_off("network_error")
         if self._reason == "model_context_window_exceeded" and not self._text:
             raise RefusedError(f"There is no room left for an answer.{SHORTEN}", kind="too_long")
 
@@ -195,25 +195,23 @@ class Reader:
         except (ValueError, RecursionError):
             if event.cut:
                 return []  # close() says that the answer is incomplete
+            if event.name == "error":
+                raise _broken_off(data) from None
             raise BrokenOffError(
                 f"The server sent an event that is no JSON: {bodies.shown(data)}", kind="bad_event"
             ) from None
-        self._raise_mid_stream(event, reply)
-        damage = [Delta(changed=DAMAGED)] if event.damaged else []
-        return damage + self._pieces(reply, "delta")
-
-    def _raise_mid_stream(self, event: Event, reply: Any) -> None:
         failed = isinstance(reply, dict) and (reply.get("error") or reply.get("object") == "error")
         if failed or event.name == "error":
-            text = bodies.shown(bodies.message_of(reply) or reply)
-            raise BrokenOffError(f"The server broke off with an error: {text}", kind="server_error")
+            raise _broken_off(bodies.message_of(reply) or reply)
+        damage = [Delta(changed=DAMAGED)] if event.damaged else []
+        return damage + self._pieces(reply, "delta")
 
     def _one(self, reply: Any) -> list[Delta]:
         bodies.raise_if_error(reply)
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
             raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1")
         pieces = self._pieces(reply, "message") + self._split.close()
-        if not any(piece.text or piece.reasoning or piece.finish_reason for piece in pieces):
+        if not any(piece.text or piece.reasoning for piece in pieces) and not _silent(reply["choices"]):
             raise ReplyError("The server's answer is empty. Ask again, or look at its log.", kind="empty_reply")
         self.done = True
         return pieces
@@ -247,3 +245,15 @@ class Reader:
             self._reason = reason
             found += [*self._split.close(), Delta(finish_reason=reason)]
         return found
+
+
+def _silent(choices: list[Any]) -> bool:
+    """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room."""
+    choice = choices[0] if choices and isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    said = message.get("content") if isinstance(message, dict) else None
+    return said == "" or choice.get("finish_reason") in ("length", "tool_calls", "function_call")
+
+
+def _broken_off(words: Any) -> BrokenOffError:
+    return BrokenOffError(f"The server broke off with an error: {bodies.shown(words)}", kind="server_error")

@@ -74,7 +74,10 @@ class SSEDecoder:
     def _count(self, block: bytes, line_ended: bool) -> None:
         """Keep to the limit: what is held is the data of an event and the line that has not ended."""
         self._line_size = len(self._line[0]) if line_ended else self._line_size + len(block)
-        if self._data_size + self._line_size > self._limit:
+        self._check(self._data_size + self._line_size)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
             raise BrokenOffError(
                 f"The server sent an event larger than {self._limit / 2**20:g} MiB; reading stopped.",
                 kind="too_large",
@@ -91,6 +94,7 @@ class SSEDecoder:
         if name == b"data":
             self._data.append(value)
             self._data_size += len(value)
+            self._check(self._data_size)
         elif name == b"event":
             self._name = value
         return None  # comments (an empty name), id, retry and unknown fields say nothing to us
