@@ -70,7 +70,7 @@ class Fields(LLM):
     """How often a question is asked again when nothing was sent, or after 429 and 503."""
     max_concurrency: fields.Concurrency = 16
     """How many questions of a batch are under way at once, unless the call's configuration says otherwise."""
-    headers: dict[str, str] | None = Field(default=None, repr=False, exclude=True)
+    headers: dict[str, SecretStr] | None = Field(default=None, repr=False, exclude=True)
     """Further HTTP headers, for the endpoint's origin alone."""
     stream_usage: bool = True
     """Whether a stream is asked for its token counts (``stream_options``)."""

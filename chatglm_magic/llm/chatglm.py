@@ -20,7 +20,7 @@ from . import many, tokens
 from .assembly import Assembly, atold, result, told, whole
 from .base import Fields
 from .composing import Configurable
-from .plan import Plan
+from .plan import Plan, refuse_object_fields
 from .spoken import asked_text, keeping_messages
 
 
@@ -62,6 +62,30 @@ class ChatGLM(Fields):
         if not isinstance(prompt, str):
             raise ParameterError(f"The prompt must be a string, not {type(prompt).__name__}. Use llm.generate.")
         return self.generate([prompt], stop=stop, callbacks=callbacks, **kwargs).generations[0][0].text
+
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[str]:
+        """Ask, and yield the answer's text as it arrives."""
+        refuse_object_fields(kwargs)  # before any callback hears of the call
+        return super().stream(input, config, stop=stop, **kwargs)
+
+    def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[str]:
+        """As :meth:`stream`, asynchronously."""
+        refuse_object_fields(kwargs)
+        return super().astream(input, config, stop=stop, **kwargs)
 
     def generate(
         self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any

@@ -101,7 +101,7 @@ class Plan:
         key = key_for(url, llm.endpoint_url, llm.api_key)
         headers = Headers()
         if origin(url) == origin(llm.endpoint_url):  # they may hold a key too
-            headers.update(llm.headers or {})
+            headers.update({name: value.get_secret_value() for name, value in (llm.headers or {}).items()})
         if key is not None:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._guard(url, headers, llm)

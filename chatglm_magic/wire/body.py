@@ -88,15 +88,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_json(text: str, error: Exception) -> ReplyError:
     if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and _is_object(text[: error.pos]):
-        return ReplyError(
-            "The server sent JSON lines, not server-sent events: that is another protocol "
-            "(Ollama's /api?). Its address for OpenAI's protocol ends in /v1 "
-            "(%chatglm_config endpoint_url=...).",
-            kind="not_sse",
-        )
+        return json_lines()
     where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
     why = f" ({shown(str(error), 80)})" if type(error) is ValueError else ""
     return ReplyError(f"The server's answer is no valid JSON{where}{why}: {shown(text)}", kind="bad_json")
+
+
+def json_lines() -> ReplyError:
+    """Say that JSON came line by line, as Ollama's own protocol has it."""
+    return ReplyError(
+        "The server sent JSON lines, not server-sent events: that is another protocol (Ollama's /api?). "
+        "Its address for OpenAI's protocol ends in /v1 (%chatglm_config endpoint_url=...).",
+        kind="not_sse",
+    )
 
 
 def _is_object(text: str) -> bool:
@@ -160,9 +164,16 @@ def raise_if_error(reply: Any) -> None:
         raise ReplyError(f"The server reports status {status}: {said}", kind="server_error")
     if isinstance(words, str):
         return
-    failed = reply.get("error") or reply.get("detail") or reply.get("object") == "error"
-    if failed or reply.get("success") is False:
+    if failed(reply):
         raise ReplyError(f"The server reports an error: {shown(message_of(reply) or reply)}", kind="server_error")
+
+
+def failed(reply: Any) -> bool:
+    """Tell whether an answer, or an event of one, says that something went wrong."""
+    if not isinstance(reply, dict) or reply.get("choices"):
+        return isinstance(reply, dict) and bool(reply.get("error"))
+    said = reply.get("error") or reply.get("detail") or reply.get("object") == "error"
+    return bool(said) or reply.get("success") is False
 
 
 def wrong_shape(reply: Any, missing: str, other_path: str) -> ReplyError:

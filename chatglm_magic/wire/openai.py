@@ -6,22 +6,15 @@ demo servers of ChatGLM2, ChatGLM3 and GLM-4); their differences are why the rea
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ..errors import BrokenOffError, RefusedError, ReplyError
-from ..values import Delta, Params, Question
-from . import body as bodies
-from .refusal import SHORTEN
-from .sse import Event, SSEDecoder
-from .thinking import ThinkSplitter, thinking_keys
+from ..values import Params, Question
+from .openai_reply import Reader as Reader
+from .thinking import thinking_keys
 
 NAME = "openai"
 PATH = "/chat/completions"
-EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry")
-DAMAGED = "bytes that are no UTF-8 are shown as \ufffd"
 ZAI_HOSTS = ("api.z.ai", "open.bigmodel.cn")
 OLLAMA_PORT = 11434
 
@@ -126,134 +119,3 @@ def _for_zai(values: dict[str, Any], changed: tuple[str, ...]) -> tuple[dict[str
         values["stop"] = values["stop"][:1]
         changed += ("stop: one string sent, the others are applied here",)
     return values, changed
-
-
-class Reader:
-    """Takes in the bytes of one answer, a stream of events or a whole JSON object, and hands out its pieces."""
-
-    def __init__(self, headers: dict[str, str]) -> None:
-        self._typed = "text/event-stream" in headers.get("content-type", "")
-        self._stream: SSEDecoder | None = SSEDecoder(bodies.LIMIT) if self._typed else None
-        self._whole = bodies.Whole(headers)
-        self._text = False
-        self._reason: str | None = None
-        self._split = ThinkSplitter()
-        self._changed = headers.get("x-chatglm-changed")
-        self._model: str | None = None
-        self.done = False
-
-    def feed(self, block: bytes) -> Iterator[Delta]:
-        """Take in the next bytes; yield the pieces they complete, also those before an error.
-
-        :raises BrokenOffError: on an error the server sends mid-stream, or an event that can't be read.
-        """
-        if self._stream is None:
-            self._whole.feed(block)
-            if not self._typed and (begun := self._whole.beginning(len(b"data:"))):
-                self._typed = True
-                if begun.startswith(EVENT_MARKS):  # events under another name, such as text/plain
-                    self._stream, block = SSEDecoder(bodies.LIMIT), self._whole.taken()
-        if self._stream is not None:
-            for event in self._stream.feed(block):
-                yield from self._event(event)
-
-    def close(self) -> list[Delta]:
-        """End the answer; return the last pieces.
-
-        :raises ReplyError: if a whole answer is not one.
-        """
-        if self._stream is None:
-            return self._one(self._whole.json())
-        found = [piece for event in self._stream.close() for piece in self._event(event)]
-        return found + self._split.close()
-
-    def check(self) -> None:
-        """Say whether the answer came whole.
-
-        :raises BrokenOffError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or without
-            a word because something failed inside the server.
-        :raises RefusedError: ``too_long`` if there was no room for a word.
-        """
-        if not (self.done or self._reason):
-            raise BrokenOffError(
-                "The answer is incomplete: the server closed the stream before it said that it was done."
-            )
-        if self._reason == "network_error":
-            raise _broken_off("network_error")
-        if self._reason == "model_context_window_exceeded" and not self._text:
-            raise RefusedError(f"There is no room left for an answer.{SHORTEN}", kind="too_long")
-
-    def _event(self, event: Event) -> list[Delta]:
-        data = event.data.strip()
-        if self.done or not data:
-            return []
-        if data.startswith("[DONE]"):
-            self.done = True
-            return []
-        try:
-            reply = json.loads(data)
-        except (ValueError, RecursionError):
-            if event.cut:
-                return []  # close() says that the answer is incomplete
-            if event.name == "error":
-                raise _broken_off(data) from None
-            raise BrokenOffError(
-                f"The server sent an event that is no JSON: {bodies.shown(data)}", kind="bad_event"
-            ) from None
-        failed = isinstance(reply, dict) and (reply.get("error") or reply.get("object") == "error")
-        if failed or event.name == "error":
-            raise _broken_off(bodies.message_of(reply) or reply)
-        damage = [Delta(changed=DAMAGED)] if event.damaged else []
-        return damage + self._pieces(reply, "delta")
-
-    def _one(self, reply: Any) -> list[Delta]:
-        bodies.raise_if_error(reply)
-        if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
-            raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1")
-        pieces = self._pieces(reply, "message") + self._split.close()
-        if not any(piece.text or piece.reasoning for piece in pieces) and not _silent(reply["choices"]):
-            raise ReplyError("The server's answer is empty. Ask again, or look at its log.", kind="empty_reply")
-        self.done = True
-        return pieces
-
-    def _pieces(self, reply: Any, part: str) -> list[Delta]:
-        if not isinstance(reply, dict):
-            return []
-        usage, model = reply.get("usage"), reply.get("model")
-        news: dict[str, Any] = {"usage": usage} if isinstance(usage, dict) else {}
-        if isinstance(model, str) and self._model is None:
-            news["model"] = self._model = model
-        if self._changed:
-            news["changed"], self._changed = self._changed, None
-        choices = reply.get("choices")
-        found = self._choice(choices[0], part) if isinstance(choices, list) and choices else []
-        return [*found, Delta(**news)] if news else found
-
-    def _choice(self, choice: Any, part: str) -> list[Delta]:
-        if not isinstance(choice, dict) or choice.get("index", 0) not in (0, None):
-            return []
-        said = choice.get(part)
-        said = said if isinstance(said, dict) else {}
-        reasoning = said.get("reasoning_content") or said.get("reasoning")
-        found = [Delta(reasoning=reasoning)] if isinstance(reasoning, str) and reasoning else []
-        content = said.get("content")
-        if isinstance(content, str) and content:
-            self._text = True
-            found += self._split.feed(content)
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason:
-            self._reason = reason
-            found += [*self._split.close(), Delta(finish_reason=reason)]
-        return found
-
-
-def _silent(choices: list[Any]) -> bool:
-    """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room."""
-    choice = choices[0] if choices and isinstance(choices[0], dict) else {}
-    message = choice.get("message")
-    said = message.get("content") if isinstance(message, dict) else None
-    return said == "" or choice.get("finish_reason") in ("length", "tool_calls", "function_call")
-
-
-def _broken_off(words: Any) -> BrokenOffError:
-    return BrokenOffError(f"The server broke off with an error: {bodies.shown(words)}", kind="server_error")
