@@ -11,7 +11,7 @@ import aiohttp
 from ..errors import ChatGLMError, EndpointError
 from ..values import Delta
 from .address import authorities, proxy_for
-from .call import BLOCK, REFUSAL_BYTES, Call
+from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
 from .foreign import translated_async
 from .incoming import Incoming, refused
 from .limits import Clock
@@ -58,7 +58,7 @@ async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta,
             yield Delta(retries=retries.count)
         async for delta in _read(response, call, clock):
             yield delta
-        response.release()  # back to the pool, if nothing of the answer is outstanding
+        await _let_go(response)
     finally:
         response.close()
 
@@ -150,6 +150,14 @@ class _Body:
     def _wait(self, seconds: float) -> None:
         with suppress(RuntimeError):  # the answer, or its refusal, came before all of the question was sent
             self._patience.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+async def _let_go(response: aiohttp.ClientResponse) -> None:
+    """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(END_WAIT):
+            if not await response.content.readany():
+                response.release()
 
 
 async def _beginning(response: aiohttp.ClientResponse, call: Call) -> bytes:

@@ -15,6 +15,9 @@ from .limits import Limits
 BLOCK = 65536
 """Bytes that are read, or sent, at a time."""
 
+END_WAIT = 0.05
+"""Seconds to wait, once an answer has said that it is whole, for its last bytes: a new connection costs more."""
+
 REFUSAL_BYTES = 65536
 """How much of a refusal's body is read."""
 

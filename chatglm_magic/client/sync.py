@@ -22,7 +22,7 @@ from ..errors import ChatGLMError
 from ..values import Delta
 from ..wire.body import Whole
 from .address import bundle, proxy_for
-from .call import BLOCK, REFUSAL_BYTES, Call
+from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
 from .foreign import translated
 from .incoming import Incoming, lowered, refused
 from .limits import Clock
@@ -61,9 +61,7 @@ class SyncClient:
                     break
                 yield from incoming.feed(block)
             yield from incoming.close()
-            if call.dialect == "chatglm":
-                # A whole answer leaves the connection clean; after a stream some servers close it unasked.
-                response.raw.release_conn()
+            _let_go(response)
 
     def ask_json(self, call: Call) -> Any:
         """Ask something that is no question, such as a count of tokens; return the whole JSON reply.
@@ -151,6 +149,14 @@ def _beginning(response: requests.Response, call: Call) -> bytes:
         while len(raw) < REFUSAL_BYTES and time.monotonic() < end and (block := response.raw.read1(BLOCK)):
             raw += block
     return raw
+
+
+def _let_go(response: requests.Response) -> None:
+    """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
+    _set_timeout(response, 0.0, END_WAIT)
+    with suppress(Exception):
+        if not response.raw.read1(1):
+            response.raw.release_conn()
 
 
 def _set_timeout(response: requests.Response, present: float, wished: float) -> float:

@@ -65,4 +65,4 @@ def _read(reply: Any) -> Counted | None:
     if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens):
         return Counted(len(tokens), tuple(tokens))
     count = reply.get("count") or (usage.get("prompt_tokens") if isinstance(usage, dict) else None)
-    return Counted(count) if isinstance(count, int) and count >= 0 else None
+    return Counted(count) if type(count) is int and count >= 0 else None

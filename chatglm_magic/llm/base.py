@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from langchain_core.language_models.llms import LLM
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
-from . import fields
+from . import fields, saving
 from .keys import origin
 from .own import Own
 from .plan import refuse_object_fields
+from .spoken import with_roles
 
 _CALL: ContextVar[tuple[int, Mapping[str, Any]]] = ContextVar("chatglm_call", default=(0, {}))
 """The present call's own values and whose call it is: LangChain's caches know a model by its fields alone."""
@@ -78,6 +80,8 @@ class Fields(LLM):
     """Whether a key may go to another machine over plain http."""
 
     _own: Own = PrivateAttr(default_factory=Own)
+    _home: str = PrivateAttr(default="")
+    """The origin that key and headers were given for."""
 
     def __init__(self, **values: Any) -> None:
         if "callback_manager" in values:
@@ -93,6 +97,7 @@ class Fields(LLM):
         except ValidationError as error:
             problem = fields.refused(error)
         else:
+            self._home = origin(self.endpoint_url)
             return
         raise problem
 
@@ -109,6 +114,8 @@ class Fields(LLM):
             if left:  # a key never goes to another origin than the one it was given for
                 super().__setattr__("api_key", None)
                 super().__setattr__("headers", None)
+            if name in ("endpoint_url", "api_key", "headers"):
+                self._home = origin(self.endpoint_url)
             if name in known:
                 for observer in tuple(self._own.observers):
                     observer(name, getattr(self, name))
@@ -118,7 +125,8 @@ class Fields(LLM):
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
         """All that can change an answer, so that a cache never gives a stale one; never the key."""
-        found = {name: getattr(self, name) for name in ANSWER_CHANGING}
+        found = {name: getattr(self, name) for name in ANSWER_CHANGING if name in self.model_fields_set}
+        found |= {"endpoint_url": self.endpoint_url} | ({"history": self.history} if self.history else {})
         owner, call = _CALL.get()
         further = {}
         if owner == id(self):
@@ -127,10 +135,11 @@ class Fields(LLM):
         return found | {"model_kwargs": {**(self.model_kwargs or {}), **further}}
 
     @contextmanager
-    def _calling(self, call: Mapping[str, Any]) -> Iterator[None]:
+    def _calling(self, prompts: Sequence[str], call: Mapping[str, Any]) -> Iterator[None]:
         """Let the call's own values count among what identifies the model while the block runs."""
         refuse_object_fields(call)
-        token = _CALL.set((id(self), call))
+        roles = [with_roles(prompt) for prompt in prompts]
+        token = _CALL.set((id(self), {**call, "messages": roles} if any(roles) else call))
         try:
             yield
         finally:
@@ -156,6 +165,13 @@ class Fields(LLM):
                 continue
             raise problem
         return found
+
+    def save(self, file_path: Path | str) -> None:
+        """Write the fields that were set to a JSON or YAML file, without secrets.
+
+        :raises ParameterError: for a name that ends neither in .json nor in .yaml or .yml.
+        """
+        saving.write(self, Path(file_path))
 
     def close(self) -> None:
         """Close the pooled connections; the next question opens new ones."""

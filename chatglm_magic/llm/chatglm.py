@@ -91,8 +91,8 @@ class ChatGLM(Fields):
         self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
         """Ask one prompt in this thread, or several at once."""
-        with self._calling(kwargs):
-            found = super().generate(prompts, stop, callbacks, **kwargs)
+        with self._calling(prompts, kwargs):
+            found = super().generate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
         self._remember_single(prompts, found, kwargs)
         return found
 
@@ -100,8 +100,8 @@ class ChatGLM(Fields):
         self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
         """Ask one prompt or several at once."""
-        with self._calling(kwargs):
-            found = await super().agenerate(prompts, stop, callbacks, **kwargs)
+        with self._calling(prompts, kwargs):
+            found = await super().agenerate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
         self._remember_single(prompts, found, kwargs)
         return found
 

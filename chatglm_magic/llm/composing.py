@@ -22,4 +22,6 @@ class Configurable(RunnableConfigurableFields):  # type: ignore[type-arg]
             wished = {name for name, spec in self.fields.items() if spec.id in ids}
             object.__setattr__(made, "__pydantic_fields_set__", origin.model_fields_set | wished)
             made._own.share(origin._own)
+            if made._home != origin._home:  # a key never goes to another origin than the one it was given for
+                made.api_key = made.headers = None
         return made, config

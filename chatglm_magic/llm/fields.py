@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -14,7 +15,7 @@ from ..errors import ParameterError
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, bool | str):
+    if isinstance(value, bool) or not isinstance(value, Real | None):
         raise ValueError("must be a number")
     return value
 
@@ -62,6 +63,19 @@ RANGES = {
     "dialect": "chatglm or openai, or None to follow the URL",
 }
 
+ELSEWHERE = {
+    **dict.fromkeys(("base_url", "url", "api_base", "openai_api_base", "endpoint"), "endpoint_url"),
+    **dict.fromkeys(("max_tokens", "max_length", "max_new_tokens", "max_completion_tokens"), "max_token"),
+    **dict.fromkeys(("model_name", "model_id"), "model"),
+    **dict.fromkeys(("request_timeout", "read_timeout"), "timeout"),
+    **dict.fromkeys(("stop_sequences", "stop_words"), "stop"),
+    **dict.fromkeys(("openai_api_key", "zhipuai_api_key", "key", "token"), "api_key"),
+    **dict.fromkeys(("system_prompt", "prefix_messages"), "system"),
+    **dict.fromkeys(("reasoning", "reasoning_effort", "enable_thinking"), "thinking"),
+    "default_headers": "headers",
+}
+"""What other classes call our fields."""
+
 
 def refused(error: ValidationError) -> ParameterError:
     """Turn pydantic's report into one line that names the field and what it takes; never shows the value."""
@@ -77,7 +91,7 @@ def refused(error: ValidationError) -> ParameterError:
 
 def unknown(name: str, known: Iterable[str]) -> ParameterError:
     """Say that a name does not exist, with the nearest that does."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = [ELSEWHERE[name]] if name in ELSEWHERE else difflib.get_close_matches(name, list(known), n=1)
     hint = f"Did you mean {close[0]}?" if close else "Further keys of the request go into model_kwargs."
     return ParameterError(f"ChatGLM has no field {name!r}. {hint}", kind="unknown_name")
 

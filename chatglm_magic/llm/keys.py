@@ -24,12 +24,12 @@ def origin(url: str) -> str:
 def key_for(url: str, configured: str, explicit: SecretStr | None) -> SecretStr | None:
     """Return the key for a URL, or None.
 
-    An explicit key belongs to the configured endpoint; ``CHATGLM_API_KEY`` to ``CHATGLM_ENDPOINT_URL``, or
+    An explicit key was given for this very server; ``CHATGLM_API_KEY`` belongs to ``CHATGLM_ENDPOINT_URL``, or
     to the configured endpoint where that is unset; ``ZAI_API_KEY`` and ``ZHIPUAI_API_KEY`` to Z.ai and
     BigModel alone.
     """
     here = origin(url)
-    if explicit is not None and here == origin(configured):
+    if explicit is not None:
         return explicit
     home = os.environ.get("CHATGLM_ENDPOINT_URL") or configured
     names = ["CHATGLM_API_KEY"] if here == origin(home) == origin(configured) else []

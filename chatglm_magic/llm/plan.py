@@ -98,9 +98,10 @@ class Plan:
         else:
             url = chatglm.url(checked_url(self.endpoint_url))
             body, changed = chatglm.encode(question)
-        key = key_for(url, llm.endpoint_url, llm.api_key)
+        at_home = origin(url) == llm._home  # headers may hold a key too
+        key = key_for(url, llm.endpoint_url, llm.api_key if at_home else None)
         headers = Headers()
-        if origin(url) == origin(llm.endpoint_url):  # they may hold a key too
+        if at_home:
             headers.update({name: value.get_secret_value() for name, value in (llm.headers or {}).items()})
         if key is not None:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"

@@ -1,0 +1,45 @@
+"""A ``ChatGLM`` as a JSON or YAML file: what was set, without secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..errors import ParameterError
+
+if TYPE_CHECKING:
+    from .base import Fields
+
+LEFT_OUT = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
+"""Secrets, and what is code or a connection rather than a value."""
+
+
+def saved(llm: Fields) -> dict[str, Any]:
+    """Return the fields that were set, from which ``ChatGLM`` builds an equal one, and LangChain's ``_type``."""
+    found = {name: getattr(llm, name) for name in sorted(llm.model_fields_set) if name not in LEFT_OUT}
+    if llm.history:
+        found["history"] = llm.history
+    if "metadata" in found:  # LangChain adds the versions it runs under; they are not the model's
+        found["metadata"] = {name: value for name, value in (llm.metadata or {}).items() if name != "lc_versions"}
+    kept = {name: value for name, value in found.items() if not (name == "metadata" and not value)}
+    return {"_type": llm._llm_type} | kept
+
+
+def write(llm: Fields, path: Path) -> None:
+    """Write a model to a file that only its owner may read: the conversation is in it.
+
+    :raises ParameterError: for a file whose name ends neither in .json nor in .yaml or .yml.
+    """
+    if path.suffix == ".json":
+        text = json.dumps(saved(llm), ensure_ascii=False, indent=4)
+    elif path.suffix in (".yaml", ".yml"):
+        text = yaml.safe_dump(saved(llm), allow_unicode=True, sort_keys=False)
+    else:
+        raise ParameterError(f"{path.name!a} must be json or yaml: let it end in .json or .yaml.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
