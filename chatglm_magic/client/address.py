@@ -20,12 +20,12 @@ def bare(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def bundle() -> str | None:
-    """Return the file of certificates that ``REQUESTS_CA_BUNDLE`` names; None means the usual ones.
+def bundle(url: str) -> str | None:
+    """Return the file of certificates that ``REQUESTS_CA_BUNDLE`` names; None means the usual ones, or no TLS.
 
     :raises EndpointError: ``tls`` for a file or folder that is not there.
     """
-    path = os.environ.get("REQUESTS_CA_BUNDLE") or None
+    path = (os.environ.get("REQUESTS_CA_BUNDLE") or None) if url.startswith("https") else None
     if path is not None and not os.path.exists(path):
         raise EndpointError(
             f"REQUESTS_CA_BUNDLE names {path!a}, which is not there. Correct or unset it.", kind="tls"
@@ -33,9 +33,9 @@ def bundle() -> str | None:
     return path
 
 
-def authorities() -> ssl.SSLContext | bool:
+def authorities(url: str) -> ssl.SSLContext | bool:
     """Return what certificates are checked against: the system's, or those of ``REQUESTS_CA_BUNDLE``."""
-    path = bundle()
+    path = bundle(url)
     return _context(path) if path else True
 
 
@@ -47,6 +47,7 @@ def _context(path: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(url: str) -> bool:
     """Tell whether a URL's host is this machine."""
     host = urlsplit(url).hostname or ""
@@ -69,6 +70,7 @@ def proxy_for(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
+@lru_cache(maxsize=256)
 def checked_url(url: str) -> str:
     """Return a URL that can be asked.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 
 import aiohttp
 
@@ -12,7 +12,7 @@ from ..errors import ChatGLMError, EndpointError
 from ..values import Delta
 from .address import authorities, proxy_for
 from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .foreign import translated_async
+from .foreign import translated
 from .incoming import Incoming, refused
 from .limits import Clock
 from .pool import Pool, Pools
@@ -36,10 +36,16 @@ class AsyncClient:
         """
         clock = Clock(call.limits)
         pool = await self._pools.here()
-        with call.discreet():
-            async with _slot(pool, clock), aclosing(_answer(pool, call, clock)) as deltas:
+        await _slot(pool, clock)
+        try:
+            async with aclosing(_answer(pool, call, clock)) as deltas:
                 async for delta in deltas:
                     yield delta
+        except ChatGLMError as error:
+            call.hide_key(error)
+            raise
+        finally:
+            pool.slots.release()
 
 
 async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta, None]:
@@ -67,7 +73,7 @@ async def _read(response: aiohttp.ClientResponse, call: Call, clock: Clock) -> A
     incoming = Incoming(call, clock, response.headers.items())
     while not incoming.done:
         # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
-        with translated_async(call, clock):
+        with translated(call, clock):
             async with asyncio.timeout(clock.until_bytes()):
                 block = await response.content.readany()
         if not block:
@@ -78,9 +84,11 @@ async def _read(response: aiohttp.ClientResponse, call: Call, clock: Clock) -> A
         yield delta
 
 
-@asynccontextmanager
-async def _slot(pool: Pool, clock: Clock) -> AsyncIterator[None]:
-    """Hold one of the connections that the process may have open."""
+async def _slot(pool: Pool, clock: Clock) -> None:
+    """Take one of the connections that the process may have open."""
+    if not pool.slots.locked():
+        await pool.slots.acquire()
+        return
     try:
         async with asyncio.timeout(clock.until_answer()):
             await pool.slots.acquire()
@@ -90,10 +98,6 @@ async def _slot(pool: Pool, clock: Clock) -> AsyncIterator[None]:
             "(max_concurrency), or raise the limit of open files (ulimit -n).",
             kind="pool_timeout",
         ) from None
-    try:
-        yield
-    finally:
-        pool.slots.release()
 
 
 async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
@@ -108,26 +112,19 @@ async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientRespon
 
 async def _post(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
     connect = min(call.limits.connect, clock.left())
-    async with _patience(call, clock) as patience:
-        body = _Body(call, clock, patience)
-        with translated_async(call, clock):
-            return await pool.session.post(
-                call.url,
-                data=body if body.long else call.data,
-                headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
-                allow_redirects=False,
-                proxy=proxy_for(call.url),
-                ssl=authorities(),
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect),
-            )
-
-
-@asynccontextmanager
-async def _patience(call: Call, clock: Clock) -> AsyncIterator[asyncio.Timeout]:
-    """Wait for the answer to begin."""
     try:
         async with asyncio.timeout(clock.until_answer()) as patience:
-            yield patience
+            body = _Body(call, clock, patience)
+            with translated(call, clock):
+                return await pool.session.post(
+                    call.url,
+                    data=body if body.long else call.data,
+                    headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
+                    allow_redirects=False,
+                    proxy=proxy_for(call.url),
+                    ssl=authorities(call.url),
+                    timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+                )
     except TimeoutError:
         raise clock.expired() from None
 
@@ -154,6 +151,9 @@ class _Body:
 
 async def _let_go(response: aiohttp.ClientResponse) -> None:
     """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
+    if response.content.at_eof():
+        response.release()
+        return
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(END_WAIT):
             if not await response.content.readany():

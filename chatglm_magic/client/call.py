@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,14 +43,9 @@ class Call:
         """The headers of the request; a body that is not compressed can be read as it comes."""
         return Headers({"Content-Type": "application/json", "Accept-Encoding": "identity"} | dict(self.headers))
 
-    @contextmanager
-    def discreet(self) -> Iterator[None]:
-        """Take the key out of an error raised inside: servers repeat it in their own words."""
-        try:
-            yield
-        except ChatGLMError as error:
-            error.args = tuple(self._masked(str(part)) for part in error.args)
-            raise
+    def hide_key(self, error: ChatGLMError) -> None:
+        """Take the key out of an error: servers repeat it in their own words."""
+        error.args = tuple(self._masked(str(part)) for part in error.args)
 
     def _masked(self, text: str) -> str:
         for value in self.headers.values():

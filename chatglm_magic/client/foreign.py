@@ -5,12 +5,10 @@ Their texts and objects may hold URLs, proxies and headers, so none of it is pas
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+import sys
 from typing import TYPE_CHECKING
 
 import requests
@@ -32,27 +30,33 @@ START = (
 GONE = {"RemoteDisconnected", "ServerDisconnectedError", "ConnectionResetError", "BrokenPipeError"}
 
 
-@contextlib.contextmanager
-def translated(call: Call, clock: Clock) -> Iterator[None]:
-    """Turn what a network library raises inside into our errors; the clock knows how far the answer is."""
-    try:
-        yield
-    except (ChatGLMError, asyncio.CancelledError):
-        raise
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise _translation(error, call, clock) from None
+class translated:
+    """Turns what a network library raises inside into our errors; the clock knows how far the answer is.
+
+    A class, since this is entered for every read of every stream.
+    """
+
+    __slots__ = ("_call", "_clock")
+
+    def __init__(self, call: Call, clock: Clock) -> None:
+        self._call, self._clock = call, clock
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, ChatGLMError):
+            return
+        if isinstance(error, FOREIGN) or _from_aiohttp(error):
+            raise _translation(error, self._call, self._clock) from None
 
 
-@contextlib.contextmanager
-def translated_async(call: Call, clock: Clock) -> Iterator[None]:
-    """The same for aiohttp, which is imported on use only."""
-    import aiohttp
+FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
-    try:
-        with translated(call, clock):
-            yield
-    except aiohttp.ClientError as error:
-        raise _translation(error, call, clock) from None
+
+def _from_aiohttp(error: BaseException) -> bool:
+    aiohttp = sys.modules.get("aiohttp")  # it is imported on use only
+    return aiohttp is not None and isinstance(error, aiohttp.ClientError)
 
 
 def _translation(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:

@@ -48,7 +48,7 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
                 allow_redirects=False,
                 stream=True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
-                verify=bundle() or True,
+                verify=bundle(url) or True,
             ) as response:
                 raw = _read(response, began)
     except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):

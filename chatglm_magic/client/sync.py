@@ -45,8 +45,11 @@ class SyncClient:
 
         :raises ChatGLMError: of the kinds of EndpointError, RefusedError, ReplyError and BrokenOffError.
         """
-        with call.discreet():
+        try:
             yield from self._answer(call, Clock(call.limits))
+        except ChatGLMError as error:
+            call.hide_key(error)
+            raise
 
     def _answer(self, call: Call, clock: Clock) -> Generator[Delta, None, None]:
         response = yield from self._begin(call, clock)
@@ -68,8 +71,14 @@ class SyncClient:
 
         :raises ChatGLMError: as :meth:`stream`.
         """
-        clock = Clock(call.limits)
-        with call.discreet(), closing(self._attempt(call, clock)) as response:
+        try:
+            return self._whole(call, Clock(call.limits))
+        except ChatGLMError as error:
+            call.hide_key(error)
+            raise
+
+    def _whole(self, call: Call, clock: Clock) -> Any:
+        with closing(self._attempt(call, clock)) as response:
             clock.answered = True
             body = Whole(lowered(response.raw.headers.items()))
             _set_timeout(response, 0.0, call.limits.idle)
@@ -120,7 +129,7 @@ class SyncClient:
                 timeout=(min(call.limits.connect, clock.left()), clock.until_answer()),
                 allow_redirects=False,
                 stream=True,
-                verify=bundle() or True,
+                verify=bundle(call.url) or True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
             )
 

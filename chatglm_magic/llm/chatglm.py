@@ -183,8 +183,13 @@ class ChatGLM(Fields):
             frozen["history"] = [list(pair) for pair in self.history]
         arguments = frozen | kwargs
         limit = many.chosen_limit(configs, self.max_concurrency)
+        unheard = type(self)._agenerate is ChatGLM._agenerate and many.unheard(self, config)
 
         async def ask(index: int) -> str:
+            if unheard:
+                further = dict(arguments)
+                prompt = self._convert_input(inputs[index]).to_string()
+                return (await self._aanswer(prompt, further.pop("stop", None), further)).text
             return await self.ainvoke(inputs[index], configs[index], **arguments)
 
         return many.as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
@@ -219,10 +224,11 @@ class ChatGLM(Fields):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
+        if len(prompts) == 1:
+            return result([await self._aanswer(prompts[0], stop, kwargs)])
+
         async def ask(index: int) -> Generation:
-            plan = self.plan(prompts[index], stop, **kwargs)
-            async with aclosing(self._apieces(plan, Assembly(plan.stop))) as chunks:
-                return whole([chunk async for chunk in chunks])
+            return await self._aanswer(prompts[index], stop, kwargs)
 
         asked = many.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
         async with aclosing(asked):
@@ -259,6 +265,11 @@ class ChatGLM(Fields):
     def _answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
         return whole(list(self._pieces(plan, Assembly(plan.stop))))
+
+    async def _aanswer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
+        plan = self.plan(prompt, stop, **kwargs)
+        async with aclosing(self._apieces(plan, Assembly(plan.stop))) as chunks:
+            return whole([chunk async for chunk in chunks])
 
     def _pieces(self, plan: Plan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -11,6 +12,7 @@ ZAI = {"https://api.z.ai:443", "https://open.bigmodel.cn:443"}
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+@lru_cache(maxsize=256)
 def origin(url: str) -> str:
     """Return scheme, host and port of a URL, which is what a key belongs to."""
     try:

@@ -7,6 +7,11 @@ import queue
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from typing import Any, TypeVar
 
+from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models.llms import LLM
+from langchain_core.runnables.config import ensure_config
+
 from ..client.loop import LOOP
 
 T = TypeVar("T")
@@ -74,6 +79,20 @@ def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         while (item := items.get()) is not end:
             yield item
         running.result()
+
+
+def unheard(llm: LLM, config: Any) -> bool:
+    """Tell whether nobody hears of a call: no callback, no tracer, no cache.
+
+    LangChain's bookkeeping for a call costs as much as asking over a kept connection does; without a listener
+    all of it is for nothing, and 512 questions at once would take half as long again.
+    """
+    if isinstance(config, Sequence):
+        return False  # a configuration for each question
+    callbacks = ensure_config(config).get("callbacks")
+    heard = AsyncCallbackManager.configure(callbacks, llm.callbacks, llm.verbose).handlers
+    cached = llm.cache is not False and (llm.cache is not None or get_llm_cache() is not None)
+    return not heard and not cached
 
 
 def chosen_limit(configs: Sequence[Any], default: int) -> int:
