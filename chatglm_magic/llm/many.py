@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManager
@@ -29,7 +29,7 @@ async def as_completed(
     """
     outcomes: asyncio.Queue[Outcome[T]] = asyncio.Queue()
     todo = iter(range(count))
-    workers = [asyncio.create_task(_work(ask, todo, outcomes)) for _ in range(min(limit, count))]
+    workers = [asyncio.create_task(_work(ask, todo, outcomes, keep_errors)) for _ in range(min(limit, count))]
     try:
         for _ in range(count):
             index, outcome = await outcomes.get()
@@ -43,16 +43,19 @@ async def as_completed(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _work(ask: Callable[[int], Awaitable[T]], todo: Any, outcomes: asyncio.Queue[Outcome[T]]) -> None:
+async def _work(
+    ask: Callable[[int], Awaitable[T]],
+    todo: Iterator[int],
+    outcomes: asyncio.Queue[Outcome[T]],
+    keep_errors: bool,
+) -> None:
     for index in todo:
         try:
-            outcome: T | BaseException = await ask(index)
-        except Exception as error:  # noqa: BLE001 - whoever asked decides what an error means
-            outcome = error
-        except BaseException as error:
+            outcomes.put_nowait((index, await ask(index)))
+        except BaseException as error:  # noqa: BLE001 - whoever asked raises it, or keeps it
             outcomes.put_nowait((index, error))
-            raise
-        outcomes.put_nowait((index, outcome))
+            if not (keep_errors and isinstance(error, Exception)):
+                return
 
 
 async def in_order(found: AsyncIterator[tuple[int, Any]], count: int) -> list[Any]:

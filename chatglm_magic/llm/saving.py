@@ -32,14 +32,22 @@ def saved(llm: Fields) -> dict[str, Any]:
 def write(llm: Fields, path: Path) -> None:
     """Write a model to a file that only its owner may read: the conversation is in it.
 
-    :raises ParameterError: for a file whose name ends neither in .json nor in .yaml or .yml.
+    :raises ParameterError: for a file whose name ends neither in .json nor in .yaml or .yml, and for a value
+        that these have no word for.
     """
-    if path.suffix == ".json":
-        text = json.dumps(saved(llm), ensure_ascii=False, indent=4)
-    elif path.suffix in (".yaml", ".yml"):
-        text = yaml.safe_dump(saved(llm), allow_unicode=True, sort_keys=False)
-    else:
-        raise ParameterError(f"{path.name!a} must be json or yaml: let it end in .json or .yaml.")
+    text = _text(saved(llm), path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def _text(values: dict[str, Any], path: Path) -> str:
+    if path.suffix not in (".json", ".yaml", ".yml"):
+        raise ParameterError(f"{path.name!a} must be json or yaml: let it end in .json or .yaml.")
+    try:
+        if path.suffix == ".json":
+            return json.dumps(values, ensure_ascii=False, indent=4)
+        text: str = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        raise ParameterError(f"A value can't be saved: {error}. Look at model_kwargs and metadata.") from None
+    return text

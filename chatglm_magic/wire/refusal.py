@@ -10,11 +10,13 @@ from ..errors import RefusedError
 from . import body as bodies
 
 TOO_LONG = re.compile(
-    r"exceed_context_size|context (length|size|window)|max_model_len|exceeds max length|too long|\"1261\"", re.I
+    r"exceed_context_size|context (length|size|window)|max_model_len|exceeds max length|no room for an answer|too long|\"1261\"",
+    re.I,
 )
 COUNTS = (
     re.compile(r"request \((\d{1,12}) tokens\) exceeds the available context size \((\d{1,12})"),
     re.compile(r"input \((\d{1,12}) tokens\) is longer than the model's context length \((\d{1,12})"),
+    re.compile(r"history take (\d{1,12}) tokens, which leaves no room for an answer within max_length (\d{1,12})"),
     re.compile(r"passed (\d{1,12}) input tokens.{0,90}context length is only (\d{1,12})"),
 )
 ROOM_FIRST = (
