@@ -10,7 +10,7 @@ from ..errors import RefusedError
 from . import body as bodies
 
 TOO_LONG = re.compile(
-    r"exceed_context_size|context (length|size|window)|max_model_len|exceeds max length|no room for an answer|too long|\"1261\"",
+    r"context.(length|size|window)|max_model_len|exceeds max length|no room for an answer|too long|\"1261\"",
     re.I,
 )
 COUNTS = (
