@@ -1,21 +1,34 @@
-"""README, notebooks and Binder hold what they promise."""
+"""README, notebooks, Binder and the other documents hold what they promise."""
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import re
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 import chatglm_magic
+from chatglm_magic import ChatGLM
+from chatglm_magic.client import Limits
+
+from .test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+READMES = ("README.md", "README.zh-CN.md")
+DOCUMENTS = (*READMES, "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md")
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+README, CHINESE = (TEXTS[name] for name in READMES)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LISTS = tomllib.loads((ROOT / "training/corpus/promised.toml").read_text(encoding="utf-8"))
 PROMISED = {*LISTS["prompts"], *LISTS["follow_ups"]}
+ASKING = {"invoke", "ainvoke", "stream", "astream", "batch", "abatch", "map", "generate", "agenerate"}
 
 
 def prompts(text: str) -> set[str]:
@@ -28,11 +41,37 @@ def prompts(text: str) -> set[str]:
     return {prompt.strip() for prompt in found if "{{" not in prompt} - {"PROMPT"}
 
 
-def test_the_readmes_prompts_are_promised() -> None:
-    """Whatever README tells people to ask, the model is tested on."""
-    found = prompts(README)
-    assert {"What is love?", "What is temperature?"} <= found
-    assert found <= PROMISED
+def blocks(text: str) -> list[str]:
+    """Return the Python blocks of a document."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+
+
+def prompts_in_code(code: str) -> set[str]:
+    """Return the texts that Python code asks a model, and the lists of questions it gives a name."""
+    asked: list[ast.expr] = []
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ASKING:
+            asked += node.args
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "questions":
+            asked.append(node.value)
+    for node in list(asked):
+        if isinstance(node, ast.List):
+            asked += node.elts
+    return {node.value for node in asked if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def tables(text: str) -> list[list[str]]:
+    """Return the cells of each row of a document's tables."""
+    return [line.strip("| ").split(" | ") for line in re.findall(r"^\| .*\|$", text, re.M)]
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_readmes_prompts_are_promised(name: str) -> None:
+    """Whatever a README tells people to ask, the model is tested on."""
+    in_lines = prompts(TEXTS[name])
+    in_code = {prompt for block in blocks(TEXTS[name]) for prompt in prompts_in_code(block)}
+    assert len(in_lines) >= 4 and len(in_code) >= 5 and len(blocks(TEXTS[name])) == TEXTS[name].count("```python")
+    assert in_lines | in_code <= PROMISED
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -56,12 +95,80 @@ def test_a_notebook_is_saved_as_it_should_be(path: Path) -> None:
     assert not re.search(r"/(home|root|tmp|work)/|sk-[A-Za-z0-9]{8}|NBVAL_IGNORE", text)
 
 
+@pytest.mark.parametrize("name", READMES)
+def test_the_readmes_python_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The blocks run one after the other, as in a notebook, and print what the comments behind them say."""
+    names: dict[str, Any] = {"__name__": name}
+
+    async def run(code: str) -> None:
+        made = eval(compile(code, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)  # noqa: S307
+        if inspect.isawaitable(made):
+            await made
+
+    async def run_all() -> None:
+        for code in blocks(TEXTS[name]):
+            await run(code)
+            printed = capsys.readouterr().out
+            for said in re.findall(r"^ *print\(.*\)  # (.+)$", code, re.M):
+                assert f"{said}\n" in printed
+
+    try:
+        asyncio.run(run_all())
+    finally:
+        names["server"].stop()
+
+
 def test_the_readmes_magics_exist_and_none_is_missing() -> None:
-    """The table of magics is the list of magics."""
+    """The table of magics is the list of magics, in both languages with the same options."""
     from chatglm_magic.magics.magics import ChatGLMMagics
 
     registered = set(ChatGLMMagics.magics["line"]) | set(ChatGLMMagics.magics["cell"])
-    assert set(re.findall(r"^\| `%(\w+)", README, re.M)) == registered
+    rows, chinese = (
+        [re.findall(r"`([^`]+)`", row[0]) for row in tables(text) if row[0].startswith("`%")]
+        for text in (README, CHINESE)
+    )
+    assert {row[0].split()[0].strip("%") for row in rows} == registered
+    assert rows == chinese
+
+
+def servers(text: str) -> dict[str, list[str]]:
+    """Return the rows of a README's table of servers, by address and by what ``thinking`` becomes."""
+    return {f"{row[1]} {''.join(re.findall('`[^`]+`', row[4]))}": row for row in tables(text) if "`http" in row[1]}
+
+
+def test_both_readmes_know_the_same_servers() -> None:
+    """Each with the same address, and with the same names of fields and keys beside it."""
+    english, chinese = servers(README), servers(CHINESE)
+    assert english.keys() == chinese.keys() and len(english) == 8
+    for key, row in english.items():
+        if key.startswith("`https://api.z.ai"):  # one of the two says "as the other"
+            continue
+        other = chinese[key] if "bigmodel" not in key else row
+        assert set(re.findall("`[^`]+`", " ".join(row))) == set(re.findall("`[^`]+`", " ".join(other)))
+
+
+@pytest.mark.parametrize("row", servers(README).values(), ids=lambda row: row[0])
+def test_thinking_is_sent_as_the_table_says(row: list[str]) -> None:
+    """The keys of the request are those of the table."""
+    if row[0] == "transformers serve":  # where it must be left unset
+        return
+    llm = ChatGLM(endpoint_url=row[1].strip("`"), model="glm-5", thinking="high")
+    sent = llm.plan("x").sent.keys() & {"thinking", "reasoning_effort", "chat_template_kwargs"}
+    assert sent == set(re.findall(r"`(\w+)`", row[4]))
+
+
+def test_both_readmes_have_the_same_two_commands() -> None:
+    """To try it and to test it; and each leads to the other."""
+    found = [re.findall(r"^python3 -m venv .*$", text, re.M) for text in (README, CHINESE)]
+    assert found[0] == found[1] and len(found[0]) == 2
+    assert "(README.zh-CN.md)" in README[:200] and "(README.md)" in CHINESE[:200]
+
+
+def test_chinese_is_set_as_chinese() -> None:
+    """Full-width punctuation after Chinese characters, and blanks between them and Latin text."""
+    prose = re.sub(r"`[^`\n]+`", "`x`", re.sub(r"```.*?```", "", CHINESE, flags=re.S))
+    assert re.findall(r"[\u4e00-\u9fff][A-Za-z0-9`]|[A-Za-z0-9`][\u4e00-\u9fff]", prose) == []
+    assert re.findall(r"[\u4e00-\u9fff*][,;:?!()]", re.sub(r"\]\([^)]*\)", "", prose)) == []
 
 
 def test_the_public_names_are_there() -> None:
@@ -76,26 +183,70 @@ def test_the_public_names_are_there() -> None:
         _ = chatglm_magic.nothing
 
 
-def test_the_readmes_python_runs() -> None:
-    """The block under "In Python" does what it shows."""
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own text
+def heading_links(text: str) -> set[str]:
+    """Return the names under which a document's headings can be linked."""
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", text, re.M)
+    }
 
 
-def test_links_lead_somewhere() -> None:
-    """Files that README and SECURITY point at exist."""
-    for name in ("README.md", "SECURITY.md"):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8")):
-            assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    """Files that a document points at exist, and their headings too; nothing names the place it was written at."""
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", TEXTS[name]):
+        assert (ROOT / target).exists(), target
+        assert not heading or heading in heading_links(TEXTS[target or name])
+    assert not re.search(r"/(home|root|tmp|work)/", TEXTS[name])
 
 
 def test_S37_the_trust_model_is_five_lines() -> None:
     """SECURITY.md says in five points who is trusted with what."""
-    section = (ROOT / "SECURITY.md").read_text(encoding="utf-8").split("## The trust model")[1].split("## ")[0]
+    section = TEXTS["SECURITY.md"].split("## The trust model")[1].split("## ")[0]
     points = re.findall(r"^\d\. (.+)", section, re.M)
     assert len(points) == 5
     for word in ("untrusted", "server", "kernel", "key"):
         assert any(word in point for point in points), word
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    """Sizes and seconds of SECURITY.md, and the seconds of both READMEs."""
+    from chatglm_magic.client.call import REFUSAL_BYTES
+    from chatglm_magic.client.pool import HEADER_BYTES
+    from chatglm_magic.server.guard import MAX_BODY
+    from chatglm_magic.wire.body import LIMIT
+
+    rows = [row[1] for row in tables(TEXTS["SECURITY.md"])[1:]]
+    seconds = asdict(Limits())
+    assert (
+        rows[0].startswith(f"{LIMIT >> 20} MiB")
+        and f"JSON of at most {MAX_BODY >> 20} MiB" in TEXTS["SECURITY.md"]
+    )
+    assert rows[1] == f"{HEADER_BYTES >> 10} KiB each" == f"{REFUSAL_BYTES >> 10} KiB each"
+    assert rows[3:] == [f"{seconds[name]:g} s" for name in ("connect", "first_byte", "idle", "content", "total")]
+    for text, marks in ((README, " ()"), (CHINESE, "（）")):
+        found = re.findall(rf"`(\w+)`{re.escape(marks[:-1])}(\d+){re.escape(marks[-1])}", text)
+        assert {name: float(number) for name, number in found if name in seconds} == seconds
+
+
+def test_the_changelog_knows_this_version() -> None:
+    """Keep a Changelog's shape, newest first, with the version that the package has."""
+    text = TEXTS["CHANGELOG.md"]
+    first = re.findall(r"^## \[(.+)\].*\n+(.*)", text, re.M)[0]
+    assert first[0] == "Unreleased" and chatglm_magic.__version__ in first[1]
+    allowed = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.M)) <= allowed
+
+
+def test_contributing_names_what_there_is() -> None:
+    """Its files exist, its rooms are those of the layers' table, its line length is the one in force."""
+    text = TEXTS["CONTRIBUTING.md"]
+    for path in re.findall(r"`(?:\.venv/bin/python )?([\w./-]+/[\w.-]*)`", text):
+        assert (ROOT / path).exists(), path
+    rooms = [re.findall(r"`(\w+)`", row[0]) for row in tables(text.split("## Rooms")[1])]
+    assert {name for row in rooms for name in row} == set(MAY_IMPORT)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert f"at most {project['tool']['ruff']['line-length']} characters" in text
 
 
 def test_binder_starts_what_the_readme_describes() -> None:

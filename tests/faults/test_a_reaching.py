@@ -1,0 +1,168 @@
+"""Rows A1 to A12 and A27: the way to a server, and what comes back that is no answer at all."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ..servers import ScriptedServer, hang, raw, reply
+from .asking import Heard, asked, both
+from .scripts import Slow, chunked, end, good, head, reset, say
+
+
+@contextmanager
+def nobody() -> Iterator[tuple[str, int]]:
+    """A port of our own at which nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/", bound.getsockname()[1]
+
+
+@contextmanager
+def blackhole() -> Iterator[tuple[str, int]]:
+    """A port that answers no SYN: Linux drops them while a listener's backlog is full."""
+    with socket.socket() as listener, socket.socket() as filler:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        filler.connect(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/", listener.getsockname()[1]
+
+
+@both
+def test_A1_a_closed_port_is_tried_three_times(dialect: str, road: str, heard: Heard) -> None:
+    """The error names the address and how to start a server, after two retries."""
+    with nobody() as (url, port):
+        error = asked(url, dialect, road).failed("connect")
+        assert url in str(error) and "%chatglm_serve" in str(error)
+        assert heard.connects == [("127.0.0.1", port)] * 3
+
+
+@both
+def test_A2_an_unknown_name_is_no_server(dialect: str, road: str, heard: Heard) -> None:
+    """The name is looked up again once, as max_retries says; nothing is connected to, and the limit holds."""
+    outcome = asked("http://glm.invalid/", dialect, road, max_retries=1)
+    assert "glm.invalid" in str(outcome.failed("connect"))
+    assert [name.decode() if isinstance(name, bytes) else name for name in heard.names] == ["glm.invalid"] * 2
+    assert heard.connects == []
+    assert outcome.seconds <= 2 * 5 + 0.5 + 0.5
+
+
+@both
+def test_A3_a_host_that_answers_no_syn(dialect: str, road: str, heard: Heard) -> None:
+    """Each attempt ends with the connect limit."""
+    with blackhole() as (url, port):
+        heard.connects.clear()
+        outcome = asked(url, dialect, road, timeout={"connect": 0.2}, max_retries=1)
+        outcome.failed("connect_timeout")
+        assert heard.connects == [("127.0.0.1", port)] * 2
+        assert outcome.seconds <= 2 * 0.2 + 0.5 + 0.5  # the limits, the longest wait between them, and the slack
+
+
+@both
+def test_A4_accept_then_close(dialect: str, road: str) -> None:
+    """A connection that is closed without a word is no reason to send a question again."""
+    with ScriptedServer(raw(b"")) as server:
+        asked(server, dialect, road).failed("server_closed")
+        assert len(server.posts) == 1
+
+
+@both
+def test_A5_reset_before_the_headers(dialect: str, road: str) -> None:
+    """Nor is one that is reset."""
+    with ScriptedServer(reset) as server:
+        asked(server, dialect, road).failed("server_closed")
+        assert len(server.posts) == 1
+
+
+@both
+def test_A6_silence_before_the_headers(dialect: str, road: str) -> None:
+    """The limit for the first byte holds, and the question is not sent again."""
+    with ScriptedServer(hang()) as server:
+        outcome = asked(server, dialect, road, timeout={"first_byte": 0.3})
+        outcome.failed("first_byte_timeout")
+        assert 0.3 - 0.05 <= outcome.seconds <= 0.3 + 0.5
+        assert len(server.posts) == 1
+
+
+@both
+def test_A7_a_server_that_stops_reading(dialect: str, road: str) -> None:
+    """A question that nobody takes is given up; one that is taken slowly is not."""
+    with Slow() as deaf:
+        outcome = asked(deaf, dialect, road, "x" * 30_000_000, timeout={"connect": 0.4})
+        outcome.failed("write_timeout")
+        assert (len(deaf.posts), deaf.connections) == (0, 1)
+    with Slow(good(dialect), pause=0.02) as slow:
+        outcome = asked(slow, dialect, road, "x" * 10_000_000, timeout={"connect": 0.3})
+        outcome.ok("你好")
+        assert len(slow.posts) == 1 and outcome.seconds > 0.3  # longer than the limit for one block
+
+
+GARBAGE = {
+    "words": b"nonsense\r\n\r\n",
+    "ssh": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "no number": b"HTTP/1.1 abc OK\r\n\r\n",
+    "bytes": bytes(range(128, 256)) * 4 + b"\r\n\r\n",
+    "long": b"x" * 100_000 + b"\r\n\r\n",
+}
+
+
+@both
+def test_A9_a_status_line_that_is_none(dialect: str, road: str) -> None:
+    """Whatever answers there does not speak HTTP."""
+    for name, data in GARBAGE.items():
+        with ScriptedServer(raw(data)) as server:
+            asked(server, dialect, road).failed("protocol", of=name)
+            assert len(server.posts) == 1, name
+
+
+@both
+def test_A11_a_100_before_the_200(dialect: str, road: str) -> None:
+    """An interim answer is none."""
+    with ScriptedServer(say(b"HTTP/1.1 100 Continue\r\n\r\n", good(dialect))) as server:
+        asked(server, dialect, road).ok("你好")
+        assert len(server.posts) == 1
+
+
+EMPTY = {
+    "204": say(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "length 0": reply(""),
+    "blanks": reply(" \r\n "),
+    "closed": say(head("Connection: close"), end),
+    "chunked": say(head("Transfer-Encoding: chunked") + chunked(b"")),
+}
+
+
+@both
+def test_A12_an_empty_answer(dialect: str, road: str) -> None:
+    """Nothing is never a success."""
+    for name, script in EMPTY.items():
+        with ScriptedServer(script) as server:
+            asked(server, dialect, road).failed("empty_reply", of=name)
+            assert len(server.posts) == 1, name
+
+
+@both
+def test_A27_localhost_where_ipv6_is_refused(
+    dialect: str, road: str, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name with two addresses is reached at the one that answers."""
+    families = {"::1": (socket.AF_INET6, (0, 0)), "127.0.0.1": (socket.AF_INET, ())}
+
+    def resolved(host: str, port: int, *more: Any, **options: Any) -> list[Any]:
+        return [
+            (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, *rest))
+            for address, (family, rest) in families.items()
+            if host in ("localhost", address)
+        ]
+
+    with ScriptedServer(good(dialect)) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", resolved)  # as a machine with both families would answer
+        outcome = asked(f"http://localhost:{server.port}/", dialect, road)
+        outcome.ok("你好")
+        assert outcome.seconds <= 5 and len(server.posts) == 1
+        tried = [where[0] for where in heard.connects]
+        assert tried == ["::1", "127.0.0.1"]

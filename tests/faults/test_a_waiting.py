@@ -1,0 +1,104 @@
+"""Rows A18, A19, A20 and A22: a server that says to wait is waited for as it says, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.utils import formatdate
+from math import ceil
+from time import time
+
+from ..servers import Script, ScriptedServer, reply
+from .asking import Outcome, asked, at_once, both
+from .scripts import good
+
+SLACK = 0.5
+CAP = 8.0
+
+
+def busy(retry_after: str | None, status: int = 429) -> Script:
+    """Say that there is too much to do."""
+    wait = {} if retry_after is None else {"Retry_After": retry_after}
+    return reply({"error": {"message": "too many requests", "code": "1302"}}, status=status, **wait)
+
+
+@both
+def test_A18_the_wait_the_server_asks_for_is_kept(dialect: str, road: str) -> None:
+    """After the second it asked for the answer comes; a server that goes on refusing gets three POSTs."""
+    with (
+        ScriptedServer(busy("1"), good(dialect)) as once,
+        ScriptedServer(busy(None)) as always,
+    ):
+        outcome, refused = at_once(
+            lambda: asked(once, dialect, road),
+            lambda: asked(always, dialect, road),
+        )
+        outcome.ok("你好")
+        assert len(once.posts) == 2
+        assert 1.0 <= once.posts[1].at - once.posts[0].at <= 1.0 + SLACK
+        error = refused.failed("rate_limit")
+        assert "too many requests" in str(error) and error.status == 429  # type: ignore[attr-defined]
+        assert len(always.posts) == 3 and refused.seconds <= 0.5 + 1.0 + 2 * SLACK
+
+
+def senseless() -> list[str]:
+    """Return the values of Retry-After that ask for no wait one could keep."""
+    now = time()
+    return [
+        *("0", "-0", "0.0", "-1", "-10", "-1e9"),
+        *("inf", "-inf", "Infinity", "nan", "1e35", "9" * 35, "1e999"),
+        *("", "soon", "1 s", "0x10", "١"),
+        "Zun, 29 Sep 2023 16:26:27 GMT",
+        "Fri, 99 Sep 2023 16:26:27 GMT",
+        "Fri, 29 Sep 100000 16:26:27 GMT",
+        formatdate(now - 60, usegmt=True),
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+    ]
+
+
+@both
+def test_A19_an_odd_wait_is_no_wait(dialect: str, road: str) -> None:
+    """Each of 23 odd values gives the jitter of a first retry; a date that makes sense is obeyed."""
+    odd = senseless()
+    assert len(odd) == 23
+
+    def ask(value: str) -> Callable[[], tuple[Outcome, float]]:
+        def one() -> tuple[Outcome, float]:
+            with ScriptedServer(busy(value), good(dialect)) as server:
+                outcome = asked(server, dialect, road)
+                assert len(server.posts) == 2, (value, str(outcome))
+                return outcome, server.posts[1].at - server.posts[0].at
+
+        return one
+
+    date = formatdate(ceil(time() + 0.7), usegmt=True)  # 0.7 to 1.7 s from now: dates have no fractions
+    *found, obeyed = at_once(*map(ask, odd), ask(date))
+    for value, (outcome, waited) in zip(odd, found, strict=True):
+        outcome.ok("你好", of=value)
+        assert waited <= 0.5 + SLACK, value
+    obeyed[0].ok("你好", of=date)
+    assert 0.55 <= obeyed[1] <= 1.7 + SLACK, date
+
+
+@both
+def test_A20_a_wait_that_is_too_long_is_an_error_that_names_it(dialect: str, road: str) -> None:
+    """Above two minutes there is one POST and no waiting."""
+    later = formatdate(time() + 600, usegmt=True)
+    for value, named in (("121", "121"), ("3600", "3600"), ("604800", "604800"), (later, "")):
+        with ScriptedServer(busy(value)) as server:
+            outcome = asked(server, dialect, road)
+            error = outcome.failed("rate_limit", of=value)
+            assert named in str(error) and "wait" in str(error), (value, error)
+            assert len(server.posts) == 1 and outcome.seconds <= SLACK, value
+
+
+@both
+def test_A22_busy_twice_then_an_answer(dialect: str, road: str) -> None:
+    """Two 503 are got over, and the answer says how often it was asked for."""
+    with ScriptedServer(busy(None, 503), busy(None, 503), good(dialect)) as server:
+        outcome = asked(server, dialect, road)
+        assert outcome.ok("你好")["retries"] == 2
+        assert len(server.posts) == 3 and outcome.seconds <= 0.5 + 1.0 + 2 * SLACK
+        assert server.posts[0].raw == server.posts[2].raw
+    with ScriptedServer(good(dialect)) as server:
+        assert "retries" not in asked(server, dialect, road).ok("你好")  # the control
+        assert len(server.posts) == 1

@@ -1,0 +1,113 @@
+"""Batches in their surroundings: conversations, configurations, chains, loops and threads."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableLambda
+
+from chatglm_magic import ChatGLM, LocalServer
+from chatglm_magic.errors import ChatGLMError
+
+from ..servers import Asked, ScriptedServer
+from .tools import WAYS, Heard, both, history_of, local_model, model, says, ways
+
+PROMPTS = [str(number) for number in range(12)]
+
+
+@both
+@ways
+def test_calling_batch__never_mixes_histories(dialect: str, way: str) -> None:
+    """Each question sees the conversation as it was when the batch began, and none is added to it."""
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect, with_history=True, history=[["q", "a"]])
+        WAYS[way](llm, PROMPTS, {"max_concurrency": 2})
+        assert [history_of(post.body) for post in server.posts] == [[["q", "a"]]] * 12
+        assert llm.history == [["q", "a"]]
+
+
+@both
+def test_calling_batch__has_the_history_of_its_beginning(dialect: str) -> None:
+    """An assignment while the batch is under way does not reach it."""
+    llm = ChatGLM()
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        llm.history = [*llm.history, ["new", "new"]]
+        says("ok")(connection, asked)
+
+    with ScriptedServer(script) as server:
+        llm = model(server, dialect, history=[["q", "a"]])
+        llm.batch(PROMPTS, {"max_concurrency": 1})
+        assert [history_of(post.body) for post in server.posts] == [[["q", "a"]]] * 12
+
+
+@both
+@ways
+def test_calling_abatch__of_nothing_is_nothing(dialect: str, way: str) -> None:
+    """No question, no answer, no request."""
+    with ScriptedServer(says("ok")) as server:
+        assert WAYS[way](model(server, dialect), []) == [] and server.asked == []
+
+
+@both
+@ways
+def test_calling_abatch__with_a_configuration_each(dialect: str, way: str) -> None:
+    """Each question has its own handler, tags and arguments for all."""
+    heard = [Heard() for _ in range(3)]
+    configs = [{"callbacks": [one], "tags": [str(n)]} for n, one in enumerate(heard)]
+    with ScriptedServer(says(lambda prompt: prompt * 2)) as server:
+        WAYS[way](model(server, dialect), list("abc"), configs, temperature=0.5, stop=["z"])
+        assert {post.body["temperature"] for post in server.posts} == {0.5}
+    assert [(one.starts[0][0], one.starts[0][1], one.ends) for one in heard] == [
+        (prompt, (str(n),), [prompt * 2]) for n, prompt in enumerate("abc")
+    ]
+
+
+@both
+def test_calling_batch__inside_a_chain_keeps_its_handlers(dialect: str, local: LocalServer) -> None:
+    """Handlers of a surrounding run hear of the questions, which are asked in another thread."""
+    heard, llm = Heard(), local_model(local, dialect)
+    inside: Any = RunnableLambda(lambda prompts: llm.batch(prompts))
+    answers = inside.invoke(["hi", "你好"], config={"callbacks": [heard], "tags": ["chain"]})
+    assert sorted(heard.ends) == sorted(answers) and all("chain" in tags for _, tags, _ in heard.starts)
+
+
+@both
+def test_calling_batch__in_a_running_loop(dialect: str, local: LocalServer) -> None:
+    """In a notebook's loop the synchronous forms work too."""
+    llm = local_model(local, dialect)
+
+    async def cell() -> list[str]:
+        return [llm.invoke("hi"), *llm.batch(["hi"]), *[text for _, text in llm.batch_as_completed(["hi"])]]
+
+    assert len(set(asyncio.run(cell()))) == 1
+
+
+@both
+def test_calling_batch__from_several_threads(dialect: str, local: LocalServer) -> None:
+    """Batches of several threads share the loop and stay apart."""
+    llm, found = local_model(local, dialect), {}
+
+    def ask(number: int) -> None:
+        found[number] = llm.batch(["hi", "你好"])
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(found) == 4 and all(said == found[0] for said in found.values())
+
+
+@both
+@ways
+def test_calling_abatch__refuses_a_wrong_value_before_it_asks(dialect: str, way: str) -> None:
+    """A wrong argument is an error of ours, and nothing is sent."""
+    with ScriptedServer(says("ok")) as server:
+        with pytest.raises(ChatGLMError, match="temperature"):
+            WAYS[way](model(server, dialect), PROMPTS, temperature="hot")
+        assert server.asked == []

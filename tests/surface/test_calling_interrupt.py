@@ -1,0 +1,76 @@
+"""An interrupt cancels all that is under way: a real process, a real SIGINT, and the server that sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ..server_tools import wait_for
+from ..servers import ScriptedServer, hang
+from .interrupted import PROMPTS, WAYS
+from .tools import address, both, model
+
+
+@contextmanager
+def asking(url: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the process that is interrupted."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.surface.interrupted", url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@both
+def test_calling_batch__ends_at_an_interrupt(dialect: str) -> None:
+    """Within a second of SIGINT the caller has its KeyboardInterrupt and every request is closed; each way."""
+    with ScriptedServer(hang()) as server, asking(address(server, dialect)) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for way in WAYS:
+            server.asked.clear()
+            count = 1 if way in ("invoke", "stream") else len(PROMPTS)
+            process.stdin.write(way + "\n")
+            process.stdin.flush()
+            wait_for(lambda count=count: len(server.posts) == count, 10)
+            sent = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            said = process.stdout.readline()
+            assert said.startswith("interrupted"), f"{way}: {said}"
+            assert time.monotonic() - sent < 1.0, way
+            for post in server.posts:
+                assert (server.wait_closed(post, 1.0) or sent + 9) - sent < 1.0, way
+            assert len(server.posts) == count, way
+
+
+@both
+@pytest.mark.parametrize("way", ["abatch", "agenerate", "ainvoke"])
+def test_calling_abatch__ends_when_it_is_cancelled(dialect: str, way: str) -> None:
+    """A cancelled task closes each of its connections within a second."""
+
+    async def cancelled() -> None:
+        llm = model(server, dialect)
+        ask = llm.ainvoke(PROMPTS[0]) if way == "ainvoke" else getattr(llm, way)(PROMPTS)
+        task = asyncio.ensure_future(ask)
+        count = 1 if way == "ainvoke" else len(PROMPTS)
+        while len(server.posts) < count:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with ScriptedServer(hang()) as server:
+        asyncio.run(cancelled())
+        assert all(server.wait_closed(post, 1.0) for post in server.posts)

@@ -1,0 +1,203 @@
+"""The sentences of the issue under "semantics to keep"."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.prompts import ChatPromptTemplate
+
+from chatglm_magic import ChatGLM, LocalServer
+from chatglm_magic.errors import ChatGLMError
+
+from ..servers import ScriptedServer, chunk, hang, raw, reply, sse
+from .tools import both, history_of, local_model, model, prompt_of, says
+
+ROADS: dict[str, Callable[..., object]] = {
+    "invoke": lambda llm, prompt, **more: llm.invoke(prompt, **more),
+    "stream": lambda llm, prompt, **more: list(llm.stream(prompt, **more)),
+    "ainvoke": lambda llm, prompt, **more: asyncio.run(llm.ainvoke(prompt, **more)),
+    "batch": lambda llm, prompt, **more: llm.batch([prompt], **more),
+}
+roads = pytest.mark.parametrize("road", ROADS)
+
+
+@both
+@roads
+def test_semantics_precedence(dialect: str, road: str) -> None:
+    """Call arguments beat model_kwargs beat fields, whichever of a parameter's names is used."""
+    limit = "max_tokens" if dialect == "openai" else "max_length"
+    with ScriptedServer(says("ok")) as server:
+        llm = model(
+            server, dialect, temperature=0.2, max_token=2, seed=2, model_kwargs={"temperature": 0.3, limit: 3}
+        )
+        for arguments in ({}, {"temperature": 0.4}, {"max_token": 4}, {limit: 5, "k": 6}):
+            ROADS[road](llm, "x", **arguments)
+        sent = [(post.body["temperature"], post.body[limit], post.body["seed"]) for post in server.posts]
+        assert sent == [(0.3, 3, 2), (0.4, 3, 2), (0.3, 4, 2), (0.3, 5, 2)]
+        assert server.posts[3].body["k"] == 6
+        llm.model_kwargs = None
+        ROADS[road](llm, "x")
+        assert server.posts[4].body["temperature"] == 0.2 and server.posts[4].body[limit] == 2
+
+
+@both
+@roads
+def test_semantics_history_is_sent(dialect: str, road: str) -> None:
+    """With with_history=False the history goes along with each question, and does not grow."""
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect, history=[["a", "b"], ["c", "d"]], with_history=False)
+        for _ in range(2):
+            ROADS[road](llm, "x")
+        assert [history_of(post.body) for post in server.posts] == [[["a", "b"], ["c", "d"]]] * 2
+        assert llm.history == [["a", "b"], ["c", "d"]]
+
+
+@both
+def test_semantics_with_history_later(dialect: str, local: LocalServer) -> None:
+    """``llm.with_history = True`` on a finished object: from then on the model is told what was said."""
+    llm = local_model(local, dialect, max_token=300)
+    llm.invoke("Tell me a joke.")
+    assert llm.history == []
+    llm.with_history = True
+    joke = llm.invoke("Tell me a joke.")
+    assert llm.invoke("Say that again.") == joke
+    assert llm.history == [["Tell me a joke.", joke], ["Say that again.", joke]]
+
+
+@both
+def test_semantics_with_history_later__for_a_call(dialect: str) -> None:
+    """A call may keep its turn though the object does not, and the other way round."""
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect)
+        llm.invoke("a", with_history=True)
+        list(llm.stream("b", with_history=True))
+        assert llm.history == [["a", "ok"], ["b", "ok"]]
+        llm.with_history = True
+        llm.invoke("c", with_history=False)
+        assert len(llm.history) == 2
+        assert all("with_history" not in post.body for post in server.posts)
+
+
+@both
+def test_semantics_llm_type(dialect: str) -> None:
+    """The type's name is the original's, also in what is told of a run."""
+    llm = ChatGLM(dialect=dialect)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert llm._llm_type == "chat_glm" == llm.dict()["_type"]
+
+
+FAULTS = {
+    "no server": None,
+    "refused": reply({"error": "no"}, status=400),
+    "no answer": reply({"nothing": 1}),
+    "no json": reply("{"),
+    "closed": raw(b""),
+    "silent": hang(),
+    "broken off": sse([chunk("a")], done=False),
+}
+
+
+@both
+@roads
+@pytest.mark.parametrize("fault", FAULTS)
+def test_semantics_value_error(dialect: str, road: str, fault: str) -> None:
+    """Every error of the network is a ValueError, with a kind, in one line."""
+    script = FAULTS[fault]
+    with ScriptedServer(script or hang()) as server:
+        llm = model(server, dialect, timeout=0.2, max_retries=0)
+        if script is None:
+            llm.endpoint_url = "http://127.0.0.1:1/" + ("v1" if dialect == "openai" else "")
+        with pytest.raises(ValueError) as caught:
+            ROADS[road](llm, "x")
+    assert (
+        isinstance(caught.value, ChatGLMError) and caught.value.kind != "error" and "\n" not in str(caught.value)
+    )
+
+
+@pytest.fixture(scope="module")
+def original() -> Any:
+    """The original class, which warns that it is sunset."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from langchain_community.llms import ChatGLM as Original
+
+    return Original
+
+
+@roads
+def test_semantics_original(road: str, original: Any) -> None:
+    """One server, both classes, the same fields and calls: the same chatglm bodies, but for the zeros."""
+    fields = {"temperature": 0.5, "top_p": 0.9, "max_token": 99, "history": [["a", "b"]], "model_kwargs": {"k": 1}}
+    with ScriptedServer(says("ok")) as server:
+        for kind in (original, ChatGLM):
+            llm = kind(endpoint_url=server.url, **fields)
+            ROADS[road](llm, "x")
+            ROADS[road](llm, "你好", temperature=0.6, foo=None)
+            ROADS[road](kind(endpoint_url=server.url), "x")
+            ROADS[road](kind(endpoint_url=server.url, temperature=0, top_p=0), "x")
+        bodies = [post.body for post in server.posts]
+    assert bodies[:3] == bodies[4:7]
+    assert bodies[3] | {"temperature": 0.01, "top_p": 0.01} == bodies[7]
+
+
+TALK = [SystemMessage("S"), HumanMessage("H1"), AIMessage("A1"), HumanMessage("H2")]
+ROLES = [
+    {"role": "system", "content": "S"},
+    {"role": "user", "content": "H1"},
+    {"role": "assistant", "content": "A1"},
+    {"role": "user", "content": "H2"},
+]
+FLAT = "System: S\nHuman: H1\nAI: A1\nHuman: H2"
+FORMS: dict[str, Any] = {
+    "messages": TALK,
+    "pairs": [("system", "S"), ("human", "H1"), ("ai", "A1"), ("human", "H2")],
+    "mappings": ROLES,
+    "prompt": ChatPromptTemplate.from_messages(TALK).invoke({}),
+}
+
+
+@both
+@roads
+@pytest.mark.parametrize("form", FORMS)
+def test_semantics_roles(dialect: str, road: str, form: str) -> None:
+    """Messages keep their roles on openai, and are flattened on chatglm as the original flattens them."""
+    with ScriptedServer(says("ok")) as server:
+        ROADS[road](model(server, dialect), FORMS[form])
+        body = server.posts[0].body
+    assert (body["messages"] == ROLES) if dialect == "openai" else (prompt_of(body) == FLAT)
+
+
+@both
+@roads
+def test_semantics_roles__after_history(dialect: str, road: str) -> None:
+    """The object's system text and history stand before the messages."""
+    with ScriptedServer(says("ok")) as server:
+        ROADS[road](model(server, dialect, history=[["q", "a"]], system="Be kind."), [("human", "H")])
+        body = server.posts[0].body
+    if dialect == "openai":
+        told = [("system", "Be kind."), ("user", "q"), ("assistant", "a"), ("user", "H")]
+        assert [(message["role"], message["content"]) for message in body["messages"]] == told
+    else:
+        assert (body["history"], body["prompt"]) == ([["q", "a"]], "Be kind.\n\nHuman: H")
+
+
+def test_semantics_roles__reach_the_local_server(local: LocalServer) -> None:
+    """openai: the built-in model understands messages as a conversation."""
+    talk = [("human", "Tell me a joke."), ("ai", "Ha."), ("human", "What did I just ask?")]
+    assert local_model(local, "openai", max_token=200).invoke(talk) == "You asked:\n\nTell me a joke."
+
+
+@both
+def test_semantics_roles__wrong_input_is_a_value_error(dialect: str) -> None:
+    """What is neither text nor messages is refused as the original refuses it."""
+    with ScriptedServer(says("ok")) as server:
+        for wrong in (3, None, {"text": "x"}, [3]):
+            with pytest.raises((ValueError, NotImplementedError)):
+                model(server, dialect).invoke(wrong)  # type: ignore[arg-type]
+        assert server.asked == []
