@@ -17,6 +17,9 @@ from .limits import Clock
 MAX_HEADERS = 100
 """As many as Python's own HTTP client takes."""
 
+HEADER_BYTES = 65532
+"""Characters of a header's name and value: with colon, blank and line end the 64 KiB of Python's own client."""
+
 STREAM_LIMIT = 4 * LIMIT
 """Bytes of a whole stream above which we stop reading: 256 MiB, some 800 000 tokens in vLLM's chunks."""
 
@@ -25,12 +28,14 @@ class Incoming:
     """Takes in an answer's bytes, undoes compression, keeps to the limits, and hands out what the codec makes."""
 
     def __init__(self, call: Call, clock: Clock, headers: Iterable[tuple[str, str]]) -> None:
-        named = lowered(headers)
-        if len(named) > MAX_HEADERS:
+        pairs = list(headers)
+        if len(pairs) > MAX_HEADERS or any(len(name) + len(value) >= HEADER_BYTES for name, value in pairs):
             raise EndpointError(
-                f"The server sent more than {MAX_HEADERS} headers. Check the address and the port.",
+                f"The server sent more than {MAX_HEADERS} headers, or one above 64 KiB. "
+                "Check its address and port.",
                 kind="protocol",
             )
+        named = lowered(pairs)
         clock.answered, clock.sending = True, False
         self._clock = clock
         self._inflate = Inflate(named.get("content-encoding", ""))
