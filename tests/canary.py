@@ -126,7 +126,7 @@ def interrupt(connection: socket.socket, asked: Asked) -> None:
     hang(10)(connection, asked)
 
 
-ROADS = ("refused", "401", "500", "bad_header", "tls", "timeout", "broken_off", "closed")
+ROADS = ("refused", "401", "bad_header", "500", "tls", "closed", "timeout", "broken_off")
 """The ways to fail that each sync and async question has; ``interrupt`` is one more of the sync one."""
 
 ECHOES = ("echo_401", "echo_200", "echo_html", "echo_events")

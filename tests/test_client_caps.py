@@ -69,7 +69,6 @@ BLOCK = b"a" * MIB
 ENDLESS: dict[str, tuple[str, Callable[[], Endless], str, int]] = {
     "body": ("", lambda: Endless(head(), BLOCK), "too_large", LIMIT),
     "event": ("v1", lambda: Endless(head("text/event-stream") + "data: ", BLOCK), "too_large", LIMIT),
-    "comment": ("v1", lambda: Endless(head("text/event-stream") + ": ", BLOCK), "too_large", LIMIT),
     "refusal": ("v1", lambda: Endless(head(status=500), BLOCK), "server_error", MIB),
     "header": ("", lambda: Endless(head(end="X-Long: "), BLOCK), "protocol", MIB),
     "headers": ("", lambda: Endless(head(end=""), b"X-A: b\r\n" * 10_000), "protocol", MIB),

@@ -123,17 +123,6 @@ def test_S12_a_value_that_looks_like_a_key_is_refused(kernel: Kernel, server: Sc
     assert server.asked == []
 
 
-def test_S12_a_refused_line_is_taken_out_of_the_history(
-    kernel: Kernel, server: ScriptedServer, profile: Path
-) -> None:
-    """IPython keeps a line before a magic sees it (the control); one with a key does not stay there."""
-    kernel.run("control_line = 1")
-    kernel.run(f"%chatglm_config api_key={KEY}")
-    kept = history(kernel, profile)
-    assert any("control_line" in text for text in kept)
-    assert not leaked(*kept)
-
-
 def test_S13_a_key_in_a_trait_would_be_saved() -> None:
     """The control: what stands in a widget's value is in the state that a notebook saves."""
     import ipywidgets

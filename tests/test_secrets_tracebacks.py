@@ -70,7 +70,7 @@ def test_S14_no_traceback_shows_the_key(shell: InteractiveShell, mode: str) -> N
     session, found = get_session(), []
     for place, cell in enumerate(CELLS):
         for name in (*ROADS, "echo_401", *(["interrupt"] if "await" not in cell and "batch" not in cell else [])):
-            if (len(name) + place) % (2 if mode == "Verbose" else 5):
+            if (len(name) + place) % (2 if mode == "Verbose" else 6):
                 continue  # each road in some cells: all of them in all would take long
             with road(name, PLACES[place % 3]) as llm:
                 with suppress(ChatGLMError):
@@ -89,13 +89,12 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=["password", "api_key", "token"])
-def test_S14_a_key_in_an_address_is_not_shown_either(
-    shell: InteractiveShell, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_S14_a_key_in_an_address_is_not_shown_either(shell: InteractiveShell, address: str) -> None:
     """Refused when it is given, or shown by no traceback: name and password, and a query that holds a key."""
-    monkeypatch.setenv("CANARY", address.format(key=KEY))
-    cell = "import os\nfrom chatglm_magic import ChatGLM\n"
-    cell += "llm = ChatGLM(endpoint_url=os.environ['CANARY'], max_retries=0)\nllm.invoke('hi')"
+    shell.user_ns["given"] = lambda: address.format(key=KEY)  # a variable of the cell would be shown
+    cell = (
+        "from chatglm_magic import ChatGLM\nllm = ChatGLM(endpoint_url=given(), max_retries=0)\nllm.invoke('hi')"
+    )
     for mode in MODES:
         with capture_output():
             shell.run_line_magic("xmode", mode)
@@ -108,7 +107,7 @@ import pytest, requests
 from tests.canary import PLACES, ROADS, WAYS, ask, road
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", ROADS)
+@pytest.mark.parametrize("name", (*ROADS[::2], "broken_off"))
 def test_road(name, way):
     with road(name, PLACES[(len(name) + len(way)) % 3]) as llm:
         ask(llm, way)
@@ -145,6 +144,6 @@ def test_S14_pytest_with_showlocals_shows_no_key(tmp_path: Path) -> None:
     parts = re.split(r"^_{3,} (test_\S+) _{3,}$", reports.partition("short test summary")[0], flags=re.M)
     found = dict(zip(parts[1::2], parts[2::2], strict=True))
     assert leaked(found.pop("test_control"))
-    assert len(found) == len(ROADS) * len(WAYS)
+    assert len(found) == 5 * len(WAYS)
     assert all("llm " in text for text in found.values()), "the variables are shown"
     assert not [name for name, text in found.items() if leaked(text)]

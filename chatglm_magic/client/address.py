@@ -6,7 +6,7 @@ import ipaddress
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from ..errors import EndpointError
 
@@ -86,13 +86,30 @@ def checked_url(url: str) -> str:
         raise _bad_url("holds blanks or control characters")
     if parts.scheme not in ("http", "https"):
         raise _bad_url("must begin with http:// or https://")
-    if parts.username is not None or parts.password is not None:
-        raise _bad_url("must not hold a name or password; a key goes into %chatglm_config api_key")
+    no_secrets(url)
     if parts.fragment:
         raise _bad_url("must not hold a #")
     if not parts.hostname or not port_ok:
         raise _bad_url("has no host or an impossible port")
     return url
+
+
+def no_secrets(url: str) -> None:
+    """Refuse an address that holds a name and password, or a key in its query.
+
+    :raises EndpointError: ``bad_url``, which does not repeat it.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return
+    if "@" in parts.netloc:
+        raise _bad_url("must not hold a name or password; a key goes into api_key (%chatglm_config api_key)")
+    if any(name.lower() in KEY_NAMES for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        raise _bad_url("must not hold a key; it goes into api_key (%chatglm_config api_key)")
+
+
+KEY_NAMES = ("key", "api_key", "apikey", "api-key", "token", "access_token", "secret", "password", "auth")
 
 
 def _bad_url(what: str) -> EndpointError:

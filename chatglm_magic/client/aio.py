@@ -41,9 +41,8 @@ class AsyncClient:
             async with aclosing(_answer(pool, call, clock)) as deltas:
                 async for delta in deltas:
                     yield delta
-        except ChatGLMError as error:
-            call.hide_key(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised again
+            raise call.hidden(error) from None
         finally:
             pool.slots.release()
 

@@ -37,15 +37,23 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: Limits = field(default_factory=Limits)
     retries: int = 2
+    no_usage: set[str] = field(default_factory=set)
+    """Addresses that were found to refuse ``stream_options``; shared with the calls to come."""
 
     @property
     def all_headers(self) -> Headers:
         """The headers of the request; a body that is not compressed can be read as it comes."""
         return Headers({"Content-Type": "application/json", "Accept-Encoding": "identity"} | dict(self.headers))
 
-    def hide_key(self, error: ChatGLMError) -> None:
-        """Take the key out of an error: servers repeat it in their own words."""
-        error.args = tuple(self._masked(str(part)) for part in error.args)
+    def hidden(self, error: BaseException) -> BaseException:
+        """Return an error of a driver, or an interrupt of it, without the key.
+
+        Servers repeat it in their own words, and a verbose traceback prints the variables of each frame: those of
+        the HTTP libraries hold the request, ours what the server said.
+        """
+        if isinstance(error, ChatGLMError):
+            error.args = tuple(self._masked(str(part)) for part in error.args)
+        return error.with_traceback(None)
 
     def _masked(self, text: str) -> str:
         for value in self.headers.values():

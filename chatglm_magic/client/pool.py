@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections.abc import AsyncGenerator
-from weakref import WeakKeyDictionary
+from contextlib import suppress
 
 import aiohttp
 
@@ -40,13 +41,19 @@ class Pool:
         """Hand the session to its loop."""
         await anext(self._keeper)
 
+    def end(self) -> None:
+        """Close the session, on its loop."""
+        asyncio.get_running_loop().create_task(self._keeper.aclose())
+
 
 class Pools:
     """The pools of one owner; made again after a fork, closed when the owner goes."""
 
     def __init__(self) -> None:
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._owner = os.getpid()
+        # What a finaliser holds is no part of a cycle of garbage, whose parts would end in any order.
+        weakref.finalize(self, _close, self._pools, self._owner).atexit = False
 
     async def here(self) -> Pool:
         """Return the pool of the running loop."""
@@ -55,13 +62,24 @@ class Pools:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
+            for other in [other for other in self._pools if other.is_closed()]:
+                self._pools.pop(other, None)
             pool = self._pools[loop] = Pool()
             await pool.open()
         return pool
 
     def close(self) -> None:
         """Let the pools go; their loops close what is idle."""
-        self._pools = WeakKeyDictionary()
+        _close(self._pools, self._owner)
+
+
+def _close(pools: dict[asyncio.AbstractEventLoop, Pool], owner: int) -> None:
+    """Have each loop that still runs close its pool; any thread may call."""
+    while pools:
+        loop, pool = pools.popitem()
+        with suppress(RuntimeError):  # a closed loop has closed its pool already
+            if owner == os.getpid():
+                loop.call_soon_threadsafe(pool.end)
 
 
 async def _kept(session: aiohttp.ClientSession) -> AsyncGenerator[aiohttp.ClientSession, None]:

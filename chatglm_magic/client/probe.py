@@ -15,6 +15,7 @@ from ..errors import ChatGLMError
 from ..wire import Dialect, openai
 from ..wire.body import shown
 from .address import bare, bundle, proxy_for
+from .connections import new_session
 from .exposure import open_to_others
 
 SECONDS = 2.0
@@ -39,9 +40,9 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
     url = openai.base(endpoint_url) + "/models" if dialect == "openai" else bare(endpoint_url)
     proxy, began = proxy_for(url), time.monotonic()
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            with session.get(
+        with (
+            new_session() as session,
+            session.get(
                 url,
                 headers=dict(headers),
                 timeout=SECONDS,
@@ -49,8 +50,9 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
                 stream=True,
                 proxies={"http": proxy, "https": proxy} if proxy else {},
                 verify=bundle(url) or True,
-            ) as response:
-                raw = _read(response, began)
+            ) as response,
+        ):
+            raw = _read(response, began)
     except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
         return Finding(f"Nothing answers at {shown(url)} yet.")
     body = _json(raw)

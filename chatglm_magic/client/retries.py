@@ -49,6 +49,7 @@ class Retries:
             # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
             body = {key: value for key, value in self.call.body.items() if key != USAGE_KEY}
             self.call = replace(self.call, body=body, data=encoded(body))
+            self.call.no_usage.add(self.call.url)
             return Wait(0.0)
         refused = isinstance(error, RefusedError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")

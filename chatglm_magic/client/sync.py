@@ -12,24 +12,20 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from ..errors import ChatGLMError
 from ..values import Delta
 from ..wire.body import Whole
 from .address import bundle, proxy_for
 from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
+from .connections import new_session
 from .foreign import translated
 from .incoming import Incoming, lowered, refused
 from .limits import Clock
 from .retries import Retries
-
-POOL = 64
-"""Idle connections kept; more threads than this open further ones."""
 
 
 class SyncClient:
@@ -47,9 +43,8 @@ class SyncClient:
         """
         try:
             yield from self._answer(call, Clock(call.limits))
-        except ChatGLMError as error:
-            call.hide_key(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised again
+            raise call.hidden(error) from None
 
     def _answer(self, call: Call, clock: Clock) -> Generator[Delta, None, None]:
         response = yield from self._begin(call, clock)
@@ -73,9 +68,8 @@ class SyncClient:
         """
         try:
             return self._whole(call, Clock(call.limits))
-        except ChatGLMError as error:
-            call.hide_key(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised again
+            raise call.hidden(error) from None
 
     def _whole(self, call: Call, clock: Clock) -> Any:
         with closing(self._attempt(call, clock)) as response:
@@ -136,18 +130,8 @@ class SyncClient:
     def _pool(self) -> requests.Session:
         with self._lock:
             if self._session is None or self._owner != os.getpid():
-                self._session, self._owner = _new_session(), os.getpid()
+                self._session, self._owner = new_session(), os.getpid()
             return self._session
-
-
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    # Neither netrc (it would replace our Authorization) nor proxies for loopback: see proxy_for.
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=POOL))
-    return session
 
 
 def _beginning(response: requests.Response, call: Call) -> bytes:

@@ -12,6 +12,9 @@ from ..errors import ChatGLMError
 from ..values import Delta
 from ..wire.stop import StopFilter
 
+JOINED = {"reasoning": "", "changed": "; ", "notice": "; "}
+"""What stands between the parts of an information that comes in several."""
+
 INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries")
 
 
@@ -22,8 +25,9 @@ class Assembly:
     chunk where it is news, since LangChain adds chunks up.
     """
 
-    def __init__(self, stop: Sequence[str]) -> None:
+    def __init__(self, stop: Sequence[str], changed: Sequence[str] = ()) -> None:
         self._filter = StopFilter(stop)
+        self._changed = tuple(changed)
         self._parts: list[str] = []
 
     @property
@@ -43,6 +47,9 @@ class Assembly:
         for name in INFO:
             if value := getattr(delta, name):
                 info[name] = dict(value) if name == "usage" else value
+        if self._changed:  # what was changed before anything was sent is news of the first piece
+            info["changed"] = "; ".join([*self._changed, *([delta.changed] if delta.changed else [])])
+            self._changed = ()
         if self.done:
             info["finish_reason"] = "stop"
         return self._chunk(text, info) if text or info else None
@@ -67,12 +74,11 @@ def whole(chunks: list[GenerationChunk]) -> Generation:
     info: dict[str, Any] = {}
     for chunk in chunks:
         news = dict(chunk.generation_info or {})
-        thought = news.pop("reasoning", None)
-        if thought:
-            info.setdefault("reasoning", []).append(thought)
+        for name in JOINED:
+            if name in news:
+                info.setdefault(name, []).append(news.pop(name))
         info |= news
-    if "reasoning" in info:
-        info["reasoning"] = "".join(info["reasoning"])
+    info |= {name: between.join(info[name]) for name, between in JOINED.items() if name in info}
     return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)
 
 

@@ -36,7 +36,7 @@ class Fields(LLM):
 
     model_config = ConfigDict(validate_assignment=True, extra="forbid", hide_input_in_errors=True)
 
-    endpoint_url: str = "http://127.0.0.1:8000/"
+    endpoint_url: fields.Address = "http://127.0.0.1:8000/"
     """Posted to as it is in ChatGLM's own protocol; the base or the full URL of a ``/v1`` server."""
     model_kwargs: dict[str, Any] | None = None
     """Further keys of the request's body."""
@@ -89,9 +89,10 @@ class Fields(LLM):
             values = {"callbacks": values["callback_manager"]} | values
             del values["callback_manager"]
         known = type(self).model_fields
-        for name in values:
-            if name not in known:
-                raise fields.unknown(name, known)
+        strange = next((name for name in values if name not in known), None)
+        if strange is not None:
+            values.clear()  # a verbose traceback prints this frame's variables, and a key may be among them
+            raise fields.unknown(strange, known)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -99,11 +100,13 @@ class Fields(LLM):
         else:
             self._home = origin(self.endpoint_url)
             return
+        values.clear()
         raise problem
 
     def __setattr__(self, name: str, value: Any) -> None:
         known = type(self).model_fields
         if name not in known and not name.startswith("_") and not hasattr(type(self), name):
+            value = None  # as in __init__
             raise fields.unknown(name, known)
         left = name == "endpoint_url" and origin(str(value)) != origin(self.endpoint_url)
         try:
@@ -120,6 +123,7 @@ class Fields(LLM):
                 for observer in tuple(self._own.observers):
                     observer(name, getattr(self, name))
             return
+        value = None
         raise problem
 
     @property

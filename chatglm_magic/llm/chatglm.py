@@ -178,12 +178,11 @@ class ChatGLM(Fields):
         self, inputs: Sequence[LanguageModelInput], config: Any, keep_errors: bool, kwargs: dict[str, Any]
     ) -> AsyncGenerator[tuple[int, str | Exception], None]:
         configs = get_config_list(config, len(inputs))
-        frozen: dict[str, Any] = {"with_history": False} if self.with_history else {}
-        if self.history:
-            frozen["history"] = [list(pair) for pair in self.history]
-        arguments = frozen | kwargs
+        arguments = ({"history": [list(pair) for pair in self.history]} if self.history else {}) | kwargs
+        if arguments.get("with_history", self.with_history):
+            arguments["with_history"] = False
         limit = many.chosen_limit(configs, self.max_concurrency)
-        unheard = type(self)._agenerate is ChatGLM._agenerate and many.unheard(self, config)
+        unheard = many.unheard(self, config, kwargs) and type(self)._agenerate is ChatGLM._agenerate
 
         async def ask(index: int) -> str:
             if unheard:
@@ -242,7 +241,7 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
         plan = self.plan(prompt, stop, **kwargs)
-        assembly = Assembly(plan.stop)
+        assembly = Assembly(plan.stop, plan.changed)
         with closing(self._pieces(plan, assembly)) as chunks:
             for chunk in chunks:
                 yield told(chunk, run_manager)
@@ -256,7 +255,7 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         plan = self.plan(prompt, stop, **kwargs)
-        assembly = Assembly(plan.stop)
+        assembly = Assembly(plan.stop, plan.changed)
         async with aclosing(self._apieces(plan, assembly)) as chunks:
             async for chunk in chunks:
                 yield await atold(chunk, run_manager)
@@ -264,11 +263,11 @@ class ChatGLM(Fields):
 
     def _answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        return whole(list(self._pieces(plan, Assembly(plan.stop))))
+        return whole(list(self._pieces(plan, Assembly(plan.stop, plan.changed))))
 
     async def _aanswer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        async with aclosing(self._apieces(plan, Assembly(plan.stop))) as chunks:
+        async with aclosing(self._apieces(plan, Assembly(plan.stop, plan.changed))) as chunks:
             return whole([chunk async for chunk in chunks])
 
     def _pieces(self, plan: Plan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from ..client import Limits
+from ..client.address import no_secrets
 from ..errors import ParameterError
 
 
@@ -31,6 +32,13 @@ def _pairs(value: Any) -> Any:
     return pairs
 
 
+def _address(value: Any) -> Any:
+    """Refuse an address with a key in it: it is shown, logged and saved. Whether it can be asked shows later."""
+    if isinstance(value, str):
+        no_secrets(value)
+    return value
+
+
 def _timeout(value: Any) -> Any:
     limits(value)
     return value
@@ -46,6 +54,7 @@ MaxToken = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Seed = Annotated[int, BeforeValidator(_number)]
 Pairs = Annotated[list[list[str]], BeforeValidator(_pairs)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
+Address = Annotated[str, BeforeValidator(_address)]
 Timeout = Annotated[float | dict[str, float], BeforeValidator(_timeout)]
 Retries = Annotated[int, BeforeValidator(_number), Field(ge=0, le=100)]
 Concurrency = Annotated[int, BeforeValidator(_number), Field(ge=1)]

@@ -8,7 +8,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-ZAI = {"https://api.z.ai:443", "https://open.bigmodel.cn:443"}
+ZAI = {
+    "https://api.z.ai:443": ("ZAI_API_KEY", "ZHIPUAI_API_KEY"),
+    "https://open.bigmodel.cn:443": ("ZHIPUAI_API_KEY", "ZAI_API_KEY"),
+}
+"""Z.ai and BigModel are one house with two doors: each takes its own variable first."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -35,8 +39,7 @@ def key_for(url: str, configured: str, explicit: SecretStr | None) -> SecretStr 
         return explicit
     home = os.environ.get("CHATGLM_ENDPOINT_URL") or configured
     names = ["CHATGLM_API_KEY"] if here == origin(home) == origin(configured) else []
-    names += ["ZAI_API_KEY", "ZHIPUAI_API_KEY"] if here in ZAI else []
-    for name in names:
+    for name in (*names, *ZAI.get(here, ())):
         if os.environ.get(name):
             return SecretStr(os.environ[name])
     return None

@@ -19,6 +19,7 @@ class Own:
         self.client = SyncClient()
         self.lock = threading.RLock()
         self.observers: list[Callable[[str, Any], None]] = []
+        self.no_usage: set[str] = set()
         self.tokenizers: dict[str, str | None] = {}
         """The address that counts tokens, for each server that was asked; None where there is none."""
         self._aclient: AsyncClient | None = None
@@ -35,7 +36,8 @@ class Own:
 
     def share(self, other: Own) -> None:
         """Ask over the connections of another one, whose model this one's is but a variant of."""
-        self.client, self._aclient, self.tokenizers = other.client, other.aclient, other.tokenizers
+        self.client, self._aclient = other.client, other.aclient
+        self.no_usage, self.tokenizers = other.no_usage, other.tokenizers
 
     def close(self) -> None:
         """Close the pooled connections; the next question opens new ones."""

@@ -52,10 +52,11 @@ class Plan:
     def __init__(self, llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> None:
         refuse_object_fields(kwargs)
         own = {name: kwargs[name] for name in CALL_FIELDS if name in kwargs}
+        own |= {"stop": stop} if stop is not None else {}
+        own |= {"history": llm.history} if llm.history and "history" not in own else {}  # changed in place
         checked = llm.checked(own)
         self.prompt = prompt
-        wished = [stop] if isinstance(stop, str) else stop
-        self.stop = tuple(wished if wished is not None else checked.get("stop", llm.stop) or ())
+        self.stop = tuple(checked.get("stop", llm.stop) or ())
         self.with_history: bool = checked.get("with_history", llm.with_history)
         self.history: list[Pair] = [(q, a) for q, a in checked.get("history", llm.history)]
         self.endpoint_url: str = checked.get("endpoint_url", llm.endpoint_url)
@@ -94,7 +95,8 @@ class Plan:
         question = Question(self.prompt, tuple(self.history), params, with_roles(self.prompt))
         if self.dialect == "openai":
             url = openai.url(checked_url(self.endpoint_url))
-            body, changed = openai.encode(question, server=openai.server_of(url), usage=llm.stream_usage)
+            usage = llm.stream_usage and url not in llm._own.no_usage
+            body, changed = openai.encode(question, server=openai.server_of(url), usage=usage)
         else:
             url = chatglm.url(checked_url(self.endpoint_url))
             body, changed = chatglm.encode(question)
@@ -106,7 +108,9 @@ class Plan:
         if key is not None:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._guard(url, headers, llm)
-        call = Call(url, self.dialect, body, encoded(body), checked_headers(headers), wait, retries)
+        call = Call(
+            url, self.dialect, body, encoded(body), checked_headers(headers), wait, retries, llm._own.no_usage
+        )
         return call, changed
 
     def _guard(self, url: str, headers: Headers, llm: Fields) -> None:

@@ -10,7 +10,8 @@ from traitlets import TraitError
 from ..errors import CommandError, ParameterError
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
-from .parser import NO_KEYS, loose
+from .nokeys import NO_KEYS, names_a_key
+from .parser import loose
 
 HELP = """%chatglm_config                       show the session's parameters
 %chatglm_config NAME=VALUE …          set them; None leaves one to the server
@@ -43,7 +44,7 @@ def assignments(line: str) -> dict[str, Any]:
             continue
         name, equals, rest = line[at:].partition("=")
         name = name.strip()
-        if name in ("api_key", "key", "token"):
+        if names_a_key(name.split(maxsplit=1)[0].lstrip("-") if name else name):
             raise CommandError(NO_KEYS)
         if not equals or not name.isidentifier():
             raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")

@@ -15,6 +15,7 @@ from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer
 from . import asking, config, serving
+from .nokeys import refuse_keys
 from .parser import asking_parser, parse
 
 HISTORY_HELP = """%chatglm_history            list the conversation's turns
@@ -42,6 +43,7 @@ class ChatGLMMagics(Magics):
     @line_cell_magic
     def chatglm(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Answer | None:
         """Ask the model; see ``%chatglm --help``."""
+        refuse_keys(line)
         parser = asking_parser("%chatglm" if cell is None else "%%chatglm")
         options, text = parse(parser, line)
         if options.help:
@@ -69,6 +71,7 @@ class ChatGLMMagics(Magics):
     @line_magic
     def chatglm_config(self, line: str) -> None:
         """Show or set the session's parameters; see ``%chatglm_config --help``."""
+        refuse_keys(line)
         words = line.split()
         if words in (["--help"], ["-h"]):
             return self._print(config.HELP)
@@ -83,6 +86,7 @@ class ChatGLMMagics(Magics):
     @line_magic
     def chatglm_serve(self, line: str) -> None:
         """Start the local server, or end it; see ``%chatglm_serve --help``."""
+        refuse_keys(line)
         words = line.strip()
         if words in ("--help", "-h"):
             return self._print(serving.HELP)
@@ -110,6 +114,7 @@ class ChatGLMMagics(Magics):
     @line_magic
     def chatglm_history(self, line: str) -> None:
         """List, undo or reset the conversation; see ``%chatglm_history --help``."""
+        refuse_keys(line)
         word = line.strip()
         if word in ("--help", "-h"):
             return self._print(HISTORY_HELP)

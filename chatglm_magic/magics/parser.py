@@ -16,11 +16,8 @@ from typing import Any, NoReturn
 
 from ..errors import CommandError
 from ..render.bundle import FORMATS
+from .nokeys import NO_KEYS, names_a_key
 
-NO_KEYS = (
-    "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
-    "%chatglm_config api_key, which asks for it"
-)
 RESERVED = {
     *("prompt", "history", "with_history", "messages", "stop", "stream", "view", "record", "config", "input"),
     *("self", "run_manager", "callbacks", "tags", "metadata", "run_name", "run_id"),
@@ -61,7 +58,7 @@ def pair(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     if name in RESERVED:
         raise argparse.ArgumentTypeError(f"{name} is not set by -k; it has an option or a place of its own")
-    if any(word in name.lower() for word in ("api_key", "apikey", "secret", "password")):
+    if names_a_key(name):
         raise argparse.ArgumentTypeError(NO_KEYS)
     return name, loose(value)
 

@@ -92,7 +92,7 @@ class Draft:
                 "status": status,
                 "error": error,
                 "model": self.model or self.base.model,
-                "changed": (*self.base.changed, *self.changed),
+                "changed": tuple(dict.fromkeys((*self.base.changed, *self.changed))),
                 "finish_reason": self.finish_reason,
                 "usage": dict(self.usage),
                 "first_token": _rounded(self.first_token),

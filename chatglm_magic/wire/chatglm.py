@@ -38,6 +38,9 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[str, ...]]:
     if params.system:
         prompt = f"{params.system}\n\n{prompt}"
         changed += ("system: put before the prompt, the protocol has no system role",)
+    for name in ("thinking", "model"):
+        if getattr(params, name):
+            changed += (f"{name}: not sent, this protocol has no word for it",)
     extra = {"seed": params.seed} if params.seed is not None else {}
     body = {"prompt": prompt, "history": [list(pair) for pair in question.history], **values, **extra}
     return body | dict(params.extra), changed

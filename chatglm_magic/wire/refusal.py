@@ -40,6 +40,7 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Refus
     ):
         words = bodies.page_title(words)
     said = bodies.shown(words, 500) or "(no text)"
+    said += "" if said[-1] in ".!?…。！？" else "."
     kind, advice = _meaning(status, text, url)
     tokens = _counts(text) if kind == "too_long" else None
     if tokens:

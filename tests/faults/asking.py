@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, TypeVar
 
 import pytest
@@ -25,6 +28,9 @@ T = TypeVar("T")
 Seen = Callable[[str], object]
 
 
+Row = Callable[..., None]
+
+
 def _rows(*dialects: str) -> pytest.MarkDecorator:
     cases = [pytest.param(dialect, road, id=f"{dialect}-{road}") for dialect in dialects for road in ROADS]
     return pytest.mark.parametrize(("dialect", "road"), cases)
@@ -37,12 +43,49 @@ v1 = _rows("openai")
 """A row about streams, on both roads."""
 
 
+def both_waiting(row: Row) -> Row:
+    """As ``both``, for a row that does little but wait: its four cases are run together."""
+    return both(_together(row, DIALECTS))
+
+
+def v1_waiting(row: Row) -> Row:
+    """As ``v1``, for a row that does little but wait."""
+    return v1(_together(row, ("openai",)))
+
+
+def _together(row: Row, dialects: Sequence[str]) -> Row:
+    """Run all cases of a row when one is called that has not been run; each case tells its own end."""
+    ends: dict[tuple[str, str], Future[None]] = {}
+
+    def run(end: Future[None], values: dict[str, Any]) -> None:
+        try:
+            end.set_result(row(**values))
+        except BaseException as error:
+            end.set_exception(error)
+
+    @functools.wraps(row)
+    def case(*, dialect: str, road: str, **fixtures: Any) -> None:
+        if (dialect, road) not in ends:
+            ends.update({key: Future() for key in product(dialects, ROADS)})
+            for (other, by), end in ends.items():
+                values = fixtures | {"dialect": other, "road": by}
+                threading.Thread(target=run, args=(end, values), daemon=True).start()
+            wait(ends.values())  # the fixtures are this case's, and end with it
+        ends.pop((dialect, road)).result()
+
+    return case
+
+
 @dataclass
 class Heard:
     """Each connection that was tried, and each name that was looked up."""
 
     connects: list[Any] = field(default_factory=list)
     names: list[Any] = field(default_factory=list)
+
+    def at(self, port: int) -> list[Any]:
+        """Return the hosts that were tried at a port."""
+        return [where[0] for where in tuple(self.connects) if where[1:2] == (port,)]
 
 
 @dataclass

@@ -93,7 +93,7 @@ def endless_headers(connection: socket, asked: Asked) -> None:
 
 
 SWOLLEN = {
-    "one of 64 KiB": say(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 65536 + b"\r\n" + head()[17:], end),
+    "one above 64 KiB": say(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 66_000 + b"\r\n" + head()[17:], end),
     "101 of them": say(b"HTTP/1.1 200 OK\r\n" + lines(101) + head()[17:], end),
     "1000 of them": say(b"HTTP/1.1 200 OK\r\n" + lines(1000) + head()[17:], end),
     "one without end": endless_header,

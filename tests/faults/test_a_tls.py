@@ -44,11 +44,11 @@ class Plain(Counting):
     mute = False
 
     def _talk(self, connection: socket.socket) -> None:
-        connection.recv(65536)
-        if not self.mute:
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-            connection.shutdown(socket.SHUT_WR)
         with suppress(OSError):
+            connection.recv(65536)
+            if not self.mute:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):
                 pass
         self._open.discard(connection)

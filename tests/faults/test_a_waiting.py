@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from math import ceil
-from time import time
+from socket import socket
+from time import monotonic, time
 
-from ..servers import Script, ScriptedServer, reply
-from .asking import Outcome, asked, at_once, both
+from ..servers import Asked, Script, ScriptedServer, reply
+from .asking import Outcome, asked, at_once, both_waiting
 from .scripts import good
 
 SLACK = 0.5
@@ -21,7 +22,7 @@ def busy(retry_after: str | None, status: int = 429) -> Script:
     return reply({"error": {"message": "too many requests", "code": "1302"}}, status=status, **wait)
 
 
-@both
+@both_waiting
 def test_A18_the_wait_the_server_asks_for_is_kept(dialect: str, road: str) -> None:
     """After the second it asked for the answer comes; a server that goes on refusing gets three POSTs."""
     with (
@@ -55,31 +56,36 @@ def senseless() -> list[str]:
     ]
 
 
-@both
+@both_waiting
 def test_A19_an_odd_wait_is_no_wait(dialect: str, road: str) -> None:
     """Each of 23 odd values gives the jitter of a first retry; a date that makes sense is obeyed."""
     odd = senseless()
     assert len(odd) == 23
 
-    def ask(value: str) -> Callable[[], tuple[Outcome, float]]:
-        def one() -> tuple[Outcome, float]:
-            with ScriptedServer(busy(value), good(dialect)) as server:
-                outcome = asked(server, dialect, road)
-                assert len(server.posts) == 2, (value, str(outcome))
-                return outcome, server.posts[1].at - server.posts[0].at
+    def one(value: str) -> tuple[Outcome, float]:
+        with ScriptedServer(busy(value), good(dialect)) as server:
+            outcome = asked(server, dialect, road)
+            assert len(server.posts) == 2, (value, str(outcome))
+            return outcome, server.posts[1].at - server.posts[0].at
 
-        return one
+    def dated(connection: socket, asked: Asked) -> None:
+        dates.append(ceil(time() + 0.6))  # 0.6 to 1.6 s from now: dates have no fractions
+        busy(formatdate(dates[0], usegmt=True))(connection, asked)
 
-    date = formatdate(ceil(time() + 0.7), usegmt=True)  # 0.7 to 1.7 s from now: dates have no fractions
-    *found, obeyed = at_once(*map(ask, odd), ask(date))
-    for value, (outcome, waited) in zip(odd, found, strict=True):
+    def obeyed() -> tuple[Outcome, float]:
+        with ScriptedServer(dated, good(dialect)) as server:
+            outcome = asked(server, dialect, road)
+            assert len(server.posts) == 2, str(outcome)
+            return outcome, server.posts[1].at - monotonic() + time() - dates[0]
+
+    dates: list[int] = []
+    found = at_once(*(partial(one, value) for value in odd), obeyed)
+    for value, (outcome, waited) in zip([*odd, "a date"], found, strict=True):
         outcome.ok("你好", of=value)
-        assert waited <= 0.5 + SLACK, value
-    obeyed[0].ok("你好", of=date)
-    assert 0.55 <= obeyed[1] <= 1.7 + SLACK, date
+        assert -0.05 <= waited <= (SLACK if value == "a date" else 0.5 + SLACK), (value, waited)
 
 
-@both
+@both_waiting
 def test_A20_a_wait_that_is_too_long_is_an_error_that_names_it(dialect: str, road: str) -> None:
     """Above two minutes there is one POST and no waiting."""
     later = formatdate(time() + 600, usegmt=True)
@@ -91,7 +97,7 @@ def test_A20_a_wait_that_is_too_long_is_an_error_that_names_it(dialect: str, roa
             assert len(server.posts) == 1 and outcome.seconds <= SLACK, value
 
 
-@both
+@both_waiting
 def test_A22_busy_twice_then_an_answer(dialect: str, road: str) -> None:
     """Two 503 are got over, and the answer says how often it was asked for."""
     with ScriptedServer(busy(None, 503), busy(None, 503), good(dialect)) as server:

@@ -26,6 +26,8 @@ SECOND = 1.0
 @contextmanager
 def silence(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Nothing is warned of, and nothing logged: no connection or task is left to the collector."""
+    gc.collect()  # what earlier tests have left is not ours
+    caplog.clear()
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         yield

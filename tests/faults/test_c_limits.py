@@ -10,7 +10,7 @@ from chatglm_magic.errors import BrokenOffError
 
 from ..servers import Asked, ScriptedServer, _watch
 from .apart import apart, measured
-from .asking import asked, model, v1, whole_of
+from .asking import asked, model, v1, v1_waiting, whole_of
 from .scripts import CHUNKED, DONE, STREAM, chunked, dumped, end, event, piece, say, stay, stop, streamed
 
 MIB = 1024
@@ -33,7 +33,7 @@ def test_C6_ten_thousand_pings(dialect: str, road: str) -> None:
         assert len(server.posts) == len(heavy.posts) == 1
 
 
-@v1
+@v1_waiting
 def test_C22_silence_in_the_middle(dialect: str, road: str) -> None:
     """The limit between two bytes holds, and what came is kept."""
     with ScriptedServer(say(STREAM, piece("你"), stay)) as server:
@@ -50,7 +50,7 @@ def dripping(connection: socket, asked: Asked) -> None:
         _watch(connection, asked, 0.1)
 
 
-@v1
+@v1_waiting
 def test_C23_bytes_without_content(dialect: str, road: str) -> None:
     """A line that is kept open with comments alone is given up when no text came for too long."""
     with ScriptedServer(dripping) as server:
@@ -59,7 +59,7 @@ def test_C23_bytes_without_content(dialect: str, road: str) -> None:
         assert 0.5 - 0.05 <= outcome.seconds <= 0.5 + 0.5 and len(server.posts) == 1
 
 
-@v1
+@v1_waiting
 def test_C24_a_stream_without_end(dialect: str, road: str) -> None:
     """The whole time has a limit too; all that was shown is kept."""
     sent = 0

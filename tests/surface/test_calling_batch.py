@@ -13,8 +13,9 @@ import pytest
 
 from chatglm_magic.errors import RefusedError
 
+from ..server_tools import wait_for
 from ..servers import Asked, ScriptedServer, hang, reply
-from .tools import WAYS, Crowd, both, model, prompt_of, says, ways
+from .tools import WAYS, CountingServer, Crowd, Heard, both, clean_stream, model, prompt_of, says, ways
 
 PROMPTS = [str(number) for number in range(12)]
 
@@ -51,6 +52,7 @@ def test_calling_batch_as_completed__yields_what_comes_first(dialect: str) -> No
         (8, {"max_concurrency": 3}, 3),
         (2, {"max_concurrency": 6}, 6),
         (9, [{"max_concurrency": 4}] * 12, 4),
+        (9, {"max_concurrency": 4, "callbacks": [Heard()]}, 4),
     ],
 )
 def test_calling_abatch__asks_so_many_at_once(dialect: str, way: str, field: int, config: Any, limit: int) -> None:
@@ -95,7 +97,8 @@ def test_calling_batch__keeps_good_answers(dialect: str, way: str) -> None:
 
 @both
 @ways
-def test_calling_batch__stops_at_the_first_error(dialect: str, way: str) -> None:
+@pytest.mark.parametrize("handlers", [[], [Heard()]], ids=["unheard", "heard"])
+def test_calling_batch__stops_at_the_first_error(dialect: str, way: str, handlers: list[Any]) -> None:
     """Without it the first error is raised, what is under way is cancelled, and the rest is never asked."""
     all_here = threading.Event()
 
@@ -110,7 +113,7 @@ def test_calling_batch__stops_at_the_first_error(dialect: str, way: str) -> None
 
     with ScriptedServer(script) as server:
         with pytest.raises(RefusedError):
-            WAYS[way](model(server, dialect, max_concurrency=4), PROMPTS)
+            WAYS[way](model(server, dialect, max_concurrency=4, callbacks=handlers), PROMPTS)
         ended = time.monotonic()
         waiting = [post for post in server.posts if prompt_of(post.body) != "2"]
         assert len(waiting) == 3
@@ -130,3 +133,29 @@ def test_calling_batch_as_completed__left_early_cancels_the_rest(dialect: str) -
             assert (index, answer) == (0, "ok")
             break
         assert all(server.wait_closed(post, 1.0) for post in server.posts if prompt_of(post.body) != "0")
+
+
+@both
+@pytest.mark.parametrize("way", ["batch", "batch_as_completed"])
+def test_calling_batch__asks_nothing_after_the_first_error(dialect: str, way: str) -> None:
+    """Not even where idle connections would take the next question at once."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        prompt = prompt_of(asked.body)
+        if prompt == "warm":
+            warm(connection, asked)
+        elif prompt == "2":
+            wait_for(lambda: sum(prompt_of(post.body) != "warm" for post in server.posts) == 4, 5)
+            reply({"error": "no"}, status=400)(connection, asked)
+        else:
+            hang()(connection, asked)
+
+    warm = Crowd(8, script=clean_stream("ok") if dialect == "openai" else says("ok"))
+    with CountingServer(script) as server:
+        llm = model(server, dialect, max_concurrency=4)
+        llm.batch(["warm"] * 8, {"max_concurrency": 8})
+        assert server.made == server.open == 8
+        with pytest.raises(RefusedError):
+            WAYS[way](llm, PROMPTS)
+        asked = [prompt_of(post.body) for post in server.posts]
+        assert sorted(asked[8:]) == ["0", "1", "2", "3"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers.context import collect_runs
 
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ChatGLMError
@@ -28,6 +29,52 @@ def test_calling_batch__never_mixes_histories(dialect: str, way: str) -> None:
         WAYS[way](llm, PROMPTS, {"max_concurrency": 2})
         assert [history_of(post.body) for post in server.posts] == [[["q", "a"]]] * 12
         assert llm.history == [["q", "a"]]
+
+
+@both
+@ways
+@pytest.mark.parametrize("handlers", [[], [Heard()]], ids=["unheard", "heard"])
+def test_calling_batch__never_adds_to_the_conversation(dialect: str, way: str, handlers: list[Any]) -> None:
+    """Not even if the call says with_history: many at once have no order that a conversation could keep."""
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect, callbacks=handlers)
+        WAYS[way](llm, ["a", "b"], with_history=True)
+        assert llm.history == [] and [history_of(post.body) for post in server.posts] == [[], []]
+
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "fields": {"temperature": 0.5, "stop": ["y"], "history": [["q", "a"]], "system": "S", "max_token": 9},
+    "keys": {"k": 1, "max_length": 5},
+    "wrong": {"temperature": "hot"},
+    "of the object": {"api_key": "sk-1"},
+    "of a configuration": {"tags": ["t"], "metadata": {"a": 1}},
+}
+
+
+@both
+@ways
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+def test_calling_abatch__is_the_same_for_a_listener(dialect: str, way: str, arguments: str) -> None:
+    """With a handler and without one the same is sent, answered and refused."""
+
+    def outcome(handlers: list[Any]) -> tuple[list[Any], list[str]]:
+        with ScriptedServer(says(lambda prompt: f"x{prompt}y{prompt}")) as server:
+            llm = model(server, dialect, seed=3, model_kwargs={"top_k": 1}, callbacks=handlers)
+            inputs = ["a", [("system", "S"), ("human", "b")]]
+            found = WAYS[way](llm, inputs, return_exceptions=True, **ARGUMENTS[arguments])
+            return [repr(one) for one in found], sorted(post.raw.decode() for post in server.posts)
+
+    assert outcome([]) == outcome([Heard()])
+
+
+@both
+@ways
+def test_calling_abatch__is_heard_by_tracers_of_the_surroundings(dialect: str, way: str) -> None:
+    """What LangChain sets up for all runs of a block hears of each question."""
+    with ScriptedServer(says("ok")) as server, collect_runs() as collected:
+        WAYS[way](model(server, dialect), ["a", "b"])
+        assert sorted(run.inputs["prompts"][0] for run in collected.traced_runs) == ["a", "b"]
 
 
 @both

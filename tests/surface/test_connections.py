@@ -105,6 +105,20 @@ def test_connections_closed(dialect: str, road: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("road", ["invoke", "batch", "ainvoke"])
+def test_connections_closed__out_of_a_cycle(dialect: str, road: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An object that the garbage collector has to find, as one in a traceback, goes as quietly."""
+    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
+        cycle: list[Any] = [model(server, dialect)]
+        cycle.append(cycle)
+        ROADS[road](cycle[0], 3)
+        del cycle
+        gc.collect()
+        wait_for(lambda: server.open == 0, 2)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+@both
 def test_connections_closed__by_close(dialect: str) -> None:
     """close() closes all that is idle; the next question opens a new one; closing again does no harm."""
     with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:

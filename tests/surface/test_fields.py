@@ -149,6 +149,21 @@ def test_field_history__takes_pairs_alone(dialect: str, wrong: Any) -> None:
 
 
 @both
+@pytest.mark.parametrize("wrong", [("q",), ["a", None], "ab", 3, {"role": "user"}])
+def test_field_history__changed_in_place(dialect: str, wrong: Any) -> None:
+    """A pair that was appended is sent; what is none is refused as at construction, and not sent."""
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect, history=[["a", "b"]])
+        llm.history.append(("c", "d"))
+        llm.invoke("x")
+        assert history_of(server.posts[0].body) == [["a", "b"], ["c", "d"]]
+        llm.history.append(wrong)
+        with pytest.raises(ParameterError, match="history"):
+            llm.invoke("x")
+        assert len(server.posts) == 1
+
+
+@both
 def test_field_with_history(dialect: str, local: LocalServer) -> None:
     """Each finished exchange is added, on every road that asks one question."""
     llm = local_model(local, dialect, with_history=True, max_token=300)

@@ -121,9 +121,10 @@ class AsyncHeard(Notes, AsyncCallbackHandler):
 class Crowd:
     """A script that holds each question until ``full`` are here, and a moment longer for more to come."""
 
-    def __init__(self, full: int, patience: float = 5.0) -> None:
+    def __init__(self, full: int, patience: float = 5.0, script: Script | None = None) -> None:
         self.most = 0
         self._full, self._patience, self._here = full, patience, 0
+        self._script = script or says(lambda prompt: f"答{prompt}")
         self._lock, self._all = threading.Lock(), threading.Event()
 
     def __call__(self, connection: socket.socket, asked: Asked) -> None:
@@ -136,7 +137,7 @@ class Crowd:
             time.sleep(0.02)
         with self._lock:
             self._here -= 1
-        says(lambda prompt: f"答{prompt}")(connection, asked)
+        self._script(connection, asked)
 
 
 class CountingServer(ScriptedServer):
