@@ -12,6 +12,7 @@ CHECKS = (
         ("ruff", "format", "--check", "-q", "chatglm_magic", "tests", "training", "benchmarks", "notebooks"),
     ),
     ("types", ("mypy",)),
+    ("public types", ("mypy", "tests/typing")),
     ("notebooks", ("pytest", "-q", "--nbval", "notebooks")),
     ("unit tests", ("pytest", "-q", "-m", "not browser", "tests")),
 )
