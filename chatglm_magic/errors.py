@@ -62,7 +62,10 @@ class ChatGLMError(OneLine, ValueError):
 
 
 class ParameterError(ChatGLMError):
-    """A value no server would take, or a name that does not exist."""
+    """A value no server would take, or a name that does not exist.
+
+    Kinds: parameter, unknown_name.
+    """
 
     kind = "parameter"
 
@@ -76,7 +79,8 @@ class CommandError(ChatGLMError):
 class EndpointError(ChatGLMError):
     """The server was not reached, or the line broke before an answer began.
 
-    Kinds: connect, connect_timeout, first_byte_timeout, server_closed, tls, protocol, bad_url.
+    Kinds: connect, connect_timeout, write_timeout, first_byte_timeout, total_timeout, pool_timeout,
+    server_closed, tls, protocol, bad_url, bad_header, insecure, no_tokenizer.
     """
 
     kind = "connect"
@@ -99,7 +103,7 @@ class RefusedError(ChatGLMError):
 class ReplyError(ChatGLMError):
     """The server answered with something that is no answer.
 
-    Kinds: bad_json, bad_shape, empty_reply, not_a_model_server, not_sse, too_large, server_error.
+    Kinds: bad_json, bad_shape, bad_encoding, empty_reply, not_a_model_server, not_sse, too_large, server_error.
     """
 
     kind = "bad_shape"
@@ -108,7 +112,7 @@ class ReplyError(ChatGLMError):
 class BrokenOffError(ChatGLMError):
     """An answer began and did not end; ``partial`` holds its text.
 
-    Kinds: incomplete, idle_timeout, bad_event, server_error, too_large.
+    Kinds: incomplete, idle_timeout, stalled, total_timeout, bad_event, server_error, too_large.
     """
 
     kind = "incomplete"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Pair = tuple[str, str]
 """One finished exchange: what was asked, what was answered."""
@@ -44,9 +44,8 @@ class Question:
     messages: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """One piece of an answer as it arrives.
+class Delta(NamedTuple):
+    """One piece of an answer as it arrives; a tuple, since one is made for every token.
 
     ``usage`` counts tokens (``prompt_tokens``, ``completion_tokens``, ``total_tokens``); ``changed`` says
     what the server or this package changed of what was asked or answered. ``notice`` tells people what is being

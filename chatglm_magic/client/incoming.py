@@ -39,6 +39,7 @@ class Incoming:
         clock.answered, clock.sending = True, False
         self._clock = clock
         self._inflate = Inflate(named.get("content-encoding", ""))
+        self._plain = not self._inflate.undoes
         self._reader = codec(call.dialect).Reader(named)
         self._size = 0
 
@@ -52,17 +53,17 @@ class Incoming:
 
         :raises ChatGLMError: as the codecs; ``stalled`` or ``total_timeout`` if bytes come but no answer.
         """
-        self._clock.heard(content=False)
-        for plain in self._inflate.feed(block):
+        content = False
+        for plain in (block,) if self._plain else self._inflate.feed(block):
             self._size += len(plain)
             if self._size > STREAM_LIMIT:
                 raise BrokenOffError(
                     f"The answer is larger than {STREAM_LIMIT // 2**20} MiB; reading stopped.", kind="too_large"
                 )
             for delta in self._reader.feed(plain):
-                self._clock.heard(content=True)
+                content = True
                 yield delta
-        self._clock.check()
+        self._clock.heard(content=content)
 
     def close(self) -> Iterator[Delta]:
         """End the answer; yield its last pieces.

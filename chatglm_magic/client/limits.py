@@ -54,15 +54,15 @@ class Clock:
         return max(0.001, min(self._limits.idle, self._content_due - time.monotonic(), self.left()))
 
     def heard(self, *, content: bool) -> None:
-        """Note that bytes have come, and whether they brought a piece of the answer."""
-        if content or not self.begun:
-            self._content_due = time.monotonic() + self._limits.content
-        self.begun = True
+        """Note that bytes have come, and whether they brought a piece of the answer.
 
-    def check(self) -> None:
-        """Raise if bytes keep coming, but the time for an answer, or for a new piece of it, is over."""
+        :raises ChatGLMError: if bytes keep coming, but the time for an answer, or for a new piece of it, is over.
+        """
         now = time.monotonic()
-        if now >= self._ends or (self.begun and now >= self._content_due):
+        if content or not self.begun:
+            self._content_due = now + self._limits.content
+            self.begun = True
+        if now >= self._ends or now >= self._content_due:
             raise self.expired()
 
     def expired(self) -> ChatGLMError:

@@ -78,7 +78,7 @@ class SyncClient:
             _set_timeout(response, 0.0, call.limits.idle)
             with translated(call, clock):
                 while block := response.raw.read1(BLOCK):
-                    clock.check()
+                    clock.heard(content=False)
                     body.feed(block)
             response.raw.release_conn()
         return body.json()

@@ -28,6 +28,9 @@ CALL_FIELDS = (
 OBJECT_FIELDS = ("api_key", "headers", "max_concurrency", "stream_usage", "insecure", "model_kwargs")
 """Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
 
+TAKEN = ("prompt", "prompts", "run_manager")
+"""Names that mean something on the way already."""
+
 KEY_HEADERS = ("authorization", "x-api-key", "api-key", "cookie")
 
 WIRE_NAMES = {
@@ -41,7 +44,9 @@ def refuse_object_fields(call: Mapping[str, Any]) -> None:
 
     :raises ParameterError: for a field that belongs to the object alone.
     """
-    name = next((name for name in OBJECT_FIELDS if name in call), None)
+    name = next((name for name in (*OBJECT_FIELDS, *TAKEN) if name in call), None)
+    if name in TAKEN:
+        raise ParameterError(f"{name} is what is asked, no argument beside it.")
     if name is not None:
         raise ParameterError(f"{name} can't be set for one call: give it to ChatGLM(...), or assign it.")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ReplyError
-from ..values import Delta, Params, Question
+from ..values import Delta, Question
 from . import body as bodies
 
 NAME = "chatglm"
@@ -16,8 +16,8 @@ NAME = "chatglm"
 DEFAULTS: dict[str, Any] = {"temperature": 0.1, "top_p": 0.7, "max_length": 20000}
 """What the original class sends for a value that is unset: this protocol has no word for "your default"."""
 
-LOWEST_TEMPERATURE = 0.01
-LOWEST_TOP_P = 0.01
+LOWEST = {"temperature": 0.01, "top_p": 0.01}
+"""What is sent for a zero."""
 
 
 def url(endpoint_url: str) -> str:
@@ -33,32 +33,22 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[str, ...]]:
     role, so a system text stands before the prompt.
     """
     params = question.params
-    values, changed = _sampling(params)
-    prompt = question.prompt
+    prompt, changed = question.prompt, tuple[str, ...]()
     if params.system:
         prompt = f"{params.system}\n\n{prompt}"
         changed += ("system: put before the prompt, the protocol has no system role",)
-    for name in ("thinking", "model"):
-        if getattr(params, name):
-            changed += (f"{name}: not sent, this protocol has no word for it",)
-    extra = {"seed": params.seed} if params.seed is not None else {}
-    body = {"prompt": prompt, "history": [list(pair) for pair in question.history], **values, **extra}
-    return body | dict(params.extra), changed
-
-
-def _sampling(params: Params) -> tuple[dict[str, Any], tuple[str, ...]]:
-    wished = {
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "max_length": params.max_token,
-    }
+    if params.thinking:
+        changed += ("thinking: not sent, this protocol has no word for it",)
+    wished = {"temperature": params.temperature, "top_p": params.top_p, "max_length": params.max_token}
     values = {key: DEFAULTS[key] if value is None else value for key, value in wished.items()}
-    changed: tuple[str, ...] = ()
-    for key, lowest in (("temperature", LOWEST_TEMPERATURE), ("top_p", LOWEST_TOP_P)):
-        if values[key] == 0:
-            values[key] = lowest
+    further = {"seed": params.seed, "model": params.model}
+    body = {"prompt": prompt, "history": [list(pair) for pair in question.history], **values}
+    body |= {key: value for key, value in further.items() if value is not None} | dict(params.extra)
+    for key, lowest in LOWEST.items():
+        if body[key] == 0 and body[key] is not False:
+            body[key] = lowest
             changed += (f"{key}: 0 sent as {lowest}, servers of this protocol read 0 as unset",)
-    return values, changed
+    return body, changed
 
 
 class Reader:

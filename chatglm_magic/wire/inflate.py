@@ -32,6 +32,11 @@ class Inflate:
         self._undo = zlib.decompressobj(GZIP_OR_ZLIB) if name not in ("", "identity") else None
         self._fed = False
 
+    @property
+    def undoes(self) -> bool:
+        """Whether there is anything to undo."""
+        return self._undo is not None
+
     def feed(self, block: bytes) -> Iterator[bytes]:
         """Take in the next bytes; yield what they mean, at most 256 KiB at a time.
 

@@ -7,7 +7,7 @@ the stream's end cut short is handed out too, marked, so that nothing received i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import BrokenOffError
 
@@ -15,8 +15,7 @@ LINE_END = re.compile(rb"\r\n|\r|\n")
 BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event. ``cut`` is true if the stream ended before its blank line, ``damaged`` if it held bad UTF-8."""
 
     data: str
@@ -43,6 +42,12 @@ class SSEDecoder:
 
         :raises BrokenOffError: ``too_large`` for an event above the limit.
         """
+        if self._at_rest and block[:6] == b"data: " and block[-2:] == b"\n\n":
+            value = block[6:-2]
+            if b"\n" not in value and b"\r" not in value and len(value) <= self._limit:
+                return [
+                    _event(value)
+                ]  # one whole event, as most servers send one: nothing to hold, nothing to split
         if self._after_cr and block:
             # A CR at the end of the last block ended its line; an LF now belongs to that same end.
             self._after_cr = False
@@ -61,6 +66,11 @@ class SSEDecoder:
                 events.append(event)
         self._count(block, bool(rest))
         return events
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether nothing is held: the last block ended with an event's blank line."""
+        return not (self._at_start or self._after_cr or self._data or self._name or any(self._line))
 
     def close(self) -> list[Event]:
         """End the stream; return what was left without its blank line, marked as cut."""
@@ -104,8 +114,12 @@ class SSEDecoder:
         had_data, self._data, self._name, self._data_size = bool(self._data), [], b"", 0
         if not had_data:
             return None
-        try:
-            text, damaged = data.decode(), False
-        except UnicodeDecodeError:
-            text, damaged = data.decode(errors="replace"), True
-        return Event(text, name.decode(errors="replace") or "message", cut, damaged)
+        return _event(data, name, cut)
+
+
+def _event(data: bytes, name: bytes = b"", cut: bool = False) -> Event:
+    try:
+        text, damaged = data.decode(), False
+    except UnicodeDecodeError:
+        text, damaged = data.decode(errors="replace"), True
+    return Event(text, name.decode(errors="replace") or "message", cut, damaged)
