@@ -4,6 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+NETWORK = [
+    *("tests/faults", "tests/surface"),
+    *sorted(
+        str(path.relative_to(ROOT))
+        for name in ("secrets", "client", "original", "wire", "render", "recordings", "llm")
+        for path in (ROOT / "tests").glob(f"test_{name}*.py")
+    ),
+]
+"""Tests that mostly wait, or need no more than a core: two at once. The others measure kernels and servers."""
 
 CHECKS = (
     ("lint", ("ruff", "check", "chatglm_magic", "tests", "training", "benchmarks", "notebooks")),
@@ -14,7 +26,8 @@ CHECKS = (
     ("types", ("mypy",)),
     ("public types", ("mypy", "tests/typing")),
     ("notebooks", ("pytest", "-q", "--nbval", "notebooks")),
-    ("unit tests", ("pytest", "-q", "-m", "not browser", "tests")),
+    ("tests of the network", ("pytest", "-q", "-n", "2", "--dist", "loadfile", *NETWORK)),
+    ("unit tests", ("pytest", "-q", "-m", "not browser", "tests", *(f"--ignore={path}" for path in NETWORK))),
 )
 
 

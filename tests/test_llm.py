@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
+import socket
 import threading
 import time
 
@@ -13,7 +15,7 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError, ParameterError, RefusedError
 
-from .servers import ScriptedServer, answer, chunk, hang, legacy, raw, reply, sse
+from .servers import Asked, Script, ScriptedServer, answer, chunk, hang, legacy, raw, reply, sse
 
 ORIGINAL = {
     "endpoint_url": "http://127.0.0.1:8000/",
@@ -314,6 +316,39 @@ def test_a_stream_that_breaks_keeps_its_text(road: str) -> None:
             llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
         assert (caught.value.kind, caught.value.partial) == ("incomplete", "你好世")
         assert len(server.posts) == 1
+
+
+def dripping(start: bytes) -> Script:
+    """Begin a chunked answer with these bytes, and let single ones follow until the client leaves."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head + start)
+        for _ in range(400):
+            connection.sendall(b"a")
+            time.sleep(0.02)
+
+    return script
+
+
+@pytest.mark.parametrize("road", ["sync", "async"])
+def test_single_bytes_outside_of_the_answer_have_a_limit_too(road: str) -> None:
+    """A line before a chunk, and what follows the last chunk, may come byte by byte, but not for ever."""
+    piece = b"data: " + json.dumps(chunk("ok", finish_reason="stop")).encode() + b"\n\n"
+    chunked = b"%x\r\n%b\r\n" % (len(piece), piece)
+    done = b"e\r\ndata: [DONE]\n\n\r\n"
+    with (
+        ScriptedServer(dripping(chunked + done + b"0\r\nX: ")) as trailing,
+        ScriptedServer(dripping(chunked + b"5;")) as stalled,
+    ):
+        began = time.monotonic()
+        llm = ChatGLM(endpoint_url=trailing.url + "v1")
+        assert (llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))) == "ok"
+        llm = ChatGLM(endpoint_url=stalled.url + "v1", timeout=0.4)
+        with pytest.raises(BrokenOffError) as caught:
+            llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
+        assert caught.value.kind in ("idle_timeout", "stalled") and caught.value.partial == "ok"
+        assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize("road", ["sync", "async"])

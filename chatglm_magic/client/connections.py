@@ -1,7 +1,7 @@
-"""Connections of requests whose answers' heads must come in time.
+"""Connections of requests on which bytes must come in time, however few at once.
 
-A socket's time limit holds for each piece it receives: a head that comes byte by byte would never be too late.
-So the head is read under one limit for all of it, the read limit that the request set.
+A socket's own time limit holds for each piece it receives: a head, or the line before a chunk, that comes byte by
+byte would never be too late. So every read of an answer has a moment at which it is over.
 """
 
 from __future__ import annotations
@@ -22,19 +22,18 @@ POOL = 64
 
 
 class _Timed(io.RawIOBase):
-    """A socket's file that gives up at a moment, until it is told that the head is over."""
+    """A socket's file that gives up at a moment."""
 
     def __init__(self, file: Any) -> None:
         self._file, self._sock = file, file._sock
         limit = self._sock.gettimeout()
-        self.end: float | None = None if limit is None else time.monotonic() + limit
+        self.end = time.monotonic() + (3600.0 if limit is None else limit)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self.end is not None:
-            self._sock.settimeout(max(0.001, self.end - time.monotonic()))
+        self._sock.settimeout(max(0.001, self.end - time.monotonic()))
         count: int | None = self._file.readinto(buffer)
         return count
 
@@ -45,10 +44,8 @@ class _Timed(io.RawIOBase):
 
 class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
-        timed = _Timed(self.fp.detach())
-        self.fp = io.BufferedReader(timed, 65536)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach()), 65536)
         super().begin()
-        timed.end = None
 
 
 class _Plain(HTTPConnection):
@@ -67,10 +64,25 @@ class _SafePool(HTTPSConnectionPool):
     ConnectionCls = _Safe
 
 
+POOLS = {"http": _PlainPool, "https": _SafePool}
+
+
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SafePool}
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
+
+def give(response: requests.Response, seconds: float) -> None:
+    """Let the next reads of an answer take so long, all together."""
+    file = getattr(getattr(getattr(response.raw, "_fp", None), "fp", None), "raw", None)
+    if isinstance(file, _Timed):  # else the answer has been read to its end
+        file.end = time.monotonic() + seconds
 
 
 def new_session() -> requests.Session:

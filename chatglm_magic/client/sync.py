@@ -21,7 +21,7 @@ from ..values import Delta
 from ..wire.body import Whole
 from .address import bundle, proxy_for
 from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .connections import new_session
+from .connections import give, new_session
 from .foreign import translated
 from .incoming import Incoming, lowered, refused
 from .limits import Clock
@@ -50,9 +50,8 @@ class SyncClient:
         response = yield from self._begin(call, clock)
         with closing(response):
             incoming = Incoming(call, clock, response.raw.headers.items())
-            limit = 0.0
             while not incoming.done:
-                limit = _set_timeout(response, limit, clock.until_bytes())
+                give(response, clock.until_bytes())
                 with translated(call, clock):
                     block = response.raw.read1(BLOCK)
                 if not block:
@@ -75,7 +74,7 @@ class SyncClient:
         with closing(self._attempt(call, clock)) as response:
             clock.answered = True
             body = Whole(lowered(response.raw.headers.items()))
-            _set_timeout(response, 0.0, call.limits.idle)
+            give(response, call.limits.idle)
             with translated(call, clock):
                 while block := response.raw.read1(BLOCK):
                     clock.heard(content=False)
@@ -137,7 +136,7 @@ class SyncClient:
 def _beginning(response: requests.Response, call: Call) -> bytes:
     """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
     raw, end = b"", time.monotonic() + call.limits.idle
-    _set_timeout(response, 0.0, call.limits.idle)
+    give(response, call.limits.idle)
     with suppress(Exception):
         while len(raw) < REFUSAL_BYTES and time.monotonic() < end and (block := response.raw.read1(BLOCK)):
             raw += block
@@ -146,24 +145,7 @@ def _beginning(response: requests.Response, call: Call) -> bytes:
 
 def _let_go(response: requests.Response) -> None:
     """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
-    _set_timeout(response, 0.0, END_WAIT)
+    give(response, END_WAIT)
     with suppress(Exception):
         if not response.raw.read1(1):
             response.raw.release_conn()
-
-
-def _set_timeout(response: requests.Response, present: float, wished: float) -> float:
-    """Change the read limit of a running answer where it differs by enough; return the one that holds.
-
-    urllib3 has no public way, so the socket is looked up.
-    """
-    if wished > 1.0 and abs(wished - present) < 0.2:
-        return present
-    raw: Any = response.raw
-    sock = getattr(getattr(raw, "connection", None), "sock", None)
-    if sock is None:  # a connection that closes after this answer lives on in the reading file only
-        sock = getattr(getattr(getattr(getattr(raw, "_fp", None), "fp", None), "raw", None), "_sock", None)
-    if sock is not None:
-        with suppress(OSError):
-            sock.settimeout(wished)
-    return wished

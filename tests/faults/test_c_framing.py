@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from itertools import pairwise
 from socket import IPPROTO_TCP, TCP_NODELAY, socket
 
-from ..servers import Asked, ScriptedServer, _watch
+from ..servers import Asked, ScriptedServer
 from .asking import asked, asked_many, model, v1
 from .scripts import DONE, STREAM, end, event, piece, say, stay, stop, streamed
 
 SHORT = (
-    '\ufeff: ping\n\ndata: {"choices":[{"delta":{"content":"入🤖"}}]}\n\nid: 7\n\n'
+    '\ufeffdata: {"choices":[{"delta":{"content":"入🤖"}}]}\n\n:\n'
     'data:{"choices":[{"delta":{"content":"b"},\ndata:"finish_reason":""}]}\n\ndata: [DONE]\n\n'
 )
 LINE_ENDS = ("\n", "\r", "\r\n")
@@ -40,14 +41,14 @@ def test_C1_every_split_of_a_stream(dialect: str, road: str) -> None:
         connection.sendall(STREAM)
         for start, over in pairwise(places):
             connection.sendall(data[start:over])
-            _watch(connection, asked, 0.0005)  # so that the pieces travel by themselves
+            time.sleep(0.0005)  # so that most pieces travel by themselves
         end(connection, asked)
 
     with ScriptedServer(script) as server:
         prompts = cuts()
         for prompt, outcome in zip(prompts, asked_many(model(server, dialect), road, prompts), strict=True):
             outcome.ok("入🤖b", of=prompt)
-        assert len(server.posts) == len(prompts) > 450
+        assert len(server.posts) == len(prompts) > 400
 
 
 @v1

@@ -10,10 +10,8 @@ import pytest
 import requests
 
 from chatglm_magic import ChatGLM, LocalServer
-from chatglm_magic.errors import ParameterError, RefusedError
 
-from ..servers import ScriptedServer
-from .tools import SMALL, AsyncHeard, Heard, Notes, both, local_model, model, says
+from .tools import AsyncHeard, Heard, Notes, both, local_model
 
 HI, ALSO = "hi", "你好"
 Config = dict[str, Any]
@@ -191,29 +189,3 @@ def test_calling_call(local: LocalServer, dialect: str, kind: type[Notes], right
         return [answer]
 
     check(local, dialect, kind, right, ask)
-
-
-@both
-@pytest.mark.parametrize("prompt", [["hi"], None, 3, b"hi"])
-def test_calling_call__of_no_string_is_a_value_error(dialect: str, prompt: Any) -> None:
-    """As in the original, nothing is sent."""
-    with ScriptedServer(says("ok")) as server:
-        with pytest.warns(DeprecationWarning), pytest.raises(ParameterError, match="string") as caught:
-            model(server, dialect)(prompt)
-        assert isinstance(caught.value, ValueError) and server.asked == []
-
-
-@both
-def test_calling_call__with_stop(dialect: str, local: LocalServer) -> None:
-    """Stop strings and arguments are those of the call."""
-    llm = ChatGLM(**(local_model(local, dialect).model_dump() | SMALL | {"api_key": local.token}))
-    with pytest.warns(DeprecationWarning):
-        assert llm(HI, stop=["about"], temperature=0) == "Hi! Ask me "
-
-
-@both
-def test_calling_invoke__of_what_does_not_fit(dialect: str, local: LocalServer) -> None:
-    """The local server's context is too small for it: ``too_long`` in each dialect, with how much too long."""
-    with pytest.raises(RefusedError, match="24004") as caught:
-        local_model(local, dialect, max_token=20000).invoke("你好世界" * 6000)
-    assert caught.value.kind == "too_long" and caught.value.tokens == (24004, 2048)

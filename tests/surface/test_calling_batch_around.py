@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers.context import collect_runs
 
@@ -132,6 +133,23 @@ def test_calling_batch__in_a_running_loop(dialect: str, local: LocalServer) -> N
         return [llm.invoke("hi"), *llm.batch(["hi"]), *[text for _, text in llm.batch_as_completed(["hi"])]]
 
     assert len(set(asyncio.run(cell()))) == 1
+
+
+@both
+def test_calling_batch__on_its_own_thread_says_so(dialect: str) -> None:
+    """A handler that would wait for the loop it runs on is told to await instead, and nothing hangs."""
+
+    class Asking(BaseCallbackHandler):
+        run_inline = raise_error = True
+
+        def on_llm_start(self, *args: Any, **more: Any) -> None:
+            llm.batch(["again"])
+
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect)
+        with pytest.raises(RuntimeError, match="await"):
+            llm.batch(["x"], {"callbacks": [Asking()]})
+        assert server.asked == [] and llm.batch(["x"]) == ["ok"]
 
 
 @both

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -131,6 +132,31 @@ def test_connections_closed__by_close(dialect: str) -> None:
             llm.close()
             wait_for(lambda: server.open == 0, 2)
         assert len(server.posts) == 6
+
+
+@both
+@pytest.mark.parametrize("road", ["invoke", "stream", "ainvoke", "batch"])
+def test_connections_closed__while_asking(dialect: str, road: str) -> None:
+    """close() is about idle connections: a question that is under way gets its answer."""
+    closed = threading.Event()
+
+    def late(connection: Any, asked: Any) -> None:
+        closed.wait(5)
+        time.sleep(0.05)
+        says("ok")(connection, asked)
+
+    def close() -> None:
+        wait_for(lambda: server.posts, 5)
+        llm.close()
+        closed.set()
+
+    with CountingServer(late) as server:
+        llm = model(server, dialect)
+        closing = threading.Thread(target=close)
+        closing.start()
+        ROADS[road](llm, 1)
+        closing.join()
+        assert len(server.posts) == 1
 
 
 @both

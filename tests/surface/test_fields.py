@@ -15,7 +15,7 @@ from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ParameterError
 
 from ..servers import ScriptedServer
-from .tools import Heard, address, both, history_of, local_model, model, prompt_of, says
+from .tools import Heard, address, both, local_model, model, prompt_of, says
 
 WIRE = {
     "chatglm": {"temperature": "temperature", "top_p": "top_p", "max_token": "max_length"},
@@ -123,72 +123,6 @@ def test_field_max_token(dialect: str, local: LocalServer) -> None:
 
 
 @both
-def test_field_history(dialect: str, local: LocalServer) -> None:
-    """The model knows what was said before, and the object's list stays as it was given."""
-    pairs = [("Tell me a joke.", "Why did the token cross the road?")]
-    llm = local_model(local, dialect, history=pairs, max_token=200)
-    assert llm.invoke("What did I just ask?") == "You asked:\n\nTell me a joke."
-    assert llm.history == [list(pairs[0])] and llm.history is not pairs
-    assert "not asked anything" in local_model(local, dialect, max_token=200).invoke("What did I just ask?")
-
-
-@both
-@pytest.mark.parametrize("wrong", [None, "ab", [["a"]], [["a", None]], [{"role": "user", "content": "x"}], [1]])
-def test_field_history__takes_pairs_alone(dialect: str, wrong: Any) -> None:
-    """What is no list of pairs is refused with the field's name, and nothing is sent."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
-        for attempt in (
-            lambda: model(server, dialect, history=wrong),
-            lambda: setattr(llm, "history", wrong),
-            lambda: llm.invoke("x", history=wrong),
-        ):
-            with pytest.raises(ParameterError, match="history"):
-                attempt()
-        assert server.posts == []
-
-
-@both
-@pytest.mark.parametrize("wrong", [("q",), ["a", None], "ab", 3, {"role": "user"}])
-def test_field_history__changed_in_place(dialect: str, wrong: Any) -> None:
-    """A pair that was appended is sent; what is none is refused as at construction, and not sent."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, history=[["a", "b"]])
-        llm.history.append(("c", "d"))
-        llm.invoke("x")
-        assert history_of(server.posts[0].body) == [["a", "b"], ["c", "d"]]
-        llm.history.append(wrong)
-        with pytest.raises(ParameterError, match="history"):
-            llm.invoke("x")
-        assert len(server.posts) == 1
-
-
-@both
-def test_field_with_history(dialect: str, local: LocalServer) -> None:
-    """Each finished exchange is added, on every road that asks one question."""
-    llm = local_model(local, dialect, with_history=True, max_token=300)
-
-    async def later() -> list[str]:
-        return [await llm.ainvoke("c"), "".join([piece async for piece in llm.astream("d")])]
-
-    answers = [llm.invoke("a"), "".join(llm.stream("b")), *asyncio.run(later())]
-    assert llm.history == [[question, said] for question, said in zip("abcd", answers, strict=True)]
-
-
-@both
-def test_field_with_history__sends_what_was_said(dialect: str) -> None:
-    """The next question carries the exchanges before it; off again, they are sent but not added to."""
-    with ScriptedServer(says(lambda prompt: prompt * 2)) as server:
-        llm = model(server, dialect, with_history=True)
-        llm.invoke("a")
-        llm.invoke("b")
-        llm.with_history = False
-        llm.invoke("c")
-        told = [history_of(post.body) for post in server.posts]
-        assert told == [[], [["a", "aa"]], [["a", "aa"], ["b", "bb"]]] and len(llm.history) == 2
-
-
-@both
 def test_field_model_kwargs(dialect: str) -> None:
     """Further keys of the body go out as they are, beside those of the fields."""
     body = sent(dialect, model_kwargs={"top_k": 3, "extra": {"a": [1, None, "爱"]}})
@@ -205,6 +139,20 @@ def test_field_endpoint_url(dialect: str, local: LocalServer) -> None:
         assert llm.invoke("hi") == "elsewhere"
         assert llm.invoke("hi", endpoint_url=address(server, dialect)) == "elsewhere"
         assert {post.path for post in server.posts} == {"/v1/chat/completions" if dialect == "openai" else "/"}
+
+
+@both
+@pytest.mark.parametrize("wrong", [3, None, ["http://127.0.0.1:1/"]])
+def test_field_endpoint_url__is_text(dialect: str, wrong: Any) -> None:
+    """What is no text is refused with the field's name."""
+    llm = ChatGLM(dialect=dialect)
+    for attempt in (
+        lambda: ChatGLM(endpoint_url=wrong),
+        lambda: setattr(llm, "endpoint_url", wrong),
+        lambda: llm.invoke("x", endpoint_url=wrong),
+    ):
+        with pytest.raises(ParameterError, match="endpoint_url"):
+            attempt()
 
 
 @both

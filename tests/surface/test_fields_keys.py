@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
 
 from chatglm_magic import ChatGLM, LocalServer
-from chatglm_magic.errors import EndpointError, ParameterError
+from chatglm_magic.errors import ChatGLMError, EndpointError, ParameterError
 
-from ..servers import ScriptedServer
+from ..servers import ScriptedServer, reply
 from .tools import address, both, model, prompt_of, says
 
 
@@ -40,6 +42,20 @@ def test_field_api_key__stays_with_its_origin(dialect: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("kind", [str, str.encode], ids=["text", "bytes"])
+def test_field_api_key__in_an_address_is_refused(dialect: str, kind: Any) -> None:
+    """An address is shown and saved, so that one with a password is refused at once, and not shown."""
+    llm = ChatGLM(dialect=dialect)
+    for attempt in (
+        lambda: ChatGLM(endpoint_url=kind("http://me:canary@127.0.0.1:1/")),
+        lambda: setattr(llm, "endpoint_url", kind("http://me:canary@127.0.0.1:1/")),
+    ):
+        with pytest.raises(ChatGLMError, match="password") as caught:
+            attempt()
+        assert "canary" not in str(caught.value) + repr(llm)
+
+
+@both
 def test_field_headers(dialect: str) -> None:
     """Further headers go to the endpoint; they stand in no repr, no dump and no body."""
     with ScriptedServer(says("ok")) as server:
@@ -47,6 +63,16 @@ def test_field_headers(dialect: str) -> None:
         llm.invoke("x")
         assert server.posts[0].headers["x-course"] == "canary"
         assert "canary" not in repr(llm) + llm.model_dump_json() + server.posts[0].raw.decode()
+
+
+@both
+def test_field_headers__are_not_in_an_error(dialect: str) -> None:
+    """What a server repeats of a header is not shown, unless it is too short to be a secret."""
+    said = {"error": "bad header canary-0123456789abcdef, or ab?"}
+    with ScriptedServer(reply(said, status=400)) as server, pytest.raises(ValueError, match="or ab") as caught:
+        headers = {"X-Auth": "canary-0123456789abcdef", "X-B": "ab"}
+        model(server, dialect, headers=headers).invoke("x")
+    assert "canary" not in str(caught.value)
 
 
 @both

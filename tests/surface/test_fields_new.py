@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ParameterError
 
-from ..servers import ScriptedServer
+from ..servers import ScriptedServer, reply
 from .tools import Crowd, both, local_model, model, says
 
 
@@ -21,10 +22,11 @@ def sent(dialect: str, *, call: dict[str, Any] | None = None, **fields: Any) -> 
 
 
 def test_field_model() -> None:
-    """The served model's name is sent on /v1, or left out; a call may name another."""
+    """The served model's name is sent, as the original sends a call's, or left out; a call may name another."""
     assert sent("openai", model="glm-4.6")["model"] == "glm-4.6"
     assert sent("openai", model="glm-4.6", call={"model": "glm-5"})["model"] == "glm-5"
-    assert "model" not in sent("openai") and "model" not in sent("chatglm", model="glm-4.6")
+    assert "model" not in sent("openai") and "model" not in sent("chatglm")
+    assert sent("chatglm", call={"model": "glm-5"})["model"] == "glm-5"
 
 
 def test_field_model__of_the_local_server(local: LocalServer) -> None:
@@ -137,3 +139,13 @@ def test_field_stream_usage() -> None:
     assert sent("openai")["stream_options"] == {"include_usage": True}
     assert "stream_options" not in sent("openai", stream_usage=False)
     assert "stream_options" not in sent("chatglm")
+
+
+@pytest.mark.parametrize("road", ["sync", "async"])
+def test_field_stream_usage__is_left_out_where_it_is_refused(road: str) -> None:
+    """openai: a server that knows no stream_options is asked again without, at once and not as a retry."""
+    refuse = reply({"detail": "Unsupported fields in the request: {'stream_options'}"}, status=422)
+    with ScriptedServer(refuse, says("ok")) as server:
+        llm = model(server, "openai", max_retries=0)
+        assert (llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))) == "ok"
+        assert ["stream_options" in post.body for post in server.posts] == [True, False]

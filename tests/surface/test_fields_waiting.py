@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -87,6 +86,15 @@ def test_field_timeout__of_a_call(dialect: str) -> None:
     with ScriptedServer(hang()) as server, pytest.raises(ChatGLMError) as caught:
         model(server, dialect, timeout=20).invoke("x", timeout=0.2)
     assert caught.value.kind == "first_byte_timeout"
+
+
+@both
+@roads
+def test_field_timeout__holds_for_retries_too(dialect: str, road: str) -> None:
+    """A server that asks to wait longer than there is time is not waited for."""
+    with ScriptedServer(reply("busy", status=429, Retry_After="30")) as server:
+        assert failing(model(server, dialect, timeout={"total": 5}), road, 0.7).kind == "rate_limit"
+        assert len(server.posts) == 1
 
 
 @pytest.mark.parametrize(
@@ -180,11 +188,22 @@ def test_field_thinking__is_no_part_of_the_text() -> None:
     events = {
         "a key": [chunk(None, reasoning_content="Hm"), chunk("ok")],
         "vLLM's key": [chunk(None, reasoning="Hm"), chunk("ok")],
-        "tags": [chunk("<think>H"), chunk("m</think>"), chunk("ok")],
+        "tags": [chunk("<think>H"), chunk("m</think>"), chunk("\n\nok")],
     }
     for said in events.values():
-        done = threading.Event()
-        done.set()
-        with ScriptedServer(sse([*said, chunk(None, finish_reason="stop")], hold=done)) as server:
-            found = model(server, "openai").generate(["x"]).generations[0][0]
-            assert found.text == "ok" and (found.generation_info or {})["reasoning"] == "Hm"
+        assert thought_and_said(said) == ("Hm", "ok")
+
+
+def thought_and_said(said: list[Any]) -> tuple[str | None, str]:
+    with ScriptedServer(sse([*said, chunk(None, finish_reason="stop")])) as server:
+        found = model(server, "openai").generate(["x"]).generations[0][0]
+    return (found.generation_info or {}).get("reasoning"), found.text
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("<think>Hm", ("Hm", "")), ("<thi", (None, "<thi")), ("a<think>b</think>", (None, "a<think>b</think>"))],
+)
+def test_field_thinking__in_tags_that_do_not_close(text: str, parts: tuple[str | None, str]) -> None:
+    """A thought that was cut off is one; half a tag, and a tag inside the answer, are the answer's own words."""
+    assert thought_and_said([chunk(letter) for letter in text]) == parts

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
-from langchain_core.prompts import ChatPromptTemplate
 
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ChatGLMError
 
 from ..servers import ScriptedServer, chunk, hang, raw, reply, sse
-from .tools import both, history_of, local_model, model, prompt_of, says
+from .tools import both, history_of, local_model, model, says
 
 ROADS: dict[str, Callable[..., object]] = {
     "invoke": lambda llm, prompt, **more: llm.invoke(prompt, **more),
@@ -146,58 +144,28 @@ def test_semantics_original(road: str, original: Any) -> None:
     assert bodies[3] | {"temperature": 0.01, "top_p": 0.01} == bodies[7]
 
 
-TALK = [SystemMessage("S"), HumanMessage("H1"), AIMessage("A1"), HumanMessage("H2")]
-ROLES = [
-    {"role": "system", "content": "S"},
-    {"role": "user", "content": "H1"},
-    {"role": "assistant", "content": "A1"},
-    {"role": "user", "content": "H2"},
-]
-FLAT = "System: S\nHuman: H1\nAI: A1\nHuman: H2"
-FORMS: dict[str, Any] = {
-    "messages": TALK,
-    "pairs": [("system", "S"), ("human", "H1"), ("ai", "A1"), ("human", "H2")],
-    "mappings": ROLES,
-    "prompt": ChatPromptTemplate.from_messages(TALK).invoke({}),
+REASONS = {
+    "network_error": ("server_error", "network_error"),
+    "model_context_window_exceeded": ("too_long", "no room"),
 }
 
 
-@both
-@roads
-@pytest.mark.parametrize("form", FORMS)
-def test_semantics_roles(dialect: str, road: str, form: str) -> None:
-    """Messages keep their roles on openai, and are flattened on chatglm as the original flattens them."""
-    with ScriptedServer(says("ok")) as server:
-        ROADS[road](model(server, dialect), FORMS[form])
-        body = server.posts[0].body
-    assert (body["messages"] == ROLES) if dialect == "openai" else (prompt_of(body) == FLAT)
+@pytest.mark.parametrize("road", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("reason", REASONS)
+def test_semantics_value_error__of_an_end_that_is_none(reason: str, road: str) -> None:
+    """openai: a stream that ends well on the wire, but for one of Z.ai's bad reasons, is no answer."""
+    kind, words = REASONS[reason]
+    with ScriptedServer(sse([chunk("", role="assistant"), chunk(None, finish_reason=reason)])) as server:
+        with pytest.raises(ChatGLMError, match=words) as caught:
+            ROADS[road](model(server, "openai"), "x")
+        assert caught.value.kind == kind and len(server.posts) == 1
 
 
 @both
-@roads
-def test_semantics_roles__after_history(dialect: str, road: str) -> None:
-    """The object's system text and history stand before the messages."""
-    with ScriptedServer(says("ok")) as server:
-        ROADS[road](model(server, dialect, history=[["q", "a"]], system="Be kind."), [("human", "H")])
-        body = server.posts[0].body
-    if dialect == "openai":
-        told = [("system", "Be kind."), ("user", "q"), ("assistant", "a"), ("user", "H")]
-        assert [(message["role"], message["content"]) for message in body["messages"]] == told
-    else:
-        assert (body["history"], body["prompt"]) == ([["q", "a"]], "Be kind.\n\nHuman: H")
-
-
-def test_semantics_roles__reach_the_local_server(local: LocalServer) -> None:
-    """openai: the built-in model understands messages as a conversation."""
-    talk = [("human", "Tell me a joke."), ("ai", "Ha."), ("human", "What did I just ask?")]
-    assert local_model(local, "openai", max_token=200).invoke(talk) == "You asked:\n\nTell me a joke."
-
-
-@both
-def test_semantics_roles__wrong_input_is_a_value_error(dialect: str) -> None:
-    """What is neither text nor messages is refused as the original refuses it."""
-    with ScriptedServer(says("ok")) as server:
-        for wrong in (3, None, {"text": "x"}, [3]):
-            with pytest.raises((ValueError, NotImplementedError)):
-                model(server, dialect).invoke(wrong)  # type: ignore[arg-type]
-        assert server.asked == []
+@pytest.mark.parametrize("road", ["invoke", "ainvoke"])
+def test_semantics_value_error__of_a_damaged_refusal(dialect: str, road: str) -> None:
+    """A refusal whose body is not compressed as it says is a refusal all the same."""
+    with ScriptedServer(reply("plain", status=400, Content_Encoding="gzip")) as server:
+        with pytest.raises(ChatGLMError, match="400") as caught:
+            ROADS[road](model(server, dialect), "x")
+        assert caught.value.kind == "bad_request"

@@ -168,6 +168,7 @@ def clean_stream(*texts: str, apart: float = 0.0) -> Script:
         parts = [f"data: {event}\n\n".encode() for event in events]
         body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
         if apart:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.sendall(head + body)
             time.sleep(apart)
             connection.sendall(b"0\r\n\r\n")

@@ -1,0 +1,55 @@
+"""``llm("…")`` of 2023, classes that build on ours, and a question that is too long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chatglm_magic import ChatGLM, LocalServer
+from chatglm_magic.errors import ParameterError, RefusedError
+
+from ..servers import ScriptedServer
+from .tools import SMALL, both, local_model, model, says
+
+HI = "hi"
+
+
+@both
+@pytest.mark.parametrize("prompt", [["hi"], None, 3, b"hi"])
+def test_calling_call__of_no_string_is_a_value_error(dialect: str, prompt: Any) -> None:
+    """As in the original, nothing is sent."""
+    with ScriptedServer(says("ok")) as server:
+        with pytest.warns(DeprecationWarning), pytest.raises(ParameterError, match="string") as caught:
+            model(server, dialect)(prompt)
+        assert isinstance(caught.value, ValueError) and server.asked == []
+
+
+@both
+def test_calling_call__with_stop(dialect: str, local: LocalServer) -> None:
+    """Stop strings and arguments are those of the call."""
+    llm = ChatGLM(**(local_model(local, dialect).model_dump() | SMALL | {"api_key": local.token}))
+    with pytest.warns(DeprecationWarning):
+        assert llm(HI, stop=["about"], temperature=0) == "Hi! Ask me "
+
+
+@both
+def test_calling_invoke__of_what_does_not_fit(dialect: str, local: LocalServer) -> None:
+    """The local server's context is too small for it: ``too_long`` in each dialect, with how much too long."""
+    with pytest.raises(RefusedError, match="24004") as caught:
+        local_model(local, dialect, max_token=20000).invoke("你好世界" * 6000)
+    assert caught.value.kind == "too_long" and caught.value.tokens == (24004, 2048)
+
+
+@both
+def test_calling_call__by_a_subclass(dialect: str) -> None:
+    """LangChain's hooks work by themselves, without a run manager, for classes that build on them."""
+
+    async def pieces(llm: ChatGLM) -> str:
+        return "".join([chunk.text async for chunk in llm._astream("x")])
+
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect)
+        assert [llm._call("x"), asyncio.run(pieces(llm))] == ["ok", "ok"]
+        assert "".join(chunk.text for chunk in llm._stream("x")) == "ok"
