@@ -37,14 +37,13 @@ class AsyncClient:
         clock = Clock(call.limits)
         pool = await self._pools.here()
         await _slot(pool, clock)
-        try:
-            async with aclosing(_answer(pool, call, clock)) as deltas:
-                async for delta in deltas:
-                    yield delta
-        except BaseException as error:  # noqa: BLE001 - raised again
-            raise call.hidden(error) from None
-        finally:
-            pool.slots.release()
+        with pool:
+            try:
+                async with aclosing(_answer(pool, call, clock)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+            except BaseException as error:  # noqa: BLE001 - raised again
+                raise call.hidden(error) from None
 
 
 async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta, None]:

@@ -21,8 +21,8 @@ POOL = 64
 """Idle connections kept; more threads than this open further ones."""
 
 
-class _Timed(io.RawIOBase):
-    """A socket's file that gives up at a moment."""
+class Timed(io.RawIOBase):
+    """A socket's file whose reads give up at the moment ``end``, by :func:`time.monotonic`."""
 
     def __init__(self, file: Any) -> None:
         self._file, self._sock = file, file._sock
@@ -44,7 +44,7 @@ class _Timed(io.RawIOBase):
 
 class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
-        self.fp = io.BufferedReader(_Timed(self.fp.detach()), 65536)
+        self.fp = io.BufferedReader(Timed(self.fp.detach()), 65536)
         super().begin()
 
 
@@ -78,10 +78,16 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
+def timer(response: requests.Response) -> Timed | None:
+    """Return what times the reads of an answer; None once it has been read to its end."""
+    file = getattr(getattr(getattr(response.raw, "_fp", None), "fp", None), "raw", None)
+    return file if isinstance(file, Timed) else None
+
+
 def give(response: requests.Response, seconds: float) -> None:
     """Let the next reads of an answer take so long, all together."""
-    file = getattr(getattr(getattr(response.raw, "_fp", None), "fp", None), "raw", None)
-    if isinstance(file, _Timed):  # else the answer has been read to its end
+    file = timer(response)
+    if file is not None:
         file.end = time.monotonic() + seconds
 
 

@@ -27,7 +27,13 @@ START = (
     "Start it, or set another address: %chatglm_config endpoint_url=URL; %chatglm_serve starts the built-in model."
 )
 
-GONE = {"RemoteDisconnected", "ServerDisconnectedError", "ConnectionResetError", "BrokenPipeError"}
+GONE = {
+    "RemoteDisconnected",
+    "ServerDisconnectedError",
+    "ConnectionResetError",
+    "BrokenPipeError",
+    "ClientOSError",
+}
 
 
 class translated:

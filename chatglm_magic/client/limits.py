@@ -49,9 +49,13 @@ class Clock:
 
     def until_bytes(self) -> float:
         """Return how long to wait for the next bytes."""
+        return max(0.001, self.moment() - time.monotonic())
+
+    def moment(self) -> float:
+        """Return when the wait for the next bytes is over, by :func:`time.monotonic`."""
         if not self.begun:
-            return self.until_answer()
-        return max(0.001, min(self._limits.idle, self._content_due - time.monotonic(), self.left()))
+            return time.monotonic() + self.until_answer()
+        return min(time.monotonic() + self._limits.idle, self._content_due, self._ends)
 
     def heard(self, *, content: bool) -> None:
         """Note that bytes have come, and whether they brought a piece of the answer.

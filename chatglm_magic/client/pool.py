@@ -35,6 +35,8 @@ class Pool:
             max_field_size=HEADER_BYTES,
         )
         self.slots = asyncio.Semaphore(_most())
+        self._asking = 0
+        self._over = False
         self._keeper = _kept(self.session)
 
     async def open(self) -> None:
@@ -42,8 +44,19 @@ class Pool:
         await anext(self._keeper)
 
     def end(self) -> None:
-        """Close the session, on its loop."""
-        asyncio.get_running_loop().create_task(self._keeper.aclose())
+        """Close the session, on its loop, once nobody asks over it any more."""
+        self._over = True
+        if not self._asking:
+            self._ending = asyncio.get_running_loop().create_task(self._keeper.aclose())
+
+    def __enter__(self) -> None:
+        self._asking += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._asking -= 1
+        self.slots.release()
+        if self._over:
+            self.end()
 
 
 class Pools:

@@ -21,7 +21,7 @@ from ..values import Delta
 from ..wire.body import Whole
 from .address import bundle, proxy_for
 from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .connections import give, new_session
+from .connections import give, new_session, timer
 from .foreign import translated
 from .incoming import Incoming, lowered, refused
 from .limits import Clock
@@ -50,10 +50,12 @@ class SyncClient:
         response = yield from self._begin(call, clock)
         with closing(response):
             incoming = Incoming(call, clock, response.raw.headers.items())
-            while not incoming.done:
-                give(response, clock.until_bytes())
-                with translated(call, clock):
-                    block = response.raw.read1(BLOCK)
+            read, timed, guard = response.raw.read1, timer(response), translated(call, clock)
+            while not incoming.done:  # once for each token of a stream
+                if timed is not None:
+                    timed.end = clock.moment()
+                with guard:
+                    block = read(BLOCK)
                 if not block:
                     break
                 yield from incoming.feed(block)
