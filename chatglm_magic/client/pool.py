@@ -106,7 +106,7 @@ def _most() -> int:
     """Return how many connections the process's limit of open files allows."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit on sockets
+    except ImportError:  # pragma: no cover - Windows has no such limit on sockets
         return 4096
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(16, min(4096, soft - SPARE)) if soft != resource.RLIM_INFINITY else 4096

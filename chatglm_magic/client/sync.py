@@ -52,7 +52,7 @@ class SyncClient:
             incoming = Incoming(call, clock, response.raw.headers.items())
             read, timed, guard = response.raw.read1, timer(response), translated(call, clock)
             while not incoming.done:  # once for each token of a stream
-                if timed is not None:
+                if timed is not None:  # pragma: no branch - as long as urllib3 is made as it is
                     timed.end = clock.moment()
                 with guard:
                     block = read(BLOCK)

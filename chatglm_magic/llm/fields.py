@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from ..client import Limits
 from ..client.address import no_secrets
@@ -32,10 +32,9 @@ def _pairs(value: Any) -> Any:
     return pairs
 
 
-def _address(value: Any) -> Any:
+def _address(value: str) -> str:
     """Refuse an address with a key in it: it is shown, logged and saved. Whether it can be asked shows later."""
-    if isinstance(value, str):
-        no_secrets(value)
+    no_secrets(value)
     return value
 
 
@@ -54,7 +53,7 @@ MaxToken = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Seed = Annotated[int, BeforeValidator(_number)]
 Pairs = Annotated[list[list[str]], BeforeValidator(_pairs)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
-Address = Annotated[str, BeforeValidator(_address)]
+Address = Annotated[str, AfterValidator(_address)]
 Timeout = Annotated[float | dict[str, float], BeforeValidator(_timeout)]
 Retries = Annotated[int, BeforeValidator(_number), Field(ge=0, le=100)]
 Concurrency = Annotated[int, BeforeValidator(_number), Field(ge=1)]

@@ -21,12 +21,10 @@ LEFT_OUT = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
 def saved(llm: Fields) -> dict[str, Any]:
     """Return the fields that were set, from which ``ChatGLM`` builds an equal one, and LangChain's ``_type``."""
     found = {name: getattr(llm, name) for name in sorted(llm.model_fields_set) if name not in LEFT_OUT}
-    if llm.history:
-        found["history"] = llm.history
-    if "metadata" in found:  # LangChain adds the versions it runs under; they are not the model's
-        found["metadata"] = {name: value for name, value in (llm.metadata or {}).items() if name != "lc_versions"}
-    kept = {name: value for name, value in found.items() if not (name == "metadata" and not value)}
-    return {"_type": llm._llm_type} | kept
+    found |= {"history": llm.history} if llm.history else {}
+    found.pop("metadata", None)  # LangChain adds the versions it runs under; they are not the model's
+    told = {name: value for name, value in (llm.metadata or {}).items() if name != "lc_versions"}
+    return {"_type": llm._llm_type} | found | ({"metadata": told} if told else {})
 
 
 def write(llm: Fields, path: Path) -> None:

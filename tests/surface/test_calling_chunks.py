@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -171,3 +171,29 @@ def test_calling_astream__left_early_closes(road: str) -> None:
         llm = model(server, "openai")
         assert (next(iter(llm.stream("x"))) if road == "stream" else asyncio.run(left(llm))) == "一"
         assert server.wait_closed(server.posts[0], 1.0)
+
+
+@roads
+def test_calling_stream__passes_over_what_is_no_chunk(road: str) -> None:
+    """openai: an event that is JSON but no object says nothing, and harms nothing."""
+    events = [chunk("一"), "3", "null", "[1]", '"x"', "{}", chunk("二", finish_reason="stop")]
+    with ScriptedServer(sse(events)) as server:
+        assert told(model(server, "openai"), road)[0] == "一二"
+
+
+@both
+@pytest.mark.parametrize("road", ["stream", "astream"])
+@pytest.mark.parametrize("name", ["tags", "metadata", "callbacks", "run_name"])
+def test_calling_stream__never_sends_what_is_langchains(dialect: str, road: str, name: str) -> None:
+    """What belongs into a configuration and is given beside it is heard or refused, but not sent to the server."""
+    value: Any = {"tags": ["t"], "metadata": {"student": "A"}, "callbacks": None, "run_name": "r"}[name]
+
+    async def ask(llm: ChatGLM) -> None:
+        async for _ in llm.astream("x", **{name: value}):
+            pass
+
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect)
+        with suppress(TypeError, ValueError):
+            list(llm.stream("x", **{name: value})) if road == "stream" else asyncio.run(ask(llm))
+        assert [name for post in server.posts if name in post.body] == []

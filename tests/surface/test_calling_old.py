@@ -53,3 +53,15 @@ def test_calling_call__by_a_subclass(dialect: str) -> None:
         llm = model(server, dialect)
         assert [llm._call("x"), asyncio.run(pieces(llm))] == ["ok", "ok"]
         assert "".join(chunk.text for chunk in llm._stream("x")) == "ok"
+
+
+@both
+@pytest.mark.parametrize("name", ["prompt", "run_manager", "api_key", "headers", "max_concurrency", "insecure"])
+def test_calling_invoke__with_a_name_that_is_taken(dialect: str, name: str) -> None:
+    """What is the object's alone, or the question itself, is no argument of a call; nothing is sent."""
+    with ScriptedServer(says("ok")) as server:
+        llm = model(server, dialect)
+        for ask in (llm.invoke, lambda text, **more: list(llm.stream(text, **more))):
+            with pytest.raises(ParameterError, match=name):
+                ask("x", **{name: 1})
+        assert server.asked == []

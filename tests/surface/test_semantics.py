@@ -123,9 +123,8 @@ def original() -> Any:
     """The original class, which warns that it is sunset."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        from langchain_community.llms import ChatGLM as Original
-
-    return Original
+        found = pytest.importorskip("langchain_community.llms", reason="the original is a rival, not a need")
+    return found.ChatGLM
 
 
 @roads
@@ -169,3 +168,23 @@ def test_semantics_value_error__of_a_damaged_refusal(dialect: str, road: str) ->
         with pytest.raises(ChatGLMError, match="400") as caught:
             ROADS[road](model(server, dialect), "x")
         assert caught.value.kind == "bad_request"
+
+
+STATUSES = {
+    **dict.fromkeys((None, 200, "200", "ok", "OK"), "answer"),
+    **dict.fromkeys((500, "500", 404, "error"), ""),
+}
+
+
+@pytest.mark.parametrize("road", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("status", STATUSES)
+def test_semantics_value_error__of_a_status_in_the_body(status: Any, road: str) -> None:
+    """chatglm: a 200 whose body says that it failed is no answer, and one that says it went well is."""
+    with ScriptedServer(reply({"response": "answer", "history": [], "status": status})) as server:
+        llm = model(server, "chatglm", with_history=True)
+        if STATUSES[status]:
+            assert ROADS[road](llm, "x") == "answer"
+            return
+        with pytest.raises(ChatGLMError, match=str(status)) as caught:
+            ROADS[road](llm, "x")
+        assert caught.value.kind == "server_error" and llm.history == []
