@@ -16,11 +16,12 @@ import requests
 
 pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
 
+import chatglm_magic
 from chatglm_magic.local import LocalServer
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "training" / "corpus"
-MODEL = ROOT / "chatglm_magic" / "server" / "model" / "glm-tiny.gguf"
+MODEL = Path(chatglm_magic.__file__).parent / "server" / "model" / "glm-tiny.gguf"
 
 Turns = list[tuple[str, str]]
 Ask = Callable[..., str]
