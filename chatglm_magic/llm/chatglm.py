@@ -20,7 +20,7 @@ from . import many, tokens
 from .assembly import Assembly, atold, result, told, whole
 from .base import Fields
 from .composing import Configurable
-from .plan import Plan, refuse_object_fields
+from .plan import Plan, refuse_no_arguments
 from .spoken import asked_text, keeping_messages
 
 
@@ -72,7 +72,7 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> Iterator[str]:
         """Ask, and yield the answer's text as it arrives."""
-        refuse_object_fields(kwargs)  # before any callback hears of the call
+        refuse_no_arguments(kwargs)  # before any callback hears of the call
         return super().stream(input, config, stop=stop, **kwargs)
 
     def astream(
@@ -84,7 +84,7 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> AsyncIterator[str]:
         """As :meth:`stream`, asynchronously."""
-        refuse_object_fields(kwargs)
+        refuse_no_arguments(kwargs)
         return super().astream(input, config, stop=stop, **kwargs)
 
     def generate(
@@ -100,6 +100,8 @@ class ChatGLM(Fields):
         self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
         """Ask one prompt or several at once."""
+        if isinstance(prompts, str):
+            raise ParameterError("prompts must be a list of prompts; for a single one there is ainvoke.")
         with self._calling(prompts, kwargs):
             found = await super().agenerate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
         self._remember_single(prompts, found, kwargs)
@@ -182,9 +184,10 @@ class ChatGLM(Fields):
         if arguments.get("with_history", self.with_history):
             arguments["with_history"] = False
         limit = many.chosen_limit(configs, self.max_concurrency)
-        unheard = many.unheard(self, config, kwargs) and type(self)._agenerate is ChatGLM._agenerate
+        unheard = many.unheard(self, config) and type(self)._agenerate is ChatGLM._agenerate
 
         async def ask(index: int) -> str:
+            refuse_no_arguments(kwargs)
             if unheard:
                 further = dict(arguments)
                 prompt = self._convert_input(inputs[index]).to_string()

@@ -35,7 +35,7 @@ def key_for(url: str, configured: str, explicit: SecretStr | None) -> SecretStr 
     BigModel alone.
     """
     here = origin(url)
-    if explicit is not None:
+    if explicit is not None and explicit.get_secret_value():
         return explicit
     home = os.environ.get("CHATGLM_ENDPOINT_URL") or configured
     names = ["CHATGLM_API_KEY"] if here == origin(home) == origin(configured) else []

@@ -11,7 +11,6 @@ from collections.abc import (
     Callable,
     Generator,
     Iterator,
-    Mapping,
     Sequence,
 )
 from typing import Any, TypeVar
@@ -93,17 +92,14 @@ def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         running.result()
 
 
-LANGCHAINS_OWN = {"callbacks", "tags", "metadata", "run_name", "run_id"}
-
-
-def unheard(llm: LLM, config: Any, kwargs: Mapping[str, Any]) -> bool:
+def unheard(llm: LLM, config: Any) -> bool:
     """Tell whether nobody hears of a call: no callback, no tracer, no cache.
 
     LangChain's bookkeeping for a call costs as much as asking over a kept connection does; without a listener
     all of it is for nothing, and 512 questions at once would take half as long again.
     """
-    if isinstance(config, Sequence) or not LANGCHAINS_OWN.isdisjoint(kwargs):
-        return False  # a configuration for each question, or what LangChain is to say something about
+    if isinstance(config, Sequence):
+        return False  # a configuration for each question
     callbacks = ensure_config(config).get("callbacks")
     heard = AsyncCallbackManager.configure(callbacks, llm.callbacks, llm.verbose).handlers
     cached = llm.cache is not False and (llm.cache is not None or get_llm_cache() is not None)

@@ -39,6 +39,20 @@ WIRE_NAMES = {
 }
 
 
+LANGCHAINS_OWN = ("callbacks", "tags", "metadata", "run_name", "run_id")
+
+
+def refuse_no_arguments(call: Mapping[str, Any]) -> None:
+    """Refuse what is no argument of a call, or LangChain's own and part of its configuration.
+
+    :raises ParameterError: which says where it goes.
+    """
+    refuse_object_fields(call)
+    name = next((name for name in LANGCHAINS_OWN if name in call), None)
+    if name is not None:
+        raise ParameterError(f"{name} is no parameter of the model: give it as config={{{name!r}: …}}.")
+
+
 def refuse_object_fields(call: Mapping[str, Any]) -> None:
     """Refuse what can't be set for one call.
 

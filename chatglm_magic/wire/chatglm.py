@@ -77,7 +77,7 @@ class Reader:
         if not isinstance(reply, dict) or "response" not in reply:
             raise bodies.wrong_shape(reply, "'response'", "/v1")
         answer, status = reply["response"], reply.get("status")
-        if status not in (None, 200, "200", 0, "ok"):
+        if isinstance(status, str) and status.lower() not in ("ok", "success", "200"):
             raise ReplyError(f"The server reports status {status}: {bodies.shown(answer)}", kind="server_error")
         if not isinstance(answer, str):
             raise ReplyError(
