@@ -209,3 +209,35 @@ def test_an_event_that_is_no_object() -> None:
     """A number says nothing, and breaks nothing."""
     reader = openai.Reader({"content-type": "text/event-stream"})
     assert list(reader.feed(b"data: 3\n\ndata: [DONE]\n\n")) == [] and reader.done
+
+
+def test_an_answers_head_has_an_end() -> None:
+    """Libraries refuse a swollen head themselves, or not: here it ends in any case."""
+    call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").call
+    for headers in ([(f"X-{number}", "a") for number in range(101)], [("X", "a" * 65536)]):
+        with pytest.raises(EndpointError) as caught:
+            Incoming(call, Clock(Limits()), headers)
+        assert caught.value.kind == "protocol"
+
+
+def test_prompts_are_a_list() -> None:
+    """A string would be asked letter by letter."""
+    with pytest.raises(ParameterError, match="list"):
+        asyncio.run(ChatGLM().agenerate("abc"))  # type: ignore[arg-type]
+
+
+def test_an_address_that_cant_be_parsed_holds_no_secret() -> None:
+    """It is taken as it is, and refused when it is asked."""
+    llm = ChatGLM(endpoint_url="http://[::1")
+    with pytest.raises(EndpointError) as caught:
+        llm.invoke("x")
+    assert caught.value.kind == "bad_url"
+
+
+def test_bytes_without_text_use_up_the_whole_time() -> None:
+    """The whole time is over also while bytes come, and what it means depends on how far the answer is."""
+    clock = Clock(Limits(total=0.01))
+    with pytest.raises(BrokenOffError) as caught:
+        while True:
+            clock.heard(content=True)
+    assert caught.value.kind == "total_timeout"
