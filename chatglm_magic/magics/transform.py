@@ -19,8 +19,10 @@ from IPython.core.inputtransformer2 import (
 PROMPT_MAGICS = ("chatglm",)
 """Magics whose text is a prompt."""
 
-BLANKS = (" ", "\t", "\u3000")
+WIDE = "\u3000"
+BLANKS = (" ", "\t", WIDE)
 CELL = re.compile(rf"%%({'|'.join(PROMPT_MAGICS)})(?![\w?])[ \t\u3000]*(.*)")
+LINE = re.compile(rf"%({'|'.join(PROMPT_MAGICS)})(?![\w?])[ \t\u3000]?(.*)")
 
 
 class AskLine(TokenTransformBase):
@@ -92,10 +94,16 @@ def raw_cell(lines: list[str]) -> list[str]:
             continue
         found = CELL.match(line.strip())
         if not found:
-            return lines
+            return _wide(line.strip(), lines[number + 1 :]) or lines
         body = "".join(lines[number + 1 :])
         return [f"get_ipython().run_cell_magic({found[1]!r}, {found[2]!r}, {body!r})\n"]
     return lines
+
+
+def _wide(line: str, rest: list[str]) -> list[str] | None:
+    """Turn a single line of ours with a full-width blank into the call: Python 3.12's tokens end at that blank."""
+    asked = LINE.match(line) if WIDE in line and not any(other.strip() for other in rest) else None
+    return [f"get_ipython().run_line_magic({asked[1]!r}, {asked[2]!r})\n"] if asked else None
 
 
 # Without this a terminal takes the cell to be complete after its first line.
