@@ -15,7 +15,9 @@ LOOKS_LIKE_ONE = re.compile(
 )
 """The forms of keys that are known: OpenAI's and its likes', Hugging Face's, and Z.ai's ``id.secret``."""
 
-NAMES = ("key", "token", "api_key", "apikey", "access_token", "authorization", "secret", "password")
+NAMES = ("key", "token", "access_token", "authorization")
+PARTS = ("api_key", "apikey", "secret", "password")
+"""What is in the name of a key wherever it stands, as in ``zhipuai_api_key``; a ``max_token`` is none."""
 
 
 def refuse_keys(line: str) -> None:
@@ -29,4 +31,5 @@ def refuse_keys(line: str) -> None:
 
 def names_a_key(name: str) -> bool:
     """Tell whether a parameter's name says that its value is a key."""
-    return name.lower().replace("-", "_").lstrip("_") in NAMES
+    plain = name.lower().replace("-", "_").lstrip("_")
+    return plain in NAMES or any(part in plain for part in PARTS)
