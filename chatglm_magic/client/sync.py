@@ -137,10 +137,10 @@ class SyncClient:
 
 def _beginning(response: requests.Response, call: Call) -> bytes:
     """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
-    raw, end = b"", time.monotonic() + call.limits.idle
-    give(response, call.limits.idle)
+    raw = b""
+    give(response, call.limits.idle)  # for all of it together
     with suppress(Exception):
-        while len(raw) < REFUSAL_BYTES and time.monotonic() < end and (block := response.raw.read1(BLOCK)):
+        while len(raw) < REFUSAL_BYTES and (block := response.raw.read1(BLOCK)):
             raw += block
     return raw
 
