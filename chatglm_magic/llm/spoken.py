@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage, convert_to_openai_messages
-from langchain_core.prompt_values import PromptValue
+from langchain_core.prompt_values import PromptValue, StringPromptValue
 
 
 class Spoken(str):
@@ -39,7 +39,7 @@ class SpokenPrompt(PromptValue):
 
 def keeping_messages(prompt: PromptValue) -> PromptValue:
     """Return a prompt of messages in a form that keeps them; one that is a plain string stays as it is."""
-    if type(prompt).__name__ == "StringPromptValue":
+    if isinstance(prompt, StringPromptValue):
         return prompt
     return SpokenPrompt(messages=prompt.to_messages(), text=prompt.to_string())
 
