@@ -247,7 +247,13 @@ def test_config_sets_all_or_nothing(shell: InteractiveShell) -> None:
     assert "Did you mean temperature?" in str(result.error_in_exec)
 
 
-@pytest.mark.parametrize("line", ["%chatglm_config api_key=sk-canary", "%chatglm -k api_key=sk-canary hi"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("%chatglm_config api_key=sk-canary", "%chatglm -k api_key=sk-canary hi"),
+        *("%chatglm -k zhipuai_api_key=sk-canary hi", "%chatglm -k client_secret=sk-canary hi"),
+    ],
+)
 def test_a_key_in_a_cell_is_refused_and_not_repeated(shell: InteractiveShell, line: str) -> None:
     """A cell is saved with the notebook; a key in it is met with the way to give it."""
     result, _, _ = run(shell, line)
