@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import os
 import resource
+import socket
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +26,7 @@ from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError, Pa
 from chatglm_magic.wire import chatglm, openai
 from chatglm_magic.wire.inflate import Inflate
 
-from .servers import ScriptedServer, answer, chunk, legacy, raw, reply, sse
+from .servers import Asked, ScriptedServer, answer, chunk, legacy, raw, reply, sse
 
 ROADS = ["sync", "async"]
 
@@ -241,3 +244,20 @@ def test_bytes_without_text_use_up_the_whole_time() -> None:
         while True:
             clock.heard(content=True)
     assert caught.value.kind == "total_timeout"
+
+
+def test_an_interrupt_between_two_reads_is_noticed() -> None:
+    """One that comes just before a read begins, and so does not break it off, still ends the question soon."""
+
+    def interrupt(connection: socket.socket, asked: Asked) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        time.sleep(0.1)  # the reader waits by now
+        _thread.interrupt_main()  # marks an interrupt, as a signal does, and wakes nobody
+        with suppress(OSError):
+            connection.recv(1)
+
+    with ScriptedServer(interrupt) as server:
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            "".join(ChatGLM(endpoint_url=server.url + "v1", timeout=20).stream("x"))
+        assert time.monotonic() - began < 5

@@ -19,6 +19,8 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 POOL = 64
 """Idle connections kept; more threads than this open further ones."""
+LOOK_UP = 0.25
+"""Seconds that one read waits at most before it looks up: an interrupt that came just before is noticed then."""
 
 
 class Timed(io.RawIOBase):
@@ -33,9 +35,17 @@ class Timed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(max(0.001, self.end - time.monotonic()))
-        count: int | None = self._file.readinto(buffer)
-        return count
+        while True:
+            left = self.end - time.monotonic()
+            self._sock.settimeout(max(0.001, min(left, LOOK_UP)))
+            try:
+                # Not the file's own readinto, which reads no more after its first wait in vain.
+                count: int = self._sock.recv_into(buffer)
+            except TimeoutError:
+                if left <= LOOK_UP:
+                    raise
+            else:
+                return count
 
     def close(self) -> None:
         self._file.close()
