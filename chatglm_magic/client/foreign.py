@@ -123,7 +123,7 @@ def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
             f"{where} closed the connection before it answered. Ask again, or look at the server's log.{plain}",
             kind="server_closed",
         )
-    if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema", "UnicodeError"}:
+    if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema"} or _has(error, UnicodeError):
         return EndpointError(f"endpoint_url {where} is no address that can be asked.", kind="bad_url")
     return EndpointError(
         f"{where} does not answer as a web server does ({type(error).__name__}). "
