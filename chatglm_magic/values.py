@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple
 Pair = tuple[str, str]
 """One finished exchange: what was asked, what was answered."""
 
+Kind = Literal["chat", "sweep", "live"]
+"""A question of the conversation, one of a sweep over parameters, or one that the panel's live mode asked."""
+
 Status = Literal["complete", "incomplete", "interrupted", "error", "superseded"]
 
 
@@ -69,7 +72,8 @@ class Turn:
     Times are seconds; ``created`` is an ISO 8601 time with its zone. ``asked`` is what the user wanted,
     ``sent`` what went over the wire (without the conversation and without the key). ``cell_run`` counts
     the runs of cells in this kernel, so that a loop's turns belong to one run. A turn ``outside`` was asked
-    without the conversation and is no part of it.
+    without the conversation and is no part of it. ``id`` is 32 hex digits, ``conversation`` 12; both are empty for
+    a turn that is not recorded.
     """
 
     prompt: str
@@ -91,11 +95,13 @@ class Turn:
     duration: float | None = None
     created: str = ""
     error: str | None = None
-    kind: Literal["chat", "sweep", "live"] = "chat"
+    kind: Kind = "chat"
     cell_id: str | None = None
     cell_run: int = 0
     outside: bool = False
     version: str = ""
+    id: str = ""
+    conversation: str = ""
 
     @property
     def pair(self) -> Pair:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +16,18 @@ KEYS = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"),
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the turns of all tests, and of the kernels they start, in a folder of their own.
+
+    A shell's background job ignores interrupts, and so would all that is started here.
+    """
+    home = tempfile.TemporaryDirectory(prefix="chatglm-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["CHATGLM_MAGIC_HOME"] = home.name
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

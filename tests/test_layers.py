@@ -19,12 +19,13 @@ MAY_IMPORT = {
     "wire": {"errors", "values"},
     "client": {"errors", "values", "wire"},
     "llm": {"errors", "values", "wire", "client"},
-    "session": {"_version", "errors", "values", "wire", "client", "llm"},
+    "session": {"_version", "errors", "values", "wire", "client", "llm", "store"},
+    "store": {"_version", "errors", "values", "render"},
     "render": {"values"},
     "server": {"_version"},
     "local": {"errors", "server"},
-    "widgets": {"errors", "values", "session", "render"},
-    "magics": {"errors", "values", "session", "render", "widgets", "local"},
+    "widgets": {"errors", "values", "session", "store", "render"},
+    "magics": {"errors", "values", "session", "store", "render", "widgets", "local"},
     "__main__": {"errors", "values", "session", "llm", "render", "local"},
 }
 """Who may import whom. ``magics`` may also stop the loop of ``client`` when the extension is unloaded."""

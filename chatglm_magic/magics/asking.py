@@ -96,17 +96,3 @@ def variable_name(name: str | None) -> str | None:
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise CommandError(f"-o {name}: that can't be a variable's name")
     return name
-
-
-def listing(session: Session) -> str:
-    """Return the conversation as text, a line or two for each turn."""
-    lines = []
-    for number, turn in enumerate(session.turns, 1):
-        mark = "" if turn.status == "complete" else f" ({turn.status})"
-        lines += [f"{number:>3}  {_line(turn.prompt)}{mark}", f"     → {_line(turn.answer)}"]
-    return "\n".join(lines) or "There are no turns yet. Ask: %chatglm PROMPT"
-
-
-def _line(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 90 else flat[:89] + "…"

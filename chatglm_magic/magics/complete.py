@@ -8,6 +8,7 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from ..session.settings import NAMES
+from .history_line import ACTIONS, FLAGS
 from .parser import asking_parser
 
 HEAD = re.compile(r"[ \t]*(?:[\w.][\w.\[\]'\", ]*=[ \t]*)?%%?(chatglm(?:_\w+)?)(?=\s|$)")
@@ -35,6 +36,8 @@ def matcher_for(shell: Any) -> Any:
         rest = line[here.end() :]
         if here[1] == "chatglm":
             return _options(parser, rest)
+        if here[1] == "chatglm_history":
+            return _flags(rest, [*ACTIONS, *FLAGS])
         return _parameters(rest) if here[1] == "chatglm_config" else _nothing()
 
     return chatglm_matcher
@@ -45,8 +48,12 @@ def _options(parser: Any, rest: str) -> SimpleMatcherResult:
     action = parser.action_of(choice[1]) if choice else None
     if choice and action and action.choices:
         return _result(choice[2], list(action.choices), "value")
+    return _flags(rest, parser.flags)
+
+
+def _flags(rest: str, flags: list[str]) -> SimpleMatcherResult:
     flag = FLAG.search(rest)
-    return _result(flag[1], parser.flags, "option") if flag else _nothing()
+    return _result(flag[1], flags, "option") if flag else _nothing()
 
 
 def _parameters(rest: str) -> SimpleMatcherResult:

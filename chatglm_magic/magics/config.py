@@ -61,7 +61,7 @@ def _known() -> str:
     return f"There are: {', '.join(NAMES)}."
 
 
-TEXT_PARAMETERS = ("endpoint_url", "model", "system", "thinking", "dialect")
+TEXT_PARAMETERS = ("endpoint_url", "model", "system", "thinking", "dialect", "store")
 
 
 def _value(rest: str, *, text: bool) -> tuple[Any, int]:

@@ -14,13 +14,9 @@ from ..render.views import in_notebook, view_for
 from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer
-from . import asking, config, serving
+from . import asking, config, history, history_line, serving
 from .nokeys import refuse_keys
 from .parser import asking_parser, parse
-
-HISTORY_HELP = """%chatglm_history            list the conversation's turns
-%chatglm_history --undo     take the last turn back
-%chatglm_history --reset    begin a new conversation"""
 
 
 @magics_class
@@ -60,7 +56,10 @@ class ChatGLMMagics(Magics):
         if options.dry_run:
             return self._print(asking.dry_run(self._session, prompt, options, values))
         view = NoView() if options.quiet else view_for(self.shell, options.format, stream=not options.no_stream)
-        answer = asking.ask(self._session, prompt, options, view, values)
+        try:
+            answer = asking.ask(self._session, prompt, options, view, values)
+        finally:
+            self._tell_news()
         if not options.quiet or self.ends_in_question:
             self.shown.append(answer)
         if out:
@@ -106,27 +105,26 @@ class ChatGLMMagics(Magics):
             return self._print("%chatglm_panel    show the panel: sliders, prompt, answer and the turns so far")
         if not in_notebook(self.shell):
             return self._print("The panel needs a notebook; here, %chatglm PROMPT asks and %chatglm_config sets.")
-        data, metadata = self.shell.display_formatter.format(panel(self._session))
-        self.shell.display_pub.publish(data=data, metadata=metadata)
-        return None
+        return self._show(panel(self._session))
 
     @no_var_expand
     @line_magic
     def chatglm_history(self, line: str) -> None:
-        """List, undo or reset the conversation; see ``%chatglm_history --help``."""
+        """List, search and keep the conversations; see ``%chatglm_history --help``."""
         refuse_keys(line)
-        word = line.strip()
-        if word in ("--help", "-h"):
-            return self._print(HISTORY_HELP)
-        if word == "--reset":
-            self._session.reset()
-            return self._print("A new conversation has begun.")
-        if word == "--undo":
-            turn = self._session.undo()
-            return self._print(f"Taken back: {turn.prompt[:60]}" if turn else "There is no turn to take back.")
-        if word:
-            raise CommandError(f"no option {word.split()[0]} (see %chatglm_history --help)")
-        return self._print(asking.listing(self._session))
+        if line.split() in (["--help"], ["-h"]):
+            return self._print(history_line.HELP)
+        order = history_line.read(line)
+        if order.action == "--view" and in_notebook(self.shell):
+            from ..widgets import history_viewer
+
+            return self._show(history_viewer(self._session))
+        if order.action == "--view":
+            return self._print("The viewer needs a notebook; here, %chatglm_history lists and --search finds.")
+        try:
+            return self._print(history.run(self._session, order))
+        finally:
+            self._tell_news()
 
     def end(self) -> None:
         """Stop following the session, and end the local server if one runs."""
@@ -145,6 +143,17 @@ class ChatGLMMagics(Magics):
         self._session.llm.api_key = SecretStr(key) if key else None
         self._print("The key is set for this endpoint." if key else "No key is set.")
 
+    def _show(self, widget: Any) -> None:
+        data, metadata = self.shell.display_formatter.format(widget)
+        self.shell.display_pub.publish(data=data, metadata=metadata)
+
+    def _tell_news(self) -> None:
+        """Say what the store has to say: where turns are kept, or why they can't be."""
+        from ..render.terminal import visible
+
+        for text in self._session.store.news():
+            sys.stderr.write(visible(text) + "\n")
+
     def _print(self, text: str) -> None:
         from ..render.terminal import visible
 
@@ -162,4 +171,4 @@ class ChatGLMMagics(Magics):
 ChatGLMMagics.chatglm.__doc__ = asking_parser("%chatglm").format_help()
 ChatGLMMagics.chatglm_config.__doc__ = config.HELP
 ChatGLMMagics.chatglm_serve.__doc__ = serving.HELP
-ChatGLMMagics.chatglm_history.__doc__ = HISTORY_HELP
+ChatGLMMagics.chatglm_history.__doc__ = history_line.HELP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ..llm import ChatGLM
     from .conversation import Place
     from .session import Session
+
+
+STORED_EVERY = 1.0
+"""Seconds between two savings of an answer under way: what a killed kernel may lose."""
 
 
 class _Listener(BaseCallbackHandler):
@@ -54,7 +59,8 @@ class Asking:
         self._base = turn
         self._settled = self._frozen()
         self.draft = self._begin()  # raises for what can't be asked, before anything is superseded
-        self._entry = session.begin(place, self.draft.base) if record else None
+        self._entry = session.begin(place, self.draft.turn("incomplete")) if record else None
+        self._stored = time.monotonic()
 
     def _begin(self) -> Draft:
         plan = self.llm.plan(self.prompt, **self.arguments)
@@ -97,8 +103,11 @@ class Asking:
         return {"callbacks": [_Listener(self.draft)]}
 
     def show(self) -> None:
-        """Tell the view that more has arrived."""
+        """Tell the view that more has arrived, and once a second the store."""
         self._view.update(self.draft)
+        if self._entry is not None and time.monotonic() - self._stored >= STORED_EVERY:
+            self._session.progress(self._entry, self.draft.turn("incomplete"))
+            self._stored = time.monotonic()
 
     def shorten(self, error: ChatGLMError) -> bool:
         """Leave out the oldest turns where the conversation did not fit; tell whether to ask again."""

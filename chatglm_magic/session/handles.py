@@ -6,15 +6,20 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from traitlets import TraitError
+from traitlets import Bunch, TraitError
 
 from ..client import Limits
 from ..errors import ParameterError
+from ..wire.openai import ZAI_HOSTS
 from .settings import LIMITS, SHARED, ChatGLMSettings
 
 if TYPE_CHECKING:
     from ..llm import ChatGLM
+
+RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "max_token": (1.0, 20000.0)}
+"""What most servers take; the original's ``max_token`` is 20 000."""
 
 
 class Handles:
@@ -76,6 +81,21 @@ class Handles:
         llm = self.llm()
         names = [n for n in SHARED if n in llm.model_fields_set and n not in ("endpoint_url", "with_history")]
         return {name: getattr(llm, name) for name in names}
+
+    def default(self, name: str) -> None:
+        """Put a parameter back to its default; it no longer counts as set, and who follows it is told so."""
+        settings, llm = self.settings, self.llm()
+        value = settings.trait_defaults(name)
+        setattr(settings, name, value)
+        settings.chosen.discard(name)
+        llm.model_fields_set.discard(name)
+        settings.notify_change(Bunch(name=name, old=value, new=value, owner=settings, type="change"))
+
+    def limits(self, name: str) -> tuple[float, float]:
+        """Return the range of a sampling parameter that the server takes, as far as known."""
+        if name == "temperature" and urlsplit(self.settings.endpoint_url).hostname in ZAI_HOSTS:
+            return 0.0, 1.0
+        return RANGES[name]
 
     def let_go(self) -> None:
         """Stop following the model and close its connections."""

@@ -2,61 +2,44 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Coroutine
-from contextlib import aclosing, closing, suppress
-from typing import TYPE_CHECKING, Any
+import logging
+import uuid
+from collections.abc import Coroutine
+from contextlib import aclosing, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ChatGLMError
-from ..values import Answer, Turn
-from .conversation import Conversation, Entry, Place
+from ..values import Answer, Kind, Turn
 from .draft import NoView, View
-from .handles import Handles
-from .settings import ChatGLMSettings, configure, settings_for
+from .past import Past
+from .settings import ChatGLMSettings, configure
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ..client import Call
     from ..client.probe import Finding
-    from ..llm import ChatGLM
     from .asking import Asking
 
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
-class Session:
+
+class Session(Past):
     """One conversation with one model.
 
     ``settings`` and ``llm`` are handles on the same parameters: a change through one shows in the other.
     """
 
     def __init__(self, shell: Any | None = None) -> None:
-        self._lock = threading.RLock()
-        self._conversation = Conversation()
-        self._listeners: list[Callable[[], None]] = []
-        self._handles = Handles(settings_for(shell))
+        super().__init__(shell)
         self.cell: tuple[str | None, int] = (None, 0)
 
     @property
     def settings(self) -> ChatGLMSettings:
         """The parameters as traits."""
         return self._handles.settings
-
-    @property
-    def llm(self) -> ChatGLM:
-        """The session-scoped model."""
-        return self._handles.llm()
-
-    @llm.setter
-    def llm(self, llm: ChatGLM) -> None:
-        self._handles.replace(llm)
-
-    @property
-    def turns(self) -> tuple[Turn, ...]:
-        """Every turn of the conversation, in its order, whatever became of it."""
-        with self._lock:
-            if self._handles.made:
-                self._settle()
-            return tuple(self._conversation.turns)
 
     def ask(
         self,
@@ -65,6 +48,8 @@ class Session:
         view: View | None = None,
         history: bool = True,
         record: bool = True,
+        kind: Kind = "chat",
+        again: str | None = None,
         **options: Any,
     ) -> Answer:
         """Ask in this thread; return the answer, which is a ``str`` that knows its turn.
@@ -72,11 +57,15 @@ class Session:
         :param view: is told of the answer while it arrives.
         :param history: False asks outside the conversation: no turn is sent, and this one will not be.
         :param record: False keeps no turn of it.
+        :param kind: what is no ``chat`` is recorded, and never part of the conversation.
+        :param again: the id of the turn whose place this one takes; it sees what that one saw.
         :param options: values for this question alone: fields of ``ChatGLM``, or further keys of the body.
         :raises ChatGLMError: after the turn, with what was received, was kept.
         :raises Interrupted: likewise.
         """
-        asking = self._asking(prompt, options, view=view, history=history, record=record, cell=self.cell)
+        asking = self._asking(
+            prompt, options, view=view, history=history, record=record, kind=kind, again=again, cell=self.cell
+        )
         while True:
             try:
                 stream = asking.llm.stream(prompt, config=asking.config, **asking.arguments)
@@ -107,13 +96,17 @@ class Session:
         view: View | None = None,
         history: bool = True,
         record: bool = True,
+        kind: Kind = "chat",
+        again: str | None = None,
         **options: Any,
     ) -> Coroutine[Any, Any, Answer]:
         """Ask as a task; a cancelled one keeps what was received. Otherwise as :meth:`ask`.
 
         The request is settled now, not when the task first runs.
         """
-        asking = self._asking(prompt, options, view=view, history=history, record=record, cell=(None, 0))
+        asking = self._asking(
+            prompt, options, view=view, history=history, record=record, kind=kind, again=again, cell=(None, 0)
+        )
         return self._run(asking)
 
     def submit(self, question: Coroutine[Any, Any, Answer]) -> Future[Answer]:
@@ -156,25 +149,16 @@ class Session:
         """Return the exact request a question would send now; nothing is sent and nothing superseded."""
         with self._lock:
             self._settle()
-            seen = self._conversation.place(*self.cell).history if history else ()
+            seen = self._record.place(self.cell, None).history if history else ()
         return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in seen]}).call
 
-    def undo(self) -> Turn | None:
-        """Take the last turn back; return it."""
-        with self._lock:
-            self._settle()
-            turn = self._conversation.undo()
-            self._publish()
-        self._changed()
-        return turn
+    def default(self, name: str) -> None:
+        """Put a parameter back to its default, as if it had never been set."""
+        self._handles.default(name)
 
-    def reset(self) -> None:
-        """Begin a new conversation."""
-        with self._lock:
-            self._conversation = Conversation()
-            if self._handles.made:
-                self.llm.history = []
-        self._changed()
+    def limits(self, name: str) -> tuple[float, float]:
+        """Return the range of temperature, top_p or max_token that the server takes, as far as known."""
+        return self._handles.limits(name)
 
     def probe(self, **options: Any) -> Finding:
         """Look once what answers at the endpoint, or at a question's own: one GET, at most 2 s, never fatal."""
@@ -183,36 +167,10 @@ class Session:
         plan = self.llm.plan("", **options)
         return probe(plan.endpoint_url, plan.dialect, plan.call.headers)
 
-    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after each change of the turns; return what ends that."""
-        self._listeners.append(listener)
-
-        def forget() -> None:
-            with suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return forget
-
-    def begin(self, place: Place, turn: Turn) -> Entry:
-        """Hold a place for an answer under way."""
-        with self._lock:
-            self._settle()
-            context = turn.kind == "chat" and self.llm.with_history and not turn.outside
-            entry = self._conversation.begin(place, turn, context=context)
-            self._publish()
-            return entry
-
-    def keep(self, entry: Entry, turn: Turn) -> None:
-        """Put a finished turn into its place."""
-        with self._lock:
-            self._settle()
-            self._conversation.finish(entry, turn)
-            self._publish()
-        self._changed()
-
     def close(self) -> None:
-        """Let go of connections and of the model."""
+        """Let go of connections, of the model and of the store."""
         self._handles.let_go()
+        self._storing.close()
 
     def _asking(
         self,
@@ -222,30 +180,27 @@ class Session:
         view: View | None,
         history: bool,
         record: bool,
+        kind: Kind,
+        again: str | None,
         cell: tuple[str | None, int],
     ) -> Asking:
         from .asking import Asking
 
         with self._lock:
             self._settle()
-            place = self._conversation.place(*cell)
-            if not history or not record:
-                place = Place(place.at, place.history if history else (), place.old if record else ())
-            turn = Turn(prompt=prompt, cell_id=cell[0], cell_run=cell[1], outside=not history)
+            place = self._record.place(cell, again)
+            supersedes = record and kind == "chat"
+            place = replace(place, history=place.history if history else (), old=place.old if supersedes else ())
+            turn = Turn(
+                prompt=prompt,
+                cell_id=cell[0],
+                cell_run=cell[1],
+                kind=kind,
+                outside=not history or kind != "chat" or not self.llm.with_history,
+                id=uuid.uuid4().hex if record else "",
+                conversation=self.conversation if record else "",
+            )
             return Asking(self, turn, place, options, view or NoView(), record=record)
-
-    def _settle(self) -> None:
-        """Take over what was changed through the other handles since the last look."""
-        self._handles.settle()
-        self._conversation.adopt([(q, a) for q, a in self.llm.history])
-
-    def _publish(self) -> None:
-        """Write the conversation to where ``session.llm.invoke`` reads it."""
-        self.llm.history = [list(pair) for pair in self._conversation.pairs()]
-
-    def _changed(self) -> None:
-        for listener in tuple(self._listeners):
-            listener()
 
 
 _current: Session | None = None

@@ -53,6 +53,11 @@ class ChatGLMSettings(Configurable):
     idle = Float(120.0, help="Seconds to wait between two pieces of an answer.")
     content = Float(300.0, help="Seconds to wait for new text while the server only keeps the line open.")
     total = Float(3600.0, help="Seconds a whole question may take.")
+    store = Unicode(
+        None,
+        allow_none=True,
+        help="Where turns are kept: a folder, a .sqlite file, or off.",
+    )
     insecure = Bool(False, help="Whether a key may go to another machine over plain http.")
 
     def __init__(self, **kwargs: Any) -> None:
@@ -84,6 +89,14 @@ class ChatGLMSettings(Configurable):
         self.chosen.add(name)
         return value
 
+    @validate("store")
+    def _a_place(self, proposal: Any) -> Any:
+        value = proposal["value"]
+        if value is not None and (not value.strip() or "\0" in value):
+            raise TraitError("store must be a folder, a .sqlite file, or off.")
+        self.chosen.add("store")
+        return value
+
     @validate(*TEXTS)
     def _taken(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
@@ -100,7 +113,7 @@ class ChatGLMSettings(Configurable):
         return value
 
 
-NAMES = (*SHARED, *LIMITS)
+NAMES = (*SHARED, *LIMITS, "store")
 for _name in NAMES:
     getattr(ChatGLMSettings, _name).tag(config=True)
 

@@ -1,0 +1,7 @@
+"""Every turn in SQLite: kept, found, exported, imported, forgotten."""
+
+from .history import History
+from .query import Query, Row, Summary
+from .store import Store
+
+__all__ = ["History", "Query", "Row", "Store", "Summary"]

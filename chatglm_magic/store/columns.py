@@ -1,0 +1,93 @@
+"""A turn as the columns of its two tables, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ..values import Turn
+
+NARROW = ("id", "conversation", "status", "kind", "model", "duration")
+"""Fields of a turn in the table ``turns``; beside them stand the number, the position and what is computed."""
+TEXT = ("prompt", "answer", "reasoning")
+PLAIN = (
+    *("system", "endpoint", "dialect", "turns_sent", "turns_left_out", "finish_reason", "first_token"),
+    *("created", "error", "cell_id", "cell_run", "outside", "version"),
+)
+JSON = ("asked", "sent", "changed", "usage")
+READ = (*NARROW, *TEXT, *PLAIN, *JSON)
+"""The fields in the order in which they are read."""
+
+MAX_TOKEN = ("max_token", "max_tokens", "max_completion_tokens", "max_length")
+"""What the most tokens are called: by the user, by servers."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def narrow(turn: Turn, position: int) -> dict[str, Any]:
+    """Return the values of the table ``turns``: what is filtered and sorted by."""
+    return {name: _bound(getattr(turn, name)) for name in NARROW} | {
+        "position": position,
+        "temperature": _first_number(turn, "temperature"),
+        "top_p": _first_number(turn, "top_p"),
+        "max_token": _first_number(turn, *MAX_TOKEN),
+        "tokens": _number(turn.usage.get("completion_tokens")),
+        "created_at": _seconds(turn.created),
+    }
+
+
+def wide(turn: Turn) -> dict[str, Any]:
+    """Return the values of the table ``texts``."""
+    plain = {name: _bound(getattr(turn, name)) for name in (*TEXT, *PLAIN)}
+    return plain | {name: _dumped(getattr(turn, name)) for name in JSON}
+
+
+def turn_of(values: Sequence[Any]) -> Turn:
+    """Return the turn whose columns, in the order of ``READ``, these are."""
+    found = dict(zip(READ, values, strict=True))
+    found |= {name: json.loads(found[name]) for name in JSON}
+    return Turn(**found | {"changed": tuple(found["changed"]), "outside": bool(found["outside"])})
+
+
+def _bound(value: Any) -> Any:
+    """Return a value as SQLite takes it: half of a surrogate pair, which UTF-8 has no bytes for, is spelt out."""
+    return visible(value) if isinstance(value, str) else value
+
+
+def visible(text: str) -> str:
+    r"""Return a text with each lone surrogate as the six characters ``\udXXX``."""
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _dumped(value: Any) -> str:
+    """Return JSON; a spelt-out surrogate in it is JSON's own form and is read as it was."""
+    return visible(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _first_number(turn: Turn, *names: str) -> float | None:
+    """Return what was asked for under one of the names, else what was sent."""
+    for source in (turn.asked, turn.sent):
+        for name in names:
+            if (found := _number(source.get(name))) is not None:
+                return found
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _seconds(created: str) -> float | None:
+    try:
+        return datetime.fromisoformat(created).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,173 @@
+"""One SQLite database of turns; its errors are SQLite's own, the store above deals with them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..values import Turn
+from . import forgetting, schema, selecting, writing
+from .columns import turn_of
+from .query import Query, Row, Summary
+from .selecting import Found
+from .words import Wanted
+
+PATIENCE = 0.5
+"""Seconds to wait for another process' lock; an answer waits no longer."""
+TITLE = 80
+
+ROWS = """
+SELECT number, position, id, conversation, status, kind, model, duration, prompt, answer, reasoning, system,
+    endpoint, dialect, turns_sent, turns_left_out, finish_reason, first_token, created, error, cell_id, cell_run,
+    outside, version, asked, sent, changed, usage
+FROM turns JOIN texts USING (number) WHERE number IN (SELECT value FROM json_each(?))"""
+CONVERSATIONS = """
+WITH page AS (
+    SELECT conversation, count(*) AS turns, min(number) AS first, max(number) AS last
+    FROM turns GROUP BY conversation ORDER BY last DESC LIMIT ? OFFSET ?)
+SELECT conversation, (
+        SELECT substr(prompt, 1, 400) FROM turns JOIN texts USING (number)
+        WHERE turns.conversation = page.conversation ORDER BY position, number LIMIT 1),
+    turns, (SELECT created FROM texts WHERE number = first), (SELECT created FROM texts WHERE number = last)
+FROM page ORDER BY last DESC"""
+# From one name to the next along the index, since a thousand turns share a handful of them.
+MODELS = """
+WITH RECURSIVE found (model) AS (
+    SELECT min(model) FROM turns
+    UNION ALL SELECT (SELECT min(model) FROM turns WHERE model > found.model) FROM found WHERE model IS NOT NULL)
+SELECT model FROM found WHERE model IS NOT NULL
+ORDER BY (SELECT max(number) FROM turns WHERE turns.model = found.model) DESC LIMIT ?"""
+
+
+class Database:
+    """A connection, for one process and one thread at a time.
+
+    :param path: a file that is there, or None for memory.
+    :raises sqlite3.Error: if it can't be opened, here and in every method.
+    """
+
+    def __init__(self, path: Path | None, journal: schema.Journal = "wal") -> None:
+        self._wanted: Wanted | None = None
+        self._db = sqlite3.connect(
+            ":memory:" if path is None else path,
+            timeout=PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            self._db.create_function("wanted", 3, self._is_wanted)
+            schema.tune(self._db, journal)
+            schema.prepare(self._db)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction: all of it, or nothing, also when an interrupt comes."""
+        db = self._db
+        if db.in_transaction:  # an interrupt fell between its beginning and its end
+            db.rollback()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.rollback()
+            raise
+
+    def put(self, turn: Turn, position: int) -> None:
+        """Insert or update a turn by its id."""
+        with self.writing() as db:
+            writing.put(db, turn, position)
+
+    def put_all(self, turns: Sequence[tuple[Turn, int]]) -> None:
+        """Insert or update turns by their ids, all or none."""
+        with self.writing() as db:
+            for turn, position in turns:
+                writing.put(db, turn, position)
+
+    def add(self, turns: Sequence[tuple[Turn, int]]) -> int:
+        """Insert turns whose id is not there yet, all or none; return how many those are."""
+        with self.writing() as db:
+            return writing.add(db, turns)
+
+    def find(self, query: Query, offset: int, limit: int | None, without: tuple[str, ...] = ()) -> Found:
+        """Return the numbers of a page of turns, each with the value it is sorted by."""
+        search, values = self._asked(query, without)
+        values |= {"limit": -1 if limit is None else max(limit, 0), "offset": max(offset, 0)}
+        return selecting.select(self._db, query, values, search=search).fetchall()
+
+    def count(self, query: Query, without: tuple[str, ...] = ()) -> int:
+        """Return how many turns there are."""
+        search, values = self._asked(query, without)
+        found: int = selecting.count(self._db, query, values, search=search).fetchone()[0]
+        return found
+
+    def numbers(self) -> list[int]:
+        """Return all numbers in the order of asking."""
+        return [number for (number,) in self._db.execute("SELECT number FROM turns ORDER BY number")]
+
+    def rows(self, numbers: Sequence[int]) -> list[Row]:
+        """Return turns by their numbers, in that order; those that are gone meanwhile are left out."""
+        found = {
+            number: Row(number, position, turn_of(values))
+            for number, position, *values in self._db.execute(ROWS, (json.dumps(list(numbers)),))
+        }
+        return [found[number] for number in numbers if number in found]
+
+    def conversations(self, offset: int, limit: int) -> list[Summary]:
+        """Return a page of conversations, the last used first."""
+        return [
+            Summary(id, _title(prompt), turns, created, last)
+            for id, prompt, turns, created, last in self._db.execute(CONVERSATIONS, (limit, offset))
+        ]
+
+    def models(self, limit: int) -> list[str]:
+        """Return the names of models, the last used first."""
+        return [name for (name,) in self._db.execute(MODELS, (limit,))]
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete turns for good; return how many there were."""
+        with self.writing() as db:
+            gone = forgetting.delete(db, ids)
+        forgetting.wipe(self._db)
+        return gone
+
+    def forget(self, conversation: str | None) -> tuple[int, bool]:
+        """Delete a conversation, or all of them, and give back the room.
+
+        :returns: how many turns there were, and whether nothing of them is left in the WAL.
+        """
+        with self.writing() as db:
+            gone = forgetting.forget(db, conversation)
+        return gone, forgetting.shrink(self._db)
+
+    def index_anew(self) -> None:
+        """Begin the search index again: it is filled with later turns, and until then all texts are read."""
+        with self.writing() as db:
+            writing.index_anew(db)
+
+    def _asked(self, query: Query, without: tuple[str, ...]) -> tuple[str | None, dict[str, Any]]:
+        """Return how a query's text is searched for, and the values for the statements."""
+        self._wanted = Wanted(query.text) if query.text and query.text.strip() else None
+        match = self._wanted.match if self._wanted else None
+        search = None if self._wanted is None else "index" if match else "read"
+        return search, query.parameters(match, without)
+
+    def _is_wanted(self, *texts: str | None) -> bool:
+        return self._wanted is not None and self._wanted.found(*texts)
+
+
+def _title(prompt: str | None) -> str:
+    line = " ".join((prompt or "").split())
+    return line if len(line) <= TITLE else line[: TITLE - 1].rstrip() + "…"

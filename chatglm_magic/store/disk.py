@@ -1,0 +1,140 @@
+"""The store's file: opened when needed, looked at before it is written to, moved aside if broken."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from . import places, schema
+from .database import PATIENCE, Database
+
+T = TypeVar("T")
+
+LOCK = threading.RLock()
+"""Held by whoever uses a connection of this process, and while it forks: a child must not find one half way."""
+
+BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+BROKEN_INDEX = sqlite3.SQLITE_CORRUPT_VTAB
+
+_inherited: list[Database] = []
+"""Connections of a parent process. To close one here would disturb the parent's, so they are kept and not used."""
+
+
+def _let_go() -> None:
+    LOCK.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=_let_go, after_in_child=_let_go)
+
+
+class RefusedFile(Exception):
+    """A file that is not for this version to touch; the message says whose it is and what to do."""
+
+
+class Disk:
+    """The file of a store; the caller holds ``LOCK``.
+
+    :param tell: is given what people must know.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+        self.path = path
+        self._tell = tell
+        self._database: Database | None = None
+        self._which: tuple[int, int] | None = None
+        self._new = False
+        self._moved = False
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a file of that name."""
+        return os.path.lexists(self.path)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection to it."""
+        return self._database is not None
+
+    def run(self, act: Callable[[Database], T]) -> T:
+        """Do something with the database.
+
+        :raises sqlite3.Error: if it can't be done.
+        :raises OSError: if the file can't be opened or made.
+        :raises RefusedFile: if it is a newer version's, or another program's.
+        """
+        try:
+            return act(self.database())
+        except sqlite3.DatabaseError as error:
+            if not self._mended(error):
+                raise
+        return act(self.database())
+
+    def database(self) -> Database:
+        """Return the connection; a file that was taken away or exchanged meanwhile is opened anew."""
+        if self._database is not None and places.identity(self.path) != self._which:
+            self.close()
+        if self._database is None:
+            self._new = places.make(self.path) or self._new
+            self._which = places.identity(self.path)
+            _look(self.path)
+            self._database = Database(self.path, places.journal_for(self.path))
+            if self._new:
+                self._tell(f"Turns are kept in {self.path}; %chatglm_config store=off keeps none.")
+                self._new = False
+        return self._database
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def abandon(self) -> None:
+        """Leave a parent process' connection alone."""
+        if self._database is not None:
+            _inherited.append(self._database)
+            self._database = None
+
+    def _mended(self, error: sqlite3.DatabaseError) -> bool:
+        """Do away with what made an error, once for each store; tell whether to try again."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None or self._moved or code & 0xFF not in BROKEN:
+            return False
+        self._moved = True
+        if code == BROKEN_INDEX and self._database is not None:
+            self._database.index_anew()
+            return True
+        self.close()
+        assert self._which is not None
+        if aside := places.move_aside(self.path, self._which):
+            self._tell(f"{self.path} was damaged: it is kept as {aside.name}, and a new one was begun.")
+        return True
+
+
+def _look(path: Path) -> None:
+    """Look at a file without writing to it.
+
+    :raises RefusedFile: if it is not for this version.
+    """
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        db.close()
+    if application == schema.APPLICATION and version > schema.VERSION:
+        raise RefusedFile(
+            f"{path} was written by a newer chatglm-magic and is left as it is; turns are kept in memory. "
+            "Type: %pip install -U chatglm-magic"
+        )
+    if application != schema.APPLICATION and (tables or version):
+        raise RefusedFile(
+            f"{path} is another program's database and is left as it is; turns are kept in memory. "
+            "Choose another file: %chatglm_config store=FILE"
+        )

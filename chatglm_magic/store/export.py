@@ -1,0 +1,137 @@
+"""A history as a file to take away: JSON lines, Markdown, a page, or a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CommandError
+from ..render.bundle import escape, footer, html, trouble
+from ..values import Turn
+from . import files
+from .columns import narrow
+
+if TYPE_CHECKING:
+    from .history import History
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:50em;margin:2em auto;padding:0 1em;color:#212121;background:#fff}
+section{border-top:1px solid #bdbdbd;padding:1em 0}
+h2{font-size:.85em;font-weight:600;color:#616161;margin:0 0 .5em}
+.prompt{white-space:pre-wrap;background:#f5f5f5;border-left:3px solid #1976d2;padding:.5em .8em;margin:0 0 1em}
+.system{white-space:pre-wrap;color:#616161}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f5f5f5;padding:.5em .8em}
+table{border-collapse:collapse}th,td{border:1px solid #bdbdbd;padding:.2em .6em}
+@media (prefers-color-scheme:dark){body{color:#e0e0e0;background:#121212}.prompt,pre{background:#212121}}
+"""
+COLUMNS = (
+    *(
+        "conversation",
+        "created",
+        "status",
+        "kind",
+        "model",
+        "temperature",
+        "top_p",
+        "max_token",
+        "prompt",
+        "answer",
+    ),
+    *("reasoning", "finish_reason", "first_token", "duration", "endpoint", "error", "id"),
+)
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def export(history: History, path: str | Path, *, force: bool = False) -> Path:
+    """Write a history to a file, in the form that its ending names; return where it is.
+
+    :raises CommandError: for another ending, and for a path that can't be written to.
+    """
+    full = files.target(path, force=force)
+    form = FORMS.get(full.suffix.lower())
+    if form is None:
+        raise CommandError(f"{full.name!a} must end in {', '.join(FORMS)}: that says which form is meant.")
+    files.write_whole(full, form(history), force=force)
+    return full
+
+
+def _jsonl(history: History) -> Iterator[str]:
+    """Yield each turn as one line; those of a conversation together and in its order: lines have no numbers."""
+    history = history.sort("position")
+    names = dict.fromkeys(turn.conversation for turn in history) if history.query.conversation is None else {}
+    for part in [history.filter(conversation=name) for name in names] or [history]:
+        for turn in part:
+            yield json.dumps(turn.to_json(), ensure_ascii=False, default=str) + "\n"
+
+
+def _markdown(history: History) -> Iterator[str]:
+    """Yield the turns as Markdown: prompts as they were typed, answers in the Markdown they came in."""
+    for number, turn in enumerate(history, 1):
+        yield f"## {number} · {_heading(turn)}\n\n"
+        for name, text in (("System", turn.system), ("Prompt", turn.prompt), ("Thinking", turn.reasoning)):
+            if text:
+                yield f"{name}:\n\n{_fenced(text)}\n\n"
+        yield f"Answer:\n\n{turn.answer}\n\n"
+        yield "".join(f"*{line}*\n\n" for line in (trouble(turn), footer(turn)) if line)
+
+
+def _fenced(text: str) -> str:
+    """Return a text in a fence that nothing in it closes."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _html(history: History) -> Iterator[str]:
+    """Yield a page that needs nothing else, loads nothing and runs nothing."""
+    yield (
+        f'<!doctype html>\n<html><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width">\n<meta name="referrer" content="no-referrer">\n'
+        f"<title>ChatGLM history</title>\n<style>{STYLE}</style></head>\n<body>\n"
+    )
+    for number, turn in enumerate(history, 1):
+        yield f"<section><h2>{number} · {escape(_heading(turn))}</h2>\n"
+        if turn.system:
+            yield f'<p class="system">{escape(turn.system)}</p>\n'
+        yield f'<div class="prompt">{escape(turn.prompt)}</div>\n{html(turn)}\n</section>\n'
+    yield "</body></html>\n"
+
+
+def _csv(history: History) -> Iterator[str]:
+    """Yield a table for a spreadsheet, in which no cell is a formula."""
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\r\n")
+    yield "\ufeff"  # without it Excel reads Chinese as something else
+    writer.writerow(COLUMNS)
+    for row in history.walk():
+        numbers = narrow(row.turn, row.position)
+        values = (numbers[name] if name in numbers else getattr(row.turn, name) for name in COLUMNS)
+        writer.writerow([_cell(value) for value in values])
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+    yield line.getvalue()
+
+
+def _cell(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _heading(turn: Turn) -> str:
+    return " · ".join(part for part in (turn.created, turn.model or "", turn.status) if part)
+
+
+FORMS: dict[str, Callable[[History], Iterator[str]]] = {
+    ".jsonl": _jsonl,
+    ".md": _markdown,
+    ".html": _html,
+    ".csv": _csv,
+}

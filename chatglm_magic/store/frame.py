@@ -1,0 +1,38 @@
+"""A history as a pandas table; pandas is not needed for anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import ChatGLMError
+from . import columns
+from .query import Row
+
+FIRST = ("number", "conversation", "position", "created", "status", "kind", "model")
+COMPUTED = ("temperature", "top_p", "max_token", "tokens")
+
+
+def frame(rows: Iterable[Row]) -> Any:
+    """Return a row a turn: its fields, and what was asked of temperature, top_p and max_token as numbers.
+
+    :raises ChatGLMError: if pandas is not installed.
+    """
+    try:
+        import pandas  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise ChatGLMError("A table needs pandas: pip install pandas", kind="missing") from None
+    return pandas.DataFrame([_record(row) for row in rows], columns=[*FIRST, *COMPUTED, *_rest()])
+
+
+def _rest() -> list[str]:
+    return [name for name in columns.READ if name not in FIRST]
+
+
+def _record(row: Row) -> dict[str, Any]:
+    numbers = columns.narrow(row.turn, row.position)
+    return (
+        {name: getattr(row.turn, name) for name in columns.READ}
+        | {name: numbers[name] for name in ("position", *COMPUTED)}
+        | {"number": row.number}
+    )

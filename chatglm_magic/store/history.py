@@ -1,0 +1,130 @@
+"""``History``: stored turns as a sequence that is read only where one looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from ..errors import ParameterError
+from ..values import Pair, Turn
+from .query import FIELDS, Order, Query, Row
+
+if TYPE_CHECKING:
+    from .store import Store
+
+PAGE = 200
+"""So many turns are read at once while one walks over them."""
+SHOWN = 20
+
+
+class History:
+    """The turns of a store that answer a query, in its order; each look reads what is there now.
+
+    ``len``, iteration, ``history[3]``, ``history[-1]`` and slices work as with a list of turns.
+
+    :raises ChatGLMError: in every method, if the store can't be read now.
+    """
+
+    def __init__(self, store: Store, query: Query | None = None) -> None:
+        self.store = store
+        self.query = query or Query()
+
+    @property
+    def all(self) -> History:
+        """The same of every conversation."""
+        return History(self.store, replace(self.query, conversation=None))
+
+    def filter(self, **conditions: Any) -> History:
+        """Return the turns that answer these conditions too; they are the fields of :class:`Query`.
+
+        :raises ParameterError: for a condition that does not exist, or a value that can't be understood.
+        """
+        for name in conditions:
+            if name not in FIELDS:
+                raise ParameterError(
+                    f"There is no condition {name!r}: take {', '.join(FIELDS)}.", kind="unknown_name"
+                )
+        return History(self.store, replace(self.query, **conditions))
+
+    def sort(self, by: Order, reverse: bool = False) -> History:
+        """Return the same turns in another order.
+
+        :raises ParameterError: for an order that does not exist.
+        """
+        return History(self.store, replace(self.query, order=by, reverse=reverse))
+
+    def search(self, text: str) -> History:
+        """Return the turns in which all words of a text are found, the last asked first."""
+        return History(self.store, replace(self.query, text=text, order="newest", reverse=False))
+
+    def rows(self, offset: int = 0, limit: int | None = None) -> list[Row]:
+        """Return a page of turns with their numbers and positions."""
+        return self.store.find(self.query, offset=offset, limit=limit)
+
+    def pairs(self) -> list[Pair]:
+        """Return the complete exchanges of the conversation as (prompt, answer), in its order."""
+        complete = History(
+            self.store, replace(self.query, status="complete", kind="chat", order="position", reverse=False)
+        )
+        return [turn.pair for turn in complete if turn.answer and not turn.outside]
+
+    def to_dataframe(self) -> Any:
+        """Return the turns as a ``pandas.DataFrame``, a row a turn; times are seconds.
+
+        :raises ChatGLMError: if pandas is not installed.
+        """
+        from .frame import frame
+
+        return frame(self.walk())
+
+    def export(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the turns to a file that ends in .jsonl, .md, .html or .csv; return where it is.
+
+        The file is whole or absent, and its owner's alone.
+
+        :param force: take the place of an existing file.
+        :raises CommandError: for a path that can't be written to.
+        """
+        from .export import export
+
+        return export(self, path, force=force)
+
+    def walk(self) -> Iterator[Row]:
+        """Yield all rows; which they are is settled at the first, their texts are read a page at a time."""
+        numbers = iter(self.store.numbers(self.query))
+        while page := list(islice(numbers, PAGE)):
+            yield from self.store.rows(page)
+
+    def __len__(self) -> int:
+        return self.store.count(self.query)
+
+    def __iter__(self) -> Iterator[Turn]:
+        return (row.turn for row in self.walk())
+
+    @overload
+    def __getitem__(self, at: int) -> Turn: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Turn]: ...
+    def __getitem__(self, at: int | slice) -> Turn | list[Turn]:
+        if isinstance(at, slice):
+            return [row.turn for row in self.store.rows(self.store.numbers(self.query)[at])]
+        found = self.rows(at if at >= 0 else at + len(self), 1) if at >= 0 or -at <= len(self) else []
+        if not found:
+            raise IndexError(f"There is no turn {at}: there are {len(self)}.")
+        return found[0].turn
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} turns>"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from .showing import as_text
+
+        printer.text(as_text(self, SHOWN))
+
+    def _repr_html_(self) -> str:
+        from .showing import as_html
+
+        return as_html(self, SHOWN)

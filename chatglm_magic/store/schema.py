@@ -1,0 +1,113 @@
+"""The tables, and how a connection to them is set up."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Literal
+
+from .words import TOKENIZER
+
+APPLICATION = 1196182888
+"""SQLite's ``application_id``: "GLMh" as four bytes, so that another program's file is known from ours."""
+VERSION = 1
+"""SQLite's ``user_version``: the form of the tables. A file with a higher one is a newer package's."""
+
+Journal = Literal["wal", "delete"]
+
+TURNS = """
+CREATE TABLE turns (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    conversation TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    model TEXT,
+    temperature REAL,
+    top_p REAL,
+    max_token REAL,
+    tokens REAL,
+    duration REAL,
+    created_at REAL,
+    indexed INTEGER NOT NULL DEFAULT 0
+)"""
+# What is long stands in a table of its own, so that looking through all turns reads little.
+TEXTS = """
+CREATE TABLE texts (
+    number INTEGER PRIMARY KEY,
+    prompt TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    reasoning TEXT NOT NULL,
+    system TEXT,
+    endpoint TEXT NOT NULL,
+    dialect TEXT NOT NULL,
+    asked TEXT NOT NULL,
+    sent TEXT NOT NULL,
+    changed TEXT NOT NULL,
+    turns_sent INTEGER NOT NULL,
+    turns_left_out INTEGER NOT NULL,
+    finish_reason TEXT,
+    usage TEXT NOT NULL,
+    first_token REAL,
+    created TEXT NOT NULL,
+    error TEXT,
+    cell_id TEXT,
+    cell_run INTEGER NOT NULL,
+    outside INTEGER NOT NULL,
+    version TEXT NOT NULL
+)"""
+# Without content and sizes it is as small as can be; the words of a row are taken out by giving them once more.
+WORDS = f"CREATE VIRTUAL TABLE words USING fts5(text, content = '', columnsize = 0, tokenize = '{TOKENIZER}')"
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the tables in a new file; two processes may do so at once.
+
+    :raises sqlite3.Error: if the file can't be written.
+    """
+    if _version(db):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if not _version(db):
+            db.execute(TURNS)
+            db.execute(TEXTS)
+            db.execute(WORDS)
+            _add_indexes(db)
+            db.execute(f"PRAGMA application_id = {APPLICATION}")
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.rollback()
+        raise
+
+
+def _version(db: sqlite3.Connection) -> int:
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def _add_indexes(db: sqlite3.Connection) -> None:
+    db.execute("CREATE INDEX turns_in_order ON turns (conversation, position)")
+    db.execute("CREATE INDEX turns_by_model ON turns (model)")
+    db.execute("CREATE INDEX turns_by_created ON turns (created_at)")
+    db.execute("CREATE INDEX turns_by_duration ON turns (duration)")
+    db.execute("CREATE INDEX turns_by_tokens ON turns (tokens)")
+    db.execute("CREATE INDEX turns_by_temperature ON turns (temperature)")
+    db.execute("CREATE INDEX turns_by_top_p ON turns (top_p)")
+    db.execute("CREATE INDEX turns_not_indexed ON turns (number) WHERE indexed = 0")
+
+
+def tune(db: sqlite3.Connection, journal: Journal) -> None:
+    """Set what holds for a connection. WAL needs shared memory, which network file systems do not have."""
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute("PRAGMA cache_size = -8000")
+    db.execute("PRAGMA journal_size_limit = 16777216")
+    if journal == "wal":
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+    else:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA synchronous = FULL")

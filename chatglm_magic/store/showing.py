@@ -1,0 +1,58 @@
+"""A history at a glance: a short table as text and as HTML, in which every cell is text and never markup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..render.bundle import counted, escape
+from ..render.terminal import one_line
+from .query import Row
+
+if TYPE_CHECKING:
+    from .history import History
+
+HEADS = ("#", "asked", "status", "model", "tokens", "prompt", "answer")
+PROMPT, ANSWER = 40, 60
+"""So many characters of each are shown."""
+
+
+def as_text(history: History, limit: int) -> str:
+    """Return the first turns as aligned lines."""
+    rows, more = _cells(history, limit)
+    widths = [max(len(row[at]) for row in (HEADS, *rows)) for at in range(len(HEADS))]
+    lines = [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (HEADS, *rows)
+    ]
+    return "\n".join([*(line.rstrip() for line in lines), *([more] if more else [])])
+
+
+def as_html(history: History, limit: int) -> str:
+    """Return the first turns as a table."""
+    rows, more = _cells(history, limit)
+    cell = 'style="text-align:left;vertical-align:top"'
+    head = "".join(f"<th {cell}>{name}</th>" for name in HEADS)
+    body = "".join(f"<tr>{''.join(f'<td {cell}>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    note = f"<p>{escape(more)}</p>" if more else ""
+    return (
+        f'<div class="mathjax_ignore tex2jax_ignore"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>{note}</div>"
+    )
+
+
+def _cells(history: History, limit: int) -> tuple[list[tuple[str, ...]], str]:
+    rows, total = history.rows(0, limit), len(history)
+    more = f"{total} turns, the first {len(rows)} are shown." if total > len(rows) else ""
+    return [_row(row) for row in rows], more or ("" if rows else "No turns.")
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    turn = row.turn
+    return (
+        str(row.number),
+        one_line(turn.created, 16).replace("T", " "),
+        turn.status,
+        one_line(turn.model or "", 24),
+        str(counted(turn) or ""),
+        one_line(turn.prompt, PROMPT),
+        one_line(turn.answer, ANSWER),
+    )

@@ -1,0 +1,167 @@
+"""``Store``: every turn, put, found and forgotten; what is saved and what waits for the disk look alike."""
+
+from __future__ import annotations
+
+import atexit
+import uuid
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..values import Turn
+from . import merging, removal
+from .places import default_path
+from .query import Query, Row, Summary
+from .saving import Saving
+
+MODELS = 50
+
+
+class Store:
+    """Turns, for any thread; nothing is read or written before the first use.
+
+    What can't be saved (a full or locked disk, a folder that is not writable) stays in memory, is found all the
+    same, and is tried again with later turns, by :meth:`flush` and when Python ends.
+
+    :param path: the file; None keeps turns in memory alone, for as long as the store lives.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._saving = Saving(path)
+        _stores.add(self)
+
+    @staticmethod
+    def default_path() -> Path:
+        """Return ``$CHATGLM_MAGIC_HOME/history.sqlite``, else the file in Jupyter's data directory."""
+        return default_path()
+
+    @property
+    def unsaved(self) -> int:
+        """How many turns wait for the disk."""
+        with self._saving.held():
+            return len(self._saving.unsaved)
+
+    def put(self, turn: Turn, position: int) -> None:
+        """Insert a turn, or bring the one of that id up to date; a disk's fault is told by :meth:`news`.
+
+        :param position: its place in the conversation, from 0.
+        """
+        with self._saving.held():
+            self._saving.put(turn if turn.id else replace(turn, id=uuid.uuid4().hex), position)
+
+    def add(self, turns: Sequence[tuple[Turn, int]]) -> int:
+        """Insert turns with their positions, all or none; those whose id is there are skipped.
+
+        :returns: how many are new.
+        :raises ChatGLMError: if they can't be saved.
+        """
+        with self._saving.held():
+            return self._saving.change(lambda disk: disk.add(turns))
+
+    def find(self, query: Query, *, offset: int = 0, limit: int | None = None) -> list[Row]:
+        """Return a page of turns.
+
+        :raises ChatGLMError: if the file is there and can't be read now.
+        """
+        with self._saving.held():
+            return self.rows(self.numbers(query, offset=offset, limit=limit))
+
+    def numbers(self, query: Query, *, offset: int = 0, limit: int | None = None) -> list[int]:
+        """Return the numbers of a page of turns, for :meth:`rows`; the errors are those of :meth:`find`."""
+        saving = self._saving
+        offset, limit = max(offset, 0), limit if limit is None else max(limit, 0)
+        with saving.held():
+            if not saving.unsaved:
+                return [number for number, _ in saving.read(lambda disk: disk.find(query, offset, limit))]
+            upto = None if limit is None else offset + limit
+            saved = saving.read(lambda disk: disk.find(query, 0, upto, saving.unsaved))
+            waiting = saving.memory.find(query, 0, upto)
+        return merging.merged(query, saved, waiting, offset, limit)
+
+    def rows(self, numbers: Sequence[int]) -> list[Row]:
+        """Return turns by their numbers, in that order; those that are gone meanwhile are left out."""
+        saving = self._saving
+        with saving.held():
+            found = saving.read(lambda disk: disk.rows([n for n in numbers if n < merging.UNSAVED]))
+            waiting = [number - merging.UNSAVED for number in numbers if number >= merging.UNSAVED]
+            if not waiting:
+                return found
+            late = [row._replace(number=row.number + merging.UNSAVED) for row in saving.memory.rows(waiting)]
+        by_number = {row.number: row for row in (*found, *late)}
+        return [by_number[number] for number in numbers if number in by_number]
+
+    def count(self, query: Query) -> int:
+        """Return how many turns there are; the errors are those of :meth:`find`."""
+        saving = self._saving
+        with saving.held():
+            found = sum(saving.read(lambda disk: [disk.count(query, saving.unsaved)]))
+            return found + (saving.memory.count(query) if saving.unsaved else 0)
+
+    def conversations(self, *, offset: int = 0, limit: int = 20) -> list[Summary]:
+        """Return a page of conversations, the last used first; the errors are those of :meth:`find`."""
+        saving = self._saving
+        with saving.held():
+            if not saving.unsaved:
+                return saving.read(lambda disk: disk.conversations(offset, limit))
+            saved = saving.read(lambda disk: disk.conversations(0, -1))
+            waiting = saving.memory.conversations(0, -1)
+
+            def again(conversation: str) -> int:
+                query = Query(conversation=conversation, ids=saving.unsaved)
+                return sum(saving.read(lambda disk: [disk.count(query)]))
+
+            return merging.summaries(saved, waiting, again)[offset : offset + limit]
+
+    def models(self) -> list[str]:
+        """Return the names of at most 50 models, the last used first; the errors are those of :meth:`find`."""
+        saving = self._saving
+        with saving.held():
+            waiting = saving.memory.models(MODELS) if saving.unsaved else []
+            saved = saving.read(lambda disk: disk.models(MODELS))
+        return list(dict.fromkeys((*waiting, *saved)))[:MODELS]
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete turns for good, by their ids; return how many there were.
+
+        :raises ChatGLMError: if the file can't be changed now.
+        """
+        with self._saving.held():
+            return removal.delete(self._saving, ids)
+
+    def forget(self, conversation: str | None = None) -> int:
+        """Delete a conversation, or all, and wipe the index, the free pages and the WAL; return how many turns.
+
+        Where another process keeps the WAL from being wiped, :meth:`news` says so.
+
+        :raises ChatGLMError: if the file can't be changed now.
+        """
+        with self._saving.held():
+            return removal.forget(self._saving, conversation)
+
+    def news(self) -> list[str]:
+        """Return what people must be told, each once: where turns are, what was moved, what can't be saved."""
+        with self._saving.held():
+            told, self._saving.news = self._saving.news, []
+        return told
+
+    def flush(self) -> bool:
+        """Try at once to save what waits; tell whether nothing is left."""
+        with self._saving.held():
+            return self._saving.flush()
+
+    def close(self) -> None:
+        """Save what waits and let go of the file; it is opened anew if it is used again."""
+        with self._saving.held():
+            self._saving.close()
+
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Save what waits when Python ends."""
+    for store in list(_stores):
+        store.close()
