@@ -29,6 +29,7 @@ def table(session: Session) -> dict[str, str]:
         value = getattr(settings, name)
         text = str(value) if value is not None else "None"
         rows[name] = "not set: the server's default" if plan.dialect == "openai" and name in unsent else text
+    rows["store"] = str(session.store.path or "off: turns are kept in memory alone")
     return rows | {"api_key": "set" if "Authorization" in plan.call.headers else "not set"}
 
 

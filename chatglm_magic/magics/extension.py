@@ -82,6 +82,7 @@ class Extension:
 
     def _new_run(self, info: Any) -> None:
         self._depth += 1
+        self.magics.in_cell = True
         if self._depth > 1:  # %%capture and the like run the rest of the cell as a cell of its own
             return
         self._run += 1
@@ -91,6 +92,7 @@ class Extension:
 
     def _run_ended(self, result: Any) -> None:
         self._depth = max(0, self._depth - 1)
+        self.magics.in_cell = self._depth > 0
 
     def _formatters(self, *, add: bool) -> None:
         """Show an ``Answer`` as an answer; what this run has just shown is not shown twice."""

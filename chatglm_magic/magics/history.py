@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ChatGLMError
-from ..render.bundle import footer, plain, speed
+from ..render.bundle import bundle, encodable, escape, footer, plain, speed
 from ..session import Session
 from ..values import Turn
 from .history_line import Order, number
@@ -42,6 +42,16 @@ def whole(turn: Turn) -> str:
     lines += [f"System:   {turn.system}"] if turn.system else []
     lines += ["", "Thinking:", turn.reasoning] if turn.reasoning else []
     return "\n".join([*lines, "", plain(turn)])
+
+
+def bundle_of(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return one turn with its prompt for a notebook; what varies from run to run stands in the metadata."""
+    data, metadata = bundle(turn)
+    prompt = f'<div style="white-space:pre-wrap;font-weight:600;margin-bottom:.5em">{escape(turn.prompt)}</div>'
+    return {
+        "text/plain": encodable(f"{turn.prompt}\n\n{data['text/plain']}"),
+        "text/html": encodable(prompt + data["text/html"]),
+    }, metadata
 
 
 def _history(session: Session, order: Order) -> History:

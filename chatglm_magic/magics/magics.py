@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
+import threading
 from typing import Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
@@ -31,7 +33,7 @@ class ChatGLMMagics(Magics):
         self._serving = serving.Serving()
         self.shown: list[Answer] = []
         """Answers this run of a cell has shown already: the only ones whose display may be swallowed."""
-        self.ends_in_question = False
+        self.ends_in_question = self.in_cell = False
         session.settings.observe(self._look, names="endpoint_url")
 
     @needs_local_scope
@@ -121,6 +123,9 @@ class ChatGLMMagics(Magics):
             return self._show(history_viewer(self._session))
         if order.action == "--view":
             return self._print("The viewer needs a notebook; here, %chatglm_history lists and --search finds.")
+        if order.action == "--show" and in_notebook(self.shell):
+            data, metadata = history.bundle_of(history.chosen(self._session, order))
+            return self.shell.display_pub.publish(data=data, metadata=metadata)
         try:
             return self._print(history.run(self._session, order))
         finally:
@@ -132,8 +137,12 @@ class ChatGLMMagics(Magics):
         self._serving.stop(None)
 
     def _look(self, change: Any) -> None:
-        """Say what answers at an address that was set, by whichever handle; our own server needs no look."""
-        if not self._serving.knows(change["new"]):
+        """Say what answers at an address that a cell has set, by whichever handle; our own server needs no look.
+
+        A panel, whose callbacks come between cells or in another thread, looks and tells by itself.
+        """
+        here = self.in_cell and threading.current_thread() is threading.main_thread()
+        if here and not self._serving.knows(change["new"]):
             self._print(self._session.probe().text)
 
     def _ask_key(self) -> None:
@@ -148,11 +157,16 @@ class ChatGLMMagics(Magics):
         self.shell.display_pub.publish(data=data, metadata=metadata)
 
     def _tell_news(self) -> None:
-        """Say what the store has to say: where turns are kept, or why they can't be."""
+        """Say what the store has to say: where turns are kept, or why they can't be.
+
+        Where they are differs on every machine: a notebook under test is not told.
+        """
         from ..render.terminal import visible
 
+        final = os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
         for text in self._session.store.news():
-            sys.stderr.write(visible(text) + "\n")
+            if not (final and text.startswith("Turns are kept in ")):
+                sys.stderr.write(visible(text) + "\n")
 
     def _print(self, text: str) -> None:
         from ..render.terminal import visible
