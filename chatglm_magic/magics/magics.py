@@ -154,7 +154,8 @@ class ChatGLMMagics(Magics):
 
     def _show(self, widget: Any) -> None:
         data, metadata = self.shell.display_formatter.format(widget)
-        self.shell.display_pub.publish(data=data, metadata=metadata)
+        if data:  # the panel shows itself
+            self.shell.display_pub.publish(data=data, metadata=metadata)
 
     def _tell_news(self) -> None:
         """Say what the store has to say: where turns are kept, or why they can't be.

@@ -19,7 +19,7 @@ ISOLATED = 3
 # A unit is the blanks before it and a word; the last one of a text has the blanks at its end and no word.
 # Letters make words, except those of Chinese, Japanese and Korean, which like signs are words by themselves.
 _LETTER = rf"[^\W{CJK.pattern[1:-1]}]"
-WORDS = re.compile(rf"(\s*)((?:{_LETTER}|[\u0300-\u036f])+(?:['’]{_LETTER}+)*|\S|\Z)")
+WORDS = re.compile(rf"(\s*)(\d+(?:\.\d+)+|(?:{_LETTER}|[\u0300-\u036f])+(?:['’]{_LETTER}+)*|\S|\Z)")
 SENTENCES = re.compile(r"()([^\n.!?。！？]+[\n.!?。！？]*|[\n.!?。！？]+|\Z)")
 
 WHOLE = "white-space:pre-wrap;overflow-wrap:anywhere"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from .words import Wanted
 
 PATIENCE = 0.5
 """Seconds to wait for another process' lock; an answer waits no longer."""
+LOOK = 0.002
+"""Seconds between two looks whether that lock is gone."""
 TITLE = 80
 
 ROWS = """
@@ -76,7 +79,7 @@ class Database:
         db = self._db
         if db.in_transaction:  # an interrupt fell between its beginning and its end
             db.rollback()
-        db.execute("BEGIN IMMEDIATE")
+        _begin(db)
         try:
             yield db
             db.execute("COMMIT")
@@ -104,7 +107,9 @@ class Database:
     def find(self, query: Query, offset: int, limit: int | None, without: tuple[str, ...] = ()) -> Found:
         """Return the numbers of a page of turns, each with the value it is sorted by."""
         search, values = self._asked(query, without)
-        values |= {"limit": -1 if limit is None else max(limit, 0), "offset": max(offset, 0)}
+        values |= {"limit": -1, "upto": -1, "offset": offset}
+        if limit is not None:
+            values |= {"limit": limit, "upto": offset + limit}
         return selecting.select(self._db, query, values, search=search).fetchall()
 
     def count(self, query: Query, without: tuple[str, ...] = ()) -> int:
@@ -155,7 +160,7 @@ class Database:
     def index_anew(self) -> None:
         """Begin the search index again: it is filled with later turns, and until then all texts are read."""
         with self.writing() as db:
-            writing.index_anew(db)
+            schema.index_anew(db)
 
     def _asked(self, query: Query, without: tuple[str, ...]) -> tuple[str | None, dict[str, Any]]:
         """Return how a query's text is searched for, and the values for the statements."""
@@ -166,6 +171,26 @@ class Database:
 
     def _is_wanted(self, *texts: str | None) -> bool:
         return self._wanted is not None and self._wanted.found(*texts)
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Begin to write, after whoever else does.
+
+    SQLite's own waiting looks every 0.1 s in the end, and never finds a gap between the rows of a busy process.
+    """
+    last = time.monotonic() + PATIENCE
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= last:
+                    raise
+            time.sleep(LOOK)
+    finally:
+        db.execute("PRAGMA busy_timeout = 500")
 
 
 def _title(prompt: str | None) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from . import places, schema
+from . import aside, places, schema
 from .database import PATIENCE, Database
+from .mounts import journal_for
 
 T = TypeVar("T")
 
@@ -76,13 +77,13 @@ class Disk:
 
     def database(self) -> Database:
         """Return the connection; a file that was taken away or exchanged meanwhile is opened anew."""
-        if self._database is not None and places.identity(self.path) != self._which:
+        if self._database is not None and aside.identity(self.path) != self._which:
             self.close()
         if self._database is None:
             self._new = places.make(self.path) or self._new
-            self._which = places.identity(self.path)
+            self._which = aside.identity(self.path)
             _look(self.path)
-            self._database = Database(self.path, places.journal_for(self.path))
+            self._database = Database(self.path, journal_for(self.path))
             if self._new:
                 self._tell(f"Turns are kept in {self.path}; %chatglm_config store=off keeps none.")
                 self._new = False
@@ -111,8 +112,8 @@ class Disk:
             return True
         self.close()
         assert self._which is not None
-        if aside := places.move_aside(self.path, self._which):
-            self._tell(f"{self.path} was damaged: it is kept as {aside.name}, and a new one was begun.")
+        if moved := aside.move_aside(self.path, self._which):
+            self._tell(f"{self.path} was damaged: it is kept as {moved.name}, and a new one was begun.")
         return True
 
 

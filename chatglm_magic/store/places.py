@@ -1,28 +1,17 @@
-"""Where the store's file lies, on what kind of disk, how it is made, and how a broken one is moved aside."""
+"""Where the store's file lies, and how it is made."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from .schema import Journal
+from .aside import COMPANIONS
 
 FILE = "history.sqlite"
-COMPANIONS = ("", "-wal", "-journal", "-shm")
-"""What SQLite keeps beside a file; without its WAL a database may lack its newest rows."""
-
-NETWORK = {
-    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "afs", "coda", "ncpfs", "ceph", "glusterfs", "lustre"),
-    *("beegfs", "gpfs", "pvfs2", "panfs", "davfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"),
-    *("fuse.rclone", "fuse.gcsfuse", "fuse.davfs2", "fuse.smbnetfs", "fuse.curlftpfs", "fuse.juicefs"),
-}
-"""Kinds of file system that several machines can use at once: their shared memory is none."""
 
 
 def default_path() -> Path:
@@ -94,79 +83,3 @@ def _keep_private(path: Path) -> None:
     if found.st_mode & 0o077:
         with suppress(PermissionError):  # another user's, who lets this one write to it
             path.chmod(0o600)
-
-
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one that has taken its name; None if there is none."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def move_aside(path: Path, which: tuple[int, int]) -> Path | None:
-    """Give a broken file, and what SQLite keeps beside it, a name that does not exist yet; return that name.
-
-    Nothing is done, and None returned, if the file is not ``which`` any more: another process was faster.
-
-    :raises OSError: if it can't be moved.
-    """
-    with _alone(path.parent):
-        if identity(path) != which:
-            return None
-        number = 1
-        while any(os.path.lexists(_aside(path, number, name)) for name in COMPANIONS):
-            number += 1
-        for name in reversed(COMPANIONS):  # the WAL before its database, or a new one would take it for its own
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + name).rename(_aside(path, number, name))
-        return _aside(path, number, "")
-
-
-def _aside(path: Path, number: int, companion: str) -> Path:
-    return path.with_name(f"{path.name}.corrupt-{number}{companion}")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold off other processes that would move files in a folder; where that is not known, nothing is held."""
-    try:
-        import fcntl
-    except ImportError:  # Windows lets nobody move a file that is open
-        yield
-        return
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems have no such locks
-            fcntl.flock(place, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(place)
-
-
-def journal_for(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Journal:
-    """Return the kind of journal a file can have: ``delete`` on a network's file system, else ``wal``.
-
-    :param mounts: the table of mounts; where there is none, every disk is taken for a local one.
-    """
-    try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return "wal"
-    place = os.path.realpath(path)
-    deepest, kind = "", ""
-    for line in lines:
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        point = _unescaped(fields[1])
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(deepest):  # a later mount hides an earlier one
-            deepest, kind = point, fields[2]
-    return "delete" if kind in NETWORK else "wal"
-
-
-def _unescaped(text: str) -> str:
-    r"""Return a path of the table of mounts, where a blank is ``\040``."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

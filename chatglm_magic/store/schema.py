@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 from typing import Literal
 
-from .words import TOKENIZER
-
 APPLICATION = 1196182888
 """SQLite's ``application_id``: "GLMh" as four bytes, so that another program's file is known from ours."""
 VERSION = 1
@@ -57,7 +55,12 @@ CREATE TABLE texts (
     version TEXT NOT NULL
 )"""
 # Without content and sizes it is as small as can be; the words of a row are taken out by giving them once more.
-WORDS = f"CREATE VIRTUAL TABLE words USING fts5(text, content = '', columnsize = 0, tokenize = '{TOKENIZER}')"
+# The tokenizer cuts at what is no letter, digit or named symbol of ASCII; words come to it separated by blanks.
+# Beginnings of words have an index of their own for three letters, the shortest that are asked for.
+WORDS = """
+CREATE VIRTUAL TABLE words USING fts5(
+    text, content = '', columnsize = 0, prefix = '3', tokenize = "ascii tokenchars '#$%&+<=>@^~'"
+)"""
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -74,13 +77,20 @@ def prepare(db: sqlite3.Connection) -> None:
             db.execute(TEXTS)
             db.execute(WORDS)
             _add_indexes(db)
-            db.execute(f"PRAGMA application_id = {APPLICATION}")
-            db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("PRAGMA application_id = 1196182888")
+            db.execute("PRAGMA user_version = 1")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.rollback()
         raise
+
+
+def index_anew(db: sqlite3.Connection) -> None:
+    """Throw a broken index away and begin an empty one, within a transaction."""
+    db.execute("DROP TABLE words")
+    db.execute(WORDS)
+    db.execute("UPDATE turns SET indexed = 0")
 
 
 def _version(db: sqlite3.Connection) -> int:

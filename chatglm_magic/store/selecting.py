@@ -46,10 +46,16 @@ IN_INDEX = f" FROM words CROSS JOIN turns ON turns.number = words.rowid WHERE wo
 READ = f""" FROM turns CROSS JOIN texts ON texts.number = turns.number
     WHERE {FILTERS} AND wanted(prompt, answer, reasoning)"""
 NOT_IN_INDEX = READ + " AND indexed = 0"
-FOUND = f"SELECT turns.number AS number{IN_INDEX} UNION ALL SELECT turns.number{NOT_IN_INDEX}"
-FOUND_WITH_KEY = (
-    f"SELECT turns.number AS number, {KEY} AS key{IN_INDEX} UNION ALL SELECT turns.number, {KEY}{NOT_IN_INDEX}"
-)
+FOUND = f"SELECT turns.number AS number, {KEY} AS key{IN_INDEX} UNION ALL SELECT turns.number, {KEY}{NOT_IN_INDEX}"
+# The index gives its rows in their order one by one, so each half stops when the page is full.
+NEWEST = f"""SELECT number, number FROM (
+    SELECT * FROM (SELECT words.rowid AS number{IN_INDEX} ORDER BY words.rowid DESC LIMIT :upto)
+    UNION ALL SELECT * FROM (SELECT turns.number{NOT_IN_INDEX} ORDER BY turns.number DESC LIMIT :upto))
+    ORDER BY number DESC{PAGE}"""
+OLDEST = f"""SELECT number, number FROM (
+    SELECT * FROM (SELECT words.rowid AS number{IN_INDEX} ORDER BY words.rowid LIMIT :upto)
+    UNION ALL SELECT * FROM (SELECT turns.number{NOT_IN_INDEX} ORDER BY turns.number LIMIT :upto))
+    ORDER BY number{PAGE}"""
 
 Found = list[tuple[int, float | None]]
 """Numbers of turns, each with the value it is sorted by."""
@@ -96,10 +102,10 @@ def _searched(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.C
     first_asked_first = query.order == "position" and query.conversation is None
     if first_asked_first or query.order == "newest":
         if query.reverse == first_asked_first:
-            return db.execute(f"SELECT number, number FROM ({FOUND}) ORDER BY number DESC{PAGE}", values)
-        return db.execute(f"SELECT number, number FROM ({FOUND}) ORDER BY number{PAGE}", values)
+            return db.execute(NEWEST, values)
+        return db.execute(OLDEST, values)
     return db.execute(
-        f"SELECT number, key FROM ({FOUND_WITH_KEY}) ORDER BY key IS NULL, key * :sign, number * :sign{PAGE}",
+        f"SELECT number, key FROM ({FOUND}) ORDER BY key IS NULL, key * :sign, number * :sign{PAGE}",
         values,
     )
 

@@ -11,9 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-TOKENIZER = "ascii tokenchars ''#$%&+<=>@^~''"
-"""SQLite's side, quoted for a statement: every character above 127 is part of a word."""
-
 _SINGLE = (
     # kana, bopomofo, hangul, ideographs with their extensions, and the marks 々〆〇
     r"\u1100-\u11ff\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u30fa\u30fc-\ua4cf"
@@ -34,6 +31,7 @@ _ALONE = re.compile(f"[{_SINGLE}]")
 
 FENCE = "\ue000"
 """Stands between two texts of one turn, so that no phrase runs over the seam."""
+_WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 PREFIX = 3
 """From so many letters on, a word also finds the words that begin with it."""
 
@@ -56,12 +54,13 @@ def indexed(*texts: str) -> str:
 class Wanted:
     """What a query looks for: every blank-separated part of it is a phrase, and all must be there.
 
-    A query of nothing but punctuation has no words; it is looked for letter by letter (``literal``).
+    A query of nothing but punctuation has no words; it is looked for as it stands, narrow or wide.
     """
 
     def __init__(self, text: str) -> None:
         self._phrases = [found for part in text.split() if (found := words(part))]
-        self.literal = None if self._phrases else fold(" ".join(text.split()))
+        plain = unicodedata.normalize("NFKC", text.strip())
+        self._literal = () if self._phrases else (plain, plain.translate(_WIDE))
 
     @property
     def match(self) -> str | None:
@@ -70,8 +69,8 @@ class Wanted:
 
     def found(self, *texts: str | None) -> bool:
         """Tell whether texts that are not in the index answer the query."""
-        if self.literal is not None:
-            return any(self.literal in fold(text) for text in texts if text)
+        if self._literal:
+            return any(form in text for text in texts if text for form in self._literal)
         there = f" {indexed(*(text or '' for text in texts))} "
         return all(f" {' '.join(phrase)}{' ' * (not _open(phrase))}" in there for phrase in self._phrases)
 

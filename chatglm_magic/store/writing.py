@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from ..values import Turn
 from .columns import narrow, wide
-from .schema import WORDS
 from .words import indexed
 
 INSERT = """
@@ -88,13 +87,6 @@ def unindex(db: sqlite3.Connection, number: int) -> None:
     words = _words(db, number)
     db.execute("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (number, words))
     db.execute("UPDATE turns SET indexed = 0 WHERE number = ?", (number,))
-
-
-def index_anew(db: sqlite3.Connection) -> None:
-    """Throw a broken index away and begin an empty one."""
-    db.execute("DROP TABLE words")
-    db.execute(WORDS)
-    db.execute("UPDATE turns SET indexed = 0")
 
 
 def _words(db: sqlite3.Connection, number: int) -> str:

@@ -1,0 +1,118 @@
+"""How our widgets look: one style sheet, and the few pieces of HTML that they share.
+
+Colours are the theme's variables, JupyterLab's first, then VS Code's, then one that is legible on light and on
+dark. Every name of a class begins with ``chatglm-``, and every rule stands under ``chatglm-box``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as w
+
+from ..render.bundle import escape
+
+TEXT = "var(--jp-ui-font-color1,var(--vscode-foreground,inherit))"
+MUTED = "var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
+ERROR = "var(--jp-error-color1,var(--vscode-errorForeground,#d32f2f))"
+GOOD = "var(--jp-success-color1,#388e3c)"
+UNSURE = "var(--jp-warn-color1,#f57c00)"
+BORDER = "var(--jp-border-color2,var(--vscode-widget-border,rgba(128,128,128,.4)))"
+SURFACE = "var(--jp-layout-color2,rgba(128,128,128,.1))"
+FOCUS = "var(--jp-brand-color1,var(--vscode-focusBorder,#1976d2))"
+
+GAP = "10px"
+"""Space between two things that stand side by side or one below the other."""
+
+CSS = f"""
+.chatglm-box{{color:{TEXT};font-size:var(--jp-ui-font-size1,13px);gap:{GAP};overflow:visible;box-sizing:border-box}}
+.chatglm-box .widget-box,.chatglm-box.widget-box{{overflow:visible}}
+.chatglm-box .chatglm-row{{display:flex;flex-flow:row wrap;align-items:center;gap:6px {GAP}}}
+.chatglm-box .chatglm-column{{display:flex;flex-flow:column nowrap;gap:{GAP}}}
+.chatglm-box .chatglm-row>*,.chatglm-box .chatglm-column>*{{margin:0}}
+.chatglm-box .chatglm-above{{flex-flow:column nowrap;align-items:stretch;width:auto;height:auto;min-width:0}}
+.chatglm-box .chatglm-above>.widget-label{{width:auto;text-align:left;height:auto;line-height:1.5;margin:0 0 2px;
+ padding:0;color:{MUTED};font-size:12px}}
+.chatglm-box .chatglm-above>input,.chatglm-box .chatglm-above>select,.chatglm-box .chatglm-above>textarea{{
+ width:100%;flex:0 0 auto;box-sizing:border-box;margin:0}}
+.chatglm-box input:not([type=checkbox]),.chatglm-box select{{min-height:28px}}
+.chatglm-box :is(input,select,textarea){{color:{TEXT}}}
+.chatglm-box :is(input,textarea)::placeholder{{color:{MUTED};opacity:1}}
+.chatglm-box select{{appearance:auto;background-image:none;padding:2px 4px}}
+.chatglm-box option{{color:var(--jp-ui-font-color1,#212121);background:var(--jp-layout-color1,#fff)}}
+.chatglm-box .widget-checkbox{{width:auto;height:28px;line-height:28px;margin:0}}
+.chatglm-box .widget-checkbox .widget-label-basic{{display:flex;align-items:center;gap:6px;margin:0;
+ line-height:28px}}
+.chatglm-box .widget-checkbox input[type=checkbox]{{flex:0 0 auto;margin:0}}
+.chatglm-box .widget-html,.chatglm-box .widget-htmlmath{{width:auto;min-width:0;margin:0}}
+.chatglm-box .widget-html-content{{flex:1 1 auto;min-width:0;line-height:1.5;
+ font-size:var(--jp-ui-font-size1,13px)}}
+.chatglm-box .jupyter-button{{width:auto;min-width:4.5em;height:28px;line-height:26px;padding:0 12px;margin:0;
+ border-radius:3px;border:1px solid {BORDER}}}
+.chatglm-box .jupyter-button.mod-primary{{border-color:transparent}}
+.chatglm-box .jupyter-button:disabled{{opacity:.5}}
+.chatglm-box button:focus-visible,.chatglm-box input:focus-visible,.chatglm-box select:focus-visible,
+.chatglm-box textarea:focus-visible,.chatglm-box summary:focus-visible,.chatglm-box .noUi-handle:focus-visible,
+.chatglm-box a:focus-visible{{outline:2px solid {FOCUS};outline-offset:1px}}
+.chatglm-box .chatglm-card{{border:1px solid {BORDER};border-radius:4px;padding:{GAP}}}
+.chatglm-box .chatglm-small{{color:{MUTED};font-size:12px;line-height:1.5}}
+.chatglm-box .chatglm-heading{{font-weight:600;line-height:1.5}}
+.chatglm-box .chatglm-failed{{color:{ERROR}}}
+.chatglm-box .chatglm-status details{{color:{TEXT}}}
+.chatglm-box summary{{cursor:pointer}}
+.chatglm-box .chatglm-status pre{{white-space:pre-wrap;overflow:auto;max-height:16em;margin:4px 0;padding:6px 8px;
+ border:1px solid {BORDER};border-radius:3px;font-size:12px;background:{SURFACE}}}
+"""
+
+
+def style_sheet(css: str = "") -> w.HTML:
+    """Return a widget that shows nothing and brings the shared rules along, and ``css``, rules of its owner.
+
+    Its owner stands inside an element with the class ``chatglm-box``: ``box.add_class("chatglm-box")``.
+    """
+    return w.HTML(f"<style>{CSS}{css}</style>", layout=w.Layout(display="none"))
+
+
+def status_html(text: str, *, failed: bool = False, details: str = "") -> str:
+    """Return a line that a screen reader announces, as safe HTML; ``details`` are plain text, a click away."""
+    role = 'role="alert"' if failed else 'role="status" aria-live="polite"'
+    more = f"<details><summary>Details</summary><pre>{escape(details)}</pre></details>" if details else ""
+    colour = "chatglm-failed" if failed else "chatglm-small"
+    return f'<div class="chatglm-status" {role}><span class="{colour}">{escape(text)}</span>{more}</div>'
+
+
+def small(text: str) -> str:
+    """Return a line in a smaller, paler type, as safe HTML."""
+    return f'<div class="chatglm-small">{escape(text)}</div>'
+
+
+def heading(text: str, level: int = 3) -> str:
+    """Return a heading as safe HTML; no ``<h3>``, which would enter the notebook's table of contents."""
+    return f'<div class="chatglm-heading" role="heading" aria-level="{level}">{escape(text)}</div>'
+
+
+def button(text: str, *, tooltip: str = "", primary: bool = False, **options: Any) -> w.Button:
+    """Return a button that is named by its text: an icon alone has no name for a screen reader."""
+    style = "primary" if primary else ""
+    return w.Button(description=text, tooltip=tooltip or None, button_style=style, **options)
+
+
+def above(widget: Any) -> Any:
+    """Put a widget's description above it instead of at its left; return the widget."""
+    widget.add_class("chatglm-above")
+    return widget
+
+
+def row(*children: Any) -> w.Box:
+    """Return widgets side by side, which wrap where there is no room."""
+    return _classed(w.Box(children), "chatglm-row")
+
+
+def column(*children: Any) -> w.Box:
+    """Return widgets one below the other."""
+    return _classed(w.Box(children), "chatglm-column")
+
+
+def _classed(box: w.Box, name: str) -> w.Box:
+    box.add_class(name)
+    return box
