@@ -125,7 +125,8 @@ class ChatGLMMagics(Magics):
             return self._print("The viewer needs a notebook; here, %chatglm_history lists and --search finds.")
         if order.action == "--show" and in_notebook(self.shell):
             data, metadata = history.bundle_of(history.chosen(self._session, order))
-            return self.shell.display_pub.publish(data=data, metadata=metadata)
+            self.shell.display_pub.publish(data=data, metadata=metadata)
+            return None
         try:
             return self._print(history.run(self._session, order))
         finally:

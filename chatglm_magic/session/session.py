@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Coroutine
 from contextlib import aclosing, closing
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from .asking import Asking
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class Session(Past):
@@ -109,8 +107,11 @@ class Session(Past):
         )
         return self._run(asking)
 
-    def submit(self, question: Coroutine[Any, Any, Answer]) -> Future[Answer]:
-        """Run what :meth:`aask` returned on the package's loop thread; the future can be cancelled."""
+    def submit(self, question: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run what :meth:`aask` returned, or another coroutine, on the package's loop thread.
+
+        The future can be cancelled.
+        """
         from ..client.loop import LOOP
 
         return LOOP.submit(question)
