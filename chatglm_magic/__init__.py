@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .local import LocalServer
     from .session import Session, get_session
     from .values import Answer, Turn
-    from .widgets import panel
+    from .widgets import history_viewer, panel
 
 __all__ = [
     "Answer",
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "errors",
     "get_session",
+    "history_viewer",
     "load_ipython_extension",
     "panel",
     "unload_ipython_extension",
@@ -39,6 +40,7 @@ _HOMES = {
     "Session": ".session",
     "Turn": ".values",
     "get_session": ".session",
+    "history_viewer": ".widgets",
     "panel": ".widgets",
 }
 

@@ -436,7 +436,7 @@ def test_two_panels_moved_by_two_threads_do_not_lock_each_other() -> None:
 
     def move(number: int) -> None:
         for step in range(40):
-            panels[number]._rows[number]._box.value = (step + 1) / 50
+            panels[number].rows[number].number.value = (step + 1) / 50
 
     def replace_model() -> None:
         for step in range(10):

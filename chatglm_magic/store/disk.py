@@ -19,6 +19,8 @@ LOCK = threading.RLock()
 """Held by whoever uses a connection of this process, and while it forks: a child must not find one half way."""
 
 BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+SMALLEST = 512
+"""Bytes of SQLite's smallest page."""
 BROKEN_INDEX = sqlite3.SQLITE_CORRUPT_VTAB
 
 _inherited: list[Database] = []
@@ -120,8 +122,13 @@ class Disk:
 def _look(path: Path) -> None:
     """Look at a file without writing to it.
 
+    :raises sqlite3.Error: if it is no database.
     :raises RefusedFile: if it is not for this version.
     """
+    if 0 < path.stat().st_size < SMALLEST:  # SQLite would write over it
+        error = sqlite3.DatabaseError("file is not a database")
+        error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+        raise error
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)
     try:
         (version,) = db.execute("PRAGMA user_version").fetchone()

@@ -38,8 +38,12 @@ def target(path: str | Path, *, force: bool = False) -> Path:
         raise CommandError(f"{shown}: there is no such home folder.") from None
     for name in given.parts[bool(given.anchor) :]:
         _check_name(name, shown)
-    full = _inside_here(given, shown)
-    found = _found(full, shown)
+    try:
+        full = _inside_here(given, shown)
+        found = os.lstat(full) if os.path.lexists(full) else None
+    except (OSError, RuntimeError) as error:  # too long, a circle of links, a folder that is closed
+        why = error.strerror if isinstance(error, OSError) else error
+        raise CommandError(f"{shown} can't be written: {why}.") from None
     if found is None:
         return full
     if stat.S_ISLNK(found.st_mode):
@@ -121,15 +125,6 @@ def _inside_here(given: Path, shown: str) -> Path:
     if not folder.is_dir():
         raise CommandError(f"There is no folder {_shown(given.parent)}: make it first.")
     return folder / given.name
-
-
-def _found(path: Path, shown: str) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise CommandError(f"{shown} can't be written: {error.strerror}.") from None
 
 
 def _write(path: Path, pieces: Iterable[str]) -> None:

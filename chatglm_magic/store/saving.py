@@ -100,10 +100,11 @@ class Saving:
         return True
 
     def forget_waiting(self) -> None:
-        """Let go of what waits."""
-        if self._memory is not None:
-            self._memory.close()
-        self._memory, self.unsaved = None, ()
+        """Let go of what waits; an interrupt in between leaves names without turns, which do no harm."""
+        memory, self._memory = self._memory, None
+        self.unsaved = ()
+        if memory is not None:
+            memory.close()
 
     def read(self, act: Callable[[Database], list[T]]) -> list[T]:
         """Read from the disk, or from memory where there is none; nothing is there if the disk can't be opened.

@@ -8,6 +8,7 @@ from ..session import Session, get_session
 
 if TYPE_CHECKING:
     from .panel_box import Panel
+    from .viewer import HistoryViewer
 
 
 def panel(session: Session | None = None) -> Panel:
@@ -17,4 +18,11 @@ def panel(session: Session | None = None) -> Panel:
     return Panel(session or get_session())
 
 
-__all__ = ["panel"]
+def history_viewer(session: Session | None = None) -> HistoryViewer:
+    """Return a viewer of all that a session, the present one unless another is given, has stored."""
+    from .viewer import HistoryViewer
+
+    return HistoryViewer(session or get_session())
+
+
+__all__ = ["history_viewer", "panel"]

@@ -113,6 +113,15 @@ def column(*children: Any) -> w.Box:
     return _classed(w.Box(children), "chatglm-column")
 
 
+def close_all(widget: Any) -> None:
+    """Close a widget with all that stands in it, whose state would else be saved as long as the kernel lives."""
+    for child in getattr(widget, "children", ()):
+        close_all(child)
+    for part in (getattr(widget, "style", None), getattr(widget, "layout", None), widget):
+        if isinstance(part, w.Widget):
+            part.close()
+
+
 def _classed(box: w.Box, name: str) -> w.Box:
     box.add_class(name)
     return box

@@ -1,0 +1,106 @@
+"""The panel's answer: the text as in a cell, and a line about how it came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from ..render.bundle import counted, escape, live_html, trouble
+from .look import small
+
+if TYPE_CHECKING:
+    from ..session.draft import Draft
+    from ..values import Turn
+
+CSS = """
+.chatglm-box .chatglm-thinking{white-space:pre-wrap;margin:4px 0 8px;padding-left:10px;
+ border-left:3px solid var(--jp-border-color1,rgba(128,128,128,.5))}
+.chatglm-box .chatglm-answer p:first-child{margin-top:0}
+.chatglm-box .chatglm-answer p{margin:0 0 .7em}
+.chatglm-box .chatglm-answer pre{overflow:auto;padding:8px 10px;margin:0 0 .7em;border-radius:3px;line-height:1.45;
+ background:var(--jp-layout-color2,rgba(128,128,128,.1))}
+.chatglm-box .chatglm-answer code{font-family:var(--jp-code-font-family,monospace);font-size:.95em}
+.chatglm-box .chatglm-answer table{border-collapse:collapse;margin:0 0 .7em}
+.chatglm-box .chatglm-answer :is(td,th){padding:3px 9px;
+ border:1px solid var(--jp-border-color2,rgba(128,128,128,.4))}
+.chatglm-box .chatglm-answer :is(ul,ol){margin:0 0 .7em;padding-left:1.8em}
+.chatglm-box .chatglm-answer blockquote{margin:0 0 .7em;padding-left:10px;
+ border-left:3px solid var(--jp-border-color1,rgba(128,128,128,.5))}
+"""
+
+SHOWN = ("temperature", "top_p", "max_token")
+WIRE_NAMES = {"temperature": ("temperature",), "top_p": ("top_p",), "max_token": ("max_length", "max_tokens")}
+
+
+class AnswerPane(w.Box):  # type: ignore[misc]
+    """Shows one answer at a time, and beneath it a line about it."""
+
+    def __init__(self) -> None:
+        self._text, self._line = w.HTMLMath(), w.HTML()
+        super().__init__([self._text, self._line])
+        self.add_class("chatglm-column")
+
+    def begin(self) -> None:
+        """Make room for the next answer."""
+        self._text.value = self._line.value = ""
+
+    def frame(self, draft: Draft) -> int:
+        """Show an answer as far as it has come; return the characters sent to the page."""
+        self._text.value = _region(live_html(draft.text, draft.reasoning, draft.notice))
+        return len(self._text.value)
+
+    def finish(self, turn: Turn) -> None:
+        """Show an answer that has ended."""
+        self._text.value = _region(answer_html(turn))
+        self._line.value = small(metrics(turn))
+
+
+def _region(html: str) -> str:
+    return f'<div role="region" aria-label="Answer">{html}</div>' if html else ""
+
+
+def answer_html(turn: Turn) -> str:
+    """Return an answer as safe HTML: thinking folded away, the text, and why it is not whole."""
+    from ..render.markdown import to_html
+
+    parts = []
+    if turn.reasoning:
+        body = f'<div class="chatglm-thinking mathjax_ignore tex2jax_ignore">{escape(turn.reasoning)}</div>'
+        parts.append(f'<details class="chatglm-small"><summary>Thinking</summary>{body}</details>')
+    if turn.answer:
+        parts.append(to_html(turn.answer))
+    if mark := trouble(turn):
+        parts.append(f'<div class="chatglm-failed">[{escape(mark)}]</div>')
+    return "".join(parts)
+
+
+def metrics(turn: Turn) -> str:
+    """Say in one line which model answered, how much, how fast, how it ended, and what was changed of the wish."""
+    tokens, parts = counted(turn), [turn.model or "the server's own model"]
+    parts.append(f"{tokens} token{'' if tokens == 1 else 's'}" if tokens else "tokens not counted")
+    writing = (turn.duration or 0) - (turn.first_token or 0)
+    if tokens and writing > 0.05:
+        parts.append(f"{tokens / writing:.0f} tokens/s")
+    if turn.first_token is not None:
+        parts.append(f"first token {turn.first_token:.2f} s")
+    if turn.duration is not None:
+        parts.append(f"{turn.duration:.2f} s in all")
+    parts.append(f"finish: {turn.finish_reason or turn.status}")
+    parts += [f"changed: {what}" for what in turn.changed]
+    return " · ".join(parts)
+
+
+def parameters(turn: Turn) -> str:
+    """Say in one line with which parameters a question was asked."""
+    parts = []
+    for name in SHOWN:
+        sent = (turn.sent[key] for key in WIRE_NAMES[name] if key in turn.sent)
+        value = turn.asked[name] if name in turn.asked else next(sent, None)
+        parts.append(f"{name} {_short(value)}")
+    parts += [f"{name} {turn.asked[name]}" for name in ("seed", "thinking") if turn.asked.get(name) is not None]
+    return " · ".join(parts)
+
+
+def _short(value: Any) -> str:
+    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

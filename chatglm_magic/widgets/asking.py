@@ -1,0 +1,158 @@
+"""One panel's questions: one at a time, stopped at any moment, each shown in its own place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..render.views import FRAME, Throttle
+from ..session import Session
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ..session.draft import Draft
+    from ..values import Answer, Turn
+
+
+LONG = 8000
+"""Characters of HTML from which on an answer's updates count: each one sends the whole text once more."""
+TIMES = 15
+"""How often a long answer's text may have gone to the page before its updates become fewer."""
+PACE = 0.4
+"""Seconds between two updates then."""
+
+
+class Screen(Protocol):
+    """A place for one answer."""
+
+    def frame(self, draft: Draft) -> int:
+        """Show an answer as far as it has come; return the size of what went to the page, in characters."""
+
+    def finish(self, turn: Turn) -> None:
+        """Show an answer that has ended."""
+
+
+class Showing:
+    """A session's view of one answer: slow enough for every page, and silent once ``current`` says no.
+
+    It is called on the package's loop thread.
+    """
+
+    def __init__(self, screen: Screen, current: Callable[[Showing], bool]) -> None:
+        self._screen, self._current = screen, current
+        self._throttle = Throttle()
+        self._sent, self._next = 0, 0.0
+        self._later: asyncio.TimerHandle | None = None
+        self._failed: Exception | None = None
+
+    def update(self, draft: Draft) -> None:
+        """Show the answer so far, if it is time to, or else a little later: nothing more may come for long."""
+        self._raise()
+        if not self._current(self) or self._later is not None:
+            return
+        began = time.monotonic()
+        if not self._throttle.ready() or began < self._next:
+            self._later = asyncio.get_running_loop().call_later(FRAME, self._update_late, draft)
+            return
+        size = self._screen.frame(draft)
+        self._throttle.spent(size, time.monotonic() - began)
+        self._sent += size
+        if size > LONG and self._sent > TIMES * size:
+            self._next = began + PACE
+
+    def close(self, turn: Turn) -> None:
+        """Show the whole turn, unless another question has been asked meanwhile."""
+        if self._later is not None:
+            self._later.cancel()
+        if self._current(self):
+            self._screen.finish(turn)
+        self._raise()
+
+    def _raise(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+
+    def _update_late(self, draft: Draft) -> None:
+        self._later = None
+        try:
+            self.update(draft)
+        except Exception as error:  # noqa: BLE001 - nobody called: whoever calls next hears of it
+            self._failed = error
+
+
+class Runner:
+    """Runs a panel's questions on the package's loop thread, one at a time.
+
+    :param changed: is called when a question has been asked and when it has ended; ``busy`` then says which.
+    :param ended: is called at each end, with the error if there was one, or with a ``CancelledError``.
+    """
+
+    def __init__(
+        self, session: Session, changed: Callable[[], None], ended: Callable[[BaseException | None], None]
+    ) -> None:
+        self._session, self._changed, self._ended = session, changed, ended
+        self._lock = threading.Lock()
+        self._busy = self._stopping = False
+        self._task: asyncio.Task[Answer] | None = None
+        self._job: Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question is under way."""
+        return self._busy
+
+    def start(self, ask: Callable[[], Coroutine[Any, Any, Answer]]) -> bool:
+        """Ask what ``ask`` returns; False, and nothing is asked, while another question is under way.
+
+        :raises ChatGLMError: of ``ask``, for what can't be asked.
+        """
+        with self._lock:
+            if self._busy:
+                return False
+            self._busy, self._stopping, self._task, self._job = True, False, None, None
+        try:
+            question = ask()
+        except BaseException:
+            self._busy = False
+            raise
+        self._changed()
+        self._job = self._session.submit(self._run(question))
+        return True
+
+    def stop(self) -> None:
+        """Cancel the question under way; what has arrived stays. Does nothing if there is none."""
+        with self._lock:
+            self._stopping = self._busy
+            task = self._task
+        if task is not None:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    async def halt(self) -> bool:
+        """Stop the question under way and wait for its end, on the loop thread; tell whether there was one."""
+        job = self._job
+        if job is None or not self._busy:
+            return False
+        self.stop()
+        await asyncio.shield(asyncio.wrap_future(job))
+        return True
+
+    async def _run(self, question: Coroutine[Any, Any, Answer]) -> None:
+        task = asyncio.ensure_future(question)
+        await asyncio.sleep(0)  # a task that is cancelled before its first step could keep nothing of its turn
+        with self._lock:
+            self._task = task
+            if self._stopping:
+                task.cancel()
+        error: BaseException | None = None
+        try:
+            await task
+        except (asyncio.CancelledError, Exception) as found:  # noqa: BLE001 - ``ended`` tells it
+            error = found
+        self._busy = False
+        self._changed()
+        self._ended(error)

@@ -1,0 +1,103 @@
+"""Errors in a panel: a line with the details a click away, and a record; none is swallowed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+
+from ..errors import ChatGLMError
+from ..render.terminal import one_line
+from ..session import Session
+from .look import status_html
+
+LOG = logging.getLogger("chatglm_magic.widgets")
+LOG.addHandler(logging.NullHandler())  # else Python writes to a cell that has nothing to do with it
+
+PACKAGE = str(Path(__file__).parent.parent)
+
+
+class Status(w.HTML):  # type: ignore[misc]
+    """One line about what happens; errors have their details folded beneath."""
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self.value = status_html(text)
+
+    def fail(self, text: str, details: str) -> None:
+        """Show an error."""
+        self.value = status_html(text, failed=True, details=details)
+
+
+class Trouble:
+    """Brings what goes wrong to people: ipywidgets itself would leave an exception of a callback to the log."""
+
+    def __init__(self, session: Session, status: Status) -> None:
+        self._session, self._status = session, status
+
+    def guarded(self, handler: Callable[..., Any]) -> Callable[..., None]:
+        """Return a callback that tells of its exceptions."""
+
+        @functools.wraps(handler)
+        def safe(*arguments: Any) -> None:
+            try:
+                handler(*arguments)
+            except Exception as error:  # noqa: BLE001 - this is where all of them go
+                self.tell(error)
+
+        return safe
+
+    def tell(self, error: BaseException) -> None:
+        """Show an error in the panel, and record it without its words, which may quote a prompt."""
+        path = where(error)
+        LOG.error("%s in a panel\n%s", type(error).__name__, path)
+        line = str(error) if isinstance(error, ChatGLMError) else f"{type(error).__name__}: {error}"
+        kind = (
+            f"{type(error).__name__} ({error.kind})" if isinstance(error, ChatGLMError) else type(error).__name__
+        )
+        details = "\n".join([kind, *causes(error), path])
+        keys = _keys(self._session)
+        self._status.fail(one_line(_without(line, keys)), _without(details, keys))
+
+
+def where(error: BaseException) -> str:
+    """Return the way of an error through this package: files and lines, no values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if frame.filename.startswith(PACKAGE)]
+    lines = [f"{Path(f.filename).relative_to(PACKAGE)}:{f.lineno} in {f.name}\n    {f.line}" for f in ours]
+    return "\n".join(lines) or "outside of chatglm_magic"
+
+
+def causes(error: BaseException) -> list[str]:
+    """Return the errors behind an error, a line each."""
+    found: list[str] = []
+    behind = error.__cause__ or error.__context__
+    while behind is not None and len(found) < 5:
+        found.append(f"because of {type(behind).__name__}: {one_line(str(behind))}")
+        behind = behind.__cause__ or behind.__context__
+    return found
+
+
+def _keys(session: Session) -> list[str]:
+    """Return the keys that an error of another package might repeat."""
+    names = ("CHATGLM_API_KEY", "ZAI_API_KEY", "ZHIPUAI_API_KEY")
+    found = [os.environ.get(name) for name in names]
+    try:
+        llm = session.llm
+    except Exception:  # noqa: BLE001 - a model that can't be made has no key, and is what is being told of
+        return [key for key in found if key]
+    secrets = [llm.api_key, *(llm.headers or {}).values()]
+    found += [secret.get_secret_value().removeprefix("Bearer ") for secret in secrets if secret is not None]
+    return [key for key in found if key and len(key) > 3]
+
+
+def _without(text: str, keys: list[str]) -> str:
+    for key in keys:
+        text = text.replace(key, "…")
+    return text

@@ -1,0 +1,212 @@
+"""Copy as magic, Copy as Python: code that sends the very request, whatever stands in the prompt, and no key."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.testing.globalipapp import start_ipython
+from IPython.utils.capture import capture_output
+
+from chatglm_magic import ChatGLM, Session, get_session
+from chatglm_magic.widgets.code import as_magic, as_python, state
+from chatglm_magic.widgets.panel_box import Panel
+
+from .canary import KEY, leaked
+from .panels import ask, give, press, shown, words
+from .servers import ScriptedServer, answer, legacy
+
+PROMPTS = [
+    "What is love?",
+    "什么是爱？",
+    'it\'s "so" `so`',
+    "{{x}} {y} ${z} \\frac{a}{b}",
+    "-t 2 is no option here",
+    "-- nor is this",
+    "%chatglm and %%chatglm",
+    "two\nlines",
+    "\n\nblank lines\n\nin between",
+    "ends in blank lines\n\n",
+    "  blanks round it  ",
+    "\ttab\tin\t",
+    "ends in a backslash \\",
+    "'''three''' and \"\"\"three\"\"\"",
+    "all: ' \" ''' \"\"\" \\ \\n {{x}}\n-t\n>>> 1+1\n",
+    "strange\u2028line\x85ends\x0chere\rand here",
+    "全角　空格",
+    "nbsp\xa0and\u200bzero width",
+    "sk-0123456789abcdef0123456789 looks like a key",
+    "ends in a question mark?",
+    "x = %chatglm why?",
+    "#!/bin/sh\n# comment?",
+    "%%chatglm -t 1\nbody",
+    "a" * 500,
+]
+
+
+@pytest.fixture
+def shell() -> Iterator[InteractiveShell]:
+    shell = start_ipython() or InteractiveShell.instance()
+    shell.history_manager.enabled = False
+    shell.run_line_magic("load_ext", "chatglm_magic")
+    yield shell
+    shell.run_line_magic("unload_ext", "chatglm_magic")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(answer("ok")) as server:
+        yield server
+
+
+def run_magic(shell: InteractiveShell, code: str) -> None:
+    """Run a copied cell in a shell; the session that it asks is the process' own."""
+    with capture_output() as caught:
+        result = shell.run_cell(code)
+    assert result.error_in_exec is None and result.error_before_exec is None, (code, caught.stderr)
+
+
+def run_python(code: str) -> None:
+    """Run copied Python in a namespace of its own."""
+    with capture_output():
+        exec(code, {})  # noqa: S102
+
+
+def both(shell: InteractiveShell, server: ScriptedServer, session: Session, prompt: str) -> tuple[Any, Any, Any]:
+    """Return the bodies of a panel's own request, of the copied magic's, and of the copied Python's."""
+    now = state(session, prompt)
+    del server.asked[:]
+    session.submit(session.aask(prompt, history=session.settings.with_history)).result(10)
+    session.undo()
+    run_python(as_python(now))
+    get_session().reset()
+    for turn in now.history:
+        get_session().llm.history = [*get_session().llm.history, list(turn)]
+    run_magic(shell, as_magic(now))
+    own, python, magic = (post.body for post in server.posts)
+    return own, magic, python
+
+
+@contextmanager
+def a_session(url: str, **values: Any) -> Iterator[Session]:
+    """A session beside the process' own, whose values stay its own."""
+    session = Session()
+    session.settings.store = "off"
+    session.settings.endpoint_url = url
+    for name, value in values.items():
+        setattr(session.settings, name, value)
+    mine = get_session().settings
+    mine.store = "off"
+    yield session
+    for name in ("system", "stop", "model", "temperature"):  # what no option could carry is set in the session
+        if name in mine.chosen:
+            setattr(mine, name, None)
+            get_session().default(name)
+    session.close()
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_prompt_arrives_as_it_was(shell: InteractiveShell, server: ScriptedServer, prompt: str) -> None:
+    """Quotation marks, braces, dashes, backslashes, line ends of all kinds: the code sends the same bytes."""
+    with a_session(server.url + "v1") as session:
+        own, magic, python = both(shell, server, session, prompt)
+    assert own == magic == python and own["messages"][-1]["content"] == prompt
+
+
+TRICKY = st.text(st.sampled_from("a 'ß爱\"\\{}%-?\n\t#`$;x=!\u3000\r\u2028([,"), min_size=1, max_size=24)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(prompt=TRICKY.filter(str.strip), system=st.none() | TRICKY.filter(str.strip))
+def test_any_prompt_and_any_system_text_arrive(
+    shell: InteractiveShell, server: ScriptedServer, prompt: str, system: str | None
+) -> None:
+    """Made of the characters that shells, Python, IPython and the magics' own options might change."""
+    with a_session(server.url + "v1", system=system) as session:
+        own, magic, python = both(shell, server, session, prompt)
+    assert own == magic == python
+
+
+STATES: list[dict[str, Any]] = [
+    {"temperature": 0.5, "top_p": 0.25, "max_token": 99},
+    {"temperature": None, "top_p": None, "max_token": None},
+    {"model": "glm-4 plus", "seed": 7, "thinking": "off"},
+    {"stop": ["###", "\n\n", "it's \"", "-x", " "], "system": "Be 'brief' and \"exact\".\n{{x}} \\n"},
+    {"stop": ["END"], "system": "Sei knapp, ok?"},
+    {"with_history": False},
+    {"dialect": "openai", "temperature": 0.0},
+    {"system": "sk-0123456789abcdef0123456789"},
+]
+
+
+@pytest.mark.parametrize("values", STATES, ids=lambda values: "+".join(values))
+def test_the_state_arrives_as_it_was(
+    shell: InteractiveShell, server: ScriptedServer, values: dict[str, Any]
+) -> None:
+    """Parameters that are set or unset, model, system, stop, seed, thinking, dialect, history off or on."""
+    with a_session(server.url + "v1", **values) as session:
+        session.llm.history = [["earlier?", 'yes: it\'s "so"'], ["more\n", "of {it}"]]
+        own, magic, python = both(shell, server, session, "two\n{{lines}}")
+    assert own == magic == python
+    assert len(own["messages"]) == (1 if values.get("with_history") is False else 5) + ("system" in values)
+
+
+def test_chatglms_own_protocol_is_copied_too(shell: InteractiveShell) -> None:
+    """POST / with the conversation as pairs, and a dialect that the address does not tell."""
+    with ScriptedServer(legacy("ok")) as server:
+        for url, dialect in ((server.url, None), (server.url + "v1", "chatglm")):
+            with a_session(url, dialect=dialect, temperature=0.5, max_token=77) as session:
+                session.llm.history = [["q", "a"]]
+                own, magic, python = both(shell, server, session, "hi")
+            assert own == magic == python and own["max_length"] == 77 and own["history"] == [["q", "a"]]
+
+
+def test_the_python_form_runs_in_plain_python(server: ScriptedServer) -> None:
+    """A new process, nothing but the copied text: it prints the answer."""
+    with a_session(server.url + "v1", temperature=0.5) as session:
+        code = as_python(state(session, "你好\nthere"))
+    del server.asked[:]
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "ok\n" and ran.stderr == ""
+    assert server.posts[0].body["messages"][0]["content"] == "你好\nthere"
+
+
+def test_a_short_question_is_one_line(shell: InteractiveShell) -> None:
+    """The clearest form that does: a line, else a cell, else a call."""
+    with a_session("http://127.0.0.1:9/v1", temperature=0.5) as session:
+        line, cell, call = (as_magic(state(session, prompt)) for prompt in ("Why?", "one\ntwo", "ends\n"))
+    assert line == "%chatglm --endpoint http://127.0.0.1:9/v1 --temperature 0.5 Why?"
+    assert cell == "%%chatglm --endpoint http://127.0.0.1:9/v1 --temperature 0.5\none\ntwo"
+    assert call.startswith("get_ipython().run_line_magic('chatglm', ")
+
+
+def copied(panel: Panel) -> str:
+    return str(panel._copier.text.value)
+
+
+def test_the_buttons_show_the_code_and_never_the_key(server: ScriptedServer) -> None:
+    """What the boxes and sliders say now, in a box to take it from; the key is in the requests alone."""
+    session = Session()
+    session.llm = ChatGLM(endpoint_url=server.url + "v1", api_key=KEY, headers={"X-Auth": KEY})
+    with shown(session=session) as panel:
+        ask(panel, "hi")
+        assert KEY in server.posts[-1].headers["authorization"]
+        give(panel.rows[0].slider, 1.25)
+        give(panel.controls.prompt, "")
+        press(panel.controls.magic)
+        assert "Type a prompt first" in words(panel.status) and copied(panel) == ""
+        give(panel.controls.prompt, "next")
+        press(panel.controls.magic)
+        assert copied(panel).endswith("--temperature 1.25 next") and not leaked(copied(panel))
+        press(panel.controls.python)
+        assert "temperature=1.25" in copied(panel) and '["hi", "ok"]' in copied(panel)
+        assert not leaked(copied(panel)) and panel._copier.layout.display is None
+        press(panel._copier.children[0].children[1].children[1])
+        assert panel._copier.layout.display == "none"

@@ -1,0 +1,230 @@
+"""The panel in a real kernel, driven by the messages that a page sends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .kernels import Kernel
+from .servers import Asked, ScriptedServer, answer, chunk, sse
+
+
+class Page:
+    """The widgets of a kernel as a page knows them: their state by their models' ids, and the outputs."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.state: dict[str, dict[str, Any]] = {}
+        self.outputs: dict[str, dict[str, Any]] = {}
+        self.said: list[str] = []
+
+    def run(self, code: str) -> None:
+        """Run a cell and take in all that it says."""
+        message = self.kernel.send(code)
+        self.until(lambda: self._idle == message)
+
+    _idle = ""
+
+    def until(self, true: Any, seconds: float = 20.0) -> None:
+        """Take in messages until something is true."""
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, "it did not come about"
+            try:
+                message = self.kernel.client.get_iopub_msg(timeout=0.05)
+            except Exception as nothing:
+                assert type(nothing).__name__ == "Empty"
+                continue
+            self._take(message)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        kind, content = message["msg_type"], message["content"]
+        if kind == "comm_open":
+            self.state[content["comm_id"]] = dict(content["data"].get("state", {}))
+        elif kind == "comm_msg" and content["data"].get("method") == "update":
+            self.state.setdefault(content["comm_id"], {}).update(content["data"]["state"])
+        elif kind in ("display_data", "update_display_data"):
+            key = content["transient"].get("display_id", f"output {len(self.outputs)}")
+            self.outputs[key] = content["data"]
+        elif kind in ("stream", "error"):
+            self.said.append(content.get("text") or content["evalue"])
+        elif kind == "status" and content["execution_state"] == "idle":
+            self._idle = message["parent_header"].get("msg_id", "")
+
+    def find(self, **wanted: Any) -> str:
+        """Return the id of the newest model whose state has these values."""
+        found = [key for key, state in self.state.items() if wanted.items() <= state.items()]
+        assert found, wanted
+        return found[-1]
+
+    def click(self, description: str, subshell: str | None = None) -> None:
+        """Click a button."""
+        self._send(self.find(description=description, _model_name="ButtonModel"), "custom", subshell)
+
+    def type(self, description: str, value: Any, subshell: str | None = None) -> None:
+        """Type into a box and leave it."""
+        self._send(self.find(description=description), "update", subshell, value)
+
+    def text(self) -> str:
+        """Return the HTML of the newest panel's answer."""
+        models = [state for state in self.state.values() if state.get("_model_name") == "HTMLMathModel"]
+        return str(models[-1].get("value", ""))
+
+    def status(self) -> str:
+        """Return the HTML of the newest panel's status line."""
+        lines = [
+            state["value"] for state in self.state.values() if 'class="chatglm-status"' in str(state.get("value"))
+        ]
+        return str(lines[-1])
+
+    def _send(self, comm: str, method: str, subshell: str | None, value: Any = None) -> None:
+        update = {"method": method, "state": {"value": value}, "buffer_paths": []}
+        data = update if method == "update" else {"method": method, "content": {"event": "click"}}
+        message = self.kernel.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
+        if subshell:
+            message["header"]["subshell_id"] = subshell
+        self.kernel.client.shell_channel.send(message)
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    with Kernel() as kernel:
+        kernel.run("%load_ext chatglm_magic\nfrom chatglm_magic import get_session, panel")
+        yield kernel
+
+
+def opened(kernel: Kernel, server: ScriptedServer) -> Page:
+    """Show a panel in a fresh conversation."""
+    page = Page(kernel)
+    page.run(f"get_session().reset()\nget_session().settings.endpoint_url = {server.url + 'v1'!r}")
+    page.run("p = panel()\np")
+    page.said.clear()
+    return page
+
+
+def subshell(kernel: Kernel) -> str | None:
+    """Return the id of a new subshell, as JupyterLab makes one for widgets; None where the kernel has none."""
+    client = kernel.client
+    known = client.kernel_info(reply=True, timeout=10)["content"]
+    if "kernel subshells" not in known.get("supported_features", []):
+        return None
+    client.control_channel.send(client.session.msg("create_subshell_request"))
+    return str(client.get_control_msg(timeout=10)["content"]["subshell_id"])
+
+
+def own(connection: Any, asked: Asked) -> None:
+    """Answer with the prompt's own words, slowly."""
+    word = asked.body["messages"][-1]["content"]
+    sse([*(chunk(f"{word}{n} ") for n in range(30)), chunk("end", finish_reason="stop")], pause=0.01)(
+        connection, asked
+    )
+
+
+def whole(word: str) -> str:
+    return "".join(f"{word}{n} " for n in range(30)) + "end"
+
+
+def test_D7_clicks_while_a_cell_runs_are_handled_once(kernel: Kernel) -> None:
+    """At once or when the cell has ended, as the kernel has it: one question, and no deadlock."""
+    with ScriptedServer(answer("ok")) as server:
+        page = opened(kernel, server)
+        running = kernel.send("import time; time.sleep(1)")
+        page.type("Prompt", "hi")
+        page.click("Send")
+        page.click("Send")
+        page.until(lambda: page._idle == running)
+        page.until(lambda: "Answered." in page.status())
+        page.run("pass")
+        assert len(server.posts) == 1 and "ok" in page.text()
+
+
+def test_D8_a_panel_and_a_cell_ask_at_the_same_time(kernel: Kernel) -> None:
+    """From a subshell where the kernel has them: ten times, each text in its own place, turns in their order."""
+    with ScriptedServer(own) as server:
+        page = opened(kernel, server)
+        shell = subshell(kernel)
+        for number in range(10):
+            before = len(page.outputs)
+            cell = kernel.send(f"%chatglm cell{number}_")
+            page.type("Prompt", f"panel{number}_", shell)
+            page.click("Send", shell)
+            page.until(lambda: page._idle == cell)  # noqa: B023
+            page.until(lambda: f"panel{number}_29 end" in page.text() and "Answered." in page.status())  # noqa: B023
+            data = [*page.outputs.values()][before]
+            assert data["text/plain"] == whole(f"cell{number}_")
+            assert whole(f"panel{number}_") in page.text()
+        page.run("print(sorted(t.prompt for t in get_session().turns), {t.status for t in get_session().turns})")
+        asked = sorted(f"{where}{number}_" for where in ("cell", "panel") for number in range(10))
+        assert page.said == [f"{asked} {{'complete'}}\n"]
+
+
+def test_D9_an_interrupt_leaves_the_panels_answer_alone_and_stop_ends_it(kernel: Kernel) -> None:
+    """SIGINT ends the cell that runs; the panel has a button of its own, and the server sees the close."""
+    with ScriptedServer(sse([chunk(f"{n} ") for n in range(500)], pause=0.02)) as server:
+        page = opened(kernel, server)
+        page.type("Prompt", "count")
+        page.click("Send")
+        page.until(lambda: "1 2 3" in page.text())
+        cell = kernel.send("time.sleep(30)")
+        time.sleep(0.2)
+        kernel.manager.interrupt_kernel()
+        page.until(lambda: page._idle == cell)
+        length = len(page.text())
+        page.until(lambda: len(page.text()) > length + 20)
+        page.click("Stop")
+        assert server.wait_closed(server.posts[0], 1.0)
+        page.until(lambda: "Stopped" in page.status())
+
+
+def test_D19_the_last_answer_is_an_output_of_its_own(kernel: Kernel) -> None:
+    """Beneath the widget: question and answer as text and as HTML, also what a later question brought."""
+    with ScriptedServer(answer("first"), answer("**second**")) as server:
+        page = opened(kernel, server)
+        view, still = page.outputs.values()
+        assert "application/vnd.jupyter.widget-view+json" in view and view["text/plain"].startswith(
+            "chatglm panel: "
+        )
+        assert still == {"text/plain": "", "text/html": '<div class="chatglm-still"></div>'}
+        for prompt, text in (("one?", "first"), ("<two>?", "**second**")):
+            page.type("Prompt", prompt)
+            page.click("Send")
+            page.until(lambda: text in [*page.outputs.values()][-1]["text/plain"])  # noqa: B023
+        assert len(page.outputs) == 2
+        still = [*page.outputs.values()][-1]
+        assert still["text/plain"] == "<two>?\n\n**second**"
+        assert "&lt;two&gt;?" in still["text/html"] and "<strong>second</strong>" in still["text/html"]
+
+
+def test_D22_with_one_display_for_each_answer_the_panels_outputs_never_vary() -> None:
+    """Under CHATGLM_MAGIC_RENDER=final, which nbval's runs set: the same bytes before and after an answer."""
+    with Kernel(CHATGLM_MAGIC_RENDER="final") as kernel, ScriptedServer(answer("varies")) as server:
+        kernel.run("%load_ext chatglm_magic\nfrom chatglm_magic import get_session, panel")
+        page = opened(kernel, server)
+        before = [data | {"application/vnd.jupyter.widget-view+json": 0} for data in page.outputs.values()]
+        page.type("Prompt", "hi")
+        page.click("Send")
+        page.until(lambda: "Answered." in page.status() and "varies" in page.text())
+        page.run("pass")
+        after = [data | {"application/vnd.jupyter.widget-view+json": 0} for data in page.outputs.values()]
+        assert before == after
+
+
+def test_nothing_is_written_to_a_cell_by_a_panel(kernel: Kernel) -> None:
+    """Neither by an answer, nor by an error, nor by a refused value: no stream, no error message."""
+    with ScriptedServer(answer("ok")) as server:
+        page = opened(kernel, server)
+        page.run("import logging; logging.getLogger().handlers.clear()")
+        page.type("Prompt", "hi")
+        page.click("Send")
+        page.until(lambda: "Answered." in page.status())
+        page.type("seed", "seven")
+        page.until(lambda: "seed must be" in page.status())
+        server.__exit__()
+        page.type("Prompt", "and now?")
+        page.click("Send")
+        page.until(lambda: "No server answers at" in page.status())
+        page.run("pass")
+        assert page.said == []

@@ -1,0 +1,282 @@
+"""What the panel must never do: swallow an error, hold a key, or let a model's or a server's text be markup."""
+
+from __future__ import annotations
+
+import ast
+import io
+import logging
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import ipywidgets
+import pytest
+from ipywidgets.embed import dependency_state, embed_minimal_html
+
+import chatglm_magic
+from chatglm_magic import ChatGLM, Session, Turn
+from chatglm_magic.widgets.panel_box import Panel
+
+from .canary import KEY, echo, leaked
+from .hostile import ANSWERS, armed
+from .markup import TAGS
+from .panels import ask, every, give, idle, press, send, shown, until, words
+from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
+
+PACKAGE = Path(chatglm_magic.__file__).parent
+
+
+def failing(change: Any) -> None:
+    """Fail as a person's own observer might."""
+    raise LookupError("an observer of one's own")
+
+
+def test_D10_an_exception_in_a_callback_stands_in_the_panel_and_is_recorded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One line, the way through this package a click away, a record in the log, and the panel goes on."""
+    with ScriptedServer(legacy("ok")) as server, shown(server, "") as panel, caplog.at_level(logging.ERROR):
+        panel._session.settings.observe(failing, names="temperature")
+        give(panel.rows[0].slider, 1.5)
+        panel._session.settings.unobserve(failing, names="temperature")
+        assert "LookupError: an observer of one's own" in words(panel.status)
+        assert 'role="alert"' in panel.status.value and "<details><summary>Details</summary>" in panel.status.value
+        assert "widgets/handle.py" in panel.status.value
+        assert "LookupError in a panel" in caplog.text and "widgets/handle.py" in caplog.text
+        ask(panel, "hi")
+        assert words(panel.status) == "Answered."
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("fields.seed", "seven", "seed must be a whole number"),
+        ("connection.endpoint", "not an address", "endpoint_url holds blanks"),
+        ("connection.endpoint", "file:///etc/passwd", "must begin with http"),
+        ("connection.endpoint", "http://me:secret@127.0.0.1/", "must not hold a name or password"),
+    ],
+)
+def test_D10_a_value_that_is_refused_is_told_and_undone(field: str, typed: str, said: str) -> None:
+    """The box shows what holds again, and the line says what it takes."""
+    with shown() as panel:
+        where, name = field.split(".")
+        widget = getattr(getattr(panel, where), name)
+        before = widget.value
+        give(widget, typed)
+        assert widget.value == before and said in words(panel.status)
+
+
+def test_D10_a_question_that_fails_says_why_with_the_details_a_click_away() -> None:
+    """At once where nothing can be asked, and after the server has refused; the next question works."""
+    refusal = reply({"error": {"message": "no"}}, status=500)
+    with ScriptedServer(refusal, answer("ok")) as server, shown(server) as panel:
+        ask(panel, "hi")
+        assert "The server answered 500" in words(panel.status)
+        assert "RefusedError (server_error)" in words(panel.status)
+        assert "client/aio.py" in words(panel.status)
+        panel._session.llm.model_kwargs = {"x": object()}
+        ask(panel, "hi again")
+        assert 'role="alert"' in panel.status.value and panel.controls.stop.disabled
+        panel._session.llm.model_kwargs = None
+        ask(panel, "and again")
+        assert words(panel.status) == "Answered." and len(server.posts) == 2
+
+
+@pytest.mark.parametrize("pause", [0.2, 0.01], ids=["in a frame", "in a late frame"])
+def test_D10_a_fault_while_an_answer_is_shown_is_told(pause: float) -> None:
+    """Also in a frame that nobody waits for; what was received is kept."""
+    pieces = sse([chunk("a"), chunk("b"), chunk("c", finish_reason="stop")], pause=pause)
+    with ScriptedServer(pieces) as server, shown(server) as panel:
+        text = panel.dialogue.answer.children[0]
+        seen = lambda change: failing(change) if "b" in change["new"] else None  # noqa: E731
+        text.observe(seen, names="value")
+        ask(panel, "hi")
+        text.unobserve(seen, names="value")
+        assert "LookupError" in words(panel.status)
+        assert panel._session.turns[0].answer[:1] == "a"
+        ask(panel, "next")
+        assert words(panel.status) == "Answered."
+
+
+def test_D11_no_output_widget_takes_what_is_written() -> None:
+    """Nothing of the package captures output, whose ``with`` swallows exceptions and whose text goes astray."""
+    used = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node, "attr", None) or getattr(node, "id", None)
+            names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else [name]
+            used += [f"{path.name}: {name}" for name in names if name in ("Output", "capture")]
+    assert used == []
+    swallowed = ipywidgets.Output()
+    assert hasattr(swallowed, "__exit__")  # the control: that is what it would be called
+    swallowed.close()
+
+
+ARIA = {"aria-hidden", "aria-label", "aria-level", "aria-live"}
+
+
+class Judge(HTMLParser):
+    """Names what may not be in the HTML of a widget, whatever a model or a server has written."""
+
+    TAGS = TAGS | {"details", "mark", "summary"}
+    ATTRIBUTES = ARIA | {"class", "href", "rel", "role", "start", "style", "target", "title"}
+
+    def __init__(self, fragment: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.wrong: list[str] = []
+        self.feed(fragment)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.TAGS:
+            self.wrong.append(f"<{tag}>")
+        for name, value in attrs:
+            if name not in self.ATTRIBUTES:
+                self.wrong.append(f"<{tag} {name}>")
+            if name == "href" and urlsplit(value or "").scheme not in ("http", "https", "mailto"):
+                self.wrong.append(f"href={value}")
+            if name == "style" and re.search(r"url|expression|import|\\", value or "", re.IGNORECASE):
+                self.wrong.append(f"style={value}")
+
+    def handle_comment(self, data: str) -> None:
+        self.wrong.append("comment")
+
+    def handle_decl(self, decl: str) -> None:
+        self.wrong.append("declaration")
+
+    def handle_pi(self, data: str) -> None:
+        self.wrong.append("processing instruction")
+
+
+def wrong(panel: Panel) -> list[str]:
+    """Return what is wrong in any HTML of a panel, but its own style sheets, which are constant."""
+    values = [widget.value for widget in every(panel) if isinstance(widget, ipywidgets.HTML | ipywidgets.HTMLMath)]
+    assert len(values) > 8
+    return [found for value in values if not value.startswith("<style>") for found in Judge(value).wrong]
+
+
+def test_S5_the_judge_finds_what_it_looks_for() -> None:
+    """The control: the same payloads put into a widget as they are."""
+    for text in ("<script>1</script>", '<img src=x onerror="1">', '<a href="javascript:1">x</a>', "<!-- x -->"):
+        with shown() as panel:
+            panel.dialogue.answer.children[0].value = text
+            assert wrong(panel), text
+    hostile = armed(ANSWERS, "http://127.0.0.1:9")
+    assert sum(bool(Judge(one.text).wrong) for one in hostile) > len(hostile) / 3
+
+
+def roads(server: ScriptedServer, panel: Panel, text: str) -> Iterator[str]:
+    """Bring a text into the panel by every road that there is."""
+    server.scripts[:] = [
+        sse([{**chunk(text, reasoning_content=text), "model": text}, chunk("", finish_reason=text)])
+    ]
+    ask(panel, text)
+    yield "answer, thinking, model, reason and prompt"
+    for size, script in ((1, reply({"error": {"message": text}}, status=400)), (2, reply(text, kind="text/html"))):
+        server.scripts[:] = [script]
+        ask(panel, text + " " * size)
+        yield "error"
+    server.on_get = reply({"data": [{"id": text}]})
+    press(panel.connection.check)
+    until(lambda: panel.connection.model.options)
+    yield "names of models"
+
+
+def test_S5_no_text_of_a_model_or_a_server_is_markup() -> None:
+    """Every hand-written payload: as answer, thinking, name of a model, finish reason, prompt, error, look."""
+    hostile = [one for one in armed(ANSWERS, "http://127.0.0.1:9") if "\ud800" not in one.text]
+    with ScriptedServer(answer("ok")) as server, shown(server) as panel:
+        for number, one in enumerate(hostile):
+            panel.connection.model.options = ()
+            for road in roads(server, panel, f"{number} {one.text}"):
+                assert wrong(panel) == [], (one.id, road)
+
+
+def test_S5_the_lanes_of_live_mode_show_text_alone() -> None:
+    """Also with differences marked in it, and in the line of parameters above it."""
+    with shown() as panel:
+        for one in armed(ANSWERS, "http://127.0.0.1:9"):
+            for text in (one.text, one.text[::-1], f"{one.text} and more"):
+                asked = {"temperature": text, "seed": text}
+                turn = Turn(text, text, model=text, asked=asked, finish_reason=text, changed=(text,))
+                panel.dialogue.lanes.add(turn)
+            assert len([cell for cell in panel.dialogue.lanes.children if "chatglm-lane" in cell.value]) == 3
+            assert wrong(panel) == [], one.id
+
+
+def test_S5_no_description_is_html() -> None:
+    """Descriptions are text, whatever stands in them."""
+    with shown() as panel:
+        press(panel.past.children[0])
+        described = [widget for widget in every(panel) if hasattr(widget, "description_allow_html")]
+        assert len(described) > 15 and not [widget for widget in described if widget.description_allow_html]
+
+
+def state(panel: Panel) -> list[Any]:
+    """Return all that a notebook could save of the widgets there are."""
+    page = io.StringIO()
+    embed_minimal_html(page, panel)
+    whole = ipywidgets.Widget.get_manager_state(drop_defaults=False)
+    assert len(whole["state"]) > 60
+    return [whole, dependency_state(panel), panel._repr_mimebundle_(), page.getvalue()]
+
+
+def test_S13_the_search_finds_a_key_in_a_widget() -> None:
+    """The control: planted in one box of the panel, it is found."""
+    with shown() as panel:
+        assert not leaked(*state(panel))
+        panel.fields.system.value = f"My key is {KEY}"
+        assert leaked(*state(panel))
+
+
+@pytest.mark.parametrize("place", ["api_key", "headers", "environment"])
+def test_S13_no_trait_of_the_panel_holds_a_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a question, after an answer, after a refusal that repeats it, copied as code, in the history."""
+    with ScriptedServer(legacy("ok"), echo("echo_401"), legacy("two")) as server:
+        given: dict[str, Any] = {"api_key": {"api_key": KEY}, "headers": {"headers": {"X-Auth": KEY}}}.get(
+            place, {}
+        )
+        if place == "environment":
+            monkeypatch.setenv("CHATGLM_API_KEY", KEY)
+        session = Session()
+        session.llm = ChatGLM(endpoint_url=server.url, **given)
+        server.on_get = echo("echo_401") if place != "headers" else server.on_get
+        with shown(session=session) as panel:
+            assert not leaked(*state(panel))
+            for number in range(3):
+                ask(panel, f"q{number}")
+                assert not leaked(*state(panel))
+            for each in (
+                panel.controls.magic,
+                panel.controls.python,
+                panel.connection.check,
+                panel.past.children[0],
+            ):
+                press(each)
+            until(lambda: "Looking" not in words(panel.connection.children[-1]))
+            give(panel.controls.live, True)
+            send(panel, "live")
+            idle(panel)
+            assert not leaked(*state(panel))
+            assert len(server.posts) == 4 and all(KEY in str(post.headers) for post in server.posts)
+
+
+def test_S13_an_error_of_elsewhere_that_repeats_a_key_does_not_show_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither its line nor its details, nor the log."""
+    session = Session()
+    session.llm = ChatGLM(endpoint_url="http://127.0.0.1:1/", api_key=KEY)
+
+    def repeats(change: Any) -> None:
+        try:
+            raise LookupError(f"first {KEY}")
+        except LookupError as error:
+            raise ValueError(f"the key is {KEY}") from error
+
+    session.settings.observe(repeats, names="temperature")
+    with shown(session=session) as panel, caplog.at_level(logging.DEBUG):
+        give(panel.rows[0].slider, 1.5)
+        assert "ValueError: the key is …" in words(panel.status) and "LookupError" in panel.status.value
+        assert not leaked(panel.status.value, caplog.text)

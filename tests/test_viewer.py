@@ -1,0 +1,366 @@
+"""The history viewer: what it lists and finds, and what a turn opens to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+import pytest
+from ipywidgets.widgets.widget import _instances
+
+from chatglm_magic.store import Query
+from chatglm_magic.values import Turn
+
+from .hostile import ANSWERS
+from .markup import Page
+from .panels import until
+from .servers import ScriptedServer, answer
+from .viewers import OTHER, turn, viewer
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a store of its own, and a folder to write into."""
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(answer("fresh ", "words", usage={"prompt_tokens": 3, "completion_tokens": 9})) as started:
+        yield started
+
+
+def sent(server: ScriptedServer, number: int = -1) -> list[str]:
+    """Return the texts of the messages of a request."""
+    return [message["content"] for message in server.posts[number].body["messages"]]
+
+
+# --- listing ---------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_turns_come_first_20_a_page() -> None:
+    """A page has 20 turns, the last asked first, and every page is reached by the buttons and by its number."""
+    with viewer(None, *(turn(n) for n in range(45))) as shown:
+        assert shown.lines == [f"question {n}" for n in range(44, 24, -1)]
+        assert "1–20 of 45 turns" in shown.text
+        shown.click("Next")
+        assert shown.lines[0] == "question 24" and "21–40 of 45 turns" in shown.text
+        shown.click("Last")
+        assert shown.lines == [f"question {n}" for n in range(4, -1, -1)] and "41–45 of 45 turns" in shown.text
+        assert shown.named("Next").disabled and shown.named("Last").disabled
+        shown.click("First")
+        assert shown.lines[0] == "question 44" and shown.named("Previous").disabled
+        shown.type("Page", 3)
+        assert shown.lines[0] == "question 4"
+        shown.click("Previous")
+        assert shown.lines[0] == "question 24"
+
+
+def test_an_empty_store_is_no_trouble() -> None:
+    """Without any turn the viewer says so, and nothing that can be pressed breaks it."""
+    with viewer() as shown:
+        assert shown.lines == [] and "0 turns" in shown.text
+        shown.click("Refresh")
+        shown.click("Tick this page")
+        shown.type("Show", "conversations")
+        shown.says("No conversations yet")
+
+
+def test_F6_100_000_turns_need_no_more_widgets_than_20() -> None:
+    """Widgets are counted over 20 turns and over 100 000, opened, searched and paged through."""
+
+    def used(*turns: Turn) -> int:
+        before = len(_instances)
+        with viewer(None, *turns) as shown:
+            count = shown.session.store.count(Query())
+            shown.open(f"question {count - 1}")
+            shown.find("question", f"{count:,} turns found")
+            if count > 20:
+                shown.click("Last")
+                assert shown.lines[-1] == "question 0"
+                shown.type("Page", 2500)
+                assert len(shown.lines) == 20
+            shown.type("Show", "conversations")
+            shown.says("turns")
+            return len(_instances) - before
+
+    few = used(*(turn(n) for n in range(20)))
+    many = used(*(turn(n, conversation=f"{n // 10:012x}") for n in range(20, 100_000)))
+    assert few == many < 400
+
+
+def test_orders() -> None:
+    """Oldest, slowest, most tokens, highest temperature: each is a choice."""
+    turns = [
+        turn(n, duration=d, asked={"temperature": t}, usage={"completion_tokens": c})
+        for n, (d, t, c) in enumerate([(1.0, 0.9, 5), (9.0, 0.1, 7), (3.0, 0.5, 99)])
+    ]
+    first = {"oldest first": 0, "slowest first": 1, "most tokens first": 2, "highest temperature first": 0}
+    with viewer(None, *turns) as shown:
+        for order, number in first.items():
+            shown.type("Order", order)
+            assert shown.lines[0] == f"question {number}", order
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "line"),
+    [
+        ("爱情", "1 turn found", "什么是爱情？"),
+        ("爱", "1 turn found", "什么是爱情？"),
+        ("人工智能", "1 turn found", "question 2"),
+        ("GLM 智能", "1 turn found", "question 2"),
+        ("weather", "1 turn found", "question 3"),
+        ("nowhere", "0 turns found", None),
+        ("情爱", "0 turns found", None),
+        ("100%_*\"'", "0 turns found", None),
+    ],
+)
+def test_a_search_finds_words_of_any_language(text: str, count: str, line: str | None) -> None:
+    """What is typed is found in prompt, answer and reasoning a moment later, without any further click."""
+    turns = [
+        turn(1, prompt="什么是爱情？"),
+        turn(2, answer="GLM 是人工智能的模型"),
+        turn(3, reasoning="thinks of the weather"),
+        *(turn(n) for n in range(4, 10)),
+    ]
+    with viewer(None, *turns) as shown:
+        shown.find(text, count)
+        assert shown.lines == ([line] if line else [])
+        shown.find("", "9 turns")
+        assert len(shown.lines) == 9
+
+
+def day(year: int, month: int, date: int) -> dict[str, int]:
+    """Return a day as the page sends it."""
+    return {"year": year, "month": month - 1, "date": date}
+
+
+def test_filters_narrow_the_list() -> None:
+    """Model, status, kind, dates and ranges of temperature, top_p and max_token each leave what they say."""
+    turns = [
+        turn(0, model="glm-4"),
+        turn(1, status="interrupted"),
+        turn(2, kind="sweep"),
+        turn(3, created="2025-05-05T12:00:00+00:00"),
+        turn(4, asked={"temperature": 0.9}),
+        turn(5, asked={"top_p": 0.3}),
+        turn(6, asked={"max_token": 64}),
+        turn(7, asked={"temperature": 0.2, "top_p": 0.9, "max_token": 4096}),
+    ]
+    cases: list[tuple[dict[str, Any], list[int]]] = [
+        ({"Model": "glm-4"}, [0]),
+        ({"Status": "interrupted"}, [1]),
+        ({"Kind": "sweep"}, [2]),
+        ({"Until": day(2025, 5, 6)}, [3]),
+        ({"Since": day(2025, 5, 1), "Until": day(2025, 12, 31)}, [3]),
+        ({"temperature from": "0.5"}, [4]),
+        ({"temperature to": "0.5"}, [7]),
+        ({"temperature from": "0.1", "temperature to": "1"}, [7, 4]),
+        ({"top_p to": "0.3"}, [5]),
+        ({"max_token from": "64", "max_token to": "64"}, [6]),
+        ({"temperature from": "0.1", "max_token from": "1000", "Model": "test-glm"}, [7]),
+    ]
+    with viewer(None, *turns) as shown:
+        shown.type("Filters", True)
+        for boxes, numbers in cases:
+            for name, value in boxes.items():
+                shown.type(name, value)
+            assert shown.lines == [f"question {n}" for n in numbers], boxes
+            assert f"Filters ({len(boxes)})" in shown.names
+            shown.click("Clear filters")
+            assert len(shown.lines) == 8 and "Filters" in shown.names
+
+
+@pytest.mark.parametrize("typed", ["abc", "1,5", "0.1.2", "一"])
+def test_a_number_that_is_none_is_told(typed: str) -> None:
+    """What can't be read is named in one line, the list stays, and a good number mends it."""
+    with viewer(None, turn(1, asked={"temperature": 0.5}), turn(2)) as shown:
+        shown.type("Filters", True)
+        shown.type("temperature from", typed)
+        shown.says(f"temperature from: {typed!r} is no number.")
+        assert len(shown.lines) == 2
+        shown.type("temperature from", "0.5")
+        assert shown.lines == ["question 1"] and "is no number" not in shown.text
+
+
+def test_models_are_offered_as_they_come() -> None:
+    """The models of all stored turns are choices; a chosen one stays chosen when others come."""
+    with viewer(None, turn(1, model="glm-4"), turn(2, model="glm-3")) as shown:
+        shown.type("Filters", True)
+        assert list(shown.named("Model").options) == ["any", "glm-3", "glm-4"]
+        shown.type("Model", "glm-4")
+        shown.session.store.put(turn(3, model="glm-5"), 3)
+        shown.click("Refresh")
+        assert shown.named("Model").value == "glm-4" and "glm-5" in shown.named("Model").options
+        assert shown.lines == ["question 1"]
+
+
+def test_conversations_are_listed_and_entered() -> None:
+    """Each conversation is one line; it opens to its turns, and a search leaves the conversations for turns."""
+    turns = [
+        turn(n, conversation=f"{n // 3:012x}", prompt=f"{'first' if n % 3 == 0 else 'more'} {n}")
+        for n in range(90)
+    ]
+    with viewer(None, *turns) as shown:
+        shown.type("Show", "conversations")
+        assert shown.lines == [f"first {n}" for n in range(87, 27, -3)]
+        assert "3 turns" in shown.text
+        shown.click("Next")
+        assert shown.lines == [f"first {n}" for n in range(27, -3, -3)]
+        assert shown.named("Next").disabled
+        shown.open("first 24")
+        assert shown.lines == ["more 26", "more 25", "first 24"]
+        shown.type("Order", "in the conversation's order")
+        assert shown.lines == ["first 24", "more 25", "more 26"]
+        shown.type("Show", "conversations")
+        shown.find("more 26", "1 turn found")
+        assert shown.lines == ["more 26"]
+
+
+def test_a_conversation_is_continued(server: ScriptedServer) -> None:
+    """Continue makes a stored conversation the present one: the next question sees its turns."""
+    with viewer(server, turn(1), turn(2)) as shown:
+        shown.type("Show", "conversations")
+        shown.open("question 1")
+        shown.click("Continue this conversation")
+        shown.says("This is the present conversation now; it has 2 turns.")
+        assert shown.session.conversation == OTHER
+        assert "Continue this conversation" not in shown.names
+        shown.session.ask("and now?")
+        assert sent(server) == ["question 1", "answer 1", "question 2", "answer 2", "and now?"]
+        shown.type("Show", "this conversation")
+        until(lambda: shown.lines == ["and now?", "question 2", "question 1"])
+
+
+# --- a turn ----------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_opens_to_all_that_is_known() -> None:
+    """Prompt, answer and reasoning stand there in full, with parameters asked and sent, timings and origin."""
+    whole = turn(
+        1,
+        prompt="Line one\n  line two " + "long " * 100,
+        answer="**bold** answer",
+        reasoning="because of this",
+        system="Be brief.",
+        asked={"temperature": 0, "max_token": 99},
+        sent={"temperature": 0.01, "top_p": 0.7, "max_tokens": 99, "stream": True, "logit_bias": {"5": 1}},
+        changed=("temperature 0 was sent as 0.01",),
+        usage={"prompt_tokens": 11, "completion_tokens": 222},
+        first_token=0.25,
+        duration=2.5,
+        finish_reason="stop",
+        endpoint="http://127.0.0.1:8000/v1/chat/completions",
+        dialect="openai",
+        version="0.1.0",
+    )
+    with viewer(None, whole) as shown:
+        shown.open(shown.lines[0])
+        text = shown.text
+        for part in (
+            *("line two " + "long " * 99, "bold answer", "because of this", "Be brief.", "temperature 0 0.01"),
+            *(
+                "max_token 99 99",
+                "top_p – 0.7",
+                'logit_bias – {"5": 1}',
+                "changed: temperature 0 was sent as 0.01",
+            ),
+            *("prompt tokens 11", "answer tokens 222", "first token 0.25 s", "whole answer 2.5 s, 99 tokens/s"),
+            *("finish reason stop", "status complete", "http://127.0.0.1:8000/v1/chat/completions", whole.id),
+        ):
+            assert part.strip() in text, part
+        shown.click("Close")
+        assert "because of this" not in shown.text and "Close" not in shown.names
+
+
+def test_a_turn_that_failed_says_why() -> None:
+    """An error stands with the turn; its status is a word in the list."""
+    with viewer(
+        None, turn(1, answer="", status="error", error="The server answered 500: out of memory.")
+    ) as shown:
+        assert "error" in shown.text
+        shown.open("question 1")
+        assert "The server answered 500: out of memory." in shown.text
+
+
+def test_previous_and_next_walk_through_the_pages() -> None:
+    """From an opened turn one steps through the whole list, over the ends of pages, to either end."""
+    with viewer(None, *(turn(n) for n in range(22))) as shown:
+        shown.open("question 3")
+        shown.click("Next turn")
+        assert "#3 question 2" in shown.text and shown.lines[0] == "question 21"
+        shown.click("Next turn")
+        assert "#2 question 1" in shown.text and shown.lines == ["question 1", "question 0"]
+        shown.click("Previous turn")
+        assert "#3 question 2" in shown.text and len(shown.lines) == 20
+        for _ in range(2):
+            shown.click("Next turn")
+        shown.click("Next turn")
+        shown.says("There is no further turn in the list.")
+        assert "#1 question 0" in shown.text
+
+
+def test_a_second_click_closes() -> None:
+    """The line of the opened turn closes it again."""
+    with viewer(None, turn(1)) as shown:
+        shown.open("question 1")
+        assert "Ask again" in shown.names
+        shown.open("question 1")
+        assert "Ask again" not in shown.names
+
+
+def test_S5_stored_turns_can_do_nothing() -> None:
+    """Control: the payload is markup as it stands. In the list, opened, pinned and streamed it is text alone."""
+    raw = "<img src=x onerror=alert(1)>"
+    assert Page(raw).wrong
+    hostile = [raw, "</style></div><script>alert(1)</script>", *(answer.text for answer in ANSWERS)]
+    turns = [
+        turn(
+            *(n,),
+            **dict.fromkeys(
+                ("prompt", "reasoning", "system", "model", "endpoint", "finish_reason", "error"), text
+            ),
+            answer=text,
+            asked={text: text},
+            sent={text: [text]},
+            usage={"completion_tokens": text},
+            changed=(text,),
+            created=text,
+        )
+        for n, text in enumerate(hostile)
+    ]
+    with viewer(None, *turns) as shown:
+        for number in range(len(hostile)):
+            shown.open(shown.lines[0]) if number == 0 else shown.click("Next turn")
+            shown.click("Pin")
+            for widget in shown.widgets():
+                if isinstance(widget, w.HTML | w.HTMLMath) and "<style>" not in widget.value:
+                    assert not dangerous(widget.value), (hostile[number], widget.value)
+        assert len({box.description for box in shown.widgets() if isinstance(box, w.Button)}) > 20
+
+
+OURS = ("mark", "details", "summary", "class", "role", "aria-level", "aria-live", "aria-label", "style")
+"""Tags and attributes that the viewer writes, beyond those of an answer."""
+
+
+def dangerous(html: str) -> list[str]:
+    """Return what a page's HTML holds beyond what the viewer itself writes."""
+    wrong = [what for what in Page(html).wrong if not (what.startswith("<") and what[1:-1].split()[-1] in OURS)]
+    return [what for what in wrong if not what.startswith("style") or "url" in what]
+
+
+def test_a_10_MiB_turn_opens_in_part_and_says_so() -> None:
+    """A page gets at most some hundred thousand characters of a text, with a note; the store has them all."""
+    long = "字" * (10 * 2**20)
+    with viewer(None, turn(1, answer=long, prompt="short")) as shown:
+        shown.open("short")
+        assert "10,285,760 more characters: export the turn to see all." in shown.text
+        assert (
+            sum(len(widget.value) for widget in shown.widgets() if isinstance(widget, w.HTML | w.HTMLMath)) < 2**20
+        )
+        assert len(shown.session.store.find(Query())[0].turn.answer) == len(long)

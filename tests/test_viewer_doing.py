@@ -1,0 +1,515 @@
+"""The history viewer: what can be done with a turn, and what becomes of it when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import ipywidgets as w
+import pytest
+
+from chatglm_magic import Session
+from chatglm_magic.store import Query
+
+from .canary import KEY, leaked
+from .panels import give, press, until, words
+from .servers import ScriptedServer, answer, chunk, reply, sse
+from .viewers import OTHER, turn, viewer
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a store of its own, and a folder to write into."""
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(answer("fresh ", "words", usage={"prompt_tokens": 3, "completion_tokens": 9})) as started:
+        yield started
+
+
+def sent(server: ScriptedServer, number: int = -1) -> list[str]:
+    """Return the texts of the messages of a request."""
+    return [message["content"] for message in server.posts[number].body["messages"]]
+
+
+# --- asking ----------------------------------------------------------------------------------------------------
+
+
+def test_asking_again_takes_the_turns_place(server: ScriptedServer) -> None:
+    """A turn of the present conversation is asked again in its place, with the parameters as they are now."""
+    with viewer(server) as shown:
+        for prompt in ("one", "two", "three"):
+            shown.session.ask(prompt)
+        until(lambda: shown.lines == ["three", "two", "one"])
+        shown.session.settings.temperature = 0.33
+        shown.open("two")
+        shown.click("Ask again")
+        shown.says("Answered.")
+        assert sent(server) == ["one", "fresh words", "two"]
+        assert server.posts[-1].body["temperature"] == 0.33
+        assert [t.prompt for t in shown.session.turns if t.status == "complete"] == ["one", "two", "three"]
+        shown.says("#4 two")
+        assert "temperature 0.33" in shown.text
+        assert shown.session.store.count(Query(status="superseded")) == 1
+
+
+def test_asking_again_elsewhere_stays_outside(server: ScriptedServer) -> None:
+    """A turn of another conversation is asked by itself: it sees nothing, and the next question not it."""
+    with viewer(server, turn(1), turn(2)) as shown:
+        shown.session.ask("mine")
+        shown.says("3 turns")
+        shown.open("question 2")
+        shown.click("Ask again")
+        shown.says("Answered.")
+        assert sent(server) == ["question 2"]
+        shown.session.ask("mine too")
+        assert sent(server) == ["mine", "fresh words", "mine too"]
+        assert shown.session.store.count(Query(conversation=OTHER)) == 2
+
+
+def test_a_superseded_turn_is_asked_again_outside(server: ScriptedServer) -> None:
+    """Asking a turn again whose place is taken leaves the conversation as it is."""
+    with viewer(server) as shown:
+        shown.session.ask("one")
+        shown.says("1 turn")
+        shown.open("one")
+        shown.click("Ask again")
+        shown.says("#2 one")
+        shown.click("Next turn")
+        shown.says("status superseded")
+        shown.click("Ask again")
+        shown.says("#3 one")
+        assert [t.id for t in shown.session.turns if t.status == "complete" and not t.outside] == [
+            shown.session.turns[0].id
+        ]
+
+
+def test_edit_and_fork(server: ScriptedServer) -> None:
+    """The old prompt opens in a box; what becomes of it is asked in a new conversation that ends before it."""
+    with viewer(server) as shown:
+        for prompt in ("one", "two", "three"):
+            shown.session.ask(prompt)
+        old = shown.session.conversation
+        until(lambda: shown.lines == ["three", "two", "one"])
+        shown.open("two")
+        shown.click("Edit and fork")
+        assert shown.named("New prompt").value == "two"
+        shown.type("New prompt", "二 instead")
+        shown.click("Fork and ask")
+        shown.says("Answered.")
+        assert sent(server) == ["one", "fresh words", "二 instead"]
+        assert shown.session.conversation != old
+        assert [t.prompt for t in shown.session.turns] == ["one", "二 instead"]
+        assert [row.turn.prompt for row in shown.session.store.find(Query(conversation=old))] == [
+            "one",
+            "two",
+            "three",
+        ]
+        assert "New prompt" not in shown.names
+        shown.says("二 instead")
+
+
+def test_a_fork_needs_a_prompt(server: ScriptedServer) -> None:
+    """An empty prompt is told of and forks nothing; Cancel closes the box."""
+    with viewer(server, turn(1)) as shown:
+        before = shown.session.conversation
+        shown.open("question 1")
+        shown.click("Edit and fork")
+        shown.type("New prompt", " \n ")
+        shown.click("Fork and ask")
+        shown.says("The new prompt is empty")
+        assert shown.session.conversation == before and not server.posts
+        shown.click("Cancel")
+        assert "New prompt" not in shown.names
+
+
+def test_what_is_being_edited_survives_new_turns(server: ScriptedServer) -> None:
+    """A turn that comes in meanwhile changes the list, and neither the opened turn nor the box."""
+    with viewer(server, turn(1)) as shown:
+        shown.open("question 1")
+        shown.click("Edit and fork")
+        shown.type("New prompt", "half a sen")
+        shown.session.ask("from a cell")
+        until(lambda: shown.lines == ["from a cell", "question 1"])
+        assert shown.named("New prompt").value == "half a sen" and "#1 question 1" in shown.text
+
+
+def test_the_answer_streams_and_stops() -> None:
+    """The answer grows in the viewer; Stop ends it, the server sees the close, and what had come is kept."""
+    hold = threading.Event()
+    slow = sse([chunk(f"word{n} ") for n in range(50)], pause=0.02, hold=hold)
+    with ScriptedServer(slow) as server, viewer(server, turn(1)) as shown:
+        shown.open("question 1")
+        shown.click("Ask again")
+        shown.says("word0")
+        shown.says("word9")
+        assert server.posts[0].closed_at is None
+        shown.click("Stop")
+        assert server.wait_closed(server.posts[0], 2.0)
+        shown.says("Stopped; what had arrived is kept.")
+        shown.says("status interrupted")
+        stored = shown.session.store.find(Query(status="interrupted"))
+        assert len(stored) == 1 and "word9" in stored[0].turn.answer
+
+
+def test_D14_a_double_click_asks_once(server: ScriptedServer) -> None:
+    """Clicks in a burst, and from several threads, are one question; a second one meanwhile is told to wait."""
+    hold = threading.Event()
+    server.scripts[:] = [sse([chunk("a"), chunk("b", finish_reason="stop")], hold=hold), answer("later")]
+    with viewer(server, turn(1)) as shown:
+        shown.open("question 1")
+        button = shown.named("Ask again")
+        threads = [threading.Thread(target=press, args=(button,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        shown.says("An answer is under way: wait for it, or stop it.")
+        hold.set()
+        shown.settled()
+        assert len(server.posts) == 1
+        shown.click("Ask again")
+        shown.says("Answered.")
+        assert len(server.posts) == 2
+
+
+def test_D14_a_double_click_forks_once(server: ScriptedServer) -> None:
+    """Two clicks on Fork and ask are one new conversation and one question."""
+    with viewer(server, turn(1)) as shown:
+        shown.open("question 1")
+        shown.click("Edit and fork")
+        fork = shown.named("Fork and ask")
+        for _ in range(2):
+            press(fork)
+        shown.settled()
+        shown.says("Answered.")
+        assert len(server.posts) == 1 and len(shown.session.store.conversations()) == 2
+
+
+def test_D8_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> None:
+    """Paging, opening, ticking and new turns, all at once in many threads: no error, and the list is right."""
+    with viewer(server, *(turn(n) for n in range(60))) as shown:
+        named = {
+            name: shown.named(name) for name in ("Next", "Previous", "Last", "First", "Refresh", "Tick this page")
+        }
+        lines = shown.box._list.lines.children
+
+        def busy(number: int) -> None:
+            for step in range(25):
+                for button in (*named.values(), lines[(number * 7 + step) % 20].button):
+                    press(button)
+                give(lines[step % 20].tick, bool(step % 2))
+
+        threads = [threading.Thread(target=busy, args=(n,)) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for n in range(10):
+            shown.session.ask(f"from a cell {n}")
+        for thread in threads:
+            thread.join()
+        press(named["First"])
+        until(lambda: "1–20 of 70 turns" in shown.text, f"70 turns in {shown.text[:300]}")
+        assert shown.lines == [
+            *(f"from a cell {n}" for n in range(9, -1, -1)),
+            *(f"question {n}" for n in range(59, 49, -1)),
+        ]
+        assert "Error" not in shown.text
+        ticked = {row.turn.id for row in shown.session.store.find(Query(ids=tuple(shown.box._ticked.ids)))}
+        assert ticked == set(shown.box._ticked.ids)
+
+
+# --- following -------------------------------------------------------------------------------------------------
+
+
+def test_new_turns_appear_by_themselves(server: ScriptedServer) -> None:
+    """A question asked from elsewhere stands on top of the list within a moment, in every viewer."""
+    with viewer(server) as shown, viewer(server, session=shown.session) as other:
+        shown.session.ask("from a cell 猫")
+        for each in (shown, other):
+            until(lambda each=each: each.lines == ["from a cell 猫"], "the new turn")
+
+
+def test_many_turns_are_one_redrawing(server: ScriptedServer) -> None:
+    """200 turns that end within seconds fill the list anew at most four times a second, and the last is there."""
+    with viewer(server) as shown:
+        redrawn: list[str] = []
+        shown.box._list.count.observe(lambda change: redrawn.append(change["new"]), names="value")
+        began = time.monotonic()
+        for n in range(200):
+            shown.session.ask(f"q{n}")
+        until(lambda: "200 turns" in shown.text and shown.lines[0] == "q199")
+        assert len(redrawn) <= 4 * (time.monotonic() - began) + 2
+
+
+def test_a_closed_viewer_follows_no_more(server: ScriptedServer) -> None:
+    """Once it is closed, nothing of it changes, and the session has forgotten it."""
+    with viewer(server) as shown:
+        listeners = len(shown.session._listeners)
+        shown.box.close()
+        assert len(shown.session._listeners) == listeners - 1
+        shown.session.ask("unseen")
+        shown.box.close()
+
+
+def test_a_turn_deleted_elsewhere_closes(server: ScriptedServer) -> None:
+    """What another viewer deletes is closed here, and can't be acted on."""
+    with viewer(server, turn(1), turn(2)) as shown:
+        shown.open("question 1")
+        again = shown.named("Ask again")
+        shown.session.delete([turn(1).id])
+        until(lambda: "Ask again" not in shown.names, "the closing")
+        press(again)
+        shown.says("That turn is closed: open it again.")
+        assert not server.posts
+
+
+# --- taking away -----------------------------------------------------------------------------------------------
+
+
+def test_copy_shows_the_text(server: ScriptedServer) -> None:
+    """The answer, or the prompt, stands in a box to take it from, and goes with the turn."""
+    with viewer(server, turn(1, answer="答案 & <b>"), turn(2)) as shown:
+        shown.open("question 1")
+        shown.click("Copy answer")
+        assert shown.named("Copied text").value == "答案 & <b>"
+        shown.click("Copy prompt")
+        assert shown.named("Copied text").value == "question 1"
+        shown.click("Previous turn")
+        assert "Copied text" not in shown.names
+
+
+def test_two_pinned_turns_are_compared() -> None:
+    """What differs between two pinned turns is marked; a third one takes the first's place."""
+    turns = [
+        turn(1, answer="the red cat", prompt="same", asked={"temperature": 0.1}),
+        turn(2, answer="the blue cat 很好", prompt="same", asked={"temperature": 0.9}),
+        turn(3, answer="the blue dog 不好", prompt="other"),
+    ]
+    with viewer(None, *turns) as shown:
+        shown.open("same")
+        shown.click("Pin")
+        shown.says("#2 is pinned")
+        shown.click("Next turn")
+        shown.click("Pin")
+        html = shown.box._compared.text.value
+        assert marks(html) == ["0.9", "0.1", "blue", "很好", "red"] and "Prompt, the same in both" in html
+        shown.click("Previous turn")
+        shown.click("Previous turn")
+        shown.click("Pin")
+        shown.says("#1 and #3 are compared below.")
+        assert marks(shown.box._compared.text.value)[-2:] == ["red cat", "blue dog 不好"]
+        shown.click("Unpin")
+        assert "#3 · test-glm" not in shown.text and "#1 · test-glm" in shown.text
+        shown.click("Pin")
+        shown.click("Unpin both")
+        assert "Unpin both" not in shown.names and shown.named("Pin")
+
+
+def marks(html: str) -> list[str]:
+    """Return what is marked, in its order."""
+    return [part.split("</mark>")[0] for part in html.split('">') if "</mark>" in part]
+
+
+def test_delete_takes_two_clicks(server: ScriptedServer) -> None:
+    """One click, or a double click, deletes nothing; the second button does, from store and memory."""
+    with viewer(server, turn(1)) as shown:
+        shown.session.ask("mine")
+        shown.says("2 turns")
+        shown.open("mine")
+        first = shown.box._opened.delete.first
+        for _ in range(3):
+            press(first)
+        assert shown.session.store.count(Query()) == 2
+        shown.click("Keep")
+        assert "Delete 1 turn for good" not in shown.names
+        press(first)
+        shown.click("Delete 1 turn for good")
+        shown.says("1 turn deleted for good.")
+        assert shown.lines == ["question 1"] and "Ask again" not in shown.names
+        assert shown.session.store.count(Query()) == 1 and shown.session.turns == ()
+
+
+def test_a_confirmation_is_for_what_it_named() -> None:
+    """Ticking another turn, or opening one, takes a question for confirmation back."""
+    with viewer(None, turn(1), turn(2)) as shown:
+        give(shown.named("#1"), True)
+        shown.click("Delete…")
+        assert "Delete 1 turn for good" in shown.names
+        give(shown.named("#2"), True)
+        assert not any(name.startswith("Delete 1") for name in shown.names)
+        shown.click("Delete…")
+        shown.click("Delete 2 turns for good")
+        assert shown.session.store.count(Query()) == 0
+
+
+def test_ticks_stay_over_pages_and_searches() -> None:
+    """A tick belongs to a turn: it is there again when its page is, and others never get it."""
+    with viewer(None, *(turn(n) for n in range(45))) as shown:
+        give(shown.named("#45"), True)
+        shown.click("Next")
+        assert not any(line.tick.value for line in shown.box._list.lines.children)
+        give(shown.named("#24"), True)
+        shown.click("Previous")
+        assert [line.tick.value for line in shown.box._list.lines.children] == [True, *[False] * 19]
+        shown.says("2 turns ticked")
+        shown.click("Tick this page")
+        shown.says("21 turns ticked")
+        shown.click("Untick all")
+        assert not any(line.tick.value for line in shown.box._list.lines.children)
+        shown.says("No turn ticked")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "md", "html", "csv"])
+def test_the_ticked_turns_are_exported(own_home: Path, ending: str) -> None:
+    """The file has the ticked turns and no others, in the form its ending says."""
+    with viewer(None, *(turn(n, answer=f"答案{n}。") for n in range(30))) as shown:
+        give(shown.named("#30"), True)
+        shown.click("Last")
+        give(shown.named("#1"), True)
+        shown.type("File", f"mine.{ending}")
+        shown.click("Export 2 turns")
+        shown.says("2 turns in ")
+        text = (own_home / "work" / f"mine.{ending}").read_text(encoding="utf-8")
+        assert [n for n in range(30) if f"答案{n}。" in text] == [0, 29]
+        if ending == "jsonl":
+            assert [json.loads(line)["prompt"] for line in text.splitlines()] == ["question 0", "question 29"]
+
+
+def test_without_a_tick_all_that_is_listed_is_exported(own_home: Path) -> None:
+    """The search and the filters say what goes into the file, over all pages."""
+    turns = [turn(n, prompt=f"{'猫' if n % 2 else 'dog'} {n}") for n in range(60)]
+    with viewer(None, *turns) as shown:
+        shown.find("猫", "1–20 of 30 turns found")
+        shown.type("File", "cats.jsonl")
+        shown.click("Export all that are listed")
+        shown.says("30 turns in ")
+        lines = (own_home / "work" / "cats.jsonl").read_text(encoding="utf-8").splitlines()
+        assert sorted(json.loads(line)["prompt"] for line in lines) == sorted(
+            t.prompt for t in turns if "猫" in t.prompt
+        )
+
+
+def test_an_export_that_fails_says_why(own_home: Path) -> None:
+    """No name, another ending, a missing folder, a file that is there: one line each, and nothing is written."""
+    there = own_home / "work" / "there.md"
+    there.write_text("mine")
+    with viewer(None, turn(1)) as shown:
+        for name, line in {
+            " ": "Export to which file?",
+            "turns.exe": "must end in",
+            "nowhere/x.md": "There is no folder",
+            "../x.md": "leads out of the current folder",
+            "there.md": "is there already",
+        }.items():
+            shown.type("File", name)
+            shown.click("Export all that are listed")
+            shown.says(line)
+        assert there.read_text() == "mine" and len(list((own_home / "work").iterdir())) == 1
+        shown.type("replace the file if it exists", True)
+        shown.click("Export all that are listed")
+        shown.says("1 turn in ")
+        assert "question 1" in there.read_text()
+
+
+# --- faults ----------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_fails_is_told_of(server: ScriptedServer) -> None:
+    """An error of a question is one line in the viewer, and the turn is kept with it."""
+    with viewer(server, turn(1)) as shown:
+        server.scripts[:] = [reply({"error": {"message": "no such luck"}}, status=400)]
+        shown.open("question 1")
+        shown.click("Ask again")
+        shown.says("no such luck")
+        assert shown.session.store.count(Query(status="error")) == 1
+        server.__exit__()
+        shown.click("Ask again")
+        shown.says("No server answers at", seconds=30)
+
+
+class Broken(Session):
+    """A session in which one thing fails as nothing should."""
+
+    def resume(self, conversation: str | None = None) -> int:
+        raise RuntimeError("a fault of no kind we know")
+
+
+def test_D10_no_exception_of_a_callback_is_swallowed(caplog: pytest.LogCaptureFixture) -> None:
+    """What nobody foresaw stands in the viewer with its name, and in the log; everything goes on working."""
+    with viewer(None, turn(1), session=Broken()) as shown:
+        shown.open("question 1")
+        shown.click("Continue conversation")
+        shown.says("RuntimeError: a fault of no kind we know")
+        assert "RuntimeError" in caplog.text
+        shown.click("Close")
+        assert shown.lines == ["question 1"]
+
+
+def test_F3_what_is_wrong_with_the_store_is_told(own_home: Path) -> None:
+    """A file of a later version is named, with the reason why nothing is read from it; the viewer works on."""
+    file = own_home / "home" / "history.sqlite"
+    with viewer(None, turn(1)):
+        pass
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA user_version = 999")
+    with viewer() as shown:
+        shown.says(str(file))
+        shown.says("newer")
+        assert shown.lines == []
+        shown.click("Refresh")
+
+
+def test_S13_no_key_is_in_any_trait(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: the server gets the key. No state of any widget has it, after answers and after a refusal."""
+    monkeypatch.setenv("CHATGLM_API_KEY", KEY)
+    with viewer(server, turn(1)) as shown:
+        shown.session.ask("one")
+        assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
+        server.scripts[:] = [reply({"error": {"message": f"bad key {KEY}"}}, status=401)]
+        shown.says("2 turns")
+        shown.open("one")
+        shown.click("Ask again")
+        shown.says("401")
+        for widget in shown.widgets():
+            assert not leaked(json.dumps(widget.get_state(), default=str)), widget
+
+
+def test_it_stands_for_itself_where_no_widget_can_be_shown(server: ScriptedServer) -> None:
+    """The fallback says what to type, never varies, and carries no turn of anybody into a saved notebook."""
+    with viewer() as empty, viewer(server, turn(1, prompt="private 秘密")) as full:
+        full.session.ask("more")
+        one, other = (shown.box._repr_mimebundle_() for shown in (empty, full))
+        assert one["text/plain"] == other["text/plain"] and one["text/html"] == other["text/html"]
+        assert "%chatglm_history" in one["text/plain"] and "秘密" not in json.dumps(other)
+
+
+def test_everything_has_a_name(server: ScriptedServer) -> None:
+    """Every button has a text and every box a label: an icon alone has no name for a screen reader."""
+    with viewer(server, turn(1), turn(2)) as shown:
+        shown.open("question 1")
+        shown.click("Edit and fork")
+        shown.click("Copy answer")
+        shown.type("Filters", True)
+        kinds = (
+            w.Button,
+            w.ToggleButton,
+            w.Text,
+            w.Textarea,
+            w.Dropdown,
+            w.Checkbox,
+            w.DatePicker,
+            w.BoundedIntText,
+        )
+        found = [widget for widget in shown.seen() if isinstance(widget, kinds)]
+        assert len(found) > 35 and all(widget.description.strip() for widget in found)
+        assert all(not widget.disabled or widget.description for widget in found)
+        assert words(shown.box._list.count) == "2 turns" and 'role="status"' in shown.box._list.count.value

@@ -1,0 +1,120 @@
+"""A history viewer in this process, as a reader meets it, over turns made for the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import ipywidgets as w
+
+from chatglm_magic import Session
+from chatglm_magic.values import Turn
+from chatglm_magic.widgets import history_viewer
+from chatglm_magic.widgets.viewer import HistoryViewer
+
+from .panels import every, give, press, until, words
+from .servers import ScriptedServer
+
+OTHER = "0123456789ab"
+"""A conversation that is not the session's own."""
+
+
+def turn(number: int, **values: Any) -> Turn:
+    """Return a turn of the other conversation, with a prompt of its own."""
+    made = {
+        "prompt": f"question {number}",
+        "answer": f"answer {number}",
+        "model": "test-glm",
+        "created": f"2026-01-{1 + number % 28:02}T12:00:00+00:00",
+        "id": UUID(int=number + 1).hex,
+        "conversation": OTHER,
+    }
+    return Turn(**{**made, **values})
+
+
+class Viewer:
+    """A viewer as a reader meets it: by the names of its buttons and boxes."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.box: HistoryViewer = history_viewer(session)
+
+    def named(self, name: str) -> Any:
+        """Return the button or box of a name that can be seen, the first one if there are several."""
+        found = [widget for widget in self.seen() if getattr(widget, "description", None) == name]
+        assert found, f"there is no {name!r} among {self.names}"
+        return found[0]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all buttons and boxes that can be seen."""
+        found = (getattr(widget, "description", "") for widget in self.seen() if not isinstance(widget, w.HTML))
+        return [name for name in found if name]
+
+    def seen(self, widget: Any = None) -> Iterator[Any]:
+        """Yield what is not hidden."""
+        widget = widget or self.box
+        if widget.layout.display != "none":
+            yield widget
+            for child in getattr(widget, "children", ()):
+                yield from self.seen(child)
+
+    def click(self, name: str) -> None:
+        """Press a button."""
+        button = self.named(name)
+        assert not button.disabled, f"{name!r} can't be pressed"
+        press(button)
+
+    def type(self, name: str, value: Any) -> None:
+        """Type or choose a value."""
+        give(self.named(name), value)
+
+    def find(self, text: str, count: str) -> None:
+        """Type a search and wait for what the list says of it."""
+        self.type("Search", text)
+        until(lambda: count in self.text, f"{count!r} in {self.text[:200]!r}")
+
+    @property
+    def text(self) -> str:
+        """All that is written, apart from the names of buttons."""
+        shown = (widget for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath))
+        return " ".join(text for text in map(words, shown) if text)
+
+    @property
+    def lines(self) -> list[str]:
+        """The prompts, or titles, of the list."""
+        return [line.button.description for line in self.box._list.lines.children]
+
+    def open(self, prompt: str) -> None:
+        """Open the first line that begins with a prompt."""
+        press(next(line.button for line in self.box._list.lines.children if line.button.description == prompt))
+
+    def says(self, text: str, seconds: float = 10.0) -> None:
+        """Wait until something is written."""
+        until(lambda: text in self.text, f"{text!r}; it says {self.text[:400]!r}", seconds)
+
+    def settled(self) -> None:
+        """Wait until no question is under way."""
+        until(lambda: "Stop" not in self.names, "the end of the answer")
+
+    def widgets(self) -> list[Any]:
+        """Return every widget, hidden ones too."""
+        return list(every(self.box))
+
+
+@contextmanager
+def viewer(server: ScriptedServer | None = None, *turns: Turn, session: Session | None = None) -> Iterator[Viewer]:
+    """Yield a viewer over a session, whose store has turns."""
+    session = session or Session()
+    if server is not None:
+        session.settings.endpoint_url = f"{server.url}v1"
+    if turns:
+        session.store.add([(made, position) for position, made in enumerate(turns)])
+    shown = Viewer(session)
+    try:
+        yield shown
+    finally:
+        shown.box.close()
+        session.close()
