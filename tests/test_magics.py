@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -356,8 +357,8 @@ def test_completion_knows_options_values_parameters_and_variables(shell: Interac
     assert "--temperature" not in complete("print('--te")
 
 
-def test_unload_leaves_nothing_behind(shared_shell: InteractiveShell) -> None:
-    """Magics, transformers, completers, events, formatters, settings and threads go as they came."""
+def test_D20_loading_twice_and_unloading_leave_nothing_behind(shared_shell: InteractiveShell) -> None:
+    """Magics, transformers, completers, events, formatters, settings, threads and files go as they came."""
 
     def traces() -> list[int]:
         shell = shared_shell
@@ -373,8 +374,15 @@ def test_unload_leaves_nothing_behind(shared_shell: InteractiveShell) -> None:
             len(shell.display_formatter.formatters["text/plain"].type_printers),
             len(shell.display_formatter.mimebundle_formatter.type_printers),
             threading.active_count(),
+            len(os.listdir("/proc/self/fd")),
         ]
 
+    with ScriptedServer(legacy("ok")) as server:  # what is imported on first use may open files of its own
+        shared_shell.run_line_magic("load_ext", "chatglm_magic")
+        at(shared_shell, server)
+        run(shared_shell, "%chatglm hi")
+        get_session().submit(get_session().aask("x")).result(10)
+        shared_shell.run_line_magic("unload_ext", "chatglm_magic")
     before = traces()
     for _ in range(3):
         shared_shell.run_line_magic("load_ext", "chatglm_magic")
