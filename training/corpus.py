@@ -30,6 +30,8 @@ class Corpus:
     dialogue: dict[str, dict[str, Any]]  # language -> follow-ups, see dialogue.toml
     outside: dict[str, dict[str, Any]]  # language -> what is not known, see outside.toml
     held: dict[str, dict[str, list[str]]]  # language -> item -> rewordings that are never trained
+    rewordings: dict[str, dict[str, list[str]]]  # the same in whole other phrases; never edited
+    unknown: dict[str, list[str]]  # language -> questions from outside that are never trained; never edited
     promised: tuple[str, ...]  # prompts that README and notebooks rely on
     follow_ups: tuple[str, ...]  # and those of them that are about the turn before
 
@@ -73,6 +75,8 @@ def load() -> Corpus:
         dialogue=_load("dialogue"),
         outside=_load("outside"),
         held=_load("held"),
+        rewordings=_load("rewordings"),
+        unknown=_load("unknown"),
         promised=tuple(_load("promised")["prompts"]),
         follow_ups=tuple(_load("promised")["follow_ups"]),
     )

@@ -74,10 +74,17 @@ def reword(text: str, lang: str, rng: random.Random) -> str:
 
 def rephrase(text: str, lang: str, rng: random.Random) -> str:
     """The same question in one of the other wordings of its shape, if it has one."""
+    forms = rephrasings(text, lang)
+    return rng.choice(forms) if forms else text
+
+
+def rephrasings(text: str, lang: str) -> list[str]:
+    """All other wordings of the question's shape."""
     for shape, wordings in SHAPES[lang]:
         if match := shape.fullmatch(text):
-            return rng.choice(wordings).replace("{}", next(g for g in match.groups() if g).strip())
-    return text
+            topic = next(g for g in match.groups() if g).strip()
+            return [wording.replace("{}", topic) for wording in wordings]
+    return []
 
 
 def _ending(text: str, lang: str, rng: random.Random) -> str:
@@ -100,17 +107,19 @@ def _opener(text: str, lang: str, rng: random.Random) -> str:
 
 
 def typo(text: str, rng: random.Random) -> str:
-    """One slip inside a longer Latin word: two letters swapped, one lost, one doubled."""
-    words = text.split(" ")
-    long = [i for i, word in enumerate(words) if len(word) >= 6 and word.isascii() and word.isalpha()]
-    if not long:
-        return text
-    i = rng.choice(long)
-    word, at = words[i], rng.randrange(1, len(words[i]) - 2)
-    slips = (
-        word[:at] + word[at + 1] + word[at] + word[at + 2 :],
-        word[:at] + word[at + 1 :],
-        word[:at] + word[at] + word[at:],
-    )
-    words[i] = rng.choice(slips)
-    return " ".join(words)
+    """The text with one slip of the finger, if it has a longer Latin word."""
+    forms = slips(text)
+    return rng.choice(forms) if forms else text
+
+
+def slips(text: str) -> list[str]:
+    """Every slip inside a longer Latin word: two letters swapped, one lost, one doubled."""
+    words, forms = text.split(" "), []
+    for i, word in enumerate(words):
+        if len(word) < 6 or not (word.isascii() and word.isalpha()):
+            continue
+        for at in range(1, len(word) - 2):
+            swapped = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+            for slip in (swapped, word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:]):
+                forms.append(" ".join([*words[:i], slip, *words[i + 1 :]]))
+    return forms
