@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import queue
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+LOOK_UP = 0.25
+"""Seconds that a waiting thread sleeps at most: an interrupt that came just before is noticed then."""
 PATIENCE = 1.0
 """Seconds that a cancelled task may take to close its connections."""
 
@@ -64,6 +67,9 @@ class LoopThread:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and wait for it; an interrupt cancels it."""
         with self.running(coroutine) as future:
+            while not future.done():
+                with suppress(TimeoutError):
+                    return future.result(LOOK_UP)
             return future.result()
 
     def stop(self) -> None:
@@ -104,3 +110,27 @@ LOOP = LoopThread()
 """The one of this process."""
 
 atexit.register(LOOP.stop)
+
+
+def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    """Run an asynchronous generator on the loop thread and yield its items here, as they come."""
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    end = object()
+
+    async def pump() -> None:
+        try:
+            async for item in found:
+                items.put(item)
+        finally:
+            items.put(end)
+
+    with LOOP.running(pump()) as running:
+        while (item := _next(items)) is not end:
+            yield item
+        running.result()
+
+
+def _next(items: queue.SimpleQueue[T]) -> T:
+    while True:
+        with suppress(queue.Empty):
+            return items.get(timeout=LOOK_UP)

@@ -14,7 +14,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
 
-from ..client.loop import LOOP
+from ..client.loop import LOOP, handed_over
 from ..errors import ChatGLMError, ParameterError
 from . import many, tokens
 from .assembly import Assembly, atold, result, told, whole
@@ -145,7 +145,7 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> Iterator[tuple[int, str | Exception]]:
         """Ask many questions at once; yield (index, answer) as they come. Leaving the loop cancels the rest."""
-        return many.handed_over(self._asked(inputs, config, return_exceptions, kwargs))
+        return handed_over(self._asked(inputs, config, return_exceptions, kwargs))
 
     async def abatch_as_completed(  # type: ignore[override]
         self,

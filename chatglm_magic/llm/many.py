@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
-    Generator,
     Iterator,
     Sequence,
 )
@@ -19,8 +17,6 @@ from langchain_core.callbacks import AsyncCallbackManager
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models.llms import LLM
 from langchain_core.runnables.config import ensure_config
-
-from ..client.loop import LOOP
 
 T = TypeVar("T")
 
@@ -72,24 +68,6 @@ async def in_order(found: AsyncIterator[tuple[int, Any]], count: int) -> list[An
     async for index, answer in found:
         answers[index] = answer
     return [answers[index] for index in range(count)]
-
-
-def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """Run an asynchronous generator on the loop thread and yield its items here, as they come."""
-    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    end = object()
-
-    async def pump() -> None:
-        try:
-            async for item in found:
-                items.put(item)
-        finally:
-            items.put(end)
-
-    with LOOP.running(pump()) as running:
-        while (item := items.get()) is not end:
-            yield item
-        running.result()
 
 
 def unheard(llm: LLM, config: Any) -> bool:

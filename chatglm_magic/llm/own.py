@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..client.bridge import GENUINE, BridgedClient
 from ..client.sync import SyncClient
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ class Own:
     """Never copied, never pickled, made anew instead."""
 
     def __init__(self) -> None:
-        self.client = SyncClient()
+        self.client = SyncClient() if GENUINE else BridgedClient(lambda: self.aclient)
         self.lock = threading.RLock()
         self.observers: list[Callable[[str, Any], None]] = []
         self.no_usage: set[str] = set()
