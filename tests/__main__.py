@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NETWORK = [
-    *("tests/faults", "tests/surface"),
+SHARED = [
+    *("tests/faults", "tests/surface", "tests/store"),
     *sorted(
         str(path.relative_to(ROOT))
-        for name in ("secrets", "client", "original", "wire", "render", "recordings", "llm")
+        for name in (
+            *("secrets", "client", "original", "wire", "render", "recordings", "llm", "magics", "session"),
+            *("record", "history", "panel", "viewer", "diff", "rewordings"),
+        )
         for path in (ROOT / "tests").glob(f"test_{name}*.py")
     ),
 ]
@@ -26,8 +29,8 @@ CHECKS = (
     ("types", ("mypy",)),
     ("public types", ("mypy", "tests/typing")),
     ("notebooks", ("pytest", "-q", "--nbval", "notebooks")),
-    ("tests of the network", ("pytest", "-q", "-n", "2", "--dist", "loadfile", *NETWORK)),
-    ("unit tests", ("pytest", "-q", "-m", "not browser", "tests", *(f"--ignore={path}" for path in NETWORK))),
+    ("tests that share the machine", ("pytest", "-q", "-n", "2", "--dist", "loadfile", *SHARED)),
+    ("tests alone", ("pytest", "-q", "-m", "not browser", "tests", *(f"--ignore={path}" for path in SHARED))),
 )
 
 

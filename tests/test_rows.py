@@ -12,11 +12,13 @@ ROWS = {
     *(f"A{n}" for n in range(1, 29)),
     *(f"B{n}" for n in range(1, 18)),
     *(f"C{n}" for n in range(1, 34)),
+    *(f"D{n}" for n in range(1, 24)),
     *(f"E{n}" for n in range(1, 11)),
+    *(f"F{n}" for n in range(1, 13) if n != 9),
     *(f"G{n}" for n in range(1, 12)),
-    *(f"S{n}" for n in (1, 2, 3, 4, 6, *range(8, 28), 29, 30, 31, 33, 34, 35, 37)),
+    *(f"S{n}" for n in range(1, 38) if n != 36),
 }
-"""Rows that hold now: the network's and a child server's faults, what people type, and security."""
+"""Faults of the network, of kernels, of a child server and of what is stored, what people type, and security."""
 
 
 def shown() -> set[str]:

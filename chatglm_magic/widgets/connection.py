@@ -17,7 +17,7 @@ from .look import ERROR, GOOD, UNSURE, above, button
 from .trouble import Trouble
 
 if TYPE_CHECKING:
-    from ..client.probe import Finding
+    from ..session import Finding
 
 DIALECTS = [("by the address", ""), ("ChatGLM's own", "chatglm"), ("OpenAI's", "openai")]
 
