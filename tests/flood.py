@@ -1,8 +1,4 @@
-"""``python -m tests.flood SECONDS``: 2 000 tokens a second into a cell, and then into a panel.
-
-Prints how often each was brought up to date, and what that cost on the kernel's IOPub channel; fails if a message
-or a character is lost, or if there are more than twelve updates in any second.
-"""
+"""``python -m tests.flood [SECONDS]``: 2 000 tokens a second into a cell and a panel; what a page gets."""
 
 from __future__ import annotations
 
@@ -11,94 +7,145 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from .kernel.asking import at
 from .kernel.page import Page
+from .kernel.talking import HEAD
 from .servers import Asked, ScriptedServer, chunk
 
 RATE = 2000
 """Tokens a second."""
-STEP = 20
-"""Tokens that are sent at once."""
-MOST = 12
-"""Updates in any second."""
+BLOCK = 0.01
+"""Seconds between two writes of the server, each of an event for every token that is due."""
+MOST_UPDATES = 12
+"""A second, in any second."""
+MOST_BYTES = 20
+"""Times the answer's own size."""
+PARAGRAPH = 60
+"""Tokens."""
 
 
-def token(number: int) -> str:
-    """Return a token that tells its place; a line has fifty."""
-    return f"t{number}" + ("\n\n" if number % 50 == 49 else " ")
+def tokens(seconds: float) -> Iterator[str]:
+    """Give the answer's tokens: words of both languages, in paragraphs."""
+    for number in range(int(RATE * seconds)):
+        yield f"词{number}" if number % 7 == 0 else f"w{number}" + ("\n\n" if number % PARAGRAPH == 59 else " ")
 
 
-def flood(tokens: int) -> tuple[str, object]:
-    """Return a text, and the script of a server that streams it."""
+class Flood:
+    """Answers with so many seconds of tokens, at the rate, whatever the reader does."""
 
-    def script(connection: socket.socket, asked: Asked) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-        began = time.monotonic()
-        for start in range(0, tokens, STEP):
-            events = (json.dumps(chunk(token(number))) for number in range(start, min(start + STEP, tokens)))
-            connection.sendall("".join(f"data: {event}\n\n" for event in events).encode())
-            time.sleep(max(0.0, began + start / RATE - time.monotonic()))
-        end = json.dumps(chunk(None, finish_reason="stop"))
-        connection.sendall(f"data: {end}\n\ndata: [DONE]\n\n".encode())
+    def __init__(self, seconds: float) -> None:
+        self.pieces = list(tokens(seconds))
+        self.began = self.ended = 0.0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def __call__(self, connection: socket.socket, asked: Asked) -> None:
+        """Answer one question."""
+        connection.sendall(HEAD)
+        events = [b"data: %s\n\n" % json.dumps(chunk(piece)).encode() for piece in self.pieces]
+        self.began, sent = time.monotonic(), 0
+        while sent < len(events):
+            due = min(len(events), int((time.monotonic() - self.began) * RATE) + 1)
+            connection.sendall(b"".join(events[sent:due]))
+            sent = due
+            time.sleep(BLOCK)
+        self.ended = time.monotonic()
+        end = json.dumps(chunk(None, finish_reason="stop")).encode()
+        connection.sendall(b"data: %s\n\ndata: [DONE]\n\n" % end)
         connection.shutdown(socket.SHUT_WR)
 
-    return "".join(map(token, range(tokens))), script
+
+@dataclass
+class Figures:
+    """What a page was sent for one answer.
+
+    ``updates`` are changes of the place where the answer stands, ``peak`` their most in any second, ``bytes`` all
+    that came over IOPub meanwhile, ``size`` the answer's own bytes, ``late`` the seconds from the answer's end to
+    its last frame, ``lag`` how many seconds the server fell behind because its reader was slow.
+    """
+
+    where: str
+    exact: bool
+    updates: int
+    peak: int
+    bytes: int
+    size: int
+    seconds: float
+    late: float
+    lag: float
+
+    def __str__(self) -> str:
+        rate, times = self.updates / self.seconds, self.bytes / self.size
+        return (
+            f"{self.where}: final text {'exact' if self.exact else 'WRONG'}, {self.updates} updates in "
+            f"{self.seconds:.1f} s ({rate:.1f}/s, at most {self.peak} in a second), {self.bytes} bytes on IOPub, "
+            f"{times:.1f} times the answer's {self.size}; last frame {self.late:.2f} s after the last token, "
+            f"server {self.lag:.2f} s behind its rate"
+        )
+
+    @property
+    def good(self) -> bool:
+        """Whether all promises are kept."""
+        return self.exact and self.peak <= MOST_UPDATES and self.bytes <= MOST_BYTES * self.size
 
 
-def most_in_a_second(times: list[float]) -> int:
-    """Return the highest number of moments within any second."""
-    return max((sum(1 for other in times if 0 <= other - first < 1) for first in times), default=0)
+def _figures(where: str, flood: Flood, page: Page, begin: int, moments: list[float], exact: bool) -> Figures:
+    sent = page.bytes_since(begin)
+    peak = max(sum(moment <= other < moment + 1 for other in moments) for moment in moments)
+    seconds, wanted = flood.ended - flood.began, len(flood.pieces) / RATE
+    late = max(moments) - flood.ended
+    size = len(flood.text.encode())
+    return Figures(where, exact, len(moments), peak, sent, size, seconds, late, seconds - wanted)
 
 
-def tell(where: str, times: list[float], size: int, text: str, *, whole: bool) -> bool:
-    """Print what was measured; tell whether it is as promised."""
-    most = most_in_a_second(times)
-    print(
-        f"{where}: {len(text)} characters, {'whole' if whole else 'NOT WHOLE'}; {len(times)} updates, at most "
-        f"{most} in a second; {size / 2**20:.1f} MiB on IOPub, {size / len(text):.1f} × the text"
-    )
-    return whole and most <= MOST
+def _patience(flood: Flood) -> float:
+    return 60 + 2 * len(flood.pieces) / RATE
 
 
-def into_a_cell(page: Page, server: ScriptedServer, text: str, seconds: float) -> bool:
-    """Ask in a cell."""
-    at(page, server)
+def into_cell(page: Page, flood: Flood) -> Figures:
+    """Flood a cell."""
     begin = len(page.heard)
-    ran = page.wait(page.send("%chatglm flood"), seconds * 3 + 60)
-    shown = [h for h in page.heard[begin:] if h.message["msg_type"] in ("display_data", "update_display_data")]
-    whole = ran.error is None and ran.displays[-1].split() == text.split()
-    return tell("cell", [h.at for h in shown], page.bytes_since(begin), text, whole=whole)
+    ran = page.wait(page.send("%chatglm flood"), _patience(flood))
+    shown = [h for h in page.heard[begin:] if h.kind in ("display_data", "update_display_data")]
+    return _figures("cell", flood, page, begin, [heard.at for heard in shown], ran.displays == [flood.text])
 
 
-def into_a_panel(page: Page, server: ScriptedServer, text: str, seconds: float) -> bool:
-    """Ask in a panel."""
-    at(page, server)
-    view = page.view(page.run("%chatglm_panel"))
-    begin, moment = len(page.heard), time.monotonic()
+def into_panel(page: Page, flood: Flood) -> Figures:
+    """Flood a panel."""
+    view = page.view(page.run("from chatglm_magic import panel\nshown = panel()\nshown"))
+    begin = len(page.heard)
     view.send("flood")
-    page.until_true(lambda: view.holding("t10 "), seconds + 60)
-    view.until_free(seconds * 3 + 60)
-    (answer,) = view.holding("t10 ")
-    page.until_true(lambda: answer.text.count("t") >= text.count("t"), 30)
-    times = [when for when, change in answer.changes if when >= moment and "value" in change]
-    shown = [word for word in answer.text.split() if word[0] == "t" and word[1:].isdigit()]
-    return tell("panel", times, page.bytes_since(begin), text, whole=shown == text.split())
+    page.until_true(lambda: view.busy)
+    view.until_free(_patience(flood))
+    words, last = flood.text.split(), flood.pieces[-1].strip()
+    page.until_true(lambda: view.holding(last))
+    place = next(widget for widget in view.holding(last) if widget.changes)
+    moments = [at for at, change in place.changes if change.get("value") and at >= flood.began]
+    return _figures("panel", flood, page, begin, moments, place.text.split() == words)
 
 
-def run(seconds: float, home: Path) -> bool:
-    """Flood a cell and a panel; tell whether all is as promised."""
-    text, script = flood(int(RATE * seconds))
-    with ScriptedServer(script) as server, Page(home) as page:  # type: ignore[arg-type]
-        return all([into_a_cell(page, server, text, seconds), into_a_panel(page, server, text, seconds)])
+Into = Callable[[Page, Flood], Figures]
+"""What floods one of the two."""
 
 
-def main() -> int:
-    """Return 1 if something was lost or came too often."""
-    with tempfile.TemporaryDirectory() as home:
-        return 0 if run(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0, Path(home)) else 1
+def main(seconds: float) -> int:
+    """Flood a cell and a panel of one kernel; return 1 if a promise was not kept."""
+    good = True
+    with tempfile.TemporaryDirectory() as home, Page(Path(home)) as page:
+        for into in (into_cell, into_panel):
+            flood = Flood(seconds)
+            with ScriptedServer(flood) as server:
+                page.run(f"get_session().reset(); get_session().settings.endpoint_url = {server.url + 'v1'!r}")
+                figures = into(page, flood)
+            print(figures, flush=True)
+            good &= figures.good
+    return int(not good)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 60))

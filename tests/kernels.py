@@ -21,11 +21,17 @@ class Ran:
 
     @property
     def displays(self) -> list[str]:
-        """The plain text of each display as a reader sees it: an update takes the place of its first frame."""
+        """The plain text of each display as a reader sees it: an update takes the place of its first frame.
+
+        An update of what another cell shows is none of this cell's.
+        """
         shown: dict[str, str] = {}
-        for number, content in enumerate(self.of("display_data", "update_display_data", "execute_result")):
+        for number, message in enumerate(self.messages):
+            content = message["content"]
             key = content.get("transient", {}).get("display_id") or str(number)
-            shown[key] = content["data"]["text/plain"]
+            again = message["msg_type"] == "update_display_data"
+            if message["msg_type"] in ("display_data", "execute_result") or (again and key in shown):
+                shown[key] = content["data"]["text/plain"]
         return list(shown.values())
 
     @property

@@ -100,6 +100,29 @@ def test_D14_send_while_an_answer_streams_asks_nothing() -> None:
         assert len(server.posts) == 1 and texts(panel._session) == [("one", "ab", "complete")]
 
 
+def test_D14_a_slider_moved_right_after_send_changes_the_next_question() -> None:
+    """Before the question has left, too: the loop is busy with something else for that long."""
+    busy, free = threading.Event(), threading.Event()
+
+    async def hold_up() -> None:
+        busy.set()
+        free.wait(10)
+
+    with ScriptedServer(answer("ok")) as server, shown(server) as panel:
+        give(panel.rows[0].number, 0.5)
+        until(lambda: "●" in words(panel.connection.children[-1]))
+        panel._session.submit(hold_up())
+        assert busy.wait(10)
+        send(panel, "hi")
+        give(panel.rows[0].slider, 1.75)
+        give(panel.controls.prompt, "changed")
+        assert server.posts == []
+        free.set()
+        idle(panel)
+        body = server.posts[0].body
+        assert body["temperature"] == 0.5 and body["messages"][-1]["content"] == "hi"
+
+
 def test_D14_a_slider_moved_while_an_answer_streams_changes_the_next_question() -> None:
     """What was asked is settled at Send: also a question that must wait, or ask again, has those values."""
     gate = threading.Event()

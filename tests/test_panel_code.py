@@ -56,6 +56,7 @@ def shell() -> Iterator[InteractiveShell]:
     shell = start_ipython() or InteractiveShell.instance()
     shell.history_manager.enabled = False
     shell.run_line_magic("load_ext", "chatglm_magic")
+    shell.user_ns |= {"x": "a variable", "lines": "another"}
     yield shell
     shell.run_line_magic("unload_ext", "chatglm_magic")
 
@@ -152,6 +153,8 @@ def test_the_state_arrives_as_it_was(
 ) -> None:
     """Parameters that are set or unset, model, system, stop, seed, thinking, dialect, history off or on."""
     with a_session(server.url + "v1", **values) as session:
+        if values.get("temperature", 0) is None:  # what is unset in the panel is not what the session has by then
+            get_session().settings.temperature = get_session().settings.top_p = 0.9
         session.llm.history = [["earlier?", 'yes: it\'s "so"'], ["more\n", "of {it}"]]
         own, magic, python = both(shell, server, session, "two\n{{lines}}")
     assert own == magic == python
@@ -181,10 +184,12 @@ def test_the_python_form_runs_in_plain_python(server: ScriptedServer) -> None:
 def test_a_short_question_is_one_line(shell: InteractiveShell) -> None:
     """The clearest form that does: a line, else a cell, else a call."""
     with a_session("http://127.0.0.1:9/v1", temperature=0.5) as session:
-        line, cell, call = (as_magic(state(session, prompt)) for prompt in ("Why?", "one\ntwo", "ends\n"))
+        forms = [as_magic(state(session, prompt)) for prompt in ("Why?", "one\ntwo", "ends\n", "goes on \\")]
+    line, cell, call, going_on = forms
     assert line == "%chatglm --endpoint http://127.0.0.1:9/v1 --temperature 0.5 Why?"
     assert cell == "%%chatglm --endpoint http://127.0.0.1:9/v1 --temperature 0.5\none\ntwo"
     assert call.startswith("get_ipython().run_line_magic('chatglm', ")
+    assert going_on.startswith("%%chatglm"), "a line that follows it in the cell would be joined to it"
 
 
 def copied(panel: Panel) -> str:

@@ -200,6 +200,18 @@ def test_models_are_offered_as_they_come() -> None:
         assert shown.lines == ["question 1"]
 
 
+def test_new_turns_do_not_turn_the_page() -> None:
+    """On a later page of a filtered list one stays there when turns, and models, come in."""
+    with viewer(None, *(turn(n, model="glm-4") for n in range(45))) as shown:
+        shown.type("Filters", True)
+        shown.type("Model", "glm-4")
+        shown.click("Next")
+        shown.session.store.put(turn(50, model="glm-5"), 50)
+        shown.click("Refresh")
+        assert "21–40 of 45 turns found" in shown.text and shown.named("Page").value == 2
+        assert "glm-5" in shown.named("Model").options
+
+
 def test_conversations_are_listed_and_entered() -> None:
     """Each conversation is one line; it opens to its turns, and a search leaves the conversations for turns."""
     turns = [

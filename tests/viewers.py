@@ -12,6 +12,7 @@ import ipywidgets as w
 from chatglm_magic import Session
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets import history_viewer
+from chatglm_magic.widgets.trouble import Status
 from chatglm_magic.widgets.viewer import HistoryViewer
 
 from .panels import every, give, press, until, words
@@ -94,6 +95,11 @@ class Viewer:
     def says(self, text: str, seconds: float = 10.0) -> None:
         """Wait until something is written."""
         until(lambda: text in self.text, f"{text!r}; it says {self.text[:400]!r}", seconds)
+
+    def told(self, text: str, seconds: float = 10.0) -> None:
+        """Wait until a status line says something, which a turn that is shown may say too."""
+        lines = [widget for widget in self.widgets() if isinstance(widget, Status)]
+        until(lambda: any(text in words(line) for line in lines), f"{text!r}", seconds)
 
     def settled(self) -> None:
         """Wait until no question is under way."""

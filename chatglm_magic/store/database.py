@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..values import Turn
-from . import forgetting, schema, selecting, writing
+from . import forgetting, listing, schema, selecting, writing
 from .columns import turn_of
 from .query import Query, Row, Summary
 from .selecting import Found
@@ -21,29 +21,12 @@ PATIENCE = 0.5
 """Seconds to wait for another process' lock; an answer waits no longer."""
 LOOK = 0.002
 """Seconds between two looks whether that lock is gone."""
-TITLE = 80
 
 ROWS = """
 SELECT number, position, id, conversation, status, kind, model, duration, prompt, answer, reasoning, system,
     endpoint, dialect, turns_sent, turns_left_out, finish_reason, first_token, created, error, cell_id, cell_run,
     outside, version, asked, sent, changed, usage
 FROM turns JOIN texts USING (number) WHERE number IN (SELECT value FROM json_each(?))"""
-CONVERSATIONS = """
-WITH page AS (
-    SELECT conversation, count(*) AS turns, min(number) AS first, max(number) AS last
-    FROM turns GROUP BY conversation ORDER BY last DESC LIMIT ? OFFSET ?)
-SELECT conversation, (
-        SELECT substr(prompt, 1, 400) FROM turns JOIN texts USING (number)
-        WHERE turns.conversation = page.conversation ORDER BY position, number LIMIT 1),
-    turns, (SELECT created FROM texts WHERE number = first), (SELECT created FROM texts WHERE number = last)
-FROM page ORDER BY last DESC"""
-# From one name to the next along the index, since a thousand turns share a handful of them.
-MODELS = """
-WITH RECURSIVE found (model) AS (
-    SELECT min(model) FROM turns
-    UNION ALL SELECT (SELECT min(model) FROM turns WHERE model > found.model) FROM found WHERE model IS NOT NULL)
-SELECT model FROM found WHERE model IS NOT NULL
-ORDER BY (SELECT max(number) FROM turns WHERE turns.model = found.model) DESC LIMIT ?"""
 
 
 class Database:
@@ -118,9 +101,9 @@ class Database:
         found: int = selecting.count(self._db, query, values, search=search).fetchone()[0]
         return found
 
-    def numbers(self) -> list[int]:
-        """Return all numbers in the order of asking."""
-        return [number for (number,) in self._db.execute("SELECT number FROM turns ORDER BY number")]
+    def numbers(self, query: Query | None = None) -> list[int]:
+        """Return the numbers of all turns that answer a query."""
+        return [number for number, _ in self.find(query or Query(), 0, None)]
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
         """Return turns by their numbers, in that order; those that are gone meanwhile are left out."""
@@ -132,14 +115,11 @@ class Database:
 
     def conversations(self, offset: int, limit: int) -> list[Summary]:
         """Return a page of conversations, the last used first."""
-        return [
-            Summary(id, _title(prompt), turns, created, last)
-            for id, prompt, turns, created, last in self._db.execute(CONVERSATIONS, (limit, offset))
-        ]
+        return listing.conversations(self._db, offset, limit)
 
     def models(self, limit: int) -> list[str]:
         """Return the names of models, the last used first."""
-        return [name for (name,) in self._db.execute(MODELS, (limit,))]
+        return listing.models(self._db, limit)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete turns for good; return how many there were."""
@@ -191,8 +171,3 @@ def _begin(db: sqlite3.Connection) -> None:
             time.sleep(LOOK)
     finally:
         db.execute("PRAGMA busy_timeout = 500")
-
-
-def _title(prompt: str | None) -> str:
-    line = " ".join((prompt or "").split())
-    return line if len(line) <= TITLE else line[: TITLE - 1].rstrip() + "…"

@@ -26,15 +26,14 @@ def journal_for(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Journal
     except OSError:
         return "wal"
     place = os.path.realpath(path)
-    deepest, kind = "", ""
+    kind = ""
     for line in lines:
         fields = line.split(" ")
         if len(fields) < 3:
             continue
         point = _unescaped(fields[1])
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(deepest):  # a later mount hides an earlier one
-            deepest, kind = point, fields[2]
+        if place == point or place.startswith(point.rstrip("/") + "/"):
+            kind = fields[2]  # what is mounted later hides what was there
     return "delete" if kind in NETWORK else "wal"
 
 

@@ -20,13 +20,12 @@ def delete(saving: Saving, ids: Sequence[str]) -> int:
     :raises ChatGLMError: if the file can't be changed now.
     """
     if not saving.has_disk:
-        return saving.memory.delete(ids)
-    late = tuple(id for id in saving.unsaved if id in set(ids))
-    new = len(late) - sum(saving.read(lambda disk: [disk.count(Query(ids=late))]))
+        return saving.waiting.database.delete(ids)
+    wanted = set(ids)
+    late = tuple(id for id in saving.waiting.ids if id in wanted)
+    new = len(late) - _on_disk(saving, Query(ids=late))
     gone = saving.change(lambda disk: disk.delete(ids)) if saving.has_file else 0
-    if late:
-        saving.memory.delete(late)
-        saving.unsaved = tuple(id for id in saving.unsaved if id not in late)
+    saving.waiting.delete(late)
     return gone + new
 
 
@@ -35,14 +34,20 @@ def forget(saving: Saving, conversation: str | None) -> int:
 
     :raises ChatGLMError: if the file can't be changed now.
     """
+    waiting = saving.waiting
     if not saving.has_disk:
-        return saving.memory.forget(conversation)[0]
+        return waiting.database.forget(conversation)[0]
     query = Query(conversation=conversation)
-    old = replace(query, ids=saving.unsaved)
-    new = saving.memory.count(query) - sum(saving.read(lambda disk: [disk.count(old)]))
+    late = [row.turn.id for row in waiting.database.rows(waiting.database.numbers(query))] if len(waiting) else []
+    new = len(late) - _on_disk(saving, replace(query, ids=tuple(late)))
     gone, wiped = saving.change(lambda disk: disk.forget(conversation)) if saving.has_file else (0, True)
-    saving.memory.forget(conversation)
-    saving.unsaved = tuple(row.turn.id for row in saving.memory.rows(saving.memory.numbers()))
+    if late:
+        waiting.delete(late)
     if not wiped:
         saving.tell(STILL_READ)
     return gone + new
+
+
+def _on_disk(saving: Saving, query: Query) -> int:
+    """Return how many of the turns that wait are saved in an older form."""
+    return sum(saving.read(lambda disk: [disk.count(query)])) if query.ids else 0

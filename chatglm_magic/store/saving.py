@@ -14,6 +14,7 @@ from ..errors import ChatGLMError
 from ..values import Turn
 from .database import Database
 from .disk import LOCK, Disk, RefusedFile
+from .waiting import Waiting
 
 T = TypeVar("T")
 
@@ -31,8 +32,7 @@ class Saving:
 
     def __init__(self, path: Path | None) -> None:
         self._disk = None if path is None else Disk(path, self.tell)
-        self._memory: Database | None = None
-        self.unsaved: tuple[str, ...] = ()
+        self.waiting = Waiting()
         self.news: list[str] = []
         self._failed: float | None = None
         self._warned = False
@@ -45,16 +45,9 @@ class Saving:
         with LOCK:
             if self._disk is not None and self._pid != os.getpid():
                 self._disk.abandon()
-                self._memory, self.unsaved, self.news = None, (), []
+                self.waiting, self.news = Waiting(), []
             self._pid = os.getpid()
             yield
-
-    @property
-    def memory(self) -> Database:
-        """The database of a store without a file, or of what is not saved yet."""
-        if self._memory is None:
-            self._memory = Database(None)
-        return self._memory
 
     @property
     def has_disk(self) -> bool:
@@ -82,29 +75,24 @@ class Saving:
 
     def _keep(self, turn: Turn, position: int) -> None:
         try:
-            self.memory.put(turn, position)
+            if self._disk is None:
+                self.waiting.database.put(turn, position)
+            else:
+                self.waiting.keep(turn, position)
         except sqlite3.Error as error:
             self.tell(f"A turn can't be kept: {error}.")
-            return
-        if self._disk is not None and turn.id not in self.unsaved:
-            self.unsaved = (*self.unsaved, turn.id)
 
     def flush(self) -> bool:
         """Try to save what waits, all of it or nothing; tell whether nothing is left."""
-        if not self.unsaved:
+        if not len(self.waiting):
             return True
-        waiting = [(row.turn, row.position) for row in self.memory.rows(self.memory.numbers())]
-        if not self._saved(lambda disk: disk.put_all(waiting)):
+        if self._refused:
             return False
-        self.forget_waiting()
+        turns = self.waiting.turns()
+        if not self._saved(lambda disk: disk.put_all(turns)):
+            return False
+        self.waiting.clear()
         return True
-
-    def forget_waiting(self) -> None:
-        """Let go of what waits; an interrupt in between leaves names without turns, which do no harm."""
-        memory, self._memory = self._memory, None
-        self.unsaved = ()
-        if memory is not None:
-            memory.close()
 
     def read(self, act: Callable[[Database], list[T]]) -> list[T]:
         """Read from the disk, or from memory where there is none; nothing is there if the disk can't be opened.
@@ -112,12 +100,12 @@ class Saving:
         :raises ChatGLMError: if the file is there and can't be read now.
         """
         if self._disk is None:
-            return act(self.memory)
+            return act(self.waiting.database)
         if not self._readable():
             return []
         try:
             return self._disk.run(act)
-        except FAULTS as error:
+        except (*FAULTS, RefusedFile) as error:
             raise ChatGLMError(f"The history can't be read now: {error}. Try again.", kind="store") from None
 
     def change(self, act: Callable[[Database], T]) -> T:
@@ -126,7 +114,7 @@ class Saving:
         :raises ChatGLMError: if it can't be done.
         """
         if self._disk is None:
-            return act(self.memory)
+            return act(self.waiting.database)
         try:
             return self._disk.run(act)
         except RefusedFile as error:
@@ -159,7 +147,7 @@ class Saving:
 
     def _saved(self, act: Callable[[Database], object]) -> bool:
         """Write something to the disk; tell whether it went well."""
-        if self._refused or not self._tried(act):
+        if not self._tried(act):
             return False
         self._failed, self._warned = None, False
         return True

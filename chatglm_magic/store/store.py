@@ -41,7 +41,7 @@ class Store:
     def unsaved(self) -> int:
         """How many turns wait for the disk."""
         with self._saving.held():
-            return len(self._saving.unsaved)
+            return len(self._saving.waiting)
 
     def put(self, turn: Turn, position: int) -> None:
         """Insert a turn, or bring the one of that id up to date; a disk's fault is told by :meth:`news`.
@@ -73,11 +73,11 @@ class Store:
         saving = self._saving
         offset, limit = max(offset, 0), limit if limit is None else max(limit, 0)
         with saving.held():
-            if not saving.unsaved:
+            if not len(saving.waiting):
                 return [number for number, _ in saving.read(lambda disk: disk.find(query, offset, limit))]
             upto = None if limit is None else offset + limit
-            saved = saving.read(lambda disk: disk.find(query, 0, upto, saving.unsaved))
-            waiting = saving.memory.find(query, 0, upto)
+            saved = saving.read(lambda disk: disk.find(query, 0, upto, saving.waiting.ids))
+            waiting = saving.waiting.database.find(query, 0, upto)
         return merging.merged(query, saved, waiting, offset, limit)
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
@@ -85,31 +85,33 @@ class Store:
         saving = self._saving
         with saving.held():
             found = saving.read(lambda disk: disk.rows([n for n in numbers if n < merging.UNSAVED]))
-            waiting = [number - merging.UNSAVED for number in numbers if number >= merging.UNSAVED]
-            if not waiting:
+            late = [number - merging.UNSAVED for number in numbers if number >= merging.UNSAVED]
+            if not late:
                 return found
-            late = [row._replace(number=row.number + merging.UNSAVED) for row in saving.memory.rows(waiting)]
-        by_number = {row.number: row for row in (*found, *late)}
+            found += [
+                row._replace(number=row.number + merging.UNSAVED) for row in saving.waiting.database.rows(late)
+            ]
+        by_number = {row.number: row for row in found}
         return [by_number[number] for number in numbers if number in by_number]
 
     def count(self, query: Query) -> int:
         """Return how many turns there are; the errors are those of :meth:`find`."""
         saving = self._saving
         with saving.held():
-            found = sum(saving.read(lambda disk: [disk.count(query, saving.unsaved)]))
-            return found + (saving.memory.count(query) if saving.unsaved else 0)
+            found = sum(saving.read(lambda disk: [disk.count(query, saving.waiting.ids)]))
+            return found + (saving.waiting.database.count(query) if len(saving.waiting) else 0)
 
     def conversations(self, *, offset: int = 0, limit: int = 20) -> list[Summary]:
         """Return a page of conversations, the last used first; the errors are those of :meth:`find`."""
         saving = self._saving
         with saving.held():
-            if not saving.unsaved:
+            if not len(saving.waiting):
                 return saving.read(lambda disk: disk.conversations(offset, limit))
             saved = saving.read(lambda disk: disk.conversations(0, -1))
-            waiting = saving.memory.conversations(0, -1)
+            waiting = saving.waiting.database.conversations(0, -1)
 
             def again(conversation: str) -> int:
-                query = Query(conversation=conversation, ids=saving.unsaved)
+                query = Query(conversation=conversation, ids=saving.waiting.ids)
                 return sum(saving.read(lambda disk: [disk.count(query)]))
 
             return merging.summaries(saved, waiting, again)[offset : offset + limit]
@@ -118,7 +120,7 @@ class Store:
         """Return the names of at most 50 models, the last used first; the errors are those of :meth:`find`."""
         saving = self._saving
         with saving.held():
-            waiting = saving.memory.models(MODELS) if saving.unsaved else []
+            waiting = saving.waiting.database.models(MODELS) if len(saving.waiting) else []
             saved = saving.read(lambda disk: disk.models(MODELS))
         return list(dict.fromkeys((*waiting, *saved)))[:MODELS]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
@@ -92,15 +92,12 @@ def metrics(turn: Turn) -> str:
 
 
 def parameters(turn: Turn) -> str:
-    """Say in one line with which parameters a question was asked."""
+    """Say in one line with which parameters a question was asked; what was left unset is not named."""
     parts = []
     for name in SHOWN:
         sent = (turn.sent[key] for key in WIRE_NAMES[name] if key in turn.sent)
         value = turn.asked[name] if name in turn.asked else next(sent, None)
-        parts.append(f"{name} {_short(value)}")
+        if value is not None:
+            parts.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
     parts += [f"{name} {turn.asked[name]}" for name in ("seed", "thinking") if turn.asked.get(name) is not None]
-    return " · ".join(parts)
-
-
-def _short(value: Any) -> str:
-    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return " · ".join(parts) or "the server's defaults"

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..render.views import FRAME, Throttle
@@ -89,7 +90,7 @@ class Runner:
     """Runs a panel's questions on the package's loop thread, one at a time.
 
     :param changed: is called when a question has been asked and when it has ended; ``busy`` then says which.
-    :param ended: is called at each end, with the error if there was one, or with a ``CancelledError``.
+    :param ended: is called before that, with the error if there was one, or with a ``CancelledError``.
     """
 
     def __init__(
@@ -128,9 +129,10 @@ class Runner:
         """Cancel the question under way; what has arrived stays. Does nothing if there is none."""
         with self._lock:
             self._stopping = self._busy
-            task = self._task
+            task = self._task if self._busy else None
         if task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            with suppress(RuntimeError):  # the loop has ended, and with it the question
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def halt(self) -> bool:
         """Stop the question under way and wait for its end, on the loop thread; tell whether there was one."""
@@ -153,6 +155,8 @@ class Runner:
             await task
         except (asyncio.CancelledError, Exception) as found:  # noqa: BLE001 - ``ended`` tells it
             error = found
-        self._busy = False
-        self._changed()
-        self._ended(error)
+        try:
+            self._ended(error)
+        finally:
+            self._busy = False
+            self._changed()

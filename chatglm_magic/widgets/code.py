@@ -43,7 +43,7 @@ def state(session: Session, prompt: str) -> State:
     values: dict[str, Any] = {"endpoint_url": settings.endpoint_url, "dialect": settings.dialect}
     values |= {name: asked.get(name) for name in OPTIONS if name != "endpoint_url"}
     kept = {name: value for name, value in values.items() if value is not None and value != []}
-    kept |= {name: None for name in SAMPLING if name in asked and asked[name] is None}
+    kept |= {name: None for name in SAMPLING if getattr(settings, name) is None}
     pairs = session.llm.history if settings.with_history else []
     return State(prompt, kept, settings.with_history, tuple((q, a) for q, a in pairs))
 

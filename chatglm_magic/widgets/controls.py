@@ -6,7 +6,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from . import answer, connection, live, parameters, still
+from . import answer, connection, lanes, parameters, still
 from .look import above, button, column, row
 
 PLACEHOLDER = "Ask the model…"
@@ -22,7 +22,7 @@ CSS = """
 .chatglm-panel textarea{resize:vertical}
 .chatglm-panel .chatglm-past>.jupyter-button{align-self:flex-start}
 """
-STYLE = parameters.CSS + connection.CSS + answer.CSS + live.CSS + still.CSS + CSS
+STYLE = parameters.CSS + connection.CSS + answer.CSS + lanes.CSS + still.CSS + CSS
 
 
 class Controls:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..session import Session
 from ..values import Kind, Turn
 from .answer import AnswerPane
-from .asking import Runner, Screen, Showing
+from .asking import Runner, Showing
 from .controls import Controls
-from .live import Lanes, Settling
+from .lanes import Lanes
+from .live import Settling
+from .place import Place
 from .still import Still
 from .trouble import Status, Trouble
-
-if TYPE_CHECKING:
-    from ..session.draft import Draft
 
 TWICE = 0.5
 """Two clicks on one button within this many seconds are one, however fast the answer to the first came."""
@@ -142,27 +141,6 @@ class Dialogue:
     def _sync(self) -> None:
         with self._lock:
             self.controls.sync(busy=self._runner.busy)
-
-
-class Place:
-    """Where one question's answer is shown: alone, or in a lane beside others; ``turn`` is it once ended."""
-
-    def __init__(self, dialogue: Dialogue) -> None:
-        self._dialogue = dialogue
-        self.screen: Screen = dialogue.answer
-        self.turn: Turn | None = None
-
-    def frame(self, draft: Draft) -> int:
-        """Show an answer as far as it has come; return the characters sent to the page."""
-        self._dialogue.status.say(draft.notice or "Answering…")
-        self._dialogue.controls.sync_again()
-        return self.screen.frame(draft)
-
-    def finish(self, turn: Turn) -> None:
-        """Show an answer that has ended."""
-        self.turn = turn
-        self.screen.finish(turn)
-        self._dialogue.ended(self, turn)
 
 
 def _stands(turn: Turn) -> bool:

@@ -16,7 +16,7 @@ TEXT = "var(--jp-ui-font-color1,var(--vscode-foreground,inherit))"
 MUTED = "var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
 ERROR = "var(--jp-error-color1,var(--vscode-errorForeground,#d32f2f))"
 GOOD = "var(--jp-success-color1,#388e3c)"
-UNSURE = "var(--jp-warn-color1,#f57c00)"
+UNSURE = "#b26a00"
 BORDER = "var(--jp-border-color2,var(--vscode-widget-border,rgba(128,128,128,.4)))"
 SURFACE = "var(--jp-layout-color2,rgba(128,128,128,.1))"
 FOCUS = "var(--jp-brand-color1,var(--vscode-focusBorder,#1976d2))"
@@ -40,9 +40,9 @@ CSS = f"""
 .chatglm-box :is(input,textarea)::placeholder{{color:{MUTED};opacity:1}}
 .chatglm-box select{{appearance:auto;background-image:none;padding:2px 4px}}
 .chatglm-box option{{color:var(--jp-ui-font-color1,#212121);background:var(--jp-layout-color1,#fff)}}
-.chatglm-box .widget-checkbox{{width:auto;height:28px;line-height:28px;margin:0}}
+.chatglm-box .widget-checkbox{{width:auto;height:28px;line-height:28px;margin:0;overflow:visible}}
 .chatglm-box .widget-checkbox .widget-label-basic{{display:flex;align-items:center;gap:6px;margin:0;
- line-height:28px}}
+ line-height:28px;overflow:visible}}
 .chatglm-box .widget-checkbox input[type=checkbox]{{flex:0 0 auto;margin:0}}
 .chatglm-box .widget-html,.chatglm-box .widget-htmlmath{{width:auto;min-width:0;margin:0}}
 .chatglm-box .widget-html-content{{flex:1 1 auto;min-width:0;line-height:1.5;
@@ -53,7 +53,7 @@ CSS = f"""
 .chatglm-box .jupyter-button:disabled{{opacity:.5}}
 .chatglm-box button:focus-visible,.chatglm-box input:focus-visible,.chatglm-box select:focus-visible,
 .chatglm-box textarea:focus-visible,.chatglm-box summary:focus-visible,.chatglm-box .noUi-handle:focus-visible,
-.chatglm-box a:focus-visible{{outline:2px solid {FOCUS};outline-offset:1px}}
+.chatglm-box a:focus-visible{{outline:2px solid {FOCUS}!important;outline-offset:1px}}
 .chatglm-box .chatglm-card{{border:1px solid {BORDER};border-radius:4px;padding:{GAP}}}
 .chatglm-box .chatglm-small{{color:{MUTED};font-size:12px;line-height:1.5}}
 .chatglm-box .chatglm-heading{{font-weight:600;line-height:1.5}}

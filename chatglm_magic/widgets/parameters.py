@@ -24,9 +24,11 @@ CSS = """
  box-sizing:border-box}
 .chatglm-box .chatglm-parameter .widget-hslider{grid-column:1/-1;width:auto;height:24px;margin:0}
 .chatglm-box .chatglm-parameter .chatglm-leave span{font-size:0;margin:0}
-.chatglm-box .chatglm-parameter .chatglm-leave span::after{content:"unset" / "";font-size:12px}
+.chatglm-box .chatglm-parameter .chatglm-leave span::after{content:"unset" / "";font-size:12px;
+ vertical-align:middle}
 .chatglm-box .chatglm-parameter .chatglm-reset{font-size:0;min-width:28px;width:28px;padding:0}
-.chatglm-box .chatglm-parameter .chatglm-reset::before{content:"\\21BA" / "";font-size:15px}
+.chatglm-box .chatglm-parameter .chatglm-reset::before{content:"\\21BA" / "";font-size:15px;vertical-align:middle}
+.chatglm-box .chatglm-parameter .noUi-handle{background:var(--jp-brand-color1,#1976d2);border-color:transparent}
 .chatglm-box .chatglm-parameter.chatglm-unset .widget-hslider,
 .chatglm-box .chatglm-parameter.chatglm-unset input[type=number]{opacity:.45}
 """

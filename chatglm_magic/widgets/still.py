@@ -46,7 +46,7 @@ class Still:
 
 def bundle(turn: Turn) -> dict[str, str]:
     """Return a question with its answer as plain text and as safe HTML."""
-    note = "The panel's last answer. The panel itself needs a kernel: run its cell again."
+    note = "From the panel, which itself needs a kernel: run its cell again."
     question = f'<div style="white-space:pre-wrap;font-weight:600;margin:.3em 0">{escape(turn.prompt)}</div>'
     page = f'<div class="chatglm-still"><div style="{SMALL}">{note}</div>{question}{html(turn)}</div>'
     text = f"{turn.prompt}\n\n{plain(turn)}"

@@ -63,18 +63,9 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         self._forget = session.on_change(calls.soon(self._look, pause=SETTLED))
         self._panes = w.Box([self._list, look.column(near.status, self._asking, self._opened)])
         self._panes.add_class("chatglm-panes")
-        super().__init__(
-            [
-                *(
-                    look.style_sheet(ANSWER_CSS + CSS),
-                    self._list.bar,
-                    self._list.filters,
-                    calls.status,
-                    self._list.news,
-                ),
-                *(self._panes, self._ticked, below.status, self._compared),
-            ]
-        )
+        style = look.style_sheet(ANSWER_CSS + CSS)
+        top = (self._list.bar, self._list.filters, calls.status, self._list.news)
+        super().__init__([style, *top, self._panes, self._ticked, below.status, self._compared])
         self.add_class("chatglm-box")
         self.add_class("chatglm-viewer")
         calls.handler(self._list.fill)()
@@ -111,7 +102,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
             return
         self._present(row)
         self._list.lines.focus_on(row.turn.id)  # scrolls the list to the line that is open now
-        self._opened.close_turn.focus()
+        self._opened.buttons.close.focus()
 
     def _present(self, row: Row | None) -> None:
         self._opened.show(row)

@@ -34,14 +34,19 @@ class Asking(w.VBox):  # type: ignore[misc]
         super().__init__([look.row(self.prompt, self.stop), self._pane], layout=w.Layout(display="none"))
         self.add_class("chatglm-card")
 
-    def ask(self, prompt: str, **how: Any) -> None:
-        """Ask with the session's present parameters.
+    def ask(self, prompt: str, first: Callable[[], object] | None = None, **how: Any) -> None:
+        """Ask with the session's present parameters; do something ``first``, unless an answer is under way.
 
         :raises ChatGLMError: if an answer is under way, or for what can't be asked.
         """
-        if not self._runner.start(lambda: self._session.aask(prompt, view=Showing(self, self._is_shown), **how)):
+        if not self._runner.start(lambda: self._question(prompt, first, how)):
             raise ChatGLMError("An answer is under way: wait for it, or stop it.", kind="busy")
         self.prompt.value = look.small(f"Answering: {one_line(prompt, 120)}")
+
+    def _question(self, prompt: str, first: Callable[[], object] | None, how: dict[str, Any]) -> Any:
+        if first is not None:
+            first()
+        return self._session.aask(prompt, view=Showing(self, self._is_shown), **how)
 
     def cancel(self) -> None:
         """Stop the answer; what has arrived is kept."""

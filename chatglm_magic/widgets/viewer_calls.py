@@ -61,6 +61,10 @@ class Calls:
 
         return handle
 
+    def heard(self, act: Callable[[Any], object]) -> Callable[[Any], None]:
+        """Return ``act`` as an observer that is handed the new value: the list may be filled anew meanwhile."""
+        return lambda change: self.handler(lambda: act(change["new"]))()
+
     def guarded(self, act: Act) -> Act:
         """Return ``act`` with its errors told of."""
 

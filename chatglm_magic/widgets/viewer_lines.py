@@ -33,14 +33,19 @@ class Line(w.Box):  # type: ignore[misc]
         ticked: Callable[[str, bool], object],
         like: Line | None = None,
     ) -> None:
-        self.key = ""
+        self.key, self._calls, self._ticked = "", calls, ticked
         self.tick: Any = w.Checkbox(indent=False, **_look_of(like and like.tick))
         self.button: Any = w.Button(**_look_of(like and like.button))
         self.facts: Any = w.HTML(**_look_of(like and like.facts))
         super().__init__([self.tick, self.button, self.facts], **({"layout": like.layout} if like else {}))
         self.add_class("chatglm-line")
         self.button.on_click(calls.handler(lambda: opened(self.key)))
-        self.tick.observe(calls.handler(lambda: ticked(self.key, self.tick.value)), names="value")
+        self.tick.observe(calls.heard(self._tick), names="value")
+
+    def _tick(self, ticked: bool) -> None:
+        self._ticked(self.key, ticked)
+        with self._calls.filling():
+            self.tick.value = ticked
 
     def fill(self, item: Item, *, is_open: bool) -> None:
         """Show an item; nothing is sent to the page for what is the same as before."""

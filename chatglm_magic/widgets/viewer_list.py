@@ -14,6 +14,7 @@ from .viewer_confirm import turns
 from .viewer_facts import facts, label, summary_facts, title
 from .viewer_filters import Filters
 from .viewer_lines import PAGE, Item, Lines, Pages
+from .viewer_news import News
 
 ALL, PRESENT, CONVERSATIONS = "all turns", "this conversation", "conversations"
 
@@ -44,7 +45,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.refresh, self.go_on = look.button("Refresh"), look.button("Continue this conversation")
         self.lines = Lines(calls, self._open, ticked)
         self.pages = Pages(calls, self.turn_to)
-        self.count, self.news, self._told = w.HTML(), w.HTML(), ""
+        self.count, self.news = w.HTML(), News()
         self.show.observe(calls.handler(self.search), names="value")
         self.refresh.on_click(calls.handler(self.fill))
         self.go_on.on_click(calls.handler(self._continue))
@@ -79,13 +80,7 @@ class Listing(w.VBox):  # type: ignore[misc]
             else:
                 self._fill_turns()
             self.filters.show_models(self._session.store.models())
-            self._tell_news()
-
-    def _tell_news(self) -> None:
-        """Show what the store has to say, such as why nothing is saved; it says each thing once."""
-        if news := self._session.store.news():
-            self._told = "\n".join(filter(None, [self._told, *news]))
-            self.news.value = "".join(look.small(line) for line in self._told.splitlines()[-3:])
+            self.news.ask(self._session.store)
 
     def mark(self) -> None:
         """Fill the lines anew with what is known: which turn is open, and which ones are ticked."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ipywidgets as w
 
@@ -12,6 +11,7 @@ from ..session import Session
 from ..store import Row
 from ..values import Turn
 from . import look
+from .viewer_buttons import Buttons
 from .viewer_calls import Calls
 from .viewer_compare import Compared
 from .viewer_confirm import Delete
@@ -35,52 +35,29 @@ class Opened(w.VBox):  # type: ignore[misc]
     ) -> None:
         self._session, self._calls, self._compared, self._ask = session, calls, compared, ask
         self.row: Row | None = None
-        self._built(calls, close, step, delete)
-        super().__init__(
-            [
-                self.heading,
-                look.row(self.up, self.down, self.close_turn),
-                look.row(self.again, self.edit, self.go_on, self.copy, self.copy_prompt, self.pin, self.delete),
-                self.editor,
-                self.copied,
-                self.text,
-                self.facts,
-            ]
-        )
+        self.heading, self.text, self.facts, self.copied = w.HTML(), w.HTMLMath(), w.HTML(), w.Box()
+        self.delete = Delete(calls, lambda: [self.turn.id], delete)
+        self.buttons = does = Buttons(self.delete)
+        super().__init__([self.heading, *does.rows, self.copied, self.text, self.facts])
         self.add_class("chatglm-card")
         self.add_class("chatglm-opened")
-        self.show(None)
-
-    def _built(self, calls: Calls, close: Any, step: Any, delete: Any) -> None:
-        self.heading, self.text, self.facts = w.HTML(), w.HTMLMath(), w.HTML()
-        self.up, self.down = look.button("Previous turn"), look.button("Next turn")
-        self.close_turn = look.button("Close")
-        self.again = look.button("Ask again", tooltip="Ask this prompt again, with the parameters as they are now")
-        self.edit = look.button(
-            "Edit and fork", tooltip="Change the prompt, and go on from there in a new conversation"
+        does.do(
+            calls,
+            {
+                does.up: lambda: step(-1),
+                does.down: lambda: step(1),
+                does.close: close,
+                does.again: self._again,
+                does.edit: lambda: does.edit_prompt(self.turn.prompt),
+                does.cancel: does.leave,
+                does.fork: self._fork,
+                does.go_on: self._continue,
+                does.copy: lambda: self._copy(self.turn.answer),
+                does.copy_prompt: lambda: self._copy(self.turn.prompt),
+                does.pin: self._pin,
+            },
         )
-        self.go_on = look.button("Continue conversation", tooltip="Make this turn's conversation the present one")
-        self.copy, self.copy_prompt = look.button("Copy answer"), look.button("Copy prompt")
-        self.pin = look.button("Pin", tooltip="Pin two turns to see what differs")
-        self.delete = Delete(calls, lambda: [self.turn.id], delete)
-        self.prompt = look.above(w.Textarea(description="New prompt"))
-        self.fork, self.cancel = look.button("Fork and ask", primary=True), look.button("Cancel")
-        self.editor = look.column(self.prompt, look.row(self.fork, self.cancel))
-        self.copied = w.Box()
-        for button, act in {
-            self.up: lambda: step(-1),
-            self.down: lambda: step(1),
-            self.close_turn: close,
-            self.again: self._again,
-            self.edit: self._edit,
-            self.cancel: self._leave,
-            self.fork: self._fork,
-            self.go_on: self._continue,
-            self.copy: lambda: self._copy(self.turn.answer),
-            self.copy_prompt: lambda: self._copy(self.turn.prompt),
-            self.pin: self._pin,
-        }.items():
-            button.on_click(calls.handler(act))
+        self.show(None)
 
     @property
     def turn(self) -> Turn:
@@ -95,7 +72,7 @@ class Opened(w.VBox):  # type: ignore[misc]
     def show(self, row: Row | None) -> None:
         """Show a turn, or nothing; what is being edited stays if it is the same turn."""
         if row is None or self.row is None or row.turn.id != self.row.turn.id:
-            self._leave()
+            self.buttons.leave()
             self.delete.forget()
             self.copied.children = ()
         if row is not None and row != self.row:
@@ -110,8 +87,8 @@ class Opened(w.VBox):  # type: ignore[misc]
         if self.row is None:
             return
         here = self.row.turn.conversation == self._session.conversation
-        self.go_on.disabled = here
-        self.pin.description = "Unpin" if self.row.turn.id in self._compared.ids else "Pin"
+        self.buttons.go_on.disabled = here
+        self.buttons.pin.description = "Unpin" if self.row.turn.id in self._compared.ids else "Pin"
 
     def _again(self) -> None:
         turn = self.turn
@@ -121,23 +98,14 @@ class Opened(w.VBox):  # type: ignore[misc]
         else:  # another conversation's turn, or one that is no part of any, must not enter the present one
             self._ask(turn.prompt, history=False)
 
-    def _edit(self) -> None:
-        self.prompt.value = self.turn.prompt
-        self.editor.layout.display = None
-        self.prompt.focus()
-
-    def _leave(self) -> None:
-        self.editor.layout.display = "none"
-
     def _fork(self) -> None:
-        turn, prompt = self.turn, self.prompt.value
-        if self.editor.layout.display == "none":  # a second click
+        turn, prompt = self.turn, self.buttons.prompt.value
+        if not self.buttons.editing:  # a second click
             return
         if not prompt.strip():
             raise CommandError("The new prompt is empty: type one, or cancel.")
-        self._session.fork(turn.id, before=True)
-        self._ask(prompt)
-        self._leave()
+        self._ask(prompt, first=lambda: self._session.fork(turn.id, before=True))
+        self.buttons.leave()
 
     def _continue(self) -> None:
         if self.turn.conversation != self._session.conversation:

@@ -29,15 +29,17 @@ LIST = f"""
 .chatglm-viewer .chatglm-line{{grid-template-columns:6em minmax(0,1fr)}}
 .chatglm-viewer .chatglm-no-ticks .chatglm-line{{grid-template-columns:minmax(0,1fr)}}
 .chatglm-viewer .chatglm-line .jupyter-button{{height:22px;line-height:20px}}
-.chatglm-viewer .chatglm-line span.chatglm-state{{width:7em}}
 .chatglm-viewer .chatglm-line .widget-checkbox{{grid-row:1/3}}
 .chatglm-viewer .chatglm-line .widget-html{{grid-column:2;padding:0 4px 2px}}
 .chatglm-viewer .chatglm-no-ticks .chatglm-line .widget-html{{grid-column:1}}
 }}
+@container (max-width:42em){{
+.chatglm-viewer .chatglm-line span.chatglm-state{{width:7em}}
+}}
 """
 
 CSS = f"""
-.chatglm-viewer{{container-type:inline-size;width:100%;min-width:0;gap:6px}}
+.chatglm-viewer{{container-type:inline-size;width:100%;min-width:0;gap:6px;padding:3px}}
 .chatglm-viewer>*{{margin:0}}
 .chatglm-viewer .chatglm-bar{{align-items:flex-end}}
 .chatglm-viewer .chatglm-bar>.widget-text{{flex:1 1 10em}}

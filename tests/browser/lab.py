@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
@@ -22,6 +22,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+SEVENS_IDLE = ".jp-NotebookKernelStatus:has-text('Idle'), .jp-Notebook-ExecutionIndicator[data-status='idle']"
 QUIET = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "docmanager-extension/plugin": {"autosaveInterval": 3600},
@@ -45,8 +46,16 @@ def browser() -> Iterator[Browser]:
 class Lab:
     """A JupyterLab server of its own over a folder of its own."""
 
-    def __init__(self, folder: Path, *, theme: str = "JupyterLab Light", python: str = sys.executable) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        theme: str = "JupyterLab Light",
+        python: str = sys.executable,
+        app: Literal["lab", "notebook"] = "lab",
+    ) -> None:
+        """``app`` may be Notebook 7, which shows the same notebooks in a page of its own."""
+        self.folder, self._app = folder, app
         self._settings = folder.parent / f"{folder.name}-settings"
         self._write_settings({**QUIET, "apputils-extension/themes": {"theme": theme}})
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -54,7 +63,7 @@ class Lab:
         self._log = (folder.parent / f"{folder.name}.log").open("wb")
         self._process = subprocess.Popen(
             [
-                *(python, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
+                *(python, "-m", "jupyter", app, "--no-browser", "--allow-root"),
                 *(f"--ServerApp.port={self._port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=lab"),
                 f"--ServerApp.root_dir={folder}",
             ],
@@ -70,10 +79,16 @@ class Lab:
         )
         self._wait()
 
+    @property
+    def base(self) -> str:
+        """The server's own address."""
+        return f"http://127.0.0.1:{self._port}"
+
     def url(self, name: str) -> str:
         """Return the address of a notebook, in a workspace of its own: Lab opens earlier tabs again."""
         workspace = name.replace(".", "-")
-        return f"http://127.0.0.1:{self._port}/lab/workspaces/{workspace}/tree/{name}?token=lab"
+        page = f"lab/workspaces/{workspace}/tree" if self._app == "lab" else "notebooks"
+        return f"{self.base}/{page}/{name}?token=lab"
 
     def write(self, name: str, *cells: str) -> str:
         """Make a notebook of code cells; return its address."""
@@ -101,7 +116,7 @@ class Lab:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api?token=lab", timeout=2).read()
+                urllib.request.urlopen(f"{self.base}/api?token=lab", timeout=2).read()
                 return
             except OSError:
                 time.sleep(0.1)
@@ -118,8 +133,10 @@ class Notebook:
         self.wait_idle()
 
     def wait_idle(self, seconds: float = 90) -> None:
-        """Wait until the status bar says that the kernel is idle."""
-        self.page.get_by_text("| Idle").first.wait_for(timeout=seconds * 1000)
+        """Wait until the status bar, or Notebook 7's mark of the kernel, says that the kernel is idle."""
+        seven = "/notebooks/" in self.page.url
+        idle = self.page.locator(SEVENS_IDLE) if seven else self.page.get_by_text("| Idle")
+        idle.first.wait_for(timeout=seconds * 1000)
 
     def cell(self, number: int) -> Locator:
         """Return a cell by its place, from 0 on."""

@@ -1,7 +1,9 @@
-"""``python -m tests.browser.pictures``: takes the pictures of README anew, into ``notebooks/pictures``."""
+"""``python -m tests.browser.pictures [NAME …]``: takes README's pictures anew, into ``notebooks/pictures``."""
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +41,7 @@ def opened(cells: tuple[str, ...], *, theme: str, width: int, height: int) -> It
     with tempfile.TemporaryDirectory() as parent, browser() as chromium:
         folder = Path(parent, "lab")
         folder.mkdir()
+        os.environ["CHATGLM_MAGIC_HOME"] = parent
         lab = Lab(folder, theme=theme)
         try:
             context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=1.5)
@@ -60,18 +63,23 @@ def quickstart(name: str, theme: str) -> None:
 
 def panel(name: str, theme: str, width: int) -> None:
     """The panel after a question, in its live mode."""
-    with opened((START, "%chatglm_panel"), theme=theme, width=width, height=1000) as notebook:
+    start = f"{START}\n%chatglm -q What is temperature?"  # it says where turns are kept: here, nowhere to show
+    with opened((start, "%chatglm_panel"), theme=theme, width=width, height=1000) as notebook:
         notebook.run(0)
         shown = notebook.run(1)
         box = shown.get_by_role("spinbutton", name="temperature", exact=True)
         shown.get_by_role("textbox", name="Prompt", exact=True).fill("Tell me a joke.")
         for check in shown.get_by_role("checkbox", name="unset").all()[:1]:
             check.uncheck()
+        box.fill("0.2")
+        box.press("Tab")
+        shown.get_by_role("button", name="Send").click()
+        shown.get_by_text("Answered.").wait_for()
         shown.get_by_role("checkbox", name="Live mode").check()
-        for temperature in ("0.2", "1.4", "2"):
+        for temperature in ("1.4", "2"):
             box.fill(temperature)
             box.press("Tab")
-            notebook.page.wait_for_timeout(1500)
+            shown.get_by_text(f"temperature {temperature}", exact=True).wait_for()
         save(notebook, shown, name)
 
 
@@ -95,21 +103,21 @@ def save(notebook: Notebook, what: Locator, name: str) -> None:
     what.screenshot(path=str(PICTURES / f"{name}.png"))
 
 
-PARTS: tuple[Callable[[], None], ...] = (
-    lambda: quickstart("quickstart", LIGHT),
-    lambda: quickstart("quickstart-dark", DARK),
-    lambda: panel("panel", LIGHT, 1300),
-    lambda: panel("panel-dark", DARK, 1300),
-    lambda: panel("panel-narrow", LIGHT, 800),
-    lambda: history("history", LIGHT),
-)
+PARTS: dict[str, Callable[[str], None]] = {
+    "quickstart": lambda name: quickstart(name, LIGHT),
+    "quickstart-dark": lambda name: quickstart(name, DARK),
+    "panel": lambda name: panel(name, LIGHT, 1300),
+    "panel-dark": lambda name: panel(name, DARK, 1300),
+    "panel-narrow": lambda name: panel(name, LIGHT, 800),
+    "history": lambda name: history(name, LIGHT),
+}
 
 
 def main() -> None:
-    """Take every picture."""
+    """Take every picture, or those that are named."""
     PICTURES.mkdir(exist_ok=True)
-    for part in PARTS:
-        part()
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name](name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fast streams into a cell and a panel."""
+"""Fast streams into a cell and a panel; ``python -m tests.flood`` does so for a minute."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 
 from .. import flood
+from ..servers import ScriptedServer
+from .asking import at
+from .page import Page
 
 
-def test_D15_two_thousand_tokens_a_second(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """At most twelve updates in any second, and the text is whole, in a cell and in a panel."""
-    assert flood.run(4, tmp_path), capsys.readouterr().out
-
-
-def test_D16_the_bytes_of_a_growing_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not the whole text for every token: all messages together are at most 20 times the answer."""
-    assert flood.run(2, tmp_path)
-    lines = capsys.readouterr().out.strip().splitlines()
-    assert len(lines) == 2
-    for line in lines:
-        assert float(line.split(", ")[-1].split()[0]) <= 20, line
+@pytest.mark.parametrize("into", [flood.into_cell, flood.into_panel], ids=["cell", "panel"])
+def test_D15_two_thousand_tokens_a_second(tmp_path: Path, into: flood.Into) -> None:
+    """At most twelve updates in any second, all messages no more than 20 answers, and the final text exact."""
+    sent = flood.Flood(4)
+    with ScriptedServer(sent) as server, Page(tmp_path) as page:
+        at(page, server)
+        figures = into(page, sent)
+        assert figures.good, figures

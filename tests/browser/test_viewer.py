@@ -1,0 +1,322 @@
+"""The history viewer in real JupyterLab, by pointer and keyboard; an exported page in the browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chatglm_magic.store import History, Store
+
+from ..hostile import ANSWERS, armed
+from ..servers import ScriptedServer, answer, legacy, reply
+from ..viewers import turn
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, LocatorAssertions, Page
+
+    from .lab import Lab, Notebook
+
+FILL = """from chatglm_magic import get_session
+from chatglm_magic.values import Turn
+session = get_session()
+texts = [("什么是爱情？", "爱情是两个人之间的深厚感情。"), ("Name a colour", "Blue is the best colour."),
+         ("为什么天空是蓝色的", "因为散射。"), ("Name a colour", "Red is the best colour, 真的。")] + [
+         (f"question {n}", f"answer {n}") for n in range(26)]
+session.store.add([(Turn(prompt=prompt, answer=answer, id=f"{n:032x}", conversation="0123456789ab",
+    model=["glm-4", "chatglm3-6b"][n % 2], asked={"temperature": n / 20}, first_token=0.2, duration=1.5,
+    created=f"2026-03-{n + 1:02}T12:00:00+00:00", reasoning="Let me think." if n == 0 else ""), n)
+    for n, (prompt, answer) in enumerate(texts)])
+session.resume("0123456789ab")"""
+
+
+def expect(locator: Locator) -> LocatorAssertions:
+    """Say what must become true of an element."""
+    from playwright import sync_api  # it may be missing, which the fixture ``chromium`` tells
+
+    return sync_api.expect(locator)
+
+
+class Shown:
+    """A viewer in a notebook, beside the scripted server that it asks."""
+
+    def __init__(self, server: ScriptedServer, notebook: Notebook, box: Locator, folder: Path) -> None:
+        self.server, self.notebook, self.box, self.folder = server, notebook, box, folder
+        self.page = notebook.page
+
+    def button(self, name: str) -> Locator:
+        return self.box.get_by_role("button", name=name, exact=True)
+
+    def field(self, name: str) -> Locator:
+        return self.box.get_by_role("textbox", name=name, exact=True)
+
+    @property
+    def lines(self) -> Locator:
+        """The buttons of the list, one a turn."""
+        return self.box.locator(".chatglm-line button")
+
+    @property
+    def opened(self) -> Locator:
+        """The opened turn."""
+        return self.box.locator(".chatglm-opened")
+
+    def says(self, text: str) -> None:
+        """Wait until something stands in the viewer."""
+        self.box.get_by_text(text).first.wait_for()
+
+    def open(self, prompt: str) -> None:
+        """Click the first line of a prompt."""
+        self.box.get_by_role("button", name=prompt, exact=True).first.click()
+        expect(self.opened).to_contain_text(prompt)
+
+    def choose(self, name: str, presses: int) -> None:
+        """Choose from a list by keyboard: Space opens it, so many arrows go down, Enter chooses."""
+        self.box.get_by_role("combobox", name=name, exact=True).focus()
+        for key in ("Space", *["ArrowDown"] * presses, "Enter"):
+            self.page.keyboard.press(key)
+
+
+@pytest.fixture
+def shown(lab: Lab, page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shown]:
+    from .lab import Notebook
+
+    page.set_viewport_size({"width": getattr(request, "param", 1500), "height": 1000})
+    with ScriptedServer(answer("崭新的", "回答")) as server:
+        url = lab.write(
+            re.sub(r"\W+", "-", request.node.name) + ".ipynb",
+            f"import os; os.environ['CHATGLM_MAGIC_HOME'] = {str(tmp_path)!r}\n"
+            f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}v1'",
+            FILL,
+            "%chatglm_history --view",
+            "%chatglm 从单元格来的问题",
+        )
+        notebook = Notebook(page, url)
+        page.keyboard.press("Control+b")
+        for number in (0, 1):
+            notebook.run(number)
+        box = notebook.run(2).locator(".chatglm-viewer")
+        box.get_by_text("1–20 of 30 turns").wait_for()
+        yield Shown(server, notebook, box, lab.folder)
+
+
+def test_a_chinese_search_and_filters_find_turns(shown: Shown, page: Page) -> None:
+    """Typed Chinese words, a model and a range chosen by keyboard: each leaves the turns that are meant."""
+    shown.field("Search").click()
+    page.keyboard.type("爱情")
+    shown.says("1 turn found")
+    expect(shown.lines).to_have_text(["什么是爱情？"])
+    for _ in range(2):
+        page.keyboard.press("Backspace")
+    shown.says("1–20 of 30 turns")
+    page.keyboard.type("最好")
+    shown.says("0 turns found")
+    for _ in range(2):
+        page.keyboard.press("Backspace")
+    shown.button("Filters").click()
+    shown.choose("Model", 1)
+    shown.says("15 turns found")
+    shown.field("temperature from").click()
+    page.keyboard.type("1.2")
+    page.keyboard.press("Tab")
+    shown.says("3 turns found")
+    expect(shown.lines).to_have_text(["question 25", "question 23", "question 21"])
+    shown.field("temperature to").click()
+    page.keyboard.type("hot")
+    page.keyboard.press("Tab")
+    shown.says("temperature to: 'hot' is no number.")
+    shown.button("Clear filters").click()
+    shown.says("1–20 of 30 turns")
+    shown.box.get_by_label("Since").click(position={"x": 12, "y": 14})  # the month
+    page.keyboard.type("03282026")
+    page.keyboard.press("Tab")
+    shown.says("3 turns found")
+
+
+def test_a_turn_opens_and_is_asked_again(shown: Shown) -> None:
+    """A click opens all of a turn; Ask again streams a new answer into its place and opens that."""
+    shown.button("Last").click()
+    shown.says("21–30 of 30 turns")
+    shown.open("什么是爱情？")
+    for part in ("爱情是两个人之间的深厚感情。", "Let me think.", "first token", "0.20 s", "glm-4"):
+        expect(shown.opened).to_contain_text(part)
+    shown.button("Ask again").click()
+    shown.says("Answered.")
+    expect(shown.opened).to_contain_text("崭新的回答")
+    assert [message["content"] for message in shown.server.posts[0].body["messages"]] == ["什么是爱情？"]
+
+
+def test_edit_and_fork_by_keyboard(shown: Shown, page: Page) -> None:
+    """The prompt box has the focus at once; what is typed is asked after the turns before it, in a fork."""
+    shown.button("Last").click()
+    shown.says("21–30 of 30 turns")
+    shown.open("为什么天空是蓝色的")
+    shown.button("Edit and fork").click()
+    expect(shown.field("New prompt")).to_be_focused()
+    expect(shown.field("New prompt")).to_have_value("为什么天空是蓝色的")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("为什么大海是蓝色的")
+    shown.button("Fork and ask").click()
+    shown.says("Answered.")
+    sent = [message["content"] for message in shown.server.posts[0].body["messages"]]
+    assert sent[::2] == ["什么是爱情？", "Name a colour", "为什么大海是蓝色的"]
+    shown.choose("Show", 1)
+    expect(shown.lines.first).to_have_text("为什么大海是蓝色的")
+    expect(shown.lines).to_have_count(3)
+
+
+def test_two_pinned_turns_show_what_differs(shown: Shown) -> None:
+    """Differences are marked by words and by characters, with a line beneath them, not by colour alone."""
+    shown.button("Last").click()
+    shown.says("21–30 of 30 turns")
+    shown.lines.filter(has_text="Name a colour").first.click()
+    shown.button("Pin").click()
+    shown.button("Next turn").click()
+    expect(shown.opened).to_contain_text("因为散射。")
+    shown.button("Next turn").click()
+    expect(shown.opened).to_contain_text("Blue is the best colour.")
+    shown.button("Pin").click()
+    shown.says("are compared below.")
+    marked = shown.box.locator(".chatglm-compared mark")
+    expect(marked.filter(has_text="Red")).to_have_count(1)
+    expect(marked.filter(has_text="Blue")).to_have_count(1)
+    expect(marked.filter(has_text="真的")).to_have_count(1)
+    assert marked.first.evaluate("mark => getComputedStyle(mark).textDecorationLine") == "underline"
+    shown.button("Unpin both").click()
+    expect(marked).to_have_count(0)
+
+
+def test_delete_and_export_what_is_ticked(shown: Shown, page: Page) -> None:
+    """Two clicks delete a turn; ticked turns of two pages are written to a file that has them alone."""
+    shown.open("question 25")
+    shown.opened.get_by_role("button", name="Delete…").dblclick()
+    shown.button("Delete 1 turn for good").wait_for()
+    shown.says("1–20 of 30 turns")
+    shown.button("Delete 1 turn for good").click()
+    shown.says("1 turn deleted for good.")
+    shown.says("1–20 of 29 turns")
+    shown.box.get_by_role("checkbox", name="#29", exact=True).check()
+    shown.button("Next").click()
+    shown.says("21–29 of 29 turns")
+    shown.box.get_by_role("checkbox", name="#1", exact=True).check()
+    shown.says("2 turns ticked")
+    shown.field("File").click()
+    page.keyboard.type("ticked.jsonl")
+    page.keyboard.press("Tab")
+    shown.button("Export 2 turns").click()
+    shown.says("2 turns in ")
+    lines = (shown.folder / "ticked.jsonl").read_text(encoding="utf-8").splitlines()
+    assert sorted(json.loads(line)["prompt"] for line in lines) == ["question 24", "什么是爱情？"]
+    shown.button("Export 2 turns").click()
+    shown.says("is there already")
+
+
+def test_turns_of_cells_appear_by_themselves(shown: Shown, page: Page) -> None:
+    """A question asked from a cell stands in the list a moment after it has ended; nothing is clicked."""
+    shown.notebook.run(3)
+    expect(shown.lines.first).to_have_text("从单元格来的问题")
+    shown.says("1–20 of 31 turns")
+
+
+def test_everything_goes_by_keyboard(shown: Shown, page: Page) -> None:
+    """Tab reaches the list, Enter opens a turn and goes to it, Close goes back to its line; the focus is seen."""
+    shown.field("Search").click()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "question 24":
+            break
+    expect(shown.lines.nth(1)).to_be_focused()
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(shown.button("Close")).to_be_focused()
+    expect(shown.opened).to_contain_text("answer 24")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")  # Next turn
+    expect(shown.opened).to_contain_text("answer 23")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(shown.opened).to_be_hidden()
+    expect(shown.box.get_by_role("button", name="question 23", exact=True)).to_be_focused()
+
+
+@pytest.mark.parametrize("shown", [800, 1600], indirect=True)
+def test_it_fits_narrow_and_wide(shown: Shown, page: Page) -> None:
+    """At 800 and 1600 pixels nothing stands over the edge, and nothing lies over anything else."""
+    shown.button("Filters").click()
+    shown.open("question 25")
+    shown.button("Pin").click()
+    shown.button("Edit and fork").click()
+    expect(shown.field("New prompt")).to_be_visible()
+    boxes = shown.box.evaluate(
+        """box => { const edge = box.getBoundingClientRect();
+        const all = [...box.querySelectorAll('button,input,select,textarea,.widget-html-content')];
+        return all.map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width && r.height)
+          .filter(([e, r]) => r.left < edge.left - 1 || r.right > edge.right + 1).map(([e]) => e.outerHTML) }"""
+    )
+    assert boxes == []
+    assert overlapping(shown.box) == []
+    side_by_side = shown.opened.bounding_box(), shown.lines.first.bounding_box()
+    assert all(side_by_side)
+    wide = page.viewport_size == {"width": 1600, "height": 1000}
+    opened, line = side_by_side
+    assert opened and line and (opened["x"] > line["x"] + line["width"]) == wide
+
+
+def overlapping(box: Locator) -> list[str]:
+    """Return pairs of things to press that lie over each other, apart from what the list has scrolled away."""
+    found: list[str] = box.evaluate(
+        """box => { const list = box.querySelector('.chatglm-lines').getBoundingClientRect();
+        const seen = e => { const r = e.getBoundingClientRect();
+          return r.width && r.height && !(e.closest('.chatglm-lines') && r.bottom > list.bottom) };
+        const all = [...box.querySelectorAll('button,input,select,textarea')].filter(seen), wrong = [];
+        for (const a of all) for (const b of all) { if (a === b) break;
+          const p = a.getBoundingClientRect(), q = b.getBoundingClientRect();
+          if (Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1 &&
+              Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 1)
+            wrong.push(a.textContent + ' / ' + b.textContent); } return wrong }"""
+    )
+    return found
+
+
+RAW = "<!doctype html><meta charset=utf-8><body>{}</body>"
+
+
+def test_S7_an_exported_page_runs_and_loads_nothing(page: Page, tmp_path: Path) -> None:
+    """Control: the same texts as they stand, in a page beside it, run and ask. The export does neither."""
+    with ScriptedServer(legacy(), on_get=reply("", Access_Control_Allow_Origin="*")) as beacon:
+        texts = [hostile.text for hostile in armed(ANSWERS, beacon.url.rstrip("/"))]
+        assert len(texts) >= 40
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        (tmp_path / "raw.html").write_text(RAW.format("\n".join(texts[:40])), errors="replace")
+        page.goto((tmp_path / "raw.html").as_uri())
+        page.wait_for_function("window.__pwned === 1")
+        for _ in range(100):
+            if beacon.asked:
+                break
+            page.wait_for_timeout(50)
+        assert beacon.asked and len(asked) > 1
+        names = ("prompt", "answer", "reasoning", "system", "model", "error", "created", "finish_reason")
+        store = Store(None)
+        store.add([(turn(n, **dict.fromkeys(names, text), changed=(text,)), n) for n, text in enumerate(texts)])
+        file = History(store).export(tmp_path / "export.html")
+        page.goto("about:blank")
+        page.wait_for_timeout(500)
+        asked.clear()
+        beacon.asked.clear()
+        page.goto(file.as_uri())
+        for summary in page.locator("summary").all():
+            summary.click()
+        for link in page.locator("a").all():
+            link.hover()
+        page.mouse.move(400, 400)
+        page.wait_for_timeout(1500)
+        assert page.evaluate("window.__pwned") is None
+        assert asked == [file.as_uri()] and beacon.asked == []
+        assert page.locator("section").count() == len(texts)
+        assert page.locator("script,iframe,object,embed,img,svg,form,link,base").count() == 0
+        assert "window.__pwned=1" in unescape(page.content())

@@ -1,0 +1,27 @@
+"""Kernels of each version with a page open on them, kept for a file's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from . import older
+from .page import Page
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _older_packages() -> Iterator[None]:
+    yield
+    older.remove()
+
+
+@pytest.fixture(scope="module", params=list(older.KERNELS))
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page on a kernel of each version."""
+    with Page(tmp_path_factory.mktemp("home"), request.param) as page:
+        yield page
+
+
+installed = pytest.mark.parametrize("page", ["installed"], indirect=True)
+"""For what does not depend on the kernel's version."""

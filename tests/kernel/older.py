@@ -1,0 +1,51 @@
+"""Packages of other versions than the installed ones, each in a folder of its own for ``PYTHONPATH``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+KERNELS = {"6.30": "ipykernel==6.30.*", "7.1": "ipykernel==7.1.*", "installed": ""}
+"""The kernels whose threads differ: all in the main one, comm messages in a subshell's, and what is installed."""
+
+_folders: list[str] = []
+
+
+@lru_cache
+def _install(requirement: str) -> tuple[Path, str]:
+    folder = tempfile.mkdtemp(prefix="chatglm-tests-older-")
+    _folders.append(folder)
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--target", folder]
+    done = subprocess.run([*command, *requirement.split()], capture_output=True, text=True, timeout=100)
+    trouble = done.stderr.strip().splitlines()[-1] if done.returncode else ""
+    return Path(folder), trouble
+
+
+def folder_of(requirement: str) -> Path:
+    """Return a folder with these packages, installed once for all tests; skip where no package index has them."""
+    folder, trouble = _install(requirement)
+    if trouble and os.environ.get("CI") == "true":
+        pytest.fail(f"{requirement} can't be installed: {trouble}")
+    if trouble:
+        pytest.skip(f"{requirement} can't be had from a package index: {trouble}")
+    return folder
+
+
+def path_with(*folders: Path) -> str:
+    """Return a ``PYTHONPATH`` with these folders first, and the tests' own modules in it."""
+    root = Path(__file__).parents[2]
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([*map(str, folders), *filter(None, inherited), str(root)])
+
+
+def remove() -> None:
+    """Remove all folders again."""
+    for folder in _folders:
+        shutil.rmtree(folder, ignore_errors=True)

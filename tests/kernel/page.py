@@ -1,0 +1,275 @@
+"""A notebook's page without a browser: runs cells, keeps what the widgets show, clicks and types."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zmq
+
+from ..kernels import Kernel, Ran
+from . import older
+from .visible import visible
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+HTML = ("HTMLModel", "HTMLMathModel")
+
+T = TypeVar("T")
+
+
+@dataclass
+class Heard:
+    """A message of the kernel's: when it came, its bytes on the wire, and what it says."""
+
+    at: float
+    size: int
+    message: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.message["msg_type"])
+
+
+@dataclass
+class Widget:
+    """What a page knows of one widget: its state, and each change of it that the kernel sent."""
+
+    id: str
+    state: dict[str, Any]
+    open: bool = True
+    changes: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        return str(self.state.get("_model_name", ""))
+
+    @property
+    def text(self) -> str:
+        """What a reader sees of it."""
+        value = self.state.get("value", "")
+        if not isinstance(value, str):
+            return ""
+        return visible(value) if self.kind in HTML else value
+
+
+class Page(Kernel):
+    """One kernel with one page open on it.
+
+    The kernel is of a ``version`` that :data:`.older.KERNELS` names, and keeps its turns in the folder ``home``.
+    ``first`` are folders whose packages take the place of the installed ones.
+    All messages are read in a thread of their own, as a browser would. Comm messages go to a subshell where the
+    kernel has them, as JupyterLab sends them, unless ``subshells`` is false.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        version: str = "installed",
+        *,
+        subshells: bool = True,
+        first: Sequence[Path] = (),
+        **more: str,
+    ) -> None:
+        wanted = older.KERNELS[version]
+        folders = [older.folder_of(wanted)] if wanted else []
+        super().__init__(PYTHONPATH=older.path_with(*first, *folders), CHATGLM_MAGIC_HOME=str(home), **more)
+        self.version, self.home = version, home
+        self.heard: list[Heard] = []
+        self._of: dict[str, list[dict[str, Any]]] = {}
+        self._replies: dict[str, dict[str, Any]] = {}
+        self._idle: dict[str, float] = {}
+        self._sent_at = 0
+        self.widgets: dict[str, Widget] = {}
+        self._subshells = subshells
+        self._subshell: str | None = None
+        self._news = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Page:
+        """Load the extension, and have a subshell made for comm messages where the kernel has them."""
+        ran = self.run(
+            "%load_ext chatglm_magic\nfrom chatglm_magic import get_session\nfrom tests.kernel import inside"
+        )
+        assert ran.error is None, ran.error
+        known = self._reply(self.client.kernel_info(), 30)["content"].get("supported_features") or ()
+        if self._subshells and "kernel subshells" in known and self._subshell is None:
+            self.client.control_channel.send(self.client.session.msg("create_subshell_request", {}))
+            self._subshell = self.client.get_control_msg(timeout=30)["content"]["subshell_id"]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended = True
+        self._thread.join()
+        super().__exit__(*exc)
+
+    def send(self, code: str, cell_id: str | None = None, **options: Any) -> str:
+        """Start a cell; return its message's id."""
+        self._sent_at = len(self.heard)
+        return super().send(code, cell_id, **options)
+
+    def wait(self, message_id: str, seconds: float = 60.0) -> Ran:
+        """Wait until the kernel is idle again after a message; return what it said meanwhile."""
+        end = time.monotonic() + seconds
+        self.done(message_id, seconds)
+        return Ran(self._of.get(message_id, []), self._reply(message_id, end - time.monotonic()))
+
+    def until(self, kind: str, seconds: float = 30.0) -> dict[str, Any]:
+        """Wait for a message of a kind since the last cell was sent; return its content."""
+
+        def come() -> list[dict[str, Any]]:
+            heard = (heard.message for heard in self.heard[self._sent_at :])
+            return [message["content"] for message in heard if message["msg_type"] == kind]
+
+        return self.until_true(come, seconds, of=kind)[0]
+
+    def until_true(self, test: Callable[[], T], seconds: float = 30.0, of: object = "") -> T:
+        """Wait until a look at what was heard gives something true; return that."""
+        end = time.monotonic() + seconds
+        with self._news:
+            while not (found := test()):
+                assert time.monotonic() < end, f"not so within {seconds} s: {of}"
+                self._news.wait(0.05)
+        return found
+
+    def done(self, message_id: str, seconds: float = 30.0) -> float:
+        """Wait until the kernel has dealt with a message; return when it had."""
+        self.until_true(lambda: message_id in self._idle, seconds, of="the kernel is busy")
+        return self._idle[message_id]
+
+    def bytes_since(self, begin: int) -> int:
+        """Return the size of all messages from the one of that number on."""
+        return sum(heard.size for heard in self.heard[begin:])
+
+    def tell(self, widget: Widget, data: dict[str, Any]) -> str:
+        """Send a message to a widget's other half in the kernel; return its id."""
+        message = self.client.session.msg("comm_msg", {"comm_id": widget.id, "data": data})
+        if self._subshell:
+            message["header"]["subshell_id"] = self._subshell
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def view(self, ran: Ran) -> View:
+        """Return the widget that a cell shows."""
+        shown = [
+            content["data"][VIEW]
+            for content in ran.of("display_data", "execute_result")
+            if VIEW in content["data"]
+        ]
+        assert shown, f"the cell shows no widget: {ran.error or ran.text or ran.displays}"
+        return View(self, shown[-1]["model_id"])
+
+    def _reply(self, message_id: str, seconds: float) -> dict[str, Any]:
+        end = time.monotonic() + seconds
+        while message_id not in self._replies:
+            reply = self.client.get_shell_msg(timeout=max(0.1, end - time.monotonic()))
+            self._replies[reply["parent_header"]["msg_id"]] = reply
+        return self._replies[message_id]
+
+    def _listen(self) -> None:
+        session, socket = self.client.session, self.client.iopub_channel.socket
+        while not self._ended:
+            if not socket.poll(20, zmq.POLLIN):
+                continue
+            frames = socket.recv_multipart()
+            size = sum(map(len, frames))
+            message = session.deserialize(session.feed_identities(frames)[1])
+            with self._news:
+                self.heard.append(Heard(time.monotonic(), size, message))
+                self._take(message)
+                self._news.notify_all()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        content, cause = message["content"], message["parent_header"].get("msg_id", "")
+        if message["msg_type"] == "status" and content["execution_state"] == "idle":
+            self._idle[cause] = time.monotonic()
+        else:
+            self._of.setdefault(cause, []).append(message)
+        if message["msg_type"] == "comm_open":
+            state = content["data"].get("state", {})
+            self.widgets[content["comm_id"]] = Widget(content["comm_id"], dict(state))
+        widget = self.widgets.get(content.get("comm_id", ""))
+        if widget is None:
+            return
+        if message["msg_type"] == "comm_close":
+            widget.open = False
+        if message["msg_type"] == "comm_msg" and "state" in content["data"]:
+            widget.state |= content["data"]["state"]
+            if content["data"]["method"] == "update":
+                widget.changes.append((time.monotonic(), content["data"]["state"]))
+
+
+class View:
+    """A widget that is shown, with all that stands in it."""
+
+    def __init__(self, page: Page, root: str) -> None:
+        self.page = page
+        self._root = root
+
+    def all(self) -> list[Widget]:
+        """Return every widget of it, in the order of reading."""
+        return list(self._below(self._root, set()))
+
+    def find(self, description: str, kind: str = "") -> Widget:
+        """Return the one widget of this name, as ``Send``, and, where several have it, of a kind (``Button``)."""
+        found = [
+            widget
+            for widget in self.all()
+            if widget.state.get("description") == description and widget.kind.startswith(kind)
+        ]
+        assert len(found) == 1, f"{description}: {[widget.kind for widget in found]}"
+        return found[0]
+
+    def click(self, description: str, times: int = 1) -> str:
+        """Click a button, whatever it looks like; return the last message's id."""
+        sent = [
+            self.page.tell(self.find(description, "Button"), {"method": "custom", "content": {"event": "click"}})
+            for _ in range(times)
+        ]
+        return sent[-1]
+
+    def set(self, widget: Widget, value: Any) -> str:
+        """Give a widget a value, as typing or dragging does; return the message's id."""
+        widget.state["value"] = value
+        return self.page.tell(widget, {"method": "update", "state": {"value": value}, "buffer_paths": []})
+
+    def send(self, prompt: str, times: int = 1) -> str:
+        """Type a prompt and click Send; return the last message's id."""
+        self.set(self.find("Prompt", "Textarea"), prompt)
+        return self.click("Send", times)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is under way, as far as the page shows."""
+        return not self.find("Stop", "Button").state["disabled"]
+
+    @property
+    def text(self) -> str:
+        """All that a reader sees."""
+        return "\n".join(widget.text for widget in self.all() if widget.kind in HTML)
+
+    def holding(self, text: str) -> list[Widget]:
+        """Return the widgets in which a reader sees a text."""
+        return [widget for widget in self.all() if widget.kind in HTML and text in widget.text]
+
+    def until_sees(self, text: str, seconds: float = 30.0) -> None:
+        """Wait until a reader sees a text."""
+        self.page.until_true(lambda: self.holding(text), seconds, of=(text[:80], "not in", self.text[-2000:]))
+
+    def until_free(self, seconds: float = 30.0) -> None:
+        """Wait until no answer is under way."""
+        self.page.until_true(lambda: not self.busy, seconds, of="still busy")
+
+    def _below(self, place: str, seen: set[str]) -> Iterator[Widget]:
+        widget = self.page.widgets.get(place)
+        if widget is None or place in seen:
+            return
+        seen.add(place)
+        yield widget
+        for child in widget.state.get("children", ()):
+            yield from self._below(str(child).removeprefix("IPY_MODEL_"), seen)

@@ -1,0 +1,137 @@
+"""Who waits for whom: worker threads, cells that await, a loop that runs already."""
+
+from __future__ import annotations
+
+import ast
+import time
+from pathlib import Path
+
+import pytest
+
+import chatglm_magic
+
+from ..servers import ScriptedServer
+from .asking import BACK, CLOSED, at, interrupt, remembered, value
+from .conftest import installed
+from .page import Page
+from .talking import stalling, telling, text
+
+PACKAGE = Path(chatglm_magic.__file__).parent
+STOPPED = ("CancelledError", "KeyboardInterrupt", "Interrupted")
+"""How a cell ends that was interrupted while it awaited: ipykernel cancels its task."""
+
+
+def stopped_in_time(page: Page, server: ScriptedServer, struck: float) -> None:
+    """Half a second after the interrupt our code is left, a second after it every connection is closed."""
+    assert value(page, "inside.left.pop()") - struck <= BACK
+    for post in server.posts:
+        seen = server.wait_closed(post, CLOSED)
+        assert seen is not None and seen - struck <= CLOSED
+
+
+def test_D4_a_cell_that_waits_for_many(page: Page) -> None:
+    """A batch runs on the loop's thread while the main one waits: an interrupt closes all of its connections."""
+    with ScriptedServer(stalling(5)) as server:
+        at(page, server)
+        running = page.send("with inside.timed():\n    get_session().llm.batch([f'q{n}' for n in range(8)])")
+        page.until_true(lambda: len(server.posts) == 8)
+        struck = interrupt(page)
+        ran = page.wait(running)
+        assert ran.error is not None and ran.error["ename"] == "KeyboardInterrupt"
+        stopped_in_time(page, server, struck)
+        assert len(server.posts) == 8
+
+
+def test_D4_a_question_on_the_loops_thread_can_be_stopped(page: Page) -> None:
+    """Waiting for a submitted question is interrupted at once; its ``cancel()`` closes the connection."""
+    with ScriptedServer(stalling(5)) as server:
+        at(page, server)
+        running = page.send(
+            "job = get_session().submit(get_session().aask('q1'))\n"
+            "try:\n    with inside.timed():\n        job.result()\n"
+            "except KeyboardInterrupt:\n    print(job.cancel())"
+        )
+        page.until_true(lambda: server.posts)
+        time.sleep(0.1)  # so that the wait has begun: Python itself misses an interrupt that comes just before it
+        struck = interrupt(page)
+        assert page.wait(running).text.endswith("True\n")
+        stopped_in_time(page, server, struck)
+        page.until_true(lambda: value(page, "len(get_session().turns)") == 1)
+        ((status, _, came),) = remembered(page)
+        assert status == "interrupted" and came and text("q1", 5).startswith(came)
+
+
+def test_D4_no_thread_of_ours_asks() -> None:
+    """The package starts threads for its loop and for watching its server alone, and no pool of them."""
+    starts = {
+        f"{path.relative_to(PACKAGE)}: {ast.unparse(node.func)}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2]
+        in ("Thread", "ThreadPoolExecutor", "run_in_executor", "Timer")
+        and path.relative_to(PACKAGE).parts[0] != "server"
+    }
+    assert starts == {"client/loop.py: threading.Thread"}
+
+
+CELLS = {
+    "aask": "await get_session().aask('q1')",
+    "ainvoke": "await get_session().llm.ainvoke('q1')",
+    "astream": "async for _ in get_session().llm.astream('q1'): pass",
+}
+
+
+@pytest.mark.parametrize("way", list(CELLS))
+def test_D5_an_awaiting_cell(page: Page, way: str) -> None:
+    """An interrupt ends it as it ends a magic; what ``session.aask`` had received is kept."""
+    with ScriptedServer(stalling(5), telling()) as server:
+        at(page, server)
+        running = page.send(f"with inside.timed():\n    {CELLS[way]}")
+        page.until_true(lambda: server.posts)
+        time.sleep(0.1)  # so that some of the answer has come
+        struck = interrupt(page)
+        ran = page.wait(running)
+        assert ran.error is not None and ran.error["ename"] in STOPPED
+        stopped_in_time(page, server, struck)
+        if way == "aask":
+            assert remembered(page) == [["interrupted", "q1", text("q1", 5)]]
+        assert page.run("%chatglm q2").displays == [text("q2")]
+
+
+def test_D6_magics_while_the_loop_runs(page: Page) -> None:
+    """In cells that await, in tasks: every way to ask works, and none runs a loop in the loop."""
+    with ScriptedServer(telling()) as server:
+        at(page, server)
+        page.run("import asyncio\ndef forbidden(*_, **__): raise AssertionError('a loop in the loop')")
+        page.run("kept = asyncio.run, asyncio.BaseEventLoop.run_until_complete\nasyncio.run = forbidden")
+        assert page.run("await asyncio.sleep(0)\n%chatglm q1\nawait asyncio.sleep(0)").displays == [text("q1")]
+        assert page.run("%%chatglm\nq2").displays == [text("q2")]
+        ran = page.run(
+            "async def task():\n    await asyncio.sleep(0)\n"
+            "    return get_ipython().run_line_magic('chatglm', '-q q3')\n"
+            "print(await asyncio.gather(task(), get_session().aask('q4')))"
+        )
+        assert ran.error is None and ran.text == f"{[text('q3'), text('q4')]}\n"
+        ran = page.run(
+            "await asyncio.sleep(0)\nprint(get_session().llm.batch(['q5', 'q6']), get_session().llm.invoke('q7'))"
+        )
+        assert ran.error is None and ran.text == f"{[text('q5'), text('q6')]} {text('q7')}\n"
+        page.run("asyncio.run = kept[0]")
+        assert [prompt for _, prompt, _ in remembered(page)][:2] == ["q1", "q2"]
+        assert {status for status, _, _ in remembered(page)} == {"complete"}
+
+
+@installed
+def test_D6_a_magic_in_a_loop_of_ones_own(page: Page) -> None:
+    """A loop that a cell runs in a thread of its own is one more place from which everything works."""
+    with ScriptedServer(telling()) as server:
+        at(page, server)
+        ran = page.run(
+            "import asyncio, threading\nfound = []\n"
+            "async def task():\n    found.append(get_session().ask('q1'))\n"
+            "    found.append(await get_session().aask('q2'))\n"
+            "thread = threading.Thread(target=lambda: asyncio.run(task()))\n"
+            "thread.start()\nthread.join()\nprint(found)"
+        )
+        assert ran.error is None and ran.text == f"{[text('q1'), text('q2')]}\n"

@@ -1,0 +1,204 @@
+"""A disk that several write to, that is locked, full, or not there (FAULTS.md, rows F1 and F2)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chatglm_magic.errors import ChatGLMError
+from chatglm_magic.store import Query, saving
+
+from .tools import CONVERSATION, holding, opened, prompts, run, sound, started, turn
+
+WRITES = """
+import sys
+from pathlib import Path
+from chatglm_magic.store import Store
+from tests.store.tools import turn
+
+store = Store(Path(sys.argv[1]))
+sys.stdin.readline()
+for number in range(5000):
+    store.put(turn(f"{sys.argv[2]} {number}", conversation=sys.argv[2] * 12), number)
+store.close()
+print(store.unsaved)
+"""
+
+
+def test_F1_two_processes_write_five_thousand_turns_each(tmp_path: Path) -> None:
+    """Two kernels that write into one store at full speed lose none of 10 000 turns, and none of their order."""
+    path = tmp_path / "h.sqlite"
+    with started(WRITES, path, "a") as one, started(WRITES, path, "b") as other:
+        for writer in (one, other):
+            assert writer.stdin is not None
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        assert [writer.communicate(timeout=100)[0] for writer in (one, other)] == ["0\n", "0\n"]
+    assert sound(path)
+    with opened(path) as store:
+        assert store.count(Query()) == 10_000
+        for name in "ab":
+            assert prompts(store, Query(conversation=name * 12)) == [f"{name} {number}" for number in range(5000)]
+
+
+def test_F2_a_locked_file_holds_no_answer_up(tmp_path: Path) -> None:
+    """While another process holds the file, putting returns within a second, and not each time after that; the
+    turns are found meanwhile, people are told once, and a later turn saves them all in their order."""
+    path = tmp_path / "h.sqlite"
+    with opened(path) as store:
+        store.put(turn("0"), 0)
+        store.news()
+        with holding(path) as release:
+            began = time.monotonic()
+            store.put(turn("1"), 1)
+            first = time.monotonic() - began
+            for number in range(2, 20):
+                store.put(turn(str(number)), number)
+            assert first < 1 and time.monotonic() - began < 1.5
+            assert store.unsaved == 19 and prompts(store) == [str(number) for number in range(20)]
+            (told,) = store.news()
+            assert "locked" in told and str(path) in told and "memory" in told
+            time.sleep(saving.AGAIN)
+            store.put(turn("20"), 20)  # it is still held: tried again, in vain, and nobody is told twice
+            assert store.unsaved == 20 and store.news() == []
+            release()
+        time.sleep(saving.AGAIN)
+        store.put(turn("21"), 21)
+        assert store.unsaved == 0 and store.news() == []
+        rows = store.find(Query())
+        assert [row.turn.prompt for row in rows] == [str(number) for number in range(22)]
+        assert [row.number for row in rows] == list(range(1, 23))
+
+
+def test_F2_a_place_that_can_not_be_written_keeps_turns_in_memory(tmp_path: Path) -> None:
+    """Where the folder can't be made, everything is found, searched, sorted and deleted in memory alone; once it
+    can, all of it is saved."""
+    place = tmp_path / "place"
+    place.write_text("a file is in the way")
+    with opened(place / "h.sqlite") as store:
+        made = [turn(f"爱情 {at}", duration=-float(at), model=f"m{at}") for at in range(5)]
+        for at, one in enumerate(made):
+            store.put(one, at)
+        (told,) = store.news()
+        assert "can't be saved" in told and "Not a directory" in told and "\n" not in told
+        assert prompts(store) == [one.prompt for one in made] and store.count(Query(text="爱情")) == 5
+        assert prompts(store, Query(order="duration")) == [one.prompt for one in reversed(made)]
+        assert store.models() == ["m4", "m3", "m2", "m1", "m0"] and len(store.conversations()) == 1
+        assert store.delete([made[0].id]) == 1 and not store.flush() and store.unsaved == 4
+        with pytest.raises(ChatGLMError, match="Not a directory"):
+            store.add([(turn(), 0)])
+        place.unlink()
+        assert store.flush() and store.unsaved == 0
+        assert prompts(store, Query(text="爱情")) == [one.prompt for one in made[1:]]
+
+
+def test_F2_what_waits_and_what_is_saved_are_found_as_one(tmp_path: Path) -> None:
+    """Pages, counts, conversations and deletions go over both, and a turn that stands in both counts once."""
+    path = tmp_path / "h.sqlite"
+    with opened(path) as store:
+        old = [turn(f"old {at}", model="m", duration=float(at)) for at in range(10)]
+        store.add([(one, at) for at, one in enumerate(old)])
+        with holding(path):
+            new = [turn(f"new {at}", model="n", duration=at + 0.5) for at in range(10)]
+            for at, one in enumerate(new):
+                store.put(one, 10 + at)
+            changed = turn("changed", model="n", duration=99.0, id=old[3].id)
+            store.put(changed, 3)
+            names = [one.prompt for one in (*old[:3], changed, *old[4:], *new)]
+            in_place = Query(conversation=CONVERSATION)
+            assert prompts(store, in_place) == names and store.count(in_place) == len(names)
+            pages = [store.find(in_place, offset=at, limit=7) for at in (0, 7, 14, 21)]
+            assert [row.turn.prompt for page in pages for row in page] == names
+            by_duration = prompts(store, Query(order="duration", reverse=True))
+            assert by_duration[:4] == ["changed", "new 9", "old 9", "new 8"] and len(by_duration) == 20
+            assert prompts(store, Query(text="old 3")) == [] and store.count(Query(model="n")) == 11
+            (summary,) = store.conversations()
+            assert summary.turns == 20 and summary.title == "old 0" and store.models() == ["n", "m"]
+            assert (
+                store.rows([row.number for row in store.find(Query(order="newest"))])[0].turn.prompt == "changed"
+            )
+        assert store.delete([old[0].id, old[3].id, new[0].id]) == 3 and store.count(Query()) == 17
+        assert store.forget(CONVERSATION) == 17 and store.count(Query()) == store.unsaved == 0
+
+
+def test_F2_a_full_disk(tmp_path: Path) -> None:
+    """On a real disk that is full, turns stay in memory, the file stays sound, and they are saved once there is
+    room again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        filler = disk / "filler"
+        with opened(disk / "h.sqlite") as store:
+            store.put(turn("saved"), 0)
+            store.news()
+            with pytest.raises(OSError, match="No space left"):  # the control
+                filler.write_bytes(b"x" * 2**22)
+            for at in range(1, 6):
+                store.put(turn(f"{at}", "爱" * 20_000), at)
+            (told,) = store.news()
+            assert "full" in told and store.unsaved > 0
+            assert prompts(store) == ["saved", "1", "2", "3", "4", "5"]
+            filler.unlink()
+            assert store.flush() and store.unsaved == 0
+            assert prompts(store) == ["saved", "1", "2", "3", "4", "5"]
+        assert sound(disk / "h.sqlite")
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+QUOTA = """
+import resource, sys
+from pathlib import Path
+from chatglm_magic.store import Query, Store
+from tests.store.tools import turn
+
+store = Store(Path(sys.argv[1]))
+store.put(turn("saved"), 0)
+store.news()
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+for at in range(1, 6):
+    store.put(turn(f"{at}", "爱" * 60_000), at)
+assert store.unsaved and len(store.news()) == 1 and store.count(Query()) == 6
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+assert store.flush()
+store.close()
+print(store.unsaved)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+def test_F2_a_quota(tmp_path: Path) -> None:
+    """Where files may not grow any more, turns stay in memory until they may."""
+    assert run(QUOTA, tmp_path / "h.sqlite") == "0\n"
+    assert sound(tmp_path / "h.sqlite")
+    with opened(tmp_path / "h.sqlite") as store:
+        assert prompts(store) == ["saved", "1", "2", "3", "4", "5"]
+
+
+AT_EXIT = """
+import sys
+from pathlib import Path
+from chatglm_magic.store import Store
+from tests.store.tools import turn
+
+place = Path(sys.argv[1])
+place.write_text("in the way")
+store = Store(place / "h.sqlite")
+store.put(turn("waits"), 0)
+place.unlink()
+"""
+
+
+def test_F2_what_waits_is_saved_when_python_ends(tmp_path: Path) -> None:
+    """A process that never had another turn saves the waiting ones at its end."""
+    run(AT_EXIT, tmp_path / "place")
+    with opened(tmp_path / "place" / "h.sqlite") as store:
+        assert prompts(store) == ["waits"]

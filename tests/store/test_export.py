@@ -1,0 +1,351 @@
+"""Taking turns away: where a file may go, that it is whole, private and inert, and that it comes back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from chatglm_magic.errors import CommandError
+from chatglm_magic.store import History, Query, Store, files
+from chatglm_magic.store.imports import read
+
+from ..hostile import ANSWERS, armed
+from ..markup import TAGS
+from .test_store import FULL
+from .tools import CONVERSATION, opened, turn
+
+HOSTILE = [answer.text for answer in armed(ANSWERS, "http://127.0.0.1:9")]
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
+    """Three turns, and an empty folder to write to, which is the current one."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with opened(tmp_path / "h.sqlite") as store:
+        for at, name in enumerate("abc"):
+            store.put(turn(f"prompt {name}", f"answer {name}"), at)
+        yield History(store, Query(conversation=CONVERSATION))
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "OUT.MD", "输出.html", "a.csv", ".hidden.jsonl"])
+def test_the_ending_names_the_form(name: str, history: History) -> None:
+    """Each form holds every turn, and the path that comes back is where it is."""
+    path = history.export(name)
+    assert path == Path.cwd() / name
+    text = path.read_text(encoding="utf-8")
+    assert all(f"prompt {one}" in text and f"answer {one}" in text for one in "abc")
+
+
+@pytest.mark.parametrize("name", ["out", "out.txt", "out.ipynb", "out.jsonl.gz", ".jsonl"])
+def test_another_ending_is_refused(name: str, history: History) -> None:
+    """Nothing is written, and the message names the endings there are."""
+    with pytest.raises(CommandError, match=r"\.jsonl, \.md, \.html, \.csv"):
+        history.export(name)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_F7_a_relative_path_stays_in_the_current_folder(history: History) -> None:
+    """``..`` leads out only if the whole path is written; inside it may go up and down."""
+    (Path.cwd() / "sub").mkdir()
+    for name in ("../out.jsonl", "sub/../../out.jsonl", "sub/../../here2/out.jsonl"):
+        with pytest.raises(CommandError, match="out of the current folder"):
+            history.export(name)
+    assert history.export("sub/../in.jsonl") == Path.cwd() / "in.jsonl"
+    assert history.export("sub/in.jsonl").is_file()
+    outside = Path.cwd().parent / "out.jsonl"
+    assert history.export(str(outside)) == outside and outside.is_file()
+    assert history.export(Path.cwd() / "sub" / ".." / "whole.jsonl").is_file()
+
+
+def test_F7_a_link_out_of_the_folder_is_none_for_a_relative_path(history: History) -> None:
+    """A folder that is a link to elsewhere counts as elsewhere."""
+    elsewhere = Path.cwd().parent / "elsewhere"
+    elsewhere.mkdir()
+    (Path.cwd() / "link").symlink_to(elsewhere)
+    with pytest.raises(CommandError, match="out of the current folder"):
+        history.export("link/out.jsonl")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_F7_the_home_folder_is_meant_by_a_tilde(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``~`` is the home folder; one of nobody is told, not made."""
+    home = Path.cwd().parent / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    assert history.export("~/out.jsonl") == home / "out.jsonl"
+    with pytest.raises(CommandError, match="home folder"):
+        history.export("~nobody-of-that-name/out.jsonl")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_F7_links_are_never_followed(force: bool, history: History) -> None:
+    """Writing through a link works with ``open`` (the control); the export leaves it and its end as they are."""
+    victim = Path.cwd() / "victim"
+    link = Path.cwd() / "out.jsonl"
+    link.symlink_to(victim)
+    link.write_text("precious")
+    assert victim.read_text() == "precious"
+    with pytest.raises(CommandError, match="is a link"):
+        history.export("out.jsonl", force=force)
+    victim.unlink()
+    with pytest.raises(CommandError, match="is a link"):  # also one that leads nowhere
+        history.export("out.jsonl", force=force)
+    assert not victim.exists() and link.is_symlink()
+
+
+def test_F7_a_file_that_is_there_needs_force(history: History) -> None:
+    """It is left as it is, or replaced as a whole: another name of the same file keeps the old text."""
+    path = Path.cwd() / "out.jsonl"
+    path.write_text("old")
+    os.link(path, path.with_name("other name"))
+    with pytest.raises(CommandError, match="--force"):
+        history.export("out.jsonl")
+    assert path.read_text() == "old"
+    history.export("out.jsonl", force=True)
+    assert len(path.read_text().splitlines()) == 3
+    assert path.with_name("other name").read_text() == "old"
+
+
+WRONG = {
+    "": "no file name",
+    "  ": "no file name",
+    "a\0.jsonl": "no file name",
+    "..": "is a folder",
+    "sub": "is a folder",
+    "sub/": "is a folder",
+    "sub/..": "is a folder",
+    "missing/out.jsonl": "no folder missing",
+    "file/out.jsonl": "no folder file",
+    "pipe.jsonl": "no ordinary file",
+    "CON.jsonl": "device on Windows",
+    "nul": "device on Windows",
+    "sub/com1.tar.jsonl": "device on Windows",
+    "Lpt9 .md": "device on Windows",
+    "x" * 300 + ".jsonl": "255 bytes",
+    "爱" * 90 + ".jsonl": "255 bytes",
+    "/".join(["x" * 200] * 30) + "/a.jsonl": "File name too long",
+}
+
+
+@pytest.mark.parametrize("name", WRONG, ids=[repr(name)[:20] for name in WRONG])
+@pytest.mark.parametrize("force", [False, True])
+def test_F7_names_that_can_not_be_written(name: str, force: bool, history: History) -> None:
+    """Each is refused in one line, with or without force, and nothing is made."""
+    (Path.cwd() / "sub").mkdir()
+    (Path.cwd() / "file").write_text("a file")
+    os.mkfifo(Path.cwd() / "pipe.jsonl")
+    with pytest.raises(CommandError, match=WRONG[name]) as caught:
+        history.export(name, force=force)
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+    assert {path.name for path in Path.cwd().iterdir()} == {"sub", "file", "pipe.jsonl"}
+
+
+def test_F7_a_folder_of_a_files_name_is_left(history: History) -> None:
+    """A folder is not replaced, not even an empty one with force."""
+    (Path.cwd() / "out.jsonl").mkdir()
+    with pytest.raises(CommandError, match="is a folder"):
+        history.export("out.jsonl", force=True)
+    assert (Path.cwd() / "out.jsonl").is_dir()
+
+
+def test_F7_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    """A file that appears while an export is written stays, and the export leaves nothing behind."""
+    path = files.target(tmp_path / "out.jsonl")
+
+    def pieces() -> Iterator[str]:
+        yield "one\n"
+        path.write_text("somebody else's")
+
+    with pytest.raises(CommandError, match="exists"):
+        files.write_whole(path, pieces())
+    assert path.read_text() == "somebody else's" and [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_F5_an_export_that_fails_is_absent(tmp_path: Path) -> None:
+    """If writing breaks off, neither the name nor the part is there, and an older file is still the old one."""
+    path = tmp_path / "out.jsonl"
+
+    def pieces() -> Iterator[str]:
+        yield "one\n" * 100_000
+        assert len(list(tmp_path.glob(".*.part"))) == 1
+        raise RuntimeError("broke off")
+
+    with pytest.raises(RuntimeError):
+        files.write_whole(path, pieces())
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        files.write_whole(path, pieces(), force=True)
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_F5_a_disk_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
+    """An error of the disk is told with the file's name; nothing is left."""
+    with pytest.raises(CommandError, match=r"out\.jsonl can't be written: No space left") as caught:
+        files.write_whole(tmp_path / "out.jsonl", full_disk())
+    assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+def full_disk() -> Iterator[str]:
+    """Write to the device that is always full."""
+    yield "one\n"
+    with open("/dev/full", "w") as device:
+        device.write("x")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
+def test_S28_an_export_is_its_owners_alone_from_the_start(history: History) -> None:
+    """Without a umask ``open`` makes a file for all (the control); an export is 0600 while it is written too."""
+    before = os.umask(0)
+    try:
+        (Path.cwd() / "plain").write_text("x")
+        assert (Path.cwd() / "plain").stat().st_mode & 0o777 == 0o666
+        for force in (False, True):
+            assert history.export("out.jsonl", force=force).stat().st_mode & 0o777 == 0o600
+        seen = []
+
+        def pieces() -> Iterator[str]:
+            yield "x"
+            seen.extend(path.stat().st_mode & 0o777 for path in Path.cwd().glob(".*.part"))
+
+        files.write_whole(Path.cwd() / "other", pieces())
+        assert seen == [0o600]
+    finally:
+        os.umask(before)
+
+
+def test_a_round_trip_through_json_lines(history: History, tmp_path: Path) -> None:
+    """What is exported and imported into another store is the same turns in the same places, surrogates too."""
+    history.store.put(replace(FULL, asked={"stop": ["\ud83d"]}), 1)
+    history.store.put(turn("other", conversation="0" * 12), 0)
+    path = history.all.export("out.jsonl")
+    with opened(tmp_path / "other.sqlite") as other:
+        assert other.add(read(path)) == 5
+        for name in (CONVERSATION, "0" * 12):
+            query = Query(conversation=name)
+            assert [row.turn for row in other.find(query)] == [row.turn for row in history.store.find(query)]
+        assert other.add(read(path)) == 0 and other.count(Query()) == 5
+
+
+def test_json_lines_are_in_the_conversations_order(history: History) -> None:
+    """Also when the newest is shown first, or a turn was asked late for an early place; only what was chosen."""
+    history.store.put(turn("before all"), -1)
+    history.store.put(turn("other", conversation="0" * 12), 0)
+
+    def written(chosen: History) -> list[str]:
+        path = chosen.export("out.jsonl", force=True)
+        return [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+    assert written(history.sort("newest")) == ["before all", "prompt a", "prompt b", "prompt c"]
+    assert written(history.all) == ["before all", "prompt a", "prompt b", "prompt c", "other"]
+    assert written(history.all.search("prompt").filter(text="a prompt")) == ["prompt a"]
+    assert written(history.filter(ids=())) == []
+
+
+def test_markdown_shows_a_prompt_as_it_was_typed(history: History) -> None:
+    """A prompt that holds fences is in a longer fence; the answer stands there in its own Markdown."""
+    history.store.put(turn("```python\nx = 1\n```\n````", "**bold**", system="be brief", reasoning="hm"), 3)
+    text = history.export("out.md").read_text(encoding="utf-8")
+    assert "`````text\n```python\nx = 1\n```\n````\n`````" in text and "\n**bold**\n" in text
+    assert "be brief" in text and "hm" in text and "## 4 · 2025-06-01" in text
+
+
+class Page(HTMLParser):
+    """What a page has that it may not have."""
+
+    MORE = frozenset(("html", "head", "meta", "title", "style", "body", "section", "h2", "details", "summary"))
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.wrong: list[str] = []
+        self.text = ""
+        self.policy = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in TAGS | self.MORE:
+            self.wrong.append(f"<{tag}>")
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values.get("content") or ""
+        for name, value in attrs:
+            if name.startswith("on") or name in ("src", "srcset", "id", "name", "background", "poster", "action"):
+                self.wrong += [] if tag == "meta" else [f"{tag} {name}"]
+            if name == "href" and not (value or "").startswith(("http://", "https://", "mailto:")):
+                self.wrong.append(f"href={value}")
+            if "url(" in (value or "") or "@import" in (value or ""):
+                self.wrong += [] if name == "href" else [f"{name}={value}"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_judge_of_pages_sees_what_it_looks_for() -> None:
+    """The control: each of these is found."""
+    for bad in (
+        "<script>x</script>",
+        "<p onclick=x>",
+        "<img src=x>",
+        "<a href=javascript:x>",
+        "<p style='a:url(x)'>",
+    ):
+        assert Page(bad).wrong
+
+
+def test_S7_an_exported_page_is_inert(history: History) -> None:
+    """Every hostile text, in each field of a turn, leaves tags and attributes of ours alone, and is there as text;
+    the page's own policy lets nothing load or run."""
+    for at, text in enumerate(HOSTILE):
+        made = turn(text, text, reasoning=text, system=text, model=text, created=text[:60], error=text)
+        history.store.put(replace(made, status=("complete", "incomplete")[at % 2]), 3 + at)
+    path = history.export("out.html")
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.wrong == [] and page.policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert page.text.count("window.__pwned=1") > 100
+    assert path.read_bytes().startswith(b'<!doctype html>\n<html><head><meta charset="utf-8">')
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("http://x","y")', "＝1+1", "＠x"]
+
+
+def test_F10_no_cell_of_a_table_is_a_formula(history: History) -> None:
+    """Cells that a spreadsheet would calculate begin with an apostrophe; others, and figures, are as they are."""
+    for at, text in enumerate(FORMULAS):
+        history.store.put(turn(text, text, reasoning=text, model=text, asked={"temperature": -1.5}), 3 + at)
+    path = history.export("out.csv")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["prompt"] for row in rows] == ["prompt a", "prompt b", "prompt c", *(f"'{t}" for t in FORMULAS)]
+    for row in rows[3:]:
+        assert row["answer"] == row["reasoning"] == row["model"] == row["prompt"] and row["temperature"] == "-1.5"
+    cells = [cell for row in rows for cell in row.values()]
+    assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n")) and cell != "-1.5"]
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_an_empty_history_is_an_empty_file(tmp_path: Path) -> None:
+    """Every form of no turns is written, and there is no line in the one with lines."""
+    with opened(None) as store:
+        for ending in (".jsonl", ".md", ".html", ".csv"):
+            assert History(store).export(tmp_path / f"out{ending}").is_file()
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+def test_an_export_reads_a_store_of_many_turns_page_by_page(tmp_path: Path) -> None:
+    """More turns than one page holds are all written, once and in order."""
+    store = Store(None)
+    store.add([(turn(f"{at}"), at) for at in range(501)])
+    path = History(store).export(tmp_path / "out.jsonl")
+    written = [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert written == [str(at) for at in range(501)]
