@@ -123,8 +123,9 @@ FROM times CROSS JOIN texts"""
 def multiply(path: Path) -> None:
     """Copy the rows, but for the search index's, inside the database."""
     db = sqlite3.connect(path)
-    for statement in ("PRAGMA synchronous = OFF", "PRAGMA journal_mode = OFF", "PRAGMA cache_size = -400000"):
-        db.execute(statement)
+    db.execute("PRAGMA synchronous = OFF")
+    db.execute("PRAGMA journal_mode = OFF")
+    db.execute("PRAGMA cache_size = -400000")
     db.execute(MULTIPLIED, (TIMES - 1, MANY))
     db.execute(MULTIPLIED_TEXTS, (TIMES - 1, MANY))
     db.commit()

@@ -106,6 +106,7 @@ def test_D10_a_fault_while_an_answer_is_shown_is_told(pause: float) -> None:
         idle(panel)
         assert "LookupError" in words(panel.status)
         assert panel._session.turns[0].answer.startswith("alpha beta")
+        text.unobserve(fails, names="value")
         ask(panel, "next")
         assert words(panel.status) == "Answered."
 
