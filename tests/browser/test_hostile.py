@@ -40,7 +40,8 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
 
         url = lab.write(
             "hostile.ipynb",
-            f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}'",
+            f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}'\n"
+            "%config ChatGLMSettings.store='off'",  # a new store says where it is: an output that is no answer
             CONTROL.replace("{beacon}", beacon.url),
             *(CELL.format(first=at, behind=min(at + AT_ONCE, len(hostile))) for at in starts),
         )
