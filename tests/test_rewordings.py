@@ -1,0 +1,70 @@
+"""Questions kept for measuring: the training never sees them, nor anything near; how the shipped model does."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+import pytest
+
+from training import corpus
+from training.dialogue import conversation, copying
+from training.leaks import bare, distance, leaks, measured, wordings
+
+TEXTS = corpus.load()
+
+
+@cache
+def trained() -> frozenset[str]:
+    """Every wording that the training may produce, but for slips and nonsense."""
+    return frozenset(wordings(TEXTS))
+
+
+def test_there_are_enough_of_them() -> None:
+    """150 rewordings or more, half of them Chinese, each under an item that is there, and 50 outside questions."""
+    number = {lang: sum(map(len, TEXTS.rewordings[lang].values())) for lang in corpus.LANGUAGES}
+    assert number["en"] >= 75 and number["zh"] >= 75 and sum(number.values()) >= 150
+    assert {f"{lang}:{name}" for lang in corpus.LANGUAGES for name in TEXTS.rewordings[lang]} <= {
+        item.id for item in TEXTS.items
+    }
+    assert sum(map(len, TEXTS.unknown.values())) >= 50
+    assert len(set(map(bare, measured(TEXTS)))) == len(measured(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "edits"), [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("温度", "高温", 2)]
+)
+def test_distance(a: str, b: str, edits: int) -> None:
+    """The distance is Levenshtein's, both ways."""
+    assert distance(a, b) == distance(b, a) == edits
+
+
+@pytest.mark.parametrize(
+    ("question", "wording"),
+    [
+        ("Hey, what IS temperature?", "What is temperature?"),  # case, punctuation, a filler
+        ("What is temprature", "What is temperature?"),  # one letter lost
+        ("Explain temperature to us", "What is temperature?"),  # near to a rewording that noise makes
+        ("what is a tkenzier", "What is a tokenizer?"),  # two edits away from a slip that noise makes
+        ("请问温度到底是什么呀", "温度是什么？"),
+        ("请解释温渡", "温度是什么？"),
+    ],
+)
+def test_a_near_wording_is_found(question: str, wording: str) -> None:
+    """A question that differs by case, fillers, a slip or two edits from what may be trained is called a leak."""
+    assert wording in trained()
+    assert leaks([question], trained())
+
+
+def test_nothing_measured_is_trained() -> None:
+    """No rewording and no outside question is within two edits of a wording that the training may produce."""
+    assert leaks(measured(TEXTS), trained()) == []
+
+
+def test_nothing_measured_is_drawn() -> None:
+    """Nor is one within two edits of 20 000 drawn conversations, nonsense and slips included."""
+    rng = random.Random(5)
+    draws = (draw(TEXTS, rng)[1] for draw in [conversation] * 18_000 + [copying] * 2_000)
+    drawn = {turn.question for turns in draws for turn in turns}
+    assert len(drawn) > 5_000
+    assert leaks(measured(TEXTS), drawn) == []
