@@ -12,36 +12,47 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import errors
+    from .exploring import lens, sweep
+    from .lenses import Lens
     from .llm import ChatGLM
     from .local import LocalServer
     from .session import Session, get_session
+    from .sweeps import Sweep
     from .values import Answer, Turn
     from .widgets import history_viewer, panel
 
 __all__ = [
     "Answer",
     "ChatGLM",
+    "Lens",
     "LocalServer",
     "Session",
+    "Sweep",
     "Turn",
     "__version__",
     "errors",
     "get_session",
     "history_viewer",
+    "lens",
     "load_ipython_extension",
     "panel",
+    "sweep",
     "unload_ipython_extension",
 ]
 
 _HOMES = {
     "Answer": ".values",
     "ChatGLM": ".llm",
+    "Lens": ".lenses",
     "LocalServer": ".local",
     "Session": ".session",
+    "Sweep": ".sweeps",
     "Turn": ".values",
     "get_session": ".session",
     "history_viewer": ".widgets",
+    "lens": ".exploring",
     "panel": ".widgets",
+    "sweep": ".exploring",
 }
 
 

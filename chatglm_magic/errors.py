@@ -7,6 +7,7 @@ ChatGLMError (a ValueError, as all errors of the original ``ChatGLM`` were)
 ├── RefusedError     the server answered, and said no
 ├── ReplyError       the server answered with something that is no answer
 ├── BrokenOffError   an answer began and did not end; ``partial`` holds its text
+├── TapeError        a tape does not have an answer, or can't be read or written
 └── ServeError       the local server could not be started, or has ended
 
 Interrupted (a KeyboardInterrupt) is what an interrupt becomes once the partial answer is kept.
@@ -103,7 +104,8 @@ class RefusedError(ChatGLMError):
 class ReplyError(ChatGLMError):
     """The server answered with something that is no answer.
 
-    Kinds: bad_json, bad_shape, bad_encoding, empty_reply, not_a_model_server, not_sse, too_large, server_error.
+    Kinds: bad_json, bad_shape, bad_encoding, empty_reply, no_logprobs, not_a_model_server, not_sse, too_large,
+    server_error.
     """
 
     kind = "bad_shape"
@@ -116,6 +118,15 @@ class BrokenOffError(ChatGLMError):
     """
 
     kind = "incomplete"
+
+
+class TapeError(ChatGLMError):
+    """A tape does not have an answer, or can't be read or written.
+
+    Kinds: not_on_tape, tape_file, secret.
+    """
+
+    kind = "not_on_tape"
 
 
 class ServeError(ChatGLMError):

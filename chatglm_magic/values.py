@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 Pair = tuple[str, str]
 """One finished exchange: what was asked, what was answered."""
 
-Kind = Literal["chat", "sweep", "live"]
-"""A question of the conversation, one of a sweep over parameters, or one that the panel's live mode asked."""
+Kind = Literal["chat", "sweep", "live", "lens"]
+"""A question of the conversation, of a sweep over parameters, of the panel's live mode, or of the lens."""
 
 Status = Literal["complete", "incomplete", "interrupted", "error", "superseded"]
 
@@ -47,12 +47,66 @@ class Question:
     messages: tuple[Mapping[str, Any], ...] = ()
 
 
+class Candidate(NamedTuple):
+    """A token that could stand at a place of an answer.
+
+    ``token`` is its text as the server gives it; ``logprob`` the natural logarithm of its probability, at most 0;
+    ``id`` its number, where known; ``raw`` its bytes in hexadecimal where they are not those of ``token``, as for
+    a part of a character. A control token has no text and no bytes.
+    """
+
+    token: str
+    logprob: float
+    id: int | None = None
+    raw: str | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The token's own bytes; a lone surrogate is kept."""
+        return self.token.encode(errors="surrogatepass") if self.raw is None else bytes.fromhex(self.raw)
+
+    def same(self, other: Candidate) -> bool:
+        """Tell whether two are one token, whatever their probabilities."""
+        if self.id is not None and other.id is not None:
+            return self.id == other.id
+        return self.token == other.token and self.raw == other.raw
+
+
+class Odds(NamedTuple):
+    """What a server tells of one token of its answer: the one it took, and those that it could have taken.
+
+    ``top`` has the likeliest first, and need not hold ``taken``.
+    """
+
+    taken: Candidate
+    top: tuple[Candidate, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> Odds:
+        """Read the lists that JSON makes of it.
+
+        :raises ValueError: for anything else; so does TypeError.
+        """
+        taken, top = data
+        return cls(_checked(Candidate(*taken)), tuple(_checked(Candidate(*candidate)) for candidate in top))
+
+
+def _checked(candidate: Candidate) -> Candidate:
+    token, logprob, number, raw = candidate
+    right = isinstance(token, str) and type(logprob) in (int, float) and -1e6 <= logprob <= 0
+    if not (right and (number is None or type(number) is int) and (raw is None or isinstance(raw, str))):
+        raise ValueError("is no candidate")
+    bytes.fromhex(raw or "")
+    return candidate
+
+
 class Delta(NamedTuple):
     """One piece of an answer as it arrives; a tuple, since one is made for every token.
 
     ``usage`` counts tokens (``prompt_tokens``, ``completion_tokens``, ``total_tokens``); ``changed`` says
     what the server or this package changed of what was asked or answered. ``notice`` tells people what is being
-    waited for, ``retries`` how often the question was asked again before this answer began.
+    waited for, ``retries`` how often the question was asked again before this answer began. ``logprobs`` has the
+    odds of the tokens that came, where they were asked for.
     """
 
     text: str = ""
@@ -63,6 +117,7 @@ class Delta(NamedTuple):
     changed: str | None = None
     notice: str | None = None
     retries: int = 0
+    logprobs: tuple[Odds, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

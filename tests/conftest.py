@@ -14,7 +14,7 @@ from chatglm_magic.session.session import end_session
 KEYS = (
     *("CHATGLM_API_KEY", "CHATGLM_ENDPOINT_URL", "CHATGLM_MAGIC_RENDER", "ZAI_API_KEY", "ZHIPUAI_API_KEY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"),
+    *("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "CHATGLM_MAGIC_TAPE_MODE"),
 )
 
 

@@ -113,10 +113,16 @@ def test_promised_prompts_are_in_the_corpus() -> None:
     assert [p for p in FOLLOW_UPS if plain(p) not in FOLLOW] == []
 
 
+def some_questions(lang: str, number: int = 400) -> list[str]:
+    """The plain form of every item, and other wordings drawn with a fixed seed; there are thousands of them."""
+    others = [question for item in ITEMS[lang] for question in item["ask"][1:]]
+    return [item["ask"][0] for item in ITEMS[lang]] + random.Random(1).sample(others, number)
+
+
 @pytest.mark.parametrize(("lang", "least"), [("en", 70), ("zh", 50)])
 def test_questions_alone(ask: Ask, lang: str, least: int) -> None:
     """At temperature 0 at least 99 % of a language's questions get one of their listed answers, word for word."""
-    questions = [question for item in ITEMS[lang] for question in item["ask"]]
+    questions = some_questions(lang)
     wrong = [(question, got) for question in questions if (got := ask(question)) not in right(question, [])]
     assert len(ITEMS[lang]) >= least
     assert len(wrong) <= 0.01 * len(questions), wrong
@@ -150,6 +156,20 @@ def test_follow_ups(ask: Ask) -> None:
             if (got := ask(question, past)) not in right(question, past):
                 wrong.append((prompt, question, got))
     assert len(wrong) <= 0.03 * asked, wrong
+
+
+@pytest.mark.parametrize(("lang", "least"), [("en", 0), ("zh", 0)])
+def test_rewordings(ask: Ask, lang: str, least: int) -> None:
+    """So many rewordings that were never trained, out of 124 a language, get a listed answer of their item."""
+    answers = {item["id"]: [answer.strip("\n") for answer in item["answers"]] for item in ITEMS[lang]}
+    asked = [(question, answers[name]) for name, group in read("rewordings")[lang].items() for question in group]
+    assert sum(ask(question) in known for question, known in asked) >= least
+
+
+def test_outside_questions(ask: Ask) -> None:
+    """Of the 50 outside questions that were never trained at least 80 % get "I do not know"."""
+    asked = [(question, OUTSIDE[lang]["answers"]) for lang, group in read("unknown").items() for question in group]
+    assert sum(ask(question) in unknown for question, unknown in asked) >= 0.8 * len(asked) >= 40
 
 
 @pytest.mark.parametrize(
@@ -198,3 +218,43 @@ def test_small_top_p_tames_a_high_temperature(ask: Ask, question: str) -> None:
     known = right(question, [])
     assert len(set(samples(ask, question, 2.0, 1.0)) - set(known)) >= 2
     assert samples(ask, question, 2.0, 0.1).count(known[0]) >= 11
+
+
+# listed answers of twenty seeds (at least, at most) and different texts among them (at least, at most)
+TABLE = {
+    (0.1, 0.1): (20, 20, 1, 1),
+    (0.1, 1.0): (20, 20, 1, 2),
+    (1.0, 0.1): (20, 20, 1, 1),
+    (1.0, 0.7): (18, 20, 1, 5),
+    (1.0, 1.0): (15, 20, 2, 9),
+    (1.5, 0.1): (20, 20, 1, 1),
+    (1.5, 1.0): (2, 18, 5, 20),
+    (2.0, 0.1): (18, 20, 1, 3),
+    (2.0, 1.0): (0, 6, 14, 20),
+    (3.0, 0.7): (0, 3, 17, 20),
+    (3.0, 1.0): (0, 0, 20, 20),
+    (5.0, 0.7): (0, 0, 20, 20),
+    (5.0, 1.0): (0, 0, 20, 20),
+}
+
+
+@pytest.mark.parametrize("question", ["Tell me a joke.", "什么是温度？"])
+@pytest.mark.parametrize(("temperature", "top_p"), TABLE)
+def test_the_table_of_temperature_and_top_p(ask: Ask, question: str, temperature: float, top_p: float) -> None:
+    """What two sliders do to twenty seeds: one answer, a few listed ones, a wandering text, word salad."""
+    how = {"temperature": temperature, "top_p": top_p, "max_tokens": 120}
+    texts = [ask(question, seed=seed, **how) for seed in range(20)]
+    listed = sum(text in right(question, []) for text in texts)
+    low, high, few, many = TABLE[temperature, top_p]
+    assert low <= listed <= high and few <= len(set(texts)) <= many, (listed, len(set(texts)))
+
+
+@pytest.mark.parametrize("question", ["Tell me a joke.", "什么是温度？"])
+def test_diversity_rises_with_temperature(ask: Ask, question: str) -> None:
+    """With nothing cut off, each step up in temperature gives no fewer different texts and no more listed ones."""
+    rows = [
+        [ask(question, seed=s, temperature=t, top_p=1, max_tokens=120) for s in range(20)] for t in (0.1, 1, 2, 5)
+    ]
+    texts, listed = [len(set(row)) for row in rows], [sum(a in right(question, []) for a in row) for row in rows]
+    assert texts == sorted(texts) and texts[0] < texts[-1]
+    assert listed == sorted(listed, reverse=True) and listed[0] > listed[-1]

@@ -17,15 +17,21 @@ MAY_IMPORT = {
     "errors": set(),
     "values": set(),
     "wire": {"errors", "values"},
+    "tape": {"errors", "values", "wire", "client"},
     "client": {"errors", "values", "wire"},
-    "llm": {"errors", "values", "wire", "client"},
+    "llm": {"errors", "values", "wire", "client", "tape"},
     "session": {"_version", "errors", "values", "wire", "client", "llm", "store"},
     "store": {"_version", "errors", "values", "render"},
     "render": {"values"},
     "server": {"_version"},
     "local": {"errors", "server"},
-    "widgets": {"errors", "values", "session", "store", "render"},
-    "magics": {"errors", "values", "session", "store", "render", "widgets", "local"},
+    "sweeps": {"_version", "errors", "values", "session", "store", "llm", "render"},
+    "lenses": {"errors", "values", "session", "render"},
+    "widgets": {"errors", "values", "session", "store", "render", "sweeps", "lenses"},
+    "exploring": {"session", "render", "sweeps", "lenses", "widgets"},
+    "magics": {
+        *("errors", "values", "session", "store", "render", "sweeps", "lenses", "widgets", "exploring", "local")
+    },
     "__main__": {"errors", "values", "session", "llm", "render", "local"},
 }
 """Who may import whom. ``magics`` may also stop the loop of ``client`` when the extension is unloaded."""

@@ -16,8 +16,8 @@ from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 
 from chatglm_magic import ChatGLM, Session, get_session
-from chatglm_magic.widgets.code import as_magic, as_python, state
 from chatglm_magic.widgets.panel_box import Panel
+from chatglm_magic.widgets.panel_box.code import as_magic, as_python, state
 
 from .canary import KEY, leaked
 from .panels import ask, give, press, shown, words

@@ -93,6 +93,17 @@ def test_logprobs_alone_still_give_the_tokens(server: LocalServer) -> None:
     assert sum(len(e["choices"][0].get("logprobs", {}).get("content", [])) for e in events) == 2
 
 
+def test_a_stream_gives_the_whole_vocabulary_for_each_token(server: LocalServer) -> None:
+    """A whole answer shares its candidates out among its tokens; a stream, which holds one at a time, does not."""
+    wanted: dict[str, Any] = {"logprobs": True, "top_logprobs": 4096, "temperature": 0}
+    (model,) = requests.get(f"{server.url}/models", headers=headers(server), timeout=5).json()["data"]
+    events = stream(server, "hi", **wanted)
+    places = [place for e in events for place in e["choices"][0].get("logprobs", {}).get("content", [])]
+    assert len(places) > 3 and {len(place["top_logprobs"]) for place in places} == {model["meta"]["n_vocab"]}
+    whole = chat(server, "hi", **wanted)["choices"][0]["logprobs"]["content"]
+    assert {len(place["top_logprobs"]) for place in whole} == {65536 // 2048}
+
+
 def test_stop_cuts_before_the_text(server: LocalServer) -> None:
     """A stop text ends the answer before it, with finish reason stop, streamed and not."""
     whole = chat(server, "what is top_p?", temperature=0)["choices"][0]["message"]["content"]
@@ -136,7 +147,7 @@ def test_the_sliders_do_something(server: LocalServer) -> None:
         ({"temperature": -1}, "temperature=-1->0"),
         ({"top_p": 0}, "top_p=0->0.01"),
         ({"top_p": 2}, "top_p=2->1"),
-        ({"logprobs": True, "top_logprobs": 10**6, "max_tokens": 4}, "top_logprobs=1000000->16384"),
+        ({"logprobs": True, "top_logprobs": 10**6, "max_tokens": 1}, "top_logprobs=1000000->65536"),
         ({"samplers": ["nonsense"]}, 'samplers=["nonsense"]->dropped'),
         ({"grammar": "root ::= 'x'"}, "grammar=root ::= 'x'->dropped"),
         ({"repeat_penalty": 0}, "repeat_penalty=0->dropped"),

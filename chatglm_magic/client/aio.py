@@ -58,8 +58,8 @@ async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta,
             yield Delta(notice=wait.notice)
         await asyncio.sleep(wait.seconds)
     try:
-        if retries.count:
-            yield Delta(retries=retries.count)
+        if told := retries.told():
+            yield told
         async for delta in _read(response, call, clock):
             yield delta
         await _let_go(response)

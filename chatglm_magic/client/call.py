@@ -39,6 +39,10 @@ class Call:
     retries: int = 2
     no_usage: set[str] = field(default_factory=set)
     """Addresses that were found to refuse ``stream_options``; shared with the calls to come."""
+    sample: int = 0
+    """Which of several answers to this question is wanted; known to a tape, and not sent."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer on this side, whether the server is told of them or not."""
 
     @property
     def all_headers(self) -> Headers:

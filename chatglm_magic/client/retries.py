@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from ..errors import ChatGLMError, RefusedError
+from ..values import Delta
 from .call import Call, encoded
 from .limits import Clock
 
@@ -19,6 +22,7 @@ PLAUSIBLE = 7 * 86400.0
 """Seconds; a longer wait than a week is a mistake of the server, not a wish."""
 
 USAGE_KEY = "stream_options"
+ODDS_KEY = "top_logprobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Retries:
         self.call = call
         self.count = 0
         """Attempts after the first one that the server had to see."""
+        self.changed: str | None = None
+        """What the server made us change of the question."""
         self._clock = clock
 
     def wait_or_raise(self, error: ChatGLMError) -> Wait:
@@ -47,9 +53,13 @@ class Retries:
         """
         if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in self.call.body:
             # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
-            body = {key: value for key, value in self.call.body.items() if key != USAGE_KEY}
-            self.call = replace(self.call, body=body, data=encoded(body))
+            self._send({key: value for key, value in self.call.body.items() if key != USAGE_KEY})
             self.call.no_usage.add(self.call.url)
+            return Wait(0.0)
+        most = _most_odds(error, self.call.body.get(ODDS_KEY)) if self.changed is None else None
+        if most is not None:
+            self.changed = f"{ODDS_KEY}: {self.call.body[ODDS_KEY]} refused, {most} taken"
+            self._send({**self.call.body, ODDS_KEY: most})
             return Wait(0.0)
         refused = isinstance(error, RefusedError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")
@@ -65,6 +75,26 @@ class Retries:
         self.count += 1
         why = f"the server answered {error.status}" if isinstance(error, RefusedError) else "no connection"
         return Wait(seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.call.retries})")
+
+    def _send(self, body: dict[str, Any]) -> None:
+        self.call = replace(self.call, body=body, data=encoded(body))
+
+    def told(self) -> Delta | None:
+        """Return what is to be told of the way to an answer that has now begun."""
+        return Delta(retries=self.count, changed=self.changed) if self.count or self.changed else None
+
+
+def _most_odds(error: ChatGLMError, asked: Any) -> int | None:
+    """Return the highest ``top_logprobs`` that a server takes, where it refused a higher one and names its limit.
+
+    vLLM: "Requested sample logprobs of 4096, which is greater than max allowed: 20". OpenAI and Ollama: "between 0
+    and 20", "less than or equal to 20".
+    """
+    words = str(error).partition("logprobs")[2]
+    if error.kind != "bad_request" or not words or type(asked) is not int:
+        return None
+    limits = [int(number) for number in re.findall(r"\d{1,9}", words)]
+    return max((number for number in limits if 0 < number < asked), default=None)
 
 
 def _seconds(retry_after: str | None) -> float | None:

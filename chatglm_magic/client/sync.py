@@ -98,8 +98,8 @@ class SyncClient:
             except ChatGLMError as error:
                 wait = retries.wait_or_raise(error)
             else:
-                if retries.count:
-                    yield Delta(retries=retries.count)
+                if told := retries.told():
+                    yield told
                 return response
             if wait.notice:
                 yield Delta(notice=wait.notice)

@@ -15,7 +15,9 @@ from ..wire.stop import StopFilter
 JOINED = {"reasoning": "", "changed": "; ", "notice": "; "}
 """What stands between the parts of an information that comes in several."""
 
-INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries")
+INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs")
+AS_JSON = {"usage": dict, "logprobs": list}
+"""Values that LangChain can add up only as the types that JSON has."""
 
 
 class Assembly:
@@ -46,7 +48,7 @@ class Assembly:
         info: dict[str, Any] = {}
         for name in INFO:
             if value := getattr(delta, name):
-                info[name] = dict(value) if name == "usage" else value
+                info[name] = AS_JSON[name](value) if name in AS_JSON else value
         if self._changed:  # what was changed before anything was sent is news of the first piece
             info["changed"] = "; ".join([*self._changed, *([delta.changed] if delta.changed else [])])
             self._changed = ()
@@ -77,6 +79,8 @@ def whole(chunks: list[GenerationChunk]) -> Generation:
         for name in JOINED:
             if name in news:
                 info.setdefault(name, []).append(news.pop(name))
+        if odds := news.pop("logprobs", None):
+            info.setdefault("logprobs", []).extend(odds)
         info |= news
     info |= {name: between.join(info[name]) for name, between in JOINED.items() if name in info}
     return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)

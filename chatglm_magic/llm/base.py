@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.llms import LLM
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
@@ -18,12 +18,15 @@ from .own import Own
 from .plan import refuse_object_fields
 from .spoken import with_roles
 
+if TYPE_CHECKING:
+    from ..tape import Tape
+
 _CALL: ContextVar[tuple[int, Mapping[str, Any]]] = ContextVar("chatglm_call", default=(0, {}))
 """The present call's own values and whose call it is: LangChain's caches know a model by its fields alone."""
 
 ANSWER_CHANGING = (
     *("endpoint_url", "model_kwargs", "max_token", "temperature", "history", "top_p", "with_history"),
-    *("model", "dialect", "system", "stop", "seed", "thinking"),
+    *("model", "dialect", "system", "stop", "seed", "thinking", "tape", "tape_mode"),
 )
 NOT_IN_BODY = ("tags", "metadata", "run_name", "run_id", "timeout", "max_retries", "stop")
 
@@ -78,6 +81,13 @@ class Fields(LLM):
     """Whether a stream is asked for its token counts (``stream_options``)."""
     insecure: bool = False
     """Whether a key may go to another machine over plain http."""
+    tape: fields.TapePath | None = None
+    """A file of recorded answers, as JSON lines; a relative path is of the folder it is first used in."""
+    tape_mode: Literal["auto", "replay", "record"] = "auto"
+    """``auto`` gives the answers that are on the tape and records the others, ``replay`` asks no server,
+    ``record`` asks each question anew. CHATGLM_MAGIC_TAPE_MODE in the environment where unset."""
+    tape_timing: bool = False
+    """Whether a recorded answer comes as it did when it was recorded, or at once."""
 
     _own: Own = PrivateAttr(default_factory=Own)
     _home: str = PrivateAttr(default="")
@@ -148,6 +158,14 @@ class Fields(LLM):
             yield
         finally:
             _CALL.reset(token)
+
+    def _tape(self) -> Tape:
+        """Return the tape that a question asked now goes through.
+
+        :raises ParameterError: if the environment names a mode that there is not.
+        """
+        mode = self.tape_mode if "tape_mode" in self.model_fields_set else None
+        return self._own.tape(str(self.tape), mode, timed=self.tape_timing)
 
     @property
     def lc_secrets(self) -> dict[str, str]:

@@ -275,7 +275,8 @@ class ChatGLM(Fields):
 
     def _pieces(self, plan: Plan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:
         try:
-            with closing(self._own.client.stream(plan.call)) as deltas:
+            client = self._own.client if plan.tape is None else plan.tape.over(self._own.client)
+            with closing(client.stream(plan.call)) as deltas:
                 for delta in deltas:
                     if chunk := assembly.feed(delta):
                         yield chunk
@@ -288,7 +289,8 @@ class ChatGLM(Fields):
 
     async def _apieces(self, plan: Plan, assembly: Assembly) -> AsyncGenerator[GenerationChunk, None]:
         try:
-            async with aclosing(self._own.aclient.stream(plan.call)) as deltas:
+            client = self._own.aclient if plan.tape is None else plan.tape.aover(self._own.aclient)
+            async with aclosing(client.stream(plan.call)) as deltas:
                 async for delta in deltas:
                     if chunk := assembly.feed(delta):
                         yield chunk

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from numbers import Real
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -43,6 +45,14 @@ def _timeout(value: Any) -> Any:
     return value
 
 
+def _tape(value: str | Path) -> str | None:
+    """Return a tape's path as text, in which form it can be saved; ``off`` is none."""
+    text = os.fspath(value)
+    if not text.strip() or "\0" in text:
+        raise ValueError("must be the path of a file")
+    return None if text.lower() == "off" else text
+
+
 def _strings(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -58,6 +68,8 @@ Timeout = Annotated[float | dict[str, float], BeforeValidator(_timeout)]
 Retries = Annotated[int, BeforeValidator(_number), Field(ge=0, le=100)]
 Concurrency = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 
+TapePath = Annotated[str | Path, AfterValidator(_tape)]
+
 RANGES = {
     "temperature": "a number from 0 to 10, or None for the server's default",
     "top_p": "a number from 0 to 1, or None for the server's default",
@@ -69,6 +81,8 @@ RANGES = {
     "max_retries": "a whole number from 0 to 100",
     "max_concurrency": "a whole number from 1 on",
     "dialect": "chatglm or openai, or None to follow the URL",
+    "tape": "the path of a file, or None",
+    "tape_mode": "auto, replay or record",
 }
 
 ELSEWHERE = {

@@ -11,6 +11,7 @@ from ..client.sync import SyncClient
 
 if TYPE_CHECKING:
     from ..client.aio import AsyncClient
+    from ..tape import Mode, Tape
 
 
 class Own:
@@ -24,6 +25,16 @@ class Own:
         self.tokenizers: dict[str, str | None] = {}
         """The address that counts tokens, for each server that was asked; None where there is none."""
         self._aclient: AsyncClient | None = None
+        self._tapes: tuple[str, Tape] | None = None
+
+    def tape(self, path: str, mode: Mode | None, *, timed: bool) -> Tape:
+        """Return the tape of a path, which is of the folder that was current when it was first used."""
+        from ..tape import Tape, mode_in_force
+
+        with self.lock:
+            if self._tapes is None or self._tapes[0] != path:
+                self._tapes = path, Tape(path)
+            return self._tapes[1].using(mode_in_force(mode), timed=timed)
 
     @property
     def aclient(self) -> AsyncClient:

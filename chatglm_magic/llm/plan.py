@@ -23,9 +23,14 @@ CALL_FIELDS = (
     *(*SAMPLING, "stop", "history", "with_history", "endpoint_url", "dialect"),
     *("timeout", "max_retries"),
 )
-"""Fields that a call may set for itself; any other argument is a key of the request's body."""
+"""Fields that a call may set for itself; any other argument, but ``sample``, is a key of the request's body."""
 
-OBJECT_FIELDS = ("api_key", "headers", "max_concurrency", "stream_usage", "insecure", "model_kwargs")
+NOT_FURTHER = (*CALL_FIELDS, "sample")
+
+OBJECT_FIELDS = (
+    *("api_key", "headers", "max_concurrency", "stream_usage", "insecure", "model_kwargs"),
+    *("tape", "tape_mode", "tape_timing"),
+)
 """Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
 
 TAKEN = ("prompt", "prompts", "run_manager")
@@ -80,9 +85,11 @@ class Plan:
         self.history: list[Pair] = [(q, a) for q, a in checked.get("history", llm.history)]
         self.endpoint_url: str = checked.get("endpoint_url", llm.endpoint_url)
         self.dialect: Dialect = self._dialect(llm, checked)
-        params = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in CALL_FIELDS})
+        self._sample = _sample(kwargs["sample"]) if "sample" in kwargs else 0
+        params = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in NOT_FURTHER})
         waiting = limits(checked.get("timeout", llm.timeout)), checked.get("max_retries", llm.max_retries)
         self.call, self.changed = self._call(llm, params, *waiting)
+        self.tape = llm._tape() if llm.tape is not None else None
 
     def _dialect(self, llm: Fields, own: Mapping[str, Any]) -> Dialect:
         if own.get("dialect"):
@@ -127,10 +134,8 @@ class Plan:
         if key is not None:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._guard(url, headers, llm)
-        call = Call(
-            url, self.dialect, body, encoded(body), checked_headers(headers), wait, retries, llm._own.no_usage
-        )
-        return call, changed
+        sent = url, self.dialect, body, encoded(body), checked_headers(headers)
+        return Call(*sent, wait, retries, llm._own.no_usage, self._sample, self.stop), changed
 
     def _guard(self, url: str, headers: Headers, llm: Fields) -> None:
         """Keep a key from being sent where everyone on the way can read it."""
@@ -146,3 +151,13 @@ class Plan:
     def sent(self) -> dict[str, Any]:
         """What goes over the wire besides the conversation."""
         return {k: v for k, v in self.call.body.items() if k not in ("prompt", "history", "messages")}
+
+
+def _sample(number: Any) -> int:
+    """Return which of several answers to one question is wanted.
+
+    :raises ParameterError: for anything but a whole number from 0 on.
+    """
+    if type(number) is not int or number < 0:
+        raise ParameterError("sample must be a whole number from 0 on: the answers to one question are counted.")
+    return number

@@ -10,6 +10,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from ..session.settings import NAMES
 from .history_line import ACTIONS, FLAGS
 from .parser import asking_parser
+from .sweep_line import OPTIONS
 
 HEAD = re.compile(r"[ \t]*(?:[\w.][\w.\[\]'\", ]*=[ \t]*)?%%?(chatglm(?:_\w+)?)(?=\s|$)")
 VARIABLE = re.compile(r"\{\{ ?(\w*)\Z")
@@ -38,9 +39,19 @@ def matcher_for(shell: Any) -> Any:
             return _options(parser, rest)
         if here[1] == "chatglm_history":
             return _flags(rest, [*ACTIONS, *FLAGS])
-        return _parameters(rest) if here[1] == "chatglm_config" else _nothing()
+        return _explored(here[1], rest)
 
     return chatglm_matcher
+
+
+def _explored(name: str, rest: str) -> SimpleMatcherResult:
+    if name == "chatglm_lens":
+        from .lensing import lens_parser
+
+        return _options(lens_parser(), rest)
+    if name == "chatglm_sweep" and FLAG.search(rest):
+        return _flags(rest, list(OPTIONS))
+    return _parameters(rest) if name in ("chatglm_config", "chatglm_sweep") else _nothing()
 
 
 def _options(parser: Any, rest: str) -> SimpleMatcherResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from traitlets import TraitError
+from traitlets import Bool, TraitError
 
 from ..errors import CommandError, ParameterError
 from ..session import Session
@@ -62,7 +62,7 @@ def _known() -> str:
     return f"There are: {', '.join(NAMES)}."
 
 
-TEXT_PARAMETERS = ("endpoint_url", "model", "system", "thinking", "dialect", "store")
+TEXT_PARAMETERS = ("endpoint_url", "model", "system", "thinking", "dialect", "store", "tape", "tape_mode")
 
 
 def _value(rest: str, *, text: bool) -> tuple[Any, int]:
@@ -101,7 +101,7 @@ def apply(session: Session, values: dict[str, Any]) -> None:
 
 def _try(settings: ChatGLMSettings, name: str, value: Any) -> ParameterError | None:
     try:
-        if isinstance(value, bool) and name != "with_history":
+        if isinstance(value, bool) and not isinstance(getattr(ChatGLMSettings, name), Bool):
             raise TraitError("a truth value")
         setattr(settings, name, value)
     except TraitError as error:

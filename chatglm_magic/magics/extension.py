@@ -11,6 +11,7 @@ from ..session import get_session
 from ..session.session import end_session
 from ..values import Answer
 from . import transform
+from .exploration import ExploringMagics
 from .magics import ChatGLMMagics
 
 ENDS_IN_QUESTION = re.compile(r"(?:\A\s*%%chatglm\b|(?:\A|\n)[ \t]*%chatglm\b[^\n]*\s*\Z)")
@@ -24,6 +25,7 @@ class Extension:
         self.shell = shell
         self.session = get_session(shell)
         self.magics = ChatGLMMagics(shell, self.session)
+        self._all = (self.magics, ExploringMagics(shell, self.session))
         self._run = self._depth = 0
         self._before: dict[tuple[str, str], Any] = {}
 
@@ -31,7 +33,7 @@ class Extension:
         """Register magics, transformers, completion, events, display formatters and the settings."""
         shell = self.shell
         self._announce_others()
-        shell.register_magics(self.magics)
+        shell.register_magics(*self._all)
         transform.install(shell)
         shell.events.register("pre_run_cell", self._new_run)
         shell.events.register("post_run_cell", self._run_ended)
@@ -44,16 +46,17 @@ class Extension:
         """Undo all of it; end the loop's thread, the local server and the session."""
         shell = self.shell
         self.magics.end()
-        for kind, names in self.magics.magics.items():
-            for name in names:
-                shell.magics_manager.magics[kind].pop(name, None)
+        for magics in self._all:
+            for kind, names in magics.magics.items():
+                for name in names:
+                    shell.magics_manager.magics[kind].pop(name, None)
+            shell.magics_manager.registry.pop(type(magics).__name__, None)
         for (kind, name), other in self._before.items():
             shell.magics_manager.magics[kind][name] = other
         transform.remove(shell)
         shell.events.unregister("pre_run_cell", self._new_run)
         shell.events.unregister("post_run_cell", self._run_ended)
-        shell.magics_manager.registry.pop(type(self.magics).__name__, None)
-        for ours in (self.session.settings, self.magics):  # IPython has added the magics by itself
+        for ours in (self.session.settings, *self._all):  # IPython has added the magics by itself
             if ours in shell.configurables:
                 shell.configurables.remove(ours)
         self._formatters(add=False)
@@ -67,18 +70,18 @@ class Extension:
 
     def _announce_others(self) -> None:
         """Say which magics of other packages ours take the place of; unloading brings them back."""
-        for kind, names in self.magics.magics.items():
-            for name in names:
-                other = self.shell.magics_manager.magics[kind].get(name)
-                module = getattr(other, "__module__", "") or ""
-                if other is None or module.startswith("chatglm_magic"):
-                    continue
-                self._before[kind, name] = other
-                sign = "%" if kind == "line" else "%%"
-                sys.stderr.write(
-                    f"{sign}{name} of {module or 'another package'} is replaced; "
-                    "%unload_ext chatglm_magic brings it back.\n"
-                )
+        names = ((kind, name) for magics in self._all for kind, all_ in magics.magics.items() for name in all_)
+        for kind, name in names:
+            other = self.shell.magics_manager.magics[kind].get(name)
+            module = getattr(other, "__module__", "") or ""
+            if other is None or module.startswith("chatglm_magic"):
+                continue
+            self._before[kind, name] = other
+            sign = "%" if kind == "line" else "%%"
+            sys.stderr.write(
+                f"{sign}{name} of {module or 'another package'} is replaced; "
+                "%unload_ext chatglm_magic brings it back.\n"
+            )
 
     def _new_run(self, info: Any) -> None:
         self._depth += 1

@@ -87,17 +87,8 @@ def asking_parser(prog: str) -> Parser:
         epilog="{{name}} in the prompt inserts a variable; nothing is evaluated. Values hold for this question.",
         add_help=False,
     )
+    question_options(parser)
     add = parser.add_argument
-    own = partial(add, default=argparse.SUPPRESS)  # absent unless typed, since None is a value: unset
-    own("-t", "--temperature", type=_or_none(float), metavar="T", help="0 (always the likeliest token) to 10")
-    own("-p", "--top-p", type=_or_none(float), metavar="P", help="0 to 1: the share of probability kept")
-    own("-m", "--max-token", type=_or_none(int), metavar="N", help="tokens an answer may have")
-    own("--stop", action="append", metavar="TEXT", help="text that ends the answer; may be given again")
-    own("--seed", type=int, metavar="N", help="for repeatable sampling")
-    own("-s", "--system", metavar="TEXT", help="system prompt")
-    own("--model", metavar="NAME", help="model of the server")
-    own("--thinking", choices=["off", "on", "low", "high", "max"], help="how much the model thinks first")
-    own("--endpoint", dest="endpoint_url", metavar="URL", help="another server; the session's key stays here")
     add("-H", "--history", action="store_true", default=None, help="send the earlier turns (the default)")
     add("--no-history", dest="history", action="store_false", help="ask outside the conversation")
     add("-o", "--out", metavar="NAME", help="also keep the answer in this variable")
@@ -110,6 +101,20 @@ def asking_parser(prog: str) -> Parser:
     add("-k", dest="extra", action="append", type=pair, default=[], metavar="NAME=VALUE", help="further body key")
     add("-h", "--help", action="store_true", help="show this")
     return parser
+
+
+def question_options(parser: Parser) -> None:
+    """Add the options that are parameters of a question, alike for every magic that asks one."""
+    own = partial(parser.add_argument, default=argparse.SUPPRESS)  # absent unless typed: None is a value, unset
+    own("-t", "--temperature", type=_or_none(float), metavar="T", help="0 (always the likeliest token) to 10")
+    own("-p", "--top-p", type=_or_none(float), metavar="P", help="0 to 1: the share of probability kept")
+    own("-m", "--max-token", type=_or_none(int), metavar="N", help="tokens an answer may have")
+    own("--stop", action="append", metavar="TEXT", help="text that ends the answer; may be given again")
+    own("--seed", type=int, metavar="N", help="for repeatable sampling")
+    own("-s", "--system", metavar="TEXT", help="system prompt")
+    own("--model", metavar="NAME", help="model of the server")
+    own("--thinking", choices=["off", "on", "low", "high", "max"], help="how much the model thinks first")
+    own("--endpoint", dest="endpoint_url", metavar="URL", help="another server; the session's key stays here")
 
 
 def parse(parser: Parser, line: str) -> tuple[argparse.Namespace, str]:

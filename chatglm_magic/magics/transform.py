@@ -16,7 +16,7 @@ from IPython.core.inputtransformer2 import (
     find_end_of_continued_line,
 )
 
-PROMPT_MAGICS = ("chatglm",)
+PROMPT_MAGICS = ("chatglm", "chatglm_sweep", "chatglm_lens")
 """Magics whose text is a prompt."""
 
 WIDE = "\u3000"
@@ -54,7 +54,7 @@ class AskLine(TokenTransformBase):
         row, column = self.at
         end = find_end_of_continued_line(lines, row)
         text = assemble_continued_line(lines, (row, column), end)
-        name = next(name for name in PROMPT_MAGICS if text[1:].startswith(name))
+        name = max((name for name in PROMPT_MAGICS if text[1:].startswith(name)), key=len)
         rest = text[1 + len(name) :]
         rest = rest[1:] if rest[:1] in BLANKS else rest
         call = f"{lines[row][:column]}get_ipython().run_line_magic({name!r}, {rest!r})\n"

@@ -11,7 +11,7 @@ from .limits import BadField, Changes, Json
 from .roles import neutralise
 
 _ROLES = ("system", "user", "assistant", "tool", "developer", "observation")
-_TOP_LOGPROBS = 65536  # entries in one whole answer: some 5 MB of JSON
+_TOP_LOGPROBS = 65536  # entries in one whole answer, or in one event of a stream: some 5 MB of JSON
 _KNOWN_TEXT = (
     "messages model stream stream_options temperature top_p top_k max_tokens max_completion_tokens stop seed n "
     "logprobs top_logprobs chat_template_kwargs reasoning_format user"
@@ -35,7 +35,8 @@ def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
     sent["top_k"] = _clamped(body, "top_k", 0, 1_000_000, changes)
     sent["seed"] = limits.seed(body, changes)
     sent["stop"] = limits.stop(body, changes)
-    sent |= _logprobs(body, sent["max_tokens"] or n_ctx, changes)
+    at_once = 1 if sent["stream"] else sent["max_tokens"] or n_ctx  # tokens that are held together
+    sent |= _logprobs(body, at_once, changes)
     if limits.whole(body, "n") not in (None, 1):
         raise BadField(("n",), "Input should be 1: this server answers one at a time", body["n"], "n")
     sent |= _thinking(body)

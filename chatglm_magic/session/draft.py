@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .._version import __version__
-from ..values import Status, Turn
+from ..values import Odds, Status, Turn
 
 
 class View(Protocol):
@@ -50,6 +50,8 @@ class Draft:
     def __post_init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self.logprobs: list[Odds] = []
+        """The odds of the tokens, where they were asked for; they are kept with no turn."""
 
     @property
     def text(self) -> str:
@@ -74,6 +76,7 @@ class Draft:
         self.finish_reason = info.get("finish_reason") or self.finish_reason
         self.usage = info.get("usage") or self.usage
         self.model = info.get("model") or self.model
+        self.logprobs += info.get("logprobs") or ()
         if info.get("retries"):
             self.changed.append(
                 f"asked again {info['retries']} times" if info["retries"] > 1 else "asked again once"

@@ -18,6 +18,9 @@ from .settings import LIMITS, SHARED, ChatGLMSettings
 if TYPE_CHECKING:
     from ..llm import ChatGLM
 
+NOT_ASKED = ("endpoint_url", "with_history", "tape", "tape_mode", "tape_timing")
+"""What is set, and is no wish for an answer."""
+
 RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "max_token": (1.0, 20000.0)}
 """What most servers take; the original's ``max_token`` is 20 000."""
 
@@ -79,7 +82,7 @@ class Handles:
     def asked(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
         llm = self.llm()
-        names = [n for n in SHARED if n in llm.model_fields_set and n not in ("endpoint_url", "with_history")]
+        names = [name for name in SHARED if name in llm.model_fields_set and name not in NOT_ASKED]
         return {name: getattr(llm, name) for name in names}
 
     def default(self, name: str) -> None:

@@ -18,6 +18,7 @@ DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
 SHARED = (
     *("endpoint_url", "dialect", "model", "temperature", "top_p", "max_token"),
     *("system", "stop", "seed", "thinking", "with_history", "max_retries", "insecure"),
+    *("tape", "tape_mode", "tape_timing"),
 )
 """Traits that are fields of ``ChatGLM`` too: two handles on one value."""
 
@@ -59,6 +60,12 @@ class ChatGLMSettings(Configurable):
         help="Where turns are kept: a folder, a .sqlite file, or off.",
     )
     insecure = Bool(False, help="Whether a key may go to another machine over plain http.")
+    tape = Unicode(None, allow_none=True, help="File of recorded answers, or off.")
+    tape_mode = Enum(
+        ["auto", "replay", "record"],
+        help="auto: what is on the tape, and record the rest; replay: ask no server; record: ask all anew.",
+    )
+    tape_timing = Bool(False, help="Whether recorded answers come at the pace they had.")
 
     def __init__(self, **kwargs: Any) -> None:
         self.chosen: set[str] = set()
@@ -67,6 +74,11 @@ class ChatGLMSettings(Configurable):
     @default("endpoint_url")
     def _from_environment(self) -> str:
         return os.environ.get("CHATGLM_ENDPOINT_URL") or DEFAULT_ENDPOINT
+
+    @default("tape_mode")
+    def _mode_of_environment(self) -> str:
+        mode = os.environ.get("CHATGLM_MAGIC_TAPE_MODE", "")
+        return mode if mode in ("replay", "record") else "auto"  # a question says what is wrong with another one
 
     def __setattr__(self, name: str, value: Any) -> None:
         # traitlets takes any attribute, so that a misspelt name would be accepted in silence.

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from ..session import Session, get_session
 
 if TYPE_CHECKING:
+    from ..lenses import Lens
+    from ..sweeps import Sweep
+    from .explorer import Explorer
+    from .lens_box import LensBox
     from .panel_box import Panel
     from .viewer import HistoryViewer
 
@@ -25,4 +29,18 @@ def history_viewer(session: Session | None = None) -> HistoryViewer:
     return HistoryViewer(session or get_session())
 
 
-__all__ = ["history_viewer", "panel"]
+def explorer(sweep: Sweep) -> Explorer:
+    """Return a grid of a sweep's cells, which fills while answers come."""
+    from .explorer import Explorer
+
+    return Explorer(sweep)
+
+
+def lens_box(lens: Lens) -> LensBox:
+    """Return an answer with the candidates of each of its tokens, and sliders that re-shape them."""
+    from .lens_box import LensBox
+
+    return LensBox(lens)
+
+
+__all__ = ["explorer", "history_viewer", "lens_box", "panel"]

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import BrokenOffError, RefusedError, ReplyError
 from ..values import Delta
 from . import body as bodies
+from .logprobs import odds_of
 from .refusal import SHORTEN
 from .sse import Event, SSEDecoder
 from .thinking import ThinkSplitter
@@ -132,6 +133,8 @@ class Reader:
         if isinstance(content, str) and content:
             self._text = True
             found += self._split.feed(content)
+        if (told := choice.get("logprobs")) and (odds := odds_of(told)):
+            found.append(Delta(logprobs=odds))
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self._reason = reason

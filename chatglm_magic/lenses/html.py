@@ -1,0 +1,102 @@
+"""A lens as static HTML, for saved notebooks: no script, every text escaped, legible in grey and on dark."""
+
+from __future__ import annotations
+
+import html as stdlib_html
+from typing import TYPE_CHECKING
+
+from .text import caption
+from .words import bits, percent
+
+if TYPE_CHECKING:
+    from .distribution import Distribution
+    from .position import Bar, Position
+    from .value import Lens
+
+PLACES = 48
+"""How many places have their candidates shown; the strip shows all."""
+
+HIGHEST = 8.0
+"""Bits at which a mark under a token is at its highest."""
+
+MUTED = "color:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
+CODE = "font-family:var(--jp-code-font-family,monospace);white-space:pre-wrap;overflow-wrap:anywhere"
+BAR = "var(--jp-brand-color1,#1976d2)"
+CELL = "text-align:left;padding:1px .8em 1px 0"
+COLUMNS = ("token", "model", "after temperature", "drawn")
+HEAD = "<tr>" + "".join(f'<th scope="col" style="{CELL};{MUTED}">{name}</th>' for name in COLUMNS) + "</tr>"
+IGNORED = "mathjax_ignore tex2jax_ignore"
+
+
+def html(lens: Lens) -> str:
+    """Return the answer with a mark of its entropy under each token, and each place's candidates, folded away."""
+    found = lens.reshape()
+    widest = max(range(len(found)), key=lambda at: found[at].entropy.high, default=0)
+    strip = "".join(_token(p, d) for p, d in zip(lens.positions, found, strict=True))
+    places = [
+        _place(position, shape, opened=position.index == widest)
+        for position, shape in zip(lens.positions[:PLACES], found, strict=False)
+    ]
+    left = len(lens) - len(places)
+    more = f'<div style="{MUTED}">… {left} more places: lens.at(index)</div>' if left else ""
+    return (
+        f'<div class="{IGNORED}"><div style="{MUTED}">{_escaped(caption(lens))}; '
+        "the higher the mark under a token, the more there was to choose from</div>"
+        f'<div style="{CODE};margin:.5em 0;line-height:1.2">{strip}</div>{"".join(places)}{more}</div>'
+    )
+
+
+def _token(position: Position, found: Distribution) -> str:
+    low, high = (round(min(value, HIGHEST) / HIGHEST * 22) for value in found.entropy)
+    mark = f'<span style="display:block;height:{2 + low}px;background:{BAR}"></span>'
+    if high > low:  # as high as it may be, in a paler colour
+        mark += f'<span style="display:block;height:{high - low}px;background:{BAR};opacity:.35"></span>'
+    told = _escaped(f"{bits(found.entropy)}, place {position.index}")
+    return (
+        f'<span title="{told}" style="display:inline-block;vertical-align:top;margin:0 1px 4px 0;min-width:6px">'
+        f"{_escaped(position.label)}{mark}</span>"
+    )
+
+
+def _place(position: Position, found: Distribution, *, opened: bool) -> str:
+    rows = "".join(_row(bar) for bar in position.bars(found))
+    note = ""
+    if position.hidden:
+        bytes_ = f"{position.hidden} byte{'s' * (position.hidden > 1)}"
+        note = (
+            f'<div style="{MUTED}">The first {bytes_} of this text, a part of a character, came in tokens before '
+            "it, of which the server tells nothing.</div>"
+        )
+    title = f'<span style="{CODE}">{_escaped(position.label)}</span>'
+    told = f'<span style="{MUTED}">{bits(found.entropy)}</span>'
+    return (
+        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{position.index}: {title} {told}'
+        f'</summary>{note}<table style="margin:.2em 0 .6em 1em"><thead>{HEAD}</thead><tbody>{rows}</tbody></table>'
+        "</details>"
+    )
+
+
+def _row(bar: Bar) -> str:
+    fate = percent(bar.probability) if bar.survives is not False else "cut"
+    colour = BAR if bar.survives is not False else "var(--jp-border-color1,#9e9e9e)"
+    picture = (
+        f'<span style="display:inline-flex;width:160px;height:10px">{_part(bar.share.low, colour, 1)}'
+        f"{_part(bar.share.high - bar.share.low, colour, 0.35)}</span>"
+    )
+    weight = "600" if bar.taken else "400"
+    taken = " ←" if bar.taken else ""
+    return (
+        f'<tr><th scope="row" style="{CELL};font-weight:{weight};{CODE if bar.kind == "token" else MUTED}">'
+        f"{_escaped(bar.label)}{taken}</th>"
+        f'<td style="{CELL}">{percent(bar.before)}</td><td style="{CELL}">{picture} {percent(bar.share)}</td>'
+        f'<td style="{CELL}">{fate}</td></tr>'
+    )
+
+
+def _part(share: float, colour: str, opacity: float) -> str:
+    style = f"width:{100 * share:.1f}%;background:{colour};opacity:{opacity}"
+    return f'<span style="{style}"></span>' if share >= 5e-4 else ""
+
+
+def _escaped(text: str) -> str:
+    return stdlib_html.escape(text)

@@ -1,0 +1,48 @@
+"""Beginning a sweep: the grid, what an earlier one has of it, the first questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ParameterError
+from ..session import get_session
+from .grid import grid
+from .result import Sweep
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_last: list[Sweep] = []
+
+
+def prepared(
+    prompt: str | Iterable[str],
+    axes: dict[str, Any],
+    *,
+    samples: int,
+    jobs: int,
+    session: Session | None,
+    resume: Sweep | str | Path | None,
+) -> Sweep:
+    """Return a sweep of which nothing is asked yet, with the answers that ``resume`` has for it."""
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise ParameterError(f"jobs must be a whole number from 1 on, not {jobs!r}.")
+    result = Sweep(grid(prompt, axes, samples), session or get_session(), jobs)
+    if resume is not None:
+        from .taking import take_over
+
+        take_over(result, Sweep.load(resume) if isinstance(resume, str | Path) else resume)
+    return result
+
+
+def started(result: Sweep) -> None:
+    """Begin to ask what a sweep lacks."""
+    _last[:] = [result]
+    result.resume(wait=False)
+
+
+def last() -> Sweep | None:
+    """Return the sweep that was begun last, which an interrupt keeps from being returned."""
+    return _last[0] if _last else None

@@ -1,0 +1,166 @@
+"""Running a sweep: begin, wait, stop, resume, retry; followed while it runs."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+from ..errors import ChatGLMError, Interrupted
+from ..values import Turn
+from .board import Board
+from .grid import Grid
+from .stats import failed
+
+if TYPE_CHECKING:
+    from ..session import Session
+    from .asking import Plans
+    from .run import Progress, Run
+
+PATIENCE = 1.0
+"""Seconds to wait for a run that was stopped."""
+
+DEFAULT_JOBS = 16
+
+
+class Control:
+    """A grid, its cells and the run that fills them."""
+
+    def __init__(self, grid: Grid, session: Session | None = None, jobs: int = DEFAULT_JOBS) -> None:
+        self.grid = grid
+        self.id = uuid.uuid4().hex[:12]
+        self._board = Board(grid)
+        self._session, self._jobs = session, jobs
+        self._run: Run | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        """Whether questions are under way."""
+        return self._run is not None and self._run.active
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is under way any more; :attr:`complete` tells whether all is there."""
+        return not self.running
+
+    @property
+    def complete(self) -> bool:
+        """Whether every answer is there, whole."""
+        return not self._board.slots(lambda turn: turn is None or turn.status != "complete")
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        from .run import Progress
+
+        turns = list(self._board.turns())
+        return Progress(
+            total=self.grid.requests,
+            done=sum(turn.status == "complete" for turn in turns),
+            failed=sum(failed(turn) for turn in turns),
+            running=sum(len(cell.drafts) for cell in self._board.cells),
+            seconds=self._run.seconds if self._run else 0.0,
+            left=self._run.left if self._run and self.running else None,
+        )
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` after changes, at most 12 times a second and always after the last one.
+
+        It is called in the thread that asks: what takes long holds up the answers.
+
+        :returns: what ends that.
+        """
+        return self._board.follow(listener)
+
+    def wait(self, timeout: float | None = None) -> Self:
+        """Wait until nothing is under way any more, or for ``timeout`` seconds; return the sweep.
+
+        :raises Interrupted: for an interrupt, which stops the sweep; what came is kept.
+        :raises RuntimeError: on the thread that asks, which would wait for itself.
+        """
+        run = self._run
+        if run is None:
+            return self
+        if threading.get_ident() == run.thread:
+            if run.over:
+                return self
+            raise RuntimeError("This runs on the thread that asks: follow the sweep with on_change instead.")
+        try:
+            run.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            progress = self.progress
+            raise Interrupted(
+                f"the sweep was stopped: {progress.done} of {progress.total} answers are kept. "
+                "Its resume() asks for the rest; chatglm_magic.sweeps.last() is the sweep."
+            ) from None
+        if run.future.done() and not run.future.cancelled():
+            run.future.result()
+        return self
+
+    def stop(self) -> Self:
+        """Stop what is under way and keep what came; waits for it at most a second."""
+        run = self._run
+        if run is not None and run.active:
+            run.stop()
+            if threading.get_ident() != run.thread:
+                run.wait(PATIENCE)
+        return self
+
+    def resume(self, *, wait: bool = True) -> Self:
+        """Ask what is missing: what was not asked yet, and what was stopped half way.
+
+        :param wait: False returns at once.
+        :raises ChatGLMError: if it is running, or if the session's parameters are not those of the answers.
+        """
+        return self._start(_missing, wait=wait)
+
+    def retry(self, *, wait: bool = True) -> Self:
+        """Ask again what failed; otherwise as :meth:`resume`."""
+        return self._start(_failed, wait=wait)
+
+    def missing(self) -> int:
+        """How many questions :meth:`resume` would ask."""
+        return len(self._board.slots(_missing))
+
+    def plans(self) -> Plans:
+        """Settle what would be asked; nothing is sent.
+
+        :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
+        """
+        from ..session import get_session
+        from .asking import Plans
+
+        before = self._run.plans.llm if self._run else None
+        return Plans(self._session or get_session(), self.grid.prompts[0], self.grid.settings, before)
+
+    def _start(self, wanted: Callable[[Turn | None], bool], *, wait: bool) -> Self:
+        from ..session import get_session
+        from .asking import refuse_another
+        from .run import Run
+
+        with self._lock:
+            if self.running:
+                raise ChatGLMError("The sweep is running: stop() ends that, wait() waits.", kind="busy")
+            slots = self._board.slots(wanted)
+            if slots:
+                session = self._session or get_session()
+                plans = self.plans()
+                for number, cell in enumerate(self._board.cells):
+                    for turn in cell.there[:1]:
+                        refuse_another(plans.base(number, cell.prompt), turn)
+                run = Run(self._board, plans, slots, self._jobs, self.id)
+                self._run = run
+                run.start(session)
+        return self.wait() if wait else self
+
+
+def _missing(turn: Turn | None) -> bool:
+    return turn is None or turn.status == "interrupted"
+
+
+def _failed(turn: Turn | None) -> bool:
+    """Tell whether a place holds a failure."""
+    return turn is not None and failed(turn)

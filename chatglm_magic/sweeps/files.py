@@ -1,0 +1,121 @@
+"""A sweep as a file: a line about the grid, then each turn as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import ChatGLMError, CommandError
+from ..render.terminal import one_line
+from ..store import files
+from ..store.checking import Wrong, turn_from
+from .board import Slot
+from .grid import Grid
+
+if TYPE_CHECKING:
+    from .result import Sweep
+
+FORM = 1
+LARGEST = 256 << 20
+"""Bytes that a file may have."""
+
+S = TypeVar("S", bound="Sweep")
+
+
+def save(sweep: Sweep, path: str | Path, *, force: bool) -> Path:
+    """Write a sweep; return where it is.
+
+    :raises CommandError: for a path that can't be written to, or has another ending.
+    """
+    full = files.target(path, force=force)
+    if full.suffix.lower() != ".jsonl":
+        raise CommandError(f"{full.name!a} must end in .jsonl: a line of JSON for each answer.")
+    files.write_whole(full, _lines(sweep), force=force)
+    return full
+
+
+def load(kind: type[S], path: str | Path) -> S:
+    """Read a sweep.
+
+    :raises CommandError: for anything else; the message names the line.
+    """
+    shown = one_line(os.fspath(path), 120)
+    with os.fdopen(files.open_ordinary(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > LARGEST:
+            raise CommandError(f"{shown} is larger than {LARGEST >> 20} MiB: no sweep of ours is.")
+        lines = file.read().splitlines()
+    try:
+        return _read(kind, lines)
+    except Wrong as wrong:
+        raise CommandError(f"{shown} was not read: {one_line(str(wrong))}.") from None
+
+
+def _lines(sweep: Sweep) -> Iterator[str]:
+    places = [
+        (number, sample, turn)
+        for number, cell in enumerate(sweep.cells)
+        for sample, turn in enumerate(cell.turns)
+        if turn is not None
+    ]
+    head = {
+        "sweep": FORM,
+        "prompts": sweep.grid.prompts,
+        "axes": sweep.grid.axes,
+        "samples": sweep.grid.samples,
+        "places": [place[:2] for place in places],
+    }
+    yield json.dumps(head, ensure_ascii=False) + "\n"
+    for _, _, turn in places:
+        yield json.dumps(turn.to_json(), ensure_ascii=False, default=str) + "\n"
+
+
+def _read(kind: type[S], lines: list[bytes]) -> S:
+    head = _object(lines[0] if lines else b"", 1)
+    grid, places = _grid(head)
+    if len(places) != len(lines) - 1:
+        raise Wrong(f"it should have {len(places)} answers and has {len(lines) - 1}")
+    sweep = kind(grid)
+    for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=True), 2):
+        try:
+            turn = turn_from(_object(line, number))
+        except Wrong as wrong:
+            raise Wrong(str(wrong) if "line" in str(wrong) else f"line {number}: {wrong}") from None
+        if turn.prompt != sweep.cells[cell].prompt:
+            raise Wrong(f"line {number} is no answer to the prompt of its place")
+        sweep.cells[cell].turns[sample] = turn
+    return sweep
+
+
+def _grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
+    if head.get("sweep") != FORM:
+        raise Wrong("line 1 does not say that it is a sweep of this version")
+    prompts, axes, samples, places = (head.get(name) for name in ("prompts", "axes", "samples", "places"))
+    listed = isinstance(axes, dict) and all(isinstance(found, list) and found for found in axes.values())
+    if not (isinstance(prompts, list) and listed and isinstance(places, list)):
+        raise Wrong("line 1 is no grid")
+    assert isinstance(axes, dict)
+    try:
+        grid = Grid(tuple(prompts), {name: tuple(found) for name, found in axes.items()}, samples)  # type: ignore[arg-type]
+    except ChatGLMError as error:
+        raise Wrong(f"line 1: {error}") from None
+    limits = grid.requests // grid.samples, grid.samples
+    for place in places:
+        pair = isinstance(place, list) and len(place) == 2
+        if not (pair and all(type(n) is int and 0 <= n < most for n, most in zip(place, limits, strict=True))):
+            raise Wrong("line 1 has a place that is not in the grid")
+    if len({tuple(place) for place in places}) != len(places):
+        raise Wrong("line 1 has a place twice")
+    return grid, [(cell, sample) for cell, sample in places]
+
+
+def _object(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise Wrong(f"line {number} is no JSON") from None
+    if not isinstance(value, dict):
+        raise Wrong(f"line {number} is no object")
+    return value

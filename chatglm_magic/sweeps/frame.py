@@ -1,0 +1,40 @@
+"""A sweep as a pandas table; pandas is not needed for anything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ChatGLMError
+from ..render.bundle import counted
+from ..values import Turn
+
+if TYPE_CHECKING:
+    from .result import Sweep
+
+FIGURES = ("length", "tokens", "first_token", "duration")
+FIELDS = ("answer", "reasoning", "status", "finish_reason", "error", "model", "created", "id")
+
+
+def frame(sweep: Sweep) -> Any:
+    """Return a row for each answer that has come: the prompt, the axes' values, the sample, the answer.
+
+    :raises ChatGLMError: if pandas is not installed.
+    """
+    try:
+        import pandas  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise ChatGLMError("A table needs pandas: pip install pandas", kind="missing") from None
+    rows = [
+        {"prompt": cell.prompt, **cell.setting, "sample": sample, **_of(turn)}
+        for cell in sweep.cells
+        for sample, turn in enumerate(cell.turns)
+        if turn is not None
+    ]
+    known = ("prompt", *sweep.grid.axes, "sample", *FIELDS, *FIGURES)
+    return pandas.DataFrame(rows, columns=list(dict.fromkeys(known)))
+
+
+def _of(turn: Turn) -> dict[str, Any]:
+    found = {name: getattr(turn, name) for name in FIELDS}
+    times = {"first_token": turn.first_token, "duration": turn.duration}
+    return {**found, "length": len(turn.answer), "tokens": counted(turn) or None, **times}

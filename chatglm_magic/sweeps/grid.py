@@ -1,0 +1,165 @@
+"""The grid of a sweep: prompts × settings × samples, in an order that does not change."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ParameterError
+from ..render.terminal import one_line
+
+MOST = 100_000
+"""Requests that one sweep may have: each keeps its answer in memory."""
+
+TEXTS = ("model", "system", "thinking", "dialect", "endpoint_url", "stop")
+"""Parameters whose values are texts: ``1:2:3`` is none of them, but a text."""
+
+FIELDS = (*TEXTS, "temperature", "top_p", "max_token", "seed", "timeout", "max_retries")
+OWN = ("samples", "jobs", "show", "session", "resume")
+NOT_SWEPT = {
+    *("prompt", "prompts", "history", "with_history", "messages", "stream", "view", "record", "kind", "again"),
+    *("sample", "config", "input", "callbacks", "tags", "metadata", "run_name", "run_id", "run_manager", "tape"),
+}
+"""What belongs to the asking itself, and is no parameter of the model."""
+WIRE = ("max_tokens", "max_length", "max_completion_tokens")
+
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+SPACED = re.compile(rf"({_NUMBER}):({_NUMBER}):(\d+)")
+
+Setting = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is asked: every prompt with every combination of the axes' values, so many times.
+
+    :param axes: parameters by name, each with its values; the last one changes fastest.
+    :param samples: answers for each cell, from 1.
+    :raises ParameterError: for no prompt, no value, a name that can't be swept, or more than 100 000 requests.
+    """
+
+    prompts: tuple[str, ...]
+    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.prompts or not all(isinstance(prompt, str) for prompt in self.prompts):
+            raise ParameterError("A sweep needs a prompt, or a list of prompts: texts.")
+        if isinstance(self.samples, bool) or not isinstance(self.samples, int) or self.samples < 1:
+            raise ParameterError(f"samples must be a whole number from 1 on, not {self.samples!r}.")
+        for name in self.axes:
+            _check_name(name)
+        if self.requests > MOST:
+            raise ParameterError(f"This sweep has {self.requests:,} requests; {MOST:,} is the most. Split it.")
+
+    @property
+    def requests(self) -> int:
+        """How many questions the whole grid is."""
+        return len(self.prompts) * math.prod(len(values) for values in self.axes.values()) * self.samples
+
+    @property
+    def settings(self) -> list[Setting]:
+        """Every combination of the axes' values."""
+        return [dict(zip(self.axes, found, strict=True)) for found in itertools.product(*self.axes.values())]
+
+    def cells(self) -> Iterator[tuple[str, Setting]]:
+        """Yield each prompt with each setting."""
+        settings = self.settings
+        for prompt in self.prompts:
+            for setting in settings:
+                yield prompt, setting
+
+
+def grid(prompt: str | Iterable[str], axes: Mapping[str, Any], samples: int = 1) -> Grid:
+    """Return the grid that a call of ``sweep`` means.
+
+    :param axes: for each parameter a list (or another iterable) of values, ``"a:b:n"`` for n evenly spaced
+        numbers, or one value for all. Text is one value, and so is a mapping.
+    :raises ParameterError: as :class:`Grid` does.
+    """
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(dict.fromkeys(itertools.islice(prompt, MOST + 1)))
+    return Grid(prompts, {name: values(name, given) for name, given in axes.items()}, samples)
+
+
+def values(name: str, given: Any) -> tuple[Any, ...]:
+    """Return an axis' values, each once, in their order.
+
+    :raises ParameterError: if there are none.
+    """
+    if isinstance(given, str):
+        found: Iterable[Any] = [given] if name in TEXTS else spaced(given) or [given]
+    elif isinstance(given, Iterable) and not isinstance(given, Mapping | bytes):
+        found = itertools.islice(given, MOST + 1)
+    else:
+        found = [given]
+    kept: dict[Any, Any] = {}
+    for value in map(_plain, found):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        kept.setdefault(value if number else repr(value), value)
+    if not kept:
+        raise ParameterError(f"{name} has no value: give it at least one.")
+    return tuple(kept.values())
+
+
+def spaced(text: str) -> list[float] | None:
+    """Return the n evenly spaced numbers that ``a:b:n`` names, both ends among them; None for another text.
+
+    They are whole numbers where the ends and the steps are.
+
+    :raises ParameterError: for fewer than 2 or more than 1 000 of them.
+    """
+    found = SPACED.fullmatch(text.strip())
+    if found is None:
+        return None
+    first, last, count = float(found[1]), float(found[2]), int(found[3])
+    if not 2 <= count <= 1000:
+        raise ParameterError(f"{text}: the third number says how many values there are, 2 to 1 000.")
+    numbers = [round(first + (last - first) * n / (count - 1), 10) for n in range(count)]
+    whole = found[1].lstrip("+-").isdigit() and found[2].lstrip("+-").isdigit()
+    return [int(n) for n in numbers] if whole and all(n == int(n) for n in numbers) else numbers
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values are one: numbers but for rounding, so that 0.1 + 0.2 is 0.3; True is not 1."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+    return type(a) is type(b) and bool(a == b)
+
+
+def shown(value: Any, limit: int = 40) -> str:
+    """Return a value as people read it, as one short line."""
+    if isinstance(value, bool) or value is None:
+        return "not set" if value is None else str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else one_line(str(value), limit)
+
+
+def told(setting: Mapping[str, Any]) -> str:
+    """Return a setting in a few words."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in setting.items())
+
+
+def varied(axes: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the names of the axes that have more than one value."""
+    return [name for name, found in axes.items() if len(found) > 1]
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy's as Python's, which JSON has a word for."""
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+def _check_name(name: str) -> None:
+    if name in NOT_SWEPT:
+        hint = " Did you mean samples?" if name == "sample" else ""
+        raise ParameterError(f"{name} can't be swept: it is no parameter of the model.{hint}")
+    if name in FIELDS or name in WIRE:
+        return
+    if close := difflib.get_close_matches(name, (*FIELDS, *OWN), n=1, cutoff=0.85):
+        raise ParameterError(f"There is no parameter {name}. Did you mean {close[0]}?", kind="unknown_name")

@@ -1,0 +1,191 @@
+"""``Sweep``: the answers of a grid as a value, while they come and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import ParameterError
+from ..values import Answer, Turn
+from .board import Cell
+from .control import Control
+from .grid import Grid, Setting, same, shown, values, varied
+from .stats import Stats
+
+if TYPE_CHECKING:
+    from .heatmap import Plot
+
+
+class Sweep(Control):
+    """Every answer of a grid of prompts × settings × samples.
+
+    Iterating yields the turns that have come, cell by cell; ``len()`` counts them. A failure is a turn whose
+    ``status`` is ``error`` or ``incomplete``, with its ``error``.
+
+    .. code-block:: python
+
+        result = sweep("Name a colour.", temperature=[0.1, 1.0], samples=4, show=False)
+        result.sel(temperature=1.0).answers
+        result.to_dataframe()
+    """
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """The values of each parameter; the prompts first, as ``prompt``, if there are more than one."""
+        prompts = {"prompt": self.grid.prompts} if len(self.grid.prompts) > 1 else {}
+        return {**prompts, **self.grid.axes}
+
+    @property
+    def varied(self) -> list[str]:
+        """The axes that have more than one value."""
+        return varied(self.axes)
+
+    @property
+    def settings(self) -> list[Setting]:
+        """Every combination of the parameters' values."""
+        return self.grid.settings
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Each prompt with each setting, and what has come of it."""
+        return self._board.cells
+
+    @property
+    def turns(self) -> list[Turn]:
+        """What has come, cell by cell, whole or not."""
+        return list(self._board.turns())
+
+    @property
+    def answers(self) -> list[Answer]:
+        """What has come, as texts that know their turn."""
+        return [Answer(turn) for turn in self._board.turns()]
+
+    def __iter__(self) -> Iterator[Turn]:
+        return iter(self.turns)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._board.turns())
+
+    def __bool__(self) -> bool:
+        return True  # an empty one is still a sweep
+
+    def cell(self, **at: Any) -> Cell:
+        """Return the one cell at these values.
+
+        :raises ParameterError: if there are several, or a value does not stand on its axis.
+        """
+        found = self.sel(**at).cells
+        if len(found) > 1:
+            left = ", ".join(name for name in self.varied if name not in at)
+            raise ParameterError(f"There are {len(found)} such cells: say which by {left}.")
+        return found[0]
+
+    def sel(self, **at: Any) -> Self:
+        """Return the part with these values, as it stands now: ``sel(temperature=0.5, top_p=[0.1, 0.9])``.
+
+        The axes stay as they are, with fewer values.
+
+        :raises ParameterError: for an axis or a value that is not there.
+        """
+        every = {"prompt": self.grid.prompts, **self.grid.axes}
+        kept = {name: _picked(name, wanted, every) for name, wanted in at.items()}
+        axes = {**every, **kept}
+        part = type(self)(Grid(axes.pop("prompt"), axes, self.grid.samples), self._session, self._jobs)
+        mine = {id(c): {"prompt": c.prompt, **c.setting} for c in self.cells}
+        chosen = [c for c in self.cells if all(_among(mine[id(c)][n], kept[n]) for n in kept)]
+        for new, old in zip(part.cells, chosen, strict=True):
+            new.turns[:] = old.turns
+        part._run = None if self.running else self._run
+        return part
+
+    def stats(self) -> list[Stats]:
+        """Return the figures of each cell."""
+        return [cell.stats() for cell in self.cells]
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas table with a row for each answer that has come: values, sample, text and figures.
+
+        :raises ChatGLMError: if pandas is not installed.
+        """
+        from .frame import frame
+
+        return frame(self)
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write a ``.jsonl`` file: a line about the grid, then each turn as a line. Whole, or not at all.
+
+        :param force: write over a file that is there.
+        :raises CommandError: for a path that can't be written to.
+        """
+        from .files import save
+
+        return save(self, path, force=force)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote; what is missing in it can be asked with :meth:`resume`.
+
+        :raises CommandError: for anything else; the message names the line.
+        """
+        from .files import load
+
+        return load(cls, path)
+
+    def plot(
+        self,
+        figure: str | None = None,
+        *,
+        rows: str | None = None,
+        columns: str | None = None,
+    ) -> Plot:
+        """Return a heat map that shows itself: two axes, and a small one for each value of the others.
+
+        :param figure: what the colours mean, a name of ``chatglm_magic.sweeps.LABELS``; diversity by default, or
+            the length where each setting has one answer.
+        :param rows: an axis; by default the first one with more than one value.
+        :param columns: another one; by default the second.
+        :raises ParameterError: for a name that does not exist.
+        """
+        from .heatmap import Plot
+
+        return Plot(self, figure, rows, columns)
+
+    def __repr__(self) -> str:
+        from .showing import summary
+
+        return f"<{summary(self)}>"
+
+    def _repr_html_(self) -> str:
+        from .showing import page
+
+        return page(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from .showing import text
+
+        printer.text(repr(self) if len(printer.stack) > 1 else text(self))
+
+    def _ipython_display_(self) -> None:
+        from ..render.once import just_shown
+
+        if not just_shown(self):
+            raise NotImplementedError  # IPython then goes on to the other forms
+
+
+def _picked(name: str, wanted: Any, axes: dict[str, tuple[Any, ...]]) -> tuple[Any, ...]:
+    if name not in axes:
+        raise ParameterError(f"There is no axis {name}. There are: {', '.join(axes)}.", kind="unknown_name")
+    one = any(same(wanted, value) for value in axes[name])  # a list may be a value itself, as one of stop
+    asked = (
+        (wanted,) if one else (wanted,) if name == "prompt" and isinstance(wanted, str) else values(name, wanted)
+    )
+    for value in asked:
+        if not _among(value, axes[name]):
+            there = ", ".join(shown(other) for other in axes[name][:20])
+            raise ParameterError(f"{name} {shown(value)} was not asked. There are: {there}.")
+    return tuple(value for value in axes[name] if _among(value, asked))
+
+
+def _among(value: Any, others: tuple[Any, ...]) -> bool:
+    return any(same(value, other) for other in others)

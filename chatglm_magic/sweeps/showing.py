@@ -1,0 +1,76 @@
+"""A sweep as text and as static HTML, in which times never stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..render.bundle import SMALL, encodable, escape, trouble
+from ..render.terminal import one_line, visible
+from .grid import told
+from .stats import failed
+
+if TYPE_CHECKING:
+    from .board import Cell
+    from .result import Sweep
+
+LISTED = 100
+"""So many cells are listed with the beginning of an answer."""
+
+
+def summary(sweep: Sweep) -> str:
+    """Say in one line what was asked and how much of it is there."""
+    parts = [f"{len(values)} {name}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()]
+    parts.append(f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}")
+    progress = sweep.progress
+    bad = f", {progress.failed} failed" if progress.failed else ""
+    going = ", running" if sweep.running else ""
+    return f"Sweep of {' × '.join(parts)}: {progress.done} of {progress.total} answers{bad}{going}"
+
+
+def text(sweep: Sweep) -> str:
+    """Return a sweep for a terminal."""
+    return visible("\n\n".join([summary(sweep), sweep.plot().text(), *_troubles(sweep)]))
+
+
+def page(sweep: Sweep) -> str:
+    """Return a sweep as safe HTML: a heat map, what failed, and where each setting's answers begin."""
+    prompts = sweep.grid.prompts
+    asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape(one_line(prompts[0], 300))}</div>'
+    parts = [asked if len(prompts) == 1 else "", f'<div style="{SMALL}">{escape(summary(sweep))}</div>']
+    parts.append(f'<div style="margin:.6em 0">{sweep.plot().html()}</div>')
+    parts += [
+        f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape(line)}</div>' for line in _troubles(sweep)
+    ]
+    parts.append(_beginnings(sweep))
+    page: str = encodable(f'<div class="mathjax_ignore tex2jax_ignore">{"".join(parts)}</div>')
+    return page
+
+
+def _troubles(sweep: Sweep) -> Iterator[str]:
+    """Yield each different failure with its number; ``retry()`` asks again."""
+    found = Counter(one_line(turn.error or trouble(turn), 300) for turn in sweep if failed(turn))
+    for error, count in found.most_common(5):
+        yield f"{count} × {error}"
+
+
+def _beginnings(sweep: Sweep) -> str:
+    cell = 'style="text-align:left;vertical-align:top;padding:.2em .6em"'
+    heads = "".join(f"<th {cell}>{name}</th>" for name in ("setting", "answers", "ended by", "one begins"))
+    rows = "".join(
+        f"<tr>{''.join(f'<td {cell}>{escape(t)}</td>' for t in _row(c))}</tr>" for c in sweep.cells[:LISTED]
+    )
+    more = f"<p>{len(sweep.cells)} cells, the first {LISTED} are listed.</p>" if len(sweep.cells) > LISTED else ""
+    return (
+        '<details><summary style="cursor:pointer">Answers</summary>'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{more}</details>"
+    )
+
+
+def _row(cell: Cell) -> Iterator[str]:
+    figures = cell.stats()
+    yield told(cell.setting) or one_line(cell.prompt, 60)
+    yield f"{figures.answers} of {len(cell.turns)}"
+    yield ", ".join(f"{name} {count}" for name, count in figures.finish_reasons.items())
+    yield one_line(cell.beginning, 80)

@@ -1,0 +1,142 @@
+"""A panel's state as code: a magic, or plain Python; never with a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ...session import Session
+
+OPTIONS = {
+    "endpoint_url": "--endpoint",
+    "model": "--model",
+    "temperature": "--temperature",
+    "top_p": "--top-p",
+    "max_token": "--max-token",
+    "seed": "--seed",
+    "thinking": "--thinking",
+    "system": "--system",
+    "stop": "--stop",
+}
+SAMPLING = ("temperature", "top_p", "max_token")
+
+BARE = re.compile(r"[\w./:@%+~-]+", re.ASCII)
+KEY_LIKE = re.compile(r"(?:sk|pk|hf|gsk|xai|ghp)[-_][A-Za-z0-9_-]{16}|[0-9a-f]{32}\.")
+"""What looks like a key: a magic's line refuses it, the body of a cell takes it."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a panel would ask now; ``values`` holds what is set, by the names of ``ChatGLM``'s fields."""
+
+    prompt: str
+    values: dict[str, Any]
+    with_history: bool
+    history: tuple[tuple[str, str], ...]
+
+
+def state(session: Session, prompt: str) -> State:
+    """Return what a panel would ask now."""
+    settings, asked = session.settings, session.asked()
+    values: dict[str, Any] = {"endpoint_url": settings.endpoint_url, "dialect": settings.dialect}
+    values |= {name: asked.get(name) for name in OPTIONS if name != "endpoint_url"}
+    kept = {name: value for name, value in values.items() if value is not None and value != []}
+    kept |= {name: None for name in SAMPLING if getattr(settings, name) is None}
+    pairs = session.llm.history if settings.with_history else []
+    return State(prompt, kept, settings.with_history, tuple((q, a) for q, a in pairs))
+
+
+def as_magic(state: State) -> str:
+    """Return one cell that asks the same; in the clearest of the forms that carry every character of it."""
+    options, settings = _options(state)
+    line = " ".join(options)
+    head = "".join(f"get_session().settings.{name} = {value!r}\n" for name, value in settings.items())
+    if head:
+        head = f"from chatglm_magic import get_session\n\n{head}"
+    if not head and _fits_line(state.prompt):
+        dashes = "-- " if state.prompt.startswith("-") else ""
+        return f"%chatglm {line} {dashes}{state.prompt}"
+    if not head and _fits_cell(state.prompt):
+        return f"%%chatglm {line}\n{state.prompt}"
+    if state.prompt.endswith("\n"):  # a cell's body ends without blank lines
+        return f"{head}get_ipython().run_line_magic('chatglm', {f'{line} -- {state.prompt}'!r})"
+    return f"{head}get_ipython().run_cell_magic('chatglm', {line!r}, {state.prompt!r})"
+
+
+def as_python(state: State) -> str:
+    """Return plain Python that asks the same."""
+    values = dict(state.values)
+    if state.with_history:
+        values["with_history"] = True
+    lines = [f"    {name}={_literal(value)}," for name, value in values.items()]
+    if state.history:
+        lines += ["    history=[", *(f"        [{_plain(q)}, {_plain(a)}]," for q, a in state.history), "    ],"]
+    body = "\n".join(lines)
+    ask = f"print(llm.invoke({_literal(state.prompt)}))"
+    return f"from chatglm_magic import ChatGLM\n\nllm = ChatGLM(\n{body}\n)\n{ask}"
+
+
+def _options(state: State) -> tuple[list[str], dict[str, Any]]:
+    """Return the options of a magic, and apart from them what no option can carry."""
+    options, settings = [], {}
+    for name, value in state.values.items():
+        if name == "dialect":
+            options.append(f"-k dialect={value}")
+            continue
+        texts = value if name == "stop" else ["none" if value is None else str(value)]
+        quoted = [_quoted(text) for text in texts]
+        if None in quoted:
+            settings[name] = value
+        else:
+            options += [f"{OPTIONS[name]} {text}" for text in quoted]
+    options += [] if state.with_history else ["--no-history"]
+    options += ["--raw"] if "{{" in state.prompt else []
+    return options, settings
+
+
+def _quoted(text: str) -> str | None:
+    """Return an option's value as a magic reads it, or None if no quotation marks can hold it."""
+    if not _is_typed(text) or KEY_LIKE.search(text) or text == "--":  # which argparse leaves out
+        return None
+    if BARE.fullmatch(text):
+        return text
+    return next((f"{mark}{text}{mark}" for mark in "\"'" if mark not in text), None)
+
+
+def _is_typed(text: str) -> bool:
+    """Tell whether a text is one line of characters that nothing on the way changes."""
+    return text.replace("\u3000", " ").isprintable()
+
+
+def _fits_line(prompt: str) -> bool:
+    simple = _is_typed(prompt) and prompt == prompt.strip() and not KEY_LIKE.search(prompt)
+    return simple and not prompt.endswith("\\") and len(prompt) <= 100
+
+
+def _fits_cell(prompt: str) -> bool:
+    """Tell whether a cell's body can be the prompt: it has no blank lines at its end, and no strange line ends."""
+    return prompt == prompt.rstrip("\n") and all(_is_typed(line) for line in _tabs(prompt.split("\n")))
+
+
+def _tabs(lines: Iterable[str]) -> Iterable[str]:
+    return (line.replace("\t", " ") for line in lines)
+
+
+def _literal(value: Any) -> str:
+    """Return a value as Python; a text of several lines as one literal a line."""
+    if not isinstance(value, str) or "\n" not in value.rstrip("\n"):
+        return _plain(value)
+    lines = "".join(f"        {_plain(line)}\n" for line in value.splitlines(keepends=True))
+    return f"(\n{lines}    )"
+
+
+def _plain(value: Any) -> str:
+    """Return a literal with the quotation marks that most people write."""
+    if isinstance(value, str):
+        inner = repr("'" + value)  # a text with ' in it gets double quotation marks, unless it has both kinds
+        return f'"{inner[2:-1]}"' if inner[0] == '"' else repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_plain(item) for item in value)}]"
+    return repr(value)

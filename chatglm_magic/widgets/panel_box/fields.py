@@ -1,0 +1,80 @@
+"""The other parameters of a question: system prompt, thinking, seed, stop strings, the conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets as w
+
+from ...errors import ParameterError
+from ...session import Session
+from ..look import above
+from ..trouble import Trouble
+from .handle import Field, or_empty, or_none
+
+THINKING = [("server's default", ""), *((word, word) for word in ("off", "on", "low", "high", "max"))]
+ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
+
+
+class Fields:
+    """The fields beside the sliders; each is one handle more on its setting."""
+
+    def __init__(self, session: Session, trouble: Trouble) -> None:
+        self.system = above(
+            w.Textarea(description="System prompt", placeholder="none", rows=2, continuous_update=False)
+        )
+        self.thinking = above(w.Dropdown(description="thinking", options=THINKING))
+        self.seed = above(w.Text(description="seed", placeholder="none", continuous_update=False))
+        self.stop = above(
+            w.Textarea(description="stop strings", placeholder="one a line", rows=2, continuous_update=False)
+        )
+        self.with_history = w.Checkbox(description="with_history", indent=False)
+        self.context = w.Label()
+        self._handles = [
+            Field(session, "system", trouble, self.system, read=or_none, write=or_empty),
+            Field(session, "thinking", trouble, self.thinking, read=or_none, write=or_empty),
+            Field(session, "seed", trouble, self.seed, read=_seed, write=_shown),
+            Field(session, "stop", trouble, self.stop, read=stops, write=stop_lines),
+            Field(session, "with_history", trouble, self.with_history),
+        ]
+
+    def count(self, turns: int) -> None:
+        """Show how many turns go along with the next question."""
+        self.context.value = f"context: {turns} turn{'' if turns == 1 else 's'}"
+
+    def forget(self) -> None:
+        """Stop following the settings."""
+        for handle in self._handles:
+            handle.forget()
+
+
+def stops(lines: str) -> list[str] | None:
+    """Read stop strings, one a line; ``\\n``, ``\\t`` and ``\\\\`` are what they are in Python."""
+    found = []
+    for line in lines.split("\n"):
+        text = line.replace("\\\\", "\0").replace("\\n", "\n").replace("\\t", "\t").replace("\0", "\\")
+        found += [text] if text else []
+    return found or None
+
+
+def stop_lines(texts: list[str] | None) -> str:
+    """Return stop strings as :func:`stops` reads them."""
+    lines = []
+    for text in texts or []:
+        for plain, escaped in ESCAPES:
+            text = text.replace(plain, escaped)
+        lines.append(text)
+    return "\n".join(lines)
+
+
+def _seed(shown: str) -> int | None:
+    if not shown.strip():
+        return None
+    try:
+        return int(shown)
+    except ValueError:
+        raise ParameterError("seed must be a whole number; leave it empty for none.") from None
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,22 @@
+"""What the store has to say: where it keeps turns, or why it keeps none."""
+
+from __future__ import annotations
+
+import ipywidgets as w
+
+from ...store import Store
+from .. import look
+
+
+class News(w.HTML):  # type: ignore[misc]
+    """The last three things a store said; it says each once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: list[str] = []
+
+    def ask(self, store: Store) -> None:
+        """Ask for what is new."""
+        if news := store.news():
+            self._told = [*self._told, *news][-3:]
+            self.value = "".join(map(look.small, self._told))

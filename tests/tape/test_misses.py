@@ -1,0 +1,118 @@
+"""What can change an answer is part of a question's key, and an error says what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage, SystemMessage
+
+from chatglm_magic import ChatGLM
+
+from ..servers import ScriptedServer
+from .tools import closed, counting, missing, model
+
+ASKED: dict[str, Any] = {"temperature": 0.5, "top_p": 0.8, "max_token": 50, "seed": 7, "model": "glm"}
+FURTHER: dict[str, Any] = {"system": "Be brief.", "stop": ["END"], "history": [["a", "b"]], "top_k": 20}
+
+CHANGED: dict[str, tuple[dict[str, Any], str]] = {
+    "temperature": ({"temperature": 0.7}, "temperature: recorded 0.5, asked 0.7"),
+    "top_p": ({"top_p": 0.9}, "top_p: recorded 0.8, asked 0.9"),
+    "max_token": ({"max_token": 51}, "max_token: recorded 50, asked 51"),
+    "max_token unset": ({"max_token": None}, "max_token: recorded 50, asked not set"),
+    "seed": ({"seed": 8}, "seed: recorded 7, asked 8"),
+    "model": ({"model": "glm-4"}, 'model: recorded "glm", asked "glm-4"'),
+    "system": ({"system": "Be long."}, 'system: recorded "Be brief.", asked "Be long."'),
+    "stop": ({"stop": ["FIN"]}, 'stop: recorded ["END"], asked ["FIN"]'),
+    "history": ({"history": [["a", "c"]]}, "conversation before it: recorded 2 messages, asked 2, in other words"),
+    "history longer": ({"history": []}, "conversation before it: recorded 2 messages, asked 0"),
+    "another key": ({"top_k": 21}, "top_k: recorded 20, asked 21"),
+    "a further key": ({"min_p": 0.1}, "min_p: recorded not set, asked 0.1"),
+    "thinking": ({"thinking": "off"}, "thinking"),
+    "sample": ({"sample": 1}, "sample: recorded 0, asked 1"),
+    "dialect": ({"dialect": "chatglm"}, 'dialect: recorded "openai", asked "chatglm"'),
+}
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Path:
+    path = tmp_path / "answers.jsonl"
+    with ScriptedServer(counting()) as server:
+        llm = model(server, "openai", path)
+        llm.invoke("Name a colour.", **ASKED, **FURTHER)
+        llm.invoke("Something quite different, 与此无关的问题", temperature=1.5)
+    return path
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_each_part_of_a_question_is_part_of_its_key(name: str, tape: Path) -> None:
+    """One change, whatever it is, is a miss that names it with both values, and nothing else."""
+    change, told = CHANGED[name]
+    llm = closed("openai", tape)
+    assert llm.invoke("Name a colour.", **ASKED, **FURTHER) == "Name a colour. 答 1"  # the control
+    words = missing(lambda: llm.invoke("Name a colour.", **{**ASKED, **FURTHER, **change}))
+    assert told in words and "\n" not in words
+    assert "tape_mode=auto" in words
+    if name not in ("dialect", "thinking"):  # these change several keys of a body
+        assert words.count(": recorded") + words.count("it: recorded") <= 2 and ";" not in words
+
+
+def test_a_changed_prompt_is_shown_with_both_beginnings(tape: Path) -> None:
+    """Texts that begin alike are shown from where they part."""
+    llm = closed("openai", tape)
+    words = missing(lambda: llm.invoke("Name a fruit.", **ASKED, **FURTHER))
+    assert 'prompt: recorded "Name a colour.", asked "Name a fruit."' in words
+    words = missing(lambda: llm.invoke("Something quite different, 与此无关的难题", temperature=1.5))
+    assert 'recorded "…ent, 与此无关的问题", asked "…ent, 与此无关的难题"' in words
+    words = missing(lambda: llm.invoke("Name a\ncolour.\u202e", **ASKED, **FURTHER))
+    assert r'asked "Name a\ncolour.\u202e"' in words and "\u202e" not in words
+
+
+def test_the_nearest_question_is_the_one_that_is_named(tmp_path: Path) -> None:
+    """Among many, the one with the same words and the nearest value is compared with."""
+    tape = tmp_path / "t.jsonl"
+    with ScriptedServer(counting()) as server:
+        llm = model(server, "openai", tape)
+        llm.batch([f"question {n} of others" for n in range(40)], temperature=1.9)
+        for prompt in ("Name a colour.", "Name a city.", "写一首诗"):
+            for temperature in (0.1, 0.5, 1.0):
+                llm.invoke(prompt, temperature=temperature, max_token=9)
+    llm = closed("openai", tape)
+    words = missing(lambda: llm.invoke("Name a city.", temperature=0.9, max_token=9))
+    assert "differs in temperature: recorded 1.0, asked 0.9." in words
+    words = missing(lambda: llm.invoke("写一首短诗", temperature=0.5, max_token=9))
+    assert 'differs in prompt: recorded "写一首诗", asked "写一首短诗".' in words
+
+
+def test_roles_and_pictures_are_part_of_a_question(tmp_path: Path) -> None:
+    """Messages with roles, and messages that are no plain text, are keyed and named like others."""
+    tape = tmp_path / "t.jsonl"
+    pictured = HumanMessage([{"type": "text", "text": "what is it"}])
+    with ScriptedServer(counting()) as server:
+        llm = model(server, "openai", tape)
+        first = llm.invoke([SystemMessage("s"), HumanMessage("q")])
+        llm.invoke([pictured])
+    llm = closed("openai", tape)
+    assert llm.invoke([SystemMessage("s"), HumanMessage("q")]) == first
+    words = missing(lambda: llm.invoke([SystemMessage("t"), HumanMessage("q")]))
+    assert 'system: recorded "s", asked "t"' in words
+    assert "what is it" in missing(lambda: llm.invoke([HumanMessage([{"type": "text", "text": "what is that"}])]))
+
+
+def test_an_empty_tape_and_none_at_all_say_so(tmp_path: Path) -> None:
+    """Replaying what was never recorded says what to type, and makes no file."""
+    words = missing(lambda: closed("openai", tmp_path / "none.jsonl").invoke("q"))
+    assert words.startswith("There is no tape ") and not (tmp_path / "none.jsonl").exists()
+    (tmp_path / "empty.jsonl").touch()
+    assert "holds no answer" in missing(lambda: closed("openai", tmp_path / "empty.jsonl").invoke("q"))
+
+
+def test_a_cache_of_langchain_does_not_hide_the_tape(tmp_path: Path) -> None:
+    """Another tape, and another sample, are other identities to a cache."""
+
+    def known(**fields: Any) -> Any:
+        return ChatGLM(**fields)._identifying_params
+
+    assert known(tape=tmp_path / "a") != known(tape=tmp_path / "b") != known()
+    assert known(tape=tmp_path / "a", tape_mode="record") != known(tape=tmp_path / "a")
