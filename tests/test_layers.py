@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "render": {"values"},
     "server": {"_version"},
     "local": {"errors", "server"},
-    "sweeps": {"_version", "errors", "values", "session", "store", "llm", "render"},
+    "sweeps": {"_version", "errors", "values", "session", "store", "llm", "client", "wire", "render"},
     "lenses": {"errors", "values", "session", "render"},
     "widgets": {"errors", "values", "session", "store", "render", "sweeps", "lenses"},
     "exploring": {"session", "render", "sweeps", "lenses", "widgets"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,20 +94,32 @@ class Page(Kernel):
 
     def __enter__(self) -> Page:
         """Load the extension, and have a subshell made for comm messages where the kernel has them."""
-        ran = self.run(
-            "%load_ext chatglm_magic\nfrom chatglm_magic import get_session\nfrom tests.kernel import inside"
-        )
-        assert ran.error is None, ran.error
-        known = self._reply(self.client.kernel_info(), 30)["content"].get("supported_features") or ()
-        if self._subshells and "kernel subshells" in known and self._subshell is None:
-            self.client.control_channel.send(self.client.session.msg("create_subshell_request", {}))
-            self._subshell = self.client.get_control_msg(timeout=30)["content"]["subshell_id"]
+        try:
+            self._load()
+        except BaseException:  # the thread must be gone before anything closes its socket
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._ended = True
         self._thread.join()
         super().__exit__(*exc)
+
+    def ready_again(self, seconds: float = 60.0) -> None:
+        """Wait until a restarted kernel answers, and load the extension into it.
+
+        The client's own ``wait_for_ready`` reads the socket that the thread reads, and a ZeroMQ socket of two
+        threads aborts the process.
+        """
+        end, asked = time.monotonic() + seconds, list[str]()
+        while not any(message_id in self._idle for message_id in asked):  # heard on iopub: that is connected too
+            assert time.monotonic() < end, f"the kernel does not answer within {seconds} s"
+            asked.append(self.client.kernel_info())  # the one before may have gone to the kernel that ended
+            with suppress(AssertionError):
+                self.done(asked[-1], 1.0)
+        self._subshell = None
+        self._load()
 
     def send(self, code: str, cell_id: str | None = None, **options: Any) -> str:
         """Start a cell; return its message's id."""
@@ -163,6 +176,16 @@ class Page(Kernel):
         ]
         assert shown, f"the cell shows no widget: {ran.error or ran.text or ran.displays}"
         return View(self, shown[-1]["model_id"])
+
+    def _load(self) -> None:
+        ran = self.run(
+            "%load_ext chatglm_magic\nfrom chatglm_magic import get_session\nfrom tests.kernel import inside"
+        )
+        assert ran.error is None, ran.error
+        known = self._reply(self.client.kernel_info(), 30)["content"].get("supported_features") or ()
+        if self._subshells and "kernel subshells" in known:
+            self.client.control_channel.send(self.client.session.msg("create_subshell_request", {}))
+            self._subshell = self.client.get_control_msg(timeout=30)["content"]["subshell_id"]
 
     def _reply(self, message_id: str, seconds: float) -> dict[str, Any]:
         end = time.monotonic() + seconds

@@ -39,8 +39,7 @@ def test_D17_a_kernel_that_is_restarted(tmp_path: Path, now: bool) -> None:
         assert turn.status == ("incomplete" if now else "interrupted")
         assert turn.answer.startswith(ticking.before("q1", began - (LOST if now else 0.1)))
         assert text("q1", 1000).startswith(turn.answer)
-        page.client.wait_for_ready(timeout=60)
-        page.__enter__()
+        page.ready_again()
         assert page.run("print(get_session().resume())").text == "1\n"
         page.run(f"get_session().settings.endpoint_url = {server.url + 'v1'!r}")
         assert page.run("%chatglm q2").displays == [text("q2", 3)]
