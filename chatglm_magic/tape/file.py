@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import TapeError
 from .adding import Batch, add_lines
 from .contents import Contents
-from .held import close_inherited, opened_to_add, opened_to_read
+from .held import DOOR, close_inherited, opened_to_add, opened_to_read
 from .lines import Recorded, read
 
 
@@ -122,7 +122,8 @@ def _after_fork() -> None:
     close_inherited()
     for file in _FILES:
         file.begin_anew()  # another thread of the parent may have been half way
+    DOOR.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=DOOR.acquire, after_in_parent=DOOR.release, after_in_child=_after_fork)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,9 @@ OTHER = "Name another file: %chatglm_config tape=FILE."
 
 _open: set[int] = set()
 """Descriptors in use; a forked child closes its copies, which would hold the files for it and against it."""
+
+DOOR = threading.Lock()
+"""Held while a descriptor comes or goes, and over a fork: the child knows all that it has got."""
 
 
 def close_inherited() -> None:
@@ -135,7 +139,8 @@ def opened_to_add(path: Path) -> Held:
 
 
 def _opened(path: Path, how: int) -> int:
-    _open.add(place := os.open(path, how | SAFELY, 0o600))
+    with DOOR:
+        _open.add(place := os.open(path, how | SAFELY, 0o600))
     if stat.S_ISREG(os.fstat(place).st_mode):
         return place
     _let_go(place)
@@ -143,8 +148,9 @@ def _opened(path: Path, how: int) -> int:
 
 
 def _let_go(place: int) -> None:
-    _open.discard(place)
-    os.close(place)
+    with DOOR:
+        _open.discard(place)
+        os.close(place)
 
 
 def _unreadable(path: Path, error: OSError) -> TapeError:
