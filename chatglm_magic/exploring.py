@@ -87,10 +87,9 @@ def shown(value: Sweep | Lens) -> bool:
     final = os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
     if final or not in_notebook(shell()) or importlib.util.find_spec("ipywidgets") is None:
         return False
-    from IPython.display import display
-
     from .widgets import explorer, lens_box
 
-    display(explorer(value) if isinstance(value, Sweep) else lens_box(value))
+    box = explorer(value) if isinstance(value, Sweep) else lens_box(value)
+    box._ipython_display_()
     mark(value)
     return True

@@ -45,8 +45,8 @@ def test_D10_an_exception_in_a_callback_stands_in_the_panel_and_is_recorded(
         panel._session.settings.unobserve(failing, names="temperature")
         assert "LookupError: an observer of one's own" in words(panel.status)
         assert 'role="alert"' in panel.status.value and "<details><summary>Details</summary>" in panel.status.value
-        assert "widgets/handle.py" in panel.status.value
-        assert "LookupError in a panel" in caplog.text and "widgets/handle.py" in caplog.text
+        assert "widgets/panel_box/handle.py" in panel.status.value
+        assert "LookupError in a panel" in caplog.text and "widgets/panel_box/handle.py" in caplog.text
         ask(panel, "hi")
         assert words(panel.status) == "Answered."
 

@@ -58,7 +58,24 @@ def _token(position: Position, found: Distribution) -> str:
     )
 
 
+def bars(position: Position, found: Distribution) -> str:
+    """Return a place's candidates as safe HTML: what the model says, what is left after temperature and top_p."""
+    return f"<div>{position.index}: {_told(position, found)}</div>{_table(position, found)}"
+
+
 def _place(position: Position, found: Distribution, *, opened: bool) -> str:
+    return (
+        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{position.index}: '
+        f"{_told(position, found)}</summary>{_table(position, found)}</details>"
+    )
+
+
+def _told(position: Position, found: Distribution) -> str:
+    title = f'<span style="{CODE}">{_escaped(position.label)}</span>'
+    return f'{title} <span style="{MUTED}">{bits(found.entropy)}</span>'
+
+
+def _table(position: Position, found: Distribution) -> str:
     rows = "".join(_row(bar) for bar in position.bars(found))
     note = ""
     if position.hidden:
@@ -67,13 +84,7 @@ def _place(position: Position, found: Distribution, *, opened: bool) -> str:
             f'<div style="{MUTED}">The first {bytes_} of this text, a part of a character, came in tokens before '
             "it, of which the server tells nothing.</div>"
         )
-    title = f'<span style="{CODE}">{_escaped(position.label)}</span>'
-    told = f'<span style="{MUTED}">{bits(found.entropy)}</span>'
-    return (
-        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{position.index}: {title} {told}'
-        f'</summary>{note}<table style="margin:.2em 0 .6em 1em"><thead>{HEAD}</thead><tbody>{rows}</tbody></table>'
-        "</details>"
-    )
+    return f'{note}<table style="margin:.2em 0 .6em 1em"><thead>{HEAD}</thead><tbody>{rows}</tbody></table>'
 
 
 def _row(bar: Bar) -> str:

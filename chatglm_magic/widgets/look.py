@@ -105,12 +105,12 @@ def above(widget: Any) -> Any:
 
 def row(*children: Any) -> w.Box:
     """Return widgets side by side, which wrap where there is no room."""
-    return _classed(w.Box(children), "chatglm-row")
+    return classed(w.Box(children), "chatglm-row")
 
 
 def column(*children: Any) -> w.Box:
     """Return widgets one below the other."""
-    return _classed(w.Box(children), "chatglm-column")
+    return classed(w.Box(children), "chatglm-column")
 
 
 def close_all(widget: Any) -> None:
@@ -122,6 +122,7 @@ def close_all(widget: Any) -> None:
             part.close()
 
 
-def _classed(box: w.Box, name: str) -> w.Box:
+def classed(box: w.Box, name: str) -> w.Box:
+    """Give a box a class; return the box."""
     box.add_class(name)
     return box

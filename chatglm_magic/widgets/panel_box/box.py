@@ -7,7 +7,6 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...render.views import in_notebook
 from ...session import Session
 from .. import look
 from ..copying import Copier
@@ -64,13 +63,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the panel, and beneath it an output that will keep its last answer."""
-        from IPython.core.getipython import get_ipython
-        from IPython.core.interactiveshell import InteractiveShell
-
-        shell: Any = get_ipython() or InteractiveShell.instance()
-        shell.display_pub.publish(data=self._repr_mimebundle_())
-        if in_notebook(shell):
-            self.dialogue.still.publish(shell.display_pub)
+        self.dialogue.still.publish_beneath(self)
 
     def _body(self) -> w.Box:
         fields, controls, dialogue = self.fields, self.controls, self.dialogue

@@ -11,7 +11,7 @@ from ...session import Session
 from ...values import Kind, Turn
 from ..answer import AnswerPane
 from ..asking import Runner, Showing
-from ..still import Still
+from ..still import Still, last_answer
 from ..trouble import Status, Trouble
 from .controls import Controls
 from .lanes import Lanes
@@ -84,7 +84,7 @@ class Dialogue:
         if turn.kind == "chat":
             self._last = turn
         if turn.answer:
-            self.still.put(turn)
+            self.still.put(*last_answer(turn))
 
     def _click(self, button: str, prompt: str, *, again: bool) -> None:
         """Ask, once for two clicks in a row."""

@@ -1,0 +1,80 @@
+"""The answer as a row of tokens, each a button with a mark of its entropy, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import ipywidgets as w
+
+from ...lenses import Distribution, Lens, Range
+from ...lenses.html import HIGHEST
+from ...lenses.words import bits
+from .. import look
+from ..trouble import Trouble
+from .style import LEVELS
+
+PAGE = 100
+"""Tokens that stand there at once."""
+
+Choose = Callable[[int], None]
+
+
+class Strip(w.VBox):  # type: ignore[misc]
+    """A page of an answer's tokens; a click opens one."""
+
+    def __init__(self, lens: Lens, trouble: Trouble, choose: Choose) -> None:
+        self._lens = lens
+        self.first, self._looked_at = 0, -1
+        self._marks: list[tuple[int, int]] = []
+        self._found: Sequence[Distribution] = ()
+        self.tokens = [look.button("") for _ in range(min(PAGE, len(lens)))]
+        for n, token in enumerate(self.tokens):
+            token.on_click(trouble.guarded(lambda clicked, n=n: choose(self.first + n)))
+        self.earlier = look.button("Earlier tokens")
+        self.later = look.button("Later tokens")
+        self.earlier.on_click(trouble.guarded(lambda clicked: self.turn(self.first - PAGE)))
+        self.later.on_click(trouble.guarded(lambda clicked: self.turn(self.first + PAGE)))
+        self.where = w.HTML()
+        row = w.Box(self.tokens)
+        row.add_class("chatglm-strip")
+        pages = look.row(self.earlier, self.later, self.where)
+        pages.layout.display = None if len(lens) > PAGE else "none"
+        super().__init__([row, pages])
+        self.turn(0)
+
+    def turn(self, first: int) -> None:
+        """Show the page that begins at a place."""
+        self.first = max(0, min(first, (len(self._lens) - 1) // PAGE * PAGE))
+        last = min(self.first + PAGE, len(self._lens))
+        for n, token in enumerate(self.tokens):
+            there = self.first + n < last
+            token.layout.display = None if there else "none"
+            if there:
+                token.description = self._lens.at(self.first + n).label or " "
+        self.earlier.disabled, self.later.disabled = self.first == 0, last == len(self._lens)
+        self.where.value = look.small(f"Tokens {self.first} to {last - 1} of {len(self._lens)}")
+        self.look_at(self._looked_at)
+        self.mark(self._found)
+
+    def look_at(self, index: int) -> None:
+        """Show which token is looked at."""
+        self._looked_at = index
+        for n, token in enumerate(self.tokens):
+            (token.add_class if self.first + n == index else token.remove_class)("chatglm-open")
+
+    def mark(self, found: Sequence[Distribution]) -> None:
+        """Show the entropy at each place; only what has changed is sent."""
+        self._found = found
+        for token, shape in zip(self.tokens, found[self.first :], strict=False):
+            low, high = levels(shape.entropy)
+            keep = [name for name in token._dom_classes if not name.startswith(("chatglm-low-", "chatglm-high-"))]
+            classes = (*keep, f"chatglm-low-{low}", f"chatglm-high-{high}")
+            if classes != token._dom_classes:
+                token._dom_classes = classes
+            token.tooltip = bits(shape.entropy)
+
+
+def levels(entropy: Range) -> tuple[int, int]:
+    """Return how high a token's mark is, surely and possibly: 0 to :data:`LEVELS`."""
+    low, high = (round(min(value, HIGHEST) / HIGHEST * LEVELS) for value in entropy)
+    return low, high
