@@ -28,14 +28,29 @@ README, CHINESE = (TEXTS[name] for name in READMES)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LISTS = tomllib.loads((ROOT / "training/corpus/promised.toml").read_text(encoding="utf-8"))
 PROMISED = {*LISTS["prompts"], *LISTS["follow_ups"]}
-ASKING = {"invoke", "ainvoke", "stream", "astream", "batch", "abatch", "map", "generate", "agenerate"}
+ASKING = {
+    "invoke",
+    "ainvoke",
+    "stream",
+    "astream",
+    "batch",
+    "abatch",
+    "map",
+    "generate",
+    "agenerate",
+    "ask",
+    "sweep",
+}
+
+
+WRONG = {"hi"}
+"""What is asked where nobody answers."""
 
 
 def prompts(text: str) -> set[str]:
     """Return what is asked of the built-in model in cells or lines of text."""
-    found = re.findall(
-        r"^(?:\w+ = )?%chatglm +(?:-\w+ +[\d.]+ +|-q +|--no-history +)*([^\s{%-].*?)(?:  .*)?$", text, re.M
-    )
+    option = r"--?\w+ +[\d.]+ +|-o +\w+ +|-q +|--no-history +"
+    found = re.findall(rf"^(?:\w+ = )?%chatglm(?:_lens)? +(?:{option})*([^\s{{%-].*?)(?:  .*)?$", text, re.M)
     found += re.findall(r"^%%chatglm.*\n((?:.+\n?)+)", text)
     found += re.findall(r"-m chatglm_magic \"([^\"]+)\"", text)
     return {prompt.strip() for prompt in found if "{{" not in prompt} - {"PROMPT"}
@@ -50,7 +65,8 @@ def prompts_in_code(code: str) -> set[str]:
     """Return the texts that Python code asks a model, and the lists of questions it gives a name."""
     asked: list[ast.expr] = []
     for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ASKING:
+        called = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Call) and called in ASKING:
             asked += node.args
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "questions":
             asked.append(node.value)
@@ -78,7 +94,9 @@ def test_the_readmes_prompts_are_promised(name: str) -> None:
 def test_a_notebooks_prompts_are_promised(path: Path) -> None:
     """Whatever a notebook asks, the model is tested on."""
     cells = nbformat.read(path, as_version=4).cells
-    found = {prompt for cell in cells if cell.cell_type == "code" for prompt in prompts(cell.source)}
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    found = {prompt for source in code for prompt in prompts(source)}
+    found |= {prompt for source in code if "%" not in source for prompt in prompts_in_code(source)} - WRONG
     assert len(found) >= 5
     assert found <= PROMISED
 
@@ -120,9 +138,12 @@ def test_the_readmes_python_runs(name: str, capsys: pytest.CaptureFixture[str]) 
 
 def test_the_readmes_magics_exist_and_none_is_missing() -> None:
     """The table of magics is the list of magics, in both languages with the same options."""
+    from chatglm_magic.magics.exploration import ExploringMagics
     from chatglm_magic.magics.magics import ChatGLMMagics
 
-    registered = set(ChatGLMMagics.magics["line"]) | set(ChatGLMMagics.magics["cell"])
+    registered = {
+        name for ours in (ChatGLMMagics, ExploringMagics) for kind in ours.magics.values() for name in kind
+    }
     rows, chinese = (
         [re.findall(r"`([^`]+)`", row[0]) for row in tables(text) if row[0].startswith("`%")]
         for text in (README, CHINESE)
@@ -175,7 +196,8 @@ def test_the_public_names_are_there() -> None:
     """Every exported name can be imported, and the list is the one that is written down."""
     assert set(chatglm_magic.__all__) == {
         *("Answer", "ChatGLM", "LocalServer", "Session", "Turn", "__version__", "errors", "get_session", "panel"),
-        *("history_viewer", "load_ipython_extension", "unload_ipython_extension"),
+        *("history_viewer", "sweep", "Sweep", "lens", "Lens"),
+        *("load_ipython_extension", "unload_ipython_extension"),
     }
     for name in chatglm_magic.__all__:
         assert getattr(chatglm_magic, name) is not None
