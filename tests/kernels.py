@@ -54,6 +54,8 @@ class Kernel:
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
+        self._passed: list[dict[str, Any]] = []
+        """What :meth:`until` heard on its way: a cell's first displays, for :meth:`wait`."""
 
     def __enter__(self) -> Kernel:
         return self
@@ -82,7 +84,7 @@ class Kernel:
         """Collect what a cell says until the kernel is idle again."""
         ran, end = Ran(), time.monotonic() + seconds
         while True:
-            message = self.client.get_iopub_msg(timeout=max(0.1, end - time.monotonic()))
+            message = self._passed.pop(0) if self._passed else self._next(end)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
@@ -99,7 +101,12 @@ class Kernel:
         """Wait for a message of a kind; return its content."""
         end = time.monotonic() + seconds
         while True:
-            message = self.client.get_iopub_msg(timeout=max(0.1, end - time.monotonic()))
+            message = self._next(end)
+            self._passed.append(message)
             if message["msg_type"] == kind:
                 content: dict[str, Any] = message["content"]
                 return content
+
+    def _next(self, end: float) -> dict[str, Any]:
+        message: dict[str, Any] = self.client.get_iopub_msg(timeout=max(0.1, end - time.monotonic()))
+        return message
