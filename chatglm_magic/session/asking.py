@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from .draft import Draft, View
 if TYPE_CHECKING:
     from ..llm import ChatGLM
     from .conversation import Place
+    from .interrupts import Interrupts
     from .session import Session
 
 
@@ -47,10 +49,11 @@ class Asking:
         place: Place,
         options: Mapping[str, Any],
         view: View,
+        interrupts: Interrupts,
         *,
         record: bool,
     ) -> None:
-        self._session, self._place, self._view = session, place, view
+        self._session, self._place, self._view, self._interrupts = session, place, view, interrupts
         self.llm: ChatGLM = session.llm
         self.prompt = turn.prompt
         self._options = dict(options)
@@ -59,6 +62,8 @@ class Asking:
         self._base = turn
         self._settled = self._frozen()
         self.draft = self._begin()  # raises for what can't be asked, before anything is superseded
+        self._ended = False
+        interrupts.hold()  # until begun(): a turn that is begun is kept as stopped
         self._entry = session.begin(place, self.draft.turn("incomplete")) if record else None
         self._stored = time.monotonic()
 
@@ -102,8 +107,14 @@ class Asking:
         """LangChain's configuration of the call: who listens."""
         return {"callbacks": [_Listener(self.draft)]}
 
+    def begun(self) -> None:
+        """Let interrupts strike from here on, as one does that came since the turn began."""
+        self._interrupts.release()
+        self._interrupts.look()
+
     def show(self) -> None:
         """Tell the view that more has arrived, and once a second the store."""
+        self._interrupts.look()
         self._view.update(self.draft)
         if self._entry is not None and time.monotonic() - self._stored >= STORED_EVERY:
             self._session.progress(self._entry, self.draft.turn("incomplete"))
@@ -123,6 +134,7 @@ class Asking:
         partial = error.partial if isinstance(error, ChatGLMError) else ""
         turn = self.draft.turn(status, str(error) if error else None, partial)
         self._keep(turn)
+        self._interrupts.release()  # showing may take long
         self._view.close(turn)
         return Answer(turn)
 
@@ -146,13 +158,20 @@ class Asking:
 
     def stopped(self) -> Interrupted:
         """Keep a turn that was interrupted; return the interrupt to raise again."""
-        answer = self.end("interrupted")
-        kept = f"its first {len(answer)} characters are kept" if answer else "nothing had arrived"
+        if self._ended:  # it struck while the last frame was made
+            return Interrupted("the question had ended, and is kept: %chatglm_history shows it.")
+        with suppress(KeyboardInterrupt):  # a second one, while the partial answer is shown
+            self.end("interrupted")
+        count = len(self.draft.text)
+        kept = f"its first {count} characters are kept" if count else "nothing had arrived"
         return Interrupted(f"the answer was stopped, {kept}.")
 
     def _keep(self, turn: Turn) -> None:
+        """Put the turn into its place, whatever is interrupted."""
+        self._interrupts.hold()
         if self._entry is not None:
             self._session.keep(self._entry, turn)
+        self._ended = True
 
 
 def _too_many(history: tuple[Pair, ...], error: ChatGLMError) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import ChatGLMError
 from ..values import Answer, Kind, Turn
 from .draft import NoView, View
+from .interrupts import Interrupts
 from .past import Past
 from .settings import ChatGLMSettings, configure
 
@@ -61,31 +62,20 @@ class Session(Past):
         :raises ChatGLMError: after the turn, with what was received, was kept.
         :raises Interrupted: likewise.
         """
-        asking = self._asking(
-            prompt, options, view=view, history=history, record=record, kind=kind, again=again, cell=self.cell
-        )
-        while True:
+        with Interrupts() as interrupts:
+            asking = self._asking(
+                *(prompt, options, interrupts),
+                view=view,
+                history=history,
+                record=record,
+                kind=kind,
+                again=again,
+                cell=self.cell,
+            )
             try:
-                stream = asking.llm.stream(prompt, config=asking.config, **asking.arguments)
-                with closing(stream) as pieces:  # type: ignore[type-var]
-                    for _ in pieces:
-                        asking.show()
+                return self._through(asking)
             except KeyboardInterrupt:
-                stopped = asking.stopped()
-            except ChatGLMError as error:
-                if asking.shorten(error):
-                    continue
-                try:
-                    asking.explain(error)
-                finally:  # an interrupt of that look must not lose the turn
-                    asking.failed(error)
-                raise
-            except Exception as error:  # a view or a callback that failed must not lose what was received
-                asking.broken(error)
-                raise
-            else:
-                return asking.end("complete")
-            raise stopped
+                raise asking.stopped() from None
 
     def aask(
         self,
@@ -103,7 +93,13 @@ class Session(Past):
         The request is settled now, not when the task first runs.
         """
         asking = self._asking(
-            prompt, options, view=view, history=history, record=record, kind=kind, again=again, cell=(None, 0)
+            *(prompt, options, Interrupts()),
+            view=view,
+            history=history,
+            record=record,
+            kind=kind,
+            again=again,
+            cell=(None, 0),
         )
         return self._run(asking)
 
@@ -115,6 +111,28 @@ class Session(Past):
         from ..client.loop import LOOP
 
         return LOOP.submit(question)
+
+    def _through(self, asking: Asking) -> Answer:
+        """Ask, and keep what comes of it; an interrupt is left to the caller."""
+        while True:
+            try:
+                asking.begun()
+                stream = asking.llm.stream(asking.prompt, config=asking.config, **asking.arguments)
+                with closing(stream) as pieces:  # type: ignore[type-var]
+                    for _ in pieces:
+                        asking.show()
+            except ChatGLMError as error:
+                if asking.shorten(error):
+                    continue
+                try:
+                    asking.explain(error)
+                finally:  # an interrupt of that look must not lose the turn
+                    asking.failed(error)
+                raise
+            except Exception as error:  # a view or a callback that failed must not lose what was received
+                asking.broken(error)
+                raise
+            return asking.end("complete")
 
     async def _run(self, asking: Asking) -> Answer:
         import asyncio
@@ -177,6 +195,7 @@ class Session(Past):
         self,
         prompt: str,
         options: dict[str, Any],
+        interrupts: Interrupts,
         *,
         view: View | None,
         history: bool,
@@ -201,7 +220,7 @@ class Session(Past):
                 id=uuid.uuid4().hex if record else "",
                 conversation=self.conversation if record else "",
             )
-            return Asking(self, turn, place, options, view or NoView(), record=record)
+            return Asking(self, turn, place, options, view or NoView(), interrupts, record=record)
 
 
 _current: Session | None = None

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from ..servers import ScriptedServer, chunk, hang, reply, sse
-from .asking import at, interrupt, remembered, stopped, value
+from ..servers import ScriptedServer, answer, chunk, hang, reply, sse
+from .asking import BACK, at, interrupt, remembered, stopped, value
+from .conftest import installed
 from .page import Page
 from .talking import stalling, telling, text
 
@@ -76,6 +77,47 @@ def test_D1_while_a_frame_is_rendered(page: Page, place: str) -> None:
         assert status == "interrupted" and came.startswith(RICH)
 
 
+def test_D1_while_the_whole_answer_is_rendered(page: Page) -> None:
+    """It has all come and is kept as complete, whether its last frame is shown or not."""
+    with ScriptedServer(answer(RICH * 20)) as server:
+        at(page, server)
+        running = page.send("inside.strike_at('render/bundle.py:html call')\n%chatglm q1")
+        page.done(running)
+        (struck,) = value(page, "inside.struck")
+        ran = stopped(page, server, running, struck)
+        assert ran.error is not None and ran.error["ename"] == "Interrupted"
+        assert remembered(page) == [["complete", "q1", RICH * 20]]
+
+
+BUSY = reply({"error": {"message": "busy"}}, status=429, Retry_After="5")
+WAYS = {
+    "stream": (hang(), "get_session().ask('q1')"),
+    "invoke": (hang(), "get_session().llm.invoke('q1')"),
+    "batch": (hang(), "get_session().llm.batch(['q1', 'q2'])"),
+    "batch_as_completed": (hang(), "list(get_session().llm.batch_as_completed(['q1', 'q2']))"),
+    "wait": (BUSY, "get_session().ask('q1')"),
+    "await": (hang(), "await get_session().aask('q1')"),
+}
+
+
+@installed
+@pytest.mark.parametrize("way", list(WAYS))
+def test_D1_whichever_thread_the_signal_finds(page: Page, way: str) -> None:
+    """A signal that does not wake the main thread, as one just before a wait, is noticed all the same."""
+    script, code = WAYS[way]
+    with ScriptedServer(script) as server:
+        at(page, server)
+        block = "signal.pthread_sigmask(signal.{}, {{signal.SIGINT}})"
+        page.run(f"import signal; {block.format('SIG_BLOCK')}")
+        running = page.send(f"with inside.timed():\n    {code}", stop_on_error=False)
+        page.until_true(lambda: server.posts)
+        time.sleep(0.2)
+        struck = interrupt(page)
+        page.done(running)
+        page.run(block.format("SIG_UNBLOCK"))
+        assert value(page, "inside.left.pop()") - struck <= BACK
+
+
 def test_D2_fifty_interrupts_at_random(page: Page) -> None:
     """Each question that reached the server is kept as a turn; nothing is left open; the next one is answered."""
     dice = random.Random(2)
@@ -100,6 +142,37 @@ def test_D2_fifty_interrupts_at_random(page: Page) -> None:
         assert after["threads"] == before["threads"]
         assert len(after["connections"]) <= len(before["connections"])
         assert len(after["files"]) <= len(before["files"])
+
+
+CLEANUP = [
+    "session/asking.py:stopped",
+    "session/asking.py:end",
+    "session/draft.py:turn",
+    "session/asking.py:_keep",
+    "session/past.py:keep",
+    "session/past.py:_settle",
+    "session/record.py:finish",
+    "session/record.py:put",
+    "store/store.py:put",
+    "render/bundle.py:bundle",
+    "render/views.py:_publish",
+]
+
+
+@installed
+@pytest.mark.parametrize("event", ["call", "return"])
+@pytest.mark.parametrize("place", CLEANUP)
+def test_D3_a_second_interrupt_in_the_cleanup(page: Page, place: str, event: str) -> None:
+    """Wherever it strikes, the turn is in history and store, once and with its text, and the next is answered."""
+    with ScriptedServer(stalling(5), telling()) as server:
+        at(page, server)
+        ran = page.run(f"inside.strike_at({FRAME!r}, {f'{place} {event}'!r})\n%chatglm q1")
+        assert len(value(page, "inside.struck")) == 2
+        assert ran.error is not None and ran.error["ename"] == "Interrupted" and len(ran.error["traceback"]) == 1
+        ((status, prompt, came),) = remembered(page)
+        assert (status, prompt) == ("interrupted", "q1") and came and text("q1", 5).startswith(came)
+        assert page.run("%chatglm q2").displays == [text("q2")]
+        assert len(remembered(page)) == 2
 
 
 def test_D3_two_interrupts_at_random(page: Page) -> None:
