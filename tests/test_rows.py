@@ -12,7 +12,7 @@ ROWS = {
     *(f"A{n}" for n in range(1, 29)),
     *(f"B{n}" for n in range(1, 18)),
     *(f"C{n}" for n in range(1, 34)),
-    *(f"D{n}" for n in range(1, 24) if n != 5),
+    *(f"D{n}" for n in range(1, 24)),
     *(f"E{n}" for n in range(1, 11)),
     *(f"F{n}" for n in range(1, 13) if n != 9),
     *(f"G{n}" for n in range(1, 12)),

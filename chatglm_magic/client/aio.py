@@ -15,6 +15,7 @@ from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
 from .foreign import translated
 from .incoming import Incoming, refused
 from .limits import Clock
+from .loop import awake
 from .pool import Pool, Pools
 from .retries import Retries
 
@@ -37,7 +38,7 @@ class AsyncClient:
         clock = Clock(call.limits)
         pool = await self._pools.here()
         await _slot(pool, clock)
-        with pool:
+        with pool, awake():
             try:
                 async with aclosing(_answer(pool, call, clock)) as deltas:
                     async for delta in deltas:

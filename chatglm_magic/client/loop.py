@@ -112,6 +112,29 @@ LOOP = LoopThread()
 atexit.register(LOOP.stop)
 
 
+@contextmanager
+def awake() -> Iterator[None]:
+    """Let the running loop look up now and then, if it is the main thread's.
+
+    An interrupt's handler that cancels a task, as the kernel's for a cell that awaits, does not wake a loop that
+    sleeps: the task would go on until something else does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+
+    def look_up() -> None:
+        timers[:] = [loop.call_later(LOOK_UP, look_up)]
+
+    look_up()
+    try:
+        yield
+    finally:
+        timers[0].cancel()
+
+
 def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """Run an asynchronous generator on the loop thread and yield its items here, as they come."""
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -6,6 +6,8 @@ import ast
 import time
 from pathlib import Path
 
+import pytest
+
 import chatglm_magic
 
 from ..servers import ScriptedServer
@@ -15,6 +17,8 @@ from .page import Page
 from .talking import stalling, telling, text
 
 PACKAGE = Path(chatglm_magic.__file__).parent
+STOPPED = ("CancelledError", "KeyboardInterrupt", "Interrupted")
+"""How a cell ends that was interrupted while it awaited: ipykernel cancels its task."""
 
 
 def stopped_in_time(page: Page, server: ScriptedServer, struck: float) -> None:
@@ -69,6 +73,30 @@ def test_D4_no_thread_of_ours_asks() -> None:
         and path.relative_to(PACKAGE).parts[0] != "server"
     }
     assert starts == {"client/loop.py: threading.Thread"}
+
+
+CELLS = {
+    "aask": "await get_session().aask('q1')",
+    "ainvoke": "await get_session().llm.ainvoke('q1')",
+    "astream": "async for _ in get_session().llm.astream('q1'): pass",
+}
+
+
+@pytest.mark.parametrize("way", list(CELLS))
+def test_D5_an_awaiting_cell(page: Page, way: str) -> None:
+    """An interrupt ends it as it ends a magic; what ``session.aask`` had received is kept."""
+    with ScriptedServer(stalling(5), telling()) as server:
+        at(page, server)
+        running = page.send(f"with inside.timed():\n    {CELLS[way]}")
+        page.until_true(lambda: server.posts)
+        time.sleep(0.1)  # so that some of the answer has come
+        struck = interrupt(page)
+        ran = page.wait(running)
+        assert ran.error is not None and ran.error["ename"] in STOPPED
+        stopped_in_time(page, server, struck)
+        if way == "aask":
+            assert remembered(page) == [["interrupted", "q1", text("q1", 5)]]
+        assert page.run("%chatglm q2").displays == [text("q2")]
 
 
 def test_D6_magics_while_the_loop_runs(page: Page) -> None:
