@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..errors import ChatGLMError
 from ..session import Session, get_session
 
 if TYPE_CHECKING:
@@ -15,15 +18,34 @@ if TYPE_CHECKING:
     from .viewer import HistoryViewer
 
 
+@contextmanager
+def _of_ipywidgets() -> Iterator[None]:
+    """Say what to install where it is missing: it can be taken out, and notebooks' kernels often lack it."""
+    try:
+        yield
+    except ImportError as error:
+        if error.name != "ipywidgets":
+            raise
+        raise ChatGLMError("This needs ipywidgets: %pip install ipywidgets", kind="missing") from None
+
+
+@_of_ipywidgets()
 def panel(session: Session | None = None) -> Panel:
-    """Return a panel over a session, the present one unless another is given: sliders, prompt, answer, turns."""
+    """Return a panel over a session, the present one unless another is given: sliders, prompt, answer, turns.
+
+    :raises ChatGLMError: where ipywidgets is missing.
+    """
     from .panel_box import Panel
 
     return Panel(session or get_session())
 
 
+@_of_ipywidgets()
 def history_viewer(session: Session | None = None) -> HistoryViewer:
-    """Return a viewer of all that a session, the present one unless another is given, has stored."""
+    """Return a viewer of all that a session, the present one unless another is given, has stored.
+
+    :raises ChatGLMError: where ipywidgets is missing.
+    """
     from .viewer import HistoryViewer
 
     return HistoryViewer(session or get_session())

@@ -15,7 +15,17 @@ from .asking import at
 from .page import VIEW, Page
 from .talking import telling, text
 
+HIDE = "raise ModuleNotFoundError(\"No module named 'ipywidgets'\", name='ipywidgets')\n"
+NEEDS = "ipywidgets: %pip install ipywidgets"
 FUTURE = "urllib3-future==2.* jh2==5.* h11>=0.11"
+
+
+@pytest.fixture(scope="module")
+def without_widgets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that hides ipywidgets from whoever has it on its path."""
+    folder = tmp_path_factory.mktemp("hiding")
+    (folder / "ipywidgets.py").write_text(HIDE, encoding="utf-8")
+    return folder
 
 
 def ran(home: Path, *command: str, first: tuple[Path, ...] = ()) -> str:
@@ -32,6 +42,32 @@ def ran(home: Path, *command: str, first: tuple[Path, ...] = ()) -> str:
     return done.stdout
 
 
+PLAIN = """
+from chatglm_magic import ChatGLM, errors, get_session
+get_session().settings.endpoint_url = {url!r}
+print(get_session().ask("q1"))
+print(ChatGLM(endpoint_url={url!r}).invoke("q2"))
+"""
+
+REFUSED = """
+for name in ("panel", "history_viewer"):
+    try:
+        getattr(__import__("chatglm_magic"), name)()
+    except errors.ChatGLMError as error:
+        print(error.kind, error)
+"""
+
+
+def test_D22_in_plain_python(tmp_path: Path, without_widgets: Path) -> None:
+    """Asking needs no shell and no widgets; what needs them says what to install, in one line."""
+    with ScriptedServer(telling()) as server:
+        code = PLAIN.format(url=server.url + "v1")
+        assert ran(tmp_path, "-c", code) == f"{text('q1')}\n{text('q2')}\n"
+        lines = ran(tmp_path, "-c", code + REFUSED, first=(without_widgets,)).splitlines()
+        assert lines[:2] == [text("q1"), text("q2")]
+        assert len(lines) == 4 and all(line.startswith("missing ") and NEEDS in line for line in lines[2:])
+
+
 def test_D22_in_a_terminal(tmp_path: Path) -> None:
     """%chatglm streams to the terminal; the panel and the viewer say where they can be had."""
     with ScriptedServer(telling()) as server:
@@ -42,6 +78,18 @@ def test_D22_in_a_terminal(tmp_path: Path) -> None:
         lines = ran(tmp_path, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code).splitlines()
         assert text("q1") in lines
         assert len([line for line in lines if "needs a notebook" in line]) == 2
+
+
+def test_D22_without_ipywidgets(tmp_path: Path, without_widgets: Path) -> None:
+    """In a notebook too: cells ask as ever, and the panel and the viewer are a one-line error with its remedy."""
+    with ScriptedServer(telling()) as server, Page(tmp_path, first=[without_widgets]) as page:
+        assert "No module named 'ipywidgets'" in str(page.run("import ipywidgets").error)
+        at(page, server)
+        assert page.run("%chatglm q1").displays == [text("q1")]
+        for magic in ("%chatglm_panel", "%chatglm_history --view"):
+            error = page.run(magic).error
+            assert error is not None and error["ename"] == "ChatGLMError" and NEEDS in error["evalue"]
+            assert len(error["traceback"]) == 1
 
 
 def test_D22_in_a_notebook_that_is_run_without_a_front_end(tmp_path: Path) -> None:
