@@ -130,3 +130,54 @@ def test_nbclient_shows_the_text_once_per_evaluation() -> None:
         text = output["text"].strip() if output["output_type"] == "stream" else output["data"]["text/plain"]
         assert text == "你好", cell.source
     assert notebook.cells[1].outputs[0]["metadata"]["chatglm"]["status"] == "complete"
+
+
+EXPLORE = QUICKSTART.with_name("03-explore.ipynb")
+
+
+def outputs(notebook: Any) -> dict[str, list[Any]]:
+    """Return what each code cell printed and showed, without what is told of a server."""
+    return {
+        cell.source: [out.get("text") or out.get("data") or out["ename"] for out in cell.outputs]
+        for cell in notebook.cells
+        if cell.cell_type == "code" and not cell.source.startswith(("%load_ext", "%chatglm_config"))
+    }
+
+
+def replayed(folder: Path, change: tuple[str, str] = ("", "")) -> Any:
+    """Run the notebook that explores where nothing listens, on a copy of its tape, one text in it changed."""
+    notebook = nbformat.read(EXPLORE, as_version=4)
+    for cell in notebook.cells:
+        if "%chatglm_serve" in cell.source:
+            cell.source = "%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='http://127.0.0.1:9/v1'"
+        cell.source = cell.source.replace(*change)
+    (folder / "03-explore.jsonl").write_bytes(EXPLORE.with_suffix(".jsonl").read_bytes())
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True)
+    client.execute(cwd=str(folder))
+    return notebook
+
+
+def test_sweeps_and_lens_replay_without_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On its tape the notebook says word for word what it says with the model, and the tape is left as it was."""
+    monkeypatch.setenv("CHATGLM_MAGIC_RENDER", "final")
+    monkeypatch.setenv("CHATGLM_MAGIC_TAPE_MODE", "replay")
+    assert outputs(replayed(tmp_path)) == outputs(nbformat.read(EXPLORE, as_version=4))
+    assert (tmp_path / "03-explore.jsonl").read_bytes() == EXPLORE.with_suffix(".jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("temperature=0.1,0.5,1,2", "temperature=0.1,0.6,1,2"), "temperature: recorded 0.5, asked 0.6"),
+        (("-m 12 --top 40", "-m 13 --top 40"), "max_token: recorded 12, asked 13"),
+    ],
+    ids=["sweep", "lens"],
+)
+def test_a_changed_parameter_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, str], named: str
+) -> None:
+    """In mode replay a sweep or a lens with one other value says which value the tape has."""
+    monkeypatch.setenv("CHATGLM_MAGIC_RENDER", "final")
+    monkeypatch.setenv("CHATGLM_MAGIC_TAPE_MODE", "replay")
+    found = outputs(replayed(tmp_path, change))
+    assert named in str(found), found
