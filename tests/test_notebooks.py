@@ -138,7 +138,7 @@ EXPLORE = QUICKSTART.with_name("03-explore.ipynb")
 def outputs(notebook: Any) -> dict[str, list[Any]]:
     """Return what each code cell printed and showed, without what is told of a server."""
     return {
-        cell.source: [out.get("text") or out.get("data") or out["ename"] for out in cell.outputs]
+        cell.source: [out.get("text") or out.get("data") or out["evalue"] for out in cell.outputs]
         for cell in notebook.cells
         if cell.cell_type == "code" and not cell.source.startswith(("%load_ext", "%chatglm_config"))
     }

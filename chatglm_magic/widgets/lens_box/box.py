@@ -20,6 +20,7 @@ from .shape import Shape
 from .strip import Strip
 from .style import CSS
 
+HINT = "The higher the mark under a token, the more there was to choose from. The sliders send nothing."
 TEXT = "chatglm lens: run its cell in a notebook to move the sliders."
 
 
@@ -40,7 +41,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
         self.later.on_click(trouble.guarded(lambda clicked: self.look_at(self._index + 1)))
         self.bars = w.HTML()
         self.bars.add_class("chatglm-bars")
-        head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(caption(lens))
+        head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(f"{caption(lens)}. {HINT}")
         super().__init__(
             [
                 look.style_sheet(shape.CSS + STILL + CSS),
