@@ -53,7 +53,10 @@ def target(path: str | Path, *, force: bool = False) -> Path:
     if not stat.S_ISREG(found.st_mode):
         raise CommandError(f"{shown} is no ordinary file.")
     if not force:
-        raise CommandError(f"{shown} is there already: --force (in Python force=True) replaces it.")
+        raise CommandError(
+            f"{shown} is there already. To replace it: --force in a magic, force=True in Python, the box beside "
+            "Export in the viewer."
+        )
     return full
 
 
