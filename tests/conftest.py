@@ -6,10 +6,14 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from chatglm_magic.session.session import end_session
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 KEYS = (
     *("CHATGLM_API_KEY", "CHATGLM_ENDPOINT_URL", "CHATGLM_MAGIC_RENDER", "ZAI_API_KEY", "ZHIPUAI_API_KEY"),
@@ -42,3 +46,14 @@ def own_session() -> Iterator[None]:
     """End the process' session, so that no test sees another's conversation."""
     yield
     end_session()
+
+
+@pytest.fixture(scope="module")
+def shared_shell() -> InteractiveShell:
+    """Return the process' IPython shell, without a history of its own; the extension is not loaded."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.testing.globalipapp import start_ipython
+
+    shell: InteractiveShell = start_ipython() or InteractiveShell.instance()
+    shell.history_manager.enabled = False
+    return shell

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 
 from chatglm_magic import get_session
@@ -20,13 +19,6 @@ from chatglm_magic.magics.parser import asking_parser, parse
 
 from .hostile import ANSWERS, armed
 from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
-
-
-@pytest.fixture(scope="module")
-def shared_shell() -> InteractiveShell:
-    shell = start_ipython() or InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    return shell
 
 
 @pytest.fixture

@@ -69,7 +69,9 @@ def test_sliders_re_shape_and_a_click_opens_a_token(lab: Lab, page: Page, server
     assert shown.locator(".chatglm-bars").get_by_text("<b>Green</b>").is_visible()
     drag(shown, "temperature", -150)
     shown.locator(".chatglm-bars td", has_text=re.compile("^50.0 %$")).last.wait_for()
-    page.wait_for_function("!document.querySelector('.chatglm-bars tbody td:last-child').innerText.startsWith('50')")
+    page.wait_for_function(
+        "!document.querySelector('.chatglm-bars tbody td:last-child').innerText.startsWith('50')"
+    )
     colder = float(drawn(shown)[0].rstrip(" %"))
     assert 50 < colder <= 100
     box = shown.get_by_role("spinbutton", name="top_p", exact=True)
@@ -80,7 +82,9 @@ def test_sliders_re_shape_and_a_click_opens_a_token(lab: Lab, page: Page, server
     shown.get_by_role("button", name="Reset top_p", exact=True).click()
     shown.get_by_role("button", name="Reset temperature", exact=True).click()
     shown.locator(".chatglm-bars tbody tr", has_text="Blue").get_by_text("30.0 %").last.wait_for()
-    page.wait_for_function("document.querySelector('.chatglm-bars tbody td:last-child').innerText.startsWith('50')")
+    page.wait_for_function(
+        "document.querySelector('.chatglm-bars tbody td:last-child').innerText.startsWith('50')"
+    )
     shown.get_by_role("button", name="␣fox", exact=True).click()
     shown.locator(".chatglm-bars", has_text="狐狸").wait_for()
     assert drawn(shown) == ["90.0 %", "8.0 %", "2.0 %"]

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 
 from chatglm_magic import get_session
@@ -19,13 +18,6 @@ from chatglm_magic.sweeps import Sweep
 from ..servers import ScriptedServer, hang, legacy
 
 Say = Any
-
-
-@pytest.fixture(scope="module")
-def shared_shell() -> InteractiveShell:
-    shell = start_ipython() or InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    return shell
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any
 import ipywidgets as w
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
 
 from chatglm_magic import get_session
@@ -23,13 +22,6 @@ from ..servers import ScriptedServer
 from .tools import counting, lines
 
 Say = Any
-
-
-@pytest.fixture(scope="module")
-def shared_shell() -> InteractiveShell:
-    shell = start_ipython() or InteractiveShell.instance()
-    shell.history_manager.enabled = False
-    return shell
 
 
 @pytest.fixture
