@@ -95,6 +95,19 @@ def history(name: str, theme: str) -> None:
         save(notebook, shown, name)
 
 
+def lens(name: str, theme: str) -> None:
+    """The lens after its sliders were moved."""
+    with opened((START, "%chatglm_lens -t 1 What is love?"), theme=theme, width=1000, height=1000) as notebook:
+        notebook.run(0)
+        shown = notebook.run(1)
+        for parameter, value in (("temperature", "1.5"), ("top_p", "0.9")):
+            box = shown.get_by_role("spinbutton", name=parameter, exact=True)
+            box.fill(value)
+            box.press("Tab")
+        shown.get_by_text("cut", exact=True).first.wait_for()
+        save(notebook, shown, name)
+
+
 def save(notebook: Notebook, what: Locator, name: str) -> None:
     """Take a picture once the page has settled: fonts, formulas and status bar."""
     notebook.wait_idle()
@@ -110,6 +123,7 @@ PARTS: dict[str, Callable[[str], None]] = {
     "panel-dark": lambda name: panel(name, DARK, 1300),
     "panel-narrow": lambda name: panel(name, LIGHT, 800),
     "history": lambda name: history(name, LIGHT),
+    "lens": lambda name: lens(name, LIGHT),
 }
 
 
