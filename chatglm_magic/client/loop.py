@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+from ..forks import Rank, lock
+
 T = TypeVar("T")
 
 LOOK_UP = 0.25
@@ -27,7 +29,7 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = lock(Rank.LOOP)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._owner = 0

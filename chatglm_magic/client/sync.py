@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
@@ -17,6 +16,7 @@ from typing import Any
 import requests
 
 from ..errors import ChatGLMError
+from ..forks import Rank, lock
 from ..values import Delta
 from ..wire.body import Whole
 from .address import bundle, proxy_for
@@ -34,7 +34,7 @@ class SyncClient:
     def __init__(self) -> None:
         self._session: requests.Session | None = None
         self._owner = 0
-        self._lock = threading.Lock()
+        self._lock = lock(Rank.CLIENT)
 
     def stream(self, call: Call) -> Generator[Delta, None, None]:
         """Ask, and yield the answer's pieces as they arrive.

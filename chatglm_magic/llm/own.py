@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..client.bridge import GENUINE, BridgedClient
 from ..client.sync import SyncClient
+from ..forks import Rank, lock
 
 if TYPE_CHECKING:
     from ..client.aio import AsyncClient
@@ -19,7 +19,7 @@ class Own:
 
     def __init__(self) -> None:
         self.client = SyncClient() if GENUINE else BridgedClient(lambda: self.aclient)
-        self.lock = threading.RLock()
+        self.lock = lock(Rank.MODEL)
         self.observers: list[Callable[[str, Any], None]] = []
         self.no_usage: set[str] = set()
         self.tokenizers: dict[str, str | None] = {}

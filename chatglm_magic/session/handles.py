@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from traitlets import Bunch, TraitError
 
 from ..client import Limits
 from ..errors import ParameterError
+from ..forks import Rank, lock
 from ..wire.openai import ZAI_HOSTS
 from .settings import LIMITS, SHARED, ChatGLMSettings
 
@@ -30,7 +30,7 @@ class Handles:
 
     def __init__(self, settings: ChatGLMSettings) -> None:
         self.settings = settings
-        self._lock = threading.RLock()
+        self._lock = lock(Rank.PARAMETERS)
         self._llm: ChatGLM | None = None
         settings.observe(self._from_settings, names=[*SHARED, *LIMITS])
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..forks import Rank, lock
 from ..values import Turn
 from .conversation import Entry
 from .handles import Handles
@@ -28,7 +28,7 @@ class Past:
     """One conversation at a time, in memory and in the store; who follows it is told of each change."""
 
     def __init__(self, shell: Any | None = None) -> None:
-        self._lock = threading.RLock()
+        self._lock = lock(Rank.SESSION)
         self._listeners: list[Callable[[], None]] = []
         self._handles = Handles(settings_for(shell))
         self._storing = Storing(self._handles.settings)
@@ -71,9 +71,9 @@ class Past:
     @property
     def history(self) -> History:
         """The stored turns of the present conversation, to filter, sort and slice; ``.all`` has every one's."""
-        from ..store import History, Query
-
         with self._lock:
+            from ..store import History, Query
+
             if self._handles.made:
                 self._settle()
             return History(self.store, Query(conversation=self.conversation))

@@ -204,9 +204,9 @@ class Session(Past):
         again: str | None,
         cell: tuple[str | None, int],
     ) -> Asking:
-        from .asking import Asking
-
         with self._lock:
+            from .asking import Asking
+
             self._settle()
             place = self._record.place(cell, again)
             supersedes = record and kind == "chat"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..forks import Rank, lock
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -19,15 +20,15 @@ class Storing:
 
     def __init__(self, settings: ChatGLMSettings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        self._lock = lock(Rank.STORING)
         self._store: Store | None = None
         self._setting: str | None = None
 
     @property
     def store(self) -> Store:
-        from ..store import Store
+        with self._lock:  # imports too: a child that is forked amid one could never do it
+            from ..store import Store
 
-        with self._lock:
             if self._store is None or self._setting != self._settings.store:
                 if self._store is not None:
                     self._store.close()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from ..forks import Rank, lock
 from . import aside, places, schema
 from .database import PATIENCE, Database
 from .mounts import journal_for
 
 T = TypeVar("T")
 
-LOCK = threading.RLock()
+LOCK = lock(Rank.STORE)
 """Held by whoever uses a connection of this process, and while it forks: a child must not find one half way."""
 
 BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -25,14 +25,6 @@ BROKEN_INDEX = sqlite3.SQLITE_CORRUPT_VTAB
 
 _inherited: list[Database] = []
 """Connections of a parent process. To close one here would disturb the parent's, so they are kept and not used."""
-
-
-def _let_go() -> None:
-    LOCK.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=LOCK.acquire, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 class RefusedFile(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..servers import ScriptedServer
 from . import stored
 from .asking import at, value
+from .conftest import installed
 from .page import Page
 from .talking import telling, text
 
@@ -96,3 +97,34 @@ def test_D21_forked_children_ask_and_store(page: Page) -> None:
 def remembered_of_parent(page: Page) -> list[list[str]]:
     """Return the turns in the parent's memory; on the disk its conversation has the children's turns too."""
     return list(value(page, "[[t.status, t.prompt, t.answer] for t in get_session().turns]"))
+
+
+BESIDE = """
+import threading
+ending = threading.Event()
+
+def ask_on():
+    while not ending.is_set():
+        get_session().ask('q', history=False)
+
+beside = [threading.Thread(target=ask_on) for _ in range(4)]
+for thread in beside:
+    thread.start()
+codes = [code for _ in range(4) for code in forked(2)]
+ending.set()
+for thread in beside:
+    thread.join()
+print(set(codes))  # of which a child that had to wait too long has none
+"""
+
+
+@installed
+def test_D21_forks_while_other_threads_ask_and_save(page: Page) -> None:
+    """A lock that another thread holds at that moment holds no child up."""
+    with ScriptedServer(telling()) as server:
+        at(page, server)
+        children(page)
+        ran = page.run(BESIDE)
+        assert ran.error is None and ran.text == "{0}\n", ran.text
+        assert stored.sound(page.home)
+        assert {turn.status for turn in stored.turns(page.home, text="q")} <= {"complete", "superseded"}
