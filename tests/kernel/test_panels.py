@@ -6,10 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from ..servers import ScriptedServer
 from .asking import BACK, CLOSED, at, interrupt, remembered, value
 from .page import Page, View, Widget
 from .talking import Ticking, stalling, telling, text
+
+RUNS = 100
 
 
 @contextmanager
@@ -108,6 +112,31 @@ def test_D10_an_error_in_a_callback_is_seen(page: Page) -> None:
         page.run(f"get_session().settings.endpoint_url = {server.url + 'v1'!r}")
         view.send("q2")
         answered(view, "q2")
+
+
+@pytest.mark.timeout(120)
+def test_D12_a_hundred_answers_beside_a_hundred_cells(page: Page) -> None:
+    """No text is mixed with another, no update lost, and each answer whole to the last character."""
+    quick = Ticking(lambda prompt: 12, pause=0.004)  # an answer takes longer than the next cell to begin
+    with ScriptedServer(quick) as server, panels(page, server) as (view,):
+        begin, heard_before = 0, len(page.heard)
+        for number in range(RUNS):
+            view.send(f"p{number}")
+            ran = page.run(f"%chatglm c{number}")
+            assert ran.displays == [text(f"c{number}")]
+            place = answered(view, f"p{number}")
+            seen = frames(place, begin)
+            begin = len(place.changes)
+            assert seen and seen[-1] == text(f"p{number}"), (number, seen)
+            assert all(text(f"p{number}").startswith(frame) for frame in seen), (number, seen)
+            assert seen == sorted(seen, key=len), "an older update came after a newer one"
+        both = [(quick.sent[f"p{n}"], quick.sent[f"c{n}"]) for n in range(RUNS)]
+        assert sum(one[0][0] < other[-1][0] and other[0][0] < one[-1][0] for one, other in both) > RUNS / 2
+        written = [heard for heard in page.heard[heard_before:] if heard.kind in ("stream", "error")]
+        assert not written, "something was written into a cell"
+        known = remembered(page)
+        assert len(known) == 2 * RUNS
+        assert all(found == ["complete", found[1], text(found[1])] for found in known)
 
 
 def test_D13_two_panels_and_two_cells(page: Page) -> None:
