@@ -282,6 +282,18 @@ def test_new_turns_appear_by_themselves(server: ScriptedServer) -> None:
             until(lambda each=each: each.lines == ["from a cell 猫"], "the new turn")
 
 
+def test_a_turn_under_way_is_listed_at_once() -> None:
+    """A question asked from elsewhere stands in the list while its answer streams, and its end shows there too."""
+    hold = threading.Event()
+    with ScriptedServer(sse([chunk("half "), chunk("whole")], hold=hold)) as server, viewer(server) as shown:
+        job = shown.session.submit(shown.session.aask("from a cell 猫"))
+        until(lambda: shown.lines == ["from a cell 猫"], "the turn under way")
+        assert "incomplete" in shown.text and not job.done()
+        hold.set()
+        until(lambda: "incomplete" not in shown.text, "its end")
+        assert job.result(10) == "half whole" and shown.lines == ["from a cell 猫"]
+
+
 def test_many_turns_are_one_redrawing(server: ScriptedServer) -> None:
     """200 turns that end within seconds fill the list anew at most four times a second, and the last is there."""
     with viewer(server) as shown:

@@ -220,7 +220,10 @@ class Session(Past):
                 id=uuid.uuid4().hex if record else "",
                 conversation=self.conversation if record else "",
             )
-            return Asking(self, turn, place, options, view or NoView(), interrupts, record=record)
+            asking = Asking(self, turn, place, options, view or NoView(), interrupts, record=record)
+        if record:
+            self._changed()  # outside the lock: who follows the session takes locks of its own
+        return asking
 
 
 _current: Session | None = None
