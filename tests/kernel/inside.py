@@ -56,8 +56,8 @@ def calm() -> None:
     struck.clear()
 
 
-def strike_twice(function: str, first: float, second: float) -> None:
-    """Interrupt the main thread some seconds after it has come to a function, and once more after that.
+def strike_within(function: str, *pauses: float) -> None:
+    """Interrupt the main thread some seconds after it has come to a function, and again after each further pause.
 
     Nothing is done if it has left the function by then: the kernel's own code is not meant.
     """
@@ -66,7 +66,7 @@ def strike_twice(function: str, first: float, second: float) -> None:
     def strike() -> None:
         while not _stands(function):
             time.sleep(0.001)
-        for seconds in (first, second):
+        for seconds in pauses:
             time.sleep(seconds)
             if _stands(function):  # no other thread runs between this look and the signal
                 struck.append(time.monotonic())
