@@ -51,6 +51,7 @@ def history_viewer(session: Session | None = None) -> HistoryViewer:
     return HistoryViewer(session or get_session())
 
 
+@_of_ipywidgets()
 def explorer(sweep: Sweep) -> Explorer:
     """Return a grid of a sweep's cells, which fills while answers come."""
     from .explorer import Explorer
@@ -58,6 +59,7 @@ def explorer(sweep: Sweep) -> Explorer:
     return Explorer(sweep)
 
 
+@_of_ipywidgets()
 def lens_box(lens: Lens) -> LensBox:
     """Return an answer with the candidates of each of its tokens, and sliders that re-shape them."""
     from .lens_box import LensBox
