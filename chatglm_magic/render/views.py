@@ -15,6 +15,10 @@ FRAME = 1 / 12
 BYTES_PER_SECOND = 256 * 1024
 RENDERS = 10
 """An update comes no sooner than this many times the seconds the last one took to render."""
+FREE, TIMES = 256 * 1024, 8
+"""Characters of updates that any answer may take, and how many times its own length beyond that."""
+SLOW_BYTES_PER_SECOND = 32 * 1024
+"""What is left of the pace then: each update sends the whole text once more."""
 
 
 class Draft(Protocol):
@@ -55,15 +59,17 @@ class Throttle:
     """Tells when the next frame may be shown: slowly enough for a front end, a message limit and a core."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._next, self._sent = 0.0, 0
 
     def ready(self) -> bool:
         """Tell whether it is time for a frame."""
         return time.monotonic() >= self._next
 
-    def spent(self, size: int, took: float) -> None:
-        """Take note of a frame: its size in characters and the seconds it took to render."""
-        self._next = time.monotonic() + max(FRAME, size / BYTES_PER_SECOND, RENDERS * took)
+    def spent(self, size: int, took: float, length: int) -> None:
+        """Take note of a frame: its size in characters, the seconds it took to render, the answer's characters."""
+        self._sent += size
+        pace = BYTES_PER_SECOND if self._sent <= FREE + TIMES * length else SLOW_BYTES_PER_SECOND
+        self._next = time.monotonic() + max(FRAME, size / pace, RENDERS * took)
 
 
 class CellView:
@@ -84,7 +90,8 @@ class CellView:
         data = self._frame(draft)
         took = time.monotonic() - began
         self._publish(data, {})
-        self._throttle.spent(sum(len(value) for value in data.values()), took)
+        size = sum(len(value) for value in data.values())
+        self._throttle.spent(size, took, len(draft.text) + len(draft.reasoning))
 
     def close(self, turn: Turn) -> None:
         """Show the whole turn; an update replaces metadata, so the last frame carries it."""

@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from ..values import Answer, Turn
 
 
-LONG = 8000
-"""Characters of HTML from which on an answer's updates count: each one sends the whole text once more."""
-TIMES = 15
-"""How often a long answer's text may have gone to the page before its updates become fewer."""
-PACE = 0.4
-"""Seconds between two updates then."""
-
-
 class Screen(Protocol):
     """A place for one answer."""
 
@@ -46,7 +38,6 @@ class Showing:
     def __init__(self, screen: Screen, current: Callable[[Showing], bool]) -> None:
         self._screen, self._current = screen, current
         self._throttle = Throttle()
-        self._sent, self._next = 0, 0.0
         self._later: asyncio.TimerHandle | None = None
         self._failed: Exception | None = None
 
@@ -55,15 +46,12 @@ class Showing:
         self._raise()
         if not self._current(self) or self._later is not None:
             return
-        began = time.monotonic()
-        if not self._throttle.ready() or began < self._next:
+        if not self._throttle.ready():
             self._later = asyncio.get_running_loop().call_later(FRAME, self._update_late, draft)
             return
+        began = time.monotonic()
         size = self._screen.frame(draft)
-        self._throttle.spent(size, time.monotonic() - began)
-        self._sent += size
-        if size > LONG and self._sent > TIMES * size:
-            self._next = began + PACE
+        self._throttle.spent(size, time.monotonic() - began, len(draft.text) + len(draft.reasoning))
 
     def close(self, turn: Turn) -> None:
         """Show the whole turn, unless another question has been asked meanwhile."""

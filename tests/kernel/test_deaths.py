@@ -36,7 +36,8 @@ def test_D17_a_kernel_that_is_restarted(tmp_path: Path, now: bool) -> None:
         closed = server.wait_closed(server.posts[0], CLOSED)
         assert closed is not None and closed - began <= CLOSED
         (turn,) = stored.turns(tmp_path)
-        assert turn.status == ("incomplete" if now else "interrupted")
+        # Jupyter interrupts before it kills: the interrupt may or may not come to be noted.
+        assert turn.status == "interrupted" or (now and turn.status == "incomplete")
         assert turn.answer.startswith(ticking.before("q1", began - (LOST if now else 0.1)))
         assert text("q1", 1000).startswith(turn.answer)
         page.ready_again()

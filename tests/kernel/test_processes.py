@@ -35,7 +35,8 @@ def test_D20_loaded_twice_and_unloaded(page: Page) -> None:
             page.run(LOAD.format("load"))
             assert value(page, REGISTERED) == once > 0
             ran = page.run(address + USED)
-            assert ran.error is None and ran.text.endswith(f"{text('q2')} {[text('q3'), text('q4')]}\n")
+            printed = "".join(content["text"] for content in ran.of("stream") if content["name"] == "stdout")
+            assert ran.error is None and printed.endswith(f"{text('q2')} {[text('q3'), text('q4')]}\n")
             held = value(page, "inside.held()")
             assert len(held["threads"]) > len(before["threads"]) and len(held["files"]) > len(before["files"])
             page.run(LOAD.format("reload"))

@@ -1,0 +1,147 @@
+"""The explorer: a sweep's grid that fills, what to do with the sweep, and the samples of a cell."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import ipywidgets as w
+
+from ...render.terminal import one_line
+from ...session import get_session
+from ...sweeps import Sweep
+from ...sweeps.board import Cell
+from ...sweeps.showing import page, summary, text
+from .. import look
+from ..answer import CSS as ANSWER
+from ..still import CSS as STILL
+from ..still import Still
+from ..trouble import Status
+from ..viewer.calls import Calls
+from . import progress
+from .beside import Beside
+from .choices import Choices
+from .doing import Doing
+from .overview import Overview
+from .style import CSS
+from .tiles import Tiles
+
+TEXT = "chatglm sweep: run its cell in a notebook to explore it."
+
+BUTTONS = 400
+"""Cells that may be buttons; more would hold up the page, and are one static heat map."""
+PAUSE, LONG_PAUSE = 0.09, 0.5
+"""Seconds that a change may wait for others to be shown together: of a sweep, and of one of many answers."""
+MANY = 5000
+"""So many answers are many."""
+FLOW = 500
+"""Messages a second that the grid may send while the sweep runs: a server drops what exceeds a thousand."""
+QUIET = 0.5
+"""Seconds without a change after which texts that grow are looked at."""
+
+
+class Explorer(w.VBox):  # type: ignore[misc]
+    """A sweep as widgets, while it runs and afterwards; closing it does not stop the sweep.
+
+    The sweep's thread only wishes for a look; the look is taken in a thread of its own, under the same lock as
+    every click.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep, self._still = sweep, Still()
+        self._closed, self._ticking, self._kept = False, False, 0
+        self._looked, self._rest = 0.0, 0.0
+        self._calls = calls = Calls(sweep._session or get_session())
+        self.state, self.bar = Status(), w.HTML()
+        self.doing = Doing(sweep, calls, self._look)
+        self.choices = Choices(sweep, calls, self._look)
+        self.beside = Beside(sweep, calls, self._left)
+        self.grid = (
+            Tiles(sweep, calls, self._open, self.beside.mark)
+            if len(sweep.cells) <= BUTTONS
+            else Overview(sweep, calls, self._open)
+        )
+        style = look.style_sheet(ANSWER + STILL + CSS)
+        parts = (self.state, self.bar, self.doing, calls.status, self.choices, self.grid, self.beside)
+        super().__init__([style, w.HTML(_heading(sweep)), *parts])
+        self.add_class("chatglm-box")
+        self.add_class("chatglm-explorer")
+        pause = PAUSE if sweep.grid.requests < MANY else LONG_PAUSE
+        self._forget = sweep.on_change(calls.soon(self._hear, pause=pause))
+        calls.handler(self._look)()
+
+    @property
+    def status(self) -> Status:
+        """The line that tells what was done and what went wrong."""
+        return self._calls.status
+
+    def close(self) -> None:
+        """Stop following the sweep, which goes on, and close every part."""
+        with self._calls.filling():
+            self._closed = True
+            self._forget()
+            for child in self.children:
+                look.close_all(child)
+            self.layout.close()
+            super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        """Stand for the explorer where widgets can't be shown."""
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), "text/plain": TEXT, "text/html": f"<p>{TEXT}</p>"}
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        """Show the explorer, and beneath it an output that will keep the heat map."""
+        with self._calls.filling():  # an end that comes meanwhile waits, and changes that output
+            self._still.publish_beneath(self, text(self._sweep), page(self._sweep))
+
+    def _hear(self) -> None:
+        """Take in what has changed in the sweep, a little later if much has gone to the page just now."""
+        if time.monotonic() >= self._rest or not self._sweep.running:
+            self._look()
+        else:
+            self._look_again(not self._closed)
+
+    def _look(self) -> None:
+        """Bring all up to the sweep."""
+        if self._closed:
+            return
+        sweep, running = self._sweep, self._sweep.running  # read first: what ends now is told of once more
+        self._looked = time.monotonic()
+        found = sweep.progress
+        self.bar.value = progress.bar(found)
+        self.doing.show(found, running=running)
+        self._rest = self._looked + self.grid.show(self.choices.plot(), running=running) / FLOW
+        self.beside.show()
+        self.state.say(f"{summary(sweep).rpartition(': ')[0]}: running" if running else summary(sweep))
+        if not running and (versions := sum(cell.version for cell in sweep.cells)) != self._kept:
+            self._kept = versions
+            self._still.put(text(sweep), page(sweep))
+        self._look_again(running)
+
+    def _look_again(self, running: bool) -> None:
+        """Look later at a sweep of which nothing may be heard for a while: its answers grow all the same."""
+        if running and not self._ticking:
+            self._ticking = True
+            self._calls.apart(self._calls.handler(self._tick), after=QUIET)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        if time.monotonic() - self._looked >= QUIET / 2:
+            self._hear()
+        else:
+            self._look_again(not self._closed)
+
+    def _open(self, cell: Cell) -> None:
+        self.beside.present(cell)
+        self._look()
+
+    def _left(self, cell: Cell | None) -> None:
+        self._look()
+        if cell is not None:
+            self.grid.focus(cell)
+
+
+def _heading(sweep: Sweep) -> str:
+    first, *others = sweep.grid.prompts
+    more = f" (and {len(others)} more prompt{'s' * (len(others) > 1)})" if others else ""
+    return look.heading(one_line(first, 200) + more)

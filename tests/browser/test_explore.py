@@ -1,0 +1,183 @@
+"""Sweeps in real JupyterLab, by pointer and keyboard: the grid fills, is stopped, gone on with, compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..servers import Script, ScriptedServer, answer, by_body, reply
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    from .lab import Lab, Notebook
+
+SWEEP = "%%chatglm_sweep temperature=0.1,0.5,1,1.5,2 top_p=0.2:1:5 --samples 4 --jobs 2 -o jokes\nTell me a joke."
+LOCAL = "%load_ext chatglm_magic\n%chatglm_serve\n%config ChatGLMSettings.store='off'"
+
+
+def opened(lab: Lab, page: Page, name: str, *cells: str) -> Notebook:
+    """Open a notebook and run its first cell."""
+    from .lab import Notebook
+
+    notebook = Notebook(page, lab.write(name, *cells))
+    notebook.run(0)
+    return notebook
+
+
+def button(shown: Locator, name: str) -> Locator:
+    return shown.get_by_role("button", name=name, exact=True)
+
+
+def tile(shown: Locator, setting: str) -> Locator:
+    """Return the button of the cell with these values."""
+    return shown.locator(f'.chatglm-cells button[title="{setting}"]')
+
+
+def came(shown: Locator) -> int:
+    """Return how many answers the bar says have come."""
+    return int(shown.get_by_role("progressbar").get_attribute("aria-valuenow") or 0)
+
+
+def until(page: Page, test: Callable[[], object], what: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not test():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        page.wait_for_timeout(30)
+
+
+def at(server: ScriptedServer) -> str:
+    return (
+        f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}v1'\n"
+        "%config ChatGLMSettings.store='off'"
+    )
+
+
+def test_a_sweep_fills_is_stopped_resumed_and_compared(lab: Lab, page: Page) -> None:
+    """5 × 5 × 4 answers of the built-in model; nothing is asked twice, and the diversity rises with the temperature."""
+    told = "import json\nprint(json.dumps([[turn.id for turn in jokes], jokes.done]))"
+    rising = (
+        "found = {t: [s.diversity for s in jokes.sel(temperature=t).stats()] for t in jokes.axes['temperature']}\n"
+        "print(json.dumps([sum(values) / len(values) for values in found.values()]))"
+    )
+    notebook = opened(lab, page, "explore.ipynb", LOCAL, SWEEP, told, told, rising)
+    shown = notebook.run(1)
+    seen: list[int] = []
+    for least in (1, 10, 25):
+        until(page, lambda least=least: came(shown) >= least, f"{least} answers")
+        seen.append(came(shown))
+    button(shown, "Stop").click()
+    button(shown, "Resume").and_(shown.locator(":enabled")).wait_for()
+    stopped = came(shown)
+    assert sorted({*seen, stopped}) == [*seen, *([stopped] if stopped > seen[-1] else [])] and stopped < 100
+    before, done = json.loads(notebook.run(2).inner_text())
+    assert done and stopped <= len(before) < 100
+    button(shown, "Resume").click()
+    until(page, lambda: came(shown) == 100, "all answers")
+    after, _ = json.loads(notebook.run(3).inner_text())
+    assert len(after) == 100 and len(set(before) & set(after)) >= stopped, "whole answers stay"
+    means = json.loads(notebook.run(4).inner_text())
+    assert means[0] < 0.05 and means[-1] > 0.5
+    assert all(later >= earlier - 0.05 for earlier, later in zip(means, means[1:], strict=False)), means
+
+    tile(shown, "temperature 0.1, top_p 0.2").click()
+    shown.get_by_role("region", name="Sample 1").first.wait_for()
+    button(shown, "Pin as baseline").click()
+    tile(shown, "temperature 2, top_p 1").focus()
+    page.keyboard.press("Enter")
+    shown.get_by_text("are compared below").wait_for()
+    assert shown.locator(".chatglm-marked mark, .chatglm-marked span[style*='underline']").count() > 0
+    assert shown.get_by_role("region", name="Sample 4").count() >= 1 or shown.get_by_text("Sample 4").count() >= 1
+
+
+def test_the_grid_stands_as_its_axes_say(lab: Lab, page: Page) -> None:
+    """Each value's cells are in its line and in its column, beside and below its name; another choice turns it."""
+    with ScriptedServer(by_body(lambda body: answer(f"{body['temperature']} {body['top_p']}"))) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5 top_p=0.2,0.6,1 -o grid\nWhich?"
+        notebook = opened(lab, page, "explore-grid.ipynb", at(server), sweep)
+        shown = notebook.run(1)
+        until(page, lambda: came(shown) == 6, "all answers")
+        for rows, columns in ((("temperature", ("0.1", "0.5")), ("top_p", ("0.2", "0.6", "1"))),):
+            boxes = {
+                (row, column): tile(shown, f"{rows[0]} {row}, {columns[0]} {column}").bounding_box()
+                for row in rows[1]
+                for column in columns[1]
+            }
+            for row in rows[1]:
+                assert len({round(boxes[row, column]["y"]) for column in columns[1]}) == 1  # type: ignore[index]
+            for column in columns[1]:
+                assert len({round(boxes[row, column]["x"]) for row in rows[1]}) == 1  # type: ignore[index]
+            lefts = [boxes[rows[1][0], column]["x"] for column in columns[1]]  # type: ignore[index]
+            assert lefts == sorted(lefts)
+        shown.get_by_role("combobox", name="Rows").select_option("top_p")
+        until(page, lambda: _below(shown, "temperature 0.1, top_p 0.6", "temperature 0.1, top_p 0.2"), "turned")
+
+
+def _below(shown: Locator, lower: str, upper: str) -> bool:
+    low, high = tile(shown, lower).bounding_box(), tile(shown, upper).bounding_box()
+    return bool(low and high and low["y"] > high["y"] + 5 and abs(low["x"] - high["x"]) < 2)
+
+
+def test_failures_are_told_and_retried(lab: Lab, page: Page) -> None:
+    """A cell that failed says why; Retry failed asks for it alone."""
+    well = threading.Event()
+
+    def choose(body: Any) -> Script:
+        if body["temperature"] == 0.5 and not well.is_set():
+            return reply({"error": {"message": "the <b>card</b> is hot"}}, status=400)
+        return answer(f"at {body['temperature']}")
+
+    with ScriptedServer(by_body(choose)) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5,1 --jobs 1\nHow?"
+        notebook = opened(lab, page, "explore-failed.ipynb", at(server), sweep)
+        shown = notebook.run(1)
+        failed = tile(shown, "temperature 0.5")
+        failed.get_by_text("failed").wait_for()
+        failed.click()
+        shown.get_by_text("the <b>card</b> is hot").last.wait_for()
+        assert len(server.posts) == 3
+        well.set()
+        button(shown, "Retry failed").click()
+        failed.get_by_text("at 0.5").wait_for()
+        assert len(server.posts) == 4
+        assert shown.get_by_role("progressbar").get_attribute("aria-valuetext") == "3 of 3 answers"
+
+
+def test_a_saved_notebook_keeps_the_heat_map(lab: Lab, page: Page) -> None:
+    """Hidden while the grid lives; written when the sweep ends, with its numbers."""
+    with ScriptedServer(by_body(lambda body: answer(f"at {body['temperature']}"))) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5 --samples 2\nHow?"
+        notebook = opened(lab, page, "explore-saved.ipynb", at(server), sweep)
+        shown = notebook.run(1)
+        until(page, lambda: came(shown) == 4, "all answers")
+        assert not shown.locator(".chatglm-still").is_visible()
+        path = lab.folder / "explore-saved.ipynb"
+
+        def still() -> str:
+            page.keyboard.press("Control+s")
+            outputs = json.loads(path.read_text(encoding="utf-8"))["cells"][1]["outputs"]
+            return "".join("".join(out.get("data", {}).get("text/html", "")) for out in outputs)
+
+        until(page, lambda: "4 of 4 answers" in still(), "the heat map in the file", 15)
+        assert re.search(r"Diversity", still()) and "0.00" in still()
+
+
+@pytest.mark.parametrize("width", [800, 1600])
+def test_nothing_is_cut_off(lab: Lab, page: Page, width: int) -> None:
+    """At both widths the grid's cells are inside the page or can be scrolled to, and none covers another."""
+    page.set_viewport_size({"width": width, "height": 900})
+    with ScriptedServer(by_body(lambda body: answer("word " * 40))) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5,1,2 top_p=0.1:0.9:5\nHow?"
+        notebook = opened(lab, page, f"explore-{width}.ipynb", at(server), sweep)
+        shown = notebook.run(1)
+        until(page, lambda: came(shown) == 20, "all answers")
+        boxes = [found.bounding_box() for found in shown.locator(".chatglm-cells button").all()]
+        assert len(boxes) == 20 and all(box and box["width"] > 60 and box["height"] < 200 for box in boxes)
+        corners = {(round(box["x"]), round(box["y"])) for box in boxes if box}
+        assert len(corners) == 20

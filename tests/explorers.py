@@ -1,0 +1,142 @@
+"""An explorer in this process, as a reader meets it, over a sweep that asks a scripted server."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import unescape
+from typing import Any
+
+import ipywidgets as w
+
+from chatglm_magic.sweeps import Sweep
+from chatglm_magic.sweeps.begin import prepared, started
+from chatglm_magic.widgets import explorer
+from chatglm_magic.widgets.explorer import Explorer
+from chatglm_magic.widgets.trouble import Status
+
+from .panels import every, give, press, until, words
+from .servers import Asked, Script, ScriptedServer
+from .sweeps.tools import session_at
+
+
+def begun(
+    server: ScriptedServer, prompt: Any = "p", *, samples: int = 1, jobs: int = 16, path: str = "", **axes: Any
+) -> Sweep:
+    """Begin a sweep over a server and return at once."""
+    session = session_at(server.url + path)
+    found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
+    started(found)
+    return found
+
+
+def whole(server: ScriptedServer, prompt: Any = "p", **options: Any) -> Sweep:
+    """Sweep to the end."""
+    return begun(server, prompt, **options).wait(20)
+
+
+def by_body(choose: Callable[[Any], Script]) -> Script:
+    """Answer with the script that a request's body chooses."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        choose(asked.body)(connection, asked)
+
+    return script
+
+
+class Explored:
+    """An explorer as a reader meets it: by the names of its buttons, and by its cells' values."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.box: Explorer = explorer(sweep)
+
+    def seen(self, widget: Any = None) -> Iterator[Any]:
+        """Yield what is not hidden."""
+        widget = widget or self.box
+        if widget.layout.display != "none":
+            yield widget
+            for child in getattr(widget, "children", ()):
+                yield from self.seen(child)
+
+    def named(self, name: str) -> Any:
+        """Return the button or dropdown of a name that can be seen."""
+        found = [widget for widget in self.seen() if getattr(widget, "description", None) == name]
+        assert found, f"there is no {name!r}"
+        return found[0]
+
+    def has(self, name: str) -> bool:
+        """Tell whether a button or dropdown of a name can be seen."""
+        return any(getattr(widget, "description", None) == name for widget in self.seen())
+
+    def click(self, name: str) -> None:
+        """Press a button."""
+        button = self.named(name)
+        assert not button.disabled, f"{name!r} can't be pressed"
+        press(button)
+
+    def choose(self, name: str, label: str) -> None:
+        """Choose what a dropdown calls so."""
+        dropdown = self.named(name)
+        give(dropdown, dict(zip(dropdown._options_labels, dropdown._options_values, strict=True))[label])
+
+    @property
+    def tiles(self) -> list[Any]:
+        """The cells' buttons, in the order in which they stand on the page."""
+        return [
+            widget for widget in self.seen() if isinstance(widget, w.Button) and widget.tooltip and _tile(widget)
+        ]
+
+    @property
+    def faces(self) -> list[str]:
+        """What stands in the cells."""
+        return [tile.description for tile in self.tiles]
+
+    def tile(self, values: str) -> Any:
+        """Return the button of the cell with these values, as ``temperature 0.5, top_p 0.9``."""
+        return next(tile for tile in self.tiles if tile.tooltip == values)
+
+    def open(self, values: str) -> None:
+        """Click on a cell."""
+        press(self.tile(values))
+
+    @property
+    def html(self) -> str:
+        """The source of all that is written and can be seen, without the style sheet."""
+        return "\n".join(widget.value for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath))
+
+    @property
+    def text(self) -> str:
+        """All that is written, apart from the names of buttons."""
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", self.html)).split())
+
+    def told(self, text: str) -> None:
+        """Wait until a status line says something."""
+        lines = [widget for widget in self.widgets() if isinstance(widget, Status)]
+        until(lambda: any(text in words(line) for line in lines), f"{text!r} in {[words(line) for line in lines]}")
+
+    def ended(self) -> None:
+        """Wait until the page shows that nothing is under way."""
+        until(lambda: self.named("Stop").disabled and not self.sweep.running, "the end of the sweep")
+        self.told(f"{self.sweep.progress.done} of {self.sweep.progress.total} answers")
+
+    def widgets(self) -> list[Any]:
+        """Return every widget, hidden ones too."""
+        return list(every(self.box))
+
+
+def _tile(button: w.Button) -> bool:
+    return any(name.startswith("chatglm-is-") for name in button._dom_classes)
+
+
+@contextmanager
+def explored(sweep: Sweep) -> Iterator[Explored]:
+    """Yield an explorer of a sweep; the sweep is stopped afterwards."""
+    shown = Explored(sweep)
+    try:
+        yield shown
+    finally:
+        sweep.stop()
+        shown.box.close()
