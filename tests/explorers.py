@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
 from typing import Any
@@ -18,7 +17,7 @@ from chatglm_magic.widgets.explorer import Explorer
 from chatglm_magic.widgets.trouble import Status
 
 from .panels import every, give, press, until, words
-from .servers import Asked, Script, ScriptedServer
+from .servers import ScriptedServer
 from .sweeps.tools import session_at
 
 
@@ -35,15 +34,6 @@ def begun(
 def whole(server: ScriptedServer, prompt: Any = "p", **options: Any) -> Sweep:
     """Sweep to the end."""
     return begun(server, prompt, **options).wait(20)
-
-
-def by_body(choose: Callable[[Any], Script]) -> Script:
-    """Answer with the script that a request's body chooses."""
-
-    def script(connection: socket.socket, asked: Asked) -> None:
-        choose(asked.body)(connection, asked)
-
-    return script
 
 
 class Explored:

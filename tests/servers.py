@@ -249,3 +249,12 @@ def _watch(connection: socket.socket, asked: Asked, seconds: float) -> None:
         pass
     finally:
         connection.settimeout(None)
+
+
+def by_body(choose: Callable[[Any], Script]) -> Script:
+    """Answer with the script that a request's body chooses."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        choose(asked.body)(connection, asked)
+
+    return script

@@ -10,9 +10,9 @@ from typing import Any
 from chatglm_magic.session import get_session
 from chatglm_magic.sweeps import Sweep
 
-from .explorers import begun, by_body, explored, whole
+from .explorers import begun, explored, whole
 from .panels import press, until
-from .servers import Script, ScriptedServer, answer, hang, legacy, reply
+from .servers import Script, ScriptedServer, answer, by_body, hang, legacy, reply
 
 
 def held(hold: threading.Event, values: tuple[float, ...], free: Script, name: str = "temperature") -> Script:

@@ -17,12 +17,12 @@ from chatglm_magic.sweeps.grid import Grid
 from chatglm_magic.values import Turn
 
 from .canary import KEY
-from .explorers import Explored, begun, by_body, explored, whole
+from .explorers import Explored, begun, explored, whole
 from .hostile import ANSWERS
 from .kernels import Kernel
 from .markup import CONTROLS, Page
 from .panels import until
-from .servers import ScriptedServer, answer, chunk, hang, legacy, reply, sse
+from .servers import ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
 from .test_panel_kernel import Page as Notebook
 
 

@@ -36,6 +36,11 @@ class Control:
         self._lock = threading.Lock()
 
     @property
+    def session(self) -> Session | None:
+        """Whose model is asked; None for a loaded sweep, which would ask the present one."""
+        return self._session
+
+    @property
     def running(self) -> bool:
         """Whether questions are under way."""
         return self._run is not None and self._run.active

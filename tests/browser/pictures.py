@@ -108,6 +108,20 @@ def lens(name: str, theme: str) -> None:
         save(notebook, shown, name)
 
 
+def explorer(name: str, theme: str) -> None:
+    """A sweep that is done, with two of its cells compared."""
+    sweep = "%%chatglm_sweep temperature=0.1,0.5,1,2 top_p=0.5:1:3 --samples 4 -o jokes\nTell me a joke."
+    with opened((START, sweep), theme=theme, width=1000, height=1800) as notebook:
+        notebook.run(0)
+        shown = notebook.run(1)
+        shown.get_by_text("48 of 48 answers").first.wait_for()
+        shown.locator('button[title="temperature 0.1, top_p 1"]').click()
+        shown.get_by_role("button", name="Pin as baseline").click()
+        shown.locator('button[title="temperature 2, top_p 0.5"]').click()
+        shown.get_by_text("are compared below").wait_for()
+        save(notebook, shown, name)
+
+
 def save(notebook: Notebook, what: Locator, name: str) -> None:
     """Take a picture once the page has settled: fonts, formulas and status bar."""
     notebook.wait_idle()
@@ -123,6 +137,8 @@ PARTS: dict[str, Callable[[str], None]] = {
     "panel-dark": lambda name: panel(name, DARK, 1300),
     "panel-narrow": lambda name: panel(name, LIGHT, 800),
     "history": lambda name: history(name, LIGHT),
+    "explorer": lambda name: explorer(name, LIGHT),
+    "explorer-dark": lambda name: explorer(name, DARK),
     "lens": lambda name: lens(name, LIGHT),
 }
 

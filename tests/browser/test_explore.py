@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,7 +61,7 @@ def at(server: ScriptedServer) -> str:
 
 
 def test_a_sweep_fills_is_stopped_resumed_and_compared(lab: Lab, page: Page) -> None:
-    """5 × 5 × 4 answers of the built-in model; nothing is asked twice, and the diversity rises with the temperature."""
+    """5 × 5 × 4 answers of the built-in model; whole ones stay, and the diversity rises with the temperature."""
     told = "import json\nprint(json.dumps([[turn.id for turn in jokes], jokes.done]))"
     rising = (
         "found = {t: [s.diversity for s in jokes.sel(temperature=t).stats()] for t in jokes.axes['temperature']}\n"
@@ -84,7 +85,7 @@ def test_a_sweep_fills_is_stopped_resumed_and_compared(lab: Lab, page: Page) -> 
     assert len(after) == 100 and len(set(before) & set(after)) >= stopped, "whole answers stay"
     means = json.loads(notebook.run(4).inner_text())
     assert means[0] < 0.05 and means[-1] > 0.5
-    assert all(later >= earlier - 0.05 for earlier, later in zip(means, means[1:], strict=False)), means
+    assert all(later >= earlier - 0.05 for earlier, later in pairwise(means)), means
 
     tile(shown, "temperature 0.1, top_p 0.2").click()
     shown.get_by_role("region", name="Sample 1").first.wait_for()
@@ -103,18 +104,15 @@ def test_the_grid_stands_as_its_axes_say(lab: Lab, page: Page) -> None:
         notebook = opened(lab, page, "explore-grid.ipynb", at(server), sweep)
         shown = notebook.run(1)
         until(page, lambda: came(shown) == 6, "all answers")
-        for rows, columns in ((("temperature", ("0.1", "0.5")), ("top_p", ("0.2", "0.6", "1"))),):
-            boxes = {
-                (row, column): tile(shown, f"{rows[0]} {row}, {columns[0]} {column}").bounding_box()
-                for row in rows[1]
-                for column in columns[1]
-            }
-            for row in rows[1]:
-                assert len({round(boxes[row, column]["y"]) for column in columns[1]}) == 1  # type: ignore[index]
-            for column in columns[1]:
-                assert len({round(boxes[row, column]["x"]) for row in rows[1]}) == 1  # type: ignore[index]
-            lefts = [boxes[rows[1][0], column]["x"] for column in columns[1]]  # type: ignore[index]
-            assert lefts == sorted(lefts)
+        temperatures, top_ps = ("0.1", "0.5"), ("0.2", "0.6", "1")
+        boxes: dict[tuple[str, str], Any] = {
+            (t, p): tile(shown, f"temperature {t}, top_p {p}").bounding_box() for t in temperatures for p in top_ps
+        }
+        for t in temperatures:
+            assert len({round(boxes[t, p]["y"]) for p in top_ps}) == 1
+        for p in top_ps:
+            assert len({round(boxes[t, p]["x"]) for t in temperatures}) == 1
+        assert [boxes["0.1", p]["x"] for p in top_ps] == sorted(boxes["0.1", p]["x"] for p in top_ps)
         shown.get_by_role("combobox", name="Rows").select_option("top_p")
         until(page, lambda: _below(shown, "temperature 0.1, top_p 0.6", "temperature 0.1, top_p 0.2"), "turned")
 
@@ -140,7 +138,7 @@ def test_failures_are_told_and_retried(lab: Lab, page: Page) -> None:
         failed = tile(shown, "temperature 0.5")
         failed.get_by_text("failed").wait_for()
         failed.click()
-        shown.get_by_text("the <b>card</b> is hot").last.wait_for()
+        shown.locator(".chatglm-beside").get_by_text("the <b>card</b> is hot").wait_for()
         assert len(server.posts) == 3
         well.set()
         button(shown, "Retry failed").click()

@@ -19,7 +19,7 @@ from chatglm_magic.errors import ChatGLMError, Interrupted, ParameterError
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.begin import prepared, started
 
-from ..servers import Asked, Script, ScriptedServer, answer, chunk, hang, legacy, reply, sse
+from ..servers import Asked, Script, ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
 from .tools import session_at, swept, until
 
 
@@ -28,15 +28,6 @@ def begun(session: Any, *, samples: int = 1, jobs: int = 16, prompt: Any = "p", 
     found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
     started(found)
     return found
-
-
-def by_body(choose: Any) -> Script:
-    """Answer with the script that a request's body chooses."""
-
-    def script(connection: socket.socket, asked: Asked) -> None:
-        choose(asked.body)(connection, asked)
-
-    return script
 
 
 def asked_of(server: ScriptedServer) -> list[tuple[float, float]]:

@@ -51,7 +51,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._sweep, self._still = sweep, Still()
         self._closed, self._ticking, self._kept = False, False, 0
         self._looked, self._rest = 0.0, 0.0
-        self._calls = calls = Calls(sweep._session or get_session())
+        self._calls = calls = Calls(sweep.session or get_session())
         self.state, self.bar = Status(), w.HTML()
         self.doing = Doing(sweep, calls, self._look)
         self.choices = Choices(sweep, calls, self._look)

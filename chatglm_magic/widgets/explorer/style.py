@@ -23,6 +23,7 @@ CSS = f"""
  font-variant-numeric:tabular-nums}}
 .chatglm-explorer .chatglm-head-axis,.chatglm-explorer .chatglm-head-corner{{color:{MUTED}}}
 .chatglm-explorer .chatglm-head-line,.chatglm-explorer .chatglm-head-corner{{text-align:right;padding-right:4px}}
+.chatglm-explorer .chatglm-head-corner{{white-space:nowrap}}
 .chatglm-explorer .chatglm-head-line{{padding-top:5px}}
 .chatglm-explorer .chatglm-cells .jupyter-button{{display:flex;align-items:flex-start;width:auto;min-width:0;
  height:auto;min-height:66px;white-space:pre-line;overflow:hidden;overflow-wrap:anywhere;text-align:left;
