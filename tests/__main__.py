@@ -8,12 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SHARED = [
-    *("tests/faults", "tests/surface", "tests/store"),
+    *("tests/faults", "tests/surface", "tests/store", "tests/sweeps", "tests/lenses", "tests/tape"),
     *sorted(
         str(path.relative_to(ROOT))
         for name in (
             *("secrets", "client", "original", "wire", "render", "recordings", "llm", "magics", "session"),
-            *("record", "history", "panel", "viewer", "diff", "rewordings"),
+            *("record", "history", "panel", "viewer", "explorer", "diff", "rewordings"),
         )
         for path in (ROOT / "tests").glob(f"test_{name}*.py")
     ),
