@@ -22,7 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-OUR_MAGICS = ("chatglm_magic", "magics", "magics.py")
+OUR_MAGICS = ("chatglm_magic", "magics")
 
 
 class OneLine:
@@ -35,7 +35,7 @@ class OneLine:
     def _render_traceback_(self) -> list[str]:
         error: Any = self
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-        if any(Path(name).parts[-3:] == OUR_MAGICS for name in files):
+        if any(Path(name).parts[-3:-1] == OUR_MAGICS for name in files):
             return [f"{type(self).__name__}: {self}"]
         from IPython.core.getipython import get_ipython
 

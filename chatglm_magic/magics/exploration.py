@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
 from ..session import Session
-from . import sweep_line
+from . import lensing, sweep_line
 from .nokeys import refuse_keys
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ class ExploringMagics(Magics):
     @line_cell_magic
     def chatglm_lens(self, line: str, cell: str | None = None, local_ns: Any = None) -> Lens | None:
         """Ask once and look at the probabilities; see ``%chatglm_lens --help``."""
-        from . import lensing
-
         refuse_keys(line)
         names = {**self.shell.user_ns, **(local_ns or {})}
         seen = lensing.run(self._session, line, names, (cell or "").rstrip("\n"))
@@ -64,3 +62,4 @@ class ExploringMagics(Magics):
 
 
 ExploringMagics.chatglm_sweep.__doc__ = sweep_line.HELP
+ExploringMagics.chatglm_lens.__doc__ = lensing.lens_parser().format_help()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CommandError
-from ..lenses import Lens, asked
-from ..lenses.request import question
 from ..session import Session
 from . import asking
 from .parser import Parser, pair, parse, question_options
+
+if TYPE_CHECKING:
+    from ..lenses import Lens
 
 PROG = "%chatglm_lens"
 
@@ -65,6 +66,8 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     :raises CommandError: for an unknown option, or a line without a prompt.
     :raises ChatGLMError: as :func:`chatglm_magic.lenses.asked`.
     """
+    from ..lenses import asked
+
     parser = lens_parser()
     options, text = parse(parser, line)
     if options.help:
@@ -90,15 +93,19 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
 
 
 def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
+    from ..lenses.request import question
+
     values = question(session, options.top, options.vocabulary, asking.given(options))
     return asking.dry_run(session, prompt, options, values)
 
 
 def show(seen: Seen) -> Lens | None:
-    """Show the sliders where there can be any; return what is the cell's value, None if nothing is to be shown."""
+    """Show the sliders where there can be any, or nothing if that was asked for; return the cell's value."""
     from ..exploring import shown
+    from ..render.once import mark
 
-    if seen.lens is None or seen.quiet:
-        return None
-    shown(seen.lens)
+    if seen.lens is not None and seen.quiet:
+        mark(seen.lens)  # as if it had been shown
+    elif seen.lens is not None:
+        shown(seen.lens)
     return seen.lens

@@ -22,7 +22,7 @@ def forecast(sweep: Sweep) -> str:
     wanted = [sum(turn is None or turn.status == "interrupted" for turn in cell.turns) for cell in sweep.cells]
     limits = [_limit(base) for base in plans.bases]
     asked = sum(wanted)
-    lines = [_shape(sweep), f"{asked:,} requests" + _had(sweep, asked)]
+    lines = [_shape(sweep), f"{asked:,} request{'s' * (asked != 1)}" + _had(sweep, asked)]
     found = [(count, limits[n % len(limits)]) for n, count in enumerate(wanted) if count]
     if any(limit is None for _, limit in found):
         lines.append("Tokens: no limit is set (max_token); the server's own holds.")

@@ -31,7 +31,7 @@ class Still:
         self._id = os.urandom(16).hex()  # a display's id can be used by any cell to change it
 
     def publish_beneath(self, widget: Any, text: str = "", page: str = "") -> None:
-        """Show a widget in the running cell and this beneath it: a text, and the same as safe HTML; empty so far."""
+        """Show a widget in the running cell, and this beneath it: a text, and the same as safe HTML."""
         from IPython.core.getipython import get_ipython
         from IPython.core.interactiveshell import InteractiveShell
 

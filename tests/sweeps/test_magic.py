@@ -15,6 +15,7 @@ from chatglm_magic import get_session
 from chatglm_magic.errors import ChatGLMError, CommandError, Interrupted, ParameterError
 from chatglm_magic.sweeps import Sweep
 
+from ..lenses.tools import ANSWER
 from ..servers import ScriptedServer, hang, legacy
 
 Say = Any
@@ -146,3 +147,23 @@ def test_an_interrupted_cell_keeps_the_result_in_its_variable(say: Say) -> None:
     result = say.shell.user_ns["r"]
     assert isinstance(error, Interrupted) and "1 of 2" in str(error)
     assert result.done and [turn.status for turn in result] == ["complete"]
+
+
+def test_a_mistake_is_shown_as_one_line(say: Say) -> None:
+    """No traceback of ours, as with every other magic; in Python it is there in full."""
+    assert say("%%chatglm_sweep temperature=\nx").__class__ is CommandError
+    assert say.printed.strip().splitlines()[-1].startswith("CommandError: the values of temperature")
+    assert "Traceback" not in say.printed
+    say("from chatglm_magic import sweep\nsweep('x', temperature=[99])")
+    assert "Traceback" in say.printed
+
+
+def test_a_quiet_lens_is_a_value_that_is_not_shown(say: Say) -> None:
+    """``x = %chatglm_lens -q`` keeps it, a cell of it alone shows nothing; without -q it is the cell's value."""
+    with ScriptedServer(ANSWER) as server:
+        say(f"%config ChatGLMSettings.endpoint_url = '{server.url}v1'")
+        assert say("x = %chatglm_lens -q Hi?\nlen(x)") == 2 and say.printed.count("places") == 0
+        say("%chatglm_lens -q Hi?")
+        assert "places" not in say.printed
+        say("%chatglm_lens Hi?")
+        assert "2 places" in say.printed and say.shell.user_ns["_"].text == "Hi you"
