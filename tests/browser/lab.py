@@ -22,6 +22,9 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+LOST = 10.0
+"""Seconds after which a cell that was started and shows no sign of it never reached the kernel."""
+
 SEVENS_IDLE = ".jp-NotebookKernelStatus:has-text('Idle'), .jp-Notebook-ExecutionIndicator[data-status='idle']"
 QUIET = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -150,6 +153,13 @@ class Notebook:
     def run(self, number: int, seconds: float = 60) -> Locator:
         """Run a cell by keyboard and wait until it has ended; return its output area."""
         self.start(number)
+        prompt = self.cell(number).locator(".jp-InputPrompt")
+        end = time.monotonic() + LOST
+        while not prompt.inner_text().strip("[]: \xa0"):
+            if time.monotonic() > end:  # the server lost the first connection to the kernel, and the cell with it
+                self.start(number)
+                end = time.monotonic() + LOST
+            self.page.wait_for_timeout(20)
         self.ended(number, seconds)
         return self.cell(number).locator(".jp-OutputArea")
 
