@@ -113,16 +113,10 @@ def test_promised_prompts_are_in_the_corpus() -> None:
     assert [p for p in FOLLOW_UPS if plain(p) not in FOLLOW] == []
 
 
-def some_questions(lang: str, number: int = 400) -> list[str]:
-    """The plain form of every item, and other wordings drawn with a fixed seed; there are thousands of them."""
-    others = [question for item in ITEMS[lang] for question in item["ask"][1:]]
-    return [item["ask"][0] for item in ITEMS[lang]] + random.Random(1).sample(others, number)
-
-
 @pytest.mark.parametrize(("lang", "least"), [("en", 70), ("zh", 50)])
 def test_questions_alone(ask: Ask, lang: str, least: int) -> None:
     """At temperature 0 at least 99 % of a language's questions get one of their listed answers, word for word."""
-    questions = some_questions(lang)
+    questions = [question for item in ITEMS[lang] for question in item["ask"]]
     wrong = [(question, got) for question in questions if (got := ask(question)) not in right(question, [])]
     assert len(ITEMS[lang]) >= least
     assert len(wrong) <= 0.01 * len(questions), wrong
@@ -158,7 +152,7 @@ def test_follow_ups(ask: Ask) -> None:
     assert len(wrong) <= 0.03 * asked, wrong
 
 
-@pytest.mark.parametrize(("lang", "least"), [("en", 0), ("zh", 0)])
+@pytest.mark.parametrize(("lang", "least"), [("en", 24), ("zh", 15)])
 def test_rewordings(ask: Ask, lang: str, least: int) -> None:
     """So many rewordings that were never trained, out of 124 a language, get a listed answer of their item."""
     answers = {item["id"]: [answer.strip("\n") for answer in item["answers"]] for item in ITEMS[lang]}
