@@ -127,8 +127,13 @@ def running(pid: int) -> bool:
 
 
 def engine_of(pid: int, within: float = 10.0) -> int:
-    """Return the process number of the engine of the server `pid`, as soon as it exists."""
-    return int(wait_for(lambda: psutil.Process(pid).children(), within)[0].pid)
+    """Return the process number of the engine of the server `pid`, as soon as it runs its own program.
+
+    Until then it is a copy of the server, which waits for it: held still there, it would hold the server too.
+    """
+    server = psutil.Process(pid)
+    begun = wait_for(lambda: [c for c in server.children() if c.cmdline() not in ([], server.cmdline())], within)
+    return int(begun[0].pid)
 
 
 def all_gone(pids: list[int], within: float) -> float:

@@ -246,7 +246,10 @@ def asked_many(llm: ChatGLM, road: str, prompts: Sequence[str], width: int = 16)
     return asyncio.run(all_of_them())
 
 
-def at_once(*asks: Callable[[], T]) -> list[T]:
-    """Make these calls at the same time, each in its own thread (and so, if async, on its own loop)."""
-    with ThreadPoolExecutor(max_workers=max(1, len(asks))) as threads:
+def at_once(*asks: Callable[[], T], width: int | None = None) -> list[T]:
+    """Make these calls at the same time, each in its own thread (and so, if async, on its own loop).
+
+    width: the most that run together, where their times count and two cores are few; all of them if None.
+    """
+    with ThreadPoolExecutor(max_workers=width or max(1, len(asks))) as threads:
         return [future.result() for future in [threads.submit(ask) for ask in asks]]

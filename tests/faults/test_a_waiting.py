@@ -79,7 +79,7 @@ def test_A19_an_odd_wait_is_no_wait(dialect: str, road: str) -> None:
             return outcome, server.posts[1].at - monotonic() + time() - dates[0]
 
     dates: list[int] = []
-    found = at_once(*(partial(one, value) for value in odd), obeyed)
+    found = at_once(*(partial(one, value) for value in odd), obeyed, width=8)
     for value, (outcome, waited) in zip([*odd, "a date"], found, strict=True):
         outcome.ok("你好", of=value)
         assert -0.05 <= waited <= (SLACK if value == "a date" else 0.5 + SLACK), (value, waited)
