@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import CommandError
 from ..session import Session
 from . import asking
-from .parser import Parser, pair, parse, question_options
+from .parser import Parser, closing_options, parse, question_options
 
 if TYPE_CHECKING:
     from ..lenses import Lens
@@ -50,11 +50,7 @@ def lens_parser() -> Parser:
     add("--no-history", dest="history", action="store_false", help="ask outside the conversation (the default)")
     add("-o", "--out", metavar="NAME", help="also keep the lens in this variable")
     add("-q", "--quiet", action="store_true", help="show nothing")
-    add("--no-log", action="store_true", help="keep no record of this turn")
-    add("--raw", action="store_true", help="leave {{name}} as it is")
-    add("--dry-run", action="store_true", help="print the request, send nothing")
-    add("-k", dest="extra", action="append", type=pair, default=[], metavar="NAME=VALUE", help="further body key")
-    add("-h", "--help", action="store_true", help="show this")
+    closing_options(parser)
     return parser
 
 

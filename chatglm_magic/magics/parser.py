@@ -95,12 +95,18 @@ def asking_parser(prog: str) -> Parser:
     add("-f", "--format", choices=FORMATS, default="rich", help="how the answer is shown")
     add("-q", "--quiet", action="store_true", help="show nothing")
     add("--no-stream", action="store_true", help="show the answer when it is whole")
+    closing_options(parser)
+    return parser
+
+
+def closing_options(parser: Parser) -> None:
+    """Add the options that close the help of every magic that asks one question."""
+    add = parser.add_argument
     add("--no-log", action="store_true", help="keep no record of this turn")
     add("--raw", action="store_true", help="leave {{name}} as it is")
     add("--dry-run", action="store_true", help="print the request, send nothing")
     add("-k", dest="extra", action="append", type=pair, default=[], metavar="NAME=VALUE", help="further body key")
     add("-h", "--help", action="store_true", help="show this")
-    return parser
 
 
 def question_options(parser: Parser) -> None:
