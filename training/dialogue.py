@@ -32,7 +32,8 @@ class Turn:
 
 def known(item: Item, rng: random.Random, noise: bool = True) -> Turn:
     """A question of the corpus with one of its answers."""
-    form = item.ask[0] if rng.random() < 0.4 else rng.choice(item.ask)
+    draw = rng.random()
+    form = item.ask[0] if draw < 0.15 else rng.choice(item.framed if item.framed and draw < 0.4 else item.ask)
     question = reword(form, item.lang, rng) if noise else form
     return Turn(question, rng.choices(item.answers, item.weights)[0], item.short)
 
@@ -50,17 +51,19 @@ def gibberish(data: dict[str, Any], rng: random.Random) -> str:
 
 
 def outside(corpus: Corpus, lang: str, rng: random.Random, strange: float = 0.06) -> Turn:
-    """A question from outside: hand-written, a template with a topic or with nonsense, or gibberish."""
+    """A question from outside: hand-written, gibberish, or a topic, a task or nonsense in a template or frame."""
     data = corpus.outside[lang]
     draw = rng.random()
     if rng.random() < strange:
         question = gibberish(data, rng)
-    elif draw < 0.35:
+    elif draw < 0.38:
         question = rng.choice(data["ask"])
+    elif draw < 0.46:
+        question = rng.choice(corpus.frames[lang]["todo"]).replace("{x}", rng.choice(data["tasks"]))
     else:
-        topic = rng.choice(data["topics"]) if draw < 0.85 else nonsense(rng)
-        question = re.sub("{n}", lambda _: str(rng.randint(1, 99)), rng.choice(data["templates"]))
-        question = question.replace("{x}", topic)
+        topic = rng.choice(data["topics"]) if draw < 0.88 else nonsense(rng)
+        forms = data["templates"] if rng.random() < 0.65 else corpus.frames[lang]["about"]
+        question = re.sub("{n}", lambda _: str(rng.randint(1, 99)), rng.choice(forms)).replace("{x}", topic)
     answer = rng.choices(data["answers"], data["weights"])[0]
     return Turn(reword(question, lang, rng), answer, data["short"])
 

@@ -54,36 +54,57 @@ def sliders(judge: Judge, question: str, samples: int = 20) -> dict[str, str]:
     return table
 
 
+def never_trained(judge: Judge, rng: random.Random) -> dict[str, object]:
+    """Rewordings and outside questions that were kept for measuring."""
+    texts = judge.texts
+    figures: dict[str, object] = {}
+    for lang in corpus.LANGUAGES:
+        for name, held in (("rewordings", texts.rewordings), ("near rewordings", texts.held)):
+            figures[f"{lang} {name}"] = judge.rewordings(f"{lang} {name}, never trained", lang, held[lang])
+        asked = [(lang, q) for q in texts.unknown[lang]]
+        figures[f"{lang} unknown"] = judge.unknown(f"{lang} unknown, never trained", asked)
+    for name, questions in held_out(texts, rng).items():
+        figures[name] = judge.unknown(name, questions)
+    later = [(lang, q) for lang in corpus.LANGUAGES for q in texts.outside[lang]["held_ask"] for _ in range(3)]
+    figures["outside after 1-6"] = judge.unknown("outside, hand-written, after 1-6", later, rng)
+    return figures
+
+
+def wordings(judge: Judge, rng: random.Random, most: int = 600) -> dict[str, object]:
+    """Wordings that were trained: all of them alone, and after other turns as many as there is time for."""
+    texts = judge.texts
+    figures: dict[str, object] = {}
+    for lang in corpus.LANGUAGES:
+        forms = [q for i in texts.items if i.lang == lang for q in i.ask]
+        figures[f"{lang} alone"] = judge.group(f"{lang} alone", ((q, []) for q in forms))
+        framed = rng.sample([q for i in texts.items if i.lang == lang for q in i.framed], most)
+        figures[f"{lang} framed"] = judge.group(f"{lang} in frames", ((q, []) for q in framed))
+        later = ((q, past_turns(texts, rng.randint(1, 6), rng)) for q in rng.sample(forms, most))
+        figures[f"{lang} after 1-6"] = judge.group(f"{lang} after 1-6 turns", later)
+    pairs = rng.sample([(item, form) for item in texts.items for form in item.ask], most)
+    for question in texts.follow_ups:
+        later = ((question, [_turn(item, form)]) for item, form in pairs)
+        figures[question] = judge.group(f"{question} after wordings", later)
+    trained = [(lang, q) for lang in corpus.LANGUAGES for q in texts.outside[lang]["ask"]]
+    figures["outside, trained"] = judge.unknown("outside, trained", trained)
+    return figures
+
+
 def evaluate(judge: Judge, rng: random.Random) -> dict[str, object]:
     """All groups."""
-    texts, figures = judge.texts, {}
-    for lang in corpus.LANGUAGES:
-        mine = [i for i in texts.items if i.lang == lang]
-        figures[f"{lang} alone"] = judge.group(f"{lang} alone", ((q, []) for i in mine for q in i.ask))
-        later = ((q, past_turns(texts, rng.randint(1, 6), rng)) for i in mine for q in i.ask for _ in range(2))
-        figures[f"{lang} after 1-6"] = judge.group(f"{lang} after 1-6 turns", later)
+    texts, figures = judge.texts, never_trained(judge, rng)
     figures["promised alone"] = judge.group("promised alone", ((q, []) for q in texts.promised))
     for number in range(1, 7):
         later = ((q, past_turns(texts, number, rng)) for q in texts.promised for _ in range(5))
         figures[f"promised after {number}"] = judge.group(f"promised after {number}", later)
     pairs = ((q, [_turn(texts.find(p), p)]) for q in texts.promised for p in texts.promised)
     figures["promised after promised"] = judge.group("promised after each promised", pairs)
-    for question in texts.follow_ups:
-        later = ((question, [_turn(item, form)]) for item in texts.items for form in item.ask)
-        figures[question] = judge.group(f"{question} after every question", later)
     later = ((q, past_turns(texts, rng.randint(1, 6), rng)) for q in texts.follow_ups for _ in range(50))
     figures["follow-ups after 1-6"] = judge.group("follow-ups after 1-6", later)
     figures["follow-ups alone"] = judge.group("follow-ups alone", ((q, []) for q in texts.follow_ups))
     around = ((q, [_turn(texts.find(p), p)]) for q in texts.follow_ups for p in texts.promised)
     figures["follow-ups after promised"] = judge.group("follow-ups after promised prompts", around)
-    for lang in corpus.LANGUAGES:
-        figures[f"{lang} rewordings"] = judge.rewordings(lang)
-    for name, questions in held_out(texts, rng).items():
-        figures[name] = judge.unknown(name, questions)
-    later = [(lang, q) for lang in corpus.LANGUAGES for q in texts.outside[lang]["held_ask"] for _ in range(3)]
-    figures["outside after 1-6"] = judge.unknown("outside, hand-written, after 1-6", later, rng)
-    trained = [(lang, q) for lang in corpus.LANGUAGES for q in texts.outside[lang]["ask"]]
-    figures["outside, trained"] = judge.unknown("outside, trained", trained)
+    figures |= wordings(judge, rng)
     figures["sliders"] = {q: sliders(judge, q) for q in ("Tell me a joke.", "What is love?", "什么是温度？")}
     return figures
 
@@ -92,8 +113,14 @@ def main() -> None:
     """Evaluate one file; figures and wrong answers go beside it."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", type=Path)
-    path = parser.parse_args().model
-    judge = Judge(corpus.load(), Engine(path))
+    parser.add_argument(
+        "--measured", action="store_true", help="only what was kept for measuring; nothing is written"
+    )
+    args = parser.parse_args()
+    path, judge = args.model, Judge(corpus.load(), Engine(args.model))
+    if args.measured:
+        never_trained(judge, random.Random(0))
+        return
     figures = evaluate(judge, random.Random(0))
     asked = judge.texts.promised + judge.texts.follow_ups
     answers = {q: judge.engine.chat([{"role": "user", "content": q}]) for q in asked}

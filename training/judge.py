@@ -47,14 +47,14 @@ class Judge:
             counts[self.ask(name, question, past, self.right_answers(question, past))] += 1
         return show(name, counts)
 
-    def rewordings(self, lang: str) -> dict[str, int]:
-        """Counts of rewordings that were never trained."""
+    def rewordings(self, name: str, lang: str, held: dict[str, list[str]]) -> dict[str, int]:
+        """Counts of rewordings that were never trained, each under the item whose answers are right."""
         items = {item.id: item for item in self.texts.items}
         counts: Counter[str] = Counter()
-        for name, questions in self.texts.held[lang].items():
+        for item, questions in held.items():
             for question in questions:
-                counts[self.ask("rewordings", question, [], items[f"{lang}:{name}"].answers)] += 1
-        return show(f"{lang} rewordings, never trained", counts)
+                counts[self.ask(name, question, [], items[f"{lang}:{item}"].answers)] += 1
+        return show(name, counts)
 
     def unknown(
         self, name: str, questions: list[tuple[str, str]], rng: random.Random | None = None

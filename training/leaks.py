@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 from . import corpus
 from .corpus import Corpus, plain
-from .noise import rephrasings, slips
+from .noise import slips
 
 DISTANCE = 2  # edits: as near as this is too near
 SLIP = 2  # edits that one slip of the finger may add
-FILLERS = re.compile(
-    r"\b(?:please|pls|hi|hey|hello|ok|okay|so|well|um|and|just|really|actually|exactly|again|now|then|thanks)\b"
-    "|请问|你好|那么|请|一下|到底|究竟|谢谢|[啊呢吧呀嘛哦]"
-)
+# what noise puts before and behind a question, and more of the kind
+WORDS = """please pls hi hey hello ok okay so well um and just really actually exactly again now then thanks sorry
+    thank_you tell_me quick_question one_question just_wondering i_am_new_here"""
+CHINESE = "请问 请教 你好 那么 想问 话说 不好意思 老师 我想知道 请 一下 到底 究竟 谢谢 [那嗯啊呢吧呀嘛哦]"
+FILLERS = re.compile(rf"\b(?:{'|'.join(WORDS.split()).replace('_', ' ')})\b|{'|'.join(CHINESE.split())}")
 
 Pair = tuple[str, str]
 
@@ -45,20 +46,16 @@ def measured(texts: Corpus) -> list[str]:
     return [q for group in (*groups, *(texts.unknown[lang] for lang in corpus.LANGUAGES)) for q in group]
 
 
-def sources(texts: Corpus) -> Iterator[Pair]:
-    """Every (language, question) that noise is put on; nonsense in place of a topic is all that is left out."""
-    for item in texts.items:
-        yield from ((item.lang, form) for form in item.ask)
-    for lang in corpus.LANGUAGES:
-        data = texts.outside[lang]
-        asked = [q for kind in texts.dialogue[lang].values() for q in kind["ask"]] + data["ask"]
-        filled = (t.replace("{x}", x).replace("{n}", "7") for t, x in product(data["templates"], data["topics"]))
-        yield from ((lang, question) for question in (*asked, *filled))
-
-
 def wordings(texts: Corpus) -> set[str]:
-    """Every wording that the training may produce before somebody's finger slips."""
-    return {form for lang, text in sources(texts) for form in (text, *rephrasings(text, lang))}
+    """Every question that noise is put on; nonsense in place of a topic is all that is left out."""
+    forms = {form for item in texts.items for form in item.ask + item.framed}
+    for lang in corpus.LANGUAGES:
+        data, frames = texts.outside[lang], texts.frames[lang]
+        forms.update(data["ask"], *(kind["ask"] for kind in texts.dialogue[lang].values()))
+        topics = product(data["templates"] + frames["about"], data["topics"])
+        filled = (*topics, *product(frames["todo"], data["tasks"]))
+        forms.update(frame.replace("{x}", x).replace("{n}", "7") for frame, x in filled)
+    return forms
 
 
 def leaks(questions: Iterable[str], trained: Iterable[str]) -> list[Pair]:

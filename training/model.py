@@ -134,9 +134,14 @@ class TinyGLM(nn.Module):
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """[B, T] to [B, T, vocab]; padding on the right is harmless, attention looks left only."""
+    def forward(self, ids: Tensor, shown: Tensor | None = None) -> Tensor:
+        """[B, T] to [B, T, vocab]; padding on the right is harmless, attention looks left only.
+
+        shown: [B, T], 0 where the training hides a token, else 1.
+        """
         x = self.token_embd(ids)
+        if shown is not None:
+            x = x * shown[..., None]
         table = self.table[:, : ids.shape[1]]
         for block in self.blk:
             x = block(x, table)

@@ -1,65 +1,29 @@
 """The ways people type one question: other words round it, case, punctuation, a slip of the finger."""
 
 import random
-import re
 
 OPENERS = {
-    "en": ("please ", "Please ", "Hi, ", "hey, ", "ok, ", "So, "),
-    "zh": ("请问，", "请问", "你好，", "那么，"),
-}
-ENDINGS = {"en": ("", "?", ".", "!", " ?", "??"), "zh": ("", "？", "?", "。", "！")}
-NARROW = str.maketrans("，。？！：（）", ",.?!:()")
-
-# Questions of these shapes also come in these words; they are used on known and unknown things alike,
-# so that the words round a topic say nothing about whether it is known.
-SHAPES = {
     "en": (
-        (
-            re.compile(r"What is ((?!your|my).+)\?"),
-            (
-                "What's {}?",
-                "Can you explain {}?",
-                "Explain {} to me",
-                "Tell me what {} is",
-                "Do you know what {} is?",
-                "Define {}",
-                "What is meant by {}?",
-                "I want to know what {} is",
-                "what is {} again?",
-            ),
-        ),
-        (
-            re.compile(r"How do I (.+)\?"),
-            ("How can I {}?", "How to {}?", "How could I {}?", "I want to {}", "Can you show me how to {}?"),
-        ),
-        (re.compile(r"What does (.+) do\?"), ("What is {} good for?", "What's the effect of {}?", "Why use {}?")),
+        *("please ", "Please ", "Hi, ", "hey, ", "ok, ", "So, ", "well, ", "Hello, ", "um, ", "and ", "now "),
+        *("quick question: ", "one question: ", "just wondering, ", "sorry, ", "tell me, ", "I am new here, "),
     ),
     "zh": (
-        (
-            re.compile(r"什么是(?!我|你)(.+)？|((?!我|你).+)是什么？"),
-            (
-                "{}是啥？",
-                "请解释{}",
-                "给我讲讲{}",
-                "能解释一下{}吗？",
-                "{}是什么意思？",
-                "{}指的是什么？",
-                "我想了解{}",
-            ),
-        ),
-        (re.compile(r"(.+)会怎样？"), ("{}会怎么样？", "{}会发生什么？", "如果{}呢？")),
-        (re.compile(r"怎么(?!样)(.+)？"), ("怎样{}？", "如何{}？", "我想{}", "该怎么{}？", "请问怎么{}？")),
+        *("请问，", "请问", "你好，", "那么，", "那", "嗯，", "话说，", "想问一下，", "不好意思，", "老师，"),
+        *("我想知道", "请教一下，"),
     ),
 }
+CLOSERS = {"en": (" please", ", please", " thanks", ", thank you", " again"), "zh": ("呢", "啊", "呀", "，谢谢")}
+ENDINGS = {"en": ("", "?", ".", "!", " ?", "??"), "zh": ("", "？", "?", "。", "！")}
+NARROW = str.maketrans("，。？！：（）", ",.?!:()")
 
 
 def reword(text: str, lang: str, rng: random.Random) -> str:
     """The text as somebody else might have typed it; half of the time it stays as it is."""
     if rng.random() < 0.5:
         return text
-    if rng.random() < 0.4:
-        text = rephrase(text, lang, rng)
-    if rng.random() < 0.4:
+    if rng.random() < 0.1:
+        text = text.rstrip("?.!？。！ ") + rng.choice(CLOSERS[lang])
+    if rng.random() < 0.5:
         text = _ending(text, lang, rng)
     if lang == "en":
         text = _case(text, rng)
@@ -67,24 +31,9 @@ def reword(text: str, lang: str, rng: random.Random) -> str:
         text = text.translate(NARROW)
     if rng.random() < 0.12:
         text = _opener(text, lang, rng)
-    if rng.random() < 0.12:
+    if rng.random() < 0.2:
         text = typo(text, rng)
     return text
-
-
-def rephrase(text: str, lang: str, rng: random.Random) -> str:
-    """The same question in one of the other wordings of its shape, if it has one."""
-    forms = rephrasings(text, lang)
-    return rng.choice(forms) if forms else text
-
-
-def rephrasings(text: str, lang: str) -> list[str]:
-    """All other wordings of the question's shape."""
-    for shape, wordings in SHAPES[lang]:
-        if match := shape.fullmatch(text):
-            topic = next(g for g in match.groups() if g).strip()
-            return [wording.replace("{}", topic) for wording in wordings]
-    return []
 
 
 def _ending(text: str, lang: str, rng: random.Random) -> str:
@@ -95,8 +44,12 @@ def _case(text: str, rng: random.Random) -> str:
     draw = rng.random()
     if draw < 0.35:
         return text.lower()
-    if draw < 0.45:
+    if draw < 0.43:
         return text.upper()
+    if draw < 0.7:
+        return text[:1].upper() + text[1:]
+    if draw < 0.8:
+        return text.replace("'", "")
     return text
 
 
@@ -116,7 +69,7 @@ def slips(text: str) -> list[str]:
     """Every slip inside a longer Latin word: two letters swapped, one lost, one doubled."""
     words, forms = text.split(" "), []
     for i, word in enumerate(words):
-        if len(word) < 6 or not (word.isascii() and word.isalpha()):
+        if len(word) < 5 or not (word.isascii() and word.isalpha()):
             continue
         for at in range(1, len(word) - 2):
             swapped = word[:at] + word[at + 1] + word[at] + word[at + 2 :]

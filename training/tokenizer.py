@@ -20,7 +20,7 @@ SPLIT = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-PADDING, GIVEN, ANSWER, EARLIER = range(4)  # what a token is to the training
+PADDING, GIVEN, ANSWER, EARLIER, ASKED = range(5)  # what a token is to the training
 
 
 class Chat:
@@ -40,7 +40,7 @@ class Chat:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode(self, system: str, turns: list[Turn]) -> tuple[list[int], list[int]]:
-        """Ids of a conversation, and the role of each in the training (given, the answer, an earlier answer).
+        """Ids of a conversation, and what each is to the training (the roles above).
 
         The last id is ``<|user|>``: the model ends its turn by writing the next speaker's token.
         Earlier answers are learnt again, except those that only make sense where they are the last.
@@ -57,7 +57,7 @@ class Chat:
             role = ANSWER if last else GIVEN if turn.follows else EARLIER
             ids += [special[asks], *question, special[replies], *answer]
             roles.append(EARLIER if roles[-1] == EARLIER else GIVEN)  # it ends the answer before it
-            roles += [*[GIVEN] * (len(question) + 1), *[role] * len(answer)]
+            roles += [*[ASKED if last else GIVEN] * len(question), GIVEN, *[role] * len(answer)]
         return [*ids, special["<|user|>"]], [*roles, ANSWER]
 
 

@@ -13,21 +13,24 @@ from torch.nn import functional as F
 from .corpus import Corpus
 from .dialogue import conversation, copying
 from .model import Config, TinyGLM
-from .tokenizer import ANSWER, EARLIER, GIVEN, PADDING, Chat
+from .tokenizer import ANSWER, ASKED, EARLIER, GIVEN, PADDING, Chat
 
 
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast."""
 
-    steps: int = 2800
+    steps: int = 9000
     tokens: int = 2560  # per step, padding included
     rate: float = 3e-3
     warmup: int = 100
     decay: float = 0.05
     given_weight: float = 0.1  # the loss of a token that the model is given; one of the answer counts 1
     earlier_weight: float = 0.3  # and one of the answers before it
-    copying: float = 0.13  # until this share of the steps there is only copying to learn
+    opening: int = 3  # so many tokens at the beginning of an answer, which tell what was understood,
+    opening_weight: float = 2.0  # count this much
+    hidden: float = 0.08  # share of a question's tokens that are hidden, so that no single word is relied on
+    copying: float = 0.06  # until this share of the steps there is only copying to learn
 
 
 def batches(corpus: Corpus, chat: Chat, plan: Plan, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
@@ -64,12 +67,16 @@ def _pad(group: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor]:
 
 def losses(model: TinyGLM, ids: Tensor, roles: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     """(loss to descend, mean loss of answer tokens), in nats; ids and roles are [B, T]."""
-    logits = model(ids[:, :-1])
+    shown = (roles != ASKED) | (torch.rand(roles.shape) >= plan.hidden)
+    logits = model(ids[:, :-1], shown[:, :-1].float())
     target, role = ids[:, 1:], roles[:, 1:]
     each = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target)
-    weights = {PADDING: 0.0, GIVEN: plan.given_weight, ANSWER: 1.0, EARLIER: plan.earlier_weight}
+    given = plan.given_weight
+    weights = {PADDING: 0.0, GIVEN: given, ANSWER: 1.0, EARLIER: plan.earlier_weight, ASKED: given}
     weight = torch.tensor([weights[kind] for kind in sorted(weights)])[role]
-    return (each * weight).sum() / weight.sum(), each[role == ANSWER].mean().detach()
+    answer = role == ANSWER
+    weight[answer & (answer.cumsum(1) <= plan.opening)] = plan.opening_weight
+    return (each * weight).sum() / weight.sum(), each[answer].mean().detach()
 
 
 def rate_at(step: int, plan: Plan) -> float:
