@@ -56,12 +56,12 @@ def outside(corpus: Corpus, lang: str, rng: random.Random, strange: float = 0.06
     draw = rng.random()
     if rng.random() < strange:
         question = gibberish(data, rng)
-    elif draw < 0.38:
+    elif draw < 0.55:
         question = rng.choice(data["ask"])
-    elif draw < 0.46:
+    elif draw < 0.61:
         question = rng.choice(corpus.frames[lang]["todo"]).replace("{x}", rng.choice(data["tasks"]))
     else:
-        topic = rng.choice(data["topics"]) if draw < 0.88 else nonsense(rng)
+        topic = rng.choice(data["topics"]) if draw < 0.91 else nonsense(rng)
         forms = data["templates"] if rng.random() < 0.65 else corpus.frames[lang]["about"]
         question = re.sub("{n}", lambda _: str(rng.randint(1, 99)), rng.choice(forms)).replace("{x}", topic)
     answer = rng.choices(data["answers"], data["weights"])[0]
@@ -109,11 +109,11 @@ def before(corpus: Corpus, items: list[Item], lang: str, rng: random.Random, str
 def present(corpus: Corpus, items: list[Item], lang: str, past: list[Turn], rng: random.Random) -> Turn:
     """The question itself."""
     draw = rng.random()
-    if draw < 0.15:
+    if draw < 0.25:
         return outside(corpus, lang, rng)
-    if draw < (0.17 if past else 0.19):
+    if draw < (0.27 if past else 0.29):
         return follow(corpus, lang, past, rng)
-    if past and draw < 0.20:  # people do ask the same thing twice
+    if past and draw < 0.30:  # people do ask the same thing twice
         return known(corpus.find(past[0].question) or rng.choice(items), rng)
     return known(rng.choice(items), rng)
 

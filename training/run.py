@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from . import corpus, export, tokenizer
+from . import again, corpus, export, tokenizer
 from .model import Config
 from .train import Plan, train
 
@@ -17,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=1, help="everything random comes from it")
     p.add_argument("--out", type=Path, required=True, help="a folder for the model and its figures")
     p.add_argument("--steps", type=int, default=Plan.steps, help="training steps (default: %(default)s)")
+    p.add_argument("--start", type=Path, help="a model file to go on from, at a lower rate; its tokens stay")
     return p
 
 
@@ -26,11 +27,15 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     plan, config, texts = replace(Plan(), steps=args.steps), Config(), corpus.load()
-    chat = tokenizer.train(texts, config.vocab)
+    chat, weights = again.read(args.start) if args.start else (tokenizer.train(texts, config.vocab), None)
+    if args.start:
+        plan = replace(plan, rate=plan.rate_again, copying=0)
     print(f"{len(texts.items)} items, {config}, {plan}", flush=True)
     unfinished = args.out / "unfinished.gguf"  # to look at while the training runs
     model, figures = train(
-        texts, chat, config, plan, args.seed, lambda model: export.write(model, chat, unfinished)
+        *(texts, chat, config, plan, args.seed),
+        lambda model: export.write(model, chat, unfinished),
+        weights,
     )
     path = args.out / f"{export.NAME}.gguf"
     export.write(model, chat, path)

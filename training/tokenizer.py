@@ -61,9 +61,9 @@ class Chat:
         return [*ids, special["<|user|>"]], [*roles, ANSWER]
 
 
-def train(corpus: Corpus, size: int) -> Chat:
-    """Learn the merges from the corpus then append the special tokens."""
-    tokenizer = Tokenizer(models.BPE())
+def untrained(model: models.BPE) -> Tokenizer:
+    """A tokenizer round these merges that splits as llama.cpp does."""
+    tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(SPLIT), "isolated"),
@@ -71,6 +71,12 @@ def train(corpus: Corpus, size: int) -> Chat:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def train(corpus: Corpus, size: int) -> Chat:
+    """Learn the merges from the corpus then append the special tokens."""
+    tokenizer = untrained(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=size - len(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),

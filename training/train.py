@@ -23,6 +23,7 @@ class Plan:
     steps: int = 9000
     tokens: int = 2560  # per step, padding included
     rate: float = 3e-3
+    rate_again: float = 1e-3  # where a trained model goes on
     warmup: int = 100
     decay: float = 0.05
     given_weight: float = 0.1  # the loss of a token that the model is given; one of the answer counts 1
@@ -98,15 +99,23 @@ def optimizer(model: TinyGLM, plan: Plan) -> torch.optim.AdamW:
 
 
 def train(
-    corpus: Corpus, chat: Chat, config: Config, plan: Plan, seed: int, peek: Callable[[TinyGLM], None]
+    corpus: Corpus,
+    chat: Chat,
+    config: Config,
+    plan: Plan,
+    seed: int,
+    peek: Callable[[TinyGLM], None],
+    weights: dict[str, Tensor] | None = None,
 ) -> tuple[TinyGLM, dict[str, float]]:
     """A trained model and its figures: answer loss over the last 100 steps, tokens seen, seconds.
 
-    `peek` gets the unfinished model every 500 steps.
+    `peek` gets the unfinished model every 500 steps; `weights` are those to begin with, else they are random.
     """
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same file on the same machine
     torch.manual_seed(seed)
     model = TinyGLM(config)
+    if weights is not None:
+        model.load_state_dict(weights)
     optim = optimizer(model, plan)
     feed = batches(corpus, chat, plan, random.Random(seed))
     start, seen, recent = time.monotonic(), 0, []
