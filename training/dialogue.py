@@ -9,6 +9,7 @@ from .corpus import Corpus, Item
 from .noise import reword
 
 LONG = 120  # characters of a long answer
+MIXES = ((("en",), ("zh",), ("en", "zh")), (45, 20, 35))  # and how often: English has more things, in more wordings
 SYSTEM = (
     "You are a helpful assistant.",
     "Answer briefly.",
@@ -120,7 +121,8 @@ def present(corpus: Corpus, items: list[Item], lang: str, past: list[Turn], rng:
 
 def conversation(corpus: Corpus, rng: random.Random) -> tuple[str, list[Turn]]:
     """A system message (mostly none) and one or two turns: more the chat template never shows the model."""
-    langs = rng.choice((("en",), ("zh",), ("en", "zh")))
+    mixes, often = MIXES
+    (langs,) = rng.choices(mixes, often)
     items = [i for i in corpus.items if i.lang in langs]
     past: list[Turn] = []
     follows = False

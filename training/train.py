@@ -23,7 +23,7 @@ class Plan:
     steps: int = 9000
     tokens: int = 2560  # per step, padding included
     rate: float = 3e-3
-    rate_again: float = 1e-3  # where a trained model goes on
+    rate_again: float = 1.5e-3  # where a trained model goes on
     warmup: int = 100
     decay: float = 0.05
     given_weight: float = 0.1  # the loss of a token that the model is given; one of the answer counts 1
