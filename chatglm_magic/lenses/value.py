@@ -24,25 +24,27 @@ WHOLE = 1e-3
 class Lens:
     """An answer, place by place; every re-shaping is computed here, nothing is asked again.
 
-    ``asked_for`` is how many candidates of each place were asked for, ``complete`` whether the server named every
-    token of its vocabulary, so that all figures are exact; ``vocabulary`` bounds its size where it did not.
+    ``complete`` is whether the server named every token of its vocabulary, so that all figures are exact;
+    ``vocabulary`` bounds its size where it did not.
     """
 
     turn: Turn
     positions: tuple[Position, ...]
-    asked_for: int
     complete: bool
     vocabulary: int
 
     @classmethod
     def of(cls, turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None = None) -> Lens:
-        """Make a lens of an answer's turn and of what the server told of its tokens."""
+        """Make a lens of an answer's turn and of what the server told of its tokens.
+
+        :param asked_for: how many candidates of each place were asked for.
+        """
         named = [place for place in odds if place.top]
         complete = _complete(turn, named, asked_for, vocabulary)
         size = max((len(place.top) for place in named), default=0) if complete else None
         most = vocabulary or LARGEST_VOCABULARY
         positions = (Position.of(n, place, None if complete else most) for n, place in enumerate(named))
-        return cls(turn, tuple(positions), asked_for, complete, size or most)
+        return cls(turn, tuple(positions), complete, size or most)
 
     @property
     def text(self) -> str:

@@ -79,10 +79,11 @@ def _read(kind: type[S], lines: list[bytes]) -> S:
         raise Wrong(f"it should have {len(places)} answers and has {len(lines) - 1}")
     sweep = kind(grid)
     for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=True), 2):
+        value = _object(line, number)
         try:
-            turn = turn_from(_object(line, number))
+            turn = turn_from(value)
         except Wrong as wrong:
-            raise Wrong(str(wrong) if "line" in str(wrong) else f"line {number}: {wrong}") from None
+            raise Wrong(f"line {number}: {wrong}") from None
         if turn.prompt != sweep.cells[cell].prompt:
             raise Wrong(f"line {number} is no answer to the prompt of its place")
         sweep.cells[cell].turns[sample] = turn

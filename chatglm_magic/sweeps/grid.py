@@ -27,6 +27,7 @@ NOT_SWEPT = {
 }
 """What belongs to the asking itself, and is no parameter of the model."""
 WIRE = ("max_tokens", "max_length", "max_completion_tokens")
+"""What the most tokens of a request are called on the wire."""
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 SPACED = re.compile(rf"({_NUMBER}):({_NUMBER}):(\d+)")

@@ -67,7 +67,7 @@ class Tape:
 
     @property
     def waits(self) -> bool:
-        """Whether looking into the tape may take a while: its file has to be read first."""
+        """Whether looking into the tape may take a while: to read its file, or to find what is nearest."""
         return self._file.changed or self.mode == "replay"
 
     def find(self, question: Asked) -> Recorded | None:

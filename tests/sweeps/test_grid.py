@@ -195,7 +195,7 @@ def test_a_sweep_needs_no_axis() -> None:
     """Samples of one setting are a sweep too, and so is one answer."""
     with ScriptedServer(legacy(lambda body: body["prompt"])) as server:
         sweep = prepared("p", {}, samples=3, jobs=2, session=session_at(server.url), resume=None).resume()
-        assert [turn.answer for turn in sweep] == ["p"] * 3 and sweep.settings == [{}]
+        assert [turn.answer for turn in sweep] == ["p"] * 3 and sweep.grid.settings == [{}]
 
 
 @pytest.mark.parametrize("jobs", [0, -1, True, 2.5])

@@ -35,7 +35,7 @@ def test_iterating_yields_the_turns_cell_by_cell() -> None:
     assert len(sweep) == 4 and list(sweep) == sweep.turns
     assert all(isinstance(found, Answer) and found.turn in sweep.turns for found in sweep.answers)
     empty = Sweep(Grid(("p",)))
-    assert len(empty) == 0 and empty and not empty.complete and empty.done
+    assert len(empty) == 0 and empty and not empty.complete and not empty.running
 
 
 def test_sel_picks_by_value() -> None:
@@ -94,6 +94,14 @@ def test_the_table_has_a_row_an_answer() -> None:
     assert list(Sweep(Grid(("p",))).to_dataframe().columns)[:2] == ["prompt", "sample"]
 
 
+def test_the_table_keeps_the_values_of_its_axes() -> None:
+    """Under an axis' name stands what was asked for, also where the server calls its model otherwise."""
+    pytest.importorskip("pandas")
+    sweep = made(model=["glm-5", "glm-4.7"], length=[1, 2])
+    table = sweep.to_dataframe()
+    assert list(table["model"]) == ["glm-5"] * 4 + ["glm-4.7"] * 4 and list(table["length"]) == [1, 1, 2, 2] * 2
+
+
 def test_a_saved_sweep_is_read_as_it_was(tmp_path: Path) -> None:
     """Grid, places, turns with all that is known of them, and what is missing; Chinese stays readable."""
     sweep = made(prompts=("为什么？", "q"), temperature=[0.1, 0.5], stop=[["a", "b"], None])
@@ -143,6 +151,7 @@ TURN = {"prompt": "p", "answer": "x"}
         ([HEAD], "should have 1 answers and has 0"),
         ([HEAD, TURN, TURN], "should have 1 answers and has 2"),
         ([HEAD, {**TURN, "evil": 1}], "line 2: there is no key 'evil'"),
+        ([HEAD, {**TURN, "baseline": 1}], "line 2: there is no key 'baseline'"),
         ([HEAD, {**TURN, "answer": 5}], "line 2: answer must be"),
         ([HEAD, {**TURN, "prompt": "other"}], "line 2 is no answer to the prompt of its place"),
         ([HEAD, "{"], "line 2 is no JSON"),
