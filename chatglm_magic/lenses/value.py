@@ -11,7 +11,7 @@ from ..errors import ChatGLMError
 from ..values import Odds, Turn
 from .distribution import Distribution
 from .position import Position
-from .tail import LARGEST_VOCABULARY
+from .tail import LARGEST, LARGEST_VOCABULARY
 
 SMALLEST_VOCABULARY = 256
 """A token for each byte; a shorter list has been cut."""
@@ -66,7 +66,7 @@ class Lens:
 
         :raises ChatGLMError: where the answer has no such place.
         """
-        if not -len(self) <= index < len(self):
+        if not isinstance(index, int) or not -len(self) <= index < len(self):
             raise ChatGLMError(f"The answer has places 0 to {len(self) - 1}, no {index}.", kind="not_found")
         return self.positions[index]
 
@@ -100,7 +100,7 @@ class Lens:
             top_k = int(_number(self.turn, "top_k") or 0)
         wished = (temperature, self.temperature, 1.0), (top_p, self.top_p, 1.0)
         found = [next(value for value in values if value is not None) for values in wished]
-        return found[0], found[1], max(top_k, 0)  # a server takes -1 for off, too
+        return found[0], found[1], 0 if top_k == -1 else top_k  # a server takes -1 for off, too
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -145,4 +145,6 @@ def _complete(turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int 
 
 def _number(turn: Turn, name: str) -> float | None:
     value = turn.sent.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
+        return None
+    return float(value)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CommandError
-from .nokeys import NO_KEYS, names_a_key
+from ..wire.keynames import names_a_key
+from .nokeys import NO_KEYS
 from .parser import RESERVED, loose
 
 HELP = """%%chatglm_sweep NAME=VALUES … [options]

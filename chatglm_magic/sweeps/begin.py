@@ -31,5 +31,8 @@ def prepared(
     if resume is not None:
         from .taking import take_over
 
-        take_over(result, Sweep.load(resume) if isinstance(resume, str | Path) else resume)
+        before = Sweep.load(resume) if isinstance(resume, str | Path) else resume
+        if not isinstance(before, Sweep):
+            raise ParameterError(f"resume is a sweep, or the .jsonl file of one, not {type(resume).__name__}.")
+        take_over(result, before)
     return result

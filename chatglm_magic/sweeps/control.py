@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ChatGLMError, Interrupted
 from ..values import Turn
@@ -36,6 +36,9 @@ class Control:
         self._session, self._jobs = session, jobs
         self._run: Run | None = None
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A sweep can't be pickled or copied: save() writes it to a file, sel() picks what came.")
 
     @property
     def session(self) -> Session | None:

@@ -34,8 +34,8 @@ class Plot:
         self, sweep: Sweep, figure: str | None = None, rows: str | None = None, columns: str | None = None
     ) -> None:
         self.figure = figure or default_figure(sweep)
-        if self.figure not in LABELS:
-            raise ParameterError(f"There is no figure {self.figure}. There are: {', '.join(LABELS)}.")
+        if not isinstance(self.figure, str) or self.figure not in LABELS:
+            raise ParameterError(f"There is no figure {self.figure!s:.60}. There are: {', '.join(LABELS)}.")
         self.tables = tables(sweep, rows, columns)
         found = [
             value for table in self.tables for row in table.cells for c in row if (value := self.of(c)) is not None

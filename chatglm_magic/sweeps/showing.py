@@ -29,7 +29,9 @@ def summary(sweep: Sweep) -> str:
 
 def shape(sweep: Sweep) -> str:
     """Say how many of what a sweep combines."""
-    parts = [f"{len(values)} {name}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()]
+    parts = [
+        f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
+    ]
     return " × ".join([*parts, f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}"])
 
 
