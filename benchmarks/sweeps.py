@@ -87,11 +87,11 @@ def stopping(url: str) -> None:
 
 def begun(session: Session) -> Any:
     """Return a sweep that is under way."""
-    from chatglm_magic.sweeps.begin import prepared, started
+    from chatglm_magic.sweeps.begin import prepared
 
     axes = {"temperature": TEMPERATURES, "top_p": TOP_PS}
     result = prepared("hi", axes, samples=SAMPLES, jobs=JOBS, session=session, resume=None)
-    started(result)
+    result.resume(wait=False)
     return result
 
 

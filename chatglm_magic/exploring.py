@@ -13,7 +13,7 @@ from .render.once import mark, shell
 from .render.views import in_notebook
 from .session.draft import View
 from .sweeps import Sweep
-from .sweeps.begin import prepared, started
+from .sweeps.begin import prepared
 from .sweeps.control import DEFAULT_JOBS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def sweep(
     :raises Interrupted: for an interrupt, which stops the sweep; ``chatglm_magic.sweeps.last()`` is what came.
     """
     result = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=resume)
-    started(result)
+    result.resume(wait=False)
     if not (show and shown(result)):
         result.wait()
     return result

@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as w
 
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.begin import prepared, started
+from chatglm_magic.sweeps.begin import prepared
 from chatglm_magic.widgets import explorer
 from chatglm_magic.widgets.explorer import Explorer
 from chatglm_magic.widgets.trouble import Status
@@ -27,7 +27,7 @@ def begun(
     """Begin a sweep over a server and return at once."""
     session = session_at(server.url + path)
     found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
-    started(found)
+    found.resume(wait=False)
     return found
 
 

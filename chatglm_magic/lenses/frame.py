@@ -18,7 +18,7 @@ def frame(positions: Iterable[Position], temperature: float, top_p: float, top_k
     try:
         import pandas as pd  # type: ignore[import-untyped]
     except ImportError:
-        raise ChatGLMError("A DataFrame needs pandas: pip install pandas", kind="missing_package") from None
+        raise ChatGLMError("A DataFrame needs pandas: pip install pandas", kind="missing") from None
     return pd.DataFrame([row for position in positions for row in _rows(position, temperature, top_p, top_k)])
 
 

@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from ..errors import ParameterError
 from .distribution import NOTHING, Distribution, Ranked
-from .tail import Range, Tail
+from .tail import LARGEST, Range, Tail
 
 GREEDY_BELOW = 0.001
 """Temperatures under this are 0: servers take the likeliest token then."""
@@ -81,6 +81,11 @@ def check(temperature: float, top_p: float, top_k: int = 0) -> None:
 
     :raises ParameterError: which says what the ranges are.
     """
+    for name, value in (("temperature", temperature), ("top_p", top_p), ("top_k", top_k)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ParameterError(f"{name} must be a number, not {value!r}.")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ParameterError(f"{name} must be a smaller number.")  # no float could hold it
     if not (math.isfinite(temperature) and temperature >= 0):
         raise ParameterError(f"temperature must be a number from 0 on, not {temperature}.")
     if not 0 <= top_p <= 1:

@@ -9,6 +9,8 @@ from ..errors import ParameterError, RefusedError, ReplyError
 from ..session import Session, get_session
 from ..session.draft import Draft, NoView, View
 from ..values import Odds, Turn
+from ..wire.body import shown
+from .tail import LARGEST
 from .value import Lens
 
 CANDIDATES = 4096
@@ -64,8 +66,10 @@ def question(session: Session, top: int | None, vocabulary: int | None, options:
     :raises ParameterError: for numbers out of range, and where the endpoint speaks ChatGLM's own protocol.
     """
     for name, number in (("top", top), ("vocabulary", vocabulary)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise ParameterError(f"{name} must be a number of tokens, 1 or more, not {number!r}.")
+        if number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= LARGEST:
+            raise ParameterError(f"{name} must be a number of tokens, 1 or more, not {shown(repr(number), 40)}.")
     found = {**options, "logprobs": True, "top_logprobs": CANDIDATES if top is None else top}
     call = session.preview("", history=False, **found)
     if call.dialect == "chatglm":

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+LARGEST = 1e15
+"""More than any setting can mean."""
+
 LARGEST_VOCABULARY = 262_144
 """Tokens; GLM-4 and its followers have 151 552, ChatGLM 65 024, the first ChatGLM 130 528."""
 

@@ -11,7 +11,7 @@ from ..errors import ChatGLMError
 from ..values import Odds, Turn
 from .distribution import Distribution
 from .position import Position
-from .tail import LARGEST_VOCABULARY
+from .tail import LARGEST, LARGEST_VOCABULARY
 
 SMALLEST_VOCABULARY = 256
 """A token for each byte; a shorter list has been cut."""
@@ -24,25 +24,27 @@ WHOLE = 1e-3
 class Lens:
     """An answer, place by place; every re-shaping is computed here, nothing is asked again.
 
-    ``asked_for`` is how many candidates of each place were asked for, ``complete`` whether the server named every
-    token of its vocabulary, so that all figures are exact; ``vocabulary`` bounds its size where it did not.
+    ``complete`` is whether the server named every token of its vocabulary, so that all figures are exact;
+    ``vocabulary`` bounds its size where it did not.
     """
 
     turn: Turn
     positions: tuple[Position, ...]
-    asked_for: int
     complete: bool
     vocabulary: int
 
     @classmethod
     def of(cls, turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None = None) -> Lens:
-        """Make a lens of an answer's turn and of what the server told of its tokens."""
+        """Make a lens of an answer's turn and of what the server told of its tokens.
+
+        :param asked_for: how many candidates of each place were asked for.
+        """
         named = [place for place in odds if place.top]
         complete = _complete(turn, named, asked_for, vocabulary)
         size = max((len(place.top) for place in named), default=0) if complete else None
         most = vocabulary or LARGEST_VOCABULARY
         positions = (Position.of(n, place, None if complete else most) for n, place in enumerate(named))
-        return cls(turn, tuple(positions), asked_for, complete, size or most)
+        return cls(turn, tuple(positions), complete, size or most)
 
     @property
     def text(self) -> str:
@@ -64,7 +66,7 @@ class Lens:
 
         :raises ChatGLMError: where the answer has no such place.
         """
-        if not -len(self) <= index < len(self):
+        if not isinstance(index, int) or not -len(self) <= index < len(self):
             raise ChatGLMError(f"The answer has places 0 to {len(self) - 1}, no {index}.", kind="not_found")
         return self.positions[index]
 
@@ -98,7 +100,7 @@ class Lens:
             top_k = int(_number(self.turn, "top_k") or 0)
         wished = (temperature, self.temperature, 1.0), (top_p, self.top_p, 1.0)
         found = [next(value for value in values if value is not None) for values in wished]
-        return found[0], found[1], max(top_k, 0)  # a server takes -1 for off, too
+        return found[0], found[1], 0 if top_k == -1 else top_k  # a server takes -1 for off, too
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -143,4 +145,6 @@ def _complete(turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int 
 
 def _number(turn: Turn, name: str) -> float | None:
     value = turn.sent.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
+        return None
+    return float(value)

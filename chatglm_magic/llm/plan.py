@@ -11,6 +11,8 @@ from ..client.call import Headers, checked_headers, encoded
 from ..errors import EndpointError, ParameterError
 from ..values import Pair, Params, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
+from ..wire.body import shown
+from ..wire.keynames import key_within
 from .fields import limits
 from .keys import key_for, origin
 from .spoken import with_roles
@@ -110,6 +112,11 @@ class Plan:
             elif self.dialect == "chatglm" or name in llm.model_fields_set:
                 values[name] = getattr(llm, name)
         extra = {**(llm.model_kwargs or {}), **further}
+        if keyed := key_within(extra):
+            raise ParameterError(
+                f"{shown(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
+                "give a key as api_key=…, or in headers=…."
+            )
         for name, wire_name in WIRE_NAMES[self.dialect].items():
             if name in own:
                 extra.pop(wire_name, None)

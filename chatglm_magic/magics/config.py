@@ -10,7 +10,8 @@ from traitlets import Bool, TraitError
 from ..errors import CommandError, ParameterError
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
-from .nokeys import NO_KEYS, names_a_key
+from ..wire.keynames import names_a_key
+from .nokeys import NO_KEYS
 from .parser import loose
 
 HELP = """%chatglm_config                       show the session's parameters

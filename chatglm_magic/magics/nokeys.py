@@ -15,10 +15,6 @@ LOOKS_LIKE_ONE = re.compile(
 )
 """The forms of keys that are known: OpenAI's and its likes', Hugging Face's, and Z.ai's ``id.secret``."""
 
-NAMES = ("key", "token", "access_token", "authorization")
-PARTS = ("api_key", "apikey", "secret", "password")
-"""What is in the name of a key wherever it stands, as in ``zhipuai_api_key``; a ``max_token`` is none."""
-
 
 def refuse_keys(line: str) -> None:
     """Refuse a line that holds what looks like a key; the body of a cell is not looked at.
@@ -27,9 +23,3 @@ def refuse_keys(line: str) -> None:
     """
     if LOOKS_LIKE_ONE.search(line):
         raise CommandError(NO_KEYS)
-
-
-def names_a_key(name: str) -> bool:
-    """Tell whether a parameter's name says that its value is a key."""
-    plain = name.lower().replace("-", "_").lstrip("_")
-    return plain in NAMES or any(part in plain for part in PARTS)

@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 
 from ..errors import CommandError
 from ..render.bundle import FORMATS
-from .nokeys import NO_KEYS, names_a_key
+from ..wire.keynames import names_a_key
+from .nokeys import NO_KEYS
 
 RESERVED = {
     *("prompt", "history", "with_history", "messages", "stop", "stream", "view", "record", "config", "input"),

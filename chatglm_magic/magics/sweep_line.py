@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CommandError
-from .nokeys import NO_KEYS, names_a_key
+from ..wire.keynames import names_a_key
+from .nokeys import NO_KEYS
 from .parser import RESERVED, loose
 
 HELP = """%%chatglm_sweep NAME=VALUES … [options]
@@ -35,12 +36,11 @@ VALUED = {"-n": "samples", "--samples": "samples", "-j": "jobs", "--jobs": "jobs
 }
 FLAGS = {"--dry-run": "dry_run", "-y": "yes", "--yes": "yes", "--raw": "raw", "-h": "help", "--help": "help"}
 OPTIONS = (*VALUED, *FLAGS)
-SEE = "(see %%chatglm_sweep --help)"
+SEE = "(see %chatglm_sweep --help)"
 
 AXIS = re.compile(r"([A-Za-z_]\w*)=")
 PART = re.compile(r"\"[^\"]*\"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^\s,\"'\[{]+")
 WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
-TEXTS = ("model", "system", "thinking", "dialect", "endpoint_url", "stop")
 
 
 @dataclass
@@ -49,7 +49,7 @@ class SweepOrder:
 
     axes: dict[str, Any] = field(default_factory=dict)
     samples: int = 1
-    jobs: int = 16
+    jobs: int | None = None
     out: str | None = None
     resume: str | None = None
     dry_run: bool = False
@@ -103,7 +103,7 @@ def _axis(order: SweepOrder, name: str, rest: str, start: int) -> int:
 
 
 def _value(name: str, part: str) -> list[Any]:
-    from ..sweeps.grid import spaced
+    from ..sweeps.grid import TEXTS, spaced
 
     if part[0] in "\"'":
         return [part[1:-1]]
@@ -135,6 +135,6 @@ def _option(order: SweepOrder, rest: str) -> int:
 
 
 def _count(flag: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**6):
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
         raise CommandError(f"{flag} needs a whole number from 1 on, not {text!r} {SEE}")
     return int(text)

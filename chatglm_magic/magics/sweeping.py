@@ -12,7 +12,7 @@ from ..errors import ChatGLMError, CommandError
 from ..render.views import in_notebook
 from ..session import Session
 from . import asking
-from .sweep_line import SweepOrder
+from .sweep_line import SEE, SweepOrder
 
 if TYPE_CHECKING:
     from ..sweeps import Sweep
@@ -49,17 +49,20 @@ def run(shell: Any, session: Session, order: SweepOrder, body: str, local_ns: Ma
 
 def _prepared(session: Session, order: SweepOrder, body: str, names: Mapping[str, Any]) -> Sweep:
     from ..sweeps.begin import prepared
+    from ..sweeps.control import DEFAULT_JOBS
 
     before = _named(order.resume, names) if order.resume else None
     text = f"{order.prompt}\n{body}" if order.prompt.strip() and body else order.prompt or body
     if before is not None and not text.strip():
-        if order.axes or order.samples > 1:
-            raise CommandError("--resume with parameters needs the prompt too; alone it goes on with that sweep")
+        if order.axes or order.samples > 1 or order.jobs is not None:
+            raise CommandError(
+                "--resume with parameters, -n or -j needs the prompt too; alone it goes on with that sweep"
+            )
         return before
     if not text.strip():
-        raise CommandError("there is no prompt: write it below the line (see %%chatglm_sweep --help)")
-    prompt = asking.prompt_of(text, names, raw=order.raw)
-    return prepared(prompt, order.axes, samples=order.samples, jobs=order.jobs, session=session, resume=before)
+        raise CommandError(f"there is no prompt: write it below the line {SEE}")
+    prompt, jobs = asking.prompt_of(text, names, raw=order.raw), order.jobs or DEFAULT_JOBS
+    return prepared(prompt, order.axes, samples=order.samples, jobs=jobs, session=session, resume=before)
 
 
 def _named(name: str, names: Mapping[str, Any]) -> Sweep:
@@ -80,9 +83,8 @@ def _named(name: str, names: Mapping[str, Any]) -> Sweep:
 
 def _ask(shell: Any, sweep: Sweep) -> None:
     from ..exploring import shown
-    from ..sweeps.begin import started
 
-    started(sweep)
+    sweep.resume(wait=False)
     if not shown(sweep):
         with _progress(shell, sweep):
             sweep.wait()
@@ -98,7 +100,8 @@ def _progress(shell: Any, sweep: Sweep) -> Iterator[None]:
     def tell() -> None:
         found = sweep.progress
         left = f", {found.left:.0f} s left" if found.left else ""
-        sys.stderr.write(f"\r{found.done + found.failed} of {found.total} answers{left}   ")
+        told = f"{found.done + found.failed} of {found.total} answers{left}"
+        sys.stderr.write(f"\r{told:<50}")  # over all of what stood there
         sys.stderr.flush()
 
     forget = sweep.on_change(tell)

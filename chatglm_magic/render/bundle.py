@@ -128,7 +128,7 @@ def footer(turn: Turn) -> str:
 def counted(turn: Turn) -> int:
     """Return the answer's tokens as the server counted them; 0 where it gave no number."""
     tokens = turn.usage.get("completion_tokens")
-    return tokens if isinstance(tokens, int) else 0
+    return tokens if isinstance(tokens, int) and 0 <= tokens < 2**53 else 0
 
 
 SHOWN = ("temperature", "top_p", "max_token", "seed", "thinking")

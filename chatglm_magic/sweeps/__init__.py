@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .begin import last
+from .control import last
 from .result import Sweep
 from .stats import LABELS, Stats
 

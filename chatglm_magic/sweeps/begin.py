@@ -14,8 +14,6 @@ from .result import Sweep
 if TYPE_CHECKING:
     from ..session import Session
 
-_last: list[Sweep] = []
-
 
 def prepared(
     prompt: str | Iterable[str],
@@ -33,16 +31,8 @@ def prepared(
     if resume is not None:
         from .taking import take_over
 
-        take_over(result, Sweep.load(resume) if isinstance(resume, str | Path) else resume)
+        before = Sweep.load(resume) if isinstance(resume, str | Path) else resume
+        if not isinstance(before, Sweep):
+            raise ParameterError(f"resume is a sweep, or the .jsonl file of one, not {type(resume).__name__}.")
+        take_over(result, before)
     return result
-
-
-def started(result: Sweep) -> None:
-    """Begin to ask what a sweep lacks."""
-    _last[:] = [result]
-    result.resume(wait=False)
-
-
-def last() -> Sweep | None:
-    """Return the sweep that was begun last, which an interrupt keeps from being returned."""
-    return _last[0] if _last else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ChatGLMError, Interrupted
 from ..values import Turn
 from .board import Board
 from .grid import Grid
-from .stats import failed
+from .stats import failed, missing
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -22,6 +22,8 @@ PATIENCE = 1.0
 """Seconds to wait for a run that was stopped."""
 
 DEFAULT_JOBS = 16
+
+_last: list[Control] = []
 
 
 class Control:
@@ -35,6 +37,9 @@ class Control:
         self._run: Run | None = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> Any:
+        raise TypeError("A sweep can't be pickled or copied: save() writes it to a file, sel() picks what came.")
+
     @property
     def session(self) -> Session | None:
         """Whose model is asked; None for a loaded sweep, which would ask the present one."""
@@ -42,13 +47,8 @@ class Control:
 
     @property
     def running(self) -> bool:
-        """Whether questions are under way."""
+        """Whether questions are under way; :attr:`complete` tells whether all answers are there."""
         return self._run is not None and self._run.active
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing is under way any more; :attr:`complete` tells whether all is there."""
-        return not self.running
 
     @property
     def complete(self) -> bool:
@@ -120,15 +120,15 @@ class Control:
         :param wait: False returns at once.
         :raises ChatGLMError: if it is running, or if the session's parameters are not those of the answers.
         """
-        return self._start(_missing, wait=wait)
+        return self._start(missing, wait=wait)
 
     def retry(self, *, wait: bool = True) -> Self:
         """Ask again what failed; otherwise as :meth:`resume`."""
-        return self._start(_failed, wait=wait)
+        return self._start(lambda turn: turn is not None and failed(turn), wait=wait)
 
     def missing(self) -> int:
         """How many questions :meth:`resume` would ask."""
-        return len(self._board.slots(_missing))
+        return len(self._board.slots(missing))
 
     def plans(self) -> Plans:
         """Settle what would be asked; nothing is sent.
@@ -157,15 +157,17 @@ class Control:
                     for turn in cell.there[:1]:
                         refuse_another(plans.base(number, cell.prompt), turn)
                 run = Run(self._board, plans, slots, self._jobs, self.id)
-                self._run = run
-                run.start(session)
+                before, self._run = self._run, run
+                try:
+                    run.start(session)
+                except BaseException:
+                    run.stop()
+                    self._run = before  # nothing runs: it can be resumed
+                    raise
+                _last[:] = [self]
         return self.wait() if wait else self
 
 
-def _missing(turn: Turn | None) -> bool:
-    return turn is None or turn.status == "interrupted"
-
-
-def _failed(turn: Turn | None) -> bool:
-    """Tell whether a place holds a failure."""
-    return turn is not None and failed(turn)
+def last() -> Control | None:
+    """Return the sweep that was begun or resumed last, which an interrupt keeps from being returned."""
+    return _last[0] if _last else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +39,7 @@ def save(sweep: Sweep, path: str | Path, *, force: bool) -> Path:
 
 
 def load(kind: type[S], path: str | Path) -> S:
-    """Read a sweep.
+    """Read a sweep; of a file that breaks off all that is whole, with a warning.
 
     :raises CommandError: for anything else; the message names the line.
     """
@@ -46,11 +47,16 @@ def load(kind: type[S], path: str | Path) -> S:
     with os.fdopen(files.open_ordinary(path), "rb") as file:
         if os.fstat(file.fileno()).st_size > LARGEST:
             raise CommandError(f"{shown} is larger than {LARGEST >> 20} MiB: no sweep of ours is.")
-        lines = file.read().splitlines()
+        data = file.read()
     try:
-        return _read(kind, lines)
+        sweep, lost = _read(kind, data.splitlines(), whole=data.endswith(b"\n"))
     except Wrong as wrong:
-        raise CommandError(f"{shown} was not read: {one_line(str(wrong))}.") from None
+        raise CommandError(f"{shown} was not read: {one_line(str(wrong)).rstrip('.')}.") from None
+    if lost:
+        warnings.warn(
+            f"{shown} breaks off: {lost} of its answers are not there. resume() asks for them.", stacklevel=3
+        )
+    return sweep
 
 
 def _lines(sweep: Sweep) -> Iterator[str]:
@@ -72,21 +78,33 @@ def _lines(sweep: Sweep) -> Iterator[str]:
         yield json.dumps(turn.to_json(), ensure_ascii=False, default=str) + "\n"
 
 
-def _read(kind: type[S], lines: list[bytes]) -> S:
+def _read(kind: type[S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
+    """Return the sweep, and how many answers were cut off; not ``whole``: the last line has no end."""
     head = _object(lines[0] if lines else b"", 1)
     grid, places = _grid(head)
-    if len(places) != len(lines) - 1:
+    if len(lines) - 1 > len(places):
         raise Wrong(f"it should have {len(places)} answers and has {len(lines) - 1}")
+    if len(lines) > 1 and not whole and _torn(lines[-1]):
+        del lines[-1]
     sweep = kind(grid)
-    for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=True), 2):
+    for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=False), 2):
+        value = _object(line, number)
         try:
-            turn = turn_from(_object(line, number))
+            turn = turn_from(value)
         except Wrong as wrong:
-            raise Wrong(str(wrong) if "line" in str(wrong) else f"line {number}: {wrong}") from None
+            raise Wrong(f"line {number}: {wrong}") from None
         if turn.prompt != sweep.cells[cell].prompt:
             raise Wrong(f"line {number} is no answer to the prompt of its place")
         sweep.cells[cell].turns[sample] = turn
-    return sweep
+    return sweep, len(places) - len(lines) + 1
+
+
+def _torn(line: bytes) -> bool:
+    try:
+        _object(line, 0)
+    except Wrong:
+        return True
+    return False
 
 
 def _grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..values import Turn
+from .grid import WIRE
+from .showing import shape
+from .stats import missing
 
 if TYPE_CHECKING:
     from .result import Sweep
-
-LIMITS = ("max_tokens", "max_completion_tokens", "max_length")
-"""What the most tokens of a request are called on the wire."""
 
 
 def forecast(sweep: Sweep) -> str:
@@ -19,10 +19,10 @@ def forecast(sweep: Sweep) -> str:
     :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
     """
     plans = sweep.plans()
-    wanted = [sum(turn is None or turn.status == "interrupted" for turn in cell.turns) for cell in sweep.cells]
+    wanted = [sum(map(missing, cell.turns)) for cell in sweep.cells]
     limits = [_limit(base) for base in plans.bases]
     asked = sum(wanted)
-    lines = [_shape(sweep), f"{asked:,} request{'s' * (asked != 1)}" + _had(sweep, asked)]
+    lines = [shape(sweep), f"{asked:,} request{'s' * (asked != 1)}" + _had(sweep, asked)]
     found = [(count, limits[n % len(limits)]) for n, count in enumerate(wanted) if count]
     if any(limit is None for _, limit in found):
         lines.append("Tokens: no limit is set (max_token); the server's own holds.")
@@ -36,18 +36,11 @@ def forecast(sweep: Sweep) -> str:
     return "\n".join([*lines, "Nothing was sent."])
 
 
-def _shape(sweep: Sweep) -> str:
-    grid = sweep.grid
-    parts = [f"{len(grid.prompts)} prompts"] if len(grid.prompts) > 1 else []
-    parts += [f"{len(values)} {name}" for name, values in grid.axes.items()]
-    return " × ".join([*parts, f"{grid.samples} sample{'s' * (grid.samples > 1)}"])
-
-
 def _had(sweep: Sweep, asked: int) -> str:
     had = sweep.grid.requests - asked
     return f" ({had:,} of {sweep.grid.requests:,} are there already)" if had else ""
 
 
 def _limit(base: Turn) -> int | None:
-    found = next((base.sent[name] for name in LIMITS if base.sent.get(name) is not None), None)
+    found = next((base.sent[name] for name in WIRE if base.sent.get(name) is not None), None)
     return found if isinstance(found, int) else None

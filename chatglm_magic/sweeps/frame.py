@@ -18,6 +18,8 @@ FIELDS = ("answer", "reasoning", "status", "finish_reason", "error", "model", "c
 def frame(sweep: Sweep) -> Any:
     """Return a row for each answer that has come: the prompt, the axes' values, the sample, the answer.
 
+    Under the name of an axis stands the axis' value, as ``model`` the one that was asked for.
+
     :raises ChatGLMError: if pandas is not installed.
     """
     try:
@@ -25,7 +27,7 @@ def frame(sweep: Sweep) -> Any:
     except ImportError:
         raise ChatGLMError("A table needs pandas: pip install pandas", kind="missing") from None
     rows = [
-        {"prompt": cell.prompt, **cell.setting, "sample": sample, **_of(turn)}
+        {"prompt": cell.prompt, "sample": sample, **_of(turn), **cell.setting}
         for cell in sweep.cells
         for sample, turn in enumerate(cell.turns)
         if turn is not None

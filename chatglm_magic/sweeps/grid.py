@@ -27,9 +27,13 @@ NOT_SWEPT = {
 }
 """What belongs to the asking itself, and is no parameter of the model."""
 WIRE = ("max_tokens", "max_length", "max_completion_tokens")
+"""What the most tokens of a request are called on the wire."""
 
-_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-SPACED = re.compile(rf"({_NUMBER}):({_NUMBER}):(\d+)")
+_NUMBER = r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"
+SPACED = re.compile(rf"({_NUMBER}):({_NUMBER}):(\d{{1,12}})")
+
+HUGE = 1e300
+"""Beyond it whole numbers are compared as they are: they may be too large for a float."""
 
 Setting = dict[str, Any]
 
@@ -82,8 +86,15 @@ def grid(prompt: str | Iterable[str], axes: Mapping[str, Any], samples: int = 1)
         numbers, or one value for all. Text is one value, and so is a mapping.
     :raises ParameterError: as :class:`Grid` does.
     """
-    prompts = (prompt,) if isinstance(prompt, str) else tuple(dict.fromkeys(itertools.islice(prompt, MOST + 1)))
-    return Grid(prompts, {name: values(name, given) for name, given in axes.items()}, samples)
+    if isinstance(prompt, str):
+        prompt = (prompt,)
+    listed = isinstance(prompt, Iterable) and not isinstance(prompt, Mapping | bytes)
+    prompts = list(itertools.islice(prompt, MOST + 1)) if listed else []
+    if not all(isinstance(text, str) for text in prompts):
+        prompts = []
+    return Grid(
+        tuple(dict.fromkeys(prompts)), {name: values(name, given) for name, given in axes.items()}, samples
+    )
 
 
 def values(name: str, given: Any) -> tuple[Any, ...]:
@@ -129,7 +140,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, int | float) and isinstance(b, int | float):
-        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+        return a == b or (max(abs(a), abs(b)) < HUGE and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12))
     return type(a) is type(b) and bool(a == b)
 
 

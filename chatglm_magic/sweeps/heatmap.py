@@ -34,8 +34,8 @@ class Plot:
         self, sweep: Sweep, figure: str | None = None, rows: str | None = None, columns: str | None = None
     ) -> None:
         self.figure = figure or default_figure(sweep)
-        if self.figure not in LABELS:
-            raise ParameterError(f"There is no figure {self.figure}. There are: {', '.join(LABELS)}.")
+        if not isinstance(self.figure, str) or self.figure not in LABELS:
+            raise ParameterError(f"There is no figure {self.figure!s:.60}. There are: {', '.join(LABELS)}.")
         self.tables = tables(sweep, rows, columns)
         found = [
             value for table in self.tables for row in table.cells for c in row if (value := self.of(c)) is not None
@@ -56,13 +56,13 @@ class Plot:
             return f"{value:.2f}"
         return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
 
-    def style(self, value: float | None) -> str:
-        """Return the colours of a cell as CSS: those of its text and its ground."""
+    def colours(self, value: float | None) -> tuple[str, str] | None:
+        """Return the colours of a cell's ground and of its text, as CSS writes them; None for no figure."""
         if value is None or self.least is None or self.most is None:
-            return NONE
+            return None
         span = self.most - self.least
         ground = colour((value - self.least) / span if span else 0.5)
-        return f"background:{css(ground)};color:{css(ink(ground))}"
+        return css(ground), css(ink(ground))
 
     def html(self) -> str:
         """Return the heat maps as safe HTML."""
@@ -112,7 +112,9 @@ class Plot:
 
     def _tile(self, cell: Cell) -> str:
         value = self.of(cell)
-        return f'<td style="{TILE};{self.style(value)}">{self.number(value)}</td>'
+        found = self.colours(value)
+        style = f"background:{found[0]};color:{found[1]}" if found else NONE
+        return f'<td style="{TILE};{style}">{self.number(value)}</td>'
 
     def _lines(self, table: Table) -> str:
         heads = [f"{table.row} \\ {table.column}".strip(" \\"), *(_plain(value) for value in table.columns)]

@@ -10,7 +10,7 @@ from ..errors import ParameterError
 from ..values import Answer, Turn
 from .board import Cell
 from .control import Control
-from .grid import Grid, Setting, same, shown, values, varied
+from .grid import Grid, same, shown, values, varied
 from .stats import Stats
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ class Sweep(Control):
         return varied(self.axes)
 
     @property
-    def settings(self) -> list[Setting]:
-        """Every combination of the parameters' values."""
-        return self.grid.settings
-
-    @property
     def cells(self) -> tuple[Cell, ...]:
         """Each prompt with each setting, and what has come of it."""
         return self._board.cells
@@ -71,7 +66,7 @@ class Sweep(Control):
         return True  # an empty one is still a sweep
 
     def cell(self, **at: Any) -> Cell:
-        """Return the one cell at these values.
+        """Return the one cell at these values, as it stands now.
 
         :raises ParameterError: if there are several, or a value does not stand on its axis.
         """

@@ -21,12 +21,18 @@ LISTED = 100
 
 def summary(sweep: Sweep) -> str:
     """Say in one line what was asked and how much of it is there."""
-    parts = [f"{len(values)} {name}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()]
-    parts.append(f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}")
     progress = sweep.progress
     bad = f", {progress.failed} failed" if progress.failed else ""
     going = ", running" if sweep.running else ""
-    return f"Sweep of {' × '.join(parts)}: {progress.done} of {progress.total} answers{bad}{going}"
+    return f"Sweep of {shape(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
+
+
+def shape(sweep: Sweep) -> str:
+    """Say how many of what a sweep combines."""
+    parts = [
+        f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
+    ]
+    return " × ".join([*parts, f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}"])
 
 
 def text(sweep: Sweep) -> str:

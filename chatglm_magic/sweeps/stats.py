@@ -62,9 +62,6 @@ LABELS = {
 }
 """The figures that can be drawn, and what they are called."""
 
-VOLATILE = ("first_token", "tokens_per_second")
-"""Those that differ from run to run whatever is answered."""
-
 
 def stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | None = None) -> Stats:
     """Return the figures of the turns of one setting."""
@@ -96,6 +93,11 @@ def stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | 
 def failed(turn: Turn) -> bool:
     """Tell whether a question got no whole answer, though nobody stopped it."""
     return turn.status in ("error", "incomplete")
+
+
+def missing(turn: Turn | None) -> bool:
+    """Tell whether a place is still to be asked: nothing has come, or somebody stopped it."""
+    return turn is None or turn.status == "interrupted"
 
 
 def _mean(found: Sequence[float]) -> float | None:

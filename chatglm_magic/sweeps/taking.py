@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ..values import Turn
@@ -10,21 +11,26 @@ from .asking import key_of
 if TYPE_CHECKING:
     from .result import Sweep
 
+UNSENT = ("endpoint_url", "timeout", "max_retries")
+"""Parameters that are no part of a request: cells that differ in them alone ask the same, but are not the same."""
 
-def take_over(sweep: Sweep, other: Sweep) -> int:
+
+def take_over(sweep: Sweep, other: Sweep) -> None:
     """Put the whole answers of another sweep to the very same requests into the cells of this one.
 
-    :returns: how many.
     :raises ChatGLMError: for a value that no server would take.
     """
+    apart = [name for name in UNSENT if name in sweep.grid.axes]
+
+    def key(turn: Turn) -> str:
+        return json.dumps([key_of(turn), [turn.asked.get(name) for name in apart]], default=str)
+
     there: dict[str, list[Turn]] = {}
     for turn in other:
         if turn.status == "complete":
-            there.setdefault(key_of(turn), []).append(turn)
-    plans, kept = sweep.plans(), 0
+            there.setdefault(key(turn), []).append(turn)
+    plans = sweep.plans()
     for number, cell in enumerate(sweep.cells):
-        found = there.get(key_of(plans.base(number, cell.prompt)), [])[: len(cell.turns)]
+        found = there.get(key(plans.base(number, cell.prompt)), [])[: len(cell.turns)]
         cell.turns[: len(found)] = found
         cell.version += 1
-        kept += len(found)
-    return kept

@@ -90,7 +90,8 @@ class TapeFile:
     def _write(self, batch: Batch) -> None:
         with self._reading:
             self._batch = Batch()
-        batch.done, batch.problem = True, "The answer could not be put on the tape: another one was interrupted."
+        batch.done = True
+        batch.problem = "The answer could not be put on the tape: another one was interrupted. Ask again."
         try:
             with closing(opened_to_add(self.path)) as held:
                 held.lock()

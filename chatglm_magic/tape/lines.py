@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,9 @@ OF_THE_NETWORK = ("notice", "retries")
 
 NEWS = tuple(name for name in Delta._fields if name not in (*TEXT, *OF_THE_NETWORK))
 """What a piece may bring besides text: the finish reason, the usage, the model, …"""
+
+FOREVER = 1e9
+"""Seconds that no answer takes."""
 
 Piece = Sequence[Any]
 """Seconds since the question, text, reasoning; a fourth item holds the piece's news by name, where it has any."""
@@ -119,8 +121,7 @@ def _is_piece(piece: Any) -> bool:
     seconds = piece[0]
     return (
         type(seconds) in (int, float)
-        and math.isfinite(seconds)
-        and seconds >= 0
+        and 0 <= seconds < FOREVER
         and isinstance(piece[1], str)
         and isinstance(piece[2], str)
         and all(isinstance(news, dict) for news in piece[3:])

@@ -21,14 +21,14 @@ LOOKED_AT = 20
 TOLD = 4
 """How many differences are named."""
 
+HUGE = 1e300
+
 SHOWN = 40
 """Characters of a text that are shown."""
 
 
-def nearest(
-    request: Mapping[str, Any], sample: int, tape: Iterable[Recorded]
-) -> tuple[Recorded, list[str]] | None:
-    """Return the recorded question that differs least, and the differences in words; None for an empty tape."""
+def nearest(request: Mapping[str, Any], sample: int, tape: Iterable[Recorded]) -> list[str] | None:
+    """Return how the recorded question that differs least does differ, in words; None for an empty tape."""
     asked = _view(request, sample)
     found = [(_distance(_view(other.request, other.sample), asked), other) for other in tape]
     found.sort(key=lambda item: item[0])
@@ -41,7 +41,7 @@ def nearest(
         return item[0] - likeness / 2
 
     best = min(found[:LOOKED_AT], key=closely)[1]
-    return best, list(_told(_view(best.request, best.sample), asked))
+    return list(_told(_view(best.request, best.sample), asked))
 
 
 def in_words(differences: list[str]) -> str:
@@ -56,10 +56,10 @@ def _view(request: Mapping[str, Any], sample: int) -> dict[str, Any]:
     own = {OUR_NAMES.get(name, name): value for name, value in parameters(request).items()}
     parts = {"system": words.system, "stop here": request.get("stop"), **own}
     return {
+        **{name: value for name, value in parts.items() if value is not None},
         "dialect": request["dialect"],
         "prompt": words.prompt,
         "conversation": words.history,
-        **{name: value for name, value in parts.items() if value is not None},
         "sample": sample,
     }
 
@@ -75,7 +75,7 @@ def _distance(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> float:
 
 def _apart(one: Any, other: Any) -> float:
     """Return how far two values are from each other, below 0.2; nothing where that has no meaning."""
-    if type(one) in (int, float) and type(other) in (int, float):
+    if type(one) in (int, float) and type(other) in (int, float) and max(abs(one), abs(other)) < HUGE:
         return float(0.2 * abs(one - other) / (abs(one) + abs(other) + 1e-9))
     return 0.0
 
@@ -94,9 +94,9 @@ def _told(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[str
             what = "" if count[0] != count[1] else ", in other words"
             yield f"conversation before it: recorded {count[0]} messages, asked {count[1]}{what}"
         elif isinstance(theirs, str) and isinstance(ours, str) and ABSENT not in (theirs, ours):
-            yield "{}: recorded {}, asked {}".format(name, *_beginnings(theirs, ours))
+            yield "{}: recorded {}, asked {}".format(shown(name, SHOWN), *_beginnings(theirs, ours))
         else:
-            yield f"{name}: recorded {_value(theirs)}, asked {_value(ours)}"
+            yield f"{shown(name, SHOWN)}: recorded {_value(theirs)}, asked {_value(ours)}"
 
 
 def _beginnings(one: str, other: str) -> tuple[str, str]:

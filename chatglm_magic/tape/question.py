@@ -53,7 +53,8 @@ def spoken(request: Mapping[str, Any]) -> Spoken:
     body = request["body"]
     messages = body.get("messages")
     if not isinstance(messages, list):
-        return Spoken(None, list(body.get("history") or []), _text(body.get("prompt", "")))
+        past = body.get("history")
+        return Spoken(None, past if isinstance(past, list) else [], _text(body.get("prompt", "")))
     told = [message if isinstance(message, dict) else {"content": message} for message in messages]
     systems = [_text(message.get("content")) for message in told if message.get("role") == "system"]
     others = [message for message in told if message.get("role") != "system"]

@@ -67,7 +67,7 @@ class Tape:
 
     @property
     def waits(self) -> bool:
-        """Whether looking into the tape may take a while: its file has to be read first."""
+        """Whether looking into the tape may take a while: to read its file, or to find what is nearest."""
         return self._file.changed or self.mode == "replay"
 
     def find(self, question: Asked) -> Recorded | None:
@@ -101,9 +101,7 @@ class Tape:
         found = nearest(question.request, question.sample, self._file.all())
         if found is None:
             return f"The tape {path} holds no answer. {record}"
-        return (
-            f"This question is not on the tape {path}. The nearest there differs in {in_words(found[1])}. {record}"
-        )
+        return f"This question is not on the tape {path}. The nearest there differs in {in_words(found)}. {record}"
 
 
 _files: weakref.WeakValueDictionary[Path, TapeFile] = weakref.WeakValueDictionary()
@@ -114,6 +112,7 @@ def _file_at(path: str) -> TapeFile:
     """Return the one object of this process for a file: what it holds is read once."""
     try:
         whole = Path(os.path.abspath(Path(path).expanduser()))
+        os.fsencode(whole)  # half a character is no part of a name
     except (OSError, RuntimeError, ValueError) as error:
         raise TapeError(f"The tape {shown(path)} can't be found: {error}.", kind="tape_file") from None
     with _lock:

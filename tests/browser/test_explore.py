@@ -62,7 +62,7 @@ def at(server: ScriptedServer) -> str:
 
 def test_a_sweep_fills_is_stopped_resumed_and_compared(lab: Lab, page: Page) -> None:
     """5 × 5 × 4 answers of the built-in model; whole ones stay, and the diversity rises with the temperature."""
-    told = "import json\nprint(json.dumps([[turn.id for turn in jokes], jokes.done]))"
+    told = "import json\nprint(json.dumps([[turn.id for turn in jokes], not jokes.running]))"
     rising = (
         "found = {t: [s.diversity for s in jokes.sel(temperature=t).stats()] for t in jokes.axes['temperature']}\n"
         "print(json.dumps([sum(values) / len(values) for values in found.values()]))"

@@ -188,3 +188,12 @@ def test_ranges_are_no_wider_than_they_must_be() -> None:
     assert found.tail_share.high - found.tail_share.low < 1e-3
     warm = reshaped(whole[:20], 2.0, tail=tail)
     assert not warm.share(0).exact and warm.share(0).low > 0
+
+
+@pytest.mark.parametrize(
+    "settings", [("1", 1, 0), (1, "1", 0), (1, 1, "1"), (10**400, 1, 0), (1, 1, 10**400), (1, True, 0)]
+)
+def test_what_is_no_number_is_refused_as_such(settings: tuple[float, float, int]) -> None:
+    """With the parameter's name."""
+    with pytest.raises(ParameterError, match="must be a"):
+        reshaped(HALVES, *settings)

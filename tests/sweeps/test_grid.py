@@ -195,7 +195,7 @@ def test_a_sweep_needs_no_axis() -> None:
     """Samples of one setting are a sweep too, and so is one answer."""
     with ScriptedServer(legacy(lambda body: body["prompt"])) as server:
         sweep = prepared("p", {}, samples=3, jobs=2, session=session_at(server.url), resume=None).resume()
-        assert [turn.answer for turn in sweep] == ["p"] * 3 and sweep.settings == [{}]
+        assert [turn.answer for turn in sweep] == ["p"] * 3 and sweep.grid.settings == [{}]
 
 
 @pytest.mark.parametrize("jobs", [0, -1, True, 2.5])
@@ -203,3 +203,23 @@ def test_jobs_must_be_a_whole_number(jobs: Any) -> None:
     """One question at once is the least."""
     with pytest.raises(ChatGLMError, match="jobs must be"):
         prepared("p", {}, samples=1, jobs=jobs, session=Session(), resume=None)
+
+
+@pytest.mark.parametrize("prompt", [None, 5, [[1]], [{}], b"x", {"a": "b"}, []])
+def test_what_is_no_prompt_is_refused(prompt: Any) -> None:
+    """In a word, whatever it is."""
+    with pytest.raises(ParameterError, match="needs a prompt"):
+        grid(prompt, {})
+
+
+def test_very_long_numbers_are_no_range() -> None:
+    """They are texts, which the field they are meant for refuses."""
+    for text in ("0:1:" + "9" * 5000, "9" * 400 + ":1:3"):
+        assert spaced(text) is None
+
+
+@pytest.mark.parametrize("before", [5, b"x.jsonl", [1]])
+def test_only_a_sweep_can_be_resumed(before: Any) -> None:
+    """Or the file of one."""
+    with pytest.raises(ParameterError, match="resume is a sweep"):
+        prepared("p", {}, samples=1, jobs=1, session=None, resume=before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +88,7 @@ def test_resume_by_name_asks_for_what_is_missing(say: Say) -> None:
     say.shell.user_ns["r"].cells[0].turns[0] = None
     result = say("%chatglm_sweep --resume r")
     assert result is say.shell.user_ns["r"] and result.complete and len(say.server.posts) == 3
+    assert "-j needs the prompt too" in str(say("%chatglm_sweep --resume r -j 1"))
     more = say("%%chatglm_sweep temperature=0.1,0.5 -n 2 --resume r -o more\nx")
     assert len(more) == 4 and len(say.server.posts) == 5
     more.save("more.jsonl")
@@ -98,7 +101,9 @@ def test_resume_by_name_asks_for_what_is_missing(say: Say) -> None:
     [
         ("%%chatglm_sweep temperature=0.1 --resume nothing\nx", ChatGLMError, "does not exist"),
         ("%%chatglm_sweep temperature=0.1 --resume get_ipython\nx", ChatGLMError, "is no sweep"),
-        ("%chatglm_sweep temperature=0.1", CommandError, "there is no prompt"),
+        ("%chatglm_sweep temperature=0.1", CommandError, "below the line (see %chatglm_sweep --help)"),
+        ("%%chatglm_sweep -n 1000000\nx", ParameterError, "100,000 is the most"),
+        ("%%chatglm_sweep -j " + "9" * 30 + "\nx", CommandError, "-j needs a whole number from 1 on"),
         ("%%chatglm_sweep temperature=0.1,99\nx", ParameterError, "temperature must be"),
         ("%%chatglm_sweep temprature=0.1\nx", ParameterError, "Did you mean temperature"),
         ("%%chatglm_sweep api_key=abcdef\nx", CommandError, "a key does not belong"),
@@ -146,7 +151,7 @@ def test_an_interrupted_cell_keeps_the_result_in_its_variable(say: Say) -> None:
     timer.join()
     result = say.shell.user_ns["r"]
     assert isinstance(error, Interrupted) and "1 of 2" in str(error)
-    assert result.done and [turn.status for turn in result] == ["complete"]
+    assert not result.running and [turn.status for turn in result] == ["complete"]
 
 
 def test_a_mistake_is_shown_as_one_line(say: Say) -> None:
@@ -156,6 +161,22 @@ def test_a_mistake_is_shown_as_one_line(say: Say) -> None:
     assert "Traceback" not in say.printed
     say("from chatglm_magic import sweep\nsweep('x', temperature=[99])")
     assert "Traceback" in say.printed
+
+
+class Terminal(io.StringIO):
+    """Keeps what is written to it, and stands for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_tells_how_far_it_is_in_one_line(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time over all that stood there before: nothing of a longer line is left."""
+    told = Terminal()
+    monkeypatch.setattr(sys, "stderr", told)
+    say.shell.run_cell("%%chatglm_sweep seed=1:40:40 -j 1\nx")
+    lines = told.getvalue().rstrip("\n").split("\r")[1:]
+    assert lines[-1].rstrip() == "40 of 40 answers" and len(set(map(len, lines))) == 1
 
 
 def test_a_quiet_lens_is_a_value_that_is_not_shown(say: Say) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ def test_iterating_yields_the_turns_cell_by_cell() -> None:
     assert len(sweep) == 4 and list(sweep) == sweep.turns
     assert all(isinstance(found, Answer) and found.turn in sweep.turns for found in sweep.answers)
     empty = Sweep(Grid(("p",)))
-    assert len(empty) == 0 and empty and not empty.complete and empty.done
+    assert len(empty) == 0 and empty and not empty.complete and not empty.running
 
 
 def test_sel_picks_by_value() -> None:
@@ -94,6 +96,14 @@ def test_the_table_has_a_row_an_answer() -> None:
     assert list(Sweep(Grid(("p",))).to_dataframe().columns)[:2] == ["prompt", "sample"]
 
 
+def test_the_table_keeps_the_values_of_its_axes() -> None:
+    """Under an axis' name stands what was asked for, also where the server calls its model otherwise."""
+    pytest.importorskip("pandas")
+    sweep = made(model=["glm-5", "glm-4.7"], length=[1, 2])
+    table = sweep.to_dataframe()
+    assert list(table["model"]) == ["glm-5"] * 4 + ["glm-4.7"] * 4 and list(table["length"]) == [1, 1, 2, 2] * 2
+
+
 def test_a_saved_sweep_is_read_as_it_was(tmp_path: Path) -> None:
     """Grid, places, turns with all that is known of them, and what is missing; Chinese stays readable."""
     sweep = made(prompts=("为什么？", "q"), temperature=[0.1, 0.5], stop=[["a", "b"], None])
@@ -140,14 +150,14 @@ TURN = {"prompt": "p", "answer": "x"}
         ([{**HEAD, "places": [[-1, 0]]}, TURN], "not in the grid"),
         ([{**HEAD, "places": [[True, 0]]}, TURN], "not in the grid"),
         ([{**HEAD, "places": [[0, 0], [0, 0]]}, TURN, TURN], "twice"),
-        ([HEAD], "should have 1 answers and has 0"),
         ([HEAD, TURN, TURN], "should have 1 answers and has 2"),
         ([HEAD, {**TURN, "evil": 1}], "line 2: there is no key 'evil'"),
+        ([HEAD, {**TURN, "baseline": 1}], "line 2: there is no key 'baseline'"),
         ([HEAD, {**TURN, "answer": 5}], "line 2: answer must be"),
         ([HEAD, {**TURN, "prompt": "other"}], "line 2 is no answer to the prompt of its place"),
-        ([HEAD, "{"], "line 2 is no JSON"),
-        ([HEAD, "[" * 100_000], "line 2 is no JSON"),
-        ([HEAD, "\udcff"], "line 2 is no JSON"),
+        ([HEAD, "{", ""], "line 2 is no JSON"),
+        ([HEAD, "[" * 100_000, ""], "line 2 is no JSON"),
+        ([HEAD, "\udcff", ""], "line 2 is no JSON"),
     ],
 )
 def test_a_file_that_is_no_sweep_is_refused_by_its_line(tmp_path: Path, lines: list[Any], says: str) -> None:
@@ -157,6 +167,43 @@ def test_a_file_that_is_no_sweep_is_refused_by_its_line(tmp_path: Path, lines: l
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(CommandError, match=re.escape(says)):
         Sweep.load(path)
+
+
+@pytest.mark.parametrize("cut", [1, 30, -1])
+def test_of_a_file_that_breaks_off_all_that_is_whole_is_read(tmp_path: Path, cut: int) -> None:
+    """A full disk, or a copy that was not finished: the whole answers are there, and the rest can be asked."""
+    sweep = made(temperature=[0.1, 0.5])
+    path = sweep.save(tmp_path / "s.jsonl")
+    data = path.read_bytes()
+    last = data[:-1].rindex(b"\n") + 1
+    path.write_bytes(data[: last + cut if cut > 0 else last])
+    with pytest.warns(UserWarning, match=r"breaks off: 1 of its answers are not there. resume\(\)"):
+        again = Sweep.load(path)
+    assert list(again) == list(sweep)[:3] and again.missing() == 1
+    path.write_bytes(data[:-1])
+    assert list(Sweep.load(path)) == list(sweep)
+
+
+def test_it_is_no_pickle_and_says_what_to_do_instead() -> None:
+    """A sweep may be running: it is saved, or picked from."""
+    for attempt in (pickle.dumps, copy.deepcopy, copy.copy):
+        with pytest.raises(TypeError, match=r"save\(\) writes it"):
+            attempt(made(temperature=[0.1]))
+
+
+def test_numbers_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
+    """In a server's usage, in what is picked, in an axis' name."""
+    sweep = made(temperature=[0.1, 0.5])
+    for cell in sweep.cells:
+        cell.turns[:] = [Turn(**{**_fields(turn), "usage": {"completion_tokens": 10**400}}) for turn in cell.there]
+    assert sweep.stats()[0].tokens is None and "4 of 4" in sweep._repr_html_()
+    with pytest.raises(ParameterError, match="was not asked"):
+        sweep.sel(temperature=10**400)
+    with pytest.raises(ParameterError, match="no figure"):
+        sweep.plot([1])  # type: ignore[arg-type]
+    lines = [json.dumps({**HEAD, "axes": {"\x1b[31m\n": [0.1, 0.5]}, "places": []}), ""]
+    (tmp_path / "s.jsonl").write_text("\n".join(lines))
+    assert repr(Sweep.load(tmp_path / "s.jsonl")).isprintable()
 
 
 def test_a_file_that_is_not_there_is_an_error_in_one_line(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, Interrupted, ParameterError
-from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.begin import prepared, started
+from chatglm_magic.sweeps import Sweep, last
+from chatglm_magic.sweeps.begin import prepared
 
 from ..servers import Asked, Script, ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
 from .tools import session_at, swept, until
@@ -26,7 +27,7 @@ from .tools import session_at, swept, until
 def begun(session: Any, *, samples: int = 1, jobs: int = 16, prompt: Any = "p", **axes: Any) -> Sweep:
     """Begin a sweep and return at once."""
     found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
-    started(found)
+    found.resume(wait=False)
     return found
 
 
@@ -39,7 +40,7 @@ def test_every_setting_is_asked_as_often_as_was_wished() -> None:
     with ScriptedServer(legacy(lambda body: f"{body['temperature']} {body['top_p']}")) as server:
         result = swept(session_at(server.url), temperature=[0.1, 0.5], top_p="0.5:0.9:3", samples=3)
         assert Counter(asked_of(server)) == {(t, p): 3 for t in (0.1, 0.5) for p in (0.5, 0.7, 0.9)}
-    assert result.complete and result.done and len(result) == 18
+    assert result.complete and not result.running and len(result) == 18
     for cell in result.cells:
         assert {turn.answer for turn in cell.there} == {f"{cell.setting['temperature']} {cell.setting['top_p']}"}
         assert all(turn.kind == "sweep" and turn.asked["top_p"] == cell.setting["top_p"] for turn in cell.there)
@@ -125,7 +126,11 @@ def test_a_server_that_dies_half_way_leaves_the_rest_whole() -> None:
         result = begun(session, temperature=[n / 100 for n in range(1, 101)], jobs=2)
         until(lambda: result.progress.done >= 50)
     result.wait(30)
-    assert result.done and result.progress.done >= 50 and result.progress.failed == 100 - result.progress.done > 0
+    assert (
+        not result.running
+        and result.progress.done >= 50
+        and result.progress.failed == 100 - result.progress.done > 0
+    )
     assert all(turn.answer == str(turn.asked["temperature"]) for turn in result if turn.status == "complete")
     missing = result.progress.failed
     with ScriptedServer(legacy(lambda body: str(body["temperature"]))) as other:
@@ -146,7 +151,7 @@ def test_a_cell_that_never_ends_blocks_no_other_and_ends_by_the_time_limit() -> 
         until(lambda: result.progress.done == 9, 2)
         assert result.running and result.cells[5].state == "running"
         result.wait(10)
-        assert result.done and result.cells[5].there[0].status == "error"
+        assert not result.running and result.cells[5].there[0].status == "error"
         assert "2 s" in (result.cells[5].there[0].error or "")
 
 
@@ -170,7 +175,7 @@ def test_stop_ends_all_within_half_a_second_and_keeps_what_came() -> None:
         until(lambda: sum(d.text == "part" for c in result.cells for d in c.drafts.values()) == 16)
         began = time.monotonic()
         result.stop()
-        assert time.monotonic() - began <= 0.5 and result.done
+        assert time.monotonic() - began <= 0.5 and not result.running
         closed = [server.wait_closed(asked, 0.5) for asked in server.posts if asked.body["seed"] >= 4]
         assert len(closed) == 16 and all(at is not None and at - began <= 0.5 for at in closed)
         assert Counter(turn.status for turn in result) == {"complete": 4, "interrupted": 16}
@@ -184,7 +189,7 @@ def test_a_sweep_can_be_stopped_before_its_first_question() -> None:
         for _ in range(20):
             result = begun(session_at(server.url), temperature=[0.1])
             result.stop()
-            assert result.done and len(result) == 0
+            assert not result.running and len(result) == 0
             result.stop()
             result.wait(1)
 
@@ -225,6 +230,52 @@ def test_a_new_sweep_takes_over_what_another_has() -> None:
         assert len(server.posts) == 8 + 2, "another system prompt is another request"
         swept(session, "q", temperature=[0.5], samples=2, resume=first)
         assert len(server.posts) == 10 + 2, "another prompt is another request"
+
+
+def test_cells_that_differ_in_the_server_alone_are_not_mixed_up() -> None:
+    """What one server has answered is not taken for the other's answer, though the request is the same."""
+    with ScriptedServer(legacy(lambda body: "a")) as a, ScriptedServer(legacy(lambda body: "b")) as b:
+        session, both = session_at(a.url), [a.url, b.url]
+        first = swept(session, endpoint_url=both, timeout=[20, 30])
+        first.cells[3].turns[0] = None
+        again = swept(session, endpoint_url=both, timeout=[20, 30], resume=first)
+        assert [turn.answer for turn in again] == ["a", "a", "b", "b"]
+        assert [turn.id for turn in again][:3] == [turn.id for turn in first]
+        assert (len(a.posts), len(b.posts)) == (2, 3)
+
+
+class Full(Session):
+    """A session that can start no thread."""
+
+    def submit(self, *args: Any) -> Any:
+        args[0].close()
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_sweep_that_could_not_begin_is_not_under_way() -> None:
+    """It can be resumed when there is room again, and nothing waits for ever."""
+    with ScriptedServer(legacy()) as server:
+        result = prepared("p", {"top_p": [0.1]}, samples=1, jobs=1, session=Full(), resume=None)
+        result.session.settings.endpoint_url, result.session.settings.store = server.url, "off"
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="thread"):
+                result.resume()
+            assert not result.running and result.wait(1) is result and result.stop() is result
+        result._session = session_at(server.url)
+        assert result.resume().complete and last() is result
+
+
+def test_the_last_sweep_is_the_one_that_was_resumed_last() -> None:
+    """Also where that is an older one: the message of an interrupt names it."""
+    with ScriptedServer(hang(), legacy()) as server:
+        session = session_at(server.url)
+        older = begun(session, top_p=[0.1])
+        until(lambda: server.posts)
+        older.stop()
+        newer = swept(session, top_p=[0.2])
+        assert last() is newer
+        older.resume()
+        assert last() is older
 
 
 def test_a_resumed_sweep_keeps_its_parameters() -> None:
@@ -370,7 +421,7 @@ try:
     sweep("p", seed=list(range(8)), jobs=4, session=session, show=False)
 except KeyboardInterrupt as error:
     result = last()
-    print(type(error).__name__, result.done, result.progress.done, error)
+    print(type(error).__name__, not result.running, result.progress.done, error)
 """
 
 
@@ -404,7 +455,7 @@ def test_wait_takes_a_time_and_says_nothing_when_it_is_over() -> None:
 
         result.on_change(follow)
         result.stop()
-        assert result.done and all(isinstance(error, RuntimeError | Interrupted) for error in found)
+        assert not result.running and all(isinstance(error, RuntimeError | Interrupted) for error in found)
 
 
 def test_a_sweep_works_from_a_tape_without_a_server(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from chatglm_magic import ChatGLM
+from chatglm_magic.errors import TapeError
+from chatglm_magic.tape.lines import Recorded
+from chatglm_magic.tape.question import key_of
 
 from ..servers import ScriptedServer
 from .tools import closed, counting, missing, model
@@ -116,3 +119,30 @@ def test_a_cache_of_langchain_does_not_hide_the_tape(tmp_path: Path) -> None:
 
     assert known(tape=tmp_path / "a") != known(tape=tmp_path / "b") != known()
     assert known(tape=tmp_path / "a", tape_mode="record") != known(tape=tmp_path / "a")
+
+
+ODD: dict[str, tuple[str, dict[str, Any], int]] = {
+    "a history that is none": ("chatglm", {"prompt": "hi", "history": 5}, 0),
+    "a key called conversation": ("openai", {"messages": [], "conversation": 5, "sample": "x", "prompt": 1}, 0),
+    "a sample beyond all numbers": ("openai", {"messages": []}, 10**400),
+    "a parameter beyond all numbers": ("openai", {"messages": [], "temperature": 10**400}, 0),
+    "a name that a terminal would obey": ("openai", {"messages": [], "a\x1b[31m\nError: x" + "y" * 5000: 1}, 0),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_whatever_stands_on_a_tape_a_miss_is_told_in_one_line(what: str, tmp_path: Path) -> None:
+    """A tape may come from somebody else: its questions are compared, and never end in another error."""
+    dialect, body, sample = ODD[what]
+    request = {"dialect": dialect, "body": body}
+    turn = {"prompt": "", "answer": "x", "status": "complete"}
+    tape = tmp_path / "t.jsonl"
+    tape.write_bytes(Recorded(key_of(request, sample), sample, request, turn, []).line())
+    words = missing(lambda: closed("openai", tape).invoke("hello", temperature=0.5))
+    assert words.isprintable() and len(words) < 1000 and "differs in" in words
+
+
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
+    """Half a character is part of none."""
+    with pytest.raises(TapeError, match="can't be found"):
+        closed("openai", tmp_path / "a\ud800b").invoke("x")

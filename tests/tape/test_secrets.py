@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.errors import TapeError
+from chatglm_magic.errors import ParameterError, TapeError
 
 from ..canary import KEY, PLACES, PROMPT, leaked, made
 from ..servers import Asked, ScriptedServer, answer, chunk, legacy, sse
@@ -112,3 +112,31 @@ def test_a_model_with_a_tape_is_saved_and_sent_without_secrets(tmp_path: Path) -
         assert len(server.posts) == 1
     assert not leaked((tmp_path / "model.json").read_bytes(), pickle.dumps(llm), dumps(llm))
     assert str(tape) in (tmp_path / "model.json").read_text(encoding="utf-8")
+
+
+@both
+@pytest.mark.parametrize(
+    "further",
+    [
+        {"api_key": KEY},
+        {"token": KEY},
+        {"zhipuai_api_key": KEY},
+        {"headers": {"Authorization": f"Bearer {KEY}"}},
+        {"extra_headers": [{"x": {"X-Api-Key": KEY}}]},
+    ],
+    ids=lambda further: next(iter(further)),
+)
+def test_a_key_among_the_further_parameters_is_refused(
+    further: dict[str, Any], dialect: str, tmp_path: Path
+) -> None:
+    """It would be sent and kept with the question; the refusal says where a key goes, and does not repeat it."""
+    tape = tmp_path / "t.jsonl"
+    with ScriptedServer(counting()) as server:
+        with pytest.raises(ParameterError, match=r"looks like a key.*api_key=") as caught:
+            model(server, dialect, tape, model_kwargs=further).invoke("q")
+        assert not leaked(str(caught.value))
+        with pytest.raises(ParameterError):
+            model(server, dialect, tape).invoke("q", **further)
+        assert server.posts == [] and not tape.exists()
+        harmless = {"tools": [{"parameters": {"api_key": {"type": "string"}, "key": "a"}}], "key_count": 3}
+        assert model(server, dialect, tape, model_kwargs=harmless).invoke("q")

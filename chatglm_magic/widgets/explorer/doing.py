@@ -13,7 +13,7 @@ from ..viewer.calls import Calls
 
 
 class Doing(w.Box):  # type: ignore[misc]
-    """Three buttons, of which those can be pressed that would do something; ``look`` shows what came of it."""
+    """Three buttons, of which those can be pressed that would do something; each press calls ``seen``."""
 
     def __init__(self, sweep: Sweep, calls: Calls, seen: Callable[[], object]) -> None:
         self._sweep, self._calls, self._seen = sweep, calls, seen

@@ -28,7 +28,7 @@ class Side(w.VBox):  # type: ignore[misc]
         self, name: str, samples: int, calls: Calls, changed: Callable[[], object], *buttons: w.Button
     ) -> None:
         self.cell: Cell | None = None
-        self._name, self._samples, self._first = name, samples, 0
+        self._name, self._samples = name, samples
         self._keys: dict[int, object] = {}
         self.heading, self.marked = w.HTML(), w.HTML()
         numbers = [(f"sample {n + 1}", n) for n in range(samples)]

@@ -114,8 +114,8 @@ def _head(text: str, kind: str) -> w.HTML:
 
 
 def _draw(button: w.Button, cell: Cell, plot: Plot, mark: str) -> int:
-    colours = dict(part.split(":", 1) for part in plot.style(plot.of(cell)).split(";"))
-    sent = put(button.style, button_color=colours.get("background"), text_color=colours.get("color"))
+    ground, ink = plot.colours(plot.of(cell)) or (None, None)
+    sent = put(button.style, button_color=ground, text_color=ink)
     classes = (f"chatglm-is-{cell.state}", *(f"chatglm-is-{word}" for word in mark.split(", ") if word))
     return sent + put(button, description=face(cell, plot, mark), _dom_classes=classes)
 
