@@ -14,9 +14,7 @@ from .tokenizer import SPECIAL, Chat, untrained
 def read(path: Path) -> tuple[Chat, dict[str, Tensor]]:
     """The tokenizer of a GGUF that `export.write` made, and its weights, as near as Q8_0 keeps them."""
     reader = gguf.GGUFReader(path)
-    tokens, merges = (
-        reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "merges")
-    )
+    tokens, merges = (reader.fields[f"tokenizer.ggml.{name}"].contents() for name in ("tokens", "merges"))
     vocabulary = {token: number for number, token in enumerate(tokens) if token not in SPECIAL}
     tokenizer = untrained(models.BPE(vocab=vocabulary, merges=[tuple(merge.split(" ")) for merge in merges]))
     tokenizer.add_special_tokens(list(SPECIAL))

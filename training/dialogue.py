@@ -9,7 +9,8 @@ from .corpus import Corpus, Item
 from .noise import reword
 
 LONG = 120  # characters of a long answer
-MIXES = ((("en",), ("zh",), ("en", "zh")), (45, 20, 35))  # and how often: English has more things, in more wordings
+MIXES = ((("en",), ("zh",), ("en", "zh")), (45, 20, 35))
+"""Which languages a conversation is in, and how often: English has more things, in more wordings."""
 SYSTEM = (
     "You are a helpful assistant.",
     "Answer briefly.",

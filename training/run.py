@@ -1,6 +1,7 @@
 """One command from nothing to a model: ``python -m training.run --seed 1 --out training/runs/1``."""
 
 import argparse
+import hashlib
 import json
 import time
 from dataclasses import asdict, replace
@@ -40,7 +41,10 @@ def main() -> None:
     path = args.out / f"{export.NAME}.gguf"
     export.write(model, chat, path)
     loss = round(figures["answer_loss"], 4)
-    facts = export.describe(path, model, {"seed": args.seed, "steps": plan.steps, "answer_loss": loss})
+    trained = {"seed": args.seed, "steps": plan.steps, "answer_loss": loss}
+    if args.start:
+        trained["start"] = hashlib.sha256(args.start.read_bytes()).hexdigest()
+    facts = export.describe(path, model, trained)
     wall = round(time.monotonic() - start)
     (args.out / "figures.json").write_text(
         json.dumps({**facts, **figures, "wall_seconds": wall, "plan": asdict(plan)}, indent=2) + "\n"
