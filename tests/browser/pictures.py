@@ -42,6 +42,7 @@ def opened(cells: tuple[str, ...], *, theme: str, width: int, height: int) -> It
         folder = Path(parent, "lab")
         folder.mkdir()
         os.environ["CHATGLM_MAGIC_HOME"] = parent
+        Path(parent, "history.sqlite").touch(mode=0o600)  # of a store that is there already nothing is told
         lab = Lab(folder, theme=theme)
         try:
             context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=1.5)
@@ -63,8 +64,7 @@ def quickstart(name: str, theme: str) -> None:
 
 def panel(name: str, theme: str, width: int) -> None:
     """The panel after a question, in its live mode."""
-    start = f"{START}\n%chatglm -q What is temperature?"  # it says where turns are kept: here, nowhere to show
-    with opened((start, "%chatglm_panel"), theme=theme, width=width, height=1000) as notebook:
+    with opened((START, "%chatglm_panel"), theme=theme, width=width, height=1000) as notebook:
         notebook.run(0)
         shown = notebook.run(1)
         box = shown.get_by_role("spinbutton", name="temperature", exact=True)
