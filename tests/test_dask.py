@@ -22,11 +22,9 @@ NUMBER = 1000
 
 
 def prompts() -> list[str]:
-    """Return questions in English and Chinese that the built-in model has many different answers to."""
-    found = []
-    for name in ("en", "zh"):
-        items = tomllib.loads((CORPUS / f"{name}.toml").read_text(encoding="utf-8"))["item"]
-        found += [question for item in items for question in item["ask"]]
+    """Return the usual questions in English and Chinese, which the built-in model has many answers to."""
+    usual = tomllib.loads((CORPUS / "usual.toml").read_text(encoding="utf-8"))
+    found = [question for questions in usual.values() for question in questions]
     return (found * (NUMBER // len(found) + 1))[:NUMBER]
 
 

@@ -16,11 +16,12 @@ MAY_IMPORT = {
     "_version": set(),
     "errors": set(),
     "forks": set(),
+    "keynames": set(),
     "values": set(),
     "wire": {"errors", "values"},
     "tape": {"errors", "values", "wire", "client"},
     "client": {"errors", "forks", "values", "wire"},
-    "llm": {"errors", "forks", "values", "wire", "client", "tape"},
+    "llm": {"errors", "forks", "keynames", "values", "wire", "client", "tape"},
     "session": {"_version", "errors", "forks", "values", "wire", "client", "llm", "store"},
     "store": {"_version", "errors", "forks", "values", "render"},
     "render": {"values"},
@@ -31,7 +32,8 @@ MAY_IMPORT = {
     "widgets": {"errors", "values", "session", "store", "render", "sweeps", "lenses"},
     "exploring": {"session", "render", "sweeps", "lenses", "widgets"},
     "magics": {
-        *("errors", "values", "session", "store", "render", "sweeps", "lenses", "widgets", "exploring", "local")
+        *("errors", "keynames", "values", "session", "store", "render", "sweeps", "lenses", "widgets"),
+        *("exploring", "local"),
     },
     "__main__": {"errors", "values", "session", "llm", "render", "local"},
 }

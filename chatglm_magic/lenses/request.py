@@ -9,7 +9,6 @@ from ..errors import ParameterError, RefusedError, ReplyError
 from ..session import Session, get_session
 from ..session.draft import Draft, NoView, View
 from ..values import Odds, Turn
-from ..wire.body import shown
 from .tail import LARGEST
 from .value import Lens
 
@@ -69,7 +68,7 @@ def question(session: Session, top: int | None, vocabulary: int | None, options:
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= LARGEST:
-            raise ParameterError(f"{name} must be a number of tokens, 1 or more, not {shown(repr(number), 40)}.")
+            raise ParameterError(f"{name} must be a number of tokens, 1 or more, not {number!r:.40}.")
     found = {**options, "logprobs": True, "top_logprobs": CANDIDATES if top is None else top}
     call = session.preview("", history=False, **found)
     if call.dialect == "chatglm":

@@ -9,10 +9,10 @@ from ..client import Call, Limits
 from ..client.address import checked_url, is_loopback
 from ..client.call import Headers, checked_headers, encoded
 from ..errors import EndpointError, ParameterError
+from ..keynames import key_within
 from ..values import Pair, Params, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
-from ..wire.keynames import key_within
 from .fields import limits
 from .keys import key_for, origin
 from .spoken import with_roles

@@ -8,9 +8,9 @@ from typing import Any
 from traitlets import Bool, TraitError
 
 from ..errors import CommandError, ParameterError
+from ..keynames import names_a_key
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
-from ..wire.keynames import names_a_key
 from .nokeys import NO_KEYS
 from .parser import loose
 

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from ..errors import CommandError
+from ..keynames import names_a_key
 from ..render.bundle import FORMATS
-from ..wire.keynames import names_a_key
 from .nokeys import NO_KEYS
 
 RESERVED = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import CommandError
-from ..wire.keynames import names_a_key
+from ..keynames import names_a_key
 from .nokeys import NO_KEYS
 from .parser import RESERVED, loose
 
