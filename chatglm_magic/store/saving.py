@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from ..errors import ChatGLMError
 from ..values import Turn
-from .database import Database
+from .database import LOOK, Database
 from .disk import LOCK, Disk, RefusedFile
 from .waiting import Waiting
 
@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 AGAIN = 2.0
 """Seconds after a failure before the disk is tried again: an answer must not wait for it each time."""
+
+LAST = 5.0
+"""Seconds to wait for another process' lock when the file is closed: it may be the last chance to save."""
 
 FAULTS = (sqlite3.Error, OSError)
 
@@ -35,6 +38,7 @@ class Saving:
         self.waiting = Waiting()
         self.news: list[str] = []
         self._failed: float | None = None
+        self._busy = False
         self._warned = False
         self._refused = False
         self._pid = os.getpid()
@@ -125,8 +129,10 @@ class Saving:
             ) from None
 
     def close(self) -> None:
-        """Save what waits, and let go of the file."""
-        self.flush()
+        """Save what waits, after others if they hold the file, and let go of it."""
+        last = time.monotonic() + LAST
+        while not self.flush() and self._busy and time.monotonic() < last:
+            time.sleep(LOOK)
         if self._disk is not None:
             self._disk.close()
 
@@ -155,6 +161,7 @@ class Saving:
     def _tried(self, act: Callable[[Database], object]) -> bool:
         """Do something with the disk; if it fails, take note of when, and tell people once."""
         assert self._disk is not None
+        self._busy = False
         try:
             self._disk.run(act)
         except RefusedFile as error:
@@ -162,6 +169,7 @@ class Saving:
             self.tell(str(error))
         except FAULTS as error:
             self._failed = time.monotonic()
+            self._busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
             if not self._warned:
                 self._warned = True
                 why = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -202,3 +203,32 @@ def test_F2_what_waits_is_saved_when_python_ends(tmp_path: Path) -> None:
     run(AT_EXIT, tmp_path / "place")
     with opened(tmp_path / "place" / "h.sqlite") as store:
         assert prompts(store) == ["waits"]
+
+
+def test_F2_what_waits_when_the_store_is_closed_is_saved_after_the_others(tmp_path: Path) -> None:
+    """A kernel that ends while another process holds the file for two seconds loses nothing."""
+    path = tmp_path / "h.sqlite"
+    with opened(path) as store:
+        store.put(turn("0"), 0)
+    with opened(path) as store, holding(path) as release:
+        store.put(turn("1"), 1)
+        assert store.unsaved == 1
+        timer = threading.Timer(2, release)
+        timer.start()
+        store.close()
+        timer.join()
+        assert store.unsaved == 0
+    with opened(path) as store:
+        assert prompts(store) == ["0", "1"]
+
+
+def test_F2_a_file_that_is_held_for_ever_does_not_hold_the_end_up(tmp_path: Path) -> None:
+    """Closing waits five seconds for a lock, and not for a fault that will not pass."""
+    path = tmp_path / "h.sqlite"
+    with opened(path) as store:
+        store.put(turn("0"), 0)
+        with holding(path):
+            store.put(turn("1"), 1)
+            began = time.monotonic()
+            store.close()
+            assert saving.LAST <= time.monotonic() - began < saving.LAST + 2 and store.unsaved == 1
