@@ -13,6 +13,7 @@ from langchain_core.callbacks import AsyncCallbackHandler
 
 from ..client.address import bare
 from ..errors import ChatGLMError
+from ..llm.many import unheard
 from ..session.draft import Draft
 from ..session.settings import SHARED
 from ..values import Status, Turn
@@ -52,6 +53,7 @@ class Plans:
     ) -> None:
         session.preview("", history=False)  # takes over what other handles have set
         self.llm = _own_model(session.llm, pinned)
+        self._unheard = unheard(self.llm, {})
         self.bases = [self._base(prompt, setting) for setting in settings]
         self.settings = settings
 
@@ -62,12 +64,8 @@ class Plans:
     async def answered(self, draft: Draft, cell: int, sample: int) -> Turn:
         """Ask; return the turn, whatever became of it. What was received of a cancelled one is in its draft."""
         options = {**self.settings[cell % len(self.settings)], "sample": sample}
-        config: Any = {"callbacks": [Listener(draft)]}
         try:
-            stream = self.llm.astream(draft.base.prompt, config=config, **options)
-            async with aclosing(stream) as pieces:  # type: ignore[type-var]
-                async for _ in pieces:
-                    pass
+            await (self._alone(draft, options) if self._unheard else self._with_listeners(draft, options))
         except ChatGLMError as error:
             return _failed(draft, str(error), error.partial)
         except asyncio.CancelledError:
@@ -75,6 +73,19 @@ class Plans:
         except Exception as error:  # noqa: BLE001 - a callback of the user's that failed costs one cell
             return _failed(draft, repr(error), "")
         return draft.turn("complete")
+
+    async def _with_listeners(self, draft: Draft, options: dict[str, Any]) -> None:
+        config: Any = {"callbacks": [Listener(draft)]}
+        stream = self.llm.astream(draft.base.prompt, config=config, **options)
+        async with aclosing(stream) as pieces:  # type: ignore[type-var]
+            async for _ in pieces:
+                pass
+
+    async def _alone(self, draft: Draft, options: dict[str, Any]) -> None:
+        """Ask without LangChain's bookkeeping, which costs as much as the question and here would tell nobody."""
+        async with aclosing(self.llm._astream(draft.base.prompt, **options)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                draft.take(chunk.text, chunk.generation_info or {})
 
     def close(self) -> None:
         """Close the connections."""
