@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NAMES = ("key", "token", "access_token", "authorization")
+NAMES = ("key", "token")
+"""Whole names; in a longer one, as in ``max_token``, they mean something else."""
+
 PARTS = ("api_key", "apikey", "secret", "password", "authorization", "access_token")
 """What is in the name of a key wherever it stands, as in ``zhipuai_api_key``; a ``max_token`` is none."""
 
