@@ -271,6 +271,26 @@ def test_D8_no_click_is_lost_while_the_list_is_filled() -> None:
         assert not any(line.tick.value for line in shown.box._list.lines.children)
 
 
+def test_D8_a_tick_that_meets_a_filling_in_the_middle_counts() -> None:
+    """ipywidgets sets a value first and tells of it later; a list that is filled in between would take it back."""
+    with viewer(None, turn(1)) as shown:
+        (line,) = shown.box._list.lines.children
+        refresh = threading.Thread(target=press, args=(shown.named("Refresh"),))
+
+        class Slow(dict[str, object]):
+            """A page's message between whose parts the list is filled, if it can be."""
+
+            def __iter__(self) -> Iterator[str]:
+                for name in super().__iter__():
+                    yield name
+                    refresh.start()
+                    refresh.join(0.3)
+
+        line.tick._handle_msg({"content": {"data": {"method": "update", "state": Slow(value=True)}}, "buffers": []})
+        refresh.join()
+        assert len(shown.box._ticked.ids) == 1 and line.tick.value
+
+
 # --- following -------------------------------------------------------------------------------------------------
 
 

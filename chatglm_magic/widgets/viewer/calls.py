@@ -6,12 +6,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+import ipywidgets as w
 
 from ...session import Session
 from ..trouble import Status, Trouble
 
 Act = Callable[[], object]
+T = TypeVar("T", bound=w.Widget)
 
 
 class _Turn:
@@ -64,6 +67,20 @@ class Calls:
     def heard(self, act: Callable[[Any], object]) -> Callable[[Any], None]:
         """Return ``act`` as an observer that is handed the new value: the list may be filled anew meanwhile."""
         return lambda change: self.handler(lambda: act(change["new"]))()
+
+    def whole(self, widget: T) -> T:
+        """Return a widget whose new value and what hears of it are one step: no filling comes in between.
+
+        ipywidgets sets a value first and tells of it later; one that is set meanwhile would be told in its place.
+        """
+        take = widget.set_state
+
+        def take_whole(state: dict[str, Any]) -> None:
+            with self._turn.lock:
+                take(state)
+
+        widget.set_state = take_whole
+        return widget
 
     def guarded(self, act: Act) -> Act:
         """Return ``act`` with its errors told of."""

@@ -38,7 +38,7 @@ class Filters(w.VBox):  # type: ignore[misc]
         self.text = look.above(w.Text(description="Search", placeholder="words of prompt, answer or reasoning"))
         self.order = look.above(w.Dropdown(description="Order", options=list(ORDERS)))
         self.more = w.ToggleButton(description="Filters", tooltip="Show or hide the filters")
-        self.model = _choice("Model", ())
+        self.model = calls.whole(_choice("Model", ()))
         self.status = _choice("Status", STATUSES)
         self.kind = _choice("Kind", KINDS)
         self.since = look.above(w.DatePicker(description="Since"))

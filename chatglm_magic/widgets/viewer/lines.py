@@ -34,7 +34,7 @@ class Line(w.Box):  # type: ignore[misc]
         like: Line | None = None,
     ) -> None:
         self.key, self._calls, self._ticked = "", calls, ticked
-        self.tick: Any = w.Checkbox(indent=False, **_look_of(like and like.tick))
+        self.tick: Any = calls.whole(w.Checkbox(indent=False, **_look_of(like and like.tick)))
         self.button: Any = w.Button(**_look_of(like and like.button))
         self.facts: Any = w.HTML(**_look_of(like and like.facts))
         super().__init__([self.tick, self.button, self.facts], **({"layout": like.layout} if like else {}))
@@ -96,13 +96,15 @@ class Pages(w.Box):  # type: ignore[misc]
         self._calls = calls
         self.first, self.previous = look.button("First"), look.button("Previous")
         self.next, self.last = look.button("Next"), look.button("Last")
-        self.number = w.BoundedIntText(
-            1,
-            min=1,
-            max=1,
-            description="Page",
-            layout=w.Layout(width="8.5em"),
-            style={"description_width": "auto"},
+        self.number = calls.whole(
+            w.BoundedIntText(
+                1,
+                min=1,
+                max=1,
+                description="Page",
+                layout=w.Layout(width="8.5em"),
+                style={"description_width": "auto"},
+            )
         )
         self.of = w.Label()
         super().__init__([self.first, self.previous, self.number, self.of, self.next, self.last])

@@ -40,7 +40,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.query = Query()
         self.current: str | None = None
         """The id of the opened turn."""
-        self.show = look.above(w.Dropdown(description="Show", options=[ALL, PRESENT, CONVERSATIONS]))
+        self.show = calls.whole(look.above(w.Dropdown(description="Show", options=[ALL, PRESENT, CONVERSATIONS])))
         self.filters = Filters(calls, self.search, calls.soon(self.search, pause=SETTLED))
         self.refresh, self.go_on = look.button("Refresh"), look.button("Continue this conversation")
         self.lines = Lines(calls, self._open, ticked)
