@@ -20,6 +20,8 @@ import requests
 
 from chatglm_magic.local import LocalServer
 
+from .clock import in_time
+
 SPECIALS = ["<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"]
 SPECIALS += ["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"]
 FIRST_SPECIAL = 256
@@ -136,11 +138,12 @@ def engine_of(pid: int, within: float = 10.0) -> int:
     return int(begun[0].pid)
 
 
-def all_gone(pids: list[int], within: float) -> float:
-    """Wait until none of the processes runs; return the seconds it took. Fails after `within`."""
+def all_gone(pids: list[int], within: float) -> None:
+    """Wait until none of the processes runs. Fails after `within` seconds."""
     began = time.monotonic()
-    wait_for(lambda: not any(map(running, pids)), within)
-    return time.monotonic() - began
+    while any(map(running, pids)):
+        in_time(time.monotonic() - began, within, of="they still run")
+        time.sleep(0.005)
 
 
 def headers(server: LocalServer, **more: str) -> dict[str, str]:
@@ -203,6 +206,8 @@ def read_until(process: subprocess.Popen[str], mark: str) -> str:
 KERNEL = """
 import os, signal, subprocess, time
 from chatglm_magic.local import LocalServer
+
+from .clock import in_time
 signal.signal(signal.SIGINT, lambda *_: None)
 server = LocalServer({model!r}).start()
 other = 0

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from .clock import in_time
+
 
 @dataclass
 class Asked:
@@ -69,10 +71,11 @@ class ScriptedServer:
             sock.close()
         self._thread.join(5)
 
-    def wait_closed(self, asked: Asked, seconds: float = 2.0) -> float | None:
-        """Wait until the client has closed the connection of a request; return when, or None."""
-        end = time.monotonic() + seconds
-        while asked.closed_at is None and time.monotonic() < end:
+    def wait_closed(self, asked: Asked, seconds: float = 2.0, of: object = "") -> float:
+        """Wait until the client has closed the connection of a request; return when. Fails after ``seconds``."""
+        began = time.monotonic()
+        while asked.closed_at is None:
+            in_time(time.monotonic() - began, seconds, of=of or "the connection is open")
             time.sleep(0.005)
         return asked.closed_at
 

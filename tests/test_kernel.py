@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .clock import in_time
 from .kernels import Kernel
 from .servers import Script, ScriptedServer, answer, chunk, legacy, raw, reply, sse
 
@@ -138,9 +139,10 @@ def test_an_interrupt_keeps_what_came(kernel: Kernel) -> None:
         began = time.monotonic()
         kernel.manager.interrupt_kernel()
         ran = kernel.wait(running)
-        assert time.monotonic() - began <= 0.5
-        closed = server.wait_closed(server.posts[0], 1.0)
-        assert closed is not None and closed - began <= 1.0
+        took = time.monotonic() - began
+        closed = server.wait_closed(server.posts[0])
+        in_time(took, 0.5)
+        in_time(closed - began, 1.0)
         assert ran.error is not None and ran.error["ename"] == "Interrupted"
         assert len(ran.error["traceback"]) == 1
         assert ran.displays == ["你好\n[stopped before it was complete]"]

@@ -20,6 +20,7 @@ from chatglm_magic.local import LocalServer
 from chatglm_magic.server.child import ManagedServer
 from chatglm_magic.server.environ import child_env
 
+from .clock import in_time
 from .server_tools import all_gone, chat, engine_of, kernel, post, running, wait_for, write_model
 
 ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
@@ -91,7 +92,7 @@ def test_E2_never_ready_ends_in_time(slow: str) -> None:
     began = time.monotonic()
     with pytest.raises(ServeError, match="ready_timeout="):
         LocalServer(slow, ready_timeout=0.2).start()
-    assert time.monotonic() - began < 3
+    in_time(time.monotonic() - began, 3)
     assert not children()
 
 
@@ -121,14 +122,14 @@ def test_E5_kernel_that_ends_takes_the_server_along(model: str) -> None:
     """A kernel that ends in the ordinary way without a word to the server leaves nothing behind."""
     with kernel(model, last="time.sleep(0.5)") as (process, pid, engine, *_):
         process.wait(10)
-        assert all_gone([pid, engine], 2) < 2
+        all_gone([pid, engine], 2)
 
 
 def test_E6_kill_9_of_the_kernel_ends_server_and_engine(model: str) -> None:
     """When the kernel is killed, server and engine are gone within two seconds."""
     with kernel(model) as (process, pid, engine, *_):
         process.kill()
-        assert all_gone([pid, engine], 2) < 2
+        all_gone([pid, engine], 2)
 
 
 def test_E6_kill_9_with_a_forked_sibling_that_holds_the_pipe(model: str) -> None:
@@ -136,7 +137,7 @@ def test_E6_kill_9_with_a_forked_sibling_that_holds_the_pipe(model: str) -> None
     then = "other = os.fork()\nif other == 0: time.sleep(20); os._exit(0)"
     with kernel(model, then) as (process, pid, engine, other, *_):
         process.kill()
-        assert all_gone([pid, engine], 2) < 2
+        all_gone([pid, engine], 2)
         assert running(other)
         os.kill(other, signal.SIGKILL)
 
@@ -146,7 +147,7 @@ def test_E6_kill_9_of_the_front_ends_the_engine(model: str) -> None:
     with LocalServer(model) as server:
         engine = engine_of(server.pid or 0)
         os.kill(server.pid or 0, signal.SIGKILL)
-        assert all_gone([engine], 2) < 2
+        all_gone([engine], 2)
         wait_for(lambda: not server.alive, 2)
 
 
@@ -158,7 +159,7 @@ def test_E6_kill_9_of_the_front_ends_an_engine_that_is_stuck(slow: str) -> None:
     wait_for(lambda: "xllamacpp" in Path(f"/proc/{engine}/maps").read_text(), 10)
     os.kill(engine, signal.SIGSTOP)
     os.kill(child.pid, signal.SIGKILL)
-    assert all_gone([engine], 2) < 2
+    all_gone([engine], 2)
     child.end()
 
 
@@ -214,7 +215,7 @@ def test_E9_forgotten_server_ends(model: str) -> None:
     pids = [pid, engine_of(pid)]
     del server
     gc.collect()
-    assert all_gone(pids, 2) < 2
+    all_gone(pids, 2)
 
 
 def test_E10_stop_ends_the_engine_of_a_frozen_front(model: str) -> None:
@@ -224,8 +225,8 @@ def test_E10_stop_ends_the_engine_of_a_frozen_front(model: str) -> None:
     os.kill(pids[0], signal.SIGSTOP)
     began = time.monotonic()
     server.stop()
-    assert time.monotonic() - began < 3
-    assert all_gone(pids, 2) < 2
+    in_time(time.monotonic() - began, 3)
+    all_gone(pids, 2)
 
 
 def test_interrupt_during_start_stops_and_goes_on(slow: str) -> None:

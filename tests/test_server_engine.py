@@ -24,6 +24,7 @@ from chatglm_magic.server.child import ManagedServer
 from chatglm_magic.server.sources import ModelError, local_file
 from chatglm_magic.server.supervisor import Engine, Plan
 
+from .clock import in_time
 from .server_tools import chat, engine_of, headers, post, wait_for, write_model
 
 HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
@@ -66,7 +67,7 @@ def test_answers_503_at_once_while_the_model_loads(slow_model: str) -> None:
         ):
             began = time.monotonic()
             reply = requests.request(method, url + path, json=HI | {"prompt": "hi"}, headers=key, timeout=5)
-            assert time.monotonic() - began < 0.5
+            in_time(time.monotonic() - began, 0.5)
             assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
             error = reply.json()["error"]
             assert (error["type"], error["code"]) == ("unavailable_error", 503)
@@ -127,7 +128,7 @@ def test_lost_client_frees_the_turn_within_a_second(slow: LocalServer, path: str
     began = time.monotonic()
     connection.close()
     assert answered.wait(5)
-    assert time.monotonic() - began < 1.0
+    in_time(time.monotonic() - began, 1.0)
     asking.join()
 
 
@@ -140,7 +141,7 @@ def test_waiting_client_that_leaves_is_never_asked_for(slow: LocalServer) -> Non
         connection.close()
     began = time.monotonic()
     chat(slow, "hi", max_tokens=1)
-    assert time.monotonic() - began < 1.0
+    in_time(time.monotonic() - began, 1.0)
 
 
 def test_E7_engine_that_dies_while_it_answers(slow_model: str) -> None:

@@ -94,7 +94,7 @@ def test_C32_leaving_early(dialect: str, road: str, caplog: pytest.LogCaptureFix
 
     async def left(llm: ChatGLM, leave: Any, server: ScriptedServer) -> None:
         await leave(llm)
-        assert await asyncio.to_thread(server.wait_closed, server.posts[0], SECOND), leave
+        await asyncio.to_thread(server.wait_closed, server.posts[0], SECOND, leave)
         assert await llm.ainvoke("again") == "你好"
 
     with silence(caplog):
@@ -105,7 +105,7 @@ def test_C32_leaving_early(dialect: str, road: str, caplog: pytest.LogCaptureFix
                     asyncio.run(left(llm, leave, server))
                 else:
                     leave(llm)
-                    assert server.wait_closed(server.posts[0], SECOND), leave
+                    server.wait_closed(server.posts[0], SECOND, of=leave)
                     assert llm.invoke("again") == "你好"
                 assert len(server.posts) == 2
         del llm
@@ -131,7 +131,7 @@ def test_C33_cancelled_inside_an_event(dialect: str, road: str, caplog: pytest.L
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(server.wait_closed, server.posts[0], SECOND)
+        await asyncio.to_thread(server.wait_closed, server.posts[0], SECOND)
         assert await llm.ainvoke("again") == "你好"
 
     script = say(STREAM, piece("a"), 0.05, piece("好")[:30], 0.05, halfway, stay)
@@ -142,7 +142,7 @@ def test_C33_cancelled_inside_an_event(dialect: str, road: str, caplog: pytest.L
         else:
             with pytest.raises(KeyboardInterrupt):
                 seen += llm.stream("hi")
-            assert server.wait_closed(server.posts[0], SECOND)
+            server.wait_closed(server.posts[0], SECOND)
             assert llm.invoke("again") == "你好"
         assert llm.history == [["again", "你好"]] and len(server.posts) == 2
         assert "".join(seen) in ("", "a")

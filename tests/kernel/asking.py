@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from ..clock import in_time
 from ..kernels import Ran
 from ..servers import Asked, ScriptedServer
 from . import stored
@@ -54,9 +55,8 @@ def interrupt(page: Page) -> float:
 def stopped(page: Page, server: ScriptedServer, running: str, struck: float, asked: Asked | None = None) -> Ran:
     """Wait for an interrupted cell; hold it to the time it may take, and the connection to its own."""
     back, ran = page.done(running) - struck, page.wait(running)
-    assert back <= BACK, f"the kernel was busy for {back:.2f} s"
+    in_time(back, BACK, of="the kernel was busy")
     assert ran.error is not None, "the cell ended as if nothing had happened"
     if asked is not None:
-        closed = server.wait_closed(asked, CLOSED)
-        assert closed is not None and closed - struck <= CLOSED, "the server goes on"
+        in_time(server.wait_closed(asked) - struck, CLOSED, of="the server goes on")
     return ran

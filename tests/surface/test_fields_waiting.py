@@ -13,6 +13,7 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import BrokenOffError, ChatGLMError, ParameterError, RefusedError
 
+from ..clock import in_time
 from ..servers import Asked, ScriptedServer, answer, chunk, hang, reply, sse
 from .tools import both, model, says
 
@@ -28,7 +29,7 @@ def failing(llm: ChatGLM, road: str, within: float) -> ChatGLMError:
     began = time.monotonic()
     with pytest.raises(ChatGLMError) as caught:
         ROADS[road](llm)
-    assert time.monotonic() - began < within
+    in_time(time.monotonic() - began, within)
     return caught.value
 
 
@@ -40,7 +41,7 @@ def test_field_timeout(dialect: str, road: str, timeout: Any) -> None:
     with ScriptedServer(hang()) as server:
         error = failing(model(server, dialect, timeout=timeout), road, 0.7)
         assert error.kind == ("total_timeout" if "total" in str(timeout) else "first_byte_timeout")
-        assert server.wait_closed(server.posts[0], 1.0)
+        server.wait_closed(server.posts[0], 1.0)
 
 
 @roads

@@ -20,6 +20,7 @@ from chatglm_magic.errors import ChatGLMError, Interrupted, ParameterError
 from chatglm_magic.sweeps import Sweep, last
 from chatglm_magic.sweeps.begin import prepared
 
+from ..clock import in_time
 from ..servers import Asked, Script, ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
 from .tools import session_at, swept, until
 
@@ -175,11 +176,13 @@ def test_stop_ends_all_within_half_a_second_and_keeps_what_came() -> None:
         until(lambda: sum(d.text == "part" for c in result.cells for d in c.drafts.values()) == 16)
         began = time.monotonic()
         result.stop()
-        assert time.monotonic() - began <= 0.5 and not result.running
-        closed = [server.wait_closed(asked, 0.5) for asked in server.posts if asked.body["seed"] >= 4]
-        assert len(closed) == 16 and all(at is not None and at - began <= 0.5 for at in closed)
+        took = time.monotonic() - began
+        assert not result.running
+        closed = [server.wait_closed(asked) for asked in server.posts if asked.body["seed"] >= 4]
+        assert len(closed) == 16
         assert Counter(turn.status for turn in result) == {"complete": 4, "interrupted": 16}
         assert {turn.answer for turn in result if turn.status == "interrupted"} == {"part"}
+        in_time(max(took, *(at - began for at in closed)), 0.5)
         assert len(server.posts) == 20 and result.progress.running == 0
 
 
@@ -435,7 +438,7 @@ def test_an_interrupt_stops_a_sweep_and_keeps_the_result() -> None:
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         out, _ = process.communicate(timeout=20)
-        assert time.monotonic() - began < 5
+        in_time(time.monotonic() - began, 5)
     assert out.startswith("Interrupted True 4 the sweep was stopped: 4 of 8 answers are kept")
 
 
@@ -444,7 +447,8 @@ def test_wait_takes_a_time_and_says_nothing_when_it_is_over() -> None:
     with ScriptedServer(hang()) as server:
         result = begun(session_at(server.url), temperature=[0.1])
         began = time.monotonic()
-        assert result.wait(0.1) is result and result.running and time.monotonic() - began < 1
+        assert result.wait(0.1) is result and result.running
+        in_time(time.monotonic() - began, 1)
         found: list[BaseException] = []
 
         def follow() -> None:
