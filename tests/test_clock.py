@@ -37,7 +37,7 @@ def test_quadratic_work_is_told_from_linear() -> None:
         ("in_time(1.5 / len(times.read_text()), 1)", 2, "1 passed, 1 rerun"),
         ("in_time(3, 2)", 3, "1 failed, 2 rerun"),
         ("in_time(float('nan'), 2)", 3, "1 failed, 2 rerun"),
-        ("assert len(times.read_text()) == 2", 1, "1 failed"),
+        ("assert len(times.read_text()) == 2, 'Late: no'", 1, "1 failed"),
     ],
 )
 def test_what_is_late_is_tried_three_times_and_nothing_else_is(

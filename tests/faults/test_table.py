@@ -28,7 +28,16 @@ ID = re.compile(r"^\S+::test_([A-Z]?\d+)_\w+\[([a-z]+)-([a-z]+)\]$")
 def collected() -> list[str]:
     """Return the ids that pytest itself finds here, but for this file's own."""
     here = Path(__file__).parent
-    options = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout"]
+    options = [
+        "--collect-only",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pytest_timeout",
+        "-p",
+        "pytest_rerunfailures",
+    ]
     found = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(here)],
         capture_output=True,

@@ -123,7 +123,7 @@ CORE = [
 ]
 """What the client is tested with first of all: connections, whole bodies, streams."""
 
-PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout"]
+PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "pytest_rerunfailures"]
 
 
 def test_D23_urllib3_future(tmp_path: Path) -> None:
