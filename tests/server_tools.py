@@ -206,8 +206,6 @@ def read_until(process: subprocess.Popen[str], mark: str) -> str:
 KERNEL = """
 import os, signal, subprocess, time
 from chatglm_magic.local import LocalServer
-
-from .clock import in_time
 signal.signal(signal.SIGINT, lambda *_: None)
 server = LocalServer({model!r}).start()
 other = 0

@@ -16,7 +16,7 @@ import pytest
 
 import chatglm_magic
 from chatglm_magic import ChatGLM
-from chatglm_magic.client import Limits
+from chatglm_magic.client.limits import Limits
 
 from .test_layers import MAY_IMPORT
 

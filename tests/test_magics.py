@@ -133,14 +133,18 @@ def test_G2_help_comes_from_the_parser(shell: InteractiveShell, line: str) -> No
     _, out, _ = run(shell, f"%chatglm {line}")
     for flag in asking_parser("%chatglm").flags:
         assert flag in out
-    assert "--max-token" in (shell.find_line_magic("chatglm").__doc__ or "")
 
 
-@pytest.mark.parametrize("magic", ["chatglm_config", "chatglm_serve", "chatglm_history", "chatglm_panel"])
+ALL = ["chatglm", *(f"chatglm_{name}" for name in ("config", "serve", "history", "panel", "sweep", "lens"))]
+
+
+@pytest.mark.parametrize("magic", ALL)
 def test_every_magic_has_help(shell: InteractiveShell, magic: str) -> None:
-    """--help prints what the magic does."""
+    """--help prints what the magic does, and %magic? shows the same."""
     _, out, _ = run(shell, f"%{magic} --help")
     assert f"%{magic}" in out
+    shown = shell.object_inspect_mime(f"%{magic}")["text/plain"]
+    assert all(line in shown for line in out.splitlines()), shown
 
 
 @pytest.mark.parametrize(

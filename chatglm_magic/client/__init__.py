@@ -3,8 +3,3 @@
 Both drivers hand bytes to the codecs of :mod:`chatglm_magic.wire` and share everything that does no I/O;
 :mod:`.foreign` alone knows the errors of the HTTP libraries.
 """
-
-from .call import Call
-from .limits import Limits
-
-__all__ = ["Call", "Limits"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ..errors import BrokenOffError, EndpointError, RefusedError, ReplyError
 from ..values import Delta
-from ..wire import codec
+from ..wire import chatglm, openai
 from ..wire.body import LIMIT
 from ..wire.inflate import Inflate
 from ..wire.refusal import refusal
@@ -40,7 +40,7 @@ class Incoming:
         self._clock = clock
         self._inflate = Inflate(named.get("content-encoding", ""))
         self._plain = not self._inflate.undoes
-        self._reader = codec(call.dialect).Reader(named)
+        self._reader = (openai if call.dialect == "openai" else chatglm).Reader(named)
         self._size = 0
 
     @property

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from ..client import Limits
 from ..client.address import no_secrets
+from ..client.limits import Limits
 from ..errors import ParameterError
 
 

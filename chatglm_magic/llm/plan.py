@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..client import Call, Limits
 from ..client.address import checked_url, is_loopback
-from ..client.call import Headers, checked_headers, encoded
+from ..client.call import Call, Headers, checked_headers, encoded
+from ..client.limits import Limits
 from ..errors import EndpointError, ParameterError
 from ..keynames import key_within
 from ..values import Pair, Params, Question

@@ -17,8 +17,11 @@ from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer
 from . import asking, config, history, history_line, serving
+from .helping import helped
 from .nokeys import refuse_keys
 from .parser import asking_parser, parse
+
+PANEL = "%chatglm_panel    show the panel: sliders, prompt, answer and the turns so far"
 
 
 @magics_class
@@ -36,6 +39,7 @@ class ChatGLMMagics(Magics):
         self.ends_in_question = self.in_cell = False
         session.settings.observe(self._look, names="endpoint_url")
 
+    @helped(lambda: asking_parser("%chatglm").format_help())
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
@@ -68,6 +72,7 @@ class ChatGLMMagics(Magics):
             self.shell.user_ns[out] = answer
         return answer
 
+    @helped(lambda: config.HELP)
     @no_var_expand
     @line_magic
     def chatglm_config(self, line: str) -> None:
@@ -83,6 +88,7 @@ class ChatGLMMagics(Magics):
         values = config.assignments(line)
         return config.apply(self._session, values)
 
+    @helped(lambda: serving.HELP)
     @no_var_expand
     @line_magic
     def chatglm_serve(self, line: str) -> None:
@@ -97,6 +103,7 @@ class ChatGLMMagics(Magics):
             raise CommandError(f"no option {words.split()[0]} (see %chatglm_serve --help)")
         return self._print(self._serving.start(self._session, words.strip("\"'") or None))
 
+    @helped(lambda: PANEL)
     @no_var_expand
     @line_magic
     def chatglm_panel(self, line: str) -> None:
@@ -104,11 +111,12 @@ class ChatGLMMagics(Magics):
         from ..widgets import panel
 
         if line.split() in (["--help"], ["-h"]):
-            return self._print("%chatglm_panel    show the panel: sliders, prompt, answer and the turns so far")
+            return self._print(PANEL)
         if not in_notebook(self.shell):
             return self._print("The panel needs a notebook; here, %chatglm PROMPT asks and %chatglm_config sets.")
         return self._show(panel(self._session))
 
+    @helped(lambda: history_line.HELP)
     @no_var_expand
     @line_magic
     def chatglm_history(self, line: str) -> None:
@@ -181,10 +189,3 @@ class ChatGLMMagics(Magics):
             self.shell.display_pub.publish(data=data)
         else:
             self._print(data["text/plain"])
-
-
-# %chatglm? shows the help that --help prints; both come from the parser.
-ChatGLMMagics.chatglm.__doc__ = asking_parser("%chatglm").format_help()
-ChatGLMMagics.chatglm_config.__doc__ = config.HELP
-ChatGLMMagics.chatglm_serve.__doc__ = serving.HELP
-ChatGLMMagics.chatglm_history.__doc__ = history_line.HELP

@@ -9,10 +9,8 @@ from urllib.parse import urlsplit
 
 from traitlets import Bunch, TraitError
 
-from ..client import Limits
 from ..errors import ParameterError
 from ..forks import Rank, lock
-from ..wire.openai import ZAI_HOSTS
 from .settings import LIMITS, SHARED, ChatGLMSettings
 
 if TYPE_CHECKING:
@@ -96,6 +94,8 @@ class Handles:
 
     def limits(self, name: str) -> tuple[float, float]:
         """Return the range of a sampling parameter that the server takes, as far as known."""
+        from ..wire.openai import ZAI_HOSTS
+
         if name == "temperature" and urlsplit(self.settings.endpoint_url).hostname in ZAI_HOSTS:
             return 0.0, 1.0
         return RANGES[name]
@@ -120,6 +120,7 @@ class Handles:
         if llm is None:
             return
         if name in LIMITS:
+            from ..client.limits import Limits
             from ..llm.fields import limits
 
             if limits(llm.timeout) != Limits(**self._timeout()):

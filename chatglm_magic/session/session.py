@@ -18,7 +18,7 @@ from .settings import ChatGLMSettings, configure
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from ..client import Call
+    from ..client.call import Call
     from ..client.probe import Finding
     from .asking import Asking
 

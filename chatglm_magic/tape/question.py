@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..client import Call
+from ..client.call import Call
 
 DELIVERY = ("stream", "stream_options")
 """Keys of a body that say how an answer is delivered, not which."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ..client import Call
+from ..client.call import Call
 from ..errors import TapeError
 from ..values import Delta, Turn
 from ..wire.stop import StopFilter

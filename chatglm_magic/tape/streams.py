@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
 
-from ..client import Call
+from ..client.call import Call
 from ..values import Delta
 from .question import asked
 

@@ -8,7 +8,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..client import Call
+from ..client.call import Call
 from ..errors import ParameterError, TapeError
 from ..wire.body import shown
 from .file import TapeFile

@@ -6,10 +6,7 @@ A dialect is a module with ``NAME``, ``url(endpoint)``, ``encode(question)`` and
 from __future__ import annotations
 
 import re
-from types import ModuleType
 from typing import Literal
-
-from . import chatglm, openai
 
 Dialect = Literal["chatglm", "openai"]
 
@@ -20,8 +17,3 @@ def dialect_of(endpoint_url: str) -> Dialect:
     """Tell the dialect from the URL alone: OpenAI's where the path ends as its bases do, else ChatGLM's own."""
     path = re.split("[?#]", endpoint_url, maxsplit=1)[0].rstrip("/")
     return "openai" if path.endswith(OPENAI_ENDINGS) else "chatglm"
-
-
-def codec(dialect: Dialect) -> ModuleType:
-    """Return the module that speaks a dialect."""
-    return openai if dialect == "openai" else chatglm
