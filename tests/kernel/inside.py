@@ -56,15 +56,17 @@ def calm() -> None:
     struck.clear()
 
 
-def strike_within(function: str, *pauses: float) -> None:
+def strike_within(function: str, *pauses: float, after: str = "") -> None:
     """Interrupt the main thread some seconds after it has come to a function, and again after each further pause.
 
     Nothing is done if it has left the function by then: the kernel's own code is not meant.
+
+    :param after: what the answer under way must hold first; the function then is the session's ``ask``.
     """
     calm()
 
     def strike() -> None:
-        while not _stands(function):
+        while not (frame := _stands(function)) or (after and not _came(frame).startswith(after)):
             time.sleep(0.001)
         for seconds in pauses:
             time.sleep(seconds)
@@ -75,11 +77,17 @@ def strike_within(function: str, *pauses: float) -> None:
     threading.Thread(target=strike, name="strike", daemon=True).start()
 
 
-def _stands(function: str) -> bool:
+def _stands(function: str) -> FrameType | None:
+    """Return the frame of a function that the main thread is in."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None and not f"{frame.f_code.co_filename}:{frame.f_code.co_name}".endswith(function):
         frame = frame.f_back
-    return frame is not None
+    return frame
+
+
+def _came(frame: FrameType) -> str:
+    asking = frame.f_locals.get("asking")
+    return "" if asking is None else str(asking.draft.text)
 
 
 class _Strike:
