@@ -23,6 +23,7 @@ CHINESE = "请问 请教 你好 那么 想问 话说 不好意思 老师 我想�
 FILLERS = re.compile(rf"\b(?:{'|'.join(WORDS.split()).replace('_', ' ')})\b|{'|'.join(CHINESE.split())}")
 
 Pair = tuple[str, str]
+Index = dict[int, list["Entry"]]
 
 
 class Entry(NamedTuple):
@@ -58,16 +59,21 @@ def wordings(texts: Corpus) -> set[str]:
     return forms
 
 
-def leaks(questions: Iterable[str], trained: Iterable[str]) -> list[Pair]:
-    """The (question, wording) pairs that are too near to each other, with or without a slip in the wording."""
-    index: dict[int, list[Entry]] = defaultdict(list)
+def index_of(trained: Iterable[str]) -> Index:
+    """The wordings of a training by their length, made ready to be compared."""
+    index: Index = defaultdict(list)
     for text in trained:
         key = bare(text)
         index[len(key)].append(Entry(key, _pairs(key), DISTANCE + (SLIP if slips(text) else 0), text))
+    return index
+
+
+def leaks(questions: Iterable[str], index: Index) -> list[Pair]:
+    """The (question, wording) pairs that are too near to each other, with or without a slip in the wording."""
     return [(question, text) for question in questions for text in _near(bare(question), index)]
 
 
-def _near(key: str, index: dict[int, list[Entry]]) -> Iterator[str]:
+def _near(key: str, index: Index) -> Iterator[str]:
     pairs, most = _pairs(key), DISTANCE + SLIP
     for entry in chain.from_iterable(index.get(n, ()) for n in range(len(key) - most, len(key) + most + 1)):
         # an edit can undo no more than two pairs of letters: most are told apart by that
@@ -101,7 +107,7 @@ def distance(a: str, b: str) -> int:
 def main() -> None:
     """Print what leaks."""
     texts = corpus.load()
-    for question, wording in leaks(measured(texts), wordings(texts)):
+    for question, wording in leaks(measured(texts), index_of(wordings(texts))):
         print(f"{question!r} is too near to {wording!r}")
 
 
