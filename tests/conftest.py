@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -46,6 +47,14 @@ def own_session() -> Iterator[None]:
     """End the process' session, so that no test sees another's conversation."""
     yield
     end_session()
+
+
+@pytest.fixture(autouse=True)
+def own_widgets() -> Iterator[None]:
+    """Close all widgets, which ipywidgets would keep, and a later test would look through."""
+    yield
+    if "ipywidgets" in sys.modules:
+        sys.modules["ipywidgets"].Widget.close_all()
 
 
 @pytest.fixture(scope="module")
