@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..client.address import checked_url, is_loopback
@@ -87,10 +89,10 @@ class Plan:
         self.history: list[Pair] = [(q, a) for q, a in checked.get("history", llm.history)]
         self.endpoint_url: str = checked.get("endpoint_url", llm.endpoint_url)
         self.dialect: Dialect = self._dialect(llm, checked)
-        self._sample = _sample(kwargs["sample"]) if "sample" in kwargs else 0
+        sample = _sample(kwargs["sample"]) if "sample" in kwargs else 0
         params = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in NOT_FURTHER})
         waiting = limits(checked.get("timeout", llm.timeout)), checked.get("max_retries", llm.max_retries)
-        self.call, self.changed = self._call(llm, params, *waiting)
+        self.call, self.changed = self._call(llm, params, *waiting, sample)
         self.tape = llm._tape() if llm.tape is not None else None
 
     def _dialect(self, llm: Fields, own: Mapping[str, Any]) -> Dialect:
@@ -124,7 +126,9 @@ class Plan:
                 values.pop(name, None)
         return Params(**values, stop=self.stop, extra=extra)
 
-    def _call(self, llm: Fields, params: Params, wait: Limits, retries: int) -> tuple[Call, tuple[str, ...]]:
+    def _call(
+        self, llm: Fields, params: Params, wait: Limits, retries: int, sample: int
+    ) -> tuple[Call, tuple[str, ...]]:
         question = Question(self.prompt, tuple(self.history), params, with_roles(self.prompt))
         if self.dialect == "openai":
             url = openai.url(checked_url(self.endpoint_url))
@@ -142,7 +146,7 @@ class Plan:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._guard(url, headers, llm)
         sent = url, self.dialect, body, encoded(body), checked_headers(headers)
-        return Call(*sent, wait, retries, llm._own.no_usage, self._sample, self.stop), changed
+        return Call(*sent, wait, retries, llm._own.no_usage, sample, self.stop), changed
 
     def _guard(self, url: str, headers: Headers, llm: Fields) -> None:
         """Keep a key from being sent where everyone on the way can read it."""
@@ -153,6 +157,12 @@ class Plan:
                 "Use an https:// address, or allow it with insecure=True (%chatglm_config insecure=true).",
                 kind="insecure",
             )
+
+    def again(self, sample: int) -> Plan:
+        """Return the plan of another answer to the same question."""
+        plan = copy(self)
+        plan.call = replace(self.call, sample=_sample(sample))
+        return plan
 
     @property
     def sent(self) -> dict[str, Any]:

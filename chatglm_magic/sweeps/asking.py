@@ -13,6 +13,7 @@ from langchain_core.callbacks import AsyncCallbackHandler
 
 from ..client.address import bare
 from ..errors import ChatGLMError
+from ..llm.assembly import Assembly
 from ..llm.many import unheard
 from ..session.draft import Draft
 from ..session.settings import SHARED
@@ -21,6 +22,7 @@ from .grid import Setting, same, shown
 
 if TYPE_CHECKING:
     from ..llm import ChatGLM
+    from ..llm.plan import Plan
     from ..session import Session
 
 PINNED = ("model", "temperature", "top_p", "max_token", "system", "stop", "seed", "thinking", "model_kwargs")
@@ -56,6 +58,7 @@ class Plans:
         self._unheard = unheard(self.llm, {})
         self.bases = [self._base(prompt, setting) for setting in settings]
         self.settings = settings
+        self._planned: tuple[int, Plan] | None = None
 
     def base(self, cell: int, prompt: str) -> Turn:
         """Return the turn of a cell's questions as it stands before it is asked."""
@@ -63,9 +66,9 @@ class Plans:
 
     async def answered(self, draft: Draft, cell: int, sample: int) -> Turn:
         """Ask; return the turn, whatever became of it. What was received of a cancelled one is in its draft."""
-        options = {**self.settings[cell % len(self.settings)], "sample": sample}
+        ask = self._alone if self._unheard else self._with_listeners
         try:
-            await (self._alone(draft, options) if self._unheard else self._with_listeners(draft, options))
+            await ask(draft, cell, sample)
         except ChatGLMError as error:
             return _failed(draft, str(error), error.partial)
         except asyncio.CancelledError:
@@ -74,16 +77,21 @@ class Plans:
             return _failed(draft, repr(error), "")
         return draft.turn("complete")
 
-    async def _with_listeners(self, draft: Draft, options: dict[str, Any]) -> None:
+    async def _with_listeners(self, draft: Draft, cell: int, sample: int) -> None:
         config: Any = {"callbacks": [Listener(draft)]}
-        stream = self.llm.astream(draft.base.prompt, config=config, **options)
+        setting = self.settings[cell % len(self.settings)]
+        stream = self.llm.astream(draft.base.prompt, config=config, **setting, sample=sample)
         async with aclosing(stream) as pieces:  # type: ignore[type-var]
             async for _ in pieces:
                 pass
 
-    async def _alone(self, draft: Draft, options: dict[str, Any]) -> None:
+    async def _alone(self, draft: Draft, cell: int, sample: int) -> None:
         """Ask without LangChain's bookkeeping, which costs as much as the question and here would tell nobody."""
-        async with aclosing(self.llm._astream(draft.base.prompt, **options)) as chunks:  # type: ignore[type-var]
+        if self._planned is None or self._planned[0] != cell:  # a cell's samples follow each other
+            setting = self.settings[cell % len(self.settings)]
+            self._planned = cell, self.llm.plan(draft.base.prompt, **setting)
+        plan = self._planned[1].again(sample)
+        async with aclosing(self.llm._apieces(plan, Assembly(plan.stop, plan.changed))) as chunks:
             async for chunk in chunks:
                 draft.take(chunk.text, chunk.generation_info or {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import threading
 import time
@@ -54,6 +55,8 @@ class Run:
         self.thread: int | None = None
         self.over = self._stopping = self._closing = False
         self._started, self._took, self.ended = time.monotonic(), 0.0, 0
+        # One random number for the run, and counted on: the system takes its time over each.
+        self._ids = itertools.count(uuid.uuid4().int >> 1)
 
     @property
     def future(self) -> Future[None]:
@@ -137,6 +140,6 @@ class Run:
         finally:
             self.ended += 1
             if turn is not None:
-                turn = replace(turn, id=uuid.uuid4().hex, conversation=self._name)
+                turn = replace(turn, id=f"{next(self._ids):032x}", conversation=self._name)
                 self._recorder.put(turn, number * self._board.samples + sample)
             self._board.ended(slot, turn)
