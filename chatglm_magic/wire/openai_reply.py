@@ -144,8 +144,10 @@ class Reader:
 
 def _first(choices: Any) -> dict[str, Any]:
     """Return the choice that is shown: the one numbered 0, or not at all; nothing where there is none."""
-    found = choices if isinstance(choices, list) else []
-    return next((item for item in found if isinstance(item, dict) and item.get("index", 0) in (0, None)), {})
+    for item in choices if isinstance(choices, list) else ():
+        if isinstance(item, dict) and item.get("index", 0) in (0, None):
+            return item
+    return {}
 
 
 def _silent(choices: list[Any]) -> bool:
