@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from traitlets import TraitError
 
-from chatglm_magic import ChatGLM, Session
+from chatglm_magic import ChatGLM, Session, history_viewer, lens, panel, sweep
 from chatglm_magic.errors import BrokenOffError, ParameterError, RefusedError
 from chatglm_magic.session.conversation import Conversation
 from chatglm_magic.session.settings import settings_for
@@ -469,3 +471,11 @@ def test_a_cancelled_task_stops_although_data_keeps_coming() -> None:
             session = session_at(server.url + "v1")
             asyncio.run(cancelled(session))
             assert session.turns[-1].status == "interrupted"
+
+
+@pytest.mark.parametrize("takes", [panel, history_viewer, partial(sweep, "x"), partial(lens, "x")])
+@pytest.mark.parametrize("given", [ChatGLM(), 5, ""])
+def test_what_is_no_session_is_refused(takes: Callable[..., object], given: object) -> None:
+    """A model in its place, as people try, is told of by name, and nothing is asked."""
+    with pytest.raises(ParameterError, match=f"not {type(given).__name__}"):
+        takes(session=given)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ParameterError, RefusedError, ReplyError
-from ..session import Session, get_session
+from ..session import Session, session_of
 from ..session.draft import Draft, NoView, View
 from ..values import Odds, Turn
 from .tail import LARGEST
@@ -47,7 +47,7 @@ def asked(
     :raises ReplyError: ``no_logprobs`` if the answer came without probabilities.
     :raises ChatGLMError: as :meth:`Session.ask`.
     """
-    session = session or get_session()
+    session = session_of(session)
     options = question(session, top, vocabulary, options)
     heard = _Heard(view or NoView())
     try:

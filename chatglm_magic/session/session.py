@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import ChatGLMError
+from ..errors import ChatGLMError, ParameterError
 from ..values import Answer, Kind, Turn
 from .draft import NoView, View
 from .interrupts import Interrupts
@@ -237,6 +237,19 @@ def get_session(shell: Any | None = None) -> Session:
     elif shell is not None and _current.settings.parent is not shell:
         configure(_current.settings, shell)
     return _current
+
+
+def session_of(given: Session | None) -> Session:
+    """Return the session that was given, or else this process' own.
+
+    :raises ParameterError: for anything that is no session.
+    """
+    if given is not None and not isinstance(given, Session):
+        raise ParameterError(
+            f"session is a chatglm_magic.Session, not {type(given).__name__}: leave it out for the present one. "
+            "Another model goes in with get_session().llm = …."
+        )
+    return get_session() if given is None else given
 
 
 def end_session() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ParameterError
-from ..session import get_session
+from ..session import session_of
 from .grid import grid
 from .result import Sweep
 
@@ -27,7 +27,7 @@ def prepared(
     """Return a sweep of which nothing is asked yet, with the answers that ``resume`` has for it."""
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise ParameterError(f"jobs must be a whole number from 1 on, not {jobs!r}.")
-    result = Sweep(grid(prompt, axes, samples), session or get_session(), jobs)
+    result = Sweep(grid(prompt, axes, samples), session_of(session), jobs)
     if resume is not None:
         from .taking import take_over
 

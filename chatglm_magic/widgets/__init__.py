@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import ChatGLMError
-from ..session import Session, get_session
+from ..session import Session, session_of
 
 if TYPE_CHECKING:
     from ..lenses import Lens
@@ -33,22 +33,22 @@ def _of_ipywidgets() -> Iterator[None]:
 def panel(session: Session | None = None) -> Panel:
     """Return a panel over a session, the present one unless another is given: sliders, prompt, answer, turns.
 
-    :raises ChatGLMError: where ipywidgets is missing.
+    :raises ChatGLMError: where ipywidgets is missing, or for what is no session.
     """
     from .panel_box import Panel
 
-    return Panel(session or get_session())
+    return Panel(session_of(session))
 
 
 @_of_ipywidgets()
 def history_viewer(session: Session | None = None) -> HistoryViewer:
     """Return a viewer of all that a session, the present one unless another is given, has stored.
 
-    :raises ChatGLMError: where ipywidgets is missing.
+    :raises ChatGLMError: where ipywidgets is missing, or for what is no session.
     """
     from .viewer import HistoryViewer
 
-    return HistoryViewer(session or get_session())
+    return HistoryViewer(session_of(session))
 
 
 @_of_ipywidgets()
