@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "llm": {"errors", "forks", "keynames", "values", "wire", "client", "tape"},
     "session": {"_version", "errors", "forks", "values", "wire", "client", "llm", "store"},
     "store": {"_version", "errors", "forks", "values", "render"},
-    "render": {"values"},
+    "render": {"errors", "values"},
     "server": {"_version"},
     "local": {"errors", "server"},
     "sweeps": {"_version", "errors", "values", "session", "store", "llm", "client", "wire", "render"},

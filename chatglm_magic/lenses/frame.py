@@ -1,11 +1,11 @@
-"""A lens as a pandas DataFrame: a row for each candidate of each place."""
+"""A lens as a pandas table: a row for each candidate of each place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..errors import ChatGLMError
+from ..render.tables import table
 from .position import Position
 from .words import label
 
@@ -15,11 +15,7 @@ def frame(positions: Iterable[Position], temperature: float, top_p: float, top_k
 
     :raises ChatGLMError: if pandas is not installed.
     """
-    try:
-        import pandas as pd  # type: ignore[import-untyped]
-    except ImportError:
-        raise ChatGLMError("A DataFrame needs pandas: pip install pandas", kind="missing") from None
-    return pd.DataFrame([row for position in positions for row in _rows(position, temperature, top_p, top_k)])
+    return table(row for position in positions for row in _rows(position, temperature, top_p, top_k))
 
 
 def _rows(position: Position, temperature: float, top_p: float, top_k: int) -> Iterator[dict[str, Any]]:

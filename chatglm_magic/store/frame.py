@@ -1,11 +1,11 @@
-"""A history as a pandas table; pandas is not needed for anything else."""
+"""A history as a pandas table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from ..errors import ChatGLMError
+from ..render.tables import table
 from . import columns
 from .query import Row
 
@@ -18,11 +18,7 @@ def frame(rows: Iterable[Row]) -> Any:
 
     :raises ChatGLMError: if pandas is not installed.
     """
-    try:
-        import pandas  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        raise ChatGLMError("A table needs pandas: pip install pandas", kind="missing") from None
-    return pandas.DataFrame([_record(row) for row in rows], columns=[*FIRST, *COMPUTED, *_rest()])
+    return table(map(_record, rows), [*FIRST, *COMPUTED, *_rest()])
 
 
 def _rest() -> list[str]:

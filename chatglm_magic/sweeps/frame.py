@@ -1,11 +1,11 @@
-"""A sweep as a pandas table; pandas is not needed for anything else."""
+"""A sweep as a pandas table."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ChatGLMError
 from ..render.bundle import counted
+from ..render.tables import table
 from ..values import Turn
 
 if TYPE_CHECKING:
@@ -22,18 +22,14 @@ def frame(sweep: Sweep) -> Any:
 
     :raises ChatGLMError: if pandas is not installed.
     """
-    try:
-        import pandas  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        raise ChatGLMError("A table needs pandas: pip install pandas", kind="missing") from None
-    rows = [
+    rows = (
         {"prompt": cell.prompt, "sample": sample, **_of(turn), **cell.setting}
         for cell in sweep.cells
         for sample, turn in enumerate(cell.turns)
         if turn is not None
-    ]
+    )
     known = ("prompt", *sweep.grid.axes, "sample", *FIELDS, *FIGURES)
-    return pandas.DataFrame(rows, columns=list(dict.fromkeys(known)))
+    return table(rows, list(dict.fromkeys(known)))
 
 
 def _of(turn: Turn) -> dict[str, Any]:

@@ -112,6 +112,12 @@ def test_a_table_has_a_row_for_each_candidate() -> None:
     assert cut["probability_high"][0] == 1.0 and cut["probability_high"][1] == 0.0
 
 
+def test_a_table_with_half_a_character_can_be_written() -> None:
+    """A token that is a lone surrogate, which no file can hold, becomes visible."""
+    table = lens_of(odds(("\udce4", 0.9), ("温", 0.1))).to_dataframe()
+    assert list(table["token"]) == [r"\udce4", "温"] and r"\udce4" in table.to_csv().encode().decode()
+
+
 def test_a_table_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to type."""
     monkeypatch.setitem(sys.modules, "pandas", None)

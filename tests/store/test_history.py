@@ -141,6 +141,8 @@ def test_a_table_of_pandas_has_a_row_a_turn(history: History) -> None:
     assert len(table) == 11 and list(table["position"]) == list(range(11))
     last = table.iloc[-1]
     assert (last["prompt"], last["temperature"], last["tokens"], last["status"]) == ("爱", 0.5, 7, "complete")
+    history.store.put(turn("half a character \ud83d"), 11)
+    assert r"half a character \ud83d" in history.to_dataframe().to_csv().encode().decode()
     empty = history.filter(ids=()).to_dataframe()
     assert len(empty) == 0 and list(empty.columns) == list(table.columns)
 

@@ -96,6 +96,15 @@ def test_the_table_has_a_row_an_answer() -> None:
     assert list(Sweep(Grid(("p",))).to_dataframe().columns)[:2] == ["prompt", "sample"]
 
 
+def test_a_table_with_half_a_character_can_be_written() -> None:
+    """A lone surrogate in an answer, which no file can hold, becomes visible; other values stay what they are."""
+    pytest.importorskip("pandas")
+    sweep = made(1, ("\ud83d",), stop=[["a", "b"]])
+    table = sweep.to_dataframe()
+    assert table["answer"][0].startswith(r"\ud83d ") and table["stop"][0] == ["a", "b"]
+    assert table.to_csv().encode()
+
+
 def test_the_table_keeps_the_values_of_its_axes() -> None:
     """Under an axis' name stands what was asked for, also where the server calls its model otherwise."""
     pytest.importorskip("pandas")
