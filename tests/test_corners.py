@@ -72,7 +72,7 @@ def test_more_questions_than_files() -> None:
         ScriptedServer(sse([chunk("o"), chunk("k", finish_reason="stop")], hold=hold)) as server,
         files_at_most(150),
     ):
-        llm = ChatGLM(endpoint_url=server.url + "v1", timeout={"first_byte": 0.3})
+        llm = ChatGLM(endpoint_url=server.url + "v1", timeout={"first_byte": 2.0})
 
         async def crowd() -> list[str | BaseException]:
             asked = [asyncio.create_task(llm.ainvoke("x")) for _ in range(24)]

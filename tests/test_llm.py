@@ -345,7 +345,7 @@ def test_single_bytes_outside_of_the_answer_have_a_limit_too(road: str) -> None:
         began = time.monotonic()
         llm = ChatGLM(endpoint_url=trailing.url + "v1")
         assert (llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))) == "ok"
-        llm = ChatGLM(endpoint_url=stalled.url + "v1", timeout=0.4)
+        llm = ChatGLM(endpoint_url=stalled.url + "v1", timeout={"idle": 0.4, "content": 0.4})
         with pytest.raises(BrokenOffError) as caught:
             llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
         assert caught.value.kind in ("idle_timeout", "stalled") and caught.value.partial == "ok"
@@ -355,18 +355,20 @@ def test_single_bytes_outside_of_the_answer_have_a_limit_too(road: str) -> None:
 @pytest.mark.parametrize("road", ["sync", "async"])
 def test_waiting_has_limits(road: str) -> None:
     """A server that says nothing is given up after first_byte, one that falls silent after idle."""
-    timeout = {"connect": 1.0, "first_byte": 0.4, "idle": 0.3}
     hold = threading.Event()
     with (
         ScriptedServer(hang()) as silent,
         ScriptedServer(sse([chunk("ab"), chunk("c")], hold=hold)) as stalled,
     ):
-        for server, kind in ((silent, "first_byte_timeout"), (stalled, "idle_timeout")):
-            llm = ChatGLM(endpoint_url=server.url + "v1", timeout=timeout)
+        for server, limit, kind in (
+            (silent, "first_byte", "first_byte_timeout"),
+            (stalled, "idle", "idle_timeout"),
+        ):
+            llm = ChatGLM(endpoint_url=server.url + "v1", timeout={limit: 0.4})
             began = time.monotonic()
             with pytest.raises(ChatGLMError) as caught:
                 llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
-            assert caught.value.kind == kind
+            assert caught.value.kind == f"{limit}_timeout"
             in_time(time.monotonic() - began, 1.2)
         assert caught.value.partial == "ab"
 

@@ -34,6 +34,10 @@ ROOM = 2**30
 """Bytes of address space that such a process may add: a fault must not take the machine with it."""
 
 
+WAIT = 2.0
+"""Seconds that each of many questions waits for a connection: those that have one must be heard in less."""
+
+
 def apart(work: Callable[..., T], *values: Any) -> T:
     """Run a function of a module in a process of its own; return what it returns, or fail with what it raises."""
     context = multiprocessing.get_context("forkserver")
@@ -85,7 +89,7 @@ def crowded(url: str, dialect: str, questions: int, files: int, room: int) -> li
 
 
 async def _crowd(url: str, dialect: str, questions: int, room: int) -> list[Outcome]:
-    llm = model(url, dialect, timeout={"first_byte": 0.5})
+    llm = model(url, dialect, timeout={"first_byte": WAIT})
     tasks = [asyncio.create_task(aonce(llm, str(number))) for number in range(questions)]
     for _ in range(questions - room):
         waiting = [task for task in tasks if not task.done()]

@@ -8,7 +8,7 @@ from socket import create_server, socket
 
 from ..clock import in_time
 from ..servers import Asked, Script, ScriptedServer, reply
-from .apart import apart, crowded, measured
+from .apart import WAIT, apart, crowded, measured
 from .asking import asked, asked_in_turn, asked_of, at_once, both, model
 from .scripts import (
     CHUNKED,
@@ -70,8 +70,8 @@ def test_A8_more_questions_than_connections(dialect: str, road: str) -> None:
             outcome.ok("你好")
         for outcome in outcomes[room:]:
             outcome.failed("pool_timeout")
-            assert outcome.seconds >= 0.5 - 0.05
-            in_time(outcome.seconds, 0.5 + 0.5)
+            assert outcome.seconds >= WAIT - 0.05
+            in_time(outcome.seconds, WAIT + 0.5)
         assert len(server.posts) == room
 
 
