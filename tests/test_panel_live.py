@@ -8,6 +8,7 @@ from typing import Any
 
 from chatglm_magic.widgets.panel_box import Panel
 
+from .clock import in_time
 from .panels import ask, give, idle, press, send, shown, until, words
 from .servers import Asked, Script, ScriptedServer, answer, chunk, sse
 
@@ -88,8 +89,10 @@ def test_stop_ends_what_a_slider_asked_and_what_it_was_about_to_ask() -> None:
         ask(panel, "hi")
         give(panel.rows[0].slider, 1.5)
         until(lambda: any("half" in lane for lane in lanes(panel)))
+        moved = time.monotonic()
         give(panel.rows[0].slider, 0.5)
         press(panel.controls.stop)
+        in_time(time.monotonic() - moved, 0.2, of="before it settles")
         idle(panel)
         time.sleep(0.4)
         assert len(server.posts) == 2 and "[stopped before it was complete]" in lanes(panel)[1]

@@ -115,7 +115,7 @@ def test_C20_a_drop_inside_a_chunk(dialect: str, road: str) -> None:
             shown = threading.Event()  # a reset, and what is no chunk, may undo what was not yet read
             seen = Waiter(shown, partial[-1])
             with ScriptedServer(say(CHUNKED, data, shown, rest, over)) as server:
-                outcome = asked(server, dialect, road, seen=seen, timeout={"idle": 0.4})
+                outcome = asked(server, dialect, road, seen=seen, timeout={"idle": 1.0})
                 kind = "incomplete"
                 if name == "no size" and road == "async" and outcome.error:
                     kind = outcome.error.kind  # aiohttp 3.14 closes the connection, and tells nobody
