@@ -47,8 +47,11 @@ class SyncClient:
             raise call.hidden(error) from None
 
     def _answer(self, call: Call, clock: Clock) -> Generator[Delta, None, None]:
-        response = yield from self._begin(call, clock)
+        retries = Retries(call, clock)
+        response = yield from self._begin(retries, clock)
         with closing(response):
+            if told := retries.told():
+                yield told
             incoming = Incoming(call, clock, response.raw.headers.items())
             read, timed, guard = response.raw.read1, timer(response), translated(call, clock)
             while not incoming.done:  # once for each token of a stream
@@ -90,17 +93,12 @@ class SyncClient:
         if session and self._owner == os.getpid():
             session.close()
 
-    def _begin(self, call: Call, clock: Clock) -> Generator[Delta, None, requests.Response]:
-        retries = Retries(call, clock)
+    def _begin(self, retries: Retries, clock: Clock) -> Generator[Delta, None, requests.Response]:
         while True:
             try:
-                response = self._attempt(retries.call, clock)
+                return self._attempt(retries.call, clock)
             except ChatGLMError as error:
                 wait = retries.wait_or_raise(error)
-            else:
-                if told := retries.told():
-                    yield told
-                return response
             if wait.notice:
                 yield Delta(notice=wait.notice)
             _pause(wait.seconds)
