@@ -123,6 +123,7 @@ def _look(path: Path) -> None:
         raise error
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)
     try:
+        db.execute("BEGIN")  # all of it at one moment: another process may be making the file
         (version,) = db.execute("PRAGMA user_version").fetchone()
         (application,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()

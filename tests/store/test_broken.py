@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +163,34 @@ def test_F3_five_kernels_meet_a_broken_file_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "h.sqlite.corrupt-1").read_bytes() == BAD["text"]
     with opened(path) as store:
         assert sorted(prompts(store)) == list("abcde")
+
+
+def test_F3_a_file_that_is_being_made_is_not_another_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another kernel makes the tables between two looks at a new file: it is ours all the same."""
+    path = tmp_path / "h.sqlite"
+    path.touch()
+    with started(CORRUPT_AT_ONCE, path, "other") as other:
+        assert other.stdin is not None and other.stdout is not None and other.stdout.readline() == "ready\n"
+
+        class Slow(sqlite3.Connection):
+            """A connection that lets the other kernel go on once it has read whose file this is."""
+
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                found = super().execute(sql, *values)
+                if sql == "PRAGMA application_id" and not other.stdin.closed:
+                    other.stdin.write("go\n")
+                    other.stdin.close()
+                    with suppress(subprocess.TimeoutExpired):
+                        other.wait(1)
+                return found
+
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Slow))
+        with opened(path) as store:
+            store.put(turn("ours"), 0)
+            assert other.stdin.closed and other.stdout.readline() == "0\n"
+            assert store.flush() and sorted(prompts(store)) == ["other", "ours"] and store.unsaved == 0
 
 
 def refused(path: Path) -> str:
