@@ -5,6 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SHARED = [
+    *("tests/faults", "tests/surface", "tests/store", "tests/sweeps", "tests/lenses", "tests/tape"),
+    *sorted(
+        str(path.relative_to(ROOT))
+        for name in (
+            *("secrets", "client", "original", "wire", "render", "recordings", "llm", "magics", "session"),
+            *("record", "history", "panel", "viewer", "explorer", "diff", "rewordings"),
+        )
+        for path in (ROOT / "tests").glob(f"test_{name}*.py")
+    ),
+]
+"""Tests that mostly wait, or need no more than a core: two at once. The others measure kernels and servers."""
 
 CHECKS = (
     ("lint", ("ruff", "check", "chatglm_magic", "tests", "training", "benchmarks", "notebooks")),
@@ -15,7 +30,8 @@ CHECKS = (
     ("types", ("mypy",)),
     ("public types", ("mypy", "tests/typing")),
     ("notebooks", ("pytest", "-q", "--nbval", "notebooks")),
-    ("tests", ("pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not browser", "tests")),
+    ("tests that share the machine", ("pytest", "-q", "-n", "2", "--dist", "loadfile", *SHARED)),
+    ("tests alone", ("pytest", "-q", "-m", "not browser", "tests", *(f"--ignore={path}" for path in SHARED))),
 )
 
 
