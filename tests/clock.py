@@ -31,7 +31,7 @@ def linear(work: Callable[[str], object], text: str) -> bool:
     This is row S33. A sixteenth of the text must then take at least a forty-eighth of the time; of quadratic
     work it would take a two hundred and fifty-sixth.
     """
-    for _ in range(8):
+    for _ in range(3):
         whole = _seconds(work, text)
         if whole < PROMISED or whole < 3 * PARTS * _seconds(work, text[: len(text) // PARTS]):
             return True

@@ -65,7 +65,9 @@ def test_a_dry_run_sends_nothing() -> None:
 def test_help_needs_no_server() -> None:
     """It names the options and the servers that can do it."""
     text = run(session_at("http://127.0.0.1:9/v1"), "--help", {}).text
-    assert all(word in text for word in ("--top N", "--vocabulary N", "--temperature T", "--dry-run", "llama.cpp"))
+    assert all(
+        word in text for word in ("--top N", "--vocabulary N", "  -t", "--temperature T", "--dry-run", "llama.cpp")
+    )
 
 
 @pytest.mark.parametrize(
