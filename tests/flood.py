@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .kernel.page import Page
-from .kernel.talking import HEAD
-from .servers import Asked, ScriptedServer, chunk
+from .support.pages import Page
+from .support.servers import Asked, ScriptedServer, chunk
+from .support.ticking import HEAD
 
 RATE = 2000
 """Tokens a second."""

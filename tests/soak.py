@@ -16,7 +16,7 @@ import psutil
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ChatGLMError
 
-from .servers import Script, ScriptedServer, answer, chunk, hang, legacy, raw, reply, sse
+from .support.servers import Script, ScriptedServer, answer, chunk, hang, legacy, raw, reply, sse
 
 FAULTS: list[Script] = [
     raw(b""),

@@ -9,7 +9,7 @@ import pytest
 from chatglm_magic.render.bundle import bundle, card, live_html, shaped
 from chatglm_magic.values import Turn
 
-from .markup import Page
+from .support.markup import Page
 
 TURN = Turn(
     "q",

@@ -20,9 +20,9 @@ from chatglm_magic import ChatGLM, Session, Turn
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.render.bundle import bundle
 
-from .canary import MANNERS, PROMPT, QUIET, Recorder, go
-from .clock import in_time
-from .servers import Asked, Script, ScriptedServer, answer, chunk, legacy, reply, sse
+from .support.canary import MANNERS, PROMPT, QUIET, Recorder, travel
+from .support.clock import assert_within
+from .support.servers import Asked, Script, ScriptedServer, answer, chunk, legacy, reply, sse
 
 MIB = 2**20
 BUFFERS = 16 * MIB
@@ -50,19 +50,21 @@ def head(kind: str = "application/json", status: int = 200, *more: str, end: str
     return "\r\n".join(lines) + "\r\n" + end
 
 
-def test_S23_requests_asks_for_compressed_answers() -> None:
+@pytest.mark.row("S23")
+def test_requests_asks_for_compressed_answers() -> None:
     """The control: what it sends unless it is told not to."""
     with ScriptedServer(reply({})) as server:
         requests.post(server.url, timeout=5)
         assert "gzip" in server.posts[0].headers["accept-encoding"]
 
 
+@pytest.mark.row("S23")
 @pytest.mark.parametrize("ending", ["", "v1"], ids=["chatglm", "openai"])
 @pytest.mark.parametrize("manner", [manner for manner in MANNERS if manner != "probe"])
-def test_S23_a_plain_body_is_asked_for(manner: str, ending: str) -> None:
+def test_a_plain_body_is_asked_for(manner: str, ending: str) -> None:
     """Accept-Encoding: identity, and one such header."""
     with ScriptedServer(answer("ok") if ending else legacy("ok")) as server:
-        assert go(manner, ChatGLM(endpoint_url=server.url + ending)) is None
+        assert travel(manner, ChatGLM(endpoint_url=server.url + ending)) is None
         assert {asked.headers["accept-encoding"] for asked in server.asked} == {"identity"}
 
 
@@ -77,18 +79,19 @@ ENDLESS: dict[str, tuple[str, Callable[[], Endless], str, int]] = {
 }
 
 
+@pytest.mark.row("S23")
 @pytest.mark.parametrize(
     ("what", "manner"),
     [(what, way) for what in ENDLESS for way in ("sync", "async")]
     + [(what, manner) for what in ("body", "refusal", "header", "headers") for manner in QUIET],
 )
-def test_S23_reading_stops_at_the_cap(what: str, manner: str) -> None:
+def test_reading_stops_at_the_cap(what: str, manner: str) -> None:
     """A body, event, header or refusal without end: an error of ours, and the server could not send much more."""
     ending, make, kind, cap = ENDLESS[what]
     script = make()
     with ScriptedServer(script, on_get=script) as server:
         limits = {"first_byte": 2, "idle": 2}
-        error = go(manner, ChatGLM(endpoint_url=server.url + ending, timeout=limits, max_retries=0))
+        error = travel(manner, ChatGLM(endpoint_url=server.url + ending, timeout=limits, max_retries=0))
         if manner not in QUIET:
             assert error is not None and (not kind or error.kind == kind), error
         assert script.sent <= cap * (2 if manner == "tokens" else 1) + BUFFERS
@@ -105,19 +108,21 @@ DEEPLY: dict[str, tuple[str, Script, set[str]]] = {
 }
 
 
-def test_S23_json_falls_over_depth() -> None:
+@pytest.mark.row("S23")
+def test_json_falls_over_depth() -> None:
     """The control: Python's own parser raises what is no error about JSON."""
     with pytest.raises(RecursionError):
         json.loads(DEEP)
 
 
+@pytest.mark.row("S23")
 @pytest.mark.parametrize("manner", ["sync", "async", "probe", "tokens"])
 @pytest.mark.parametrize("what", DEEPLY)
-def test_S23_depth_has_an_end(what: str, manner: str) -> None:
+def test_depth_has_an_end(what: str, manner: str) -> None:
     """JSON that is nested too deep, or a number that is too long, is bad JSON, wherever it stands."""
     ending, script, kinds = DEEPLY[what]
     with ScriptedServer(script, on_get=script) as server:
-        error = go(manner, ChatGLM(endpoint_url=server.url + ending))
+        error = travel(manner, ChatGLM(endpoint_url=server.url + ending))
         assert manner in QUIET or (error is not None and error.kind in kinds), error
 
 
@@ -140,7 +145,7 @@ MEASURED = """
 import gc, sys
 import requests
 from chatglm_magic import ChatGLM
-from tests.canary import go
+from tests.support.canary import travel as go
 def peak():
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 manners = ("sync", "async", "probe", "tokens")
@@ -156,8 +161,9 @@ print(ours, peak() - before, size, *kinds)
 """
 
 
+@pytest.mark.row("S23")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a process's highest memory is read from /proc")
-def test_S23_a_compressed_bomb_does_not_fill_the_memory() -> None:
+def test_a_compressed_bomb_does_not_fill_the_memory() -> None:
     """The process grows by the cap and 32 MiB at most; with requests it grows by all of it (the control)."""
     with ScriptedServer(bombs, on_get=bombs) as server:
         done = subprocess.run(
@@ -180,16 +186,17 @@ def dripping(seconds: float) -> Script:
     return script
 
 
+@pytest.mark.row("S23")
 @pytest.mark.parametrize(("manner", "limit"), [("sync", 0.3), ("async", 0.3), ("probe", 2.0)])
-def test_S23_a_header_that_drips_has_its_time(manner: str, limit: float) -> None:
+def test_a_header_that_drips_has_its_time(manner: str, limit: float) -> None:
     """The limit is of the wait for an answer, not of each read; a look takes 2 s at most."""
     script = dripping(limit + 1)
     with ScriptedServer(script, on_get=script) as server:
         began = time.monotonic()
-        error = go(manner, ChatGLM(endpoint_url=server.url, timeout={"first_byte": 0.3}, max_retries=0))
+        error = travel(manner, ChatGLM(endpoint_url=server.url, timeout={"first_byte": 0.3}, max_retries=0))
         took = time.monotonic() - began
         assert manner == "probe" or (error is not None and error.kind == "first_byte_timeout")
-        in_time(took, limit + 0.5)
+        assert_within(took, limit + 0.5)
 
 
 def naming(url: str) -> dict[str, tuple[str, Script]]:
@@ -208,9 +215,10 @@ def naming(url: str) -> dict[str, tuple[str, Script]]:
     }
 
 
+@pytest.mark.row("S24")
 @pytest.mark.parametrize("way", ["sync", "async", "session"])
 @pytest.mark.parametrize("what", ["body", "events", "refusal", "busy"])
-def test_S24_an_address_in_an_answer_is_not_used(what: str, way: str) -> None:
+def test_an_address_in_an_answer_is_not_used(what: str, way: str) -> None:
     """Not for the next question, not to show the answer; one that is given is used (the control)."""
     with Recorder() as other:
         ending, script = naming(other.url)[what]
@@ -220,18 +228,19 @@ def test_S24_an_address_in_an_answer_is_not_used(what: str, way: str) -> None:
             session.llm = llm
             for _ in range(1 if what == "busy" else 2):  # that one is asked again anyhow
                 with suppress(ChatGLMError):
-                    session.ask(PROMPT) if way == "session" else go(way, llm)
+                    session.ask(PROMPT) if way == "session" else travel(way, llm)
             for turn in session.turns:
                 bundle(turn)
             session.probe()
             assert len(server.posts) >= 2 and llm.endpoint_url == server.url + ending
             assert session.settings.endpoint_url == server.url + ending
         assert other.connections == 0
-        go("sync", ChatGLM(endpoint_url=other.url, max_retries=0))
+        travel("sync", ChatGLM(endpoint_url=other.url, max_retries=0))
         assert other.connections == 1
 
 
-def test_S24_an_address_in_an_imported_turn_is_not_used() -> None:
+@pytest.mark.row("S24")
+def test_an_address_in_an_imported_turn_is_not_used() -> None:
     """A turn says where it was asked; that is told, and never asked again."""
     with Recorder() as other, ScriptedServer(legacy("ok")) as server:
         data = {"prompt": "a", "answer": "b", "endpoint": other.url, "dialect": "openai", "model": other.url}

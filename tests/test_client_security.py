@@ -13,8 +13,8 @@ import requests
 
 from chatglm_magic import ChatGLM
 
-from .canary import KEY, MANNERS, PROMPT, PROXIES, QUIET, Recorder, ServerAt, go, leaked
-from .servers import Script, ScriptedServer, legacy, reply
+from .support.canary import KEY, MANNERS, PROMPT, PROXIES, QUIET, Recorder, ServerAt, has_leaked, travel
+from .support.servers import Script, ScriptedServer, legacy, reply
 
 
 @pytest.fixture
@@ -40,24 +40,24 @@ HOMES = [
 ]
 
 
-def test_S19_the_proxy_sees_what_requests_sends(proxy: Recorder) -> None:
+@pytest.mark.row("S19")
+def test_the_proxy_sees_what_requests_sends(proxy: Recorder) -> None:
     """The control: requests sends a question for this machine, with its key, to the proxy; so do we for others."""
     with suppress(requests.RequestException):
         requests.post("http://127.0.0.1:1/", json={"prompt": PROMPT}, headers={"X-Auth": KEY}, timeout=5)
     assert KEY.encode() in proxy.data and proxy.connections == 1
-    error = go("sync", ChatGLM(endpoint_url="http://glm.invalid/", max_retries=0))
+    error = travel("sync", ChatGLM(endpoint_url="http://glm.invalid/", max_retries=0))
     assert error is not None and proxy.connections == 2 and b"glm.invalid" in proxy.data
 
 
+@pytest.mark.row("S19")
 @pytest.mark.parametrize("manner", MANNERS)
 @pytest.mark.parametrize(("host", "name"), HOMES)
-def test_S19_no_proxy_sees_a_byte_for_this_machine(
-    proxy: Recorder, host: str, name: str | None, manner: str
-) -> None:
+def test_no_proxy_sees_a_byte_for_this_machine(proxy: Recorder, host: str, name: str | None, manner: str) -> None:
     """127.0.0.1, ::1 and localhost are reached directly, however the environment is set."""
     with ServerAt(host, legacy("ok"), name=name) as server:
-        assert go(manner, ChatGLM(endpoint_url=server.url, api_key=KEY)) is None
-        assert server.asked and leaked(server.asked[0].headers)
+        assert travel(manner, ChatGLM(endpoint_url=server.url, api_key=KEY)) is None
+        assert server.asked and has_leaked(server.asked[0].headers)
     assert proxy.connections == 0 and proxy.data == b""
 
 
@@ -77,20 +77,22 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 BASIC = "Basic bmV0cmMtdXNlcjpuZXRyYy1wYXNz"
 
 
-def test_S19_requests_sends_what_netrc_says(netrc: None) -> None:
+@pytest.mark.row("S19")
+def test_requests_sends_what_netrc_says(netrc: None) -> None:
     """The control: its credentials even take the place of an explicit key."""
     with ScriptedServer(reply({})) as server:
         requests.post(server.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=5)
         assert server.posts[0].headers["authorization"] == BASIC
 
 
+@pytest.mark.row("S19")
 @pytest.mark.parametrize("key", [KEY, None], ids=["key", "none"])
 @pytest.mark.parametrize("manner", MANNERS)
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
-def test_S19_netrc_is_not_read(netrc: None, name: str, manner: str, key: str | None) -> None:
+def test_netrc_is_not_read(netrc: None, name: str, manner: str, key: str | None) -> None:
     """The key that was given is the one that is sent; without one there is no Authorization."""
     with ServerAt("127.0.0.1", legacy("ok"), name=name) as server:
-        assert go(manner, ChatGLM(endpoint_url=server.url, api_key=key)) is None
+        assert travel(manner, ChatGLM(endpoint_url=server.url, api_key=key)) is None
         seen = {asked.headers.get("authorization") for asked in server.asked}
     assert seen == {f"Bearer {key}" if key else None}
 
@@ -102,35 +104,38 @@ def moved(status: int, to: str) -> Script:
     return reply("", status=status, Location=to, Set_Cookie="a=b")
 
 
+@pytest.mark.row("S20")
 @pytest.mark.parametrize("status", STATUSES)
-def test_S20_requests_follows_a_redirect(status: int) -> None:
+def test_requests_follows_a_redirect(status: int) -> None:
     """The control: it takes X-Api-Key along everywhere, and the question too with 307 and 308."""
     with ScriptedServer(legacy(), on_get=reply({})) as target, ScriptedServer(moved(status, target.url)) as server:
         body, headers = {"prompt": PROMPT}, {"X-Api-Key": KEY}
         requests.post(server.url.replace("127.0.0.1", "localhost"), json=body, headers=headers, timeout=5)
-        assert leaked(target.asked[0].headers) and (PROMPT.encode() in target.asked[0].raw) is (status >= 307)
+        assert has_leaked(target.asked[0].headers) and (PROMPT.encode() in target.asked[0].raw) is (status >= 307)
 
 
+@pytest.mark.row("S20")
 @pytest.mark.parametrize("manner", MANNERS)
 @pytest.mark.parametrize("status", STATUSES)
-def test_S20_no_redirect_is_followed(status: int, manner: str) -> None:
+def test_no_redirect_is_followed(status: int, manner: str) -> None:
     """The other server is not even connected to, nor is another path of the same one."""
     with Recorder() as target:
         to = moved(status, target.url)
         with ScriptedServer(to, on_get=to) as server:
             llm = ChatGLM(endpoint_url=server.url, api_key=KEY, headers={"X-Api-Key": KEY})
-            error = go(manner, llm)
+            error = travel(manner, llm)
             assert (error is None) if manner in QUIET else (error is not None)
-            assert error is None or (error.kind == "redirect" and not leaked(error))
+            assert error is None or (error.kind == "redirect" and not has_leaked(error))
             asked = len(server.asked)
             to_itself = moved(status, server.url + "elsewhere")
             server.scripts[:], server.on_get = [to_itself], to_itself
-            go(manner, llm)
+            travel(manner, llm)
             assert {ask.path for ask in server.asked[asked:]} <= {"/", "/tokenize"} and len(server.asked) <= 4
     assert target.connections == 0 and target.data == b""
 
 
-def test_S20_a_cookie_of_a_server_is_not_kept() -> None:
+@pytest.mark.row("S20")
+def test_a_cookie_of_a_server_is_not_kept() -> None:
     """A session that a server opens would be a key that nobody gave."""
     with ScriptedServer(
         reply({"response": "ok", "history": [], "status": 200}, Set_Cookie="s=1; Path=/")

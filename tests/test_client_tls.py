@@ -14,7 +14,7 @@ import chatglm_magic
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError, EndpointError
 
-from .canary import (
+from .support.canary import (
     KEY,
     MANNERS,
     PROMPT,
@@ -23,13 +23,13 @@ from .canary import (
     Recorder,
     ServerAt,
     TLSServer,
-    authority,
-    go,
-    leaked,
-    made,
-    other_address,
+    find_other_address,
+    has_leaked,
+    make_authority,
+    make_model_with_key,
+    travel,
 )
-from .servers import ScriptedServer, legacy
+from .support.servers import ScriptedServer, legacy
 
 PACKAGE = Path(chatglm_magic.__file__).parent
 
@@ -39,26 +39,28 @@ TRICKS = {"PYTHONHTTPSVERIFY": "0", "SSL_CERT_FILE": "", "CURL_CA_BUNDLE": "", "
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle of certificates that knows the tests' own authority."""
-    authority().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    make_authority().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
 
 
+@pytest.mark.row("S21")
 @pytest.mark.parametrize("manner", MANNERS)
-def test_S21_a_certificate_that_is_in_order_is_taken(
+def test_a_certificate_that_is_in_order_is_taken(
     trusted: None, manner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: with its authority trusted, the server is asked, key and all, past any proxy."""
     with TLSServer(legacy("ok")) as server, Recorder() as proxy:
         for name in PROXIES:
             monkeypatch.setenv(name, proxy.url)
-        assert go(manner, ChatGLM(endpoint_url=server.url, api_key=KEY)) is None
-        assert server.asked and leaked(server.asked[0].headers)
+        assert travel(manner, ChatGLM(endpoint_url=server.url, api_key=KEY)) is None
+        assert server.asked and has_leaked(server.asked[0].headers)
     assert proxy.connections == 0
 
 
+@pytest.mark.row("S21")
 @pytest.mark.parametrize("manner", MANNERS)
 @pytest.mark.parametrize("fault", ["unknown", "name"])
-def test_S21_a_certificate_that_is_not_is_refused(
+def test_a_certificate_that_is_not_is_refused(
     fault: str, manner: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unknown authority or another host's name: nothing is sent, whatever the environment and insecure say."""
@@ -69,7 +71,7 @@ def test_S21_a_certificate_that_is_not_is_refused(
             monkeypatch.setenv(name, value)
     with TLSServer(legacy("ok"), names=("glm.example",) if fault == "name" else ("127.0.0.1",)) as server:
         for fields in ({"api_key": KEY}, {"api_key": KEY, "insecure": True}, {}):
-            error = go(manner, ChatGLM(endpoint_url=server.url, max_retries=0, **fields))
+            error = travel(manner, ChatGLM(endpoint_url=server.url, max_retries=0, **fields))
             assert manner in QUIET or (error is not None and error.kind == "tls")
         assert server.asked == []
 
@@ -95,16 +97,18 @@ def unchecked(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.row("S21")
 @pytest.mark.parametrize(
     "source",
     ["session.verify = False", "requests.get(u, verify=False)", "c.verify_mode = ssl.CERT_NONE", "f(ssl=False)"],
 )
-def test_S21_the_check_sees_what_it_looks_for(source: str) -> None:
+def test_the_check_sees_what_it_looks_for(source: str) -> None:
     """The control: each usual way of switching verification off is found."""
     assert unchecked(source)
 
 
-def test_S21_verification_is_never_switched_off() -> None:
+@pytest.mark.row("S21")
+def test_verification_is_never_switched_off() -> None:
     """Nowhere in the package."""
     files = list(PACKAGE.rglob("*.py"))
     assert len(files) > 50 and not [path for path in files if unchecked(path.read_text(encoding="utf-8"))]
@@ -113,7 +117,7 @@ def test_S21_verification_is_never_switched_off() -> None:
 @contextmanager
 def elsewhere() -> Iterator[ScriptedServer]:
     """A server at an address of this machine that is not loopback: as far away as a test can go."""
-    address = other_address()
+    address = find_other_address()
     if address is None:
         pytest.skip("this machine has no address but loopback")
     with ServerAt(address, legacy("ok")) as server:
@@ -127,39 +131,42 @@ KEYED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.row("S22")
 @pytest.mark.parametrize("fields", KEYED, ids=["api_key", "Authorization", "X-Api-Key"])
 @pytest.mark.parametrize("manner", MANNERS)
-def test_S22_no_key_goes_over_plain_http_to_another_machine(manner: str, fields: dict[str, Any]) -> None:
+def test_no_key_goes_over_plain_http_to_another_machine(manner: str, fields: dict[str, Any]) -> None:
     """Refused before anything is sent; with insecure=True, or without a key, it is sent (the control)."""
     with elsewhere() as server:
-        error = go(manner, ChatGLM(endpoint_url=server.url, **fields))
-        assert not leaked(*[asked.headers for asked in server.asked])
+        error = travel(manner, ChatGLM(endpoint_url=server.url, **fields))
+        assert not has_leaked(*[asked.headers for asked in server.asked])
         if manner not in QUIET:
             assert isinstance(error, EndpointError) and error.kind == "insecure" and server.asked == []
-            assert "insecure=True" in str(error) and not leaked(error)
+            assert "insecure=True" in str(error) and not has_leaked(error)
         server.asked.clear()
-        assert go(manner, ChatGLM(endpoint_url=server.url, **fields, insecure=True)) is None
-        assert leaked(server.asked[0].headers)
-        assert go(manner, ChatGLM(endpoint_url=server.url)) is None
-        assert not leaked(server.asked[-1].headers)
+        assert travel(manner, ChatGLM(endpoint_url=server.url, **fields, insecure=True)) is None
+        assert has_leaked(server.asked[0].headers)
+        assert travel(manner, ChatGLM(endpoint_url=server.url)) is None
+        assert not has_leaked(server.asked[-1].headers)
 
 
-def test_S22_the_environments_key_is_held_back_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("S22")
+def test_the_environments_key_is_held_back_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Setting the address alone, which is looked at once, must not send it either."""
     with elsewhere() as server:
         session = Session()
-        session.llm = made("environment", monkeypatch)
+        session.llm = make_model_with_key("environment", monkeypatch)
         with suppress(ChatGLMError):
             session.settings.endpoint_url = server.url
         with suppress(ChatGLMError):
             session.probe()
         with pytest.raises(EndpointError) as caught:
             session.ask(PROMPT)
-        assert caught.value.kind == "insecure" and not leaked(*[asked.headers for asked in server.asked])
+        assert caught.value.kind == "insecure" and not has_leaked(*[asked.headers for asked in server.asked])
 
 
+@pytest.mark.row("S22")
 @pytest.mark.parametrize("url", ["http://localhost.example/", "http://127.0.0.1.example/", "http://0.0.0.0:8000/"])
-def test_S22_a_name_that_only_looks_like_this_machine_is_another(url: str) -> None:
+def test_a_name_that_only_looks_like_this_machine_is_another(url: str) -> None:
     """Loopback is an address or the name localhost, not the beginning of a name."""
     with pytest.raises(EndpointError) as caught:
         ChatGLM(endpoint_url=url, api_key=KEY).plan(PROMPT)

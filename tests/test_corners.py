@@ -28,8 +28,8 @@ from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError, Pa
 from chatglm_magic.wire import chatglm, openai
 from chatglm_magic.wire.inflate import Inflate
 
-from .clock import in_time
-from .servers import Asked, ScriptedServer, answer, chunk, legacy, raw, reply, sse
+from .support.clock import assert_within
+from .support.servers import Asked, ScriptedServer, answer, chunk, legacy, raw, reply, sse
 
 ROADS = ["sync", "async"]
 
@@ -275,4 +275,4 @@ def test_an_interrupt_between_two_reads_is_noticed() -> None:
         began = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             "".join(ChatGLM(endpoint_url=server.url + "v1", timeout=20).stream("x"))
-        in_time(time.monotonic() - began, 5)
+        assert_within(time.monotonic() - began, 5)

@@ -10,9 +10,9 @@ import pytest
 
 from chatglm_magic.render.diff import LIMIT, marked
 
-from .clock import linear
-from .hostile import ANSWERS
-from .markup import Page
+from .support.clock import is_linear
+from .support.hostile import ANSWERS
+from .support.markup import Page
 
 OURS = re.compile(r'</?(?:div|mark)(?: class="[a-z0-9_ ]+")?(?: style="[^"<>]*")?>')
 """The tags that stand round a text and its marks; what a text holds of them is escaped."""
@@ -112,7 +112,8 @@ def test_a_coincidence_is_no_agreement() -> None:
     assert seen("alpha the delta", "one the four") == ["[alpha] the [delta]", "[one] the [four]"]
 
 
-def test_S5_marked_texts_are_escaped() -> None:
+@pytest.mark.row("S5")
+def test_marked_texts_are_escaped() -> None:
     """Control: the payload is markup as it stands. Marked, it leaves no tag but our own; its letters are shown."""
     raw = "<img src=x onerror=alert(1)>"
     assert Page(raw).wrong
@@ -151,6 +152,7 @@ def test_long_texts_are_compared_by_sentences() -> None:
         assert f"] {calm}[" in text
 
 
+@pytest.mark.row("S33")
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -171,10 +173,10 @@ def test_long_texts_are_compared_by_sentences() -> None:
     ],
     ids=ascii,
 )
-def test_S33_the_time_grows_as_the_texts_do(pattern: str) -> None:
+def test_the_time_grows_as_the_texts_do(pattern: str) -> None:
     """Long texts that differ at both ends and in between take a time that grows as they do."""
     text = pattern * (2**18 // len(pattern))
-    assert linear(lambda part: marked(["x " + part, "y " + part[1:] + " z" + part[:7]]), text)
+    assert is_linear(lambda part: marked(["x " + part, "y " + part[1:] + " z" + part[:7]]), text)
 
 
 def test_the_hardest_texts_take_bounded_time() -> None:

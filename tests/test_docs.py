@@ -222,7 +222,8 @@ def test_links_lead_somewhere(name: str) -> None:
     assert not re.search(r"/(home|root|tmp|work)/", TEXTS[name])
 
 
-def test_S37_the_trust_model_is_five_lines() -> None:
+@pytest.mark.row("S37")
+def test_the_trust_model_is_five_lines() -> None:
     """SECURITY.md says in five points who is trusted with what."""
     section = TEXTS["SECURITY.md"].split("## The trust model")[1].split("## ")[0]
     points = re.findall(r"^\d\. (.+)", section, re.M)

@@ -10,10 +10,10 @@ from typing import Any
 from chatglm_magic.session import get_session
 from chatglm_magic.sweeps import Sweep
 
-from .clock import in_time
-from .explorers import begun, explored, whole
-from .panels import press, until
-from .servers import Script, ScriptedServer, answer, by_body, hang, legacy, reply
+from .support.clock import assert_within
+from .support.explorers import open_explorer, run_sweep, start_sweep
+from .support.panels import click, wait_until
+from .support.servers import Script, ScriptedServer, answer, by_body, hang, legacy, reply
 
 
 def held(hold: threading.Event, values: tuple[float, ...], free: Script, name: str = "temperature") -> Script:
@@ -41,10 +41,10 @@ def test_the_grid_fills_while_answers_come() -> None:
     """What has come stands in its cell while others are asked or wait, each told by a word and by the bar."""
     hold = threading.Event()
     with ScriptedServer(held(hold, (0.5, 0.9), legacy(text))) as server:
-        sweep = begun(server, "Name a colour.", temperature=[0.1, 0.5, 0.9], jobs=2)
-        with explored(sweep) as shown:
-            until(lambda: "colour 0.1" in shown.faces[0], str(shown.faces))
-            until(lambda: [face.split(" ")[1] for face in shown.faces[1:]] == ["running", "running"])
+        sweep = start_sweep(server, "Name a colour.", temperature=[0.1, 0.5, 0.9], jobs=2)
+        with open_explorer(sweep) as shown:
+            wait_until(lambda: "colour 0.1" in shown.faces[0], str(shown.faces))
+            wait_until(lambda: [face.split(" ")[1] for face in shown.faces[1:]] == ["running", "running"])
             assert "1 of 3 answers" in shown.text and "left" in shown.text and "Name a colour." in shown.text
             assert 'role="progressbar"' in shown.html and 'aria-valuenow="1"' in shown.html
             assert not shown.named("Stop").disabled and shown.named("Resume").disabled
@@ -63,7 +63,10 @@ def test_each_answer_is_seen_when_it_comes() -> None:
         time.sleep(0.2)
         legacy(text)(connection, asked)
 
-    with ScriptedServer(script) as server, explored(begun(server, temperature=[0.1], samples=10, jobs=1)) as shown:
+    with (
+        ScriptedServer(script) as server,
+        open_explorer(start_sweep(server, temperature=[0.1], samples=10, jobs=1)) as shown,
+    ):
         seen: list[str] = []
         shown.box.bar.observe(
             lambda change: seen.append(change["new"].split("aria-valuenow=")[1][:4]), names="value"
@@ -74,8 +77,11 @@ def test_each_answer_is_seen_when_it_comes() -> None:
 
 def test_a_cell_that_was_not_asked_yet_says_that_it_waits() -> None:
     """With one question at a time the others wait, in words."""
-    with ScriptedServer(hang()) as server, explored(begun(server, temperature=[0.1, 0.5], jobs=1)) as shown:
-        until(lambda: "running" in shown.faces[0])
+    with (
+        ScriptedServer(hang()) as server,
+        open_explorer(start_sweep(server, temperature=[0.1, 0.5], jobs=1)) as shown,
+    ):
+        wait_until(lambda: "running" in shown.faces[0])
         assert shown.faces[1] == "○ waiting"
         assert shown.tiles[1].style.button_color is None
 
@@ -85,9 +91,9 @@ def test_a_text_that_grows_is_seen_in_its_cell() -> None:
     hold = threading.Event()
     with (
         ScriptedServer(answer("once ", "upon ", "a time", hold=hold, pause=0.3)) as server,
-        explored(begun(server, path="v1", temperature=[0.1, 0.5])) as shown,
+        open_explorer(start_sweep(server, path="v1", temperature=[0.1, 0.5])) as shown,
     ):
-        until(lambda: all("running\nonce upon a time" in face for face in shown.faces), "a partial text", 5)
+        wait_until(lambda: all("running\nonce upon a time" in face for face in shown.faces), "a partial text", 5)
         hold.set()
         shown.ended()
 
@@ -96,15 +102,15 @@ def test_stop_ends_the_sweep_within_half_a_second_and_keeps_what_came() -> None:
     """The click itself returns at once; the answer that came stays, the server sees the connections close."""
     with (
         ScriptedServer(by_body(lambda body: hang() if body["temperature"] == 0.5 else legacy(text))) as server,
-        explored(begun(server, temperature=[0.1, 0.5], samples=3, jobs=2)) as shown,
+        open_explorer(start_sweep(server, temperature=[0.1, 0.5], samples=3, jobs=2)) as shown,
     ):
-        until(lambda: shown.sweep.progress.done >= 1 and shown.sweep.progress.running == 2)
+        wait_until(lambda: shown.sweep.progress.done >= 1 and shown.sweep.progress.running == 2)
         came, button = shown.sweep.progress.done, shown.named("Stop")
         began = time.monotonic()
-        press(button)
+        click(button)
         clicked = time.monotonic() - began
-        press(button)
-        until(lambda: "running" not in shown.text and not shown.named("Resume").disabled, "the end", 2)
+        click(button)
+        wait_until(lambda: "running" not in shown.text and not shown.named("Resume").disabled, "the end", 2)
         took = time.monotonic() - began
         assert not shown.sweep.running
         assert shown.sweep.progress.done == came and "colour 0.1" in shown.faces[0]
@@ -113,8 +119,8 @@ def test_stop_ends_the_sweep_within_half_a_second_and_keeps_what_came() -> None:
         assert waiting
         for post in waiting:
             server.wait_closed(post)
-        in_time(clicked, 0.1)
-        in_time(took, 0.5)
+        assert_within(clicked, 0.1)
+        assert_within(took, 0.5)
 
 
 def test_a_click_on_stop_waits_for_nothing() -> None:
@@ -123,14 +129,14 @@ def test_a_click_on_stop_waits_for_nothing() -> None:
     async def hold_up() -> None:
         time.sleep(0.6)
 
-    with ScriptedServer(hang()) as server, explored(begun(server, temperature=[0.1])) as shown:
-        until(lambda: shown.sweep.progress.running == 1 and "running" in shown.faces[0])
+    with ScriptedServer(hang()) as server, open_explorer(start_sweep(server, temperature=[0.1])) as shown:
+        wait_until(lambda: shown.sweep.progress.running == 1 and "running" in shown.faces[0])
         get_session().submit(hold_up())
         began = time.monotonic()
-        press(shown.named("Stop"))
+        click(shown.named("Stop"))
         took = time.monotonic() - began
         assert shown.sweep.running
-        in_time(took, 0.2)
+        assert_within(took, 0.2)
         shown.ended()
 
 
@@ -143,14 +149,14 @@ def test_resume_asks_only_what_is_missing() -> None:
 
     with (
         ScriptedServer(by_body(choose)) as server,
-        explored(begun(server, temperature=[0.1, 0.5, 0.9], samples=2, jobs=16)) as shown,
+        open_explorer(start_sweep(server, temperature=[0.1, 0.5, 0.9], samples=2, jobs=16)) as shown,
     ):
-        until(lambda: shown.sweep.progress.done == 4 and shown.sweep.progress.running == 2)
+        wait_until(lambda: shown.sweep.progress.done == 4 and shown.sweep.progress.running == 2)
         shown.click("Stop")
         shown.ended()
         before, slow[0] = len(server.posts), False
         shown.click("Resume")
-        until(lambda: shown.sweep.complete)
+        wait_until(lambda: shown.sweep.complete)
         shown.ended()
         again = [post.body["temperature"] for post in server.posts[before:]]
         assert again == [0.5, 0.5] and "colour 0.5" in shown.faces[1]
@@ -165,7 +171,7 @@ def test_a_failure_stands_in_its_cell_and_retry_asks_it_again() -> None:
 
     with (
         ScriptedServer(by_body(choose)) as server,
-        explored(whole(server, top_p=[0.5, 0.9], samples=2)) as shown,
+        open_explorer(run_sweep(server, top_p=[0.5, 0.9], samples=2)) as shown,
     ):
         assert shown.faces[1].startswith("✕ failed 2 of 2\n") and "400: no such thing" in shown.faces[1]
         assert "chatglm-is-failed" in shown.tile("top_p 0.9")._dom_classes
@@ -174,7 +180,7 @@ def test_a_failure_stands_in_its_cell_and_retry_asks_it_again() -> None:
         assert "Sample 2 · error" in shown.text and shown.text.count("400: no such thing") == 2
         before, broken[0] = len(server.posts), False
         shown.click("Retry failed")
-        until(lambda: shown.sweep.complete)
+        wait_until(lambda: shown.sweep.complete)
         shown.ended()
         assert [post.body["top_p"] for post in server.posts[before:]] == [0.9, 0.9]
         assert "failed" not in shown.text and shown.named("Retry failed").disabled
@@ -184,8 +190,8 @@ def test_a_failure_stands_in_its_cell_and_retry_asks_it_again() -> None:
 def test_no_more_than_12_updates_a_second() -> None:
     """However fast answers come, each widget changes at most 12 times in any second, and the last is the end."""
     with ScriptedServer(legacy(text)) as server:
-        sweep = begun(server, temperature=[0.1, 0.5], samples=300, jobs=8)
-        with explored(sweep) as shown:
+        sweep = start_sweep(server, temperature=[0.1, 0.5], samples=300, jobs=8)
+        with open_explorer(sweep) as shown:
             times: list[float] = []
             faces: list[float] = []
             shown.box.bar.observe(lambda change: times.append(time.monotonic()), names="value")
@@ -201,10 +207,10 @@ def test_only_a_cell_that_changed_is_sent_again() -> None:
     hold = threading.Event()
     with (
         ScriptedServer(held(hold, (0.5,), legacy(text))) as server,
-        explored(begun(server, temperature=[0.1, 0.5, 0.9], samples=2)) as shown,
+        open_explorer(start_sweep(server, temperature=[0.1, 0.5, 0.9], samples=2)) as shown,
     ):
-        until(lambda: "done" == shown.sweep.cells[0].state == shown.sweep.cells[2].state)
-        until(lambda: "colour 0.9" in shown.faces[2] and "of" not in shown.faces[2] + shown.faces[0])
+        wait_until(lambda: "done" == shown.sweep.cells[0].state == shown.sweep.cells[2].state)
+        wait_until(lambda: "colour 0.9" in shown.faces[2] and "of" not in shown.faces[2] + shown.faces[0])
         changes: list[Any] = []
         for tile in shown.tiles:
             tile.observe(changes.append, names=["description", "_dom_classes", "tooltip"])
@@ -220,7 +226,7 @@ def test_colour_by_changes_the_numbers_and_colours() -> None:
     """The chosen figure stands first in each cell; the least is light and the most dark, with readable text."""
     with (
         ScriptedServer(legacy(lambda body: "x" * (10 if body["temperature"] == 0.1 else 200))) as server,
-        explored(whole(server, temperature=[0.1, 0.5], samples=2)) as shown,
+        open_explorer(run_sweep(server, temperature=[0.1, 0.5], samples=2)) as shown,
     ):
         assert [face.split("\n")[0] for face in shown.faces] == ["0.00", "0.00"]
         shown.choose("Colour by", "Length (characters)")
@@ -236,7 +242,7 @@ def test_colour_by_changes_the_numbers_and_colours() -> None:
 
 def test_one_axis_is_a_row() -> None:
     """A sweep over one parameter has one line, its values as heads, and no choice of axes."""
-    with ScriptedServer(legacy(text)) as server, explored(whole(server, temperature=[0.1, 0.5])) as shown:
+    with ScriptedServer(legacy(text)) as server, open_explorer(run_sweep(server, temperature=[0.1, 0.5])) as shown:
         assert [tile.tooltip for tile in shown.tiles] == ["temperature 0.1", "temperature 0.5"]
         assert shown.has("Colour by") and not shown.has("Rows") and not shown.has("Columns")
         assert "temperature 0.1 0.5" in shown.text
@@ -244,7 +250,7 @@ def test_one_axis_is_a_row() -> None:
 
 def test_a_sweep_of_one_cell() -> None:
     """No axis at all is one cell, named by its prompt."""
-    with ScriptedServer(legacy("hi")) as server, explored(whole(server, "Only this?")) as shown:
+    with ScriptedServer(legacy("hi")) as server, open_explorer(run_sweep(server, "Only this?")) as shown:
         assert [tile.tooltip for tile in shown.tiles] == ["Only this?"]
         shown.open("Only this?")
         assert "Opened: Only this?" in shown.text
@@ -253,8 +259,8 @@ def test_a_sweep_of_one_cell() -> None:
 def test_three_axes_are_small_multiples_and_any_two_of_them_span_the_tables() -> None:
     """A table with a caption for each value of the third axis; other rows and columns move the same buttons."""
     with ScriptedServer(legacy(text)) as server:
-        sweep = whole(server, temperature=[0.1, 0.5], top_p=[0.3, 0.6, 0.9], max_token=[10, 20])
-        with explored(sweep) as shown:
+        sweep = run_sweep(server, temperature=[0.1, 0.5], top_p=[0.3, 0.6, 0.9], max_token=[10, 20])
+        with open_explorer(sweep) as shown:
             assert "max_token 10" in shown.text and "max_token 20" in shown.text
             tiles = shown.tiles
             assert [tile.tooltip for tile in tiles[:2]] == [
@@ -276,7 +282,7 @@ def test_several_prompts_are_an_axis() -> None:
     """Each prompt is a line of the grid, and names its cells."""
     with (
         ScriptedServer(legacy(lambda body: body["prompt"].upper())) as server,
-        explored(whole(server, ["red?", "blue?"], temperature=[0.1, 0.5])) as shown,
+        open_explorer(run_sweep(server, ["red?", "blue?"], temperature=[0.1, 0.5])) as shown,
     ):
         assert [face.split("\n")[1] for face in shown.faces] == ["RED?", "RED?", "BLUE?", "BLUE?"]
         assert "red? (and 1 more prompt)" in shown.text
@@ -287,8 +293,8 @@ def test_several_prompts_are_an_axis() -> None:
 def test_more_than_400_cells_are_one_heat_map_and_a_cell_is_picked_by_its_values() -> None:
     """There is no button for each cell; the dropdowns open any, the map follows the choices to the end."""
     with ScriptedServer(legacy(lambda body: f"{body['seed']} {body['top_p']}")) as server:
-        sweep = begun(server, seed=range(67), top_p=[0.1, 0.2, 0.3], temperature=[0.5, 0.9])
-        with explored(sweep) as shown:
+        sweep = start_sweep(server, seed=range(67), top_p=[0.1, 0.2, 0.3], temperature=[0.5, 0.9])
+        with open_explorer(sweep) as shown:
             assert not shown.tiles and len(shown.widgets()) < 60
             shown.ended()
             assert shown.html.count("<td") >= 402 and "Length (characters)" in shown.html
@@ -305,7 +311,7 @@ def test_400_cells_are_buttons() -> None:
     """The most that are."""
     with (
         ScriptedServer(legacy(lambda body: f"{body['seed']}")) as server,
-        explored(whole(server, seed=range(400))) as shown,
+        open_explorer(run_sweep(server, seed=range(400))) as shown,
     ):
         assert len(shown.tiles) == 400 and "399" in shown.faces[-1]
 
@@ -316,14 +322,14 @@ def test_400_cells_are_buttons() -> None:
 def test_a_loaded_sweep_is_explored_and_resumed_with_the_present_session(tmp_path: Path) -> None:
     """Read from a file it is whole, with no Stop; what it lacks is asked where the session asks now."""
     with ScriptedServer(by_body(lambda body: hang() if body["temperature"] == 0.5 else legacy(text))) as server:
-        sweep = begun(server, temperature=[0.1, 0.5])
-        until(lambda: sweep.progress.done == 1)
+        sweep = start_sweep(server, temperature=[0.1, 0.5])
+        wait_until(lambda: sweep.progress.done == 1)
         path = sweep.stop().save(tmp_path / "colours.jsonl")
-    with ScriptedServer(legacy(text)) as other, explored(Sweep.load(path)) as shown:
+    with ScriptedServer(legacy(text)) as other, open_explorer(Sweep.load(path)) as shown:
         assert "colour 0.1" in shown.faces[0] and shown.faces[1] == "○ waiting"
         assert shown.named("Stop").disabled and "1 of 2 answers" in shown.text
         get_session().settings.endpoint_url = other.url
         shown.click("Resume")
-        until(lambda: shown.sweep.complete)
+        wait_until(lambda: shown.sweep.complete)
         shown.ended()
         assert [post.body["temperature"] for post in other.posts] == [0.5] and "colour 0.5" in shown.faces[1]

@@ -16,13 +16,13 @@ from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.grid import Grid
 from chatglm_magic.values import Turn
 
-from .canary import KEY
-from .explorers import Explored, begun, explored, whole
-from .hostile import ANSWERS
-from .kernels import Kernel
-from .markup import CONTROLS, Page
-from .panels import until
-from .servers import ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
+from .support.canary import KEY
+from .support.explorers import Explored, open_explorer, run_sweep, start_sweep
+from .support.hostile import ANSWERS
+from .support.kernels import Kernel
+from .support.markup import CONTROLS, Page
+from .support.panels import wait_until
+from .support.servers import ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
 from .test_panel_kernel import Page as Notebook
 
 
@@ -66,7 +66,7 @@ def test_a_click_shows_every_sample_of_a_cell_whole() -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 42}
     with (
         ScriptedServer(answer(long, usage=usage)) as server,
-        explored(whole(server, path="v1", temperature=[0.1, 0.5], samples=2)) as shown,
+        open_explorer(run_sweep(server, path="v1", temperature=[0.1, 0.5], samples=2)) as shown,
     ):
         assert "Sample 1" not in shown.text
         shown.open("temperature 0.5")
@@ -84,12 +84,12 @@ def test_a_half_answer_and_one_that_is_missing_say_so() -> None:
     half = sse([chunk("half of"), "{not json"], done=False)
     with (
         ScriptedServer(half, hang()) as server,
-        explored(begun(server, path="v1", max_token=[5], samples=3, jobs=1)) as shown,
+        open_explorer(start_sweep(server, path="v1", max_token=[5], samples=3, jobs=1)) as shown,
     ):
-        until(lambda: shown.sweep.progress.running and shown.sweep.progress.failed)
+        wait_until(lambda: shown.sweep.progress.running and shown.sweep.progress.failed)
         shown.box._look()
         shown.open("max_token 5")
-        until(lambda: "Sample 2 · running · 0 characters" in shown.text)
+        wait_until(lambda: "Sample 2 · running · 0 characters" in shown.text)
         assert "Sample 1 · incomplete · 7 characters" in shown.text and "half of" in shown.text
         assert "Sample 3 · not asked yet" in shown.text
         shown.click("Stop")
@@ -106,13 +106,16 @@ def test_an_opened_cell_follows_its_answers() -> None:
             hold.wait(10)
         legacy(f"answer {len(server.posts)}")(connection, asked)
 
-    with ScriptedServer(script) as server, explored(begun(server, seed=[1], samples=2, jobs=1)) as shown:
+    with (
+        ScriptedServer(script) as server,
+        open_explorer(start_sweep(server, seed=[1], samples=2, jobs=1)) as shown,
+    ):
         shown.open("seed 1")
-        until(lambda: "Sample 1 · complete" in shown.text)
+        wait_until(lambda: "Sample 1 · complete" in shown.text)
         drawn: list[Any] = []
         shown.box.beside.opened.panes[0].observe(drawn.append, names="value")
         hold.set()
-        until(lambda: "Sample 2 · complete" in shown.text and "answer 2" in shown.text)
+        wait_until(lambda: "Sample 2 · complete" in shown.text and "answer 2" in shown.text)
         shown.ended()
         assert not drawn
 
@@ -121,7 +124,7 @@ def test_many_samples_are_shown_20_at_once() -> None:
     """A dropdown turns to the others; nothing is left out."""
     with (
         ScriptedServer(legacy(lambda body: f"<{len(server.posts)}>")) as server,
-        explored(whole(server, seed=[1], samples=45)) as shown,
+        open_explorer(run_sweep(server, seed=[1], samples=45)) as shown,
     ):
         shown.open("seed 1")
         assert "Sample 20 ·" in shown.text and "Sample 21 ·" not in shown.text
@@ -136,7 +139,7 @@ def test_a_pinned_cell_stays_and_differences_are_marked() -> None:
     """The words that differ, in both; another cell takes the opened one's place, and Unpin ends it."""
     with (
         ScriptedServer(legacy(two_texts)) as server,
-        explored(whole(server, temperature=[0.1, 0.5, 0.9])) as shown,
+        open_explorer(run_sweep(server, temperature=[0.1, 0.5, 0.9])) as shown,
     ):
         shown.open("temperature 0.1")
         assert not marks(shown) and not shown.has("Unpin")
@@ -157,7 +160,7 @@ def test_chinese_is_marked_by_the_character() -> None:
     """One other character is one mark."""
     with (
         ScriptedServer(legacy(lambda body: "我喜欢蓝色" if body["top_p"] == 0.5 else "我喜欢红色")) as server,
-        explored(whole(server, top_p=[0.5, 0.9])) as shown,
+        open_explorer(run_sweep(server, top_p=[0.5, 0.9])) as shown,
     ):
         shown.open("top_p 0.5")
         shown.click("Pin as baseline")
@@ -170,7 +173,7 @@ def test_other_samples_are_compared_by_choice() -> None:
     words = iter(["same one", "same two"])
     with (
         ScriptedServer(legacy(lambda body: next(words))) as server,
-        explored(whole(server, seed=[1], samples=2, jobs=1)) as shown,
+        open_explorer(run_sweep(server, seed=[1], samples=2, jobs=1)) as shown,
     ):
         shown.open("seed 1")
         assert not shown.has("Opened: compared sample")
@@ -197,7 +200,8 @@ def _ours(name: str) -> bool:
     return name in OURS or name.startswith("aria-")
 
 
-def test_S1_hostile_text_is_inert() -> None:
+@pytest.mark.row("S1")
+def test_hostile_text_is_inert() -> None:
     """Control: the payload is markup as it stands. In cells, names, samples, errors and marks it is text alone."""
     raw = "<img src=x onerror=alert(1)>"
     assert Page(raw).wrong
@@ -215,7 +219,7 @@ def test_S1_hostile_text_is_inert() -> None:
         )
         if cell.prompt == raw:
             cell.turns[0] = Turn(prompt=raw, answer=hostile, reasoning=hostile, finish_reason=hostile)
-    with explored(sweep) as shown:
+    with open_explorer(sweep) as shown:
         for number, tile in enumerate(shown.tiles):
             assert not CONTROLS.search(tile.description + tile.tooltip), tile.description
             assert tile.icon == ""
@@ -227,12 +231,13 @@ def test_S1_hostile_text_is_inert() -> None:
                     assert not dangerous(widget.value), (tile.tooltip, widget.value)
 
 
+@pytest.mark.row("S1")
 @pytest.mark.parametrize("count", [2, 150], ids=["buttons", "heat map"])
-def test_S1_hostile_names_of_axes_are_text(count: int) -> None:
+def test_hostile_names_of_axes_are_text(count: int) -> None:
     """A file may name an axis as it likes: in heads, captions, dropdowns and titles it stays text."""
     raw = "<img src=x onerror=alert(1)>\u202e"
     axes = {raw: (raw, "</div>"), f"{raw}2": (raw, 1), "seed": tuple(range(count))}
-    with explored(Sweep(Grid(("p",), axes, 1))) as shown:
+    with open_explorer(Sweep(Grid(("p",), axes, 1))) as shown:
         choices = [widget for widget in shown.widgets() if isinstance(widget, w.Dropdown)]
         assert any("<img" in label for choice in choices for label in choice._options_labels)
         for choice in choices:
@@ -260,7 +265,7 @@ TABLES = (
 
 def test_a_very_long_answer_opens_in_part_and_says_so() -> None:
     """A page gets some hundred thousand characters of a text, with a note; the sweep has them all."""
-    with ScriptedServer(legacy("字" * 1_000_000)) as server, explored(whole(server, seed=[1])) as shown:
+    with ScriptedServer(legacy("字" * 1_000_000)) as server, open_explorer(run_sweep(server, seed=[1])) as shown:
         shown.open("seed 1")
         assert "800,000 more characters: the sweep's turns have them." in shown.text
         assert sum(len(box.value) for box in shown.widgets() if isinstance(box, w.HTML | w.HTMLMath)) < 2**19
@@ -273,12 +278,12 @@ def test_a_very_long_answer_opens_in_part_and_says_so() -> None:
 def test_what_a_button_can_not_do_stands_in_the_status_line(tmp_path: Any) -> None:
     """A session whose parameters are no more those of the answers: one line that names what differs."""
     with ScriptedServer(by_body(lambda b: hang() if b["temperature"] == 0.5 else legacy())) as server:
-        sweep = begun(server, temperature=[0.1, 0.5])
-        until(lambda: sweep.progress.done == 1)
+        sweep = start_sweep(server, temperature=[0.1, 0.5])
+        wait_until(lambda: sweep.progress.done == 1)
         loaded = Sweep.load(sweep.stop().save(tmp_path / "a.jsonl"))
         get_session().settings.endpoint_url = server.url
         get_session().settings.max_token = 7
-        with explored(loaded) as shown:
+        with open_explorer(loaded) as shown:
             shown.click("Resume")
             shown.told("The answers that are there were asked with")
             assert 'role="alert"' in shown.box.status.value and not loaded.running
@@ -296,7 +301,7 @@ def test_an_exception_of_a_callback_is_shown_and_recorded(
     hold = threading.Event()
     with (
         ScriptedServer(answer("one", hold=hold)) as server,
-        explored(begun(server, path="v1", seed=[1, 2])) as shown,
+        open_explorer(start_sweep(server, path="v1", seed=[1, 2])) as shown,
         caplog.at_level(logging.ERROR),
     ):
         shown.box.bar.observe(failing, names="value")
@@ -318,7 +323,7 @@ def test_a_closed_explorer_forgets_the_sweep_which_goes_on() -> None:
         legacy()(connection, asked)
 
     with ScriptedServer(script) as server:
-        sweep, before = begun(server, temperature=[0.1, 0.5], top_p=[0.3, 0.9], samples=2), set(_instances)
+        sweep, before = start_sweep(server, temperature=[0.1, 0.5], top_p=[0.3, 0.9], samples=2), set(_instances)
         shown = Explored(sweep)
         shown.open("temperature 0.1, top_p 0.3")
         shown.choose("Rows", "top_p")
@@ -335,7 +340,7 @@ def test_axes_turned_often_leave_no_widget_behind() -> None:
     """The heads of tables that are gone are closed."""
     with (
         ScriptedServer(legacy()) as server,
-        explored(whole(server, temperature=[0.1, 0.5], top_p=[0.3, 0.9], seed=[1, 2])) as shown,
+        open_explorer(run_sweep(server, temperature=[0.1, 0.5], top_p=[0.3, 0.9], seed=[1, 2])) as shown,
     ):
         shown.choose("Rows", "seed")
         shown.choose("Rows", "temperature")

@@ -16,7 +16,7 @@ from chatglm_magic import get_session
 from chatglm_magic.errors import ChatGLMError, CommandError
 from chatglm_magic.magics.history_line import Order, read
 
-from .servers import ScriptedServer, legacy
+from .support.servers import ScriptedServer, legacy
 
 Say = Any
 

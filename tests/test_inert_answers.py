@@ -15,27 +15,29 @@ from langchain_core.load import dumps, loads
 from chatglm_magic import ChatGLM, Session, Turn
 from chatglm_magic.render.bundle import bundle
 
-from .canary import go
-from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
+from .support.canary import travel
+from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 SECRET = {"lc": 1, "type": "secret", "id": ["HOME"]}
 TEXT = json.dumps(SECRET)
 
 
-def test_S30_langchain_does_read_such_a_text() -> None:
+@pytest.mark.row("S30")
+def test_langchain_does_read_such_a_text() -> None:
     """The control: its own loader makes of it what the environment says."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert loads(TEXT, secrets_from_env=True) == os.environ["HOME"]
 
 
+@pytest.mark.row("S30")
 @pytest.mark.parametrize("manner", ["sync", "async", "stream", "batch"])
 @pytest.mark.parametrize("ending", ["", "v1"], ids=["chatglm", "openai"])
-def test_S30_a_reply_that_is_such_a_text_stays_text(manner: str, ending: str) -> None:
+def test_a_reply_that_is_such_a_text_stays_text(manner: str, ending: str) -> None:
     """Asked, cached, kept as a turn, exported, imported and shown: the same letters, and no secret."""
     with ScriptedServer(answer(TEXT[:9], TEXT[9:]) if ending else legacy(TEXT)) as server:
         llm = ChatGLM(endpoint_url=server.url + ending, cache=InMemoryCache())
-        assert go(manner, llm) is None
+        assert travel(manner, llm) is None
         assert llm.invoke("x") == llm.invoke("x") == TEXT
         generation = llm.generate(["y"]).generations[0][0]
         session = Session()
@@ -51,7 +53,8 @@ def test_S30_a_reply_that_is_such_a_text_stays_text(manner: str, ending: str) ->
         assert again.text == TEXT and os.environ["HOME"] not in repr(again)
 
 
-def test_S30_such_an_object_beside_the_text_stays_data() -> None:
+@pytest.mark.row("S30")
+def test_such_an_object_beside_the_text_stays_data() -> None:
     """Usage, model and reason are a server's own words too: dumped and loaded again, nothing is looked up."""
     odd = {**chunk("ok", finish_reason="stop"), "usage": SECRET, "model": TEXT}
     with ScriptedServer(sse([odd])) as server:
@@ -64,9 +67,10 @@ def test_S30_such_an_object_beside_the_text_stays_data() -> None:
     assert os.environ["HOME"] not in repr(turn) and turn.usage == SECRET
 
 
-def test_S30_a_whole_body_that_is_such_an_object_is_no_answer() -> None:
+@pytest.mark.row("S30")
+def test_a_whole_body_that_is_such_an_object_is_no_answer() -> None:
     """It has another shape than an answer, and is said to."""
     with ScriptedServer(reply(SECRET)) as server:
         for ending in ("", "v1"):
-            error = go("sync", ChatGLM(endpoint_url=server.url + ending))
+            error = travel("sync", ChatGLM(endpoint_url=server.url + ending))
             assert error is not None and error.kind == "bad_shape" and os.environ["HOME"] not in str(error)

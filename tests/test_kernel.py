@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .clock import in_time
-from .kernels import Kernel
-from .servers import Script, ScriptedServer, answer, chunk, legacy, raw, reply, sse
+from .support.clock import assert_within
+from .support.kernels import Kernel
+from .support.servers import Script, ScriptedServer, answer, chunk, legacy, raw, reply, sse
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +141,8 @@ def test_an_interrupt_keeps_what_came(kernel: Kernel) -> None:
         ran = kernel.wait(running)
         took = time.monotonic() - began
         closed = server.wait_closed(server.posts[0])
-        in_time(took, 0.5)
-        in_time(closed - began, 1.0)
+        assert_within(took, 0.5)
+        assert_within(closed - began, 1.0)
         assert ran.error is not None and ran.error["ename"] == "Interrupted"
         assert len(ran.error["traceback"]) == 1
         assert ran.displays == ["你好\n[stopped before it was complete]"]

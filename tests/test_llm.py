@@ -15,8 +15,8 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError, ParameterError, RefusedError
 
-from .clock import in_time
-from .servers import Asked, Script, ScriptedServer, answer, chunk, hang, legacy, raw, reply, sse
+from .support.clock import assert_within
+from .support.servers import Asked, Script, ScriptedServer, answer, chunk, hang, legacy, raw, reply, sse
 
 ORIGINAL = {
     "endpoint_url": "http://127.0.0.1:8000/",
@@ -104,9 +104,10 @@ def test_async_is_the_same_road() -> None:
         assert whole == "".join(pieces) == "".join(llm.stream("hi")) == "你"
 
 
+@pytest.mark.row("G3")
 @pytest.mark.parametrize("name", ["temperature", "top_p", "max_token"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "hot", -1, 10**9 + 0.5])
-def test_G3_a_wrong_number_is_refused_with_its_name(name: str, value: object) -> None:
+def test_a_wrong_number_is_refused_with_its_name(name: str, value: object) -> None:
     """No wrong number is sent: not at construction, not by assignment, not in a call."""
     with ScriptedServer(legacy()) as server:
         llm = ChatGLM(endpoint_url=server.url)
@@ -120,6 +121,7 @@ def test_G3_a_wrong_number_is_refused_with_its_name(name: str, value: object) ->
         assert server.posts == []
 
 
+@pytest.mark.row("G3")
 @pytest.mark.parametrize(
     ("values", "sent"),
     [
@@ -129,7 +131,7 @@ def test_G3_a_wrong_number_is_refused_with_its_name(name: str, value: object) ->
         ({"max_token": 10**9}, {"max_length": 10**9}),
     ],
 )
-def test_G3_a_zero_is_never_read_as_unset(values: dict[str, float], sent: dict[str, float]) -> None:
+def test_a_zero_is_never_read_as_unset(values: dict[str, float], sent: dict[str, float]) -> None:
     """ChatGLM's own servers read 0 as "unset": the lowest value goes out instead."""
     with ScriptedServer(legacy()) as server:
         ChatGLM(endpoint_url=server.url).invoke("x", **values)
@@ -144,6 +146,7 @@ def test_a_misspelt_name_is_refused_with_the_right_one() -> None:
         ChatGLM().temprature = 1
 
 
+@pytest.mark.row("G4")
 @pytest.mark.parametrize(
     "url",
     [
@@ -158,7 +161,7 @@ def test_a_misspelt_name_is_refused_with_the_right_one() -> None:
         "http://[::1",
     ],
 )
-def test_G4_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_address_that_is_none_is_refused(url: str) -> None:
     """A wrong address is an error of ours, before anything is sent, and never shows a password."""
     with pytest.raises(ChatGLMError) as caught:
         ChatGLM(endpoint_url=url).invoke("x")
@@ -167,7 +170,8 @@ def test_G4_an_address_that_is_none_is_refused(url: str) -> None:
     )
 
 
-def test_G4_ipv6_and_slashes_are_fine() -> None:
+@pytest.mark.row("G4")
+def test_ipv6_and_slashes_are_fine() -> None:
     """A base with and without its slash, and the full URL, ask the same path."""
     with ScriptedServer(answer("ok")) as server:
         for ending in ("v1", "v1/", "v1/chat/completions"):
@@ -178,8 +182,9 @@ def test_G4_ipv6_and_slashes_are_fine() -> None:
     assert caught.value.kind == "connect"
 
 
+@pytest.mark.row("G5")
 @pytest.mark.parametrize("key", ["sk-canary\n", "sk-canary\r\nX: y", "“sk-canary”", "sk-canary密"])
-def test_G5_a_key_that_cant_be_sent_is_not_shown(key: str) -> None:
+def test_a_key_that_cant_be_sent_is_not_shown(key: str) -> None:
     """requests and aiohttp would print such a key in their own errors."""
     with ScriptedServer(legacy()) as server:
         for ask in (
@@ -192,10 +197,11 @@ def test_G5_a_key_that_cant_be_sent_is_not_shown(key: str) -> None:
         assert server.asked == []
 
 
+@pytest.mark.row("G6")
 @pytest.mark.parametrize(
     "headers", [{"X-A": "b\r\nHost: evil"}, {"X-A\r\nB": "c"}, {"Host": "evil"}, {"Content-Length": "1"}]
 )
-def test_G6_headers_that_break_the_request_are_refused(headers: dict[str, str]) -> None:
+def test_headers_that_break_the_request_are_refused(headers: dict[str, str]) -> None:
     """No header can smuggle in another, or change whom and how much is sent."""
     with ScriptedServer(legacy()) as server:
         with pytest.raises(ChatGLMError) as caught:
@@ -203,8 +209,9 @@ def test_G6_headers_that_break_the_request_are_refused(headers: dict[str, str]) 
         assert caught.value.kind == "bad_header" and server.asked == []
 
 
+@pytest.mark.row("G10")
 @pytest.mark.parametrize("dialect", ["chatglm", "openai"])
-def test_G10_a_users_callback_that_fails_leaves_the_answer_alone(
+def test_a_users_callback_that_fails_leaves_the_answer_alone(
     dialect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A callback that raises, or is slow, costs no text."""
@@ -349,7 +356,7 @@ def test_single_bytes_outside_of_the_answer_have_a_limit_too(road: str) -> None:
         with pytest.raises(BrokenOffError) as caught:
             llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
         assert caught.value.kind in ("idle_timeout", "stalled") and caught.value.partial == "ok"
-        in_time(time.monotonic() - began, 3)
+        assert_within(time.monotonic() - began, 3)
 
 
 @pytest.mark.parametrize("road", ["sync", "async"])
@@ -366,7 +373,7 @@ def test_waiting_has_limits(road: str) -> None:
             with pytest.raises(ChatGLMError) as caught:
                 llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
             assert caught.value.kind == f"{limit}_timeout"
-            in_time(time.monotonic() - began, 1.2)
+            assert_within(time.monotonic() - began, 1.2)
         assert caught.value.partial == "ab"
 
 

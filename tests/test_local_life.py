@@ -20,8 +20,17 @@ from chatglm_magic.local import LocalServer
 from chatglm_magic.server.child import ManagedServer
 from chatglm_magic.server.environ import child_env
 
-from .clock import in_time
-from .server_tools import all_gone, chat, engine_of, kernel, post, running, wait_for, write_model
+from .support.clock import assert_within
+from .support.local_servers import (
+    ask_chat,
+    find_engine,
+    is_running,
+    post_json,
+    run_kernel_process,
+    wait_for,
+    wait_gone,
+    write_model,
+)
 
 ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
 
@@ -54,29 +63,32 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_model(tmp_path_factory.mktemp("models") / "slow.gguf", width=1024, layers=8))
 
 
-def test_E1_two_servers_never_share_a_port(model: str) -> None:
+@pytest.mark.row("E1")
+def test_two_servers_never_share_a_port(model: str) -> None:
     """Two servers started together listen on ports of their own, and each knows only its own token."""
     with LocalServer(model) as one, LocalServer(model) as two:
         assert one.base_url != two.base_url
         stranger = requests.get(f"{two.url}/models", headers={"Authorization": f"Bearer {one.token}"}, timeout=5)
         assert stranger.status_code == 401
-        assert chat(one, "hi", max_tokens=1, temperature=0)["choices"][0]["message"]["content"] == "!"
+        assert ask_chat(one, "hi", max_tokens=1, temperature=0)["choices"][0]["message"]["content"] == "!"
 
 
-def test_E2_missing_engine_names_the_extra(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("E2")
+def test_missing_engine_names_the_extra(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without xllamacpp the error is the command that installs it."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(ServeError, match=r'pip install "chatglm-magic\[local\]"'):
         LocalServer(model).start()
 
 
-def test_E2_engine_that_dies_while_loading_is_one_line(slow: str) -> None:
+@pytest.mark.row("E2")
+def test_engine_that_dies_while_loading_is_one_line(slow: str) -> None:
     """An engine killed while it loads becomes an error that names the signal, and leaves no process."""
     server = LocalServer(slow)
 
     def kill_the_engine() -> None:
         pid = wait_for(lambda: server.pid, 10)
-        os.kill(engine_of(pid), signal.SIGKILL)
+        os.kill(find_engine(pid), signal.SIGKILL)
 
     killer = threading.Thread(target=kill_the_engine)
     killer.start()
@@ -87,89 +99,98 @@ def test_E2_engine_that_dies_while_loading_is_one_line(slow: str) -> None:
     assert not children()
 
 
-def test_E2_never_ready_ends_in_time(slow: str) -> None:
+@pytest.mark.row("E2")
+def test_never_ready_ends_in_time(slow: str) -> None:
     """A server that is not ready in the time given is ended, and the error says how to give it more."""
     began = time.monotonic()
     with pytest.raises(ServeError, match="ready_timeout="):
         LocalServer(slow, ready_timeout=0.2).start()
-    in_time(time.monotonic() - began, 3)
+    assert_within(time.monotonic() - began, 3)
     assert not children()
 
 
+@pytest.mark.row("E3")
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_E3_a_long_log_blocks_nothing(model: str) -> None:
+def test_a_long_log_blocks_nothing(model: str) -> None:
     """The engine writes more than a pipe holds, and goes on answering."""
     with LocalServer(model) as server:
-        log = Path(f"/proc/{engine_of(server.pid or 0)}/fd/2")
+        log = Path(f"/proc/{find_engine(server.pid or 0)}/fd/2")
         while log.stat().st_size < 80_000:  # it warns at each question that repeats the last
-            chat(server, "hi", max_tokens=1)
-        assert chat(server, "hi", max_tokens=1)["usage"]["completion_tokens"] == 1
+            ask_chat(server, "hi", max_tokens=1)
+        assert ask_chat(server, "hi", max_tokens=1)["usage"]["completion_tokens"] == 1
 
 
-def test_E4_interrupts_of_the_kernel_leave_the_server_alone(model: str) -> None:
+@pytest.mark.row("E4")
+def test_interrupts_of_the_kernel_leave_the_server_alone(model: str) -> None:
     """A hundred interrupts to the kernel's process group end an ordinary child (the control), not the server."""
     then = "other = subprocess.Popen(['sleep', '60']).pid"
-    with kernel(model, then) as (process, pid, engine, other, url, token):
+    with run_kernel_process(model, then) as (process, pid, engine, other, url, token):
         for _ in range(100):
             os.killpg(process.pid, signal.SIGINT)
-        all_gone([other], 2)
+        wait_gone([other], 2)
         reply = requests.post(url, json={"prompt": "hi"}, headers={"Authorization": f"Bearer {token}"}, timeout=10)
         assert reply.status_code == 200
-        assert running(pid) and running(engine)
+        assert is_running(pid) and is_running(engine)
 
 
-def test_E5_kernel_that_ends_takes_the_server_along(model: str) -> None:
+@pytest.mark.row("E5")
+def test_kernel_that_ends_takes_the_server_along(model: str) -> None:
     """A kernel that ends in the ordinary way without a word to the server leaves nothing behind."""
-    with kernel(model, last="time.sleep(0.5)") as (process, pid, engine, *_):
+    with run_kernel_process(model, last="time.sleep(0.5)") as (process, pid, engine, *_):
         process.wait(10)
-        all_gone([pid, engine], 2)
+        wait_gone([pid, engine], 2)
 
 
-def test_E6_kill_9_of_the_kernel_ends_server_and_engine(model: str) -> None:
+@pytest.mark.row("E6")
+def test_kill_9_of_the_kernel_ends_server_and_engine(model: str) -> None:
     """When the kernel is killed, server and engine are gone within two seconds."""
-    with kernel(model) as (process, pid, engine, *_):
+    with run_kernel_process(model) as (process, pid, engine, *_):
         process.kill()
-        all_gone([pid, engine], 2)
+        wait_gone([pid, engine], 2)
 
 
-def test_E6_kill_9_with_a_forked_sibling_that_holds_the_pipe(model: str) -> None:
+@pytest.mark.row("E6")
+def test_kill_9_with_a_forked_sibling_that_holds_the_pipe(model: str) -> None:
     """The same when a fork of the kernel lives on and keeps the server's input open."""
     then = "other = os.fork()\nif other == 0: time.sleep(20); os._exit(0)"
-    with kernel(model, then) as (process, pid, engine, other, *_):
+    with run_kernel_process(model, then) as (process, pid, engine, other, *_):
         process.kill()
-        all_gone([pid, engine], 2)
-        assert running(other)
+        wait_gone([pid, engine], 2)
+        assert is_running(other)
         os.kill(other, signal.SIGKILL)
 
 
-def test_E6_kill_9_of_the_front_ends_the_engine(model: str) -> None:
+@pytest.mark.row("E6")
+def test_kill_9_of_the_front_ends_the_engine(model: str) -> None:
     """When the front is killed, the engine is gone within two seconds and the kernel knows."""
     with LocalServer(model) as server:
-        engine = engine_of(server.pid or 0)
+        engine = find_engine(server.pid or 0)
         os.kill(server.pid or 0, signal.SIGKILL)
-        all_gone([engine], 2)
+        wait_gone([engine], 2)
         wait_for(lambda: not server.alive, 2)
 
 
+@pytest.mark.row("E6")
 @pytest.mark.skipif(sys.platform != "linux", reason="the engine can only be ended from outside on Linux")
-def test_E6_kill_9_of_the_front_ends_an_engine_that_is_stuck(slow: str) -> None:
+def test_kill_9_of_the_front_ends_an_engine_that_is_stuck(slow: str) -> None:
     """An engine that can't run a line of Python, as while it loads, ends with its front too."""
     child = ManagedServer(slow, "token")
-    engine = engine_of(child.pid)
+    engine = find_engine(child.pid)
     wait_for(lambda: "xllamacpp" in Path(f"/proc/{engine}/maps").read_text(), 10)
     os.kill(engine, signal.SIGSTOP)
     os.kill(child.pid, signal.SIGKILL)
-    all_gone([engine], 2)
+    wait_gone([engine], 2)
     child.end()
 
 
-def test_E7_engine_killed_from_outside_is_said(model: str) -> None:
+@pytest.mark.row("E7")
+def test_engine_killed_from_outside_is_said(model: str) -> None:
     """After the engine's death questions get a 502 that says so, and nothing is started silently."""
     with LocalServer(model) as server:
-        os.kill(engine_of(server.pid or 0), signal.SIGKILL)
+        os.kill(find_engine(server.pid or 0), signal.SIGKILL)
         wait_for(lambda: not server.alive, 2)
         for path, body in (("", {"prompt": "hi"}), ("v1/chat/completions", {"messages": []})):
-            reply = post(server, path, body)
+            reply = post_json(server, path, body)
             assert reply.status_code == 502
             assert reply.json()["error"]["type"] == "engine_gone"
             assert "killed by signal 9" in reply.json()["error"]["message"]
@@ -178,7 +199,8 @@ def test_E7_engine_killed_from_outside_is_said(model: str) -> None:
         assert server.start().alive  # asked to, it starts again
 
 
-def test_E8_second_start_is_no_second_server(model: str) -> None:
+@pytest.mark.row("E8")
+def test_second_start_is_no_second_server(model: str) -> None:
     """Starting twice, also from several threads at once, is one server."""
     server = LocalServer(model)
     starts = [threading.Thread(target=server.start) for _ in range(4)]
@@ -192,7 +214,8 @@ def test_E8_second_start_is_no_second_server(model: str) -> None:
     server.stop()
 
 
-def test_E9_no_zombies_threads_or_files_left(model: str) -> None:
+@pytest.mark.row("E9")
+def test_no_zombies_threads_or_files_left(model: str) -> None:
     """After start and stop again and again there are as many processes, threads and open files as before."""
     me = psutil.Process()
     with LocalServer(model):
@@ -208,25 +231,27 @@ def test_E9_no_zombies_threads_or_files_left(model: str) -> None:
     assert me.num_threads() <= threads and me.num_fds() <= files
 
 
-def test_E9_forgotten_server_ends(model: str) -> None:
+@pytest.mark.row("E9")
+def test_forgotten_server_ends(model: str) -> None:
     """A server nobody holds any more is ended when it is collected."""
     server = LocalServer(model).start()
     pid = server.pid or 0
-    pids = [pid, engine_of(pid)]
+    pids = [pid, find_engine(pid)]
     del server
     gc.collect()
-    all_gone(pids, 2)
+    wait_gone(pids, 2)
 
 
-def test_E10_stop_ends_the_engine_of_a_frozen_front(model: str) -> None:
+@pytest.mark.row("E10")
+def test_stop_ends_the_engine_of_a_frozen_front(model: str) -> None:
     """A front that no longer runs is ended by force, and its engine with it."""
     server = LocalServer(model).start()
-    pids = [server.pid or 0, engine_of(server.pid or 0)]
+    pids = [server.pid or 0, find_engine(server.pid or 0)]
     os.kill(pids[0], signal.SIGSTOP)
     began = time.monotonic()
     server.stop()
-    in_time(time.monotonic() - began, 3)
-    all_gone(pids, 2)
+    assert_within(time.monotonic() - began, 3)
+    wait_gone(pids, 2)
 
 
 def test_interrupt_during_start_stops_and_goes_on(slow: str) -> None:
@@ -247,7 +272,8 @@ except KeyboardInterrupt:
         assert process.stdout.read().splitlines()[-1] == "interrupted 0 False"
 
 
-def test_S34_child_sees_an_allow_list_of_the_environment(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("S34")
+def test_child_sees_an_allow_list_of_the_environment(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither process gets keys or LD_PRELOAD; the front, which downloads, gets HF_TOKEN."""
     secret = {"ZAI_API_KEY": "s1", "CHATGLM_API_KEY": "s2", "AWS_SECRET_ACCESS_KEY": "s3", "LD_PRELOAD": ""}
     for name, value in (secret | {"HF_TOKEN": "s4", "HF_HUB_OFFLINE": "1", "OTHER": "s5"}).items():
@@ -262,7 +288,8 @@ def test_S34_child_sees_an_allow_list_of_the_environment(model: str, monkeypatch
         assert "HF_TOKEN" not in engine.environ()
 
 
-def test_S34_allow_list_by_name() -> None:
+@pytest.mark.row("S34")
+def test_allow_list_by_name() -> None:
     """What looks like a secret stays out even where its prefix is allowed."""
     asked = {"PATH": "p", "LC_ALL": "C", "XDG_TOKEN": "x", "HF_TOKEN": "h", "HF_SOME_KEY": "k", "https_proxy": "q"}
     assert child_env(asked, network=True) == {"PATH": "p", "LC_ALL": "C", "HF_TOKEN": "h", "https_proxy": "q"}
@@ -273,7 +300,7 @@ def test_built_in_model_is_small() -> None:
     """Front and engine of the built-in model hold at most 150 MB together, after answers too."""
     with LocalServer() as server:
         for _ in range(20):
-            chat(server, "what is temperature?", max_tokens=100)
+            ask_chat(server, "what is temperature?", max_tokens=100)
         front = psutil.Process(server.pid)
         assert sum(process.memory_info().rss for process in (front, *front.children())) <= 150e6
 

@@ -17,8 +17,8 @@ from chatglm_magic import get_session
 from chatglm_magic.errors import CommandError, ParameterError
 from chatglm_magic.magics.parser import asking_parser, parse
 
-from .hostile import ANSWERS, armed
-from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
+from .support.hostile import ANSWERS, arm
+from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 
 @pytest.fixture
@@ -79,7 +79,8 @@ def test_the_prompt_arrives_as_typed(shell: InteractiveShell, cell: str, prompt:
         assert [post.body["prompt"] for post in server.posts] == [prompt]
 
 
-def test_G1_a_prompt_of_a_mebibyte_arrives_whole(shell: InteractiveShell) -> None:
+@pytest.mark.row("G1")
+def test_a_prompt_of_a_mebibyte_arrives_whole(shell: InteractiveShell) -> None:
     """Nothing is cut, whatever characters it holds."""
     body = "".join(f"{n} 入🤖\x00\u202e\u200b \\{{}}\n" for n in range(50_000))
     assert len(body.encode()) > 2**20
@@ -89,7 +90,8 @@ def test_G1_a_prompt_of_a_mebibyte_arrives_whole(shell: InteractiveShell) -> Non
         assert server.posts[0].body["prompt"] == body.rstrip("\n")
 
 
-def test_G1_a_lone_surrogate_is_no_fault_of_ours(shell: InteractiveShell) -> None:
+@pytest.mark.row("G1")
+def test_a_lone_surrogate_is_no_fault_of_ours(shell: InteractiveShell) -> None:
     """JSON can carry it; what a shell makes of it before us is its own affair."""
     with ScriptedServer(legacy("ok")) as server:
         at(shell, server)
@@ -106,6 +108,7 @@ def test_an_empty_cell_is_ipythons_affair(shell: InteractiveShell) -> None:
         assert "cell body is empty" in err and server.posts == []
 
 
+@pytest.mark.row("G2")
 @pytest.mark.parametrize(
     "line",
     [
@@ -119,7 +122,7 @@ def test_an_empty_cell_is_ipythons_affair(shell: InteractiveShell) -> None:
         "-k a x",
     ],
 )
-def test_G2_a_line_that_cant_be_read_is_an_error_of_ours(shell: InteractiveShell, line: str) -> None:
+def test_a_line_that_cant_be_read_is_an_error_of_ours(shell: InteractiveShell, line: str) -> None:
     """Never SystemExit, never a dead kernel, nothing sent."""
     with ScriptedServer(legacy("ok")) as server:
         at(shell, server)
@@ -127,8 +130,9 @@ def test_G2_a_line_that_cant_be_read_is_an_error_of_ours(shell: InteractiveShell
         assert isinstance(result.error_in_exec, CommandError) and server.posts == []
 
 
+@pytest.mark.row("G2")
 @pytest.mark.parametrize("line", ["-h", "--help"])
-def test_G2_help_comes_from_the_parser(shell: InteractiveShell, line: str) -> None:
+def test_help_comes_from_the_parser(shell: InteractiveShell, line: str) -> None:
     """Every option stands in the help, and %chatglm? shows the same."""
     _, out, _ = run(shell, f"%chatglm {line}")
     for flag in asking_parser("%chatglm").flags:
@@ -179,7 +183,8 @@ def test_options_hold_for_one_question(shell: InteractiveShell) -> None:
         assert second["temperature"] == 0.1 and "foo" not in second
 
 
-def test_G11_variables_are_inserted_and_nothing_is_evaluated(shell: InteractiveShell) -> None:
+@pytest.mark.row("G11")
+def test_variables_are_inserted_and_nothing_is_evaluated(shell: InteractiveShell) -> None:
     """{{name}} is a plain name: no attribute, no call, no format specification."""
     with ScriptedServer(legacy("ok")) as server:
         at(shell, server)
@@ -299,7 +304,8 @@ def test_history_lists_undoes_and_resets(shell: InteractiveShell) -> None:
         assert server.posts[-1].body["history"] == []
 
 
-def test_S8_a_terminal_shows_control_sequences_and_obeys_none(shell: InteractiveShell) -> None:
+@pytest.mark.row("S8")
+def test_a_terminal_shows_control_sequences_and_obeys_none(shell: InteractiveShell) -> None:
     """An answer's escape sequences are visible text in a terminal, streamed, replayed and listed."""
     evil = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202egpj\x9b31m"
     with ScriptedServer(legacy(evil)) as server:
@@ -311,10 +317,11 @@ def test_S8_a_terminal_shows_control_sequences_and_obeys_none(shell: Interactive
         assert "\x1b" in control
 
 
-def test_S8_every_hostile_answer_in_a_terminal(shell: InteractiveShell) -> None:
+@pytest.mark.row("S8")
+def test_every_hostile_answer_in_a_terminal(shell: InteractiveShell) -> None:
     """The whole corpus, streamed into a terminal: nothing is obeyed, asked or read, and the letters stay."""
     with ScriptedServer(legacy(), on_get=reply("heard")) as beacon:
-        hostile = armed(ANSWERS, beacon.url.rstrip("/"))
+        hostile = arm(ANSWERS, beacon.url.rstrip("/"))
         with ScriptedServer(legacy(lambda body: hostile[int(body["prompt"])].text)) as server:
             at(shell, server)
             for number, case in enumerate(hostile):
@@ -326,7 +333,8 @@ def test_S8_every_hostile_answer_in_a_terminal(shell: InteractiveShell) -> None:
             assert beacon.asked == []
 
 
-def test_S9_code_of_a_model_is_never_run_nor_put_into_a_cell(shell: InteractiveShell) -> None:
+@pytest.mark.row("S9")
+def test_code_of_a_model_is_never_run_nor_put_into_a_cell(shell: InteractiveShell) -> None:
     """An answer that is code, a magic or a shell line stays text."""
     code = "```python\nran = 1\n```\n%run x\n!touch ran\nget_ipython().run_cell('ran = 1')"
     with ScriptedServer(legacy(code)) as server:
@@ -353,7 +361,8 @@ def test_completion_knows_options_values_parameters_and_variables(shell: Interac
     assert "--temperature" not in complete("print('--te")
 
 
-def test_D20_loading_twice_and_unloading_leave_nothing_behind(shared_shell: InteractiveShell) -> None:
+@pytest.mark.row("D20")
+def test_loading_twice_and_unloading_leave_nothing_behind(shared_shell: InteractiveShell) -> None:
     """Magics, transformers, completers, events, formatters, settings, threads and files go as they came."""
 
     def traces() -> list[int]:
@@ -418,7 +427,8 @@ def test_a_magic_of_another_package_is_announced_and_comes_back(shared_shell: In
     del shared_shell.magics_manager.magics["line"]["chatglm"]
 
 
-def test_S8_a_footer_in_a_terminal_is_made_visible_too(shell: InteractiveShell) -> None:
+@pytest.mark.row("S8")
+def test_a_footer_in_a_terminal_is_made_visible_too(shell: InteractiveShell) -> None:
     """A server's model name and token count can hold control sequences as well."""
     evil = {**chunk("hi"), "model": "\x1b]0;pwned\x07m"}
     usage = {"choices": [], "usage": {"completion_tokens": "\x1b[31mX"}}

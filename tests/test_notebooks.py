@@ -17,7 +17,7 @@ import pytest
 import requests
 from nbclient import NotebookClient
 
-from .servers import ScriptedServer, answer
+from .support.servers import ScriptedServer, answer
 
 pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
 

@@ -22,7 +22,7 @@ from langchain_core.runnables import ConfigurableField
 
 from chatglm_magic import ChatGLM
 
-from .servers import ScriptedServer, legacy
+from .support.servers import ScriptedServer, legacy
 
 Calls = Callable[[Any], object]
 

@@ -14,7 +14,7 @@ from langchain_core.caches import InMemoryCache
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ChatGLMError
 
-from .servers import ScriptedServer, answer, hang, legacy, reply
+from .support.servers import ScriptedServer, answer, hang, legacy, reply
 from .test_original import original
 
 __all__ = ["original"]

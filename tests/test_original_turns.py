@@ -12,7 +12,7 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ChatGLMError
 
-from .servers import Asked, Script, ScriptedServer, chunk, legacy, reply, sse
+from .support.servers import Asked, Script, ScriptedServer, chunk, legacy, reply, sse
 from .test_original import original
 
 __all__ = ["original"]

@@ -19,9 +19,9 @@ from chatglm_magic import ChatGLM, Session, get_session
 from chatglm_magic.widgets.panel_box import Panel
 from chatglm_magic.widgets.panel_box.code import as_magic, as_python, state
 
-from .canary import KEY, leaked
-from .panels import ask, give, press, shown, words
-from .servers import ScriptedServer, answer, legacy
+from .support.canary import KEY, has_leaked
+from .support.panels import ask_and_wait, click, open_panel, set_value, visible_text
+from .support.servers import ScriptedServer, answer, legacy
 
 PROMPTS = [
     "What is love?",
@@ -200,18 +200,18 @@ def test_the_buttons_show_the_code_and_never_the_key(server: ScriptedServer) -> 
     """What the boxes and sliders say now, in a box to take it from; the key is in the requests alone."""
     session = Session()
     session.llm = ChatGLM(endpoint_url=server.url + "v1", api_key=KEY, headers={"X-Auth": KEY})
-    with shown(session=session) as panel:
-        ask(panel, "hi")
+    with open_panel(session=session) as panel:
+        ask_and_wait(panel, "hi")
         assert KEY in server.posts[-1].headers["authorization"]
-        give(panel.rows[0].slider, 1.25)
-        give(panel.controls.prompt, "")
-        press(panel.controls.magic)
-        assert "Type a prompt first" in words(panel.status) and copied(panel) == ""
-        give(panel.controls.prompt, "next")
-        press(panel.controls.magic)
-        assert copied(panel).endswith("--temperature 1.25 next") and not leaked(copied(panel))
-        press(panel.controls.python)
+        set_value(panel.rows[0].slider, 1.25)
+        set_value(panel.controls.prompt, "")
+        click(panel.controls.magic)
+        assert "Type a prompt first" in visible_text(panel.status) and copied(panel) == ""
+        set_value(panel.controls.prompt, "next")
+        click(panel.controls.magic)
+        assert copied(panel).endswith("--temperature 1.25 next") and not has_leaked(copied(panel))
+        click(panel.controls.python)
         assert "temperature=1.25" in copied(panel) and '["hi", "ok"]' in copied(panel)
-        assert not leaked(copied(panel)) and panel._copier.layout.display is None
-        press(panel._copier.children[0].children[1].children[1])
+        assert not has_leaked(copied(panel)) and panel._copier.layout.display is None
+        click(panel._copier.children[0].children[1].children[1])
         assert panel._copier.layout.display == "none"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from .kernels import Kernel
-from .servers import Asked, ScriptedServer, answer, chunk, sse
+from .support.kernels import Kernel
+from .support.servers import Asked, ScriptedServer, answer, chunk, sse
 
 
 class Page:
@@ -127,7 +127,8 @@ def whole(word: str) -> str:
     return "".join(f"{word}{n} " for n in range(30)) + "end"
 
 
-def test_D7_clicks_while_a_cell_runs_are_handled_once(kernel: Kernel) -> None:
+@pytest.mark.row("D7")
+def test_clicks_while_a_cell_runs_are_handled_once(kernel: Kernel) -> None:
     """At once or when the cell has ended, as the kernel has it: one question, and no deadlock."""
     with ScriptedServer(answer("ok")) as server:
         page = opened(kernel, server)
@@ -141,7 +142,8 @@ def test_D7_clicks_while_a_cell_runs_are_handled_once(kernel: Kernel) -> None:
         assert len(server.posts) == 1 and "ok" in page.text()
 
 
-def test_D8_a_panel_and_a_cell_ask_at_the_same_time(kernel: Kernel) -> None:
+@pytest.mark.row("D8")
+def test_a_panel_and_a_cell_ask_at_the_same_time(kernel: Kernel) -> None:
     """From a subshell where the kernel has them: ten times, each text in its own place, turns in their order."""
     with ScriptedServer(own) as server:
         page = opened(kernel, server)
@@ -161,7 +163,8 @@ def test_D8_a_panel_and_a_cell_ask_at_the_same_time(kernel: Kernel) -> None:
         assert page.said == [f"{asked} {{'complete'}}\n"]
 
 
-def test_D9_an_interrupt_leaves_the_panels_answer_alone_and_stop_ends_it(kernel: Kernel) -> None:
+@pytest.mark.row("D9")
+def test_an_interrupt_leaves_the_panels_answer_alone_and_stop_ends_it(kernel: Kernel) -> None:
     """SIGINT ends the cell that runs; the panel has a button of its own, and the server sees the close."""
     with ScriptedServer(sse([chunk(f"{n} ") for n in range(500)], pause=0.02)) as server:
         page = opened(kernel, server)
@@ -179,7 +182,8 @@ def test_D9_an_interrupt_leaves_the_panels_answer_alone_and_stop_ends_it(kernel:
         page.until(lambda: "Stopped" in page.status())
 
 
-def test_D19_the_last_answer_is_an_output_of_its_own(kernel: Kernel) -> None:
+@pytest.mark.row("D19")
+def test_the_last_answer_is_an_output_of_its_own(kernel: Kernel) -> None:
     """Beneath the widget: question and answer as text and as HTML, also what a later question brought."""
     with ScriptedServer(answer("first"), answer("**second**")) as server:
         page = opened(kernel, server)
@@ -198,7 +202,8 @@ def test_D19_the_last_answer_is_an_output_of_its_own(kernel: Kernel) -> None:
         assert "&lt;two&gt;?" in still["text/html"] and "<strong>second</strong>" in still["text/html"]
 
 
-def test_D22_with_one_display_for_each_answer_the_panels_outputs_never_vary() -> None:
+@pytest.mark.row("D22")
+def test_with_one_display_for_each_answer_the_panels_outputs_never_vary() -> None:
     """Under CHATGLM_MAGIC_RENDER=final, which nbval's runs set: the same bytes before and after an answer."""
     with Kernel(CHATGLM_MAGIC_RENDER="final") as kernel, ScriptedServer(answer("varies")) as server:
         kernel.run("%load_ext chatglm_magic\nfrom chatglm_magic import get_session, panel")

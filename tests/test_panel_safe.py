@@ -21,11 +21,21 @@ import chatglm_magic
 from chatglm_magic import ChatGLM, Session, Turn
 from chatglm_magic.widgets.panel_box import Panel
 
-from .canary import KEY, echo, leaked
-from .hostile import ANSWERS, armed
-from .markup import TAGS
-from .panels import ask, every, give, idle, press, send, shown, until, words
-from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
+from .support.canary import KEY, echo_request, has_leaked
+from .support.hostile import ANSWERS, arm
+from .support.markup import TAGS
+from .support.panels import (
+    ask_and_wait,
+    click,
+    open_panel,
+    send_prompt,
+    set_value,
+    visible_text,
+    wait_idle,
+    wait_until,
+    walk_widgets,
+)
+from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 PACKAGE = Path(chatglm_magic.__file__).parent
 
@@ -35,22 +45,24 @@ def failing(change: Any) -> None:
     raise LookupError("an observer of one's own")
 
 
-def test_D10_an_exception_in_a_callback_stands_in_the_panel_and_is_recorded(
+@pytest.mark.row("D10")
+def test_an_exception_in_a_callback_stands_in_the_panel_and_is_recorded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """One line, the way through this package a click away, a record in the log, and the panel goes on."""
-    with ScriptedServer(legacy("ok")) as server, shown(server, "") as panel, caplog.at_level(logging.ERROR):
+    with ScriptedServer(legacy("ok")) as server, open_panel(server, "") as panel, caplog.at_level(logging.ERROR):
         panel._session.settings.observe(failing, names="temperature")
-        give(panel.rows[0].slider, 1.5)
+        set_value(panel.rows[0].slider, 1.5)
         panel._session.settings.unobserve(failing, names="temperature")
-        assert "LookupError: an observer of one's own" in words(panel.status)
+        assert "LookupError: an observer of one's own" in visible_text(panel.status)
         assert 'role="alert"' in panel.status.value and "<details><summary>Details</summary>" in panel.status.value
         assert "widgets/panel_box/handle.py" in panel.status.value
         assert "LookupError in a panel" in caplog.text and "widgets/panel_box/handle.py" in caplog.text
-        ask(panel, "hi")
-        assert words(panel.status) == "Answered."
+        ask_and_wait(panel, "hi")
+        assert visible_text(panel.status) == "Answered."
 
 
+@pytest.mark.row("D10")
 @pytest.mark.parametrize(
     ("field", "typed", "said"),
     [
@@ -60,38 +72,40 @@ def test_D10_an_exception_in_a_callback_stands_in_the_panel_and_is_recorded(
         ("connection.endpoint", "http://me:secret@127.0.0.1/", "must not hold a name or password"),
     ],
 )
-def test_D10_a_value_that_is_refused_is_told_and_undone(field: str, typed: str, said: str) -> None:
+def test_a_value_that_is_refused_is_told_and_undone(field: str, typed: str, said: str) -> None:
     """The box shows what holds again, and the line says what it takes."""
-    with shown() as panel:
+    with open_panel() as panel:
         where, name = field.split(".")
         widget = getattr(getattr(panel, where), name)
         before = widget.value
-        give(widget, typed)
-        assert widget.value == before and said in words(panel.status)
+        set_value(widget, typed)
+        assert widget.value == before and said in visible_text(panel.status)
 
 
-def test_D10_a_question_that_fails_says_why_with_the_details_a_click_away() -> None:
+@pytest.mark.row("D10")
+def test_a_question_that_fails_says_why_with_the_details_a_click_away() -> None:
     """At once where nothing can be asked, and after the server has refused; the next question works."""
     refusal = reply({"error": {"message": "no"}}, status=500)
-    with ScriptedServer(refusal, answer("ok")) as server, shown(server) as panel:
-        ask(panel, "hi")
-        assert "The server answered 500" in words(panel.status)
-        assert "RefusedError (server_error)" in words(panel.status)
-        assert "client/aio.py" in words(panel.status)
+    with ScriptedServer(refusal, answer("ok")) as server, open_panel(server) as panel:
+        ask_and_wait(panel, "hi")
+        assert "The server answered 500" in visible_text(panel.status)
+        assert "RefusedError (server_error)" in visible_text(panel.status)
+        assert "client/aio.py" in visible_text(panel.status)
         panel._session.llm.model_kwargs = {"x": object()}
-        ask(panel, "hi again")
+        ask_and_wait(panel, "hi again")
         assert 'role="alert"' in panel.status.value and panel.controls.stop.disabled
         panel._session.llm.model_kwargs = None
-        ask(panel, "and again")
-        assert words(panel.status) == "Answered." and len(server.posts) == 2
+        ask_and_wait(panel, "and again")
+        assert visible_text(panel.status) == "Answered." and len(server.posts) == 2
 
 
+@pytest.mark.row("D10")
 @pytest.mark.parametrize("pause", [0.2, 0.0], ids=["in a frame", "in a late frame"])
-def test_D10_a_fault_while_an_answer_is_shown_is_told(pause: float) -> None:
+def test_a_fault_while_an_answer_is_shown_is_told(pause: float) -> None:
     """Also in a frame that nobody waits for; what was received is kept."""
     hold = threading.Event()
     pieces = sse([chunk("alpha "), chunk("beta "), chunk("gamma", finish_reason="stop")], pause=pause, hold=hold)
-    with ScriptedServer(pieces) as server, shown(server) as panel:
+    with ScriptedServer(pieces) as server, open_panel(server) as panel:
         text, failed = panel.dialogue.answer.children[0], threading.Event()
 
         def fails(change: Any) -> None:
@@ -100,18 +114,19 @@ def test_D10_a_fault_while_an_answer_is_shown_is_told(pause: float) -> None:
                 failing(change)
 
         text.observe(fails, names="value")
-        send(panel, "hi")
+        send_prompt(panel, "hi")
         assert failed.wait(10)
         hold.set()
-        idle(panel)
-        assert "LookupError" in words(panel.status)
+        wait_idle(panel)
+        assert "LookupError" in visible_text(panel.status)
         assert panel._session.turns[0].answer.startswith("alpha beta")
         text.unobserve(fails, names="value")
-        ask(panel, "next")
-        assert words(panel.status) == "Answered."
+        ask_and_wait(panel, "next")
+        assert visible_text(panel.status) == "Answered."
 
 
-def test_D11_no_output_widget_takes_what_is_written() -> None:
+@pytest.mark.row("D11")
+def test_no_output_widget_takes_what_is_written() -> None:
     """Nothing of the package captures output, whose ``with`` swallows exceptions and whose text goes astray."""
     used = []
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -163,18 +178,21 @@ class Judge(HTMLParser):
 
 def wrong(panel: Panel) -> list[str]:
     """Return what is wrong in any HTML of a panel, but its own style sheets, which are constant."""
-    values = [widget.value for widget in every(panel) if isinstance(widget, ipywidgets.HTML | ipywidgets.HTMLMath)]
+    values = [
+        widget.value for widget in walk_widgets(panel) if isinstance(widget, ipywidgets.HTML | ipywidgets.HTMLMath)
+    ]
     assert len(values) > 8
     return [found for value in values if not value.startswith("<style>") for found in Judge(value).wrong]
 
 
-def test_S5_the_judge_finds_what_it_looks_for() -> None:
+@pytest.mark.row("S5")
+def test_the_judge_finds_what_it_looks_for() -> None:
     """The control: the same payloads put into a widget as they are."""
     for text in ("<script>1</script>", '<img src=x onerror="1">', '<a href="javascript:1">x</a>', "<!-- x -->"):
-        with shown() as panel:
+        with open_panel() as panel:
             panel.dialogue.answer.children[0].value = text
             assert wrong(panel), text
-    hostile = armed(ANSWERS, "http://127.0.0.1:9")
+    hostile = arm(ANSWERS, "http://127.0.0.1:9")
     assert sum(bool(Judge(one.text).wrong) for one in hostile) > len(hostile) / 3
 
 
@@ -183,32 +201,34 @@ def roads(server: ScriptedServer, panel: Panel, text: str) -> Iterator[str]:
     server.scripts[:] = [
         sse([{**chunk(text, reasoning_content=text), "model": text}, chunk("", finish_reason=text)])
     ]
-    ask(panel, text)
+    ask_and_wait(panel, text)
     yield "answer, thinking, model, reason and prompt"
     for size, script in ((1, reply({"error": {"message": text}}, status=400)), (2, reply(text, kind="text/html"))):
         server.scripts[:] = [script]
-        ask(panel, text + " " * size)
+        ask_and_wait(panel, text + " " * size)
         yield "error"
     server.on_get = reply({"data": [{"id": text}]})
-    press(panel.connection.check)
-    until(lambda: panel.connection.model.options)
+    click(panel.connection.check)
+    wait_until(lambda: panel.connection.model.options)
     yield "names of models"
 
 
-def test_S5_no_text_of_a_model_or_a_server_is_markup() -> None:
+@pytest.mark.row("S5")
+def test_no_text_of_a_model_or_a_server_is_markup() -> None:
     """Every hand-written payload: as answer, thinking, name of a model, finish reason, prompt, error, look."""
-    hostile = [one for one in armed(ANSWERS, "http://127.0.0.1:9") if "\ud800" not in one.text]
-    with ScriptedServer(answer("ok")) as server, shown(server) as panel:
+    hostile = [one for one in arm(ANSWERS, "http://127.0.0.1:9") if "\ud800" not in one.text]
+    with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
         for number, one in enumerate(hostile):
             panel.connection.model.options = ()
             for road in roads(server, panel, f"{number} {one.text}"):
                 assert wrong(panel) == [], (one.id, road)
 
 
-def test_S5_the_lanes_of_live_mode_show_text_alone() -> None:
+@pytest.mark.row("S5")
+def test_the_lanes_of_live_mode_show_text_alone() -> None:
     """Also with differences marked in it, and in the line of parameters above it."""
-    with shown() as panel:
-        for one in armed(ANSWERS, "http://127.0.0.1:9"):
+    with open_panel() as panel:
+        for one in arm(ANSWERS, "http://127.0.0.1:9"):
             for text in (one.text, one.text[::-1], f"{one.text} and more"):
                 asked = {"temperature": text, "seed": text}
                 turn = Turn(text, text, model=text, asked=asked, finish_reason=text, changed=(text,))
@@ -217,11 +237,12 @@ def test_S5_the_lanes_of_live_mode_show_text_alone() -> None:
             assert wrong(panel) == [], one.id
 
 
-def test_S5_no_description_is_html() -> None:
+@pytest.mark.row("S5")
+def test_no_description_is_html() -> None:
     """Descriptions are text, whatever stands in them."""
-    with shown() as panel:
-        press(panel.past.children[0])
-        described = [widget for widget in every(panel) if hasattr(widget, "description_allow_html")]
+    with open_panel() as panel:
+        click(panel.past.children[0])
+        described = [widget for widget in walk_widgets(panel) if hasattr(widget, "description_allow_html")]
         assert len(described) > 15 and not [widget for widget in described if widget.description_allow_html]
 
 
@@ -234,18 +255,20 @@ def state(panel: Panel) -> list[Any]:
     return [whole, dependency_state(panel), panel._repr_mimebundle_(), page.getvalue()]
 
 
-def test_S13_the_search_finds_a_key_in_a_widget() -> None:
+@pytest.mark.row("S13")
+def test_the_search_finds_a_key_in_a_widget() -> None:
     """The control: planted in one box of the panel, it is found."""
-    with shown() as panel:
-        assert not leaked(*state(panel))
+    with open_panel() as panel:
+        assert not has_leaked(*state(panel))
         panel.fields.system.value = f"My key is {KEY}"
-        assert leaked(*state(panel))
+        assert has_leaked(*state(panel))
 
 
+@pytest.mark.row("S13")
 @pytest.mark.parametrize("place", ["api_key", "headers", "environment"])
-def test_S13_no_trait_of_the_panel_holds_a_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_trait_of_the_panel_holds_a_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a question, after an answer, after a refusal that repeats it, copied as code, in the history."""
-    with ScriptedServer(legacy("ok"), echo("echo_401"), legacy("two")) as server:
+    with ScriptedServer(legacy("ok"), echo_request("echo_401"), legacy("two")) as server:
         given: dict[str, Any] = {"api_key": {"api_key": KEY}, "headers": {"headers": {"X-Auth": KEY}}}.get(
             place, {}
         )
@@ -253,28 +276,29 @@ def test_S13_no_trait_of_the_panel_holds_a_key(place: str, monkeypatch: pytest.M
             monkeypatch.setenv("CHATGLM_API_KEY", KEY)
         session = Session()
         session.llm = ChatGLM(endpoint_url=server.url, **given)
-        server.on_get = echo("echo_401") if place != "headers" else server.on_get
-        with shown(session=session) as panel:
-            assert not leaked(*state(panel))
+        server.on_get = echo_request("echo_401") if place != "headers" else server.on_get
+        with open_panel(session=session) as panel:
+            assert not has_leaked(*state(panel))
             for number in range(3):
-                ask(panel, f"q{number}")
-                assert not leaked(*state(panel))
+                ask_and_wait(panel, f"q{number}")
+                assert not has_leaked(*state(panel))
             for each in (
                 panel.controls.magic,
                 panel.controls.python,
                 panel.connection.check,
                 panel.past.children[0],
             ):
-                press(each)
-            until(lambda: "Looking" not in words(panel.connection.children[-1]))
-            give(panel.controls.live, True)
-            send(panel, "live")
-            idle(panel)
-            assert not leaked(*state(panel))
+                click(each)
+            wait_until(lambda: "Looking" not in visible_text(panel.connection.children[-1]))
+            set_value(panel.controls.live, True)
+            send_prompt(panel, "live")
+            wait_idle(panel)
+            assert not has_leaked(*state(panel))
             assert len(server.posts) == 4 and all(KEY in str(post.headers) for post in server.posts)
 
 
-def test_S13_an_error_of_elsewhere_that_repeats_a_key_does_not_show_it(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.row("S13")
+def test_an_error_of_elsewhere_that_repeats_a_key_does_not_show_it(caplog: pytest.LogCaptureFixture) -> None:
     """Neither its line nor its details, nor the log."""
     session = Session()
     session.llm = ChatGLM(endpoint_url="http://127.0.0.1:1/", api_key=KEY)
@@ -286,7 +310,7 @@ def test_S13_an_error_of_elsewhere_that_repeats_a_key_does_not_show_it(caplog: p
             raise ValueError(f"the key is {KEY}") from error
 
     session.settings.observe(repeats, names="temperature")
-    with shown(session=session) as panel, caplog.at_level(logging.DEBUG):
-        give(panel.rows[0].slider, 1.5)
-        assert "ValueError: the key is …" in words(panel.status) and "LookupError" in panel.status.value
-        assert not leaked(panel.status.value, caplog.text)
+    with open_panel(session=session) as panel, caplog.at_level(logging.DEBUG):
+        set_value(panel.rows[0].slider, 1.5)
+        assert "ValueError: the key is …" in visible_text(panel.status) and "LookupError" in panel.status.value
+        assert not has_leaked(panel.status.value, caplog.text)

@@ -13,7 +13,7 @@ from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError, ParameterError
 from chatglm_magic.store import Query, Store
 
-from .servers import ScriptedServer, answer, chunk, legacy, reply, sse
+from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 
 def session_at(url: str, store: str = "off") -> Session:

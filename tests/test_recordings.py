@@ -17,7 +17,7 @@ from chatglm_magic.errors import BrokenOffError
 from chatglm_magic.values import Delta
 from chatglm_magic.wire.openai import Reader
 
-from .servers import ScriptedServer, raw
+from .support.servers import ScriptedServer, raw
 
 RECORDED = Path(__file__).parent / "recorded"
 

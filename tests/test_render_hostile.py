@@ -8,11 +8,11 @@ from markdown_it import MarkdownIt
 from chatglm_magic.render import markdown, sanitize, tex
 from chatglm_magic.render.links import is_clickable
 
-from .hostile import ANSWERS, Hostile, armed, crossed
-from .markup import COMMANDS, Page
+from .support.hostile import ANSWERS, Hostile, arm, combine
+from .support.markup import COMMANDS, Page
 
 BEACON = "http://127.0.0.1:9"
-ALL = armed(ANSWERS + crossed(), BEACON)
+ALL = arm(ANSWERS + combine(), BEACON)
 FETCHING = re.compile(
     r"<[^>]*\b(src|srcset|poster|background|data|action)\s*=|<(link|meta|base|style)\b|<[^>]*url\(", re.I
 )
@@ -47,27 +47,31 @@ def test_control_the_judge_condemns_what_an_unguarded_parser_makes() -> None:
     assert len(guilty) > 200
 
 
+@pytest.mark.row("S1")
 @named(ALL)
 @pytest.mark.parametrize("streaming", [False, True], ids=["final", "live"])
-def test_S1_no_active_markup(answer: Hostile, streaming: bool) -> None:
+def test_no_active_markup(answer: Hostile, streaming: bool) -> None:
     """Only tags, attributes and styles of a short list come out, every tag is closed, no control is hidden."""
     assert rendered(answer.text, streaming).wrong == []
     assert Page(markdown.plain_html(answer.text)).wrong == []
 
 
+@pytest.mark.row("S1")
 @named(of_kind("script", "handler", "mutation"))
-def test_S1_the_allow_list_is_a_wall_of_its_own(answer: Hostile) -> None:
+def test_the_allow_list_is_a_wall_of_its_own(answer: Hostile) -> None:
     """Even raw HTML, given to the sanitizer as if the parser had failed, comes out inert."""
     fragment = sanitize.cleaned(answer.text.replace("\x00", ""))
     assert Page(fragment).wrong == []
 
 
+@pytest.mark.row("S2")
 @named(of_kind("tracker", "handler", "tex"))
-def test_S2_nothing_is_fetched(answer: Hostile) -> None:
+def test_nothing_is_fetched(answer: Hostile) -> None:
     """No attribute or style that a browser fetches by itself is in the page."""
     assert not FETCHING.search(markdown.to_html(answer.text))
 
 
+@pytest.mark.row("S2")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -78,13 +82,14 @@ def test_S2_nothing_is_fetched(answer: Hostile) -> None:
         ("![dot](data:image/png;base64,AAAA)", "[image: dot]"),
     ],
 )
-def test_S2_images_are_named(text: str, shown: str) -> None:
+def test_images_are_named(text: str, shown: str) -> None:
     """An image becomes the words that say where it would have come from and what it shows."""
     assert rendered(text).text.strip() == shown
 
 
+@pytest.mark.row("S3")
 @named(of_kind("link"))
-def test_S3_links_lead_where_they_say(answer: Hostile) -> None:
+def test_links_lead_where_they_say(answer: Hostile) -> None:
     """What can be clicked is a plain address of the three schemes, and its host stands in the text."""
     page = rendered(answer.text)
     for link in page.links:
@@ -92,7 +97,8 @@ def test_S3_links_lead_where_they_say(answer: Hostile) -> None:
         assert re.split(r"[/?]", link.partition("//")[2])[0] in page.text
 
 
-def test_S3_a_link_shows_its_target_and_opens_apart() -> None:
+@pytest.mark.row("S3")
+def test_a_link_shows_its_target_and_opens_apart() -> None:
     """The target follows a link whose text is another one; the new page gets no handle on this one."""
     html = markdown.to_html("[docs](https://numpy.org/doc/) and <https://numpy.org/doc/>")
     assert "docs</a> <small>(numpy.org/doc)</small>" in html
@@ -100,7 +106,8 @@ def test_S3_a_link_shows_its_target_and_opens_apart() -> None:
     assert html.count('rel="noopener noreferrer nofollow"') == html.count('target="_blank"') == 2
 
 
-def test_S3_long_targets_keep_their_host_and_can_be_seen_whole() -> None:
+@pytest.mark.row("S3")
+def test_long_targets_keep_their_host_and_can_be_seen_whole() -> None:
     """A long address is cut behind its host, and stands whole in the title."""
     host = "a." * 60 + "example"
     html = markdown.to_html(f"[x](https://{host}/{'path/' * 9})")
@@ -109,15 +116,17 @@ def test_S3_long_targets_keep_their_host_and_can_be_seen_whole() -> None:
     assert f'title="https://{host}/{"path/" * 9}"' in html
 
 
+@pytest.mark.row("S6")
 @named(of_kind("tex"))
-def test_S6_no_active_command_is_typeset(answer: Hostile) -> None:
+def test_no_active_command_is_typeset(answer: Hostile) -> None:
     """No formula holds a command that links, loads, styles or defines."""
     formulas = rendered(answer.text).formulas
     assert not any("url(" in formula for formula in formulas)
     assert not [found for formula in formulas for found in COMMANDS.finditer(formula)]
 
 
-def test_S6_taking_out_reaches_a_fixpoint() -> None:
+@pytest.mark.row("S6")
+def test_taking_out_reaches_a_fixpoint() -> None:
     """What is left after taking commands out holds none, and harmless commands of like names stay."""
     nested = "\\hr" * 50 + "\\href" + "ef" * 50
     assert tex.defused(tex.defused(nested)) == tex.defused(nested)
@@ -126,15 +135,17 @@ def test_S6_taking_out_reaches_a_fixpoint() -> None:
     ]  # fmt: skip
 
 
-def test_S6_only_formulas_are_open_to_the_typesetter() -> None:
+@pytest.mark.row("S6")
+def test_only_formulas_are_open_to_the_typesetter() -> None:
     """The whole answer is closed to MathJax 2 and 3, each formula is open to both."""
     html = markdown.to_html("$x$")
     assert 'class="chatglm-answer mathjax_ignore tex2jax_ignore"' in html
     assert '<span class="mathjax_process tex2jax_process">$x$</span>' in html
 
 
+@pytest.mark.row("S4")
 @named(of_kind("source"))
-def test_S4_an_answer_that_is_a_path_or_an_address_stays_text(answer: Hostile) -> None:
+def test_an_answer_that_is_a_path_or_an_address_stays_text(answer: Hostile) -> None:
     """Nothing is opened: the page holds the very words of the answer."""
     assert rendered(answer.text).text.strip().startswith(answer.text[:4])
     assert markdown.fenced_code(answer.text) == answer.text

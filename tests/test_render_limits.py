@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from chatglm_magic.render import cjk, highlight, links, markdown, mathrule, tex
 from chatglm_magic.render.terminal import one_line, visible
 
-from .clock import linear
-from .markup import Page
+from .support.clock import is_linear
+from .support.markup import Page
 
 MIB = 2**20
 BITS = [
@@ -94,19 +94,21 @@ MORE = [
 ]
 
 
+@pytest.mark.row("S33")
 @pytest.mark.parametrize(("name", "pattern"), patterns())
-def test_S33_expressions_are_linear(name: str, pattern: re.Pattern[str]) -> None:
+def test_expressions_are_linear(name: str, pattern: re.Pattern[str]) -> None:
     """No expression, used as the room uses it, takes more than linear time on 1 MiB of hostile text."""
     for bit in [*BITS, *MORE]:
         text = (bit * MIB)[:MIB]
         for head in ("",) if name in SEARCHED else ("", "1", "$", "https://a/", "mailto:a@b?"):
             hostile = head + text
             work = (lambda part: pattern.sub("", part)) if name in SEARCHED else pattern.match
-            assert linear(work, hostile), (head, bit)
+            assert is_linear(work, hostile), (head, bit)
 
 
+@pytest.mark.row("S33")
 @pytest.mark.parametrize("bit", BITS)
-def test_S33_a_mebibyte_is_shown_at_once(bit: str) -> None:
+def test_a_mebibyte_is_shown_at_once(bit: str) -> None:
     """1 MiB of one mark goes through each function of the room in time, and is all there."""
     text = (bit * MIB)[:MIB]
     begun = process_time()
@@ -119,8 +121,9 @@ def test_S33_a_mebibyte_is_shown_at_once(bit: str) -> None:
     assert len(html) >= MIB
 
 
+@pytest.mark.row("S33")
 @pytest.mark.parametrize("bit", BITS)
-def test_S33_the_longest_parsed_answer_takes_seconds_at_most(bit: str) -> None:
+def test_the_longest_parsed_answer_takes_seconds_at_most(bit: str) -> None:
     """The worst text that is still parsed neither hangs nor swells."""
     text = (bit * markdown._LONGEST_ANSWER)[: markdown._LONGEST_ANSWER]
     begun = process_time()
@@ -129,7 +132,8 @@ def test_S33_the_longest_parsed_answer_takes_seconds_at_most(bit: str) -> None:
     assert len(html) < 4_000_000
 
 
-def test_S33_references_do_not_multiply() -> None:
+@pytest.mark.row("S33")
+def test_references_do_not_multiply() -> None:
     """A long address used ten thousand times does not become gigabytes of HTML."""
     text = f"[a]: http://x.example/{'z' * 1_800}\n\n" + "[a] ![a] \n\n" * 10_000
     assert len(markdown.to_html(text)) < 2_000_000

@@ -4,7 +4,7 @@ import pytest
 
 from chatglm_magic.render.markdown import fenced_code, plain_html, to_html
 
-from .markup import Page
+from .support.markup import Page
 
 FORMULA = '<span class="mathjax_process tex2jax_process">{}</span>'
 

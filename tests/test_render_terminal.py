@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatglm_magic.render.terminal import inert, one_line, visible
 
-from .hostile import ANSWERS, Hostile
+from .support.hostile import ANSWERS, Hostile
 
 OBEYED = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
@@ -19,17 +19,20 @@ any_text = st.text(st.characters(exclude_categories=())) | st.text(
 )
 
 
+@pytest.mark.row("S8")
 @pytest.mark.parametrize("answer", ANSWERS, ids=[answer.id for answer in ANSWERS])
-def test_S8_no_control_reaches_the_terminal(answer: Hostile) -> None:
+def test_no_control_reaches_the_terminal(answer: Hostile) -> None:
     """Every control, bidirectional and zero-width character of the corpus is shown, not sent."""
     assert not OBEYED.search(visible(answer.text))
 
 
-def test_S8_control_the_corpus_holds_what_is_looked_for() -> None:
+@pytest.mark.row("S8")
+def test_control_the_corpus_holds_what_is_looked_for() -> None:
     """The same search finds controls in the answers as they come."""
     assert sum(bool(OBEYED.search(answer.text)) for answer in ANSWERS) > 15
 
 
+@pytest.mark.row("S8")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -41,27 +44,30 @@ def test_S8_control_the_corpus_holds_what_is_looked_for() -> None:
         ("\ud83d", "\\ud83d"),
     ],
 )
-def test_S8_controls_are_written_as_escapes(text: str, shown: str) -> None:
+def test_controls_are_written_as_escapes(text: str, shown: str) -> None:
     """A control shows as Python would write it."""
     assert visible(text) == shown
 
 
+@pytest.mark.row("S8")
 @pytest.mark.parametrize(
     "text", ["a\n\tb", "你好，世界！", "👨‍👩‍👧‍👦 ❤️ 🇨🇳", "می‌خواهم", "שלום", "naïve café", "\\x1b"]
 )
-def test_S8_text_of_people_is_unharmed(text: str) -> None:
+def test_text_of_people_is_unharmed(text: str) -> None:
     """Line ends, tabs, Chinese, joined emoji, Persian joins and right-to-left letters pass as they are."""
     assert visible(text) == text
 
 
+@pytest.mark.row("S8")
 @given(any_text, st.integers(0, 100))
-def test_S8_a_stream_may_be_cut_anywhere(text: str, at: int) -> None:
+def test_a_stream_may_be_cut_anywhere(text: str, at: int) -> None:
     """Two chunks made visible one by one are the whole made visible."""
     assert visible(text[:at]) + visible(text[at:]) == visible(text)
 
 
+@pytest.mark.row("S8")
 @given(any_text)
-def test_S8_visible_is_safe_and_idempotent(text: str) -> None:
+def test_visible_is_safe_and_idempotent(text: str) -> None:
     """Whatever comes in, nothing is obeyed, a second pass changes nothing, and UTF-8 can hold it."""
     shown = visible(text)
     assert not OBEYED.search(shown)

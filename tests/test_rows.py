@@ -1,44 +1,46 @@
-"""The table of faults and the tests that show its rows are compared, row by row."""
+"""The table of acceptance rows and the tests that carry them are compared, both ways."""
 
 from __future__ import annotations
 
 import ast
-import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-
-ROWS = {
-    *(f"A{n}" for n in range(1, 29)),
-    *(f"B{n}" for n in range(1, 18)),
-    *(f"C{n}" for n in range(1, 34)),
-    *(f"D{n}" for n in range(1, 24)),
-    *(f"E{n}" for n in range(1, 11)),
-    *(f"F{n}" for n in range(1, 13) if n != 9),
-    *(f"G{n}" for n in range(1, 12)),
-    *(f"S{n}" for n in range(1, 38) if n != 36),
-}
-"""Faults of the network, of kernels, of a child server and of what is stored, what people type, and security."""
+Test = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def shown() -> set[str]:
-    """Return the rows that test names carry."""
-    found = set()
-    for path in TESTS.rglob("test_*.py"):
+def walk_tests() -> Iterator[tuple[Path, Test]]:
+    """Yield every test function of the suite with its file."""
+    for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and (row := re.match(r"test_([A-Z]\d+)_", node.name)):
-                found.add(row[1])
-    return found
+            if isinstance(node, Test) and node.name.startswith("test_"):
+                yield path, node
 
 
-def test_every_row_has_a_test_that_names_it_and_no_test_a_row_that_is_none() -> None:
-    """Neither a forgotten row nor a misspelt one."""
-    assert shown() == ROWS
+def read_rows(test: Test) -> Iterator[str]:
+    """Yield the codes that a test carries as ``@pytest.mark.row("D8")``."""
+    for decorator in test.decorator_list:
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.row":
+            yield from (ast.literal_eval(code) for code in decorator.args)
 
 
-def test_every_test_says_what_it_claims() -> None:
+def test_each_row_has_a_test_and_each_marker_a_row() -> None:
+    """``rows.toml`` and the markers name the same rows: none forgotten, none misspelt."""
+    table = tomllib.loads((TESTS / "rows.toml").read_text(encoding="utf-8"))
+    rows = [code for area in table.values() for code in area]
+    assert len(rows) == len(set(rows))
+    assert {code for _, test in walk_tests() for code in read_rows(test)} == set(rows)
+
+
+def test_each_test_states_its_claim() -> None:
     """A test's docstring is one claim about behaviour."""
-    for path in TESTS.rglob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                assert ast.get_docstring(node), f"{path.name}: {node.name}"
+    silent = [f"{path.name}: {test.name}" for path, test in walk_tests() if not ast.get_docstring(test)]
+    assert silent == []
+
+
+def test_no_test_hides_another() -> None:
+    """Two tests of one name in one file would be one test."""
+    names = [(path, test.name) for path, test in walk_tests()]
+    assert len(names) == len(set(names))

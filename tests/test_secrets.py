@@ -24,8 +24,8 @@ from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.render.bundle import bundle
 
-from .canary import KEY, PLACES, PROMPT, leaked, made
-from .servers import ScriptedServer, answer, legacy, reply
+from .support.canary import KEY, PLACES, PROMPT, has_leaked, make_model_with_key
+from .support.servers import ScriptedServer, answer, legacy, reply
 
 
 class Careless(LLM):
@@ -83,32 +83,35 @@ SINKS: dict[str, Callable[[Any, Path], object]] = {
 }
 
 
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("sink", SINKS)
-def test_S10_a_plain_key_would_be_found(sink: str, tmp_path: Path) -> None:
+def test_a_plain_key_would_be_found(sink: str, tmp_path: Path) -> None:
     """The control: each of these ways does show the key of an LLM that keeps it as a text."""
-    assert leaked(SINKS[sink](Careless(api_key=KEY), tmp_path))
+    assert has_leaked(SINKS[sink](Careless(api_key=KEY), tmp_path))
 
 
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("sink", SINKS)
-def test_S10_nothing_an_object_says_of_itself_holds_the_key(
+def test_nothing_an_object_says_of_itself_holds_the_key(
     sink: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Printed, dumped, saved, counted into a cache key or composed: no key, wherever it was given."""
-    assert not leaked(SINKS[sink](made(place, monkeypatch), tmp_path))
+    assert not has_leaked(SINKS[sink](make_model_with_key(place, monkeypatch), tmp_path))
 
 
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("place", PLACES)
-def test_S10_a_request_that_is_looked_at_shows_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_is_looked_at_shows_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What plan() and preview() return shows the key to nobody who prints it, and holds it all the same."""
     session = Session()
-    session.llm = made(place, monkeypatch)
+    session.llm = make_model_with_key(place, monkeypatch)
     for plan in (session.llm.plan(PROMPT), session.llm.plan(PROMPT, temperature=1)):
         assert KEY in "".join(plan.call.headers.values())
         for thing in (plan, vars(plan), plan.call, plan.call.headers, plan.sent, pretty(plan.call)):
-            assert not leaked(thing)
-        assert not leaked(dataclasses.asdict(plan.call))
-    assert not leaked(session.preview(PROMPT), session.asked(), session.settings.trait_values())
+            assert not has_leaked(thing)
+        assert not has_leaked(dataclasses.asdict(plan.call))
+    assert not has_leaked(session.preview(PROMPT), session.asked(), session.settings.trait_values())
 
 
 class Listener(BaseCallbackHandler):
@@ -173,29 +176,32 @@ def heard(llm: LLM, way: str) -> list[Any]:
     return [*listener.heard, *told(tracer.runs), *extra]
 
 
-def test_S10_callbacks_are_told_a_plain_key() -> None:
+@pytest.mark.row("S10")
+def test_callbacks_are_told_a_plain_key() -> None:
     """The control: callbacks and tracers do hear the key of an LLM that keeps it as a text."""
-    assert leaked(heard(Careless(api_key=KEY), "sync"))
+    assert has_leaked(heard(Careless(api_key=KEY), "sync"))
 
 
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("dialect", ["", "v1"], ids=["chatglm", "openai"])
 @pytest.mark.parametrize("works", [True, False], ids=["answered", "refused"])
-def test_S10_callbacks_tracers_and_events_hear_no_key(
+def test_callbacks_tracers_and_events_hear_no_key(
     works: bool, dialect: str, way: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Serialized, invocation_params, metadata, runs, errors and astream_events hold no key."""
     good = answer("a", "b") if dialect else legacy("ab")
     with ScriptedServer(good if works else reply({"error": "no"}, status=401)) as server:
-        llm = made(place, monkeypatch, endpoint_url=server.url + dialect)
-        assert not leaked(heard(llm, way))
+        llm = make_model_with_key(place, monkeypatch, endpoint_url=server.url + dialect)
+        assert not has_leaked(heard(llm, way))
         assert KEY in "".join(server.posts[0].headers.values())  # the control: it was sent
 
 
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("name", ["api_key", "headers"])
 @pytest.mark.parametrize("manner", ["invoke", "stream", "bind"])
-def test_S10_a_key_is_no_argument_of_a_call(name: str, manner: str) -> None:
+def test_a_key_is_no_argument_of_a_call(name: str, manner: str) -> None:
     """LangChain tells callbacks the arguments of a call, and a further one is a key of the body: refused."""
     value: Any = KEY if name == "api_key" else {"X-Auth": KEY}
     listener = Listener()
@@ -206,30 +212,32 @@ def test_S10_a_key_is_no_argument_of_a_call(name: str, manner: str) -> None:
                 llm.bind(**{name: value}).invoke(PROMPT)
             else:
                 list(getattr(llm, manner)(PROMPT, **{name: value}))
-        assert not leaked(caught.value, listener.heard) and server.posts == []
+        assert not has_leaked(caught.value, listener.heard) and server.posts == []
 
 
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("place", PLACES)
-def test_S10_a_cache_holds_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_holds_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what an answer is found by nor the answer itself."""
     with ScriptedServer(answer("ok")) as server:
         cache = InMemoryCache()
-        made(place, monkeypatch, endpoint_url=server.url + "v1", cache=cache).invoke(PROMPT)
+        make_model_with_key(place, monkeypatch, endpoint_url=server.url + "v1", cache=cache).invoke(PROMPT)
         assert len(cache._cache) == 1 and PROMPT in repr(cache._cache)
-        assert not leaked(cache._cache)
+        assert not has_leaked(cache._cache)
 
 
+@pytest.mark.row("S10")
 @pytest.mark.parametrize("place", PLACES)
-def test_S10_turns_and_their_displays_hold_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_and_their_displays_hold_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a session keeps of a question, answered or refused, and what a notebook saves of it."""
     with ScriptedServer(answer("ok"), reply({"error": "no"}, status=401)) as server:
         session = Session()
-        session.llm = made(place, monkeypatch, endpoint_url=server.url + "v1")
+        session.llm = make_model_with_key(place, monkeypatch, endpoint_url=server.url + "v1")
         kept = session.ask(PROMPT)
         with pytest.raises(ChatGLMError):
             session.ask(PROMPT)
         assert [turn.status for turn in session.turns] == ["complete", "error"]
         for turn in session.turns:
-            assert not leaked(turn, turn.to_json(), *bundle(turn))
-        assert not leaked(repr(kept), kept.turn) and not leaked(pickle.dumps(kept))
+            assert not has_leaked(turn, turn.to_json(), *bundle(turn))
+        assert not has_leaked(repr(kept), kept.turn) and not has_leaked(pickle.dumps(kept))
         assert KEY in "".join(server.posts[0].headers.values())

@@ -15,21 +15,21 @@ import requests
 from chatglm_magic import ChatGLM, get_session
 from chatglm_magic.errors import ChatGLMError
 
-from .canary import (
+from .support.canary import (
     ECHOES,
     KEY,
     PLACES,
     PROMPT,
     ROADS,
     WAYS,
-    ask,
-    carried,
-    frames_of,
-    leaked,
-    made,
-    road,
+    ask_by,
+    has_leaked,
+    list_frames,
+    make_model_with_key,
+    open_road,
+    walk_carried,
 )
-from .servers import ScriptedServer, answer, chunk, hang, reply, sse
+from .support.servers import ScriptedServer, answer, chunk, hang, reply, sse
 
 
 def from_the_package_on(error: BaseException) -> BaseException:
@@ -49,37 +49,40 @@ def raised(attempt: Callable[[], object]) -> BaseException:
     raise AssertionError("the road did not fail")
 
 
-def test_S14_an_error_of_requests_leads_to_the_key() -> None:
+@pytest.mark.row("S14")
+def test_an_error_of_requests_leads_to_the_key() -> None:
     """The control: its request is one step away, and the frames it passed show the headers."""
     with ScriptedServer(reply("", status=401)) as server, pytest.raises(requests.HTTPError) as error:
         requests.post(server.url, headers={"X-Auth": KEY}, timeout=5).raise_for_status()
-    assert any(leaked(text) for text in carried(error.value))
+    assert any(has_leaked(text) for text in walk_carried(error.value))
     with pytest.raises(requests.ConnectionError) as lost:
         requests.post("http://127.0.0.1:1/", headers={"X-Auth": KEY}, timeout=5)
-    assert any(leaked(shown) for shown in frames_of(lost.value))
+    assert any(has_leaked(shown) for shown in list_frames(lost.value))
 
 
+@pytest.mark.row("S14")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", [*ROADS, *ECHOES])
-def test_S14_no_error_holds_the_key_or_leads_to_it(name: str, way: str, place: str) -> None:
+def test_no_error_holds_the_key_or_leads_to_it(name: str, way: str, place: str) -> None:
     """Neither its text, its causes and what they hold, nor any variable of the frames it passed."""
-    with road(name, place) as llm:
-        error = raised(lambda: ask(llm, way))
+    with open_road(name, place) as llm:
+        error = raised(lambda: ask_by(llm, way))
     assert isinstance(error, ChatGLMError), error
-    assert not leaked(error, error.args, vars(error))
-    assert not [text for text in carried(error) if leaked(text)]
+    assert not has_leaked(error, error.args, vars(error))
+    assert not [text for text in walk_carried(error) if has_leaked(text)]
     if name in ROADS:
-        assert not [shown[:200] for shown in frames_of(error) if leaked(shown)]
+        assert not [shown[:200] for shown in list_frames(error) if has_leaked(shown)]
 
 
+@pytest.mark.row("S14")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ECHOES)
-def test_S14_no_frame_holds_the_key_that_a_server_repeats(name: str, way: str) -> None:
+def test_no_frame_holds_the_key_that_a_server_repeats(name: str, way: str) -> None:
     """What was read stands in variables; a traceback that is shown with them must not lead there."""
-    with road(name) as llm:
-        error = raised(lambda: ask(llm, way))
-    assert not [shown[:200] for shown in frames_of(error) if leaked(shown)]
+    with open_road(name) as llm:
+        error = raised(lambda: ask_by(llm, way))
+    assert not [shown[:200] for shown in list_frames(error) if has_leaked(shown)]
 
 
 REFUSED: dict[str, Callable[[], object]] = {
@@ -92,32 +95,35 @@ REFUSED: dict[str, Callable[[], object]] = {
 }
 
 
+@pytest.mark.row("S14")
 @pytest.mark.parametrize("what", REFUSED)
-def test_S14_a_refused_field_does_not_show_the_key_beside_it(what: str) -> None:
+def test_a_refused_field_does_not_show_the_key_beside_it(what: str) -> None:
     """A constructor's arguments hold the key as it was typed: no frame of ours keeps them when it raises."""
     error = raised(REFUSED[what])
-    assert isinstance(error, ChatGLMError) and not leaked(error)
-    assert not [text for text in carried(error) if leaked(text)]
-    assert not [shown[:200] for shown in frames_of(error) if leaked(shown)]
+    assert isinstance(error, ChatGLMError) and not has_leaked(error)
+    assert not [text for text in walk_carried(error) if has_leaked(text)]
+    assert not [shown[:200] for shown in list_frames(error) if has_leaked(shown)]
 
 
+@pytest.mark.row("S14")
 @pytest.mark.parametrize("place", PLACES)
-def test_S14_an_interrupt_shows_no_key(place: str) -> None:
+def test_an_interrupt_shows_no_key(place: str) -> None:
     """Ctrl-C raises in the middle of a library that has the headers in its hands; they stay there."""
-    with road("interrupt", place) as llm:
-        error = raised(lambda: ask(llm, "sync"))
+    with open_road("interrupt", place) as llm:
+        error = raised(lambda: ask_by(llm, "sync"))
     assert isinstance(error, KeyboardInterrupt)
-    assert not [shown[:200] for shown in frames_of(error) if leaked(shown)]
-    assert not [text for text in carried(error) if leaked(text)]
+    assert not [shown[:200] for shown in list_frames(error) if has_leaked(shown)]
+    assert not [text for text in walk_carried(error) if has_leaked(text)]
 
 
 async def pieces(llm: ChatGLM, prompt: str) -> list[str]:
     return [piece async for piece in llm.astream(prompt)]
 
 
+@pytest.mark.row("S14")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("manner", [ChatGLM.ainvoke, pieces], ids=["ainvoke", "astream"])
-def test_S14_a_cancelled_task_shows_no_key(manner: Any, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_task_shows_no_key(manner: Any, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancelling raises inside the library too."""
 
     async def cancelled(llm: ChatGLM) -> BaseException:
@@ -132,8 +138,8 @@ def test_S14_a_cancelled_task_shows_no_key(manner: Any, place: str, monkeypatch:
         raise AssertionError("it was not cancelled")
 
     with ScriptedServer(hang()) as server:
-        error = asyncio.run(cancelled(made(place, monkeypatch, endpoint_url=server.url)))
-    assert not [shown[:200] for shown in frames_of(error) if leaked(shown)]
+        error = asyncio.run(cancelled(make_model_with_key(place, monkeypatch, endpoint_url=server.url)))
+    assert not [shown[:200] for shown in list_frames(error) if has_leaked(shown)]
 
 
 class Everything(logging.Handler):
@@ -174,16 +180,18 @@ def logged() -> Iterator[list[str]]:
         logger.manager._clear_cache()
 
 
-def test_S15_urllib3_logs_a_query(logged: list[str]) -> None:
+@pytest.mark.row("S15")
+def test_urllib3_logs_a_query(logged: list[str]) -> None:
     """The control: what stands in an address is logged, so that a key must never stand there."""
     with ScriptedServer(reply({})) as server:
         requests.post(f"{server.url}?api_key={KEY}&q={PROMPT}", data="{}", timeout=5)
-    assert leaked(*logged) and any(PROMPT in text for text in logged)
+    assert has_leaked(*logged) and any(PROMPT in text for text in logged)
 
 
+@pytest.mark.row("S15")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("way", WAYS)
-def test_S15_no_log_holds_the_key_or_the_prompt(
+def test_no_log_holds_the_key_or_the_prompt(
     logged: list[str], way: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All loggers at DEBUG, their records' arguments too: answered, streamed, asked again, refused, broken off."""
@@ -199,7 +207,7 @@ def test_S15_no_log_holds_the_key_or_the_prompt(
         return await asyncio.gather(*[llm.ainvoke(PROMPT) for _ in scripts[1:]], return_exceptions=True)
 
     with ScriptedServer(*scripts) as server:
-        llm = made(place, monkeypatch, endpoint_url=server.url + "v1")
+        llm = make_model_with_key(place, monkeypatch, endpoint_url=server.url + "v1")
         for _ in scripts[1:]:
             if way == "async":
                 asyncio.run(together(llm), debug=True)
@@ -211,5 +219,5 @@ def test_S15_no_log_holds_the_key_or_the_prompt(
         assert KEY in "".join(server.posts[0].headers.values())
     logging.getLogger("chatglm_magic").debug("the end")
     assert any("the end" in text for text in logged)
-    assert not leaked(*logged)
+    assert not has_leaked(*logged)
     assert not [text for text in logged if PROMPT in text or "an-answer" in text]

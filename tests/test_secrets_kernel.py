@@ -13,9 +13,9 @@ from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.widgets import panel
 
-from .canary import KEY, echo, leaked
-from .kernels import Kernel, Ran
-from .servers import ScriptedServer, legacy, reply
+from .support.canary import KEY, echo_request, has_leaked
+from .support.kernels import Kernel, Ran
+from .support.servers import ScriptedServer, legacy, reply
 
 ZAI_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0." + KEY[-16:]
 """A key as Z.ai gives them."""
@@ -67,14 +67,15 @@ def history(kernel: Kernel, profile: Path) -> list[str]:
     return [shown, *(text for row in rows for text in row)]
 
 
-def test_S12_a_key_is_asked_for_and_stands_nowhere(kernel: Kernel, server: ScriptedServer, profile: Path) -> None:
+@pytest.mark.row("S12")
+def test_a_key_is_asked_for_and_stands_nowhere(kernel: Kernel, server: ScriptedServer, profile: Path) -> None:
     """The front end asks as for a password; the next question carries it, no message and no history does."""
     given = give_key(kernel)
     asked = kernel.run("%chatglm hi")
     card = kernel.run("%chatglm_config")
     assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
-    assert given.error is None and not leaked(*said(given, asked, card))
-    assert not leaked(*history(kernel, profile))
+    assert given.error is None and not has_leaked(*said(given, asked, card))
+    assert not has_leaked(*history(kernel, profile))
 
 
 LINES = [
@@ -104,29 +105,32 @@ LINES = [
 ]
 
 
+@pytest.mark.row("S12")
 @pytest.mark.parametrize("line", LINES)
-def test_S12_a_key_in_a_line_is_refused(kernel: Kernel, server: ScriptedServer, line: str) -> None:
+def test_a_key_in_a_line_is_refused(kernel: Kernel, server: ScriptedServer, line: str) -> None:
     """Nothing is sent, nothing is set, the error says where a key goes, and does not repeat it."""
     ran = kernel.run(line.format(key=KEY))
-    assert not [text for text in said(ran) if leaked(text)]
+    assert not [text for text in said(ran) if has_leaked(text)]
     assert ran.error is not None and server.asked == []
     assert "%chatglm_config api_key" in ran.error["evalue"]
-    assert not leaked(kernel.run("print(get_session().settings.trait_values(), repr(get_session().llm))").text)
+    assert not has_leaked(kernel.run("print(get_session().settings.trait_values(), repr(get_session().llm))").text)
 
 
+@pytest.mark.row("S12")
 @pytest.mark.parametrize("key", [KEY, ZAI_KEY, KEY.replace("sk-", "hf_")], ids=["sk", "zai", "hf"])
-def test_S12_a_value_that_looks_like_a_key_is_refused(kernel: Kernel, server: ScriptedServer, key: str) -> None:
+def test_a_value_that_looks_like_a_key_is_refused(kernel: Kernel, server: ScriptedServer, key: str) -> None:
     """Whatever it was meant to set: a name of a model has no such form."""
     for line in (f"%chatglm_config model={key}", f"%chatglm -k session={key} hi"):
         ran = kernel.run(line)
-        assert ran.error is not None and not leaked(*said(ran)), line
+        assert ran.error is not None and not has_leaked(*said(ran)), line
     assert server.asked == []
 
 
+@pytest.mark.row("S13")
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:1/v1?api_key={key}", "http://127.0.0.1:1/?access_token={key}"]
 )
-def test_S13_no_widget_shows_a_key_of_an_address(address: str) -> None:
+def test_no_widget_shows_a_key_of_an_address(address: str) -> None:
     """Refused where it is given, or left out of what the panel says."""
     import ipywidgets
 
@@ -134,14 +138,15 @@ def test_S13_no_widget_shows_a_key_of_an_address(address: str) -> None:
     try:
         session.llm = ChatGLM(endpoint_url=address.format(key=KEY))
     except ChatGLMError as error:
-        assert not leaked(error)
+        assert not has_leaked(error)
         return
     shown = panel(session)
-    assert not leaked(ipywidgets.Widget.get_manager_state())
+    assert not has_leaked(ipywidgets.Widget.get_manager_state())
     shown.close()
 
 
-def test_S13_no_message_of_a_kernel_holds_the_key(kernel: Kernel, server: ScriptedServer) -> None:
+@pytest.mark.row("S13")
+def test_no_message_of_a_kernel_holds_the_key(kernel: Kernel, server: ScriptedServer) -> None:
     """Outputs, widgets' states, errors at %xmode Verbose, dry runs: what a notebook could save."""
     server.scripts[:] = [legacy("ok"), legacy("ok"), reply({"error": "no"}, status=401)]
     give_key(kernel)
@@ -162,14 +167,15 @@ def test_S13_no_message_of_a_kernel_holds_the_key(kernel: Kernel, server: Script
         "%xmode Context",
     ]
     ran = [kernel.run(cell) for cell in cells]
-    assert not [cell for cell, one in zip(cells, ran, strict=True) if leaked(*said(one))]
+    assert not [cell for cell, one in zip(cells, ran, strict=True) if has_leaked(*said(one))]
     assert [one.error is not None for one in ran].count(True) == 2
     assert len(ran[4].of("comm_open")) > 10  # the control: widgets' states are among the messages
     assert len(server.posts) == 4 and KEY in server.posts[-1].headers["x-auth"]
 
 
+@pytest.mark.row("S16")
 @pytest.mark.parametrize("place", ["Authorization", "X-Auth", "Cookie"])
-def test_S16_a_mask_shows_four_characters_at_most(kernel: Kernel, server: ScriptedServer, place: str) -> None:
+def test_a_mask_shows_four_characters_at_most(kernel: Kernel, server: ScriptedServer, place: str) -> None:
     """Neither a beginning, by which keys are told apart, nor a short key's four; nor how long it is."""
     masks = set()
     for length in (1, 4, 5, 8, 15, 16, 24, 48):
@@ -183,9 +189,10 @@ def test_S16_a_mask_shows_four_characters_at_most(kernel: Kernel, server: Script
     assert len(masks) <= 2 and server.posts == []
 
 
-def test_S16_an_error_masks_as_much(server: ScriptedServer) -> None:
+@pytest.mark.row("S16")
+def test_an_error_masks_as_much(server: ScriptedServer) -> None:
     """A key that a server repeats is masked by the same rule, also when it is short."""
     for key in (KEY, "short-key", "tiny7"):
-        with ScriptedServer(echo("echo_401")) as refusing, pytest.raises(ChatGLMError) as caught:
+        with ScriptedServer(echo_request("echo_401")) as refusing, pytest.raises(ChatGLMError) as caught:
             ChatGLM(endpoint_url=refusing.url, api_key=key).invoke("hi")
         assert key not in str(caught.value) and key[:5] not in str(caught.value)

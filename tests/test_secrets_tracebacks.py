@@ -19,7 +19,7 @@ from IPython.utils.capture import capture_output
 from chatglm_magic import get_session
 from chatglm_magic.errors import ChatGLMError
 
-from .canary import KEY, PLACES, ROADS, WAYS, leaked, road
+from .support.canary import KEY, PLACES, ROADS, WAYS, has_leaked, open_road
 
 
 @pytest.fixture
@@ -53,17 +53,19 @@ CELLS = (
 )
 
 
-def test_S14_a_verbose_traceback_shows_variables(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("S14")
+def test_a_verbose_traceback_shows_variables(shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: %xmode Verbose shows the headers that pass through requests, though no cell names them."""
     with capture_output():
         shell.run_line_magic("xmode", "Verbose")
     monkeypatch.setenv("CANARY", KEY)
     cell = "requests.post('http://127.0.0.1:1/', headers={'X-Auth': os.environ['CANARY']})"
-    assert leaked(shown_by(shell, f"import os, requests\n{cell}"))
+    assert has_leaked(shown_by(shell, f"import os, requests\n{cell}"))
 
 
+@pytest.mark.row("S14")
 @pytest.mark.parametrize("mode", MODES)
-def test_S14_no_traceback_shows_the_key(shell: InteractiveShell, mode: str) -> None:
+def test_no_traceback_shows_the_key(shell: InteractiveShell, mode: str) -> None:
     """At every %xmode, for every manner of asking and of failing, wherever the key was given."""
     with capture_output():
         shell.run_line_magic("xmode", mode)
@@ -72,12 +74,12 @@ def test_S14_no_traceback_shows_the_key(shell: InteractiveShell, mode: str) -> N
         for name in (*ROADS, "echo_401", *(["interrupt"] if "await" not in cell and "batch" not in cell else [])):
             if (len(name) + place) % (2 if mode == "Verbose" else 6):
                 continue  # each road in some cells: all of them in all would take long
-            with road(name, PLACES[place % 3]) as llm:
+            with open_road(name, PLACES[place % 3]) as llm:
                 with suppress(ChatGLMError):
                     session.llm = llm
                 text = shown_by(shell, cell, llm=llm, session=session)
             assert "Error" in text or "Interrupt" in text, text
-            found += [(name, cell)] if leaked(text) else []
+            found += [(name, cell)] if has_leaked(text) else []
     assert not found
 
 
@@ -88,8 +90,9 @@ ADDRESSES = [
 ]
 
 
+@pytest.mark.row("S14")
 @pytest.mark.parametrize("address", ADDRESSES, ids=["password", "api_key", "token"])
-def test_S14_a_key_in_an_address_is_not_shown_either(shell: InteractiveShell, address: str) -> None:
+def test_a_key_in_an_address_is_not_shown_either(shell: InteractiveShell, address: str) -> None:
     """Refused when it is given, or shown by no traceback: name and password, and a query that holds a key."""
     shell.user_ns["given"] = lambda: address.format(key=KEY)  # a variable of the cell would be shown
     cell = (
@@ -98,26 +101,27 @@ def test_S14_a_key_in_an_address_is_not_shown_either(shell: InteractiveShell, ad
     for mode in MODES:
         with capture_output():
             shell.run_line_magic("xmode", mode)
-        assert not leaked(shown_by(shell, cell)), mode
+        assert not has_leaked(shown_by(shell, cell)), mode
 
 
 FAILING = """
 import os
 import pytest, requests
-from tests.canary import PLACES, ROADS, WAYS, ask, road
+from tests.support.canary import PLACES, ROADS, WAYS, ask_by, open_road
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", (*ROADS[::2], "broken_off"))
 def test_road(name, way):
-    with road(name, PLACES[(len(name) + len(way)) % 3]) as llm:
-        ask(llm, way)
+    with open_road(name, PLACES[(len(name) + len(way)) % 3]) as llm:
+        ask_by(llm, way)
 
 def test_control():
     requests.post("http://127.0.0.1:1/", headers={"X-Auth": os.environ["CANARY"]}, timeout=5)
 """
 
 
-def test_S14_pytest_with_showlocals_shows_no_key(tmp_path: Path) -> None:
+@pytest.mark.row("S14")
+def test_pytest_with_showlocals_shows_no_key(tmp_path: Path) -> None:
     """A test of somebody's own that fails shows each frame's variables: none holds the key."""
     path = tmp_path / "test_failing.py"
     path.write_text(FAILING)
@@ -143,7 +147,7 @@ def test_S14_pytest_with_showlocals_shows_no_key(tmp_path: Path) -> None:
     *_, reports = done.stdout.partition("= FAILURES =")
     parts = re.split(r"^_{3,} (test_\S+) _{3,}$", reports.partition("short test summary")[0], flags=re.M)
     found = dict(zip(parts[1::2], parts[2::2], strict=True))
-    assert leaked(found.pop("test_control"))
+    assert has_leaked(found.pop("test_control"))
     assert len(found) == 5 * len(WAYS)
     assert all("llm " in text for text in found.values()), "the variables are shown"
-    assert not [name for name, text in found.items() if leaked(text)]
+    assert not [name for name, text in found.items() if has_leaked(text)]

@@ -21,13 +21,14 @@ from pydantic import SecretStr
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError
 
-from .canary import KEY, PLACES, PROMPT, leaked, made
-from .servers import ScriptedServer, answer, legacy, reply
+from .support.canary import KEY, PLACES, PROMPT, has_leaked, make_model_with_key
+from .support.servers import ScriptedServer, answer, legacy, reply
 
 
-def test_S11_a_secret_is_pickled_in_clear() -> None:
+@pytest.mark.row("S11")
+def test_a_secret_is_pickled_in_clear() -> None:
     """The control: pydantic's SecretStr hides from print, not from pickle."""
-    assert leaked(pickle.dumps(SecretStr(KEY))) and not leaked(SecretStr(KEY))
+    assert has_leaked(pickle.dumps(SecretStr(KEY))) and not has_leaked(SecretStr(KEY))
 
 
 def pickles(thing: object) -> Iterator[bytes]:
@@ -43,45 +44,48 @@ def pickles(thing: object) -> Iterator[bytes]:
     yield whole.getvalue()
 
 
+@pytest.mark.row("S11")
 @pytest.mark.parametrize("place", PLACES)
-def test_S11_a_pickle_holds_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_holds_no_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model, alone or in a chain, new or used, goes to a worker without its key, and works there."""
     with ScriptedServer(legacy("ok")) as server:
-        llm = made(place, monkeypatch, endpoint_url=server.url)
+        llm = make_model_with_key(place, monkeypatch, endpoint_url=server.url)
         llm.invoke(PROMPT)
         asyncio.run(llm.ainvoke(PROMPT))
         for thing in (llm, llm.bind(stop=["x"]), PromptTemplate.from_template("{x}") | llm, [llm]):
             for data in pickles(thing):
-                assert not leaked(data)
-        assert not leaked(llm.__getstate__(), llm.__reduce_ex__(4))
+                assert not has_leaked(data)
+        assert not has_leaked(llm.__getstate__(), llm.__reduce_ex__(4))
         arrived = pickle.loads(pickle.dumps(llm))  # noqa: S301
         monkeypatch.delenv("CHATGLM_API_KEY", raising=False)
-        assert arrived.invoke(PROMPT) == "ok" and not leaked(server.posts[-1].headers)
+        assert arrived.invoke(PROMPT) == "ok" and not has_leaked(server.posts[-1].headers)
         monkeypatch.setenv("CHATGLM_API_KEY", KEY)
         arrived.invoke(PROMPT)
-        assert leaked(server.posts[-1].headers)
+        assert has_leaked(server.posts[-1].headers)
 
 
-def test_S11_an_error_that_is_pickled_holds_no_key() -> None:
+@pytest.mark.row("S11")
+def test_an_error_that_is_pickled_holds_no_key() -> None:
     """Dask sends a worker's error back: it arrives with its kind, and without the key."""
     with ScriptedServer(reply({"error": "no"}, status=401)) as server:
         with pytest.raises(ChatGLMError) as caught:
             ChatGLM(endpoint_url=server.url, api_key=KEY).invoke(PROMPT)
         for data in pickles(caught.value):
-            assert not leaked(data)
+            assert not has_leaked(data)
         assert pickle.loads(pickle.dumps(caught.value)).kind == "auth"  # noqa: S301
 
 
+@pytest.mark.row("S11")
 @pytest.mark.parametrize("place", ["api_key", "headers"])
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, ChatGLM.model_copy], ids=["copy", "deep", "model"])
-def test_S11_a_copy_keeps_the_key(copied: Callable[[Any], ChatGLM], place: str) -> None:
+def test_a_copy_keeps_the_key(copied: Callable[[Any], ChatGLM], place: str) -> None:
     """A copy in this process asks as the original does, and shows as little."""
     with ScriptedServer(legacy()) as server:
         fields: Any = {"api_key": KEY} if place == "api_key" else {"headers": {"X-Auth": KEY}}
         twin = copied(ChatGLM(endpoint_url=server.url, **fields))
         twin.invoke(PROMPT)
         assert KEY in "".join(server.posts[0].headers.values())
-        assert not leaked(repr(twin), vars(twin)) and not leaked(pickle.dumps(twin))
+        assert not has_leaked(repr(twin), vars(twin)) and not has_leaked(pickle.dumps(twin))
 
 
 TRACED = """
@@ -115,20 +119,22 @@ def traced(environment: dict[str, str]) -> bytes:
             timeout=60,
         )
         assert done.returncode == 0, done.stderr
-        assert not leaked(done.stdout, done.stderr) and len(server.posts) == 3
+        assert not has_leaked(done.stdout, done.stderr) and len(server.posts) == 3
         assert KEY in "".join(server.posts[0].headers.values())
         return b"".join(asked.raw for asked in ls.asked)
 
 
-def test_S17_tracing_is_not_switched_on_by_us() -> None:
+@pytest.mark.row("S17")
+def test_tracing_is_not_switched_on_by_us() -> None:
     """With a tracing service and its key in the environment, but not switched on, nothing goes there."""
     assert traced({}) == b""
 
 
-def test_S17_a_trace_that_is_switched_on_holds_no_key() -> None:
+@pytest.mark.row("S17")
+def test_a_trace_that_is_switched_on_holds_no_key() -> None:
     """The service is sent the prompts, which is its job (the control), and never the key."""
     sent = traced({"LANGSMITH_TRACING": "true"})
-    assert PROMPT.encode() in sent and not leaked(sent)
+    assert PROMPT.encode() in sent and not has_leaked(sent)
 
 
 def headers_of(llm: ChatGLM, **call: Any) -> str:
@@ -139,29 +145,33 @@ def headers_of(llm: ChatGLM, **call: Any) -> str:
 OTHERS = ["http://localhost:{port}/", "https://127.0.0.1:{port}/", "http://127.0.0.1:1/", "http://[::1]:{port}/"]
 
 
+@pytest.mark.row("S18")
 @pytest.mark.parametrize("place", ["api_key", "headers"])
 @pytest.mark.parametrize("other", OTHERS, ids=["host", "scheme", "port", "address"])
-def test_S18_another_origin_gets_no_key(other: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_origin_gets_no_key(other: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call's own address has no key; an assigned one has none either, also after going back."""
-    llm = made(place, monkeypatch, endpoint_url="http://127.0.0.1:8000/")
+    llm = make_model_with_key(place, monkeypatch, endpoint_url="http://127.0.0.1:8000/")
     url = other.format(port=8000)
-    assert not leaked(headers_of(llm, endpoint_url=url)) and leaked(headers_of(llm))
+    assert not has_leaked(headers_of(llm, endpoint_url=url)) and has_leaked(headers_of(llm))
     llm.endpoint_url = url
-    assert llm.api_key is None and not llm.headers and not leaked(headers_of(llm))
+    assert llm.api_key is None and not llm.headers and not has_leaked(headers_of(llm))
     llm.endpoint_url = "http://127.0.0.1:8000/"
-    assert not leaked(headers_of(llm))
+    assert not has_leaked(headers_of(llm))
 
 
+@pytest.mark.row("S18")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("same", ["/v1", ":80/", "/a/b?c=d", ""])
-def test_S18_another_path_of_the_same_origin_keeps_the_key(
+def test_another_path_of_the_same_origin_keeps_the_key(
     same: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: the origin is scheme, host and port, and nothing else."""
-    llm = made(place, monkeypatch, endpoint_url="https://GLM.example/" if same != ":80/" else "http://localhost/")
+    llm = make_model_with_key(
+        place, monkeypatch, endpoint_url="https://GLM.example/" if same != ":80/" else "http://localhost/"
+    )
     home = "https://glm.example" if same != ":80/" else "http://localhost"
     llm.endpoint_url = home + same
-    assert leaked(headers_of(llm))
+    assert has_leaked(headers_of(llm))
 
 
 def changed_by_configuration(llm: ChatGLM, url: str) -> Any:
@@ -191,46 +201,49 @@ def _through_settings(llm: ChatGLM, url: str) -> ChatGLM:
     return session.llm
 
 
+@pytest.mark.row("S18")
 @pytest.mark.parametrize("place", ["api_key", "headers"])
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("way", ["sync", "async"])
-def test_S18_no_way_of_changing_the_address_takes_the_key_along(
+def test_no_way_of_changing_the_address_takes_the_key_along(
     change: str, place: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bound, copied, configured or set: the other server is asked, and sees no key."""
     with ScriptedServer(legacy()) as own, ScriptedServer(legacy()) as other:
-        llm = made(place, monkeypatch, endpoint_url=own.url)
+        llm = make_model_with_key(place, monkeypatch, endpoint_url=own.url)
         llm.invoke(PROMPT)
-        assert leaked(own.posts[0].headers)
+        assert has_leaked(own.posts[0].headers)
         changed = CHANGES[change](llm, other.url)
         changed.invoke(PROMPT) if way == "sync" else asyncio.run(changed.ainvoke(PROMPT))
-        assert len(other.posts) == 1 and not leaked(other.posts[0].headers)
+        assert len(other.posts) == 1 and not has_leaked(other.posts[0].headers)
 
 
-def test_S18_a_key_of_the_environment_goes_to_its_own_origin_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("S18")
+def test_a_key_of_the_environment_goes_to_its_own_origin_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """CHATGLM_API_KEY to CHATGLM_ENDPOINT_URL; Z.ai's to its two hosts, over TLS, at their usual port."""
     monkeypatch.setenv("ZAI_API_KEY", KEY)
     zai = "https://api.z.ai/api/paas/v4"
     for url in (zai, "https://open.bigmodel.cn/api/paas/v4", "https://API.z.ai:443/v1"):
-        assert leaked(headers_of(ChatGLM(endpoint_url=url)))
-        assert leaked(headers_of(ChatGLM(), endpoint_url=url))
+        assert has_leaked(headers_of(ChatGLM(endpoint_url=url)))
+        assert has_leaked(headers_of(ChatGLM(), endpoint_url=url))
     for url in (
         *("http://127.0.0.1:8000/", "http://127.0.0.1:8000/v1?host=api.z.ai", "https://api.z.ai.example/v1"),
         *("https://api.z.ai:8443/v1", "https://z.ai/v1", "https://api-z.ai/v1", "https://xapi.z.ai/v4"),
     ):
-        assert not leaked(headers_of(ChatGLM(endpoint_url=url)))
+        assert not has_leaked(headers_of(ChatGLM(endpoint_url=url)))
     monkeypatch.delenv("ZAI_API_KEY")
     monkeypatch.setenv("CHATGLM_API_KEY", KEY)
     monkeypatch.setenv("CHATGLM_ENDPOINT_URL", "http://127.0.0.1:8000/v1")
-    assert leaked(headers_of(ChatGLM(endpoint_url="http://127.0.0.1:8000/")))
+    assert has_leaked(headers_of(ChatGLM(endpoint_url="http://127.0.0.1:8000/")))
     for url in (zai, "http://127.0.0.1:8001/", "http://localhost:8000/", "https://127.0.0.1:8000/"):
-        assert not leaked(headers_of(ChatGLM(endpoint_url=url)))
+        assert not has_leaked(headers_of(ChatGLM(endpoint_url=url)))
 
 
-def test_S18_a_plain_address_of_zai_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("S18")
+def test_a_plain_address_of_zai_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same host without TLS is another origin: refused, or asked without the key."""
     monkeypatch.setenv("ZAI_API_KEY", KEY)
     try:
-        assert not leaked(headers_of(ChatGLM(endpoint_url="http://api.z.ai/api/paas/v4")))
+        assert not has_leaked(headers_of(ChatGLM(endpoint_url="http://api.z.ai/api/paas/v4")))
     except ChatGLMError as error:
         assert error.kind == "insecure"

@@ -13,8 +13,8 @@ import pytest
 
 import chatglm_magic
 
-from .clock import linear
-from .servers import ScriptedServer, legacy, reply
+from .support.clock import is_linear
+from .support.servers import ScriptedServer, legacy, reply
 
 PACKAGE = Path(chatglm_magic.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -30,19 +30,22 @@ def unsafe_displays(source: str) -> list[str]:
     return found
 
 
-def test_S4_the_check_sees_what_it_looks_for() -> None:
+@pytest.mark.row("S4")
+def test_the_check_sees_what_it_looks_for() -> None:
     """The control: an import of IPython's Markdown is found."""
     assert unsafe_displays("from IPython.display import Markdown, display") == ["Markdown"]
 
 
+@pytest.mark.row("S4")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_S4_no_display_class_of_ipython_is_used(path: Path) -> None:
+def test_no_display_class_of_ipython_is_used(path: Path) -> None:
     """Model text goes out as a raw mime bundle of our own."""
     assert unsafe_displays(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.row("S4")
 @pytest.mark.parametrize("text", ["/etc/hostname", "{url}?q=secret", "file:///etc/passwd"])
-def test_S4_an_answer_that_is_a_path_or_a_url_is_only_text(text: str, tmp_path: Path) -> None:
+def test_an_answer_that_is_a_path_or_a_url_is_only_text(text: str, tmp_path: Path) -> None:
     """Nothing is read and nothing is asked; IPython's Markdown is the control that does both."""
     from IPython.display import Markdown
 
@@ -95,15 +98,16 @@ def patterns() -> list[tuple[str, re.Pattern[str]]]:
 SOURCES = "".join(path.read_text(encoding="utf-8") for path in FILES)
 
 
+@pytest.mark.row("S33")
 @pytest.mark.parametrize(("name", "pattern"), patterns(), ids=[name for name, _ in patterns()])
-def test_S33_every_pattern_is_linear(name: str, pattern: re.Pattern[str]) -> None:
+def test_every_pattern_is_linear(name: str, pattern: re.Pattern[str]) -> None:
     """A mebibyte of hostile text goes through each expression, as the package looks with it, in linear time."""
     searched = bool(re.search(rf"\b{name.rsplit('.')[-1]}\.(search|sub|split|findall|finditer)\(", SOURCES))
     for text in HOSTILE:
-        assert linear(pattern.match, text[: 2**14]) and linear(pattern.match, text), text[:20]
+        assert is_linear(pattern.match, text[: 2**14]) and is_linear(pattern.match, text), text[:20]
         if searched:
-            assert linear(lambda part: pattern.sub("", part), text[: 2**14]), text[:20]
-            assert linear(lambda part: pattern.sub("", part), text), text[:20]
+            assert is_linear(lambda part: pattern.sub("", part), text[: 2**14]), text[:20]
+            assert is_linear(lambda part: pattern.sub("", part), text), text[:20]
 
 
 OFFLINE = """
@@ -138,7 +142,8 @@ print(seen)
 """
 
 
-def test_S35_nothing_is_sent_anywhere_else() -> None:
+@pytest.mark.row("S35")
+def test_nothing_is_sent_anywhere_else() -> None:
     """Import, load, a question and a panel make no connection but to the endpoint; a stray one is seen."""
     with ScriptedServer(legacy("ok")) as server:
         for extra, expected in (([], "[]"), (["stray"], "['telemetry.example']")):

@@ -15,7 +15,7 @@ from chatglm_magic.local import LocalServer
 from chatglm_magic.server import thudm
 from chatglm_magic.server.limits import BadField, Changes
 
-from .server_tools import headers, post
+from .support.local_servers import auth_headers, post_json
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def server() -> Iterator[LocalServer]:
 
 def test_reply_has_exactly_the_four_keys(server: LocalServer) -> None:
     """A plain question is answered with response, history, status 200 and the local time."""
-    reply = post(server, "", {"prompt": "你好"})
+    reply = post_json(server, "", {"prompt": "你好"})
     body = reply.json()
     assert reply.status_code == 200
     assert list(body) == ["response", "history", "status", "time"]
@@ -40,14 +40,14 @@ def test_reply_has_exactly_the_four_keys(server: LocalServer) -> None:
 def test_history_comes_back_with_the_new_pair(server: LocalServer) -> None:
     """The history sent is returned unchanged, with this question and its answer at its end."""
     history = [["hi", "Hello!"], ["<|user|>", ""]]
-    body = post(server, "", {"prompt": "what is top_p?", "history": history, "temperature": 0}).json()
+    body = post_json(server, "", {"prompt": "what is top_p?", "history": history, "temperature": 0}).json()
     assert body["history"] == [*history, ["what is top_p?", body["response"]]]
 
 
 def test_history_is_read_by_the_model(server: LocalServer) -> None:
     """What went before counts as tokens of the prompt."""
     long = [["tell me about temperature " * 400, "yes " * 800]]
-    reply = post(server, "", {"prompt": "hi", "history": long})
+    reply = post_json(server, "", {"prompt": "hi", "history": long})
     assert reply.status_code == 422
     assert "shorten" in reply.json()["detail"][0]["msg"]
 
@@ -55,26 +55,26 @@ def test_history_is_read_by_the_model(server: LocalServer) -> None:
 def test_temperature_0_is_greedy(server: LocalServer) -> None:
     """Temperature 0 gives one answer whatever the seed; the original would make it 0.95."""
     asked = {"prompt": "tell me a joke", "temperature": 0, "top_p": 1, "max_length": 60}
-    answers = {post(server, "", asked | {"seed": seed}).json()["response"] for seed in range(5)}
+    answers = {post_json(server, "", asked | {"seed": seed}).json()["response"] for seed in range(5)}
     assert len(answers) == 1
-    control = {post(server, "", asked | {"temperature": 5, "seed": s}).json()["response"] for s in range(5)}
+    control = {post_json(server, "", asked | {"temperature": 5, "seed": s}).json()["response"] for s in range(5)}
     assert len(control) == 5
 
 
 def test_seed_in_the_header_repeats_the_answer(server: LocalServer) -> None:
     """Each reply says which seed was used, and that seed gives the same answer again."""
     asked = {"prompt": "tell me a joke", "temperature": 3, "top_p": 1, "max_length": 60}
-    first = post(server, "", asked)
-    again = post(server, "", asked | {"seed": int(first.headers["X-ChatGLM-Seed"])})
+    first = post_json(server, "", asked)
+    again = post_json(server, "", asked | {"seed": int(first.headers["X-ChatGLM-Seed"])})
     assert again.json()["response"] == first.json()["response"]
 
 
 def test_stop_ends_the_answer(server: LocalServer) -> None:
     """The extra key `stop` cuts the answer before the text; an empty one is left out."""
     asked = {"prompt": "what is top_p?", "temperature": 0}
-    whole = post(server, "", asked).json()["response"]
+    whole = post_json(server, "", asked).json()["response"]
     word = whole.split()[3]
-    cut = post(server, "", asked | {"stop": ["", word]})
+    cut = post_json(server, "", asked | {"stop": ["", word]})
     assert cut.json()["response"] == whole[: whole.index(word)].strip()
     assert cut.headers["X-ChatGLM-Changed"] == 'stop=""->dropped'
 
@@ -99,7 +99,7 @@ def test_stop_ends_the_answer(server: LocalServer) -> None:
 )
 def test_changes_stand_in_the_header(server: LocalServer, more: dict[str, Any], changed: str | None) -> None:
     """Values the engine would not take are changed, and the header says which; unknown keys are ignored."""
-    reply = post(server, "", {"prompt": "hi", "max_length": 60, **more})
+    reply = post_json(server, "", {"prompt": "hi", "max_length": 60, **more})
     assert reply.status_code == 200
     assert reply.headers.get("X-ChatGLM-Changed") == changed
 
@@ -134,7 +134,7 @@ BAD: list[tuple[Any, list[Any]]] = [
 @pytest.mark.parametrize(("body", "place"), BAD, ids=[str(body)[:50] for body, _ in BAD])
 def test_bad_input_is_422_with_its_place(server: LocalServer, body: Any, place: list[Any]) -> None:
     """What the original answers with a 500 gets FastAPI's 422: type, place, message, input."""
-    reply = post(server, "", body)
+    reply = post_json(server, "", body)
     assert reply.status_code == 422
     (detail,) = reply.json()["detail"]
     assert list(detail) == ["type", "loc", "msg", "input"]
@@ -160,19 +160,19 @@ def test_bad_input_is_422_with_its_place(server: LocalServer, body: Any, place: 
 def test_bad_json_is_422(server: LocalServer, data: bytes) -> None:
     """Bytes that are no JSON, or JSON no client means, get a 422 and do no harm."""
     reply = requests.post(
-        server.base_url, data, headers=headers(server, Content_Type="application/json"), timeout=9
+        server.base_url, data, headers=auth_headers(server, Content_Type="application/json"), timeout=9
     )
     assert reply.status_code == 422
     assert reply.json()["detail"][0]["msg"]
-    assert post(server, "", {"prompt": "hi"}).status_code == 200
+    assert post_json(server, "", {"prompt": "hi"}).status_code == 200
 
 
 def test_other_methods_and_paths(server: LocalServer) -> None:
     """GET / is 405 and an unknown path 404, in FastAPI's words."""
-    wrong = requests.get(server.base_url, headers=headers(server), timeout=5)
+    wrong = requests.get(server.base_url, headers=auth_headers(server), timeout=5)
     assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
     assert wrong.headers["Allow"] == "POST"
-    lost = requests.get(server.base_url + "nothing", headers=headers(server), timeout=5)
+    lost = requests.get(server.base_url + "nothing", headers=auth_headers(server), timeout=5)
     assert (lost.status_code, lost.json()) == (404, {"detail": "Not Found"})
 
 

@@ -19,8 +19,8 @@ from chatglm_magic.local import LocalServer
 from chatglm_magic.server.hub import choose
 from chatglm_magic.server.sources import HubModel, ModelError, ModelFile, find_model
 
-from .clock import in_time
-from .server_tools import all_gone, engine_of, read_until, stand_in_hub, standalone, write_model
+from .support.clock import assert_within
+from .support.local_servers import find_engine, read_until, run_standalone, serve_hub, wait_gone, write_model
 
 TOKEN = {"CHATGLM_SERVER_TOKEN": "my-own-token"}
 
@@ -34,7 +34,7 @@ def url_in(text: str) -> str:
 
 def test_prints_one_block_and_answers_both_protocols() -> None:
     """Without arguments but a port it serves the built-in model, with no token, and says where."""
-    with standalone("--port", "0") as process:
+    with run_standalone("--port", "0") as process:
         seen = read_until(process, "Ready")
         url = url_in(seen)
         assert "glm-tiny" in seen and f"{url}v1" in seen and "Ctrl-C" in seen
@@ -46,31 +46,32 @@ def test_prints_one_block_and_answers_both_protocols() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_it_cleanly(number: signal.Signals) -> None:
     """Ctrl-C, and a polite end, take less than a second and leave no traceback and no engine."""
-    with standalone("--port", "0") as process:
+    with run_standalone("--port", "0") as process:
         read_until(process, "Ready")
-        engine = engine_of(process.pid)
+        engine = find_engine(process.pid)
         began = time.monotonic()
         os.killpg(process.pid, number)
         out, err = process.communicate(timeout=5)
-        in_time(time.monotonic() - began, 1)
+        assert_within(time.monotonic() - began, 1)
         assert (process.returncode, err) == (0, "") and "Stopped." in out
-        all_gone([engine], 1)
+        wait_gone([engine], 1)
 
 
 def test_ctrl_c_while_it_starts() -> None:
     """An early Ctrl-C ends it without a traceback too."""
-    with standalone("--port", "0") as process:
-        engine = engine_of(process.pid)
+    with run_standalone("--port", "0") as process:
+        engine = find_engine(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         assert "Traceback" not in process.communicate(timeout=5)[1]
-        all_gone([engine], 2)
+        wait_gone([engine], 2)
 
 
-def test_E1_taken_port_is_one_line() -> None:
+@pytest.mark.row("E1")
+def test_taken_port_is_one_line() -> None:
     """A taken port is an error that names it and the way to a free one; the engine goes too."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with standalone("--port", str(port)) as process:
+        with run_standalone("--port", str(port)) as process:
             _, err = process.communicate(timeout=10)
             assert process.returncode == 1
             assert f"Port {port}" in err and "--port 0" in err and err.count("\n") == 1
@@ -91,7 +92,7 @@ def test_E1_taken_port_is_one_line() -> None:
 )
 def test_wrong_arguments_are_said(args: tuple[str, ...], said: str) -> None:
     """An argument that can't be meant ends with a sentence, never with a traceback."""
-    with standalone(*args) as process:
+    with run_standalone(*args) as process:
         _, err = process.communicate(timeout=10)
         assert process.returncode != 0
         assert said in err and "Traceback" not in err
@@ -101,7 +102,7 @@ def test_bad_model_ends_with_the_engines_reason(tmp_path: Path) -> None:
     """A truncated file is a line on standard error and exit code 1."""
     path = write_model(tmp_path / "zero.gguf")
     path.write_bytes(path.read_bytes()[:-40])
-    with standalone(str(path), "--port", "0") as process:
+    with run_standalone(str(path), "--port", "0") as process:
         _, err = process.communicate(timeout=10)
         assert process.returncode == 1
         assert "corrupted or incomplete" in err and err.count("\n") == 1
@@ -109,21 +110,21 @@ def test_bad_model_ends_with_the_engines_reason(tmp_path: Path) -> None:
 
 def test_token_is_asked_for_and_shown_once() -> None:
     """With --token it takes the token of the environment, or makes one, and prints it once."""
-    with standalone("--port", "0", "--token", env=TOKEN) as process:
+    with run_standalone("--port", "0", "--token", env=TOKEN) as process:
         seen = read_until(process, "Ready")
         assert seen.count("my-own-token") == 1
         ask = {"prompt": "hi"}
         assert requests.post(url_in(seen), json=ask, timeout=5).status_code == 401
         key = {"Authorization": "Bearer my-own-token"}
         assert requests.post(url_in(seen), json=ask, headers=key, timeout=5).status_code == 200
-    with standalone("--port", "0", "--token", env={"CHATGLM_SERVER_TOKEN": ""}) as process:
+    with run_standalone("--port", "0", "--token", env={"CHATGLM_SERVER_TOKEN": ""}) as process:
         made = re.search(r"token +(\S{30,})", read_until(process, "Ready"))
         assert made
 
 
 def test_allow_host_adds_a_name() -> None:
     """A name given with --allow-host is served, another is not."""
-    with standalone("--port", "0", "--allow-host", "lab.example") as process:
+    with run_standalone("--port", "0", "--allow-host", "lab.example") as process:
         url = url_in(read_until(process, "Ready")) + "v1/models"
         answers = [
             requests.get(url, headers={"Host": h}, timeout=5).status_code for h in ("lab.example:1", "x.example")
@@ -131,11 +132,12 @@ def test_allow_host_adds_a_name() -> None:
         assert answers == [200, 403]
 
 
-def test_E7_says_when_the_engine_has_ended() -> None:
+@pytest.mark.row("E7")
+def test_says_when_the_engine_has_ended() -> None:
     """When the engine is killed the terminal says so, and questions get a 502."""
-    with standalone("--port", "0") as process:
+    with run_standalone("--port", "0") as process:
         url = url_in(read_until(process, "Ready"))
-        os.kill(engine_of(process.pid), signal.SIGKILL)
+        os.kill(find_engine(process.pid), signal.SIGKILL)
         assert process.stderr is not None
         assert "killed by signal 9" in process.stderr.readline()
         assert requests.post(url, json={"prompt": "hi"}, timeout=5).status_code == 502
@@ -154,7 +156,7 @@ def test_downloads_from_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A repository name fetches its GGUF through huggingface_hub from HF_ENDPOINT, with progress, and once."""
     data = write_model(tmp_path / "zero.gguf").read_bytes()
     files = {"README.md": b"hi", "zero-Q8_0.gguf": data, "zero-Q4_K_M.gguf": data}
-    with stand_in_hub(files) as (url, asked):
+    with serve_hub(files) as (url, asked):
         monkeypatch.setenv("HF_ENDPOINT", url)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
         events: list[dict[str, object]] = []
@@ -188,10 +190,10 @@ def test_downloads_from_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_download_in_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     """Stand-alone, huggingface_hub's own progress bar is on standard error."""
     data = write_model(tmp_path / "zero.gguf").read_bytes()
-    with stand_in_hub({"zero.gguf": data}) as (url, _):
+    with serve_hub({"zero.gguf": data}) as (url, _):
         # the last makes tqdm show itself without a terminal
         env = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "cache"), "TQDM_POSITION": "-1"}
-        with standalone("owner/tiny", "--port", "0", env=env) as process:
+        with run_standalone("owner/tiny", "--port", "0", env=env) as process:
             read_until(process, "Ready")
             process.terminate()
             assert "zero.gguf" in process.communicate(timeout=5)[1]
@@ -205,9 +207,9 @@ def test_hub_without_the_file_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, said: str
 ) -> None:
     """A repository or a file that is not there is an error in one line."""
-    with stand_in_hub({"a.gguf": b"GGUF", "b.gguf": b"GGUF"}) as (url, _):
+    with serve_hub({"a.gguf": b"GGUF", "b.gguf": b"GGUF"}) as (url, _):
         env = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "cache")}
-        with standalone(model, "--port", "0", env=env) as process:
+        with run_standalone(model, "--port", "0", env=env) as process:
             _, err = process.communicate(timeout=20)
             assert process.returncode == 1
             assert said in err and err.count("\n") == 1
@@ -216,7 +218,7 @@ def test_hub_without_the_file_is_one_line(
 def test_unreachable_hub_is_one_line(tmp_path: Path) -> None:
     """A hub that does not answer is an error that names the repository."""
     env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    with standalone("owner/tiny", "--port", "0", env=env) as process:
+    with run_standalone("owner/tiny", "--port", "0", env=env) as process:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 1
         assert "'owner/tiny' could not be fetched" in err and err.count("\n") == 1

@@ -24,8 +24,8 @@ from chatglm_magic.server.child import ManagedServer
 from chatglm_magic.server.sources import ModelError, local_file
 from chatglm_magic.server.supervisor import Engine, Plan
 
-from .clock import in_time
-from .server_tools import chat, engine_of, headers, post, wait_for, write_model
+from .support.clock import assert_within
+from .support.local_servers import ask_chat, auth_headers, find_engine, post_json, wait_for, write_model
 
 HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 
@@ -54,7 +54,7 @@ def test_answers_503_at_once_while_the_model_loads(slow_model: str) -> None:
     """While the engine loads (it is held still) each route answers at once; then the model answers."""
     child = ManagedServer(slow_model, "token")
     try:
-        engine = engine_of(child.pid)
+        engine = find_engine(child.pid)
         os.kill(engine, signal.SIGSTOP)
         url = next_event(child, "listening")["url"]
         assert next_event(child, "loading")["seconds"] > 0
@@ -67,7 +67,7 @@ def test_answers_503_at_once_while_the_model_loads(slow_model: str) -> None:
         ):
             began = time.monotonic()
             reply = requests.request(method, url + path, json=HI | {"prompt": "hi"}, headers=key, timeout=5)
-            in_time(time.monotonic() - began, 0.5)
+            assert_within(time.monotonic() - began, 0.5)
             assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
             error = reply.json()["error"]
             assert (error["type"], error["code"]) == ("unavailable_error", 503)
@@ -85,7 +85,7 @@ def test_second_question_waits_for_its_turn(slow: LocalServer) -> None:
     ends: list[float] = []
 
     def ask() -> None:
-        chat(slow, "hi", max_tokens=15, temperature=0)
+        ask_chat(slow, "hi", max_tokens=15, temperature=0)
         ends.append(time.monotonic())
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
@@ -104,7 +104,7 @@ def lost_client(server: LocalServer, path: str, body: dict[str, Any]) -> socket.
     host, port = server.base_url.removeprefix("http://").rstrip("/").split(":")
     connection = socket.create_connection((host, int(port)))
     lines = [f"POST /{path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(data)}"]
-    lines += [f"{name}: {value}" for name, value in headers(server, Content_Type="application/json").items()]
+    lines += [f"{name}: {value}" for name, value in auth_headers(server, Content_Type="application/json").items()]
     connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
     return connection
 
@@ -118,7 +118,7 @@ def test_lost_client_frees_the_turn_within_a_second(slow: LocalServer, path: str
     answered = threading.Event()
 
     def ask() -> None:
-        chat(slow, "hi", max_tokens=1)
+        ask_chat(slow, "hi", max_tokens=1)
         answered.set()
 
     asking = threading.Thread(target=ask)
@@ -128,7 +128,7 @@ def test_lost_client_frees_the_turn_within_a_second(slow: LocalServer, path: str
     began = time.monotonic()
     connection.close()
     assert answered.wait(5)
-    in_time(time.monotonic() - began, 1.0)
+    assert_within(time.monotonic() - began, 1.0)
     asking.join()
 
 
@@ -140,32 +140,34 @@ def test_waiting_client_that_leaves_is_never_asked_for(slow: LocalServer) -> Non
     for connection in reversed(connections):
         connection.close()
     began = time.monotonic()
-    chat(slow, "hi", max_tokens=1)
-    in_time(time.monotonic() - began, 1.0)
+    ask_chat(slow, "hi", max_tokens=1)
+    assert_within(time.monotonic() - began, 1.0)
 
 
-def test_E7_engine_that_dies_while_it_answers(slow_model: str) -> None:
+@pytest.mark.row("E7")
+def test_engine_that_dies_while_it_answers(slow_model: str) -> None:
     """A stream that breaks ends with an error event and no [DONE]; a whole answer becomes a 502."""
     with LocalServer(slow_model) as server:
         body = {"messages": HI["messages"], "stream": True, "temperature": 0}
         with requests.post(
-            f"{server.url}/chat/completions", json=body, headers=headers(server), stream=True, timeout=20
+            f"{server.url}/chat/completions", json=body, headers=auth_headers(server), stream=True, timeout=20
         ) as reply:
             lines = (line for line in reply.iter_lines() if line)
             assert b'"choices"' in next(lines)
-            os.kill(engine_of(server.pid or 0), signal.SIGKILL)
+            os.kill(find_engine(server.pid or 0), signal.SIGKILL)
             last = list(lines)[-1]
         error = json.loads(last.removeprefix(b"data: "))["error"]
         assert error["type"] == "engine_gone" and "Start the server again" in error["message"]
-        assert post(server, "v1/chat/completions", HI).status_code == 502
+        assert post_json(server, "v1/chat/completions", HI).status_code == 502
 
 
-def test_E7_whole_answer_of_an_engine_that_dies(slow_model: str) -> None:
+@pytest.mark.row("E7")
+def test_whole_answer_of_an_engine_that_dies(slow_model: str) -> None:
     """A question whose engine dies underneath it gets a 502 that says so."""
     with LocalServer(slow_model) as server:
-        killer = threading.Timer(0.4, os.kill, (engine_of(server.pid or 0), signal.SIGKILL))
+        killer = threading.Timer(0.4, os.kill, (find_engine(server.pid or 0), signal.SIGKILL))
         killer.start()
-        reply = post(server, "", {"prompt": "hi", "temperature": 0})
+        reply = post_json(server, "", {"prompt": "hi", "temperature": 0})
         assert reply.status_code == 502
         assert "killed by signal 9" in reply.json()["error"]["message"]
 

@@ -12,7 +12,7 @@ import requests
 from chatglm_magic.local import LocalServer
 from chatglm_magic.server.sse import Events, WholeAnswer
 
-from .server_tools import chat, headers, post, stream
+from .support.local_servers import ask_chat, auth_headers, post_json, stream_chat
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def server() -> Iterator[LocalServer]:
 
 def test_models_name_the_model_and_its_context(server: LocalServer) -> None:
     """/v1/models lists the one model with its context and vocabulary."""
-    (model,) = requests.get(f"{server.url}/models", headers=headers(server), timeout=5).json()["data"]
+    (model,) = requests.get(f"{server.url}/models", headers=auth_headers(server), timeout=5).json()["data"]
     assert model["id"] == server.model == "glm-tiny"
     assert model["meta"]["n_ctx"] == 2048 and model["meta"]["n_vocab"] > 256
 
@@ -36,7 +36,7 @@ def test_health_is_open(server: LocalServer) -> None:
 
 def test_whole_answer_has_llama_cpps_fields(server: LocalServer) -> None:
     """The whole answer, streamed inside, has the fields of an ordinary chat completion."""
-    reply = chat(server, "what is top_p?", temperature=0)
+    reply = ask_chat(server, "what is top_p?", temperature=0)
     assert reply["object"] == "chat.completion" and reply["model"] == "glm-tiny"
     assert reply["id"].startswith("chatcmpl-") and reply["created"] > 1.7e9
     (choice,) = reply["choices"]
@@ -48,16 +48,16 @@ def test_whole_answer_has_llama_cpps_fields(server: LocalServer) -> None:
 
 def test_stream_and_whole_say_the_same(server: LocalServer) -> None:
     """At temperature 0 the pieces of the stream make up the whole answer, ended by one finish reason."""
-    events = stream(server, "what is top_p?", temperature=0)
+    events = stream_chat(server, "what is top_p?", temperature=0)
     text = "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
-    assert text == chat(server, "what is top_p?", temperature=0)["choices"][0]["message"]["content"]
+    assert text == ask_chat(server, "what is top_p?", temperature=0)["choices"][0]["message"]["content"]
     assert [e["choices"][0]["finish_reason"] for e in events if e["choices"][0]["finish_reason"]] == ["stop"]
     assert all("usage" not in event for event in events)
 
 
 def test_stream_gives_usage_when_asked(server: LocalServer) -> None:
     """With include_usage the last event has no choices and the token counts."""
-    last = stream(server, "hi", temperature=0, stream_options={"include_usage": True})[-1]
+    last = stream_chat(server, "hi", temperature=0, stream_options={"include_usage": True})[-1]
     assert last["choices"] == []
     assert last["usage"]["total_tokens"] > last["usage"]["completion_tokens"] > 0
 
@@ -65,18 +65,22 @@ def test_stream_gives_usage_when_asked(server: LocalServer) -> None:
 def test_seed_fixes_the_answer(server: LocalServer) -> None:
     """The same seed gives the same answer at temperature 2, streamed or not; other seeds give others."""
     hot: dict[str, Any] = {"temperature": 2, "top_p": 1, "max_tokens": 30}
-    said = [chat(server, "tell me a joke", seed=7, **hot)["choices"][0]["message"]["content"] for _ in range(3)]
-    pieces = stream(server, "tell me a joke", seed=7, **hot)
+    said = [
+        ask_chat(server, "tell me a joke", seed=7, **hot)["choices"][0]["message"]["content"] for _ in range(3)
+    ]
+    pieces = stream_chat(server, "tell me a joke", seed=7, **hot)
     said.append("".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces))
     assert len(set(said)) == 1
-    others = {chat(server, "tell me a joke", seed=s, **hot)["choices"][0]["message"]["content"] for s in range(6)}
+    others = {
+        ask_chat(server, "tell me a joke", seed=s, **hot)["choices"][0]["message"]["content"] for s in range(6)
+    }
     assert len(others) > 1
 
 
 @pytest.mark.parametrize("wanted", [1, 5, 500])
 def test_logprobs_are_a_distribution(server: LocalServer, wanted: int) -> None:
     """The top tokens come sorted, as many as asked for, with probabilities that sum to at most 1."""
-    reply = chat(server, "tell me a joke", logprobs=True, top_logprobs=wanted, max_tokens=3, temperature=0)
+    reply = ask_chat(server, "tell me a joke", logprobs=True, top_logprobs=wanted, max_tokens=3, temperature=0)
     content = reply["choices"][0]["logprobs"]["content"]
     assert len(content) == reply["usage"]["completion_tokens"] == 3
     for token in content:
@@ -88,30 +92,30 @@ def test_logprobs_are_a_distribution(server: LocalServer, wanted: int) -> None:
 
 def test_logprobs_alone_still_give_the_tokens(server: LocalServer) -> None:
     """`logprobs` without `top_logprobs` gives each token's own probability, streamed too."""
-    assert len(chat(server, "hi", logprobs=True, max_tokens=2)["choices"][0]["logprobs"]["content"]) == 2
-    events = stream(server, "hi", logprobs=True, max_tokens=2)
+    assert len(ask_chat(server, "hi", logprobs=True, max_tokens=2)["choices"][0]["logprobs"]["content"]) == 2
+    events = stream_chat(server, "hi", logprobs=True, max_tokens=2)
     assert sum(len(e["choices"][0].get("logprobs", {}).get("content", [])) for e in events) == 2
 
 
 def test_a_stream_gives_the_whole_vocabulary_for_each_token(server: LocalServer) -> None:
     """A whole answer shares its candidates out among its tokens; a stream, which holds one at a time, does not."""
     wanted: dict[str, Any] = {"logprobs": True, "top_logprobs": 4096, "temperature": 0}
-    (model,) = requests.get(f"{server.url}/models", headers=headers(server), timeout=5).json()["data"]
-    events = stream(server, "hi", **wanted)
+    (model,) = requests.get(f"{server.url}/models", headers=auth_headers(server), timeout=5).json()["data"]
+    events = stream_chat(server, "hi", **wanted)
     places = [place for e in events for place in e["choices"][0].get("logprobs", {}).get("content", [])]
     assert len(places) > 3 and {len(place["top_logprobs"]) for place in places} == {model["meta"]["n_vocab"]}
-    whole = chat(server, "hi", **wanted)["choices"][0]["logprobs"]["content"]
+    whole = ask_chat(server, "hi", **wanted)["choices"][0]["logprobs"]["content"]
     assert {len(place["top_logprobs"]) for place in whole} == {65536 // 2048}
 
 
 def test_stop_cuts_before_the_text(server: LocalServer) -> None:
     """A stop text ends the answer before it, with finish reason stop, streamed and not."""
-    whole = chat(server, "what is top_p?", temperature=0)["choices"][0]["message"]["content"]
+    whole = ask_chat(server, "what is top_p?", temperature=0)["choices"][0]["message"]["content"]
     for stop in ("tokens", ["tokens"], ["never said", "tokens", ""]):
-        choice = chat(server, "what is top_p?", temperature=0, stop=stop)["choices"][0]
+        choice = ask_chat(server, "what is top_p?", temperature=0, stop=stop)["choices"][0]
         assert choice["message"]["content"] == whole.partition("tokens")[0]
         assert choice["finish_reason"] == "stop"
-    events = stream(server, "what is top_p?", temperature=0, stop="tokens")
+    events = stream_chat(server, "what is top_p?", temperature=0, stop="tokens")
     said = "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
     assert said == whole.partition("tokens")[0]
 
@@ -119,7 +123,7 @@ def test_stop_cuts_before_the_text(server: LocalServer) -> None:
 def test_length_is_said(server: LocalServer) -> None:
     """An answer cut by max_tokens has finish reason length and that many tokens."""
     for name in ("max_tokens", "max_completion_tokens"):
-        reply = chat(server, "what is top_p?", **{name: 4})
+        reply = ask_chat(server, "what is top_p?", **{name: 4})
         assert reply["choices"][0]["finish_reason"] == "length"
         assert reply["usage"]["completion_tokens"] == 4
 
@@ -128,7 +132,7 @@ def test_the_sliders_do_something(server: LocalServer) -> None:
     """Temperature 3 garbles, and a small top_p tames it: the order of samplers is Hugging Face's."""
 
     def answers(**how: Any) -> set[str]:
-        asked = [chat(server, "tell me a joke", seed=s, max_tokens=20, **how) for s in range(8)]
+        asked = [ask_chat(server, "tell me a joke", seed=s, max_tokens=20, **how) for s in range(8)]
         return {reply["choices"][0]["message"]["content"] for reply in asked}
 
     assert len(answers(temperature=3, top_p=1)) == 8
@@ -161,7 +165,7 @@ def test_changes_stand_in_the_header(server: LocalServer, more: dict[str, Any], 
     """Only known keys reach the engine, in range; what was changed or dropped is said, streamed or not."""
     for streamed in (False, True):
         body = {"messages": [{"role": "user", "content": "hi"}], "stream": streamed, "max_tokens": 9, **more}
-        reply = post(server, "v1/chat/completions", body)
+        reply = post_json(server, "v1/chat/completions", body)
         assert reply.status_code == 200
         assert reply.headers.get("X-ChatGLM-Changed") == changed
         assert reply.headers["X-ChatGLM-Seed"].isdecimal()
@@ -196,7 +200,7 @@ ONE = [{"role": "user", "content": "hi"}]
 )
 def test_bad_requests_are_400(server: LocalServer, body: Any, param: str | None) -> None:
     """A request of the wrong shape gets llama.cpp's error body, with the field's place."""
-    reply = post(server, "v1/chat/completions", body)
+    reply = post_json(server, "v1/chat/completions", body)
     error = reply.json()["error"]
     assert reply.status_code == error["code"] == 400
     assert error["type"] == "invalid_request_error" and error["param"] == param
@@ -209,7 +213,7 @@ def test_text_parts_and_null_are_text(server: LocalServer) -> None:
         "messages": [{"role": "assistant", "content": None}, {"role": "user", "content": parts}],
         "temperature": 0,
     }
-    assert post(server, "v1/chat/completions", body).status_code == 200
+    assert post_json(server, "v1/chat/completions", body).status_code == 200
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -217,7 +221,7 @@ def test_text_parts_and_null_are_text(server: LocalServer) -> None:
 def test_too_long_a_prompt_says_so(server: LocalServer, streamed: bool, words: int) -> None:
     """More than the context holds is a 400 with llama.cpp's own type, before any stream begins."""
     body = {"messages": [{"role": "user", "content": "hi " * words}], "stream": streamed}
-    reply = post(server, "v1/chat/completions", body)
+    reply = post_json(server, "v1/chat/completions", body)
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == "exceed_context_size_error"
     assert reply.json()["error"]["n_ctx"] == 2048
@@ -226,17 +230,17 @@ def test_too_long_a_prompt_says_so(server: LocalServer, streamed: bool, words: i
 def test_tokenize_and_back(server: LocalServer) -> None:
     """Text survives /tokenize and /detokenize, and a chat's tokens can be counted."""
     text = "What is 爱? 👩‍👩‍👧\n"
-    tokens = post(server, "tokenize", {"content": text}).json()["tokens"]
-    assert post(server, "detokenize", {"tokens": tokens}).json()["content"] == text
-    counted = post(server, "v1/chat/completions/input_tokens", {"messages": ONE}).json()["input_tokens"]
-    assert counted == chat(server, "hi", max_tokens=1)["usage"]["prompt_tokens"]
+    tokens = post_json(server, "tokenize", {"content": text}).json()["tokens"]
+    assert post_json(server, "detokenize", {"tokens": tokens}).json()["content"] == text
+    counted = post_json(server, "v1/chat/completions/input_tokens", {"messages": ONE}).json()["input_tokens"]
+    assert counted == ask_chat(server, "hi", max_tokens=1)["usage"]["prompt_tokens"]
 
 
 @pytest.mark.parametrize("tokens", [None, "x", [-1], [10**9], ["a"], [True]])
 def test_detokenize_refuses_foreign_ids(server: LocalServer, tokens: Any) -> None:
     """Ids outside the vocabulary are refused before the engine sees them."""
-    assert post(server, "detokenize", {"tokens": tokens}).status_code == 400
-    assert post(server, "tokenize", {"content": tokens}).status_code == (400 if tokens != "x" else 200)
+    assert post_json(server, "detokenize", {"tokens": tokens}).status_code == 400
+    assert post_json(server, "tokenize", {"content": tokens}).status_code == (400 if tokens != "x" else 200)
 
 
 STREAM = (

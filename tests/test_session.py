@@ -17,8 +17,8 @@ from chatglm_magic.session.conversation import Conversation
 from chatglm_magic.session.settings import settings_for
 from chatglm_magic.values import Answer, Turn
 
-from .clock import in_time
-from .servers import Script, ScriptedServer, answer, chunk, drip, hang, legacy, raw, reply, sse
+from .support.clock import assert_within
+from .support.servers import Script, ScriptedServer, answer, chunk, drip, hang, legacy, raw, reply, sse
 
 
 def session_at(url: str) -> Session:
@@ -250,7 +250,8 @@ def test_probe_looks_once_and_says_what_it_found() -> None:
     assert not session_at("http://127.0.0.1:1/").probe().answered
 
 
-def test_S27_a_server_that_is_open_to_others_is_pointed_out() -> None:
+@pytest.mark.row("S27")
+def test_a_server_that_is_open_to_others_is_pointed_out() -> None:
     """GLM's demo servers listen on every address: the session says so; one on loopback alone is the control."""
     import socket
 
@@ -453,7 +454,7 @@ def test_a_probe_is_never_fatal_and_never_long(script: Script) -> None:
     with ScriptedServer(legacy(), on_get=script) as server:
         began = time.monotonic()
         session_at(server.url + "v1").probe()
-        in_time(time.monotonic() - began, 4.5)
+        assert_within(time.monotonic() - began, 4.5)
 
 
 def test_a_cancelled_task_stops_although_data_keeps_coming() -> None:

@@ -95,8 +95,9 @@ RUNS_CODE = [
 ]
 
 
+@pytest.mark.row("S29")
 @pytest.mark.parametrize("source", RUNS_CODE)
-def test_S29_the_check_sees_what_it_looks_for(source: str) -> None:
+def test_the_check_sees_code_that_is_run(source: str) -> None:
     """The control: each of these is found, and their harmless neighbours are not."""
     assert code_runners(source)
     for harmless in (
@@ -109,7 +110,8 @@ def test_S29_the_check_sees_what_it_looks_for(source: str) -> None:
         assert code_runners(harmless) == []
 
 
-def test_S29_nothing_runs_data_as_code() -> None:
+@pytest.mark.row("S29")
+def test_nothing_runs_data_as_code() -> None:
     """No pickle, marshal or dill, no eval or exec, no yaml.load, no shell: in the package and all around it."""
     assert everywhere(code_runners) == {}
 
@@ -145,18 +147,21 @@ LOADS = [
 ]
 
 
+@pytest.mark.row("S30")
 @pytest.mark.parametrize("source", LOADS)
-def test_S30_the_check_sees_what_it_looks_for(source: str) -> None:
+def test_the_check_sees_loaders_of_langchain(source: str) -> None:
     """The control: each of these is found."""
     assert langchain_loaders(source) and not langchain_loaders("import json\njson.load(f)\nllm.invoke(x)")
 
 
-def test_S30_langchains_loaders_are_not_used() -> None:
+@pytest.mark.row("S30")
+def test_langchains_loaders_are_not_used() -> None:
     """Neither load and loads, nor load_prompt, astream_log and the first astream_events."""
     assert everywhere(langchain_loaders) == {}
 
 
-def test_S30_the_floor_of_langchain_core_is_above_its_advisory() -> None:
+@pytest.mark.row("S30")
+def test_the_floor_of_langchain_core_is_above_its_advisory() -> None:
     """CVE-2025-68664 is mended in 0.3.81 and 1.2.5."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     floor = next(
@@ -228,13 +233,15 @@ CONSTANT = [
 ]
 
 
+@pytest.mark.row("S31")
 @pytest.mark.parametrize("source", PUT_TOGETHER)
-def test_S31_the_check_sees_what_it_looks_for(source: str) -> None:
+def test_the_check_sees_statements_put_together(source: str) -> None:
     """The control: a statement made of variables is found, one of constants with parameters is not."""
     assert put_together(source)
     assert not [found for harmless in CONSTANT for found in put_together(harmless)]
 
 
-def test_S31_sql_is_constant_text_with_parameters() -> None:
+@pytest.mark.row("S31")
+def test_sql_is_constant_text_with_parameters() -> None:
     """No statement is put together of anything that comes from outside."""
     assert everywhere(put_together) == {}

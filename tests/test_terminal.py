@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from .servers import ScriptedServer, answer
+from .support.servers import ScriptedServer, answer
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pexpect needs a pseudo-terminal")

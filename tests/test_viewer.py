@@ -13,11 +13,11 @@ from ipywidgets.widgets.widget import _instances
 from chatglm_magic.store import Query
 from chatglm_magic.values import Turn
 
-from .hostile import ANSWERS
-from .markup import Page
-from .panels import until
-from .servers import ScriptedServer, answer
-from .viewers import OTHER, turn, viewer
+from .support.hostile import ANSWERS
+from .support.markup import Page
+from .support.panels import wait_until
+from .support.servers import ScriptedServer, answer
+from .support.viewers import OTHER, make_turn, open_viewer
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def sent(server: ScriptedServer, number: int = -1) -> list[str]:
 
 def test_the_newest_turns_come_first_20_a_page() -> None:
     """A page has 20 turns, the last asked first, and every page is reached by the buttons and by its number."""
-    with viewer(None, *(turn(n) for n in range(45))) as shown:
+    with open_viewer(None, *(make_turn(n) for n in range(45))) as shown:
         assert shown.lines == [f"question {n}" for n in range(44, 24, -1)]
         assert "1–20 of 45 turns" in shown.text
         shown.click("Next")
@@ -63,7 +63,7 @@ def test_the_newest_turns_come_first_20_a_page() -> None:
 
 def test_an_empty_store_is_no_trouble() -> None:
     """Without any turn the viewer says so, and nothing that can be pressed breaks it."""
-    with viewer() as shown:
+    with open_viewer() as shown:
         assert shown.lines == [] and "0 turns" in shown.text
         shown.click("Refresh")
         shown.click("Tick this page")
@@ -71,12 +71,13 @@ def test_an_empty_store_is_no_trouble() -> None:
         shown.says("No conversations yet")
 
 
-def test_F6_100_000_turns_need_no_more_widgets_than_20() -> None:
+@pytest.mark.row("F6")
+def test_with_100_000_turns_need_no_more_widgets_than_20() -> None:
     """Widgets are counted over 20 turns and over 100 000, opened, searched and paged through."""
 
     def used(*turns: Turn) -> int:
         before = len(_instances)
-        with viewer(None, *turns) as shown:
+        with open_viewer(None, *turns) as shown:
             count = shown.session.store.count(Query())
             shown.open(f"question {count - 1}")
             shown.find("question", f"{count:,} turns found")
@@ -89,19 +90,19 @@ def test_F6_100_000_turns_need_no_more_widgets_than_20() -> None:
             shown.says("turns")
             return len(_instances) - before
 
-    few = used(*(turn(n) for n in range(20)))
-    many = used(*(turn(n, conversation=f"{n // 10:012x}") for n in range(20, 100_000)))
+    few = used(*(make_turn(n) for n in range(20)))
+    many = used(*(make_turn(n, conversation=f"{n // 10:012x}") for n in range(20, 100_000)))
     assert few == many < 400
 
 
 def test_orders() -> None:
     """Oldest, slowest, most tokens, highest temperature: each is a choice."""
     turns = [
-        turn(n, duration=d, asked={"temperature": t}, usage={"completion_tokens": c})
+        make_turn(n, duration=d, asked={"temperature": t}, usage={"completion_tokens": c})
         for n, (d, t, c) in enumerate([(1.0, 0.9, 5), (9.0, 0.1, 7), (3.0, 0.5, 99)])
     ]
     first = {"oldest first": 0, "slowest first": 1, "most tokens first": 2, "highest temperature first": 0}
-    with viewer(None, *turns) as shown:
+    with open_viewer(None, *turns) as shown:
         for order, number in first.items():
             shown.type("Order", order)
             assert shown.lines[0] == f"question {number}", order
@@ -123,12 +124,12 @@ def test_orders() -> None:
 def test_a_search_finds_words_of_any_language(text: str, count: str, line: str | None) -> None:
     """What is typed is found in prompt, answer and reasoning a moment later, without any further click."""
     turns = [
-        turn(1, prompt="什么是爱情？"),
-        turn(2, answer="GLM 是人工智能的模型"),
-        turn(3, reasoning="thinks of the weather"),
-        *(turn(n) for n in range(4, 10)),
+        make_turn(1, prompt="什么是爱情？"),
+        make_turn(2, answer="GLM 是人工智能的模型"),
+        make_turn(3, reasoning="thinks of the weather"),
+        *(make_turn(n) for n in range(4, 10)),
     ]
-    with viewer(None, *turns) as shown:
+    with open_viewer(None, *turns) as shown:
         shown.find(text, count)
         assert shown.lines == ([line] if line else [])
         shown.find("", "9 turns")
@@ -143,14 +144,14 @@ def day(year: int, month: int, date: int) -> dict[str, int]:
 def test_filters_narrow_the_list() -> None:
     """Model, status, kind, dates and ranges of temperature, top_p and max_token each leave what they say."""
     turns = [
-        turn(0, model="glm-4"),
-        turn(1, status="interrupted"),
-        turn(2, kind="sweep"),
-        turn(3, created="2025-05-05T12:00:00+00:00"),
-        turn(4, asked={"temperature": 0.9}),
-        turn(5, asked={"top_p": 0.3}),
-        turn(6, asked={"max_token": 64}),
-        turn(7, asked={"temperature": 0.2, "top_p": 0.9, "max_token": 4096}),
+        make_turn(0, model="glm-4"),
+        make_turn(1, status="interrupted"),
+        make_turn(2, kind="sweep"),
+        make_turn(3, created="2025-05-05T12:00:00+00:00"),
+        make_turn(4, asked={"temperature": 0.9}),
+        make_turn(5, asked={"top_p": 0.3}),
+        make_turn(6, asked={"max_token": 64}),
+        make_turn(7, asked={"temperature": 0.2, "top_p": 0.9, "max_token": 4096}),
     ]
     cases: list[tuple[dict[str, Any], list[int]]] = [
         ({"Model": "glm-4"}, [0]),
@@ -165,7 +166,7 @@ def test_filters_narrow_the_list() -> None:
         ({"max_token from": "64", "max_token to": "64"}, [6]),
         ({"temperature from": "0.1", "max_token from": "1000", "Model": "test-glm"}, [7]),
     ]
-    with viewer(None, *turns) as shown:
+    with open_viewer(None, *turns) as shown:
         shown.type("Filters", True)
         for boxes, numbers in cases:
             for name, value in boxes.items():
@@ -179,7 +180,7 @@ def test_filters_narrow_the_list() -> None:
 @pytest.mark.parametrize("typed", ["abc", "1,5", "0.1.2", "一"])
 def test_a_number_that_is_none_is_told(typed: str) -> None:
     """What can't be read is named in one line, the list stays, and a good number mends it."""
-    with viewer(None, turn(1, asked={"temperature": 0.5}), turn(2)) as shown:
+    with open_viewer(None, make_turn(1, asked={"temperature": 0.5}), make_turn(2)) as shown:
         shown.type("Filters", True)
         shown.type("temperature from", typed)
         shown.says(f"temperature from: {typed!r} is no number.")
@@ -190,11 +191,11 @@ def test_a_number_that_is_none_is_told(typed: str) -> None:
 
 def test_models_are_offered_as_they_come() -> None:
     """The models of all stored turns are choices; a chosen one stays chosen when others come."""
-    with viewer(None, turn(1, model="glm-4"), turn(2, model="glm-3")) as shown:
+    with open_viewer(None, make_turn(1, model="glm-4"), make_turn(2, model="glm-3")) as shown:
         shown.type("Filters", True)
         assert list(shown.named("Model").options) == ["any", "glm-3", "glm-4"]
         shown.type("Model", "glm-4")
-        shown.session.store.put(turn(3, model="glm-5"), 3)
+        shown.session.store.put(make_turn(3, model="glm-5"), 3)
         shown.click("Refresh")
         assert shown.named("Model").value == "glm-4" and "glm-5" in shown.named("Model").options
         assert shown.lines == ["question 1"]
@@ -202,11 +203,11 @@ def test_models_are_offered_as_they_come() -> None:
 
 def test_new_turns_do_not_turn_the_page() -> None:
     """On a later page of a filtered list one stays there when turns, and models, come in."""
-    with viewer(None, *(turn(n, model="glm-4") for n in range(45))) as shown:
+    with open_viewer(None, *(make_turn(n, model="glm-4") for n in range(45))) as shown:
         shown.type("Filters", True)
         shown.type("Model", "glm-4")
         shown.click("Next")
-        shown.session.store.put(turn(50, model="glm-5"), 50)
+        shown.session.store.put(make_turn(50, model="glm-5"), 50)
         shown.click("Refresh")
         assert "21–40 of 45 turns found" in shown.text and shown.named("Page").value == 2
         assert "glm-5" in shown.named("Model").options
@@ -215,10 +216,10 @@ def test_new_turns_do_not_turn_the_page() -> None:
 def test_conversations_are_listed_and_entered() -> None:
     """Each conversation is one line; it opens to its turns, and a search leaves the conversations for turns."""
     turns = [
-        turn(n, conversation=f"{n // 3:012x}", prompt=f"{'first' if n % 3 == 0 else 'more'} {n}")
+        make_turn(n, conversation=f"{n // 3:012x}", prompt=f"{'first' if n % 3 == 0 else 'more'} {n}")
         for n in range(90)
     ]
-    with viewer(None, *turns) as shown:
+    with open_viewer(None, *turns) as shown:
         shown.type("Show", "conversations")
         assert shown.lines == [f"first {n}" for n in range(87, 27, -3)]
         assert "3 turns" in shown.text
@@ -236,7 +237,7 @@ def test_conversations_are_listed_and_entered() -> None:
 
 def test_a_conversation_is_continued(server: ScriptedServer) -> None:
     """Continue makes a stored conversation the present one: the next question sees its turns."""
-    with viewer(server, turn(1), turn(2)) as shown:
+    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
         shown.type("Show", "conversations")
         shown.open("question 1")
         shown.click("Continue this conversation")
@@ -246,7 +247,7 @@ def test_a_conversation_is_continued(server: ScriptedServer) -> None:
         shown.session.ask("and now?")
         assert sent(server) == ["question 1", "answer 1", "question 2", "answer 2", "and now?"]
         shown.type("Show", "this conversation")
-        until(lambda: shown.lines == ["and now?", "question 2", "question 1"])
+        wait_until(lambda: shown.lines == ["and now?", "question 2", "question 1"])
 
 
 # --- a turn ----------------------------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ def test_a_conversation_is_continued(server: ScriptedServer) -> None:
 
 def test_a_turn_opens_to_all_that_is_known() -> None:
     """Prompt, answer and reasoning stand there in full, with parameters asked and sent, timings and origin."""
-    whole = turn(
+    whole = make_turn(
         1,
         prompt="Line one\n  line two " + "long " * 100,
         answer="**bold** answer",
@@ -271,7 +272,7 @@ def test_a_turn_opens_to_all_that_is_known() -> None:
         dialect="openai",
         version="0.1.0",
     )
-    with viewer(None, whole) as shown:
+    with open_viewer(None, whole) as shown:
         shown.open(shown.lines[0])
         text = shown.text
         for part in (
@@ -292,8 +293,8 @@ def test_a_turn_opens_to_all_that_is_known() -> None:
 
 def test_a_turn_that_failed_says_why() -> None:
     """An error stands with the turn; its status is a word in the list."""
-    with viewer(
-        None, turn(1, answer="", status="error", error="The server answered 500: out of memory.")
+    with open_viewer(
+        None, make_turn(1, answer="", status="error", error="The server answered 500: out of memory.")
     ) as shown:
         assert "error" in shown.text
         shown.open("question 1")
@@ -302,7 +303,7 @@ def test_a_turn_that_failed_says_why() -> None:
 
 def test_previous_and_next_walk_through_the_pages() -> None:
     """From an opened turn one steps through the whole list, over the ends of pages, to either end."""
-    with viewer(None, *(turn(n) for n in range(22))) as shown:
+    with open_viewer(None, *(make_turn(n) for n in range(22))) as shown:
         shown.open("question 3")
         shown.click("Next turn")
         assert "#3 question 2" in shown.text and shown.lines[0] == "question 21"
@@ -319,20 +320,21 @@ def test_previous_and_next_walk_through_the_pages() -> None:
 
 def test_a_second_click_closes() -> None:
     """The line of the opened turn closes it again."""
-    with viewer(None, turn(1)) as shown:
+    with open_viewer(None, make_turn(1)) as shown:
         shown.open("question 1")
         assert "Ask again" in shown.names
         shown.open("question 1")
         assert "Ask again" not in shown.names
 
 
-def test_S5_stored_turns_can_do_nothing() -> None:
+@pytest.mark.row("S5")
+def test_stored_turns_can_do_nothing() -> None:
     """Control: the payload is markup as it stands. In the list, opened, pinned and streamed it is text alone."""
     raw = "<img src=x onerror=alert(1)>"
     assert Page(raw).wrong
     hostile = [raw, "</style></div><script>alert(1)</script>", *(answer.text for answer in ANSWERS)]
     turns = [
-        turn(
+        make_turn(
             *(n,),
             **dict.fromkeys(
                 ("prompt", "reasoning", "system", "model", "endpoint", "finish_reason", "error"), text
@@ -346,7 +348,7 @@ def test_S5_stored_turns_can_do_nothing() -> None:
         )
         for n, text in enumerate(hostile)
     ]
-    with viewer(None, *turns) as shown:
+    with open_viewer(None, *turns) as shown:
         for number in range(len(hostile)):
             shown.open(shown.lines[0]) if number == 0 else shown.click("Next turn")
             shown.click("Pin")
@@ -369,7 +371,7 @@ def dangerous(html: str) -> list[str]:
 def test_a_10_MiB_turn_opens_in_part_and_says_so() -> None:
     """A page gets at most some hundred thousand characters of a text, with a note; the store has them all."""
     long = "字" * (10 * 2**20)
-    with viewer(None, turn(1, answer=long, prompt="short")) as shown:
+    with open_viewer(None, make_turn(1, answer=long, prompt="short")) as shown:
         shown.open("short")
         assert "10,285,760 more characters: export the turn to see all." in shown.text
         assert (

@@ -15,10 +15,10 @@ import pytest
 from chatglm_magic import Session
 from chatglm_magic.store import Query
 
-from .canary import KEY, leaked
-from .panels import give, press, until, words
-from .servers import ScriptedServer, answer, chunk, reply, sse
-from .viewers import OTHER, turn, viewer
+from .support.canary import KEY, has_leaked
+from .support.panels import click, set_value, visible_text, wait_until
+from .support.servers import ScriptedServer, answer, chunk, reply, sse
+from .support.viewers import OTHER, make_turn, open_viewer
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +46,10 @@ def sent(server: ScriptedServer, number: int = -1) -> list[str]:
 
 def test_asking_again_takes_the_turns_place(server: ScriptedServer) -> None:
     """A turn of the present conversation is asked again in its place, with the parameters as they are now."""
-    with viewer(server) as shown:
+    with open_viewer(server) as shown:
         for prompt in ("one", "two", "three"):
             shown.session.ask(prompt)
-        until(lambda: shown.lines == ["three", "two", "one"])
+        wait_until(lambda: shown.lines == ["three", "two", "one"])
         shown.session.settings.temperature = 0.33
         shown.open("two")
         shown.click("Ask again")
@@ -64,7 +64,7 @@ def test_asking_again_takes_the_turns_place(server: ScriptedServer) -> None:
 
 def test_asking_again_elsewhere_stays_outside(server: ScriptedServer) -> None:
     """A turn of another conversation is asked by itself: it sees nothing, and the next question not it."""
-    with viewer(server, turn(1), turn(2)) as shown:
+    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
         shown.session.ask("mine")
         shown.says("3 turns")
         shown.open("question 2")
@@ -78,7 +78,7 @@ def test_asking_again_elsewhere_stays_outside(server: ScriptedServer) -> None:
 
 def test_a_superseded_turn_is_asked_again_outside(server: ScriptedServer) -> None:
     """Asking a turn again whose place is taken leaves the conversation as it is."""
-    with viewer(server) as shown:
+    with open_viewer(server) as shown:
         shown.session.ask("one")
         shown.says("1 turn")
         shown.open("one")
@@ -95,11 +95,11 @@ def test_a_superseded_turn_is_asked_again_outside(server: ScriptedServer) -> Non
 
 def test_edit_and_fork(server: ScriptedServer) -> None:
     """The old prompt opens in a box; what becomes of it is asked in a new conversation that ends before it."""
-    with viewer(server) as shown:
+    with open_viewer(server) as shown:
         for prompt in ("one", "two", "three"):
             shown.session.ask(prompt)
         old = shown.session.conversation
-        until(lambda: shown.lines == ["three", "two", "one"])
+        wait_until(lambda: shown.lines == ["three", "two", "one"])
         shown.open("two")
         shown.click("Edit and fork")
         assert shown.named("New prompt").value == "two"
@@ -120,7 +120,7 @@ def test_edit_and_fork(server: ScriptedServer) -> None:
 
 def test_a_fork_needs_a_prompt(server: ScriptedServer) -> None:
     """An empty prompt is told of and forks nothing; Cancel closes the box."""
-    with viewer(server, turn(1)) as shown:
+    with open_viewer(server, make_turn(1)) as shown:
         before = shown.session.conversation
         shown.open("question 1")
         shown.click("Edit and fork")
@@ -136,7 +136,7 @@ def test_a_fork_waits_for_the_answer_under_way(server: ScriptedServer) -> None:
     """While an answer comes, Fork and ask says so, and the conversation stays the present one."""
     hold = threading.Event()
     server.scripts[:] = [sse([chunk("a"), chunk("b", finish_reason="stop")], hold=hold), answer("later")]
-    with viewer(server, turn(1), turn(2)) as shown:
+    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
         shown.open("question 2")
         shown.click("Ask again")
         shown.click("Edit and fork")
@@ -151,12 +151,12 @@ def test_a_fork_waits_for_the_answer_under_way(server: ScriptedServer) -> None:
 
 def test_what_is_being_edited_survives_new_turns(server: ScriptedServer) -> None:
     """A turn that comes in meanwhile changes the list, and neither the opened turn nor the box."""
-    with viewer(server, turn(1)) as shown:
+    with open_viewer(server, make_turn(1)) as shown:
         shown.open("question 1")
         shown.click("Edit and fork")
         shown.type("New prompt", "half a sen")
         shown.session.ask("from a cell")
-        until(lambda: shown.lines == ["from a cell", "question 1"])
+        wait_until(lambda: shown.lines == ["from a cell", "question 1"])
         assert shown.named("New prompt").value == "half a sen" and "#1 question 1" in shown.text
 
 
@@ -164,7 +164,7 @@ def test_the_answer_streams_and_stops() -> None:
     """The answer grows in the viewer; Stop ends it, the server sees the close, and what had come is kept."""
     hold = threading.Event()
     slow = sse([chunk(f"word{n} ") for n in range(50)], pause=0.02, hold=hold)
-    with ScriptedServer(slow) as server, viewer(server, turn(1)) as shown:
+    with ScriptedServer(slow) as server, open_viewer(server, make_turn(1)) as shown:
         shown.open("question 1")
         shown.click("Ask again")
         shown.told("Answering…")
@@ -180,14 +180,15 @@ def test_the_answer_streams_and_stops() -> None:
         assert len(stored) == 1 and "word9" in stored[0].turn.answer
 
 
-def test_D14_a_double_click_asks_once(server: ScriptedServer) -> None:
+@pytest.mark.row("D14")
+def test_a_double_click_asks_once(server: ScriptedServer) -> None:
     """Clicks in a burst, and from several threads, are one question; a second one meanwhile is told to wait."""
     hold = threading.Event()
     server.scripts[:] = [sse([chunk("a"), chunk("b", finish_reason="stop")], hold=hold), answer("later")]
-    with viewer(server, turn(1)) as shown:
+    with open_viewer(server, make_turn(1)) as shown:
         shown.open("question 1")
         button = shown.named("Ask again")
-        threads = [threading.Thread(target=press, args=(button,)) for _ in range(8)]
+        threads = [threading.Thread(target=click, args=(button,)) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -201,24 +202,26 @@ def test_D14_a_double_click_asks_once(server: ScriptedServer) -> None:
         assert len(server.posts) == 2
 
 
-def test_D14_a_double_click_forks_once(server: ScriptedServer) -> None:
+@pytest.mark.row("D14")
+def test_a_double_click_forks_once(server: ScriptedServer) -> None:
     """Two clicks on Fork and ask are one new conversation and one question."""
-    with viewer(server, turn(1), turn(2)) as shown:
+    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
         shown.open("question 2")
         shown.click("Edit and fork")
         fork = shown.named("Fork and ask")
         for _ in range(2):
-            press(fork)
+            click(fork)
         shown.settled()
         shown.says("Answered.")
-        press(fork)  # a click that had to wait
+        click(fork)  # a click that had to wait
         shown.settled()
         assert len(server.posts) == 1 and len(shown.session.store.conversations()) == 2
 
 
-def test_D8_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> None:
+@pytest.mark.row("D8")
+def test_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> None:
     """Paging, opening, ticking and new turns, all at once in many threads: no error, and the list is right."""
-    with viewer(server, *(turn(n) for n in range(60))) as shown:
+    with open_viewer(server, *(make_turn(n) for n in range(60))) as shown:
         named = {
             name: shown.named(name) for name in ("Next", "Previous", "Last", "First", "Refresh", "Tick this page")
         }
@@ -227,8 +230,8 @@ def test_D8_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> Non
         def busy(number: int) -> None:
             for step in range(10):
                 for button in (*named.values(), lines[(number * 7 + step) % 20].button):
-                    press(button)
-                give(lines[step % 20].tick, bool(step % 2))
+                    click(button)
+                set_value(lines[step % 20].tick, bool(step % 2))
 
         threads = [threading.Thread(target=busy, args=(n,)) for n in range(4)]
         for thread in threads:
@@ -237,8 +240,8 @@ def test_D8_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> Non
             shown.session.ask(f"from a cell {n}")
         for thread in threads:
             thread.join()
-        press(named["First"])
-        until(lambda: "1–20 of 70 turns" in shown.text, f"70 turns in {shown.text[:300]}")
+        click(named["First"])
+        wait_until(lambda: "1–20 of 70 turns" in shown.text, f"70 turns in {shown.text[:300]}")
         assert shown.lines == [
             *(f"from a cell {n}" for n in range(9, -1, -1)),
             *(f"question {n}" for n in range(59, 49, -1)),
@@ -248,14 +251,15 @@ def test_D8_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> Non
         assert ticked == set(shown.box._ticked.ids)
 
 
-def test_D8_no_click_is_lost_while_the_list_is_filled() -> None:
+@pytest.mark.row("D8")
+def test_no_click_is_lost_while_the_list_is_filled() -> None:
     """While one thread fills the list again and again, each of 20 ticks set in another one counts, 10 times."""
-    with viewer(None, *(turn(n) for n in range(20))) as shown:
+    with open_viewer(None, *(make_turn(n) for n in range(20))) as shown:
         refresh, done = shown.named("Refresh"), threading.Event()
 
         def fill() -> None:
             while not done.is_set():
-                press(refresh)
+                click(refresh)
 
         thread = threading.Thread(target=fill)
         thread.start()
@@ -263,7 +267,7 @@ def test_D8_no_click_is_lost_while_the_list_is_filled() -> None:
             for _ in range(10):
                 for ticked in (True, False):
                     for line in shown.box._list.lines.children:
-                        give(line.tick, ticked)
+                        set_value(line.tick, ticked)
                     assert len(shown.box._ticked.ids) == 20 * ticked
         finally:
             done.set()
@@ -271,11 +275,12 @@ def test_D8_no_click_is_lost_while_the_list_is_filled() -> None:
         assert not any(line.tick.value for line in shown.box._list.lines.children)
 
 
-def test_D8_a_tick_that_meets_a_filling_in_the_middle_counts() -> None:
+@pytest.mark.row("D8")
+def test_a_tick_that_meets_a_filling_in_the_middle_counts() -> None:
     """ipywidgets sets a value first and tells of it later; a list that is filled in between would take it back."""
-    with viewer(None, turn(1)) as shown:
+    with open_viewer(None, make_turn(1)) as shown:
         (line,) = shown.box._list.lines.children
-        refresh = threading.Thread(target=press, args=(shown.named("Refresh"),))
+        refresh = threading.Thread(target=click, args=(shown.named("Refresh"),))
 
         class Slow(dict[str, object]):
             """A page's message between whose parts the list is filled, if it can be."""
@@ -298,39 +303,39 @@ def test_D8_a_tick_that_meets_a_filling_in_the_middle_counts() -> None:
 
 def test_new_turns_appear_by_themselves(server: ScriptedServer) -> None:
     """A question asked from elsewhere stands on top of the list within a moment, in every viewer."""
-    with viewer(server) as shown, viewer(server, session=shown.session) as other:
+    with open_viewer(server) as shown, open_viewer(server, session=shown.session) as other:
         shown.session.ask("from a cell 猫")
         for each in (shown, other):
-            until(lambda each=each: each.lines == ["from a cell 猫"], "the new turn")
+            wait_until(lambda each=each: each.lines == ["from a cell 猫"], "the new turn")
 
 
 def test_a_turn_under_way_is_listed_at_once() -> None:
     """A question asked from elsewhere stands in the list while its answer streams, and its end shows there too."""
     hold = threading.Event()
-    with ScriptedServer(sse([chunk("half "), chunk("whole")], hold=hold)) as server, viewer(server) as shown:
+    with ScriptedServer(sse([chunk("half "), chunk("whole")], hold=hold)) as server, open_viewer(server) as shown:
         job = shown.session.submit(shown.session.aask("from a cell 猫"))
-        until(lambda: shown.lines == ["from a cell 猫"], "the turn under way")
+        wait_until(lambda: shown.lines == ["from a cell 猫"], "the turn under way")
         assert "incomplete" in shown.text and not job.done()
         hold.set()
-        until(lambda: "incomplete" not in shown.text, "its end")
+        wait_until(lambda: "incomplete" not in shown.text, "its end")
         assert job.result(10) == "half whole" and shown.lines == ["from a cell 猫"]
 
 
 def test_many_turns_are_one_redrawing(server: ScriptedServer) -> None:
     """200 turns that end within seconds fill the list anew at most four times a second, and the last is there."""
-    with viewer(server) as shown:
+    with open_viewer(server) as shown:
         redrawn: list[str] = []
         shown.box._list.count.observe(lambda change: redrawn.append(change["new"]), names="value")
         began = time.monotonic()
         for n in range(200):
             shown.session.ask(f"q{n}")
-        until(lambda: "200 turns" in shown.text and shown.lines[0] == "q199")
+        wait_until(lambda: "200 turns" in shown.text and shown.lines[0] == "q199")
         assert len(redrawn) <= 4 * (time.monotonic() - began) + 2
 
 
 def test_a_closed_viewer_follows_no_more(server: ScriptedServer) -> None:
     """Once it is closed, nothing of it changes, and the session has forgotten it."""
-    with viewer(server) as shown:
+    with open_viewer(server) as shown:
         listeners = len(shown.session._listeners)
         shown.box.close()
         assert len(shown.session._listeners) == listeners - 1
@@ -340,12 +345,12 @@ def test_a_closed_viewer_follows_no_more(server: ScriptedServer) -> None:
 
 def test_a_turn_deleted_elsewhere_closes(server: ScriptedServer) -> None:
     """What another viewer deletes is closed here, and can't be acted on."""
-    with viewer(server, turn(1), turn(2)) as shown:
+    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
         shown.open("question 1")
         again = shown.named("Ask again")
-        shown.session.delete([turn(1).id])
-        until(lambda: "Ask again" not in shown.names, "the closing")
-        press(again)
+        shown.session.delete([make_turn(1).id])
+        wait_until(lambda: "Ask again" not in shown.names, "the closing")
+        click(again)
         shown.says("That turn is closed: open it again.")
         assert not server.posts
 
@@ -355,7 +360,7 @@ def test_a_turn_deleted_elsewhere_closes(server: ScriptedServer) -> None:
 
 def test_copy_shows_the_text(server: ScriptedServer) -> None:
     """The answer, or the prompt, stands in a box to take it from, and goes with the turn."""
-    with viewer(server, turn(1, answer="答案 & <b>"), turn(2)) as shown:
+    with open_viewer(server, make_turn(1, answer="答案 & <b>"), make_turn(2)) as shown:
         shown.open("question 1")
         shown.click("Copy answer")
         assert shown.named("Copied text").value == "答案 & <b>"
@@ -368,11 +373,11 @@ def test_copy_shows_the_text(server: ScriptedServer) -> None:
 def test_two_pinned_turns_are_compared() -> None:
     """What differs between two pinned turns is marked; a third one takes the first's place."""
     turns = [
-        turn(1, answer="the red cat", prompt="same", asked={"temperature": 0.1}),
-        turn(2, answer="the blue cat 很好", prompt="same", asked={"temperature": 0.9}),
-        turn(3, answer="the blue dog 不好", prompt="other"),
+        make_turn(1, answer="the red cat", prompt="same", asked={"temperature": 0.1}),
+        make_turn(2, answer="the blue cat 很好", prompt="same", asked={"temperature": 0.9}),
+        make_turn(3, answer="the blue dog 不好", prompt="other"),
     ]
-    with viewer(None, *turns) as shown:
+    with open_viewer(None, *turns) as shown:
         shown.open("same")
         shown.click("Pin")
         shown.says("#2 is pinned")
@@ -399,17 +404,17 @@ def marks(html: str) -> list[str]:
 
 def test_delete_takes_two_clicks(server: ScriptedServer) -> None:
     """One click, or a double click, deletes nothing; the second button does, from store and memory."""
-    with viewer(server, turn(1)) as shown:
+    with open_viewer(server, make_turn(1)) as shown:
         shown.session.ask("mine")
         shown.says("2 turns")
         shown.open("mine")
         first = shown.box._opened.delete.first
         for _ in range(3):
-            press(first)
+            click(first)
         assert shown.session.store.count(Query()) == 2
         shown.click("Keep")
         assert "Delete 1 turn for good" not in shown.names
-        press(first)
+        click(first)
         shown.click("Delete 1 turn for good")
         shown.says("1 turn deleted for good.")
         assert shown.lines == ["question 1"] and "Ask again" not in shown.names
@@ -418,11 +423,11 @@ def test_delete_takes_two_clicks(server: ScriptedServer) -> None:
 
 def test_a_confirmation_is_for_what_it_named() -> None:
     """Ticking another turn, or opening one, takes a question for confirmation back."""
-    with viewer(None, turn(1), turn(2)) as shown:
-        give(shown.named("#1"), True)
+    with open_viewer(None, make_turn(1), make_turn(2)) as shown:
+        set_value(shown.named("#1"), True)
         shown.click("Delete…")
         assert "Delete 1 turn for good" in shown.names
-        give(shown.named("#2"), True)
+        set_value(shown.named("#2"), True)
         assert not any(name.startswith("Delete 1") for name in shown.names)
         shown.click("Delete…")
         shown.click("Delete 2 turns for good")
@@ -432,11 +437,11 @@ def test_a_confirmation_is_for_what_it_named() -> None:
 
 def test_ticks_stay_over_pages_and_searches() -> None:
     """A tick belongs to a turn: it is there again when its page is, and others never get it."""
-    with viewer(None, *(turn(n) for n in range(45))) as shown:
-        give(shown.named("#45"), True)
+    with open_viewer(None, *(make_turn(n) for n in range(45))) as shown:
+        set_value(shown.named("#45"), True)
         shown.click("Next")
         assert not any(line.tick.value for line in shown.box._list.lines.children)
-        give(shown.named("#24"), True)
+        set_value(shown.named("#24"), True)
         shown.click("Previous")
         assert [line.tick.value for line in shown.box._list.lines.children] == [True, *[False] * 19]
         shown.says("2 turns ticked")
@@ -450,10 +455,10 @@ def test_ticks_stay_over_pages_and_searches() -> None:
 @pytest.mark.parametrize("ending", ["jsonl", "md", "html", "csv"])
 def test_the_ticked_turns_are_exported(own_home: Path, ending: str) -> None:
     """The file has the ticked turns and no others, in the form its ending says."""
-    with viewer(None, *(turn(n, answer=f"答案{n}。") for n in range(30))) as shown:
-        give(shown.named("#30"), True)
+    with open_viewer(None, *(make_turn(n, answer=f"答案{n}。") for n in range(30))) as shown:
+        set_value(shown.named("#30"), True)
         shown.click("Last")
-        give(shown.named("#1"), True)
+        set_value(shown.named("#1"), True)
         shown.type("File", f"mine.{ending}")
         shown.click("Export 2 turns")
         shown.says("2 turns in ")
@@ -465,8 +470,8 @@ def test_the_ticked_turns_are_exported(own_home: Path, ending: str) -> None:
 
 def test_without_a_tick_all_that_is_listed_is_exported(own_home: Path) -> None:
     """The search and the filters say what goes into the file, over all pages."""
-    turns = [turn(n, prompt=f"{'猫' if n % 2 else 'dog'} {n}") for n in range(60)]
-    with viewer(None, *turns) as shown:
+    turns = [make_turn(n, prompt=f"{'猫' if n % 2 else 'dog'} {n}") for n in range(60)]
+    with open_viewer(None, *turns) as shown:
         shown.find("猫", "1–20 of 30 turns found")
         shown.type("File", "cats.jsonl")
         shown.click("Export all that are listed")
@@ -481,7 +486,7 @@ def test_an_export_that_fails_says_why(own_home: Path) -> None:
     """No name, another ending, a missing folder, a file that is there: one line each, and nothing is written."""
     there = own_home / "work" / "there.md"
     there.write_text("mine")
-    with viewer(None, turn(1)) as shown:
+    with open_viewer(None, make_turn(1)) as shown:
         for name, line in {
             " ": "Export to which file?",
             "turns.exe": "must end in",
@@ -504,7 +509,7 @@ def test_an_export_that_fails_says_why(own_home: Path) -> None:
 
 def test_a_server_that_fails_is_told_of(server: ScriptedServer) -> None:
     """An error of a question is one line in the viewer, and the turn is kept with it."""
-    with viewer(server, turn(1)) as shown:
+    with open_viewer(server, make_turn(1)) as shown:
         server.scripts[:] = [reply({"error": {"message": "no such luck"}}, status=400)]
         shown.open("question 1")
         shown.click("Ask again")
@@ -517,7 +522,7 @@ def test_a_server_that_fails_is_told_of(server: ScriptedServer) -> None:
 
 def test_only_the_last_word_stands() -> None:
     """What was said of an earlier click is gone when something is said of another one, wherever that stands."""
-    with viewer(None, turn(1)) as shown:
+    with open_viewer(None, make_turn(1)) as shown:
         shown.click("Export all that are listed")
         shown.told("Export to which file?")
         shown.open("question 1")
@@ -535,9 +540,10 @@ class Broken(Session):
         raise RuntimeError("a fault of no kind we know")
 
 
-def test_D10_no_exception_of_a_callback_is_swallowed(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.row("D10")
+def test_no_exception_of_a_callback_is_swallowed(caplog: pytest.LogCaptureFixture) -> None:
     """What nobody foresaw stands in the viewer with its name, and in the log; everything goes on working."""
-    with viewer(None, turn(1), session=Broken()) as shown:
+    with open_viewer(None, make_turn(1), session=Broken()) as shown:
         shown.open("question 1")
         shown.click("Continue conversation")
         shown.says("RuntimeError: a fault of no kind we know")
@@ -546,24 +552,26 @@ def test_D10_no_exception_of_a_callback_is_swallowed(caplog: pytest.LogCaptureFi
         assert shown.lines == ["question 1"]
 
 
-def test_F3_what_is_wrong_with_the_store_is_told(own_home: Path) -> None:
+@pytest.mark.row("F3")
+def test_what_is_wrong_with_the_store_is_told(own_home: Path) -> None:
     """A file of a later version is named, with the reason why nothing is read from it; the viewer works on."""
     file = own_home / "home" / "history.sqlite"
-    with viewer(None, turn(1)):
+    with open_viewer(None, make_turn(1)):
         pass
     with sqlite3.connect(file) as db:
         db.execute("PRAGMA user_version = 999")
-    with viewer() as shown:
+    with open_viewer() as shown:
         shown.says(str(file))
         shown.says("newer")
         assert shown.lines == []
         shown.click("Refresh")
 
 
-def test_S13_no_key_is_in_any_trait(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("S13")
+def test_no_key_is_in_any_trait(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: the server gets the key. No state of any widget has it, after answers and after a refusal."""
     monkeypatch.setenv("CHATGLM_API_KEY", KEY)
-    with viewer(server, turn(1)) as shown:
+    with open_viewer(server, make_turn(1)) as shown:
         shown.session.ask("one")
         assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
         server.scripts[:] = [reply({"error": {"message": f"bad key {KEY}"}}, status=401)]
@@ -572,12 +580,12 @@ def test_S13_no_key_is_in_any_trait(server: ScriptedServer, monkeypatch: pytest.
         shown.click("Ask again")
         shown.says("401")
         for widget in shown.widgets():
-            assert not leaked(json.dumps(widget.get_state(), default=str)), widget
+            assert not has_leaked(json.dumps(widget.get_state(), default=str)), widget
 
 
 def test_it_stands_for_itself_where_no_widget_can_be_shown(server: ScriptedServer) -> None:
     """The fallback says what to type, never varies, and carries no turn of anybody into a saved notebook."""
-    with viewer() as empty, viewer(server, turn(1, prompt="private 秘密")) as full:
+    with open_viewer() as empty, open_viewer(server, make_turn(1, prompt="private 秘密")) as full:
         full.session.ask("more")
         one, other = (shown.box._repr_mimebundle_() for shown in (empty, full))
         assert one["text/plain"] == other["text/plain"] and one["text/html"] == other["text/html"]
@@ -586,7 +594,7 @@ def test_it_stands_for_itself_where_no_widget_can_be_shown(server: ScriptedServe
 
 def test_everything_has_a_name(server: ScriptedServer) -> None:
     """Every button has a text and every box a label: an icon alone has no name for a screen reader."""
-    with viewer(server, turn(1), turn(2)) as shown:
+    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
         shown.open("question 1")
         shown.click("Edit and fork")
         shown.click("Copy answer")
@@ -604,4 +612,4 @@ def test_everything_has_a_name(server: ScriptedServer) -> None:
         found = [widget for widget in shown.seen() if isinstance(widget, kinds)]
         assert len(found) > 35 and all(widget.description.strip() for widget in found)
         assert all(not widget.disabled or widget.description for widget in found)
-        assert words(shown.box._list.count) == "2 turns" and 'role="status"' in shown.box._list.count.value
+        assert visible_text(shown.box._list.count) == "2 turns" and 'role="status"' in shown.box._list.count.value

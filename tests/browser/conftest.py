@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from .lab import Lab
+    from ..support.lab import Lab
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     try:
-        from .lab import browser, chromium
+        from ..support.lab import browser, chromium
     except ImportError:
         found = None
     else:
@@ -41,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Lab]:
-    from .lab import Lab
+    from ..support.lab import Lab
 
     started = Lab(tmp_path_factory.mktemp("lab"))
     yield started

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .lab import Lab, Notebook, browser
+from ..support.lab import Lab, Notebook, browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from ..servers import Script, ScriptedServer, answer, by_body, reply
+from ..support.servers import Script, ScriptedServer, answer, by_body, reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-    from .lab import Lab, Notebook
+    from ..support.lab import Lab, Notebook
 
 SWEEP = "%%chatglm_sweep temperature=0.1,0.5,1,1.5,2 top_p=0.2:1:5 --samples 4 --jobs 1 -o jokes\nTell me a joke."
 LOCAL = "%load_ext chatglm_magic\n%chatglm_serve\n%config ChatGLMSettings.store='off'"
@@ -27,7 +27,7 @@ LOCAL = "%load_ext chatglm_magic\n%chatglm_serve\n%config ChatGLMSettings.store=
 
 def opened(lab: Lab, page: Page, name: str, *cells: str) -> Notebook:
     """Open a notebook and run its first cell."""
-    from .lab import Notebook
+    from ..support.lab import Notebook
 
     notebook = Notebook(page, lab.write(name, *cells))
     notebook.run(0)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..hostile import ANSWERS, armed
-from ..servers import Asked, ScriptedServer, legacy, reply
+from ..support.hostile import ANSWERS, arm
+from ..support.servers import Asked, ScriptedServer, legacy, reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from .lab import Lab
+    from ..support.lab import Lab
 
 CONTROL = """from IPython.display import HTML, display
 display(HTML("<script>window.__control=1;fetch('{beacon}control-script')</script>"
@@ -33,10 +33,10 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         ScriptedServer(legacy(), on_get=reply("", Access_Control_Allow_Origin="*")) as beacon,
         ScriptedServer(legacy(lambda body: hostile[int(body["prompt"])].text)) as server,
     ):
-        hostile = armed(ANSWERS, beacon.url.rstrip("/"))
+        hostile = arm(ANSWERS, beacon.url.rstrip("/"))
         starts = range(0, len(hostile), AT_ONCE)
         assert len(hostile) >= 40
-        from .lab import Notebook
+        from ..support.lab import Notebook
 
         url = lab.write(
             "hostile.ipynb",

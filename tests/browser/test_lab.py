@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from ..servers import ScriptedServer, answer
+from ..support.servers import ScriptedServer, answer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from .lab import Lab, Notebook
+    from ..support.lab import Lab, Notebook
 
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
 
 
 def open_notebook(page: Page, url: str) -> Notebook:
-    from .lab import Notebook
+    from ..support.lab import Notebook
 
     return Notebook(page, url)
 

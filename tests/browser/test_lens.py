@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..lenses.tools import entry, event, told
-from ..servers import ScriptedServer
+from ..support.logprobs import make_entry, make_event, stream_events
+from ..support.servers import ScriptedServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-    from .lab import Lab
+    from ..support.lab import Lab
 
 COLOURS = [("Red", math.log(0.5)), ("Blue", math.log(0.3)), ("<b>Green</b>", math.log(0.2))]
 ENDS = [(" fox", math.log(0.9)), ("狐狸", math.log(0.08)), (" dog", math.log(0.02))]
-ANSWER = told(event("Red", entry(COLOURS[0], COLOURS)), event(" fox", entry(ENDS[0], ENDS)))
+ANSWER = stream_events(
+    make_event("Red", make_entry(COLOURS[0], COLOURS)), make_event(" fox", make_entry(ENDS[0], ENDS))
+)
 
 FIRST = "document.querySelector('.chatglm-bars tbody td:last-child').innerText"
 """With which probability the first candidate is drawn, as a page's script reads it."""
@@ -34,7 +36,7 @@ def server() -> Iterator[ScriptedServer]:
 
 def opened(lab: Lab, page: Page, server: ScriptedServer, name: str) -> Locator:
     """Run a lens in a new notebook; return what its cell shows."""
-    from .lab import Notebook
+    from ..support.lab import Notebook
 
     start = f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}v1'\n"
     start += "%config ChatGLMSettings.store='off'"

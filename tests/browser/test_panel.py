@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..servers import Asked, ScriptedServer, answer, chunk, legacy, reply
+from ..support.servers import Asked, ScriptedServer, answer, chunk, legacy, reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-    from .lab import Lab, Notebook
+    from ..support.lab import Lab, Notebook
 
 WHOLE = "".join(f"word{n} " for n in range(30)) + "end"
 
@@ -133,7 +133,7 @@ def name_of(request: pytest.FixtureRequest) -> str:
 
 def opened(lab: Lab, page: Page, server: ScriptedServer, name: str, *further: str, path: str = "v1") -> Shown:
     """Show a panel in the second cell of a new notebook."""
-    from .lab import Notebook
+    from ..support.lab import Notebook
 
     start = f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}{path}'"
     notebook = Notebook(page, lab.write(name, start, "%chatglm_panel", *further))
@@ -363,7 +363,8 @@ def sessions(lab: Lab) -> list[dict[str, Any]]:
     return listed
 
 
-def test_D19_a_saved_notebook_without_a_kernel_shows_the_last_answer(
+@pytest.mark.row("D19")
+def test_a_saved_notebook_without_a_kernel_shows_the_last_answer(
     lab: Lab, page: Page, server: ScriptedServer, chromium: Browser
 ) -> None:
     """Hidden while the panel is there; readable, and saved, when the notebook is opened with its kernel gone."""
@@ -394,7 +395,8 @@ def test_D19_a_saved_notebook_without_a_kernel_shows_the_last_answer(
     context.close()
 
 
-def test_D19_a_page_that_is_loaded_again_shows_the_panel_as_it_was(panel: Shown) -> None:
+@pytest.mark.row("D19")
+def test_a_page_that_is_loaded_again_shows_the_panel_as_it_was(panel: Shown) -> None:
     """The kernel has the widgets' state: prompt, parameters and answer are there, and the panel goes on."""
     page = panel.page
     panel.number("temperature").fill("0.75")
@@ -488,7 +490,7 @@ OVERFLOWS = """() => {
 
 @pytest.fixture(scope="module")
 def dark(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Lab]:
-    from .lab import Lab
+    from ..support.lab import Lab
 
     started = Lab(tmp_path_factory.mktemp("dark"), theme="JupyterLab Dark")
     yield started
@@ -522,7 +524,7 @@ def test_the_panel_works_in_notebook_7(
 ) -> None:
     """The same page's work in the classic's successor: type, Send, grow, Stop, drag a slider."""
     pytest.importorskip("notebook", reason="needs Notebook 7")
-    from .lab import Lab
+    from ..support.lab import Lab
 
     started = Lab(tmp_path_factory.mktemp("seven"), app="notebook")
     try:

@@ -59,7 +59,7 @@ def typed(line: str, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes
 
 def test_try_it_as_printed(page: Page, tmp_path: Path) -> None:
     """A clone, one line, and the quickstart runs through in JupyterLab."""
-    from .lab import Notebook
+    from ..support.lab import Notebook
 
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tmp_path / "clone")], check=True)
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -13,14 +13,14 @@ import pytest
 
 from chatglm_magic.store import History, Store
 
-from ..hostile import ANSWERS, armed
-from ..servers import ScriptedServer, answer, legacy, reply
-from ..viewers import turn
+from ..support.hostile import ANSWERS, arm
+from ..support.servers import ScriptedServer, answer, legacy, reply
+from ..support.viewers import make_turn
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, LocatorAssertions, Page
 
-    from .lab import Lab, Notebook
+    from ..support.lab import Lab, Notebook
 
 FILL = """from chatglm_magic import get_session
 from chatglm_magic.values import Turn
@@ -83,7 +83,7 @@ class Shown:
 
 @pytest.fixture
 def shown(lab: Lab, page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shown]:
-    from .lab import Notebook
+    from ..support.lab import Notebook
 
     page.set_viewport_size({"width": getattr(request, "param", 1500), "height": 1000})
     with ScriptedServer(answer("崭新的", "回答")) as server:
@@ -285,10 +285,11 @@ def overlapping(box: Locator) -> list[str]:
 RAW = "<!doctype html><meta charset=utf-8><body>{}</body>"
 
 
-def test_S7_an_exported_page_runs_and_loads_nothing(page: Page, tmp_path: Path) -> None:
+@pytest.mark.row("S7")
+def test_an_exported_page_runs_and_loads_nothing(page: Page, tmp_path: Path) -> None:
     """Control: the same texts as they stand, in a page beside it, run and ask. The export does neither."""
     with ScriptedServer(legacy(), on_get=reply("", Access_Control_Allow_Origin="*")) as beacon:
-        texts = [hostile.text for hostile in armed(ANSWERS, beacon.url.rstrip("/"))]
+        texts = [hostile.text for hostile in arm(ANSWERS, beacon.url.rstrip("/"))]
         assert len(texts) >= 40
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
@@ -302,7 +303,9 @@ def test_S7_an_exported_page_runs_and_loads_nothing(page: Page, tmp_path: Path) 
         assert beacon.asked and len(asked) > 1
         names = ("prompt", "answer", "reasoning", "system", "model", "error", "created", "finish_reason")
         store = Store(None)
-        store.add([(turn(n, **dict.fromkeys(names, text), changed=(text,)), n) for n, text in enumerate(texts)])
+        store.add(
+            [(make_turn(n, **dict.fromkeys(names, text), changed=(text,)), n) for n, text in enumerate(texts)]
+        )
         file = History(store).export(tmp_path / "export.html")
         page.goto("about:blank")
         page.wait_for_timeout(500)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .asking import Heard
+from ..support.fault_requests import Heard
 
 PATIENCE = 30
 """Seconds after which a row counts as hanging."""

@@ -6,11 +6,11 @@ import threading
 from collections import Counter
 from socket import create_server, socket
 
-from ..clock import in_time
-from ..servers import Asked, Script, ScriptedServer, reply
-from .apart import WAIT, apart, crowded, measured
-from .asking import asked, asked_in_turn, asked_of, at_once, both, model
-from .scripts import (
+import pytest
+
+from ..support.clock import assert_within
+from ..support.fault_requests import both, make_model, run_at_once, send, send_in_turn, send_with
+from ..support.fault_scripts import (
     CHUNKED,
     DONE,
     STREAM,
@@ -27,6 +27,8 @@ from .scripts import (
     until,
     whole,
 )
+from ..support.isolation import WAIT, crowd_files, measure_memory, run_isolated
+from ..support.servers import Asked, Script, ScriptedServer, reply
 
 MIB = 1024
 """In KiB, as the kernel counts memory."""
@@ -40,8 +42,9 @@ def held(dialect: str, release: threading.Event) -> Script:
     return say(head("Connection: close") + data[:10], release, data[10:], end)
 
 
+@pytest.mark.row("A8")
 @both
-def test_A8_more_questions_than_connections(dialect: str, road: str) -> None:
+def test_more_questions_than_connections(dialect: str, road: str) -> None:
     """Threads all get through; tasks that find every connection taken, for as long as they may wait, say so."""
     if road == "sync":
         together = threading.Barrier(70)
@@ -51,8 +54,8 @@ def test_A8_more_questions_than_connections(dialect: str, road: str) -> None:
             good(dialect)(connection, asked)
 
         with ScriptedServer(script) as server:
-            llm = model(server, dialect)
-            for outcome in at_once(*[lambda: asked_of(llm, road)] * 70):
+            llm = make_model(server, dialect)
+            for outcome in run_at_once(*[lambda: send_with(llm, road)] * 70):
                 outcome.ok("你好")
             assert len(server.posts) == 70
         return
@@ -65,13 +68,13 @@ def test_A8_more_questions_than_connections(dialect: str, road: str) -> None:
 
     questions, files, room = 100, 200, 200 - 128
     with ScriptedServer(held(dialect, release), on_get=let_go) as server:
-        outcomes = apart(crowded, server.url, dialect, questions, files, room)
+        outcomes = run_isolated(crowd_files, server.url, dialect, questions, files, room)
         for outcome in outcomes[:room]:
             outcome.ok("你好")
         for outcome in outcomes[room:]:
             outcome.failed("pool_timeout")
             assert outcome.seconds >= WAIT - 0.05
-            in_time(outcome.seconds, WAIT + 0.5)
+            assert_within(outcome.seconds, WAIT + 0.5)
         assert len(server.posts) == room
 
 
@@ -103,14 +106,15 @@ SWOLLEN = {
 }
 
 
+@pytest.mark.row("A10")
 @both
-def test_A10_swollen_headers(dialect: str, road: str) -> None:
+def test_swollen_headers(dialect: str, road: str) -> None:
     """Long headers, and many of them, are refused, and take no memory."""
     servers = [ScriptedServer(script) for script in SWOLLEN.values()]
     for server in servers:
         server.__enter__()
     try:
-        outcomes, grown = apart(measured, [server.url for server in servers], dialect, road, {})
+        outcomes, grown = run_isolated(measure_memory, [server.url for server in servers], dialect, road, {})
         for name, server, outcome in zip(SWOLLEN, servers, outcomes, strict=True):
             outcome.failed("protocol", of=name)
             assert len(server.posts) == 1, name
@@ -120,7 +124,7 @@ def test_A10_swollen_headers(dialect: str, road: str) -> None:
             server.__exit__()
     many = b"HTTP/1.1 200 OK\r\n" + lines(90) + head("Connection: close")[17:]
     with ScriptedServer(say(many + dumped(whole(dialect)), end)) as server:
-        asked(server, dialect, road).ok("你好")  # the control
+        send(server, dialect, road).ok("你好")  # the control
 
 
 def kept(dialect: str) -> Script:
@@ -130,13 +134,14 @@ def kept(dialect: str) -> Script:
     return say(CHUNKED, *(chunked(part) for part in (piece("你"), piece("好"), stop() + DONE)), b"0\r\n\r\n")
 
 
+@pytest.mark.row("A26")
 @both
-def test_A26_a_kept_connection_that_is_dead(dialect: str, road: str) -> None:
+def test_a_kept_connection_that_is_dead(dialect: str, road: str) -> None:
     """However a connection ends between or under two questions, neither is asked twice."""
     ends = {"closed": gone, "half closed": end, "reset": reset}
     for name, over in ends.items():
         with ScriptedServer(say(kept(dialect), over), good(dialect)) as server:  # between the two
-            first, second = asked_in_turn(model(server, dialect), road, "one", "two")
+            first, second = send_in_turn(make_model(server, dialect), road, "one", "two")
             first.ok("你好", of=name)
             if second.error is None:
                 second.ok("你好", of=name)
@@ -144,14 +149,15 @@ def test_A26_a_kept_connection_that_is_dead(dialect: str, road: str) -> None:
                 second.failed("server_closed", of=name)
             assert max(Counter(post.raw for post in server.posts).values()) == 1, name
         with ScriptedServer(kept(dialect), over, good(dialect)) as server:  # as the second comes in
-            first, second = asked_in_turn(model(server, dialect), road, "one", "two")
+            first, second = send_in_turn(make_model(server, dialect), road, "one", "two")
             first.ok("你好", of=name)
             second.failed("server_closed", of=name)
             assert sorted(Counter(post.raw for post in server.posts).values()) == [1, 1], name
 
 
+@pytest.mark.row("A26")
 @both
-def test_A26_a_server_that_restarted(dialect: str, road: str) -> None:
+def test_a_server_that_restarted(dialect: str, road: str) -> None:
     """A new server at the same port is asked once, over a new connection."""
     with ScriptedServer(kept(dialect)) as old:
         new, old_port = ScriptedServer(kept(dialect)), old.port
@@ -162,7 +168,7 @@ def test_A26_a_server_that_restarted(dialect: str, road: str) -> None:
             new._listener = create_server(("127.0.0.1", old_port))
             new.__enter__()
 
-        first, second = asked_in_turn(model(old, dialect), road, "one", "two", between=restart)
+        first, second = send_in_turn(make_model(old, dialect), road, "one", "two", between=restart)
         try:
             first.ok("你好")
             second.ok("你好")
@@ -171,8 +177,9 @@ def test_A26_a_server_that_restarted(dialect: str, road: str) -> None:
             new.__exit__()
 
 
+@pytest.mark.row("A28")
 @both
-def test_A28_a_server_with_one_worker(dialect: str, road: str) -> None:
+def test_a_server_with_one_worker(dialect: str, road: str) -> None:
     """A question that has to wait for another one is answered when that is done."""
     one_at_a_time, both_in = threading.Lock(), threading.Event()
 
@@ -184,7 +191,7 @@ def test_A28_a_server_with_one_worker(dialect: str, road: str) -> None:
             good(dialect)(connection, asked)
 
     with ScriptedServer(script) as server:
-        llm = model(server, dialect)
-        for outcome in at_once(lambda: asked_of(llm, road, "one"), lambda: asked_of(llm, road, "two")):
+        llm = make_model(server, dialect)
+        for outcome in run_at_once(lambda: send_with(llm, road, "one"), lambda: send_with(llm, road, "two")):
             outcome.ok("你好")
         assert len(server.posts) == 2

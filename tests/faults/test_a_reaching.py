@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ..clock import in_time
-from ..servers import Asked, ScriptedServer, _watch, hang, raw, reply
-from .asking import Heard, Outcome, asked, at_once, both, both_waiting
-from .scripts import Slow, chunked, end, good, head, reset, say
+from ..support.clock import assert_within
+from ..support.fault_requests import Heard, Outcome, both, both_waiting, run_at_once, send
+from ..support.fault_scripts import Slow, chunked, end, good, head, reset, say
+from ..support.servers import Asked, ScriptedServer, _watch, hang, raw, reply
 
 
 @contextmanager
@@ -34,60 +34,68 @@ def blackhole() -> Iterator[tuple[str, int]]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/", listener.getsockname()[1]
 
 
+@pytest.mark.row("A1")
 @both_waiting
-def test_A1_a_closed_port_is_tried_three_times(dialect: str, road: str, heard: Heard) -> None:
+def test_a_closed_port_is_tried_three_times(dialect: str, road: str, heard: Heard) -> None:
     """The error names the address and how to start a server, after two retries."""
     with nobody() as (url, port):
-        error = asked(url, dialect, road).failed("connect")
+        error = send(url, dialect, road).failed("connect")
         assert url in str(error) and "%chatglm_serve" in str(error)
         assert heard.at(port) == ["127.0.0.1"] * 3
 
 
+@pytest.mark.row("A2")
 @both_waiting
-def test_A2_an_unknown_name_is_no_server(dialect: str, road: str, heard: Heard) -> None:
+def test_an_unknown_name_is_no_server(dialect: str, road: str, heard: Heard) -> None:
     """The name is looked up again once, as max_retries says; nothing is connected to, and the limit holds."""
     host = f"{dialect}-{road}.invalid"
-    outcome = asked(f"http://{host}:81/", dialect, road, max_retries=1)
+    outcome = send(f"http://{host}:81/", dialect, road, max_retries=1)
     assert host in str(outcome.failed("connect"))
     names = [name.decode() if isinstance(name, bytes) else name for name in tuple(heard.names)]
     assert names.count(host) == 2 and heard.at(81) == []
-    in_time(outcome.seconds, 2 * 5 + 0.5 + 0.5)
+    assert_within(outcome.seconds, 2 * 5 + 0.5 + 0.5)
 
 
+@pytest.mark.row("A3")
 @both_waiting
-def test_A3_a_host_that_answers_no_syn(dialect: str, road: str, heard: Heard) -> None:
+def test_a_host_that_answers_no_syn(dialect: str, road: str, heard: Heard) -> None:
     """Each attempt ends with the connect limit."""
     with blackhole() as (url, port):
-        outcome = asked(url, dialect, road, timeout={"connect": 0.2}, max_retries=1)
+        outcome = send(url, dialect, road, timeout={"connect": 0.2}, max_retries=1)
         outcome.failed("connect_timeout")
         assert heard.at(port) == ["127.0.0.1"] * 3
-        in_time(outcome.seconds, 2 * 0.2 + 0.5 + 0.5)  # the limits, the longest wait between them, and the slack
+        assert_within(
+            outcome.seconds, 2 * 0.2 + 0.5 + 0.5
+        )  # the limits, the longest wait between them, and the slack
 
 
+@pytest.mark.row("A4")
 @both
-def test_A4_accept_then_close(dialect: str, road: str) -> None:
+def test_accept_then_close(dialect: str, road: str) -> None:
     """A connection that is closed without a word is no reason to send a question again."""
     with ScriptedServer(raw(b"")) as server:
-        asked(server, dialect, road).failed("server_closed")
+        send(server, dialect, road).failed("server_closed")
         assert len(server.posts) == 1
 
 
+@pytest.mark.row("A5")
 @both
-def test_A5_reset_before_the_headers(dialect: str, road: str) -> None:
+def test_reset_before_the_headers(dialect: str, road: str) -> None:
     """Nor is one that is reset."""
     with ScriptedServer(reset) as server:
-        asked(server, dialect, road).failed("server_closed")
+        send(server, dialect, road).failed("server_closed")
         assert len(server.posts) == 1
 
 
+@pytest.mark.row("A6")
 @both_waiting
-def test_A6_silence_before_the_headers(dialect: str, road: str) -> None:
+def test_silence_before_the_headers(dialect: str, road: str) -> None:
     """The limit for the first byte holds, and the question is not sent again."""
     with ScriptedServer(hang()) as server:
-        outcome = asked(server, dialect, road, timeout={"first_byte": 0.3})
+        outcome = send(server, dialect, road, timeout={"first_byte": 0.3})
         outcome.failed("first_byte_timeout")
         assert outcome.seconds >= 0.3 - 0.05
-        in_time(outcome.seconds, 0.3 + 0.5)
+        assert_within(outcome.seconds, 0.3 + 0.5)
         assert len(server.posts) == 1
 
 
@@ -99,8 +107,9 @@ DRIPS = {
 }
 
 
+@pytest.mark.row("A6")
 @both_waiting
-def test_A6_a_head_that_drips(dialect: str, road: str) -> None:
+def test_a_head_that_drips(dialect: str, road: str) -> None:
     """A byte now and then is no beginning of an answer: the limits hold."""
 
     def dripped(start: bytes, each: bytes) -> tuple[Outcome, int]:
@@ -111,25 +120,26 @@ def test_A6_a_head_that_drips(dialect: str, road: str) -> None:
                 _watch(connection, asked, 0.05)
 
         with ScriptedServer(script) as server:
-            return asked(server, dialect, road, timeout={"first_byte": 0.2, "total": 0.3}), len(server.posts)
+            return send(server, dialect, road, timeout={"first_byte": 0.2, "total": 0.3}), len(server.posts)
 
-    found = at_once(*(partial(dripped, *parts) for parts in DRIPS.values()))
+    found = run_at_once(*(partial(dripped, *parts) for parts in DRIPS.values()))
     for name, (outcome, posts) in zip(DRIPS, found, strict=True):
         assert outcome.error is not None, (name, str(outcome))
         assert outcome.error.kind in ("first_byte_timeout", "total_timeout"), (name, str(outcome))
         assert posts == 1, name
-        in_time(outcome.seconds, 0.3 + 0.5, of=name)
+        assert_within(outcome.seconds, 0.3 + 0.5, of=name)
 
 
+@pytest.mark.row("A7")
 @both
-def test_A7_a_server_that_stops_reading(dialect: str, road: str) -> None:
+def test_a_server_that_stops_reading(dialect: str, road: str) -> None:
     """A question that nobody takes is given up; one that is taken slowly is not."""
     with Slow() as deaf:
-        outcome = asked(deaf, dialect, road, "x" * 30_000_000, timeout={"connect": 0.3})
+        outcome = send(deaf, dialect, road, "x" * 30_000_000, timeout={"connect": 0.3})
         outcome.failed("write_timeout")
         assert (len(deaf.posts), deaf.connections) == (0, 1)
     with Slow(good(dialect), pause=0.02) as slow:
-        outcome = asked(slow, dialect, road, "x" * 8_000_000, timeout={"connect": 0.2})
+        outcome = send(slow, dialect, road, "x" * 8_000_000, timeout={"connect": 0.2})
         outcome.ok("你好")
         assert len(slow.posts) == 1 and outcome.seconds > 0.2  # longer than the limit for one block
 
@@ -143,20 +153,22 @@ GARBAGE = {
 }
 
 
+@pytest.mark.row("A9")
 @both
-def test_A9_a_status_line_that_is_none(dialect: str, road: str) -> None:
+def test_a_status_line_that_is_none(dialect: str, road: str) -> None:
     """Whatever answers there does not speak HTTP."""
     for name, data in GARBAGE.items():
         with ScriptedServer(raw(data)) as server:
-            asked(server, dialect, road).failed("protocol", of=name)
+            send(server, dialect, road).failed("protocol", of=name)
             assert len(server.posts) == 1, name
 
 
+@pytest.mark.row("A11")
 @both
-def test_A11_a_100_before_the_200(dialect: str, road: str) -> None:
+def test_a_100_before_the_200(dialect: str, road: str) -> None:
     """An interim answer is none."""
     with ScriptedServer(say(b"HTTP/1.1 100 Continue\r\n\r\n", good(dialect))) as server:
-        asked(server, dialect, road).ok("你好")
+        send(server, dialect, road).ok("你好")
         assert len(server.posts) == 1
 
 
@@ -169,17 +181,19 @@ EMPTY = {
 }
 
 
+@pytest.mark.row("A12")
 @both
-def test_A12_an_empty_answer(dialect: str, road: str) -> None:
+def test_an_empty_answer(dialect: str, road: str) -> None:
     """Nothing is never a success."""
     for name, script in EMPTY.items():
         with ScriptedServer(script) as server:
-            asked(server, dialect, road).failed("empty_reply", of=name)
+            send(server, dialect, road).failed("empty_reply", of=name)
             assert len(server.posts) == 1, name
 
 
+@pytest.mark.row("A27")
 @both
-def test_A27_localhost_where_ipv6_is_refused(
+def test_localhost_where_ipv6_is_refused(
     dialect: str, road: str, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name with two addresses is reached at the one that answers."""
@@ -194,8 +208,8 @@ def test_A27_localhost_where_ipv6_is_refused(
 
     with ScriptedServer(good(dialect)) as server:
         monkeypatch.setattr(socket, "getaddrinfo", resolved)  # as a machine with both families would answer
-        outcome = asked(f"http://localhost:{server.port}/", dialect, road)
+        outcome = send(f"http://localhost:{server.port}/", dialect, road)
         outcome.ok("你好")
         assert len(server.posts) == 1
-        in_time(outcome.seconds, 5)
+        assert_within(outcome.seconds, 5)
         assert heard.at(server.port) == ["::1", "127.0.0.1"]

@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from ..clock import in_time
-from ..servers import ScriptedServer, reply
-from .asking import asked, both, model
-from .scripts import good
+import pytest
+
+from ..support.clock import assert_within
+from ..support.fault_requests import both, make_model, send
+from ..support.fault_scripts import good
+from ..support.servers import ScriptedServer, reply
 
 LOGIN = "<!DOCTYPE html>\n<html><head><title>Log in to the \x1b[31mGateway</title></head><body>…</body></html>"
 KEY = "sk-canary-0123456789"
 
 
+@pytest.mark.row("A13")
 @both
-def test_A13_a_login_page_is_no_answer(dialect: str, road: str) -> None:
+def test_a_login_page_is_no_answer(dialect: str, road: str) -> None:
     """A page with status 200 is refused, and its title shown with nothing a terminal obeys."""
     for kind in ("text/html; charset=utf-8", "application/json", "text/plain"):
         with ScriptedServer(reply(LOGIN, kind=kind)) as server:
-            error = asked(server, dialect, road).failed("not_a_model_server", of=kind)
+            error = send(server, dialect, road).failed("not_a_model_server", of=kind)
             assert "Log in to the" in str(error) and "Gateway" in str(error) and "\x1b" not in str(error), kind
             assert len(server.posts) == 1, kind
 
 
+@pytest.mark.row("A14")
 @both
-def test_A14_a_wrong_key_is_not_tried_again_and_not_shown(dialect: str, road: str) -> None:
+def test_a_wrong_key_is_not_tried_again_and_not_shown(dialect: str, road: str) -> None:
     """Neither 401 nor 403 is retried, and a server that says the key back does not get it into the error."""
     said = {"error": {"message": f"Incorrect API key provided: {KEY}. Find yours at /keys."}}
     for status in (401, 403):
         with ScriptedServer(reply(said, status=status)) as server:
-            error = asked(server, dialect, road, api_key=KEY).failed("auth", of=status)
+            error = send(server, dialect, road, api_key=KEY).failed("auth", of=status)
             assert "Incorrect API key provided" in str(error) and KEY not in repr(error), status
             assert error.status == status and len(server.posts) == 1  # type: ignore[attr-defined]
             assert server.posts[0].headers["authorization"] == f"Bearer {KEY}"
 
 
+@pytest.mark.row("A15")
 @both
-def test_A15_a_wrong_path_names_the_other_protocols(dialect: str, road: str) -> None:
+def test_a_wrong_path_names_the_other_protocols(dialect: str, road: str) -> None:
     """404 and 405 show the address that was tried, and how the other protocol's looks."""
     other = "/v1" if dialect == "chatglm" else "a plain /"
     for status, said in ((404, "Not Found"), (405, "Method Not Allowed")):
         with ScriptedServer(reply({"detail": said}, status=status)) as server:
-            error = asked(server, dialect, road).failed("not_found", of=status)
+            error = send(server, dialect, road).failed("not_found", of=status)
             assert server.url + server.posts[0].path[1:] in str(error) and other in str(error), error
             assert said in str(error) and len(server.posts) == 1, status
 
@@ -55,12 +60,13 @@ WRONG = {
 }
 
 
+@pytest.mark.row("A16")
 @both
-def test_A16_a_bad_request_is_explained_in_the_servers_words(dialect: str, road: str) -> None:
+def test_a_bad_request_is_explained_in_the_servers_words(dialect: str, road: str) -> None:
     """Whatever its body is, at most 500 letters of it are shown, and none that a terminal obeys."""
     for name, (status, body, words) in WRONG.items():
         with ScriptedServer(reply(body, status=status, kind="application/json")) as server:
-            text = str(asked(server, dialect, road).failed("bad_request", of=name))
+            text = str(send(server, dialect, road).failed("bad_request", of=name))
             assert words in text and str(status) in text, (name, text)
             assert len(text) <= 500 + 200 and all(ord(letter) >= 32 and ord(letter) != 127 for letter in text), (
                 name
@@ -98,28 +104,31 @@ TOO_LONG = {
 }
 
 
+@pytest.mark.row("A17")
 @both
-def test_A17_a_prompt_that_does_not_fit(dialect: str, road: str) -> None:
+def test_a_prompt_that_does_not_fit(dialect: str, road: str) -> None:
     """The error says by how much, where the server does, and is not about the request's form."""
     for name, (status, body, counts) in TOO_LONG.items():
         with ScriptedServer(reply(body, status=status)) as server:
-            error = asked(server, dialect, road).failed("too_long", of=name)
+            error = send(server, dialect, road).failed("too_long", of=name)
             assert error.tokens == counts, (name, error)  # type: ignore[attr-defined]
             assert counts is None or str(counts[0] - counts[1]) in str(error), (name, error)
             assert len(server.posts) == 1, name
 
 
+@pytest.mark.row("A21")
 @both
-def test_A21_a_failing_server_is_not_asked_again(dialect: str, road: str) -> None:
+def test_a_failing_server_is_not_asked_again(dialect: str, road: str) -> None:
     """After 500, 502 and 504 the answer may have been made: one POST."""
     for status in (500, 502, 504):
         with ScriptedServer(reply({"error": "CUDA out of memory"}, status=status)) as server:
-            error = asked(server, dialect, road).failed("server_error", of=status)
+            error = send(server, dialect, road).failed("server_error", of=status)
             assert "CUDA out of memory" in str(error) and len(server.posts) == 1, status
 
 
+@pytest.mark.row("A23")
 @both
-def test_A23_no_redirect_is_followed(dialect: str, road: str) -> None:
+def test_no_redirect_is_followed(dialect: str, road: str) -> None:
     """Neither question nor key goes where a server points: in a loop, to another port, host or scheme."""
     with ScriptedServer(good(dialect)) as target:
         elsewhere = {
@@ -134,15 +143,16 @@ def test_A23_no_redirect_is_followed(dialect: str, road: str) -> None:
                 with ScriptedServer() as server:
                     server.scripts.append(reply("", status=status, Location=location or server.url))
                     llm_fields = {"api_key": KEY, "headers": {"X-Api-Key": KEY}}
-                    asked(server, dialect, road, "a secret", **llm_fields).failed("redirect", of=(name, status))
+                    send(server, dialect, road, "a secret", **llm_fields).failed("redirect", of=(name, status))
                     assert len(server.asked) == 1, (name, status)
         assert target.asked == []
-        model(target, dialect, api_key=KEY).invoke("hi")  # the control: it does listen
+        make_model(target, dialect, api_key=KEY).invoke("hi")  # the control: it does listen
         assert len(target.posts) == 1
 
 
+@pytest.mark.row("1113")
 @both
-def test_1113_an_empty_account_is_not_asked_again(dialect: str, road: str) -> None:
+def test_an_empty_account_is_not_asked_again(dialect: str, road: str) -> None:
     """Z.ai's 429 with code 1113 means no money: waiting does not help, even where a header says to."""
     for message in (
         "Insufficient balance or no resource package. Please recharge.",
@@ -150,7 +160,7 @@ def test_1113_an_empty_account_is_not_asked_again(dialect: str, road: str) -> No
     ):
         said = {"error": {"code": "1113", "message": message}}
         with ScriptedServer(reply(said, status=429, Retry_After="1")) as server:
-            outcome = asked(server, dialect, road)
+            outcome = send(server, dialect, road)
             assert message[:20] in str(outcome.failed("no_money", of=message))
             assert len(server.posts) == 1
-            in_time(outcome.seconds, 0.9)
+            assert_within(outcome.seconds, 0.9)

@@ -9,10 +9,10 @@ from socket import socket
 
 import pytest
 
-from ..servers import Asked, ScriptedServer, reply
-from .apart import apart, measured
-from .asking import asked, both, model, whole_of
-from .scripts import dumped, good, head, whole
+from ..support.fault_requests import both, make_model, read_whole, send
+from ..support.fault_scripts import dumped, good, head, whole
+from ..support.isolation import measure_memory, run_isolated
+from ..support.servers import Asked, ScriptedServer, reply
 
 MIB = 1024
 """In KiB, as the kernel counts memory."""
@@ -34,8 +34,9 @@ def bomb() -> bytes:
     return data + struct.pack("<II", crc, times * 2**20)
 
 
+@pytest.mark.row("B14")
 @both
-def test_B14_compression_nobody_asked_for(dialect: str, road: str, bomb: bytes) -> None:
+def test_compression_nobody_asked_for(dialect: str, road: str, bomb: bytes) -> None:
     """What is not compressed as it says is refused; a bomb goes off in no memory; sound gzip is undone."""
     body = dumped(whole(dialect))
     bad = {
@@ -46,26 +47,27 @@ def test_B14_compression_nobody_asked_for(dialect: str, road: str, bomb: bytes) 
     }
     for name, script in bad.items():
         with ScriptedServer(script) as server:
-            asked(server, dialect, road).failed("bad_encoding", of=name)
+            send(server, dialect, road).failed("bad_encoding", of=name)
             assert len(server.posts) == 1, name
     cut = gzip.compress(body)[:-12]
     with ScriptedServer(reply(cut, Content_Encoding="gzip")) as server:
-        outcome = asked(server, dialect, road)
+        outcome = send(server, dialect, road)
         assert outcome.error is not None and outcome.error.kind in ("bad_encoding", "incomplete"), str(outcome)
         assert len(server.posts) == 1
     for name, data in {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}.items():
         with ScriptedServer(reply(data, Content_Encoding=name)) as server:
-            asked(server, dialect, road).ok("你好", of=name)
+            send(server, dialect, road).ok("你好", of=name)
             assert len(server.posts) == 1, name
     with ScriptedServer(reply(bomb, Content_Encoding="gzip")) as server:
-        (outcome,), grown = apart(measured, [server.url], dialect, road, {})
+        (outcome,), grown = run_isolated(measure_memory, [server.url], dialect, road, {})
         assert outcome.error is not None and outcome.error.kind in ("too_large", "bad_encoding"), str(outcome)
         assert grown <= (CAP + 32) * MIB and outcome.error.partial == ""
         assert len(server.posts) == 1
 
 
+@pytest.mark.row("B15")
 @both
-def test_B15_a_body_above_the_cap(dialect: str, road: str) -> None:
+def test_a_body_above_the_cap(dialect: str, road: str) -> None:
     """Reading stops at the cap, and with it the sending."""
     sent = 0
 
@@ -79,7 +81,7 @@ def test_B15_a_body_above_the_cap(dialect: str, road: str) -> None:
             sent += 1
 
     with ScriptedServer(endless) as server:
-        asked(server, dialect, road).failed("too_large")
+        send(server, dialect, road).failed("too_large")
         server.wait_closed(server.posts[0])
         assert CAP <= sent <= CAP + 40 and len(server.posts) == 1  # 40 MiB fit into the buffers of both sockets
 
@@ -95,8 +97,9 @@ HOSTILE = {
 }
 
 
+@pytest.mark.row("B16")
 @both
-def test_B16_json_that_is_an_attack(dialect: str, road: str) -> None:
+def test_json_that_is_an_attack(dialect: str, road: str) -> None:
     """Depth, a number of ten million digits, words that are no JSON, a key said twice: refused."""
     twice = {
         "chatglm": b'{"response":"one","response":"two"}',
@@ -104,18 +107,19 @@ def test_B16_json_that_is_an_attack(dialect: str, road: str) -> None:
     }
     for name, data in (HOSTILE | {"a key twice": twice[dialect]}).items():
         with ScriptedServer(reply(data)) as server:
-            asked(server, dialect, road).failed("bad_json", of=name)
+            send(server, dialect, road).failed("bad_json", of=name)
             assert len(server.posts) == 1, name
     with ScriptedServer(good(dialect)) as server:
-        asked(server, dialect, road).ok("你好")
+        send(server, dialect, road).ok("你好")
 
 
+@pytest.mark.row("B17")
 @both
-def test_B17_ten_mib_of_legal_text(dialect: str, road: str) -> None:
+def test_ten_mib_of_legal_text(dialect: str, road: str) -> None:
     """A long answer is an answer, and is kept in full."""
     text = "汉字与 text, " * (10 * 2**20 // 15)
     with ScriptedServer(reply(dumped(whole(dialect, text)))) as server:
-        llm = model(server, dialect, with_history=True)
-        whole_of(llm, road).ok(text)
+        llm = make_model(server, dialect, with_history=True)
+        read_whole(llm, road).ok(text)
         assert len(llm.history) == 1 and llm.history[0][1] == text
         assert len(server.posts) == 1

@@ -16,9 +16,9 @@ import pytest
 
 from chatglm_magic import ChatGLM
 
-from ..servers import Asked, ScriptedServer
-from .asking import model, v1
-from .scripts import STREAM, good, piece, say, stay
+from ..support.fault_requests import make_model, v1
+from ..support.fault_scripts import STREAM, good, piece, say, stay
+from ..support.servers import Asked, ScriptedServer
 
 SECOND = 1.0
 
@@ -88,8 +88,9 @@ WAYS: dict[str, list[Callable[[ChatGLM], Any]]] = {
 }
 
 
+@pytest.mark.row("C32")
 @v1
-def test_C32_leaving_early(dialect: str, road: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_leaving_early(dialect: str, road: str, caplog: pytest.LogCaptureFixture) -> None:
     """Broken off, closed, forgotten or failed: the connection closes in silence, and another question works."""
 
     async def left(llm: ChatGLM, leave: Any, server: ScriptedServer) -> None:
@@ -100,7 +101,7 @@ def test_C32_leaving_early(dialect: str, road: str, caplog: pytest.LogCaptureFix
     with silence(caplog):
         for leave in WAYS[road]:
             with ScriptedServer(say(STREAM, piece("a"), stay), good(dialect)) as server:
-                llm = model(server, dialect)
+                llm = make_model(server, dialect)
                 if road == "async":
                     asyncio.run(left(llm, leave, server))
                 else:
@@ -111,8 +112,9 @@ def test_C32_leaving_early(dialect: str, road: str, caplog: pytest.LogCaptureFix
         del llm
 
 
+@pytest.mark.row("C33")
 @v1
-def test_C33_cancelled_inside_an_event(dialect: str, road: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_cancelled_inside_an_event(dialect: str, road: str, caplog: pytest.LogCaptureFixture) -> None:
     """A cancelled task, and an interrupted call, end as they should, and the connection closes."""
     half = threading.Event()
 
@@ -136,7 +138,7 @@ def test_C33_cancelled_inside_an_event(dialect: str, road: str, caplog: pytest.L
 
     script = say(STREAM, piece("a"), 0.05, piece("好")[:30], 0.05, halfway, stay)
     with ScriptedServer(script, good(dialect)) as server, silence(caplog):
-        llm, seen = model(server, dialect, with_history=True), []
+        llm, seen = make_model(server, dialect, with_history=True), []
         if road == "async":
             asyncio.run(cancelled(llm, seen))
         else:

@@ -5,42 +5,48 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..servers import ScriptedServer, chunk, reply
-from .asking import asked, v1
-from .scripts import DONE, STREAM, dumped, end, event, piece, say, stop, streamed, whole
+import pytest
+
+from ..support.fault_requests import send, v1
+from ..support.fault_scripts import DONE, STREAM, dumped, end, event, piece, say, stop, streamed, whole
+from ..support.servers import ScriptedServer, chunk, reply
 
 
+@pytest.mark.row("C12")
 @v1
-def test_C12_an_end_without_done(dialect: str, road: str) -> None:
+def test_an_end_without_done(dialect: str, road: str) -> None:
     """A finish_reason says as well that the answer is whole."""
     ends = {"by itself": (piece("a"), stop()), "with text": (piece("a", finish_reason="stop"),)}
     for name, steps in ends.items():
         with ScriptedServer(streamed(*steps)) as server:
-            assert asked(server, dialect, road).ok("a", of=name)["finish_reason"] == "stop"
+            assert send(server, dialect, road).ok("a", of=name)["finish_reason"] == "stop"
             assert len(server.posts) == 1, name
 
 
+@pytest.mark.row("C15")
 @v1
-def test_C15_cut_by_the_servers_limit(dialect: str, road: str) -> None:
+def test_cut_by_the_servers_limit(dialect: str, road: str) -> None:
     """An answer that was cut at max_tokens is whole, and says so."""
     with ScriptedServer(streamed(piece("a"), stop("length"), DONE)) as server:
-        assert asked(server, dialect, road).ok("a")["finish_reason"] == "length"
+        assert send(server, dialect, road).ok("a")["finish_reason"] == "length"
         assert len(server.posts) == 1
 
 
+@pytest.mark.row("C16")
 @v1
-def test_C16_no_reason_to_the_end(dialect: str, road: str) -> None:
+def test_no_reason_to_the_end(dialect: str, road: str) -> None:
     """Ollama's answers end with [DONE] alone."""
     with ScriptedServer(streamed(piece("a"), piece("b"), DONE)) as server:
-        assert "finish_reason" not in asked(server, dialect, road).ok("ab")
+        assert "finish_reason" not in send(server, dialect, road).ok("ab")
         assert len(server.posts) == 1
 
 
 USAGE = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
 
 
+@pytest.mark.row("C27")
 @v1
-def test_C27_pieces_without_text(dialect: str, road: str) -> None:
+def test_pieces_without_text(dialect: str, road: str) -> None:
     """Roles, nulls, counts, thoughts and second choices are not printed; what is worth knowing is kept."""
     two = chunk("b")
     two["choices"].append({"index": 1, "delta": {"content": "second"}, "finish_reason": "length"})
@@ -63,7 +69,7 @@ def test_C27_pieces_without_text(dialect: str, road: str) -> None:
         DONE,
     ]
     with ScriptedServer(streamed(*steps)) as server:
-        info = asked(server, dialect, road).ok("abc")
+        info = send(server, dialect, road).ok("abc")
         assert {name: info.get(name) for name in ("reasoning", "finish_reason", "usage", "model")} == {
             "reasoning": "想法",
             "finish_reason": "stop",
@@ -73,17 +79,18 @@ def test_C27_pieces_without_text(dialect: str, road: str) -> None:
         assert len(server.posts) == 1
 
 
+@pytest.mark.row("C28")
 @v1
-def test_C28_the_content_type_decides(dialect: str, road: str) -> None:
+def test_the_content_type_decides(dialect: str, road: str) -> None:
     """Plain JSON for a stream, and a stream under a long content type, are understood."""
     with ScriptedServer(reply(whole(dialect, "你好", usage=USAGE))) as server:
-        info = asked(server, dialect, road).ok("你好")
+        info = send(server, dialect, road).ok("你好")
         assert (info["finish_reason"], info["usage"], info["model"]) == ("stop", USAGE, "test-glm")
         assert server.posts[0].body["stream"] is True and len(server.posts) == 1
     for kind in (b"Text/Event-Stream", b"text/event-stream;charset=UTF-8"):
         head = STREAM.replace(b"text/event-stream", kind)
         with ScriptedServer(say(head, piece("你"), stop(), DONE, end)) as server:
-            asked(server, dialect, road).ok("你", of=kind)
+            send(server, dialect, road).ok("你", of=kind)
             assert len(server.posts) == 1
 
 
@@ -94,18 +101,20 @@ NATIVE = [
 ]
 
 
+@pytest.mark.row("C29")
 @v1
-def test_C29_lines_of_json(dialect: str, road: str) -> None:
+def test_lines_of_json(dialect: str, road: str) -> None:
     """Ollama's own protocol is not OpenAI's, whatever content type it comes under; the error shows what to set."""
     lines = b"".join(dumped(line) + b"\n" for line in NATIVE)
     for kind in ("application/x-ndjson", "application/json", "text/event-stream"):
         with ScriptedServer(reply(lines, kind=kind)) as server:
-            error = asked(server, dialect, road).failed("not_sse", of=kind)
+            error = send(server, dialect, road).failed("not_sse", of=kind)
             assert "/v1" in str(error) and len(server.posts) == 1, kind
 
 
+@pytest.mark.row("C31")
 @v1
-def test_C31_numbers_out_of_order(dialect: str, road: str) -> None:
+def test_numbers_out_of_order(dialect: str, road: str) -> None:
     """Pieces are shown as they arrive, whatever numbers they carry, and only those of the first choice."""
     swapped = chunk("c")
     swapped["choices"].insert(0, {"index": 1, "delta": {"content": "second"}, "finish_reason": None})
@@ -120,10 +129,10 @@ def test_C31_numbers_out_of_order(dialect: str, road: str) -> None:
         DONE,
     ]
     with ScriptedServer(streamed(*steps)) as server:
-        asked(server, dialect, road).ok("abcdef")
+        send(server, dialect, road).ok("abcdef")
         assert len(server.posts) == 1
     value = json.loads(json.dumps(whole(dialect, "first")))
     value["choices"].insert(0, {"index": 1, "message": {"content": "second"}, "finish_reason": "stop"})
     with ScriptedServer(reply(value)) as server:
-        asked(server, dialect, road).ok("first", of="plain JSON")
+        send(server, dialect, road).ok("first", of="plain JSON")
         assert len(server.posts) == 1

@@ -14,9 +14,9 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ChatGLMError, ParameterError
 
-from ..servers import Asked, Script, ScriptedServer, chunk, legacy, reply, sse
-from .asking import asked_many, asked_of, both, model, whole_of
-from .scripts import dumped, good, whole
+from ..support.fault_requests import both, make_model, read_whole, send_many, send_with
+from ..support.fault_scripts import dumped, good, whole
+from ..support.servers import Asked, Script, ScriptedServer, chunk, legacy, reply, sse
 
 
 def turns(asked: Asked) -> list[list[str]]:
@@ -27,8 +27,9 @@ def turns(asked: Asked) -> list[list[str]]:
     return [list(pair) for pair in zip(said[::2], said[1::2], strict=True)]
 
 
+@pytest.mark.row("G7")
 @both
-def test_G7_the_history_a_caller_hands_over(dialect: str, road: str) -> None:
+def test_the_history_a_caller_hands_over(dialect: str, road: str) -> None:
     """Wrong pairs are refused, ten thousand are sent, and a caller's list is the caller's."""
     with ScriptedServer(good(dialect)) as server:
         wrong: list[Any] = [
@@ -44,29 +45,29 @@ def test_G7_the_history_a_caller_hands_over(dialect: str, road: str) -> None:
         ]
         for history in wrong:
             with pytest.raises(ParameterError, match="history"):
-                model(server, dialect, history=history)
+                make_model(server, dialect, history=history)
             with pytest.raises(ParameterError, match="history"):
-                setattr(model(server, dialect), "history", history)  # noqa: B010
+                setattr(make_model(server, dialect), "history", history)  # noqa: B010
             with pytest.raises(ParameterError, match="history"):
-                model(server, dialect).invoke("x", history=history)
+                make_model(server, dialect).invoke("x", history=history)
         assert server.asked == []
 
         for own in ([("a", "b")], [["a", "b"]]):
             before = copy.deepcopy(own)
-            llm = model(server, dialect, history=own, with_history=True)
-            asked_of(llm, road, "c").ok("你好")
+            llm = make_model(server, dialect, history=own, with_history=True)
+            send_with(llm, road, "c").ok("你好")
             assert own == before and llm.history == [["a", "b"], ["c", "你好"]]
             own.append(["later", "on"])
-            asked_of(llm, road, "d").ok("你好")
+            send_with(llm, road, "d").ok("你好")
             assert turns(server.posts[-1]) == [["a", "b"], ["c", "你好"]]
         assert len(server.posts) == 4
 
-        fresh = model(server, dialect, with_history=True)
-        asked_of(fresh, road, "first").ok("你好")
+        fresh = make_model(server, dialect, with_history=True)
+        send_with(fresh, road, "first").ok("你好")
         assert turns(server.posts[-1]) == [] and ChatGLM().history == []  # no default is shared
 
         long = [[f"问{number}", "答"] for number in range(10_000)]
-        asked_of(model(server, dialect, history=long), road).ok("你好")
+        send_with(make_model(server, dialect, history=long), road).ok("你好")
         assert turns(server.posts[-1]) == long and len(server.posts) == 6
 
 
@@ -87,8 +88,9 @@ def cut(text: str, stop: list[str] | None) -> str:
     return text[: min((text.find(mark) for mark in stop or [] if mark and mark in text), default=len(text))]
 
 
+@pytest.mark.row("G8")
 @both
-def test_G8_stop_strings_streamed_and_not(dialect: str, road: str) -> None:
+def test_stop_strings_streamed_and_not(dialect: str, road: str) -> None:
     """The answer ends before the first stop string, in one piece or in many, whatever the pieces are."""
 
     def script(connection: Any, asked: Asked) -> None:
@@ -104,12 +106,12 @@ def test_G8_stop_strings_streamed_and_not(dialect: str, road: str) -> None:
     splits = [[0, at, length] for at in range(1, length)]
     with ScriptedServer(script) as server:
         for stop in SIMPLE + TRICKY:
-            llm, expected = model(server, dialect, stop=stop), cut(TEXT, stop)
+            llm, expected = make_model(server, dialect, stop=stop), cut(TEXT, stop)
             asks = [*map(json.dumps, forms + splits if stop in TRICKY and dialect == "openai" else forms)]
-            for places, outcome in zip(asks, asked_many(llm, road, asks), strict=True):
+            for places, outcome in zip(asks, send_many(llm, road, asks), strict=True):
                 outcome.ok(expected, of=(stop, places))
             for places in asks[:3]:
-                whole_of(llm, road, places).ok(expected, of=(stop, places))
+                read_whole(llm, road, places).ok(expected, of=(stop, places))
             number += len(asks) + 3
         assert len(server.posts) == number
 
@@ -133,13 +135,14 @@ def batch(llm: ChatGLM, road: str, prompts: list[str], **options: Any) -> list[A
     return asyncio.run(llm.abatch(prompts, **options))
 
 
+@pytest.mark.row("G9")
 @both
-def test_G9_batches_with_failures(dialect: str, road: str) -> None:
+def test_batches_with_failures(dialect: str, road: str) -> None:
     """Of none, one and a thousand questions, each is asked once, and the good answers stand in their places."""
     for number in (0, 1, 1000 if dialect == "openai" else 200):  # a batch is the same for both dialects
         prompts = [str(at) for at in range(number)]
         with ScriptedServer(failing(dialect)) as server:
-            llm = model(server, dialect, with_history=True)
+            llm = make_model(server, dialect, with_history=True)
             found = batch(llm, road, prompts, return_exceptions=True)
             assert len(found) == number == len(server.posts)
             for prompt, answer in zip(prompts, found, strict=True):
@@ -151,5 +154,5 @@ def test_G9_batches_with_failures(dialect: str, road: str) -> None:
             assert llm.history == [] and all(turns(post) == [] for post in server.posts)
     with ScriptedServer(failing(dialect)) as server:
         with pytest.raises(ChatGLMError) as caught:
-            batch(model(server, dialect), road, prompts)
+            batch(make_model(server, dialect), road, prompts)
         assert caught.value.kind == "server_error" and 1 <= len(server.posts) < 100  # the rest was not asked

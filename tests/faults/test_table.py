@@ -9,7 +9,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from .asking import DIALECTS, ROADS
+from ..support.fault_requests import DIALECTS, ROADS
 
 BOTH_DIALECTS = (
     *(f"A{number}" for number in range(1, 29)),
@@ -22,40 +22,33 @@ STREAMS = tuple(f"C{number}" for number in range(1, 34))
 TABLE = {*product(BOTH_DIALECTS, DIALECTS, ROADS), *product(STREAMS, ("openai",), ROADS)}
 """Row, dialect and road of everything that must be shown."""
 
-ID = re.compile(r"^\S+::test_([A-Z]?\d+)_\w+\[([a-z]+)-([a-z]+)\]$")
+ID = re.compile(r"^(\w+) \S+::test_\w+\[([a-z]+)-([a-z]+)\]$")
 
 
-def collected() -> list[str]:
-    """Return the ids that pytest itself finds here, but for this file's own."""
+def collect() -> list[str]:
+    """Return what pytest itself finds here, a row and an id on each line, but for this file's own tests."""
     here = Path(__file__).parent
-    options = [
-        "--collect-only",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "pytest_timeout",
-        "-p",
-        "pytest_rerunfailures",
-    ]
-    found = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(here)],
+    plugins = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "pytest_rerunfailures"]
+    plugins += ["-p", "tests.support.row_lines"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-qq", *plugins, str(here)],
         capture_output=True,
         text=True,
         cwd=here.parents[1],
         env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # other plugins take seconds to import
         timeout=25,
     )
-    assert found.returncode == 0, found.stdout + found.stderr
-    return [line for line in found.stdout.splitlines() if "::" in line and Path(__file__).name not in line]
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    return [line for line in lines if " tests/" in line and Path(__file__).name not in line]
 
 
-def test_every_row_is_shown_in_each_dialect_and_on_each_road() -> None:
+def test_each_row_is_shown_in_each_dialect_sync_and_async() -> None:
     """No row of the table is without its test, and no test without its row."""
-    shown = {}
-    for line in collected():
+    shown = set()
+    for line in collect():
         match = ID.match(line)
         assert match, f"{line} carries no row, dialect and road"
-        shown.setdefault(match.groups(), []).append(line)
+        shown.add(match.groups())
     assert len(TABLE) == 4 * (28 + 17 + 3 + 1) + 2 * 33
-    assert set(shown) - TABLE == set() and TABLE - set(shown) == set()
+    assert shown == TABLE

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from . import older
-from .page import Page
+from ..support import packages
+from ..support.pages import Page
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _older_packages() -> Iterator[None]:
     yield
-    older.remove()
+    packages.remove()
 
 
-@pytest.fixture(scope="module", params=list(older.KERNELS))
+@pytest.fixture(scope="module", params=list(packages.KERNELS))
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A page on a kernel of each version."""
     with Page(tmp_path_factory.mktemp("home"), request.param) as page:

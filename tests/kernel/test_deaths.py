@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ..clock import in_time
-from ..servers import ScriptedServer
-from . import stored
-from .asking import CLOSED, at
-from .page import Page
-from .talking import Ticking, text
+from ..support import stored_turns
+from ..support.clock import assert_within
+from ..support.kernel_requests import CLOSED, point_at
+from ..support.pages import Page
+from ..support.servers import ScriptedServer
+from ..support.ticking import Ticking, make_text
 
 LOST = 1.25
 """Seconds of text that may be missing: a turn is saved once a second, and that takes a moment."""
@@ -24,27 +24,28 @@ LOST = 1.25
 ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
 
 
+@pytest.mark.row("D17")
 @pytest.mark.parametrize("now", [False, True], ids=["asked", "killed"])
-def test_D17_a_kernel_that_is_restarted(tmp_path: Path, now: bool) -> None:
+def test_a_kernel_that_is_restarted(tmp_path: Path, now: bool) -> None:
     """The server sees the close, the store has the answer so far, and the next kernel goes on with it."""
     ticking = Ticking(lambda prompt: 3 if prompt == "q2" else 1000)
     with ScriptedServer(ticking) as server, Page(tmp_path) as page:
-        at(page, server)
+        point_at(page, server)
         page.send("%chatglm q1")
         page.until_true(lambda: server.posts and len(ticking.sent.get("q1", ())) > 70)
         began = time.monotonic()
         page.manager.restart_kernel(now=now)
-        in_time(server.wait_closed(server.posts[0]) - began, CLOSED)
-        (turn,) = stored.turns(tmp_path)
+        assert_within(server.wait_closed(server.posts[0]) - began, CLOSED)
+        (turn,) = stored_turns.turns(tmp_path)
         # Jupyter interrupts before it kills: the interrupt may or may not come to be noted.
         assert turn.status == "interrupted" or (now and turn.status == "incomplete")
         assert turn.answer.startswith(ticking.before("q1", began - (LOST if now else 0.1)))
-        assert text("q1", 1000).startswith(turn.answer)
+        assert make_text("q1", 1000).startswith(turn.answer)
         page.ready_again()
         assert page.run("print(get_session().resume())").text == "1\n"
         page.run(f"get_session().settings.endpoint_url = {server.url + 'v1'!r}")
-        assert page.run("%chatglm q2").displays == [text("q2", 3)]
-        assert [(turn.prompt, turn.status == "complete") for turn in stored.turns(tmp_path)] == [
+        assert page.run("%chatglm q2").displays == [make_text("q2", 3)]
+        assert [(turn.prompt, turn.status == "complete") for turn in stored_turns.turns(tmp_path)] == [
             ("q1", False),
             ("q2", True),
         ]
@@ -62,7 +63,7 @@ def killed(home: Path, number: int, dice: random.Random, seen: dict[str, str]) -
     """
     ticking = Ticking(pieces, pause=0.01)
     with ScriptedServer(ticking) as server, Page(home) as page:
-        at(page, server)
+        point_at(page, server)
         page.send(
             "import itertools\nfor n in itertools.count():\n"
             f"    answer = get_session().ask(f'{number}q{{n}}')\n    "
@@ -78,18 +79,19 @@ def killed(home: Path, number: int, dice: random.Random, seen: dict[str, str]) -
         said = "".join(heard.message["content"]["text"] for heard in page.heard if heard.kind == "stream")
         seen |= {line.split()[0]: line.split()[1] for line in said.splitlines() if "q" in line}
         posted = [post.body["messages"][-1]["content"] for post in server.posts]
-    assert stored.sound(home)
-    kept = {turn.id: turn for turn in stored.turns(home)}
+    assert stored_turns.sound(home)
+    kept = {turn.id: turn for turn in stored_turns.turns(home)}
     for id, prompt in seen.items():
-        assert (kept[id].status, kept[id].answer) == ("complete", text(prompt, pieces(prompt)))
+        assert (kept[id].status, kept[id].answer) == ("complete", make_text(prompt, pieces(prompt)))
     by_prompt = {turn.prompt: turn for turn in kept.values()}
     for prompt in posted:
         assert by_prompt[prompt].answer.startswith(ticking.before(prompt, moment - LOST))
-        assert text(prompt, pieces(prompt)).startswith(by_prompt[prompt].answer)
+        assert make_text(prompt, pieces(prompt)).startswith(by_prompt[prompt].answer)
 
 
+@pytest.mark.row("D18")
 @pytest.mark.timeout(60 + 10 * ROUNDS)
-def test_D18_kernels_killed_while_they_stream_and_write(tmp_path: Path) -> None:
+def test_kernels_killed_while_they_stream_and_write(tmp_path: Path) -> None:
     """The file is whole, every answer whose end was seen is there, at most a second of the last one is lost."""
 
     def rounds(worker: int) -> int:

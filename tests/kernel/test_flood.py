@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from .. import flood
-from ..servers import ScriptedServer
-from .asking import at
-from .page import Page
+from ..support.kernel_requests import point_at
+from ..support.pages import Page
+from ..support.servers import ScriptedServer
 
 
+@pytest.mark.row("D15")
 @pytest.mark.parametrize("into", [flood.into_cell, flood.into_panel], ids=["cell", "panel"])
-def test_D15_two_thousand_tokens_a_second(tmp_path: Path, into: flood.Into) -> None:
+def test_two_thousand_tokens_a_second(tmp_path: Path, into: flood.Into) -> None:
     """At most twelve updates in any second, all messages no more than 20 answers, and the final text exact."""
     sent = flood.Flood(4)
     with ScriptedServer(sent) as server, Page(tmp_path) as page:
-        at(page, server)
+        point_at(page, server)
         figures = into(page, sent)
         assert figures.good, figures

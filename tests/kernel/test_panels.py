@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from ..clock import in_time
-from ..servers import ScriptedServer
-from .asking import BACK, CLOSED, at, interrupt, remembered, value
-from .page import Page, View, Widget
-from .talking import Ticking, stalling, telling, text
+from ..support.clock import assert_within
+from ..support.kernel_requests import BACK, CLOSED, evaluate, interrupt, point_at, read_turns
+from ..support.pages import Page, View, Widget
+from ..support.servers import ScriptedServer
+from ..support.ticking import Ticking, make_text, stalling, telling
 
 RUNS = 100
 
@@ -20,7 +20,7 @@ RUNS = 100
 @contextmanager
 def panels(page: Page, server: ScriptedServer, count: int = 1) -> Iterator[list[View]]:
     """Show panels in a new conversation; afterwards they are closed, and none has written to any cell."""
-    at(page, server)
+    point_at(page, server)
     ran = [page.run(f"from chatglm_magic import panel\nshown{n} = panel()\nshown{n}") for n in range(count)]
     yield [page.view(one) for one in ran]
     for number in range(count):
@@ -31,8 +31,8 @@ def panels(page: Page, server: ScriptedServer, count: int = 1) -> Iterator[list[
 
 def answered(view: View, prompt: str, count: int = 12) -> Widget:
     """Wait until a panel shows the whole answer to a prompt and is free; return where it stands."""
-    view.page.until_true(lambda: view.holding(text(prompt, count)) and not view.busy, 20, of=view.text[-500:])
-    (place,) = view.holding(text(prompt, count))
+    view.page.until_true(lambda: view.holding(make_text(prompt, count)) and not view.busy, 20, of=view.text[-500:])
+    (place,) = view.holding(make_text(prompt, count))
     return place
 
 
@@ -42,7 +42,8 @@ def frames(place: Widget, begin: int = 0) -> list[str]:
     return [frame for frame in seen if frame]
 
 
-def test_D7_clicks_while_a_cell_runs(page: Page) -> None:
+@pytest.mark.row("D7")
+def test_clicks_while_a_cell_runs(page: Page) -> None:
     """At once where the kernel has a subshell for them, else after the cell: one question, no deadlock."""
     with ScriptedServer(telling()) as server, panels(page, server) as (view,):
         running = page.send("import time; time.sleep(1)")
@@ -52,10 +53,11 @@ def test_D7_clicks_while_a_cell_runs(page: Page) -> None:
         answered(view, "q1")
         (post,) = server.posts
         assert (post.at < ended - 0.3) == (page.version == "7.1")
-        assert value(page, "[t.prompt for t in get_session().turns]") == ["q1"]
+        assert evaluate(page, "[t.prompt for t in get_session().turns]") == ["q1"]
 
 
-def test_D8_a_click_while_a_magic_streams(page: Page) -> None:
+@pytest.mark.row("D8")
+def test_a_click_while_a_magic_streams(page: Page) -> None:
     """Ten times: each text in its own place, one order of turns in memory and store, nothing locked."""
     slow = Ticking(lambda prompt: 60, pause=0.01)
     with ScriptedServer(slow) as server, panels(page, server) as (view,):
@@ -63,17 +65,18 @@ def test_D8_a_click_while_a_magic_streams(page: Page) -> None:
             running = page.send(f"%chatglm c{number}")
             page.until_true(lambda: server.posts and f"c{number}" in slow.sent)  # noqa: B023
             view.send(f"p{number}")
-            assert page.wait(running).displays == [text(f"c{number}", 60)]
+            assert page.wait(running).displays == [make_text(f"c{number}", 60)]
             place = answered(view, f"p{number}", 60)
-            assert all(text(f"p{number}", 60).startswith(frame) for frame in frames(place)[-3:])
-        known = remembered(page)
+            assert all(make_text(f"p{number}", 60).startswith(frame) for frame in frames(place)[-3:])
+        known = read_turns(page)
         assert [prompt for _, prompt, _ in known] == [f"{who}{n}" for n in range(10) for who in "cp"]
-        assert all(found == ["complete", found[1], text(found[1], 60)] for found in known)
+        assert all(found == ["complete", found[1], make_text(found[1], 60)] for found in known)
         if page.version == "7.1":  # the click came while the cell streamed, in another thread
             assert all(slow.sent[f"p{n}"][0] < slow.sent[f"c{n}"][-1] for n in range(10))
 
 
-def test_D9_an_interrupt_while_only_a_panel_streams(page: Page) -> None:
+@pytest.mark.row("D9")
+def test_an_interrupt_while_only_a_panel_streams(page: Page) -> None:
     """It leaves the panel's answer alone, whether a cell runs or none; Stop ends it within a second."""
     slow = Ticking(lambda prompt: 2000)
     with ScriptedServer(slow) as server, panels(page, server) as (view,):
@@ -92,14 +95,15 @@ def test_D9_an_interrupt_while_only_a_panel_streams(page: Page) -> None:
         pressed = time.monotonic()
         view.click("Stop")
         closed = server.wait_closed(server.posts[0])
-        in_time(closed - pressed, CLOSED)
+        assert_within(closed - pressed, CLOSED)
         view.until_free(CLOSED)
-        ((status, _, kept),) = remembered(page)
-        assert status == "interrupted" and text("q1", 2000).startswith(kept)
+        ((status, _, kept),) = read_turns(page)
+        assert status == "interrupted" and make_text("q1", 2000).startswith(kept)
         assert kept.strip() in view.text and "stopped" in view.text.lower()
 
 
-def test_D10_an_error_in_a_callback_is_seen(page: Page) -> None:
+@pytest.mark.row("D10")
+def test_an_error_in_a_callback_is_seen(page: Page) -> None:
     """What a callback raises stands in the panel, is in the record, and the panel goes on."""
     with ScriptedServer(telling()) as server, panels(page, server) as (view,):
         view.set(view.find("seed"), "seven")
@@ -108,15 +112,16 @@ def test_D10_an_error_in_a_callback_is_seen(page: Page) -> None:
         view.send("q1")
         view.until_sees("No server answers at")
         view.until_free()
-        ((status, prompt, _),) = remembered(page)
+        ((status, prompt, _),) = read_turns(page)
         assert (status, prompt) == ("error", "q1")
         page.run(f"get_session().settings.endpoint_url = {server.url + 'v1'!r}")
         view.send("q2")
         answered(view, "q2")
 
 
+@pytest.mark.row("D12")
 @pytest.mark.timeout(120)
-def test_D12_a_hundred_answers_beside_a_hundred_cells(page: Page) -> None:
+def test_a_hundred_answers_beside_a_hundred_cells(page: Page) -> None:
     """No text is mixed with another, no update lost, and each answer whole to the last character."""
     quick = Ticking(lambda prompt: 12, pause=0.004)  # an answer takes longer than the next cell to begin
     with ScriptedServer(quick) as server, panels(page, server) as (view,):
@@ -124,23 +129,24 @@ def test_D12_a_hundred_answers_beside_a_hundred_cells(page: Page) -> None:
         for number in range(RUNS):
             view.send(f"p{number}")
             ran = page.run(f"%chatglm c{number}")
-            assert ran.displays == [text(f"c{number}")]
+            assert ran.displays == [make_text(f"c{number}")]
             place = answered(view, f"p{number}")
             seen = frames(place, begin)
             begin = len(place.changes)
-            assert seen and seen[-1] == text(f"p{number}"), (number, seen)
-            assert all(text(f"p{number}").startswith(frame) for frame in seen), (number, seen)
+            assert seen and seen[-1] == make_text(f"p{number}"), (number, seen)
+            assert all(make_text(f"p{number}").startswith(frame) for frame in seen), (number, seen)
             assert seen == sorted(seen, key=len), "an older update came after a newer one"
         both = [(quick.sent[f"p{n}"], quick.sent[f"c{n}"]) for n in range(RUNS)]
         assert sum(one[0][0] < other[-1][0] and other[0][0] < one[-1][0] for one, other in both) > RUNS / 2
         written = [heard for heard in page.heard[heard_before:] if heard.kind in ("stream", "error")]
         assert not written, "something was written into a cell"
-        known = remembered(page)
+        known = read_turns(page)
         assert len(known) == 2 * RUNS
-        assert all(found == ["complete", found[1], text(found[1])] for found in known)
+        assert all(found == ["complete", found[1], make_text(found[1])] for found in known)
 
 
-def test_D13_two_panels_and_two_cells(page: Page) -> None:
+@pytest.mark.row("D13")
+def test_two_panels_and_two_cells(page: Page) -> None:
     """One session: each answer in its own place, all four turns kept, none mixed with another."""
     slow = Ticking(lambda prompt: 20, pause=0.01)
     with ScriptedServer(slow) as server, panels(page, server, count=2) as (one, other):
@@ -149,16 +155,17 @@ def test_D13_two_panels_and_two_cells(page: Page) -> None:
             other.send(f"o{number}")
             cells = [page.send(f"%chatglm {who}{number}") for who in "cd"]
             for who, cell in zip("cd", cells, strict=True):
-                assert page.wait(cell).displays == [text(f"{who}{number}", 20)]
+                assert page.wait(cell).displays == [make_text(f"{who}{number}", 20)]
             for view, mine, others in ((one, "p", "o"), (other, "o", "p")):
                 place = answered(view, f"{mine}{number}", 20)
                 assert not any(f"{who}{number}w" in place.text for who in (others, "c", "d"))
-        known = remembered(page)
+        known = read_turns(page)
         assert sorted(prompt for _, prompt, _ in known) == sorted(f"{who}{n}" for who in "pocd" for n in range(3))
-        assert all(found == ["complete", found[1], text(found[1], 20)] for found in known)
+        assert all(found == ["complete", found[1], make_text(found[1], 20)] for found in known)
 
 
-def test_D14_clicks_and_sliders_while_an_answer_streams(page: Page) -> None:
+@pytest.mark.row("D14")
+def test_clicks_and_sliders_while_an_answer_streams(page: Page) -> None:
     """A double click and a Send too many ask nothing; what a slider says after Send is for the next question."""
     with ScriptedServer(stalling(5), telling()) as server, panels(page, server) as (view,):
         box = view.find("temperature", "BoundedFloatText")
@@ -167,13 +174,13 @@ def test_D14_clicks_and_sliders_while_an_answer_streams(page: Page) -> None:
         view.until_sees("q1w")
         view.set(box, 0.75)
         page.done(view.send("q2"))
-        page.until_true(lambda: value(page, "get_session().settings.temperature") == 0.75)
+        page.until_true(lambda: evaluate(page, "get_session().settings.temperature") == 0.75)
         assert len(server.posts) == 1 and server.posts[0].body["temperature"] == 0.25
         view.click("Stop")
         view.until_free()
         view.send("q3")
         answered(view, "q3")
         assert [post.body["temperature"] for post in server.posts] == [0.25, 0.75]
-        asked = value(page, "[t.asked['temperature'] for t in get_session().turns]")
+        asked = evaluate(page, "[t.asked['temperature'] for t in get_session().turns]")
         assert asked == [0.25, 0.75]
         page.run("get_session().default('temperature')")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ..servers import ScriptedServer
-from . import older
-from .asking import at
-from .page import VIEW, Page
-from .talking import telling, text
+from ..support import packages
+from ..support.kernel_requests import point_at
+from ..support.pages import VIEW, Page
+from ..support.servers import ScriptedServer
+from ..support.ticking import make_text, telling
 
 HIDE = "raise ModuleNotFoundError(\"No module named 'ipywidgets'\", name='ipywidgets')\n"
 NEEDS = "ipywidgets: %pip install ipywidgets"
@@ -36,7 +36,7 @@ def ran(home: Path, *command: str, first: tuple[Path, ...] = ()) -> str:
         text=True,
         timeout=100,
         cwd=home,
-        env=os.environ | {"PYTHONPATH": older.path_with(*first), "CHATGLM_MAGIC_HOME": str(home)},
+        env=os.environ | {"PYTHONPATH": packages.path_with(*first), "CHATGLM_MAGIC_HOME": str(home)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -58,17 +58,19 @@ for name in ("panel", "history_viewer"):
 """
 
 
-def test_D22_in_plain_python(tmp_path: Path, without_widgets: Path) -> None:
+@pytest.mark.row("D22")
+def test_in_plain_python(tmp_path: Path, without_widgets: Path) -> None:
     """Asking needs no shell and no widgets; what needs them says what to install, in one line."""
     with ScriptedServer(telling()) as server:
         code = PLAIN.format(url=server.url + "v1")
-        assert ran(tmp_path, "-c", code) == f"{text('q1')}\n{text('q2')}\n"
+        assert ran(tmp_path, "-c", code) == f"{make_text('q1')}\n{make_text('q2')}\n"
         lines = ran(tmp_path, "-c", code + REFUSED, first=(without_widgets,)).splitlines()
-        assert lines[:2] == [text("q1"), text("q2")]
+        assert lines[:2] == [make_text("q1"), make_text("q2")]
         assert len(lines) == 4 and all(line.startswith("missing ") and NEEDS in line for line in lines[2:])
 
 
-def test_D22_in_a_terminal(tmp_path: Path) -> None:
+@pytest.mark.row("D22")
+def test_in_a_terminal(tmp_path: Path) -> None:
     """%chatglm streams to the terminal; the panel and the viewer say where they can be had."""
     with ScriptedServer(telling()) as server:
         code = (
@@ -76,23 +78,25 @@ def test_D22_in_a_terminal(tmp_path: Path) -> None:
             "%chatglm q1\n%chatglm_panel\n%chatglm_history --view\n"
         )
         lines = ran(tmp_path, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", code).splitlines()
-        assert text("q1") in lines
+        assert make_text("q1") in lines
         assert len([line for line in lines if "needs a notebook" in line]) == 2
 
 
-def test_D22_without_ipywidgets(tmp_path: Path, without_widgets: Path) -> None:
+@pytest.mark.row("D22")
+def test_without_ipywidgets(tmp_path: Path, without_widgets: Path) -> None:
     """In a notebook too: cells ask as ever, and the panel and the viewer are a one-line error with its remedy."""
     with ScriptedServer(telling()) as server, Page(tmp_path, first=[without_widgets]) as page:
         assert "No module named 'ipywidgets'" in str(page.run("import ipywidgets").error)
-        at(page, server)
-        assert page.run("%chatglm q1").displays == [text("q1")]
+        point_at(page, server)
+        assert page.run("%chatglm q1").displays == [make_text("q1")]
         for magic in ("%chatglm_panel", "%chatglm_history --view"):
             error = page.run(magic).error
             assert error is not None and error["ename"] == "ChatGLMError" and NEEDS in error["evalue"]
             assert len(error["traceback"]) == 1
 
 
-def test_D22_in_a_notebook_that_is_run_without_a_front_end(tmp_path: Path) -> None:
+@pytest.mark.row("D22")
+def test_in_a_notebook_that_is_run_without_a_front_end(tmp_path: Path) -> None:
     """nbconvert --execute: answers and the panel's text stand in the file, and in the HTML that is made of it."""
     pytest.importorskip("nbconvert", reason="nbconvert comes with JupyterLab")
     import nbformat
@@ -111,10 +115,10 @@ def test_D22_in_a_notebook_that_is_run_without_a_front_end(tmp_path: Path) -> No
         ran(tmp_path, *convert, "--execute", "--to", "notebook", "--output", "done", "book.ipynb")
         book = nbformat.read(tmp_path / "done.ipynb", as_version=4)
         outputs = [cell.outputs for cell in book.cells]
-        assert outputs[1][0].data["text/plain"] == text("q1")
+        assert outputs[1][0].data["text/plain"] == make_text("q1")
         for shown in (outputs[2][0].data, outputs[3][0].data):
             assert VIEW in shown and "run %chatglm_" in shown["text/plain"]
-        assert text("q1") in HTMLExporter().from_notebook_node(book)[0]
+        assert make_text("q1") in HTMLExporter().from_notebook_node(book)[0]
 
 
 CORE = [
@@ -126,21 +130,22 @@ CORE = [
 PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "pytest_rerunfailures"]
 
 
-def test_D23_urllib3_future(tmp_path: Path) -> None:
+@pytest.mark.row("D23")
+def test_urllib3_future(tmp_path: Path) -> None:
     """The client's own tests, and a kernel's question, are green where urllib3-future stands in for urllib3."""
-    folder = older.folder_of(FUTURE)
+    folder = packages.folder_of(FUTURE)
     core = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", *PLUGINS, *CORE],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"PYTHONPATH": older.path_with(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=os.environ | {"PYTHONPATH": packages.path_with(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
     try:
         with ScriptedServer(telling()) as server, Page(tmp_path, first=[folder]) as page:
-            at(page, server)
+            point_at(page, server)
             assert page.run("import urllib3; print(urllib3.__file__)").text.startswith(str(folder))
-            assert page.run("%chatglm q1").displays == [text("q1")]
+            assert page.run("%chatglm q1").displays == [make_text("q1")]
         told, _ = core.communicate(timeout=100)
         assert core.returncode == 0, told
     finally:

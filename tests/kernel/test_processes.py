@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ..servers import ScriptedServer
-from . import stored
-from .asking import at, value
+import pytest
+
+from ..support import stored_turns
+from ..support.kernel_requests import evaluate, point_at
+from ..support.pages import Page
+from ..support.servers import ScriptedServer
+from ..support.ticking import make_text, telling
 from .conftest import installed
-from .page import Page
-from .talking import telling, text
 
 LOAD = "get_ipython().run_line_magic('{}_ext', 'chatglm_magic')\n"
 REGISTERED = """sum('chatglm_magic' in repr(getattr(item, '__module__', '') or type(item).__module__)
@@ -21,30 +23,35 @@ print(session.submit(session.aask('q2')).result(10), session.llm.batch(['q3', 'q
 """
 
 
-def test_D20_loaded_twice_and_unloaded(page: Page) -> None:
+@pytest.mark.row("D20")
+def test_loaded_twice_and_unloaded(page: Page) -> None:
     """One registration; after a panel and every way to ask, no thread, connection, file or hook is left."""
     with ScriptedServer(telling()) as server:
         address = f"get_session().settings.endpoint_url = {server.url + 'v1'!r}\n"
         page.run(LOAD.format("unload"))
         page.run("from ipywidgets import Widget; import chatglm_magic.widgets.panel_box")
-        hooks, before = value(page, REGISTERED), value(page, "inside.held()")
+        hooks, before = evaluate(page, REGISTERED), evaluate(page, "inside.list_resources()")
         assert hooks == 0
         for _ in range(3):
             page.run(LOAD.format("load"))
-            once = value(page, REGISTERED)
+            once = evaluate(page, REGISTERED)
             page.run(LOAD.format("load"))
-            assert value(page, REGISTERED) == once > 0
+            assert evaluate(page, REGISTERED) == once > 0
             ran = page.run(address + USED)
             printed = "".join(content["text"] for content in ran.of("stream") if content["name"] == "stdout")
-            assert ran.error is None and printed.endswith(f"{text('q2')} {[text('q3'), text('q4')]}\n")
-            held = value(page, "inside.held()")
+            assert ran.error is None and printed.endswith(
+                f"{make_text('q2')} {[make_text('q3'), make_text('q4')]}\n"
+            )
+            held = evaluate(page, "inside.list_resources()")
             assert len(held["threads"]) > len(before["threads"]) and len(held["files"]) > len(before["files"])
             page.run(LOAD.format("reload"))
-            assert value(page, REGISTERED) == once
+            assert evaluate(page, REGISTERED) == once
             page.run("shown.close(); del shown, session\n" + LOAD.format("unload"))
-        assert value(page, REGISTERED) == 0
+        assert evaluate(page, REGISTERED) == 0
         page.until_true(
-            lambda: value(page, "inside.held()") == before, 5, of=(value(page, "inside.held()"), before)
+            lambda: evaluate(page, "inside.list_resources()") == before,
+            5,
+            of=(evaluate(page, "inside.list_resources()"), before),
         )
         assert page.run("%chatglm q").error is None and "not found" in page.run("%chatglm q").text
         page.run(LOAD.format("load"))
@@ -77,27 +84,28 @@ def forked(count):
 
 def children(page: Page) -> None:
     """Make the functions that fork known to the kernel."""
-    assert page.run("from tests.kernel.talking import text as words\n" + CHILDREN).error is None
+    assert page.run("from tests.support.ticking import make_text as words\n" + CHILDREN).error is None
 
 
-def test_D21_forked_children_ask_and_store(page: Page) -> None:
+@pytest.mark.row("D21")
+def test_forked_children_ask_and_store(page: Page) -> None:
     """Each asks over connections of its own and stores its turns; the parent's go on as before."""
     with ScriptedServer(telling()) as server:
-        at(page, server)
+        point_at(page, server)
         children(page)
         page.run("get_session().ask('q1'); get_session().submit(get_session().aask('q2')).result(10)")
-        assert value(page, "forked(3)") == [0, 0, 0]
+        assert evaluate(page, "forked(3)") == [0, 0, 0]
         ran = page.run("print(get_session().ask('q3'), get_session().submit(get_session().aask('q4')).result(10))")
-        assert ran.text == f"{text('q3')} {text('q4')}\n"
-        assert stored.sound(page.home)
-        kept = {turn.prompt for turn in stored.turns(page.home, status="complete")}
+        assert ran.text == f"{make_text('q3')} {make_text('q4')}\n"
+        assert stored_turns.sound(page.home)
+        kept = {turn.prompt for turn in stored_turns.turns(page.home, status="complete")}
         assert kept >= {f"{n}q{m}" for n in range(3) for m in (1, 2)} | {"q1", "q2", "q3", "q4"}
         assert [prompt for _, prompt, _ in remembered_of_parent(page)] == ["q1", "q2", "q3", "q4"]
 
 
 def remembered_of_parent(page: Page) -> list[list[str]]:
     """Return the turns in the parent's memory; on the disk its conversation has the children's turns too."""
-    return list(value(page, "[[t.status, t.prompt, t.answer] for t in get_session().turns]"))
+    return list(evaluate(page, "[[t.status, t.prompt, t.answer] for t in get_session().turns]"))
 
 
 BESIDE = """
@@ -119,13 +127,14 @@ print(set(codes))  # of which a child that had to wait too long has none
 """
 
 
+@pytest.mark.row("D21")
 @installed
-def test_D21_forks_while_other_threads_ask_and_save(page: Page) -> None:
+def test_forks_while_other_threads_ask_and_save(page: Page) -> None:
     """A lock that another thread holds at that moment holds no child up."""
     with ScriptedServer(telling()) as server:
-        at(page, server)
+        point_at(page, server)
         children(page)
         ran = page.run(BESIDE)
         assert ran.error is None and ran.text == "{0}\n", ran.text
-        assert stored.sound(page.home)
-        assert {turn.status for turn in stored.turns(page.home, text="q")} <= {"complete", "superseded"}
+        assert stored_turns.sound(page.home)
+        assert {turn.status for turn in stored_turns.turns(page.home, text="q")} <= {"complete", "superseded"}

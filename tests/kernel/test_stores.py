@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..servers import ScriptedServer, legacy
-from . import stored
-from .page import Page
+import pytest
+
+from ..support import stored_turns
+from ..support.pages import Page
+from ..support.servers import ScriptedServer, legacy
 
 TURNS = int(os.environ.get("CHATGLM_SOAK_TURNS", "250"))
 """Of each kernel; ``.ci/soak`` asks 5 000."""
@@ -15,7 +17,8 @@ TURNS = int(os.environ.get("CHATGLM_SOAK_TURNS", "250"))
 ASK = "for n in range({turns}): get_session().ask(f'{name}{{n}}')"
 
 
-def test_F1_two_kernels_write_into_one_store(tmp_path: Path) -> None:
+@pytest.mark.row("F1")
+def test_two_kernels_write_into_one_store(tmp_path: Path) -> None:
     """Every turn of both is there, whole, in its own conversation, in the order it was asked."""
     with (
         ScriptedServer(legacy(lambda body: f"Re: {body['prompt']}")) as server,
@@ -29,7 +32,7 @@ def test_F1_two_kernels_write_into_one_store(tmp_path: Path) -> None:
         sent = [page.send(ASK.format(turns=TURNS, name=name)) for name, page in kernels.items()]
         for page, message in zip(kernels.values(), sent, strict=True):
             assert page.wait(message, 900).error is None
-    turns = stored.turns(tmp_path)
+    turns = stored_turns.turns(tmp_path)
     assert len(turns) == 2 * TURNS and len({turn.conversation for turn in turns}) == 2
     for name in kernels:
         mine = [turn for turn in turns if turn.prompt.startswith(name)]

@@ -10,12 +10,12 @@ import pytest
 
 import chatglm_magic
 
-from ..clock import in_time
-from ..servers import ScriptedServer
-from .asking import BACK, CLOSED, at, interrupt, remembered, value
+from ..support.clock import assert_within
+from ..support.kernel_requests import BACK, CLOSED, evaluate, interrupt, point_at, read_turns
+from ..support.pages import Page
+from ..support.servers import ScriptedServer
+from ..support.ticking import make_text, stalling, telling
 from .conftest import installed
-from .page import Page
-from .talking import stalling, telling, text
 
 PACKAGE = Path(chatglm_magic.__file__).parent
 STOPPED = ("CancelledError", "KeyboardInterrupt", "Interrupted")
@@ -24,16 +24,17 @@ STOPPED = ("CancelledError", "KeyboardInterrupt", "Interrupted")
 
 def stopped_in_time(page: Page, server: ScriptedServer, struck: float) -> None:
     """Half a second after the interrupt our code is left, a second after it every connection is closed."""
-    in_time(value(page, "inside.left.pop()") - struck, BACK)
+    assert_within(evaluate(page, "inside.left.pop()") - struck, BACK)
     for post in server.posts:
-        in_time(server.wait_closed(post) - struck, CLOSED)
+        assert_within(server.wait_closed(post) - struck, CLOSED)
 
 
-def test_D4_a_cell_that_waits_for_many(page: Page) -> None:
+@pytest.mark.row("D4")
+def test_a_cell_that_waits_for_many(page: Page) -> None:
     """A batch runs on the loop's thread while the main one waits: an interrupt closes all of its connections."""
     with ScriptedServer(stalling(5)) as server:
-        at(page, server)
-        running = page.send("with inside.timed():\n    get_session().llm.batch([f'q{n}' for n in range(8)])")
+        point_at(page, server)
+        running = page.send("with inside.record_end():\n    get_session().llm.batch([f'q{n}' for n in range(8)])")
         page.until_true(lambda: len(server.posts) == 8)
         struck = interrupt(page)
         ran = page.wait(running)
@@ -42,13 +43,14 @@ def test_D4_a_cell_that_waits_for_many(page: Page) -> None:
         assert len(server.posts) == 8
 
 
-def test_D4_a_question_on_the_loops_thread_can_be_stopped(page: Page) -> None:
+@pytest.mark.row("D4")
+def test_a_question_on_the_loops_thread_can_be_stopped(page: Page) -> None:
     """Waiting for a submitted question is interrupted at once; its ``cancel()`` closes the connection."""
     with ScriptedServer(stalling(5)) as server:
-        at(page, server)
+        point_at(page, server)
         running = page.send(
             "job = get_session().submit(get_session().aask('q1'))\n"
-            "try:\n    with inside.timed():\n        job.result()\n"
+            "try:\n    with inside.record_end():\n        job.result()\n"
             "except KeyboardInterrupt:\n    print(job.cancel())"
         )
         page.until_true(lambda: server.posts)
@@ -56,12 +58,13 @@ def test_D4_a_question_on_the_loops_thread_can_be_stopped(page: Page) -> None:
         struck = interrupt(page)
         assert page.wait(running).text.endswith("True\n")
         stopped_in_time(page, server, struck)
-        page.until_true(lambda: value(page, "len(get_session().turns)") == 1)
-        ((status, _, came),) = remembered(page)
-        assert status == "interrupted" and came and text("q1", 5).startswith(came)
+        page.until_true(lambda: evaluate(page, "len(get_session().turns)") == 1)
+        ((status, _, came),) = read_turns(page)
+        assert status == "interrupted" and came and make_text("q1", 5).startswith(came)
 
 
-def test_D4_no_thread_of_ours_asks() -> None:
+@pytest.mark.row("D4")
+def test_no_thread_of_ours_asks() -> None:
     """The package starts threads for its loop and for watching its server alone, and no pool of them."""
     starts = {
         f"{path.relative_to(PACKAGE)}: {ast.unparse(node.func)}"
@@ -82,12 +85,13 @@ CELLS = {
 }
 
 
+@pytest.mark.row("D5")
 @pytest.mark.parametrize("way", list(CELLS))
-def test_D5_an_awaiting_cell(page: Page, way: str) -> None:
+def test_an_awaiting_cell(page: Page, way: str) -> None:
     """An interrupt ends it as it ends a magic; what ``session.aask`` had received is kept."""
     with ScriptedServer(stalling(5), telling()) as server:
-        at(page, server)
-        running = page.send(f"with inside.timed():\n    {CELLS[way]}")
+        point_at(page, server)
+        running = page.send(f"with inside.record_end():\n    {CELLS[way]}")
         page.until_true(lambda: server.posts)
         time.sleep(0.1)  # so that some of the answer has come
         struck = interrupt(page)
@@ -95,38 +99,42 @@ def test_D5_an_awaiting_cell(page: Page, way: str) -> None:
         assert ran.error is not None and ran.error["ename"] in STOPPED
         stopped_in_time(page, server, struck)
         if way == "aask":
-            assert remembered(page) == [["interrupted", "q1", text("q1", 5)]]
-        assert page.run("%chatglm q2").displays == [text("q2")]
+            assert read_turns(page) == [["interrupted", "q1", make_text("q1", 5)]]
+        assert page.run("%chatglm q2").displays == [make_text("q2")]
 
 
-def test_D6_magics_while_the_loop_runs(page: Page) -> None:
+@pytest.mark.row("D6")
+def test_magics_while_the_loop_runs(page: Page) -> None:
     """In cells that await, in tasks: every way to ask works, and none runs a loop in the loop."""
     with ScriptedServer(telling()) as server:
-        at(page, server)
+        point_at(page, server)
         page.run("import asyncio\ndef forbidden(*_, **__): raise AssertionError('a loop in the loop')")
         page.run("kept = asyncio.run, asyncio.BaseEventLoop.run_until_complete\nasyncio.run = forbidden")
-        assert page.run("await asyncio.sleep(0)\n%chatglm q1\nawait asyncio.sleep(0)").displays == [text("q1")]
-        assert page.run("%%chatglm\nq2").displays == [text("q2")]
+        assert page.run("await asyncio.sleep(0)\n%chatglm q1\nawait asyncio.sleep(0)").displays == [
+            make_text("q1")
+        ]
+        assert page.run("%%chatglm\nq2").displays == [make_text("q2")]
         ran = page.run(
             "async def task():\n    await asyncio.sleep(0)\n"
             "    return get_ipython().run_line_magic('chatglm', '-q q3')\n"
             "print(await asyncio.gather(task(), get_session().aask('q4')))"
         )
-        assert ran.error is None and ran.text == f"{[text('q3'), text('q4')]}\n"
+        assert ran.error is None and ran.text == f"{[make_text('q3'), make_text('q4')]}\n"
         ran = page.run(
             "await asyncio.sleep(0)\nprint(get_session().llm.batch(['q5', 'q6']), get_session().llm.invoke('q7'))"
         )
-        assert ran.error is None and ran.text == f"{[text('q5'), text('q6')]} {text('q7')}\n"
+        assert ran.error is None and ran.text == f"{[make_text('q5'), make_text('q6')]} {make_text('q7')}\n"
         page.run("asyncio.run = kept[0]")
-        assert [prompt for _, prompt, _ in remembered(page)][:2] == ["q1", "q2"]
-        assert {status for status, _, _ in remembered(page)} == {"complete"}
+        assert [prompt for _, prompt, _ in read_turns(page)][:2] == ["q1", "q2"]
+        assert {status for status, _, _ in read_turns(page)} == {"complete"}
 
 
+@pytest.mark.row("D6")
 @installed
-def test_D6_a_magic_in_a_loop_of_ones_own(page: Page) -> None:
+def test_a_magic_in_a_loop_of_ones_own(page: Page) -> None:
     """A loop that a cell runs in a thread of its own is one more place from which everything works."""
     with ScriptedServer(telling()) as server:
-        at(page, server)
+        point_at(page, server)
         ran = page.run(
             "import asyncio, threading\nfound = []\n"
             "async def task():\n    found.append(get_session().ask('q1'))\n"
@@ -134,4 +142,4 @@ def test_D6_a_magic_in_a_loop_of_ones_own(page: Page) -> None:
             "thread = threading.Thread(target=lambda: asyncio.run(task()))\n"
             "thread.start()\nthread.join()\nprint(found)"
         )
-        assert ran.error is None and ran.text == f"{[text('q1'), text('q2')]}\n"
+        assert ran.error is None and ran.text == f"{[make_text('q1'), make_text('q2')]}\n"

@@ -14,8 +14,8 @@ from chatglm_magic.errors import ChatGLMError, ParameterError, RefusedError, Rep
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.values import Turn
 
-from ..servers import ScriptedServer, answer, chunk, legacy, reply, sse
-from .tools import ANSWER, entry, event, session_at, session_of, told
+from ..support.logprobs import ANSWER, make_entry, make_event, open_local_session, open_session, stream_events
+from ..support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 V1 = "v1"
 
@@ -30,7 +30,7 @@ def builtin() -> Iterator[LocalServer]:
 def test_one_request_asks_for_probabilities() -> None:
     """The request is an ordinary question with two more keys and, since nobody chose a length, 128 tokens."""
     with ScriptedServer(ANSWER) as server:
-        found = lens("say hi", session_at(server.url + V1), temperature=0.5)
+        found = lens("say hi", open_session(server.url + V1), temperature=0.5)
         (post,) = server.posts
     assert post.path == "/v1/chat/completions"
     assert post.body["messages"] == [{"role": "user", "content": "say hi"}]
@@ -43,11 +43,11 @@ def test_one_request_asks_for_probabilities() -> None:
 def test_a_chosen_length_is_kept() -> None:
     """max_token of the call or of the session, and max_tokens by any other name, are left as they are."""
     with ScriptedServer(ANSWER) as server:
-        session = session_at(server.url + V1)
+        session = open_session(server.url + V1)
         lens("a", session, max_token=7, top=5)
         session.settings.max_token = 9
         lens("b", session)
-        lens("c", session_at(server.url + V1), max_completion_tokens=11)
+        lens("c", open_session(server.url + V1), max_completion_tokens=11)
         bodies = [post.body for post in server.posts]
     assert [body.get("max_tokens") for body in bodies] == [7, 9, None]
     assert bodies[2]["max_completion_tokens"] == 11 and bodies[0]["top_logprobs"] == 5
@@ -56,7 +56,7 @@ def test_a_chosen_length_is_kept() -> None:
 def test_re_shaping_sends_nothing() -> None:
     """However often temperature and top_p are moved, and whatever is shown, the server has seen one request."""
     with ScriptedServer(ANSWER) as server:
-        found = lens("x", session_at(server.url + V1))
+        found = lens("x", open_session(server.url + V1))
         assert len(server.asked) == 1
         for step in range(50):
             shapes = found.reshape(step / 10, step / 50, step)
@@ -69,7 +69,7 @@ def test_re_shaping_sends_nothing() -> None:
 def test_the_taken_token_need_not_be_among_the_likeliest() -> None:
     """As vLLM gives it: it stands behind the named ones, its rank unknown, its own probability known."""
     with ScriptedServer(ANSWER) as server:
-        first, second = lens("x", session_at(server.url + V1))
+        first, second = lens("x", open_session(server.url + V1))
     assert (first.taken, first.ranked, len(first.candidates)) == (0, 3, 3)
     assert (second.taken, second.ranked, len(second.candidates)) == (3, 3, 4)
     assert second.candidates[3].token == " you"
@@ -81,9 +81,9 @@ def test_the_taken_token_need_not_be_among_the_likeliest() -> None:
 
 def test_a_taken_token_that_is_named_apart_finds_its_rank() -> None:
     """One that is likelier than the last of the named ones is put among them."""
-    place = entry(("b", -1.5), [("a", -0.5), ("c", -2.5)])
-    with ScriptedServer(told(event("b", place))) as server:
-        (found,) = lens("x", session_at(server.url + V1))
+    place = make_entry(("b", -1.5), [("a", -0.5), ("c", -2.5)])
+    with ScriptedServer(stream_events(make_event("b", place))) as server:
+        (found,) = lens("x", open_session(server.url + V1))
     assert [candidate.token for candidate in found.candidates] == ["a", "b", "c"]
     assert (found.taken, found.ranked) == (1, 3) and found.reshape(1.0, 0.7).survivors == (2, 2)
 
@@ -99,7 +99,7 @@ LIMITS = [
 def test_a_limit_that_is_named_is_kept_to(words: str) -> None:
     """A refusal that names the server's limit is followed by one request with it, which the turn tells of."""
     with ScriptedServer(reply({"error": {"message": words}}, status=400), ANSWER) as server:
-        found = lens("x", session_at(server.url + V1))
+        found = lens("x", open_session(server.url + V1))
         assert [post.body["top_logprobs"] for post in server.posts] == [4096, 20]
     assert found.turn.changed == ("top_logprobs: 4096 refused, 20 taken",)
     assert len(found) == 2 and not found.complete
@@ -110,11 +110,11 @@ def test_a_limit_is_kept_to_once() -> None:
     refusal = reply({"error": {"message": "top_logprobs 4096 is above 20, or 5"}}, status=400)
     with ScriptedServer(refusal) as server:
         with pytest.raises(RefusedError, match=r"llama\.cpp and vLLM"):
-            lens("x", session_at(server.url + V1))
+            lens("x", open_session(server.url + V1))
         assert len(server.posts) == 2
     with ScriptedServer(reply({"error": {"message": "logprobs is not supported"}}, status=400)) as server:
         with pytest.raises(RefusedError, match=r"not supported.*%chatglm_serve"):
-            lens("x", session_at(server.url + V1))
+            lens("x", open_session(server.url + V1))
         assert len(server.posts) == 1
 
 
@@ -122,7 +122,7 @@ def test_an_ordinary_question_is_not_asked_again_for_a_number() -> None:
     """Without top_logprobs of its own a refused question stays refused, whatever numbers stand in the words."""
     with ScriptedServer(reply({"error": {"message": "logprobs: 20"}}, status=400)) as server:
         with pytest.raises(RefusedError):
-            session_at(server.url + V1).ask("x")
+            open_session(server.url + V1).ask("x")
         assert len(server.posts) == 1
 
 
@@ -130,14 +130,14 @@ def test_an_ordinary_question_is_not_asked_again_for_a_number() -> None:
     ("script", "words"),
     [
         (answer("Hi"), "gave none"),
-        (told(event("Hi", entry(("Hi", -0.5)))), "only those of the tokens it took"),
+        (stream_events(make_event("Hi", make_entry(("Hi", -0.5)))), "only those of the tokens it took"),
         (sse([chunk("Hi") | {"logprobs": "x"}, chunk(None, finish_reason="stop")]), "gave none"),
     ],
 )
 def test_an_answer_without_probabilities_is_told(script: Any, words: str) -> None:
     """The error says which servers have them; the answer's text is not lost."""
     with ScriptedServer(script) as server, pytest.raises(ReplyError, match=words) as caught:
-        lens("x", session_at(server.url + V1))
+        lens("x", open_session(server.url + V1))
     assert caught.value.kind == "no_logprobs" and caught.value.partial == "Hi"
     assert "%chatglm_serve" in str(caught.value)
 
@@ -145,7 +145,7 @@ def test_an_answer_without_probabilities_is_told(script: Any, words: str) -> Non
 def test_an_empty_answer_is_told() -> None:
     """There is nothing to look at."""
     with ScriptedServer(answer()) as server, pytest.raises(ReplyError) as caught:
-        lens("x", session_at(server.url + V1))
+        lens("x", open_session(server.url + V1))
     assert caught.value.kind == "empty_reply"
 
 
@@ -153,7 +153,7 @@ def test_chatglms_own_protocol_has_none() -> None:
     """Nothing is sent; the message says what to type."""
     with ScriptedServer(legacy()) as server:
         with pytest.raises(ParameterError, match=rf"endpoint_url={server.url}v1.*%chatglm_serve"):
-            lens("x", session_at(server.url))
+            lens("x", open_session(server.url))
         assert server.asked == []
 
 
@@ -162,14 +162,14 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     """Before anything is sent."""
     with ScriptedServer(ANSWER) as server:
         with pytest.raises(ParameterError, match="1 or more"):
-            lens("x", session_at(server.url + V1), **wrong)
+            lens("x", open_session(server.url + V1), **wrong)
         assert server.asked == []
 
 
 def test_the_conversation_stays_as_it_is() -> None:
     """A lens is recorded, but no later question is sent with it; with history=True it sees the turns before."""
     with ScriptedServer(answer("one"), ANSWER, ANSWER, answer("two")) as server:
-        session = session_at(server.url + V1)
+        session = open_session(server.url + V1)
         session.ask("q1")
         lens("q2", session)
         lens("q3", session, history=True)
@@ -183,7 +183,7 @@ def test_the_conversation_stays_as_it_is() -> None:
 def test_an_unrecorded_lens_leaves_no_turn() -> None:
     """record=False keeps none."""
     with ScriptedServer(ANSWER) as server:
-        session = session_at(server.url + V1)
+        session = open_session(server.url + V1)
         assert len(lens("x", session, record=False)) == 2
         assert session.turns == ()
 
@@ -204,7 +204,7 @@ def test_a_view_is_told_while_the_answer_arrives() -> None:
 
     with ScriptedServer(ANSWER) as server:
         watching = Watching()
-        found = lens("x", session_at(server.url + V1), view=watching)
+        found = lens("x", open_session(server.url + V1), view=watching)
     assert watching.ended == found.turn and {"Hi", "Hi you"} <= set(watching.texts)
 
 
@@ -228,30 +228,30 @@ def whole_vocabulary(count: int, **more: Any) -> list[Any]:
 )
 def test_a_whole_vocabulary_is_told_from_a_part(count: int, options: dict[str, Any], complete: bool) -> None:
     """A server that names fewer than it was asked for, and all of the mass, has named all it knows."""
-    place = entry(("t0", -math.log(count)), whole_vocabulary(count))
-    with ScriptedServer(told(event("t0", place), event("t0", place))) as server:
-        found = lens("x", session_at(server.url + V1), **options)
+    place = make_entry(("t0", -math.log(count)), whole_vocabulary(count))
+    with ScriptedServer(stream_events(make_event("t0", place), make_event("t0", place))) as server:
+        found = lens("x", open_session(server.url + V1), **options)
     assert found.complete is complete
     assert all((position.tail is None) is complete for position in found)
 
 
 def test_a_list_that_was_cut_short_is_not_whole() -> None:
     """Neither where mass is missing, nor where the places differ, nor where the server says that it took fewer."""
-    short = entry(("t0", -6.0), whole_vocabulary(300, logprob=-6.0))
-    long, longer = (entry(("t0", -math.log(n)), whole_vocabulary(n)) for n in (300, 301))
-    for events in ((event("t0", short),), (event("t0", long), event("t0", longer))):
-        with ScriptedServer(told(*events)) as server:
-            assert not lens("x", session_at(server.url + V1)).complete
+    short = make_entry(("t0", -6.0), whole_vocabulary(300, logprob=-6.0))
+    long, longer = (make_entry(("t0", -math.log(n)), whole_vocabulary(n)) for n in (300, 301))
+    for events in ((make_event("t0", short),), (make_event("t0", long), make_event("t0", longer))):
+        with ScriptedServer(stream_events(*events)) as server:
+            assert not lens("x", open_session(server.url + V1)).complete
     choice = {"message": {"content": "t0"}, "finish_reason": "stop", "logprobs": {"content": [long]}}
     cut = reply({"choices": [choice]}, X_ChatGLM_Changed="top_logprobs=4096->300")
     with ScriptedServer(cut) as server:
-        found = lens("x", session_at(server.url + V1))
+        found = lens("x", open_session(server.url + V1))
     assert len(found) == 1 and not found.complete
 
 
 def test_the_built_in_model_names_every_token(builtin: LocalServer) -> None:
     """The whole vocabulary at each place, so that all is exact; the text of the places is the answer."""
-    found = lens("what is top_p?", session_of(builtin), temperature=0)
+    found = lens("what is top_p?", open_local_session(builtin), temperature=0)
     assert found.complete and found.turn.changed == ()
     assert {len(position.candidates) for position in found} == {found.vocabulary} and found.vocabulary > 2000
     assert "".join(position.token for position in found) == found.text
@@ -264,7 +264,7 @@ def test_a_character_in_several_tokens_says_so(builtin: LocalServer) -> None:
     """The server tells only of the last token of such a character: its bytes stand there, and what is missing."""
     parts = []
     for seed in range(60):  # at this heat parts of characters are common
-        found = lens("讲个笑话", session_of(builtin), temperature=2, top_p=0.95, seed=seed, max_token=24)
+        found = lens("讲个笑话", open_local_session(builtin), temperature=2, top_p=0.95, seed=seed, max_token=24)
         parts = [p for p in found if p.hidden and "\ufffd" not in p.token and p.candidates[p.taken].raw]
         if parts:
             break
@@ -283,11 +283,11 @@ def test_a_lens_replays_from_a_tape_without_a_server(mode: str, tmp_path: Path) 
     refusal = reply({"error": {"message": LIMITS[0]}}, status=400)
     with ScriptedServer(refusal, ANSWER) as server:
         url = server.url + V1
-        session = session_at(url)
+        session = open_session(url)
         session.llm.tape = tape
         recorded = lens("x", session, temperature=0.5)
         assert len(server.posts) == 2
-    closed = session_at(url)
+    closed = open_session(url)
     closed.llm.tape, closed.llm.tape_mode = tape, mode
     found = lens("x", closed, temperature=0.5)
     assert found.positions == recorded.positions and found.text == recorded.text

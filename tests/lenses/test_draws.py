@@ -13,8 +13,8 @@ from chatglm_magic import LocalServer, lens
 from chatglm_magic.lenses import Lens
 from chatglm_magic.values import Candidate
 
-from ..server_tools import headers
-from .tools import chance, chi_square, session_of
+from ..support.local_servers import auth_headers
+from ..support.logprobs import chi_square, open_local_session, p_value
 
 PROMPT = "tell me a joke"
 DRAWS = 2000
@@ -30,12 +30,12 @@ def server() -> Iterator[LocalServer]:
 @pytest.fixture(scope="module")
 def seen(server: LocalServer) -> Lens:
     """A lens on the first token of an answer."""
-    return lens(PROMPT, session_of(server), max_token=1)
+    return lens(PROMPT, open_local_session(server), max_token=1)
 
 
 def draw(server: LocalServer, temperature: float, top_p: float) -> Counter[str]:
     """Return how often each text was drawn as the first token, each time with another seed."""
-    url, with_key = f"{server.url}/chat/completions", headers(server)
+    url, with_key = f"{server.url}/chat/completions", auth_headers(server)
     asked = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 1}
 
     def one(http: requests.Session, seed: int) -> str:
@@ -104,7 +104,9 @@ def test_greedy_is_what_the_lens_says(server: LocalServer, seen: Lens) -> None:
     """At temperature 0 the one survivor is the token the server takes, whatever the seed."""
     found = seen.reshape(0)[0]
     assert found.survivors == (1, 1) and found.entropy == (0, 0) and found.probability(0) == (1, 1)
-    said = [lens(PROMPT, session_of(server), max_token=1, temperature=0, seed=seed).text for seed in range(3)]
+    said = [
+        lens(PROMPT, open_local_session(server), max_token=1, temperature=0, seed=seed).text for seed in range(3)
+    ]
     assert set(said) == {visible(seen.at(0).candidates[0])}
 
 
@@ -120,4 +122,4 @@ def test_greedy_is_what_the_lens_says(server: LocalServer, seen: Lens) -> None:
 )
 def test_the_test_of_chance_agrees_with_tables(statistic: float, degrees: int, p: float) -> None:
     """The p-values are those of printed tables."""
-    assert chance(statistic, degrees) == pytest.approx(p, rel=1e-5)
+    assert p_value(statistic, degrees) == pytest.approx(p, rel=1e-5)

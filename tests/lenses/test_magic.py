@@ -9,8 +9,8 @@ import pytest
 from chatglm_magic.errors import CommandError, ParameterError
 from chatglm_magic.magics.lensing import run
 
-from ..servers import ScriptedServer, answer, legacy
-from .tools import ANSWER, session_at
+from ..support.logprobs import ANSWER, open_session
+from ..support.servers import ScriptedServer, answer, legacy
 
 V1 = "v1"
 
@@ -18,7 +18,7 @@ V1 = "v1"
 def test_a_line_is_asked_as_typed() -> None:
     """Options come first, variables are put in, the prompt keeps its signs; the lens comes back."""
     with ScriptedServer(ANSWER) as server:
-        session = session_at(server.url + V1)
+        session = open_session(server.url + V1)
         line = "-t 1.5 -p 0.9 -m 8 --seed 3 --top 20 -s 'be kind' -k top_k=5 -o seen Say {{word}} -t $x?"
         found = run(session, line, {"word": "hi"})
         (post,) = server.posts
@@ -35,7 +35,7 @@ def test_a_line_is_asked_as_typed() -> None:
 def test_raw_quiet_and_no_log() -> None:
     """{{name}} stays, nothing is to be shown, and no turn is kept."""
     with ScriptedServer(ANSWER) as server:
-        session = session_at(server.url + V1)
+        session = open_session(server.url + V1)
         found = run(session, "--raw -q --no-log {{word}}", {"word": "hi"})
         assert server.posts[0].body["messages"][0]["content"] == "{{word}}"
     assert found.quiet and session.turns == ()
@@ -44,7 +44,7 @@ def test_raw_quiet_and_no_log() -> None:
 def test_history_is_sent_if_asked_for() -> None:
     """By default the lens asks outside the conversation."""
     with ScriptedServer(answer("one"), ANSWER) as server:
-        session = session_at(server.url + V1)
+        session = open_session(server.url + V1)
         session.ask("q1")
         run(session, "q2", {})
         run(session, "-H q3", {})
@@ -54,7 +54,7 @@ def test_history_is_sent_if_asked_for() -> None:
 def test_a_dry_run_sends_nothing() -> None:
     """The printed body is the one that would be sent."""
     with ScriptedServer(ANSWER) as server:
-        session = session_at(server.url + V1)
+        session = open_session(server.url + V1)
         text = run(session, "--dry-run -t 0.5 hi", {}).text
         assert server.asked == []
         run(session, "-t 0.5 hi", {})
@@ -64,7 +64,7 @@ def test_a_dry_run_sends_nothing() -> None:
 
 def test_help_needs_no_server() -> None:
     """It names the options and the servers that can do it."""
-    text = run(session_at("http://127.0.0.1:9/v1"), "--help", {}).text
+    text = run(open_session("http://127.0.0.1:9/v1"), "--help", {}).text
     assert all(
         word in text for word in ("--top N", "--vocabulary N", "  -t", "--temperature T", "--dry-run", "llama.cpp")
     )
@@ -83,7 +83,7 @@ def test_lines_that_make_no_sense_are_refused(line: str, words: str) -> None:
     """Before anything is sent."""
     with ScriptedServer(ANSWER) as server:
         with pytest.raises(CommandError, match=words):
-            run(session_at(server.url + V1), line, {})
+            run(open_session(server.url + V1), line, {})
         assert server.asked == []
 
 
@@ -92,5 +92,5 @@ def test_the_old_protocol_is_told_apart() -> None:
     with ScriptedServer(legacy()) as server:
         for line in ("hi", "--dry-run hi"):
             with pytest.raises(ParameterError, match="POST / does not give"):
-                run(session_at(server.url), line, {})
+                run(open_session(server.url), line, {})
         assert server.asked == []

@@ -12,7 +12,7 @@ from chatglm_magic.values import Candidate, Delta, Odds
 from chatglm_magic.wire.logprobs import odds_of
 from chatglm_magic.wire.openai import Reader
 
-from .tools import entry
+from ..support.logprobs import make_entry
 
 
 def test_llama_cpps_ids_and_bytes_are_kept() -> None:
@@ -74,7 +74,7 @@ def test_bytes_that_are_none_are_left_out(given: Any) -> None:
 
 def test_streams_and_whole_answers_pass_them_on() -> None:
     """Each piece of a stream brings its tokens' odds, also one without text; a whole answer brings them all."""
-    first, second = entry(("a", -0.5), [("a", -0.5)]), entry(("b", -0.25), [("b", -0.25)])
+    first, second = make_entry(("a", -0.5), [("a", -0.5)]), make_entry(("b", -0.25), [("b", -0.25)])
     stream = Reader({"content-type": "text/event-stream"})
     events = [
         {"delta": {"content": "a"}, "logprobs": {"content": [first]}},

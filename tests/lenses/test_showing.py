@@ -14,7 +14,7 @@ from chatglm_magic.lenses import Lens, Range
 from chatglm_magic.lenses.words import bits, label, percent, readable
 from chatglm_magic.values import Candidate, Odds, Turn
 
-from ..hostile import ANSWERS
+from ..support.hostile import ANSWERS
 
 HARMLESS = {"div", "span", "details", "summary", "table", "thead", "tbody", "tr", "th", "td"}
 

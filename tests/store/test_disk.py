@@ -13,14 +13,23 @@ import pytest
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.store import Query, saving
 
-from ..clock import in_time
-from .tools import CONVERSATION, holding, opened, prompts, run, sound, started, turn
+from ..support.clock import assert_within
+from ..support.stores import (
+    CONVERSATION,
+    hold_lock,
+    is_sound,
+    list_prompts,
+    make_turn,
+    open_store,
+    run_code,
+    start_code,
+)
 
 WRITES = """
 import sys
 from pathlib import Path
 from chatglm_magic.store import Store
-from tests.store.tools import turn
+from tests.support.stores import make_turn as turn
 
 store = Store(Path(sys.argv[1]))
 sys.stdin.readline()
@@ -31,94 +40,100 @@ print(store.unsaved)
 """
 
 
-def test_F1_two_processes_write_five_thousand_turns_each(tmp_path: Path) -> None:
+@pytest.mark.row("F1")
+def test_two_processes_write_five_thousand_turns_each(tmp_path: Path) -> None:
     """Two kernels that write into one store at full speed lose none of 10 000 turns, and none of their order."""
     path = tmp_path / "h.sqlite"
-    with started(WRITES, path, "a") as one, started(WRITES, path, "b") as other:
+    with start_code(WRITES, path, "a") as one, start_code(WRITES, path, "b") as other:
         for writer in (one, other):
             assert writer.stdin is not None
             writer.stdin.write("go\n")
             writer.stdin.flush()
         assert [writer.communicate(timeout=100)[0] for writer in (one, other)] == ["0\n", "0\n"]
-    assert sound(path)
-    with opened(path) as store:
+    assert is_sound(path)
+    with open_store(path) as store:
         assert store.count(Query()) == 10_000
         for name in "ab":
-            assert prompts(store, Query(conversation=name * 12)) == [f"{name} {number}" for number in range(5000)]
+            assert list_prompts(store, Query(conversation=name * 12)) == [
+                f"{name} {number}" for number in range(5000)
+            ]
 
 
-def test_F2_a_locked_file_holds_no_answer_up(tmp_path: Path) -> None:
+@pytest.mark.row("F2")
+def test_a_locked_file_holds_no_answer_up(tmp_path: Path) -> None:
     """While another process holds the file, putting returns within a second, and not each time after that; the
     turns are found meanwhile, people are told once, and a later turn saves them all in their order."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        store.put(turn("0"), 0)
+    with open_store(path) as store:
+        store.put(make_turn("0"), 0)
         store.news()
-        with holding(path) as release:
+        with hold_lock(path) as release:
             began = time.monotonic()
-            store.put(turn("1"), 1)
+            store.put(make_turn("1"), 1)
             first = time.monotonic() - began
             for number in range(2, 20):
-                store.put(turn(str(number)), number)
-            in_time(first, 1)
-            in_time(time.monotonic() - began, 1.5)
-            assert store.unsaved == 19 and prompts(store) == [str(number) for number in range(20)]
+                store.put(make_turn(str(number)), number)
+            assert_within(first, 1)
+            assert_within(time.monotonic() - began, 1.5)
+            assert store.unsaved == 19 and list_prompts(store) == [str(number) for number in range(20)]
             (told,) = store.news()
             assert "locked" in told and str(path) in told and "memory" in told
             time.sleep(saving.AGAIN)
-            store.put(turn("20"), 20)  # it is still held: tried again, in vain, and nobody is told twice
+            store.put(make_turn("20"), 20)  # it is still held: tried again, in vain, and nobody is told twice
             assert store.unsaved == 20 and store.news() == []
             release()
         time.sleep(saving.AGAIN)
-        store.put(turn("21"), 21)
+        store.put(make_turn("21"), 21)
         assert store.unsaved == 0 and store.news() == []
         rows = store.find(Query())
         assert [row.turn.prompt for row in rows] == [str(number) for number in range(22)]
         assert [row.number for row in rows] == list(range(1, 23))
 
 
-def test_F2_a_place_that_can_not_be_written_keeps_turns_in_memory(tmp_path: Path) -> None:
+@pytest.mark.row("F2")
+def test_a_place_that_can_not_be_written_keeps_turns_in_memory(tmp_path: Path) -> None:
     """Where the folder can't be made, everything is found, searched, sorted and deleted in memory alone; once it
     can, all of it is saved."""
     place = tmp_path / "place"
     place.write_text("a file is in the way")
-    with opened(place / "h.sqlite") as store:
-        made = [turn(f"爱情 {at}", duration=-float(at), model=f"m{at}") for at in range(5)]
+    with open_store(place / "h.sqlite") as store:
+        made = [make_turn(f"爱情 {at}", duration=-float(at), model=f"m{at}") for at in range(5)]
         for at, one in enumerate(made):
             store.put(one, at)
         (told,) = store.news()
         assert "can't be saved" in told and "Not a directory" in told and "\n" not in told
-        assert prompts(store) == [one.prompt for one in made] and store.count(Query(text="爱情")) == 5
-        assert prompts(store, Query(order="duration")) == [one.prompt for one in reversed(made)]
+        assert list_prompts(store) == [one.prompt for one in made] and store.count(Query(text="爱情")) == 5
+        assert list_prompts(store, Query(order="duration")) == [one.prompt for one in reversed(made)]
         assert store.models() == ["m4", "m3", "m2", "m1", "m0"] and len(store.conversations()) == 1
         assert store.delete([made[0].id]) == 1 and not store.flush() and store.unsaved == 4
         with pytest.raises(ChatGLMError, match="Not a directory"):
-            store.add([(turn(), 0)])
+            store.add([(make_turn(), 0)])
         place.unlink()
         assert store.flush() and store.unsaved == 0
-        assert prompts(store, Query(text="爱情")) == [one.prompt for one in made[1:]]
+        assert list_prompts(store, Query(text="爱情")) == [one.prompt for one in made[1:]]
 
 
-def test_F2_what_waits_and_what_is_saved_are_found_as_one(tmp_path: Path) -> None:
+@pytest.mark.row("F2")
+def test_what_waits_and_what_is_saved_are_found_as_one(tmp_path: Path) -> None:
     """Pages, counts, conversations and deletions go over both, and a turn that stands in both counts once."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        old = [turn(f"old {at}", model="m", duration=float(at)) for at in range(10)]
+    with open_store(path) as store:
+        old = [make_turn(f"old {at}", model="m", duration=float(at)) for at in range(10)]
         store.add([(one, at) for at, one in enumerate(old)])
-        with holding(path):
-            new = [turn(f"new {at}", model="n", duration=at + 0.5) for at in range(10)]
+        with hold_lock(path):
+            new = [make_turn(f"new {at}", model="n", duration=at + 0.5) for at in range(10)]
             for at, one in enumerate(new):
                 store.put(one, 10 + at)
-            changed = turn("changed", model="n", duration=99.0, id=old[3].id)
+            changed = make_turn("changed", model="n", duration=99.0, id=old[3].id)
             store.put(changed, 3)
             names = [one.prompt for one in (*old[:3], changed, *old[4:], *new)]
             in_place = Query(conversation=CONVERSATION)
-            assert prompts(store, in_place) == names and store.count(in_place) == len(names)
+            assert list_prompts(store, in_place) == names and store.count(in_place) == len(names)
             pages = [store.find(in_place, offset=at, limit=7) for at in (0, 7, 14, 21)]
             assert [row.turn.prompt for page in pages for row in page] == names
-            by_duration = prompts(store, Query(order="duration", reverse=True))
+            by_duration = list_prompts(store, Query(order="duration", reverse=True))
             assert by_duration[:4] == ["changed", "new 9", "old 9", "new 8"] and len(by_duration) == 20
-            assert prompts(store, Query(text="old 3")) == [] and store.count(Query(model="n")) == 11
+            assert list_prompts(store, Query(text="old 3")) == [] and store.count(Query(model="n")) == 11
             (summary,) = store.conversations()
             assert summary.turns == 20 and summary.title == "old 0" and store.models() == ["n", "m"]
             assert (
@@ -128,7 +143,8 @@ def test_F2_what_waits_and_what_is_saved_are_found_as_one(tmp_path: Path) -> Non
         assert store.forget(CONVERSATION) == 17 and store.count(Query()) == store.unsaved == 0
 
 
-def test_F2_a_full_disk(tmp_path: Path) -> None:
+@pytest.mark.row("F2")
+def test_a_full_disk(tmp_path: Path) -> None:
     """On a real disk that is full, turns stay in memory, the file stays sound, and they are saved once there is
     room again."""
     disk = tmp_path / "disk"
@@ -138,20 +154,20 @@ def test_F2_a_full_disk(tmp_path: Path) -> None:
         pytest.skip("only root can mount a small disk")
     try:
         filler = disk / "filler"
-        with opened(disk / "h.sqlite") as store:
-            store.put(turn("saved"), 0)
+        with open_store(disk / "h.sqlite") as store:
+            store.put(make_turn("saved"), 0)
             store.news()
             with pytest.raises(OSError, match="No space left"):  # the control
                 filler.write_bytes(b"x" * 2**22)
             for at in range(1, 6):
-                store.put(turn(f"{at}", "爱" * 20_000), at)
+                store.put(make_turn(f"{at}", "爱" * 20_000), at)
             (told,) = store.news()
             assert "full" in told and store.unsaved > 0
-            assert prompts(store) == ["saved", "1", "2", "3", "4", "5"]
+            assert list_prompts(store) == ["saved", "1", "2", "3", "4", "5"]
             filler.unlink()
             assert store.flush() and store.unsaved == 0
-            assert prompts(store) == ["saved", "1", "2", "3", "4", "5"]
-        assert sound(disk / "h.sqlite")
+            assert list_prompts(store) == ["saved", "1", "2", "3", "4", "5"]
+        assert is_sound(disk / "h.sqlite")
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
@@ -160,7 +176,7 @@ QUOTA = """
 import resource, sys
 from pathlib import Path
 from chatglm_magic.store import Query, Store
-from tests.store.tools import turn
+from tests.support.stores import make_turn as turn
 
 store = Store(Path(sys.argv[1]))
 store.put(turn("saved"), 0)
@@ -177,20 +193,21 @@ print(store.unsaved)
 """
 
 
+@pytest.mark.row("F2")
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
-def test_F2_a_quota(tmp_path: Path) -> None:
+def test_a_quota(tmp_path: Path) -> None:
     """Where files may not grow any more, turns stay in memory until they may."""
-    assert run(QUOTA, tmp_path / "h.sqlite") == "0\n"
-    assert sound(tmp_path / "h.sqlite")
-    with opened(tmp_path / "h.sqlite") as store:
-        assert prompts(store) == ["saved", "1", "2", "3", "4", "5"]
+    assert run_code(QUOTA, tmp_path / "h.sqlite") == "0\n"
+    assert is_sound(tmp_path / "h.sqlite")
+    with open_store(tmp_path / "h.sqlite") as store:
+        assert list_prompts(store) == ["saved", "1", "2", "3", "4", "5"]
 
 
 AT_EXIT = """
 import sys
 from pathlib import Path
 from chatglm_magic.store import Store
-from tests.store.tools import turn
+from tests.support.stores import make_turn as turn
 
 place = Path(sys.argv[1])
 place.write_text("in the way")
@@ -200,39 +217,42 @@ place.unlink()
 """
 
 
-def test_F2_what_waits_is_saved_when_python_ends(tmp_path: Path) -> None:
+@pytest.mark.row("F2")
+def test_what_waits_is_saved_when_python_ends(tmp_path: Path) -> None:
     """A process that never had another turn saves the waiting ones at its end."""
-    run(AT_EXIT, tmp_path / "place")
-    with opened(tmp_path / "place" / "h.sqlite") as store:
-        assert prompts(store) == ["waits"]
+    run_code(AT_EXIT, tmp_path / "place")
+    with open_store(tmp_path / "place" / "h.sqlite") as store:
+        assert list_prompts(store) == ["waits"]
 
 
-def test_F2_what_waits_when_the_store_is_closed_is_saved_after_the_others(tmp_path: Path) -> None:
+@pytest.mark.row("F2")
+def test_what_waits_when_the_store_is_closed_is_saved_after_the_others(tmp_path: Path) -> None:
     """A kernel that ends while another process holds the file for two seconds loses nothing."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        store.put(turn("0"), 0)
-    with opened(path) as store, holding(path) as release:
-        store.put(turn("1"), 1)
+    with open_store(path) as store:
+        store.put(make_turn("0"), 0)
+    with open_store(path) as store, hold_lock(path) as release:
+        store.put(make_turn("1"), 1)
         assert store.unsaved == 1
         timer = threading.Timer(2, release)
         timer.start()
         store.close()
         timer.join()
         assert store.unsaved == 0
-    with opened(path) as store:
-        assert prompts(store) == ["0", "1"]
+    with open_store(path) as store:
+        assert list_prompts(store) == ["0", "1"]
 
 
-def test_F2_a_file_that_is_held_for_ever_does_not_hold_the_end_up(tmp_path: Path) -> None:
+@pytest.mark.row("F2")
+def test_a_file_that_is_held_for_ever_does_not_hold_the_end_up(tmp_path: Path) -> None:
     """Closing waits five seconds for a lock, and not for a fault that will not pass."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        store.put(turn("0"), 0)
-        with holding(path):
-            store.put(turn("1"), 1)
+    with open_store(path) as store:
+        store.put(make_turn("0"), 0)
+        with hold_lock(path):
+            store.put(make_turn("1"), 1)
             began = time.monotonic()
             store.close()
             took = time.monotonic() - began
             assert took >= saving.LAST and store.unsaved == 1
-            in_time(took, saving.LAST + 2)
+            assert_within(took, saving.LAST + 2)

@@ -17,12 +17,12 @@ from chatglm_magic.errors import CommandError
 from chatglm_magic.store import History, Query, Store, files
 from chatglm_magic.store.imports import read
 
-from ..hostile import ANSWERS, armed
-from ..markup import TAGS
+from ..support.hostile import ANSWERS, arm
+from ..support.markup import TAGS
+from ..support.stores import CONVERSATION, make_turn, open_store
 from .test_store import FULL
-from .tools import CONVERSATION, opened, turn
 
-HOSTILE = [answer.text for answer in armed(ANSWERS, "http://127.0.0.1:9")]
+HOSTILE = [answer.text for answer in arm(ANSWERS, "http://127.0.0.1:9")]
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         for at, name in enumerate("abc"):
-            store.put(turn(f"prompt {name}", f"answer {name}"), at)
+            store.put(make_turn(f"prompt {name}", f"answer {name}"), at)
         yield History(store, Query(conversation=CONVERSATION))
 
 
@@ -54,7 +54,8 @@ def test_another_ending_is_refused(name: str, history: History) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_F7_a_relative_path_stays_in_the_current_folder(history: History) -> None:
+@pytest.mark.row("F7")
+def test_a_relative_path_stays_in_the_current_folder(history: History) -> None:
     """``..`` leads out only if the whole path is written; inside it may go up and down."""
     (Path.cwd() / "sub").mkdir()
     for name in ("../out.jsonl", "sub/../../out.jsonl", "sub/../../here2/out.jsonl"):
@@ -67,7 +68,8 @@ def test_F7_a_relative_path_stays_in_the_current_folder(history: History) -> Non
     assert history.export(Path.cwd() / "sub" / ".." / "whole.jsonl").is_file()
 
 
-def test_F7_a_link_out_of_the_folder_is_none_for_a_relative_path(history: History) -> None:
+@pytest.mark.row("F7")
+def test_a_link_out_of_the_folder_is_none_for_a_relative_path(history: History) -> None:
     """A folder that is a link to elsewhere counts as elsewhere."""
     elsewhere = Path.cwd().parent / "elsewhere"
     elsewhere.mkdir()
@@ -77,7 +79,8 @@ def test_F7_a_link_out_of_the_folder_is_none_for_a_relative_path(history: Histor
     assert list(elsewhere.iterdir()) == []
 
 
-def test_F7_the_home_folder_is_meant_by_a_tilde(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.row("F7")
+def test_the_home_folder_is_meant_by_a_tilde(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     """``~`` is the home folder; one of nobody is told, not made."""
     home = Path.cwd().parent / "home"
     home.mkdir()
@@ -87,8 +90,9 @@ def test_F7_the_home_folder_is_meant_by_a_tilde(history: History, monkeypatch: p
         history.export("~nobody-of-that-name/out.jsonl")
 
 
+@pytest.mark.row("F7")
 @pytest.mark.parametrize("force", [False, True])
-def test_F7_links_are_never_followed(force: bool, history: History) -> None:
+def test_links_are_never_followed(force: bool, history: History) -> None:
     """Writing through a link works with ``open`` (the control); the export leaves it and its end as they are."""
     victim = Path.cwd() / "victim"
     link = Path.cwd() / "out.jsonl"
@@ -103,7 +107,8 @@ def test_F7_links_are_never_followed(force: bool, history: History) -> None:
     assert not victim.exists() and link.is_symlink()
 
 
-def test_F7_a_file_that_is_there_needs_force(history: History) -> None:
+@pytest.mark.row("F7")
+def test_a_file_that_is_there_needs_force(history: History) -> None:
     """It is left as it is, or replaced as a whole: another name of the same file keeps the old text."""
     path = Path.cwd() / "out.jsonl"
     path.write_text("old")
@@ -137,9 +142,10 @@ WRONG = {
 }
 
 
+@pytest.mark.row("F7")
 @pytest.mark.parametrize("name", WRONG, ids=[repr(name)[:20] for name in WRONG])
 @pytest.mark.parametrize("force", [False, True])
-def test_F7_names_that_can_not_be_written(name: str, force: bool, history: History) -> None:
+def test_names_that_can_not_be_written(name: str, force: bool, history: History) -> None:
     """Each is refused in one line, with or without force, and nothing is made."""
     (Path.cwd() / "sub").mkdir()
     (Path.cwd() / "file").write_text("a file")
@@ -150,7 +156,8 @@ def test_F7_names_that_can_not_be_written(name: str, force: bool, history: Histo
     assert {path.name for path in Path.cwd().iterdir()} == {"sub", "file", "pipe.jsonl"}
 
 
-def test_F7_a_folder_of_a_files_name_is_left(history: History) -> None:
+@pytest.mark.row("F7")
+def test_a_folder_of_a_files_name_is_left(history: History) -> None:
     """A folder is not replaced, not even an empty one with force."""
     (Path.cwd() / "out.jsonl").mkdir()
     with pytest.raises(CommandError, match="is a folder"):
@@ -158,7 +165,8 @@ def test_F7_a_folder_of_a_files_name_is_left(history: History) -> None:
     assert (Path.cwd() / "out.jsonl").is_dir()
 
 
-def test_F7_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+@pytest.mark.row("F7")
+def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     """A file that appears while an export is written stays, and the export leaves nothing behind."""
     path = files.target(tmp_path / "out.jsonl")
 
@@ -171,7 +179,8 @@ def test_F7_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "somebody else's" and [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
 
 
-def test_F5_an_export_that_fails_is_absent(tmp_path: Path) -> None:
+@pytest.mark.row("F5")
+def test_an_export_that_fails_is_absent(tmp_path: Path) -> None:
     """If writing breaks off, neither the name nor the part is there, and an older file is still the old one."""
     path = tmp_path / "out.jsonl"
 
@@ -189,7 +198,8 @@ def test_F5_an_export_that_fails_is_absent(tmp_path: Path) -> None:
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
 
 
-def test_F5_a_disk_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.row("F5")
+def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
     """An error of the disk is told with the file's name; nothing is left."""
     with pytest.raises(CommandError, match=r"out\.jsonl can't be written: No space left") as caught:
         files.write_whole(tmp_path / "out.jsonl", full_disk())
@@ -203,8 +213,9 @@ def full_disk() -> Iterator[str]:
         device.write("x")
 
 
+@pytest.mark.row("S28")
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
-def test_S28_an_export_is_its_owners_alone_from_the_start(history: History) -> None:
+def test_an_export_is_its_owners_alone_from_the_start(history: History) -> None:
     """Without a umask ``open`` makes a file for all (the control); an export is 0600 while it is written too."""
     before = os.umask(0)
     try:
@@ -227,9 +238,9 @@ def test_S28_an_export_is_its_owners_alone_from_the_start(history: History) -> N
 def test_a_round_trip_through_json_lines(history: History, tmp_path: Path) -> None:
     """What is exported and imported into another store is the same turns in the same places, surrogates too."""
     history.store.put(replace(FULL, asked={"stop": ["\ud83d"]}), 1)
-    history.store.put(turn("other", conversation="0" * 12), 0)
+    history.store.put(make_turn("other", conversation="0" * 12), 0)
     path = history.all.export("out.jsonl")
-    with opened(tmp_path / "other.sqlite") as other:
+    with open_store(tmp_path / "other.sqlite") as other:
         assert other.add(read(path)) == 5
         for name in (CONVERSATION, "0" * 12):
             query = Query(conversation=name)
@@ -239,8 +250,8 @@ def test_a_round_trip_through_json_lines(history: History, tmp_path: Path) -> No
 
 def test_json_lines_are_in_the_conversations_order(history: History) -> None:
     """Also when the newest is shown first, or a turn was asked late for an early place; only what was chosen."""
-    history.store.put(turn("before all"), -1)
-    history.store.put(turn("other", conversation="0" * 12), 0)
+    history.store.put(make_turn("before all"), -1)
+    history.store.put(make_turn("other", conversation="0" * 12), 0)
 
     def written(chosen: History) -> list[str]:
         path = chosen.export("out.jsonl", force=True)
@@ -254,7 +265,7 @@ def test_json_lines_are_in_the_conversations_order(history: History) -> None:
 
 def test_markdown_shows_a_prompt_as_it_was_typed(history: History) -> None:
     """A prompt that holds fences is in a longer fence; the answer stands there in its own Markdown."""
-    history.store.put(turn("```python\nx = 1\n```\n````", "**bold**", system="be brief", reasoning="hm"), 3)
+    history.store.put(make_turn("```python\nx = 1\n```\n````", "**bold**", system="be brief", reasoning="hm"), 3)
     text = history.export("out.md").read_text(encoding="utf-8")
     assert "`````text\n```python\nx = 1\n```\n````\n`````" in text and "\n**bold**\n" in text
     assert "be brief" in text and "hm" in text and "## 4 · 2025-06-01" in text
@@ -303,11 +314,12 @@ def test_the_judge_of_pages_sees_what_it_looks_for() -> None:
         assert Page(bad).wrong
 
 
-def test_S7_an_exported_page_is_inert(history: History) -> None:
+@pytest.mark.row("S7")
+def test_an_exported_page_is_inert(history: History) -> None:
     """Every hostile text, in each field of a turn, leaves tags and attributes of ours alone, and is there as text;
     the page's own policy lets nothing load or run."""
     for at, text in enumerate(HOSTILE):
-        made = turn(text, text, reasoning=text, system=text, model=text, created=text[:60], error=text)
+        made = make_turn(text, text, reasoning=text, system=text, model=text, created=text[:60], error=text)
         history.store.put(replace(made, status=("complete", "incomplete")[at % 2]), 3 + at)
     path = history.export("out.html")
     page = Page(path.read_text(encoding="utf-8"))
@@ -319,10 +331,11 @@ def test_S7_an_exported_page_is_inert(history: History) -> None:
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("http://x","y")', "＝1+1", "＠x"]
 
 
-def test_F10_no_cell_of_a_table_is_a_formula(history: History) -> None:
+@pytest.mark.row("F10")
+def test_no_cell_of_a_table_is_a_formula(history: History) -> None:
     """Cells that a spreadsheet would calculate begin with an apostrophe; others, and figures, are as they are."""
     for at, text in enumerate(FORMULAS):
-        history.store.put(turn(text, text, reasoning=text, model=text, asked={"temperature": -1.5}), 3 + at)
+        history.store.put(make_turn(text, text, reasoning=text, model=text, asked={"temperature": -1.5}), 3 + at)
     path = history.export("out.csv")
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -336,7 +349,7 @@ def test_F10_no_cell_of_a_table_is_a_formula(history: History) -> None:
 
 def test_an_empty_history_is_an_empty_file(tmp_path: Path) -> None:
     """Every form of no turns is written, and there is no line in the one with lines."""
-    with opened(None) as store:
+    with open_store(None) as store:
         for ending in (".jsonl", ".md", ".html", ".csv"):
             assert History(store).export(tmp_path / f"out{ending}").is_file()
     assert (tmp_path / "out.jsonl").read_bytes() == b""
@@ -345,7 +358,7 @@ def test_an_empty_history_is_an_empty_file(tmp_path: Path) -> None:
 def test_an_export_reads_a_store_of_many_turns_page_by_page(tmp_path: Path) -> None:
     """More turns than one page holds are all written, once and in order."""
     store = Store(None)
-    store.add([(turn(f"{at}"), at) for at in range(501)])
+    store.add([(make_turn(f"{at}"), at) for at in range(501)])
     path = History(store).export(tmp_path / "out.jsonl")
     written = [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
     assert written == [str(at) for at in range(501)]

@@ -9,7 +9,7 @@ import pytest
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.store import Query
 
-from .tools import CONVERSATION, holding, opened, sound, started, turn
+from ..support.stores import CONVERSATION, hold_lock, is_sound, make_turn, open_store, start_code
 
 SECRET = "绝密的爱情 topsecretword"
 
@@ -21,14 +21,15 @@ def traces(path: Path) -> dict[str, list[str]]:
     return {name: found for name, data in files.items() if (found := [w for w in words if w.encode() in data])}
 
 
+@pytest.mark.row("F12")
 @pytest.mark.parametrize("how", ["one conversation", "everything", "delete"])
-def test_F12_forgotten_turns_leave_no_trace(how: str, tmp_path: Path) -> None:
+def test_forgotten_turns_leave_no_trace(how: str, tmp_path: Path) -> None:
     """Their text and their words are in no file: not in free pages, not in the index, not in the WAL."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        other = [turn(f"kept {at}", "some answer " * 50, conversation="0" * 12) for at in range(200)]
+    with open_store(path) as store:
+        other = [make_turn(f"kept {at}", "some answer " * 50, conversation="0" * 12) for at in range(200)]
         store.add([(one, at) for at, one in enumerate(other)])
-        secret = [turn(SECRET, SECRET * 200) for _ in range(20)]
+        secret = [make_turn(SECRET, SECRET * 200) for _ in range(20)]
         for at, one in enumerate(secret):
             store.put(one, at)
         assert traces(path)  # the control: it can be read in the files
@@ -42,7 +43,7 @@ def test_F12_forgotten_turns_leave_no_trace(how: str, tmp_path: Path) -> None:
         assert store.count(Query()) == left and store.count(Query(text="kept")) == left
         if how == "everything":
             assert path.stat().st_size < 100_000
-    assert sound(path)
+    assert is_sound(path)
 
 
 READS = """
@@ -54,14 +55,15 @@ sys.stdin.readline()
 """
 
 
-def test_F12_who_keeps_the_log_alive_is_told(tmp_path: Path) -> None:
+@pytest.mark.row("F12")
+def test_who_keeps_the_log_alive_is_told(tmp_path: Path) -> None:
     """If another program reads the file, the rows are gone but the WAL can't be emptied: that is said, and a
     second try after it has ended empties it."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        store.put(turn(SECRET, SECRET), 0)
+    with open_store(path) as store:
+        store.put(make_turn(SECRET, SECRET), 0)
         store.news()
-        with started(READS, path) as reader:
+        with start_code(READS, path) as reader:
             assert reader.stdout is not None and reader.stdout.readline() == "1\n"
             assert store.forget() == 1 and store.count(Query()) == 0
             (told,) = store.news()
@@ -69,13 +71,14 @@ def test_F12_who_keeps_the_log_alive_is_told(tmp_path: Path) -> None:
         assert store.forget() == 0 and store.news() == [] and traces(path) == {}
 
 
-def test_F12_forgetting_that_fails_says_so(tmp_path: Path) -> None:
+@pytest.mark.row("F12")
+def test_forgetting_that_fails_says_so(tmp_path: Path) -> None:
     """Nobody is told that turns are forgotten when another process holds the file."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        made = turn(SECRET)
+    with open_store(path) as store:
+        made = make_turn(SECRET)
         store.put(made, 0)
-        with holding(path):
+        with hold_lock(path):
             for act in (store.forget, lambda: store.delete([made.id])):
                 with pytest.raises(ChatGLMError, match="can't be changed now"):
                     act()

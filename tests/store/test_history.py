@@ -12,19 +12,19 @@ from IPython.lib.pretty import pretty
 from chatglm_magic.errors import ChatGLMError, ParameterError
 from chatglm_magic.store import History, Query
 
-from ..hostile import ANSWERS
-from ..markup import Page
-from .tools import CONVERSATION, opened, run, turn
+from ..support.hostile import ANSWERS
+from ..support.markup import Page
+from ..support.stores import CONVERSATION, make_turn, open_store, run_code
 
 
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[History]:
     """Ten turns of a conversation, and one of another."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         for at in range(10):
-            made = turn(f"{at}", f"answer {at % 3}", duration=float(at % 4), model=f"m{at % 2}")
+            made = make_turn(f"{at}", f"answer {at % 3}", duration=float(at % 4), model=f"m{at % 2}")
             store.put(made, at)
-        store.put(turn("other", conversation="0" * 12), 0)
+        store.put(make_turn("other", conversation="0" * 12), 0)
         yield History(store, Query(conversation=CONVERSATION))
 
 
@@ -47,10 +47,10 @@ def test_it_is_read_where_one_looks(history: History) -> None:
     """What is stored after a history was made is in it; what is deleted while one walks over it is left out."""
     walk = iter(history)
     next(walk)
-    history.store.put(turn("late"), 10)
+    history.store.put(make_turn("late"), 10)
     assert len(history) == 11 and history[-1].prompt == "late"
     long = History(history.store, Query())
-    history.store.add([(turn(f"more {at}"), at) for at in range(400)])
+    history.store.add([(make_turn(f"more {at}"), at) for at in range(400)])
     walk = iter(long)
     for _ in range(200):
         next(walk)
@@ -97,8 +97,8 @@ def test_pairs_are_the_complete_exchanges(history: History) -> None:
         ),
         10,
     ):
-        store.put(turn(f"no {at}", **fields), at)  # type: ignore[arg-type]
-    store.put(turn("first", "yes"), -1)
+        store.put(make_turn(f"no {at}", **fields), at)  # type: ignore[arg-type]
+    store.put(make_turn("first", "yes"), -1)
     pairs = history.sort("newest").pairs()
     assert pairs == [("first", "yes"), *((f"{at}", f"answer {at % 3}") for at in range(10))]
 
@@ -107,7 +107,7 @@ def test_a_short_table_is_shown(history: History) -> None:
     """As text and as HTML: at most 20 turns, and how many there are."""
     text = pretty(history)
     assert len(text.splitlines()) == 11 and "answer 2" in text and "complete" in text
-    history.store.add([(turn(f"more {at}"), at) for at in range(30)])
+    history.store.add([(make_turn(f"more {at}"), at) for at in range(30)])
     assert "41 turns, the first 20 are shown." in pretty(history.all)
     assert history.all._repr_html_().count("<tr>") == 21
     assert repr(history) == "<History of 40 turns>" and "No turns." in pretty(history.filter(ids=()))
@@ -117,7 +117,7 @@ def test_what_a_table_shows_is_text(history: History) -> None:
     """Hostile texts make no tag, no attribute and no formula in it, and no control character in the plain form."""
     store = history.store
     for at, answer in enumerate(ANSWERS):
-        store.put(turn(answer.text, answer.text, model=answer.text, conversation=f"{at // 20 + 1:012x}"), at)
+        store.put(make_turn(answer.text, answer.text, model=answer.text, conversation=f"{at // 20 + 1:012x}"), at)
     for at in range(len(ANSWERS) // 20 + 1):
         shown = history.filter(conversation=f"{at + 1:012x}")
         page = Page(shown._repr_html_().replace("vertical-align:top", "text-align:left"))
@@ -136,12 +136,12 @@ def test_without_pandas_a_table_says_what_to_install(history: History, monkeypat
 def test_a_table_of_pandas_has_a_row_a_turn(history: History) -> None:
     """Fields of the turn and the figures of what was asked are its columns, whatever the number of turns."""
     pytest.importorskip("pandas")
-    history.store.put(turn("爱", asked={"temperature": 0.5}, usage={"completion_tokens": 7}), 10)
+    history.store.put(make_turn("爱", asked={"temperature": 0.5}, usage={"completion_tokens": 7}), 10)
     table = history.to_dataframe()
     assert len(table) == 11 and list(table["position"]) == list(range(11))
     last = table.iloc[-1]
     assert (last["prompt"], last["temperature"], last["tokens"], last["status"]) == ("爱", 0.5, 7, "complete")
-    history.store.put(turn("half a character \ud83d"), 11)
+    history.store.put(make_turn("half a character \ud83d"), 11)
     assert r"half a character \ud83d" in history.to_dataframe().to_csv().encode().decode()
     empty = history.filter(ids=()).to_dataframe()
     assert len(empty) == 0 and list(empty.columns) == list(table.columns)
@@ -154,4 +154,4 @@ def test_importing_the_store_loads_nothing_heavy() -> None:
         "print([name for name in ('nh3', 'markdown_it', 'pygments', 'pandas', 'langchain_core', 'ipywidgets')"
         " if name in sys.modules])\n"
     )
-    assert run(code) == "[]\n"
+    assert run_code(code) == "[]\n"

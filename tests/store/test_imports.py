@@ -16,9 +16,9 @@ from chatglm_magic.store import Query, imports
 from chatglm_magic.store.imports import read
 from chatglm_magic.values import Turn
 
-from ..clock import in_time
+from ..support.clock import assert_within
+from ..support.stores import make_turn, open_store
 from .test_store import FULL
-from .tools import opened, turn
 
 
 def write(folder: Path, *lines: Any, name: str = "in.jsonl", end: str = "\n") -> Path:
@@ -30,8 +30,8 @@ def write(folder: Path, *lines: Any, name: str = "in.jsonl", end: str = "\n") ->
 
 def test_turns_come_back_with_their_places(tmp_path: Path) -> None:
     """Each conversation's turns are numbered in the file's order, by themselves."""
-    other = turn("other", conversation="0" * 12)
-    path = write(tmp_path, FULL.to_json(), other.to_json(), turn("next").to_json())
+    other = make_turn("other", conversation="0" * 12)
+    path = write(tmp_path, FULL.to_json(), other.to_json(), make_turn("next").to_json())
     found = read(path)
     assert [place for _, place in found] == [0, 0, 1]
     assert found[0][0] == FULL and found[1][0] == other
@@ -71,9 +71,10 @@ def test_message_lists_become_conversations(tmp_path: Path) -> None:
     assert len({t.conversation for t, _ in read(lines)}) == 2
 
 
+@pytest.mark.row("F8")
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n \n", "\n \t\r\n"])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
-def test_F8_a_bom_line_ends_and_blank_lines_do_no_harm(bom: bytes, end: str, tmp_path: Path) -> None:
+def test_a_bom_line_ends_and_blank_lines_do_no_harm(bom: bytes, end: str, tmp_path: Path) -> None:
     """A file from Windows, or one with empty lines, is read like any other; also as one list."""
     path = write(tmp_path, {"prompt": "爱\u2028情"}, {"prompt": "b"}, end=end)
     path.write_bytes(bom + path.read_bytes())
@@ -144,11 +145,12 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.row("F8")
 @pytest.mark.parametrize("name", WRONG)
-def test_F8_what_is_no_turn_is_refused_with_its_line(name: str, tmp_path: Path) -> None:
+def test_what_is_no_turn_is_refused_with_its_line(name: str, tmp_path: Path) -> None:
     """The message names line and key, in one line; of the good turns around it none is taken."""
     value, message = WRONG[name]
-    path = write(tmp_path, GOOD, value, turn().to_json())
+    path = write(tmp_path, GOOD, value, make_turn().to_json())
     with pytest.raises(CommandError) as caught:
         read(path)
     assert message in str(caught.value) and "line 2" in str(caught.value) and "\n" not in str(caught.value)
@@ -184,8 +186,9 @@ RAW: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.row("F8")
 @pytest.mark.parametrize("name", RAW)
-def test_F8_files_that_are_something_else(name: str, tmp_path: Path) -> None:
+def test_files_that_are_something_else(name: str, tmp_path: Path) -> None:
     """Broken, foreign and hostile files are refused in one line that says what they are."""
     data, message = RAW[name]
     path = tmp_path / "in.jsonl"
@@ -195,14 +198,16 @@ def test_F8_files_that_are_something_else(name: str, tmp_path: Path) -> None:
     assert message in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
-def test_F8_as_deep_as_is_allowed(tmp_path: Path) -> None:
+@pytest.mark.row("F8")
+def test_as_deep_as_is_allowed(tmp_path: Path) -> None:
     """64 levels are read: the control of the limit."""
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'{"prompt": "a", "asked": {"x": ' + b"[" * 62 + b"]" * 62 + b"}}\n")
     assert len(read(path)) == 1
 
 
-def test_F8_a_file_of_a_gibibyte_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.row("F8")
+def test_a_file_of_a_gibibyte_is_not_read(tmp_path: Path) -> None:
     """It is refused by its size, at once and without taking memory."""
     path = tmp_path / "in.jsonl"
     with path.open("wb") as file:
@@ -214,13 +219,14 @@ def test_F8_a_file_of_a_gibibyte_is_not_read(tmp_path: Path) -> None:
             read(path)
         took = time.monotonic() - began
         assert tracemalloc.get_traced_memory()[1] < 2**20
-        in_time(took, 0.5)
+        assert_within(took, 0.5)
     finally:
         tracemalloc.stop()
     assert imports.LARGEST == 256 * 2**20
 
 
-def test_F8_only_ordinary_files_of_a_known_ending(tmp_path: Path) -> None:
+@pytest.mark.row("F8")
+def test_only_ordinary_files_of_a_known_ending(tmp_path: Path) -> None:
     """Links, pipes, folders, devices and other endings are refused; a pipe is not waited for."""
     good = write(tmp_path, {"prompt": "a"})
     assert len(read(good)) == 1
@@ -243,30 +249,33 @@ def test_F8_only_ordinary_files_of_a_known_ending(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_F8_hostile_texts_are_kept_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.row("F8")
+def test_hostile_texts_are_kept_as_they_are(tmp_path: Path) -> None:
     """HTML, control sequences, objects of LangChain and links to attributes inside a turn are text and values."""
     texts = ["<script>alert(1)</script>", "\x1b]52;c;x\x07\x1b[31m", "\u202ereversed", "{{x}}", "%s{0.__class__}"]
     secret = {"lc": 1, "type": "secret", "id": ["HOME"], "__class__": "os.system"}
     path = write(tmp_path, *({"prompt": text, "answer": text, "asked": {"x": secret}} for text in texts))
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         assert store.add(read(path)) == len(texts)
         found = [row.turn for row in store.find(Query())]
     assert [turn.prompt for turn in found] == texts and all(turn.asked == {"x": secret} for turn in found)
 
 
-def test_F8_a_lone_surrogate_costs_nothing(tmp_path: Path) -> None:
+@pytest.mark.row("F8")
+def test_a_lone_surrogate_costs_nothing(tmp_path: Path) -> None:
     """JSON can spell half a character; it is kept readable."""
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'{"prompt": "a\\ud83d"}\n')
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         assert store.add(read(path)) == 1
         assert store.find(Query())[0].turn.prompt == "a\\ud83d"
 
 
-def test_F8_an_import_that_can_not_be_saved_takes_nothing(tmp_path: Path) -> None:
+@pytest.mark.row("F8")
+def test_an_import_that_can_not_be_saved_takes_nothing(tmp_path: Path) -> None:
     """A disk's fault is an error of one line, not a half import."""
     (tmp_path / "file").write_text("in the way")
-    with opened(tmp_path / "file" / "h.sqlite") as store:
+    with open_store(tmp_path / "file" / "h.sqlite") as store:
         with pytest.raises(ChatGLMError) as caught:
             store.add(read(write(tmp_path, GOOD)))
         assert "\n" not in str(caught.value) and store.count(Query()) == store.unsaved == 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from chatglm_magic.store import Query
 from chatglm_magic.store.database import Database
 
-from ..clock import in_time
-from .tools import CONVERSATION, many, opened, turn
+from ..support.clock import assert_within
+from ..support.stores import CONVERSATION, fill_store, make_turn, open_store
 
 
 def steps(path: Path, query: Query) -> int:
@@ -38,25 +40,27 @@ PAGES = [
 ]
 
 
-def test_F6_a_page_costs_the_same_among_many(tmp_path: Path) -> None:
+@pytest.mark.row("F6")
+def test_a_page_costs_the_same_among_many(tmp_path: Path) -> None:
     """In every order, in a conversation and in a search, 20 of 50 000 turns take the steps that 20 of 500 take."""
     few, lots = tmp_path / "few.sqlite", tmp_path / "lots.sqlite"
-    many(few, 500)
-    many(lots, 50_000)
+    fill_store(few, 500)
+    fill_store(lots, 50_000)
     assert steps(lots, Query(order="duration", conversation=CONVERSATION)) > 50_000  # the control: it is sorted
     for query in PAGES:
         assert steps(lots, query) <= 1.5 * steps(few, query), query
 
 
-def test_F6_a_turn_of_ten_mebibytes(tmp_path: Path) -> None:
+@pytest.mark.row("F6")
+def test_a_turn_of_ten_mebibytes(tmp_path: Path) -> None:
     """A very long answer is stored, found, and weighs on nobody who lists other turns."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         huge = "爱情 word " * (10 * 2**20 // 12)
-        store.put(turn("huge", huge), 0)
-        store.add([(turn(f"{at}"), at) for at in range(1, 30)])
+        store.put(make_turn("huge", huge), 0)
+        store.add([(make_turn(f"{at}"), at) for at in range(1, 30)])
         began = time.monotonic()
         assert len(store.find(Query(order="newest"), limit=20)) == 20 and store.conversations()[0].turns == 30
         took = time.monotonic() - began
         (row,) = store.find(Query(text="爱情"))
         assert row.turn.answer == huge and store.delete([row.turn.id]) == 1
-        in_time(took, 0.5)
+        assert_within(took, 0.5)

@@ -13,7 +13,7 @@ from chatglm_magic.store import Query
 from chatglm_magic.store.database import Database
 from chatglm_magic.values import Turn
 
-from .tools import many, opened, prompts, started, turn
+from ..support.stores import fill_store, list_prompts, make_turn, open_store, start_code
 
 
 def modes(folder: Path) -> dict[str, int]:
@@ -29,16 +29,17 @@ def no_umask() -> object:
     os.umask(before)
 
 
+@pytest.mark.row("S28")
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
-def test_S28_files_and_folders_are_their_owners_alone(tmp_path: Path, no_umask: object) -> None:
+def test_files_and_folders_are_their_owners_alone(tmp_path: Path, no_umask: object) -> None:
     """Without a umask SQLite's own files can be read by all (the control); ours, its WAL and its folders not."""
     db = sqlite3.connect(tmp_path / "plain.sqlite")
     db.execute("CREATE TABLE t (a)")
     db.close()
     assert (tmp_path / "plain.sqlite").stat().st_mode & 0o077
     folder = tmp_path / "a"
-    with opened(folder / "b" / "c" / "h.sqlite") as store:
-        store.put(turn(), 0)
+    with open_store(folder / "b" / "c" / "h.sqlite") as store:
+        store.put(make_turn(), 0)
         found = modes(folder)
         assert {"a", "b", "c", "h.sqlite", "h.sqlite-wal", "h.sqlite-shm"} == set(found)
         assert all(mode == (0o700 if len(name) == 1 else 0o600) for name, mode in found.items())
@@ -49,38 +50,41 @@ def test_S28_files_and_folders_are_their_owners_alone(tmp_path: Path, no_umask: 
     database.close()
 
 
+@pytest.mark.row("S28")
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
-def test_S28_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path, no_umask: object) -> None:
+def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path, no_umask: object) -> None:
     """An older file with wide permissions gets narrow ones when it is opened; a folder that was there stays."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        store.put(turn(), 0)
+    with open_store(path) as store:
+        store.put(make_turn(), 0)
     path.chmod(0o644)
     tmp_path.chmod(0o755)
-    with opened(path) as store:
+    with open_store(path) as store:
         assert store.count(Query()) == 1
         assert modes(tmp_path) == {tmp_path.name: 0o755} | dict.fromkeys(
             ("h.sqlite", "h.sqlite-wal", "h.sqlite-shm"), 0o600
         )
 
 
+@pytest.mark.row("S28")
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_S28_the_temporary_copy_of_forgetting_is_its_owners_alone(tmp_path: Path, no_umask: object) -> None:
+def test_the_temporary_copy_of_forgetting_is_its_owners_alone(tmp_path: Path, no_umask: object) -> None:
     """What SQLite writes elsewhere while it forgets can be read by nobody else, and has no name."""
     path = tmp_path / "h.sqlite"
-    many(path, 60_000)
+    fill_store(path, 60_000)
     code = (
         "import os, sys\n"
         "os.umask(0)\n"
         "from pathlib import Path\n"
         "from chatglm_magic.store import Store\n"
         "store = Store(Path(sys.argv[1]))\n"
-        "store.put(__import__('tests.store.tools', fromlist=['turn']).turn('x', conversation='0' * 12), 0)\n"
+        "from tests.support.stores import make_turn\n"
+        "store.put(make_turn('x', conversation='0' * 12), 0)\n"
         "print('begin', flush=True)\n"
         "print(store.forget('0' * 12), flush=True)\n"
     )
     seen: dict[str, int] = {}
-    with started(code, path) as process:
+    with start_code(code, path) as process:
         assert process.stdout is not None and process.stdout.readline() == "begin\n"
         while process.poll() is None:
             for number in Path(f"/proc/{process.pid}/fd").glob("*"):
@@ -94,8 +98,9 @@ def test_S28_the_temporary_copy_of_forgetting_is_its_owners_alone(tmp_path: Path
     assert seen and all(name.endswith("(deleted)") and mode == 0o600 for name, mode in seen.items())
 
 
+@pytest.mark.row("S32")
 @pytest.mark.parametrize("name", ["h.sqlite", "h.sqlite-wal", "h.sqlite-shm", "h.sqlite-journal"])
-def test_S32_links_are_not_followed(name: str, tmp_path: Path) -> None:
+def test_links_are_not_followed(name: str, tmp_path: Path) -> None:
     """SQLite writes through a link (the control); the store leaves it and what it leads to as they are."""
     elsewhere = tmp_path / "elsewhere"
     control = tmp_path / "control.sqlite"
@@ -106,23 +111,24 @@ def test_S32_links_are_not_followed(name: str, tmp_path: Path) -> None:
     assert elsewhere.stat().st_size > 0
     path = tmp_path / "h.sqlite"
     if name != "h.sqlite":
-        with opened(path) as store:
-            store.put(turn("before"), 0)
+        with open_store(path) as store:
+            store.put(make_turn("before"), 0)
     victim = tmp_path / "victim"
     victim.write_text("precious")
     path.with_name(name).symlink_to(victim)
-    with opened(path) as store:
-        store.put(turn("after"), 1)
+    with open_store(path) as store:
+        store.put(make_turn("after"), 1)
         (told,) = store.news()
-        assert "symbolic link" in told and store.unsaved == 1 and prompts(store)[-1] == "after"
+        assert "symbolic link" in told and store.unsaved == 1 and list_prompts(store)[-1] == "after"
         assert victim.read_text() == "precious" and path.with_name(name).is_symlink()
         path.with_name(name).unlink()
 
 
-def test_S32_a_folder_or_a_device_is_no_store(tmp_path: Path) -> None:
+@pytest.mark.row("S32")
+def test_a_folder_or_a_device_is_no_store(tmp_path: Path) -> None:
     """What is no ordinary file is told, and not opened."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
-        with opened(path) as store:
+        with open_store(path) as store:
             store.put(Turn("x"), 0)
             assert "can't be saved" in store.news()[0] and store.unsaved == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chatglm_magic.store import Query, Store
 from chatglm_magic.store.words import Wanted, indexed, words
 
-from .tools import CONVERSATION, opened, prompts, turn
+from ..support.stores import CONVERSATION, list_prompts, make_turn, open_store
 
 TEXTS = {
     "zh": "什么是爱情？爱情是一个古老的问题。",
@@ -137,7 +137,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     status = "complete" if request.param == "indexed" else "incomplete"
     for at, (name, text) in enumerate(TEXTS.items()):
         field = ("answer", "reasoning")[at % 2]
-        made = turn("", "", system=name, status=status)
+        made = make_turn("", "", system=name, status=status)
         store.put(replace(made, **{field: text}), at)
     request.addfinalizer(store.close)
     return store
@@ -169,8 +169,8 @@ def test_blank_text_is_no_condition(store: Store) -> None:
 
 def test_prompt_answer_and_reasoning_are_searched(tmp_path: Path) -> None:
     """A word is found wherever it stands, two words also apart, but no phrase across a seam."""
-    with opened(tmp_path / "h.sqlite") as store:
-        store.put(turn("红色", "绿色", reasoning="蓝色"), 0)
+    with open_store(tmp_path / "h.sqlite") as store:
+        store.put(make_turn("红色", "绿色", reasoning="蓝色"), 0)
         for text in ("红", "绿色", "蓝色", "蓝色 红色"):
             assert store.count(Query(text=text)) == 1
         assert store.count(Query(text="红色绿色")) == store.count(Query(text="色绿")) == 0
@@ -178,20 +178,20 @@ def test_prompt_answer_and_reasoning_are_searched(tmp_path: Path) -> None:
 
 def test_a_search_keeps_to_the_other_conditions(tmp_path: Path) -> None:
     """Text, conversation, status and range hold together, in the index and out of it."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         for at in range(20):
-            made = turn(f"爱情 {at}", conversation=f"{at % 2:012x}", asked={"temperature": at / 10})
+            made = make_turn(f"爱情 {at}", conversation=f"{at % 2:012x}", asked={"temperature": at / 10})
             store.put(replace(made, status="complete" if at % 4 else "incomplete"), at)
         query = Query(text="爱情", conversation="0" * 12, temperature=(0.5, 1.5), order="newest")
-        assert prompts(store, query) == [f"爱情 {at}" for at in (14, 12, 10, 8, 6)]
-        assert prompts(store, replace(query, status="incomplete")) == ["爱情 12", "爱情 8"]
+        assert list_prompts(store, query) == [f"爱情 {at}" for at in (14, 12, 10, 8, 6)]
+        assert list_prompts(store, replace(query, status="incomplete")) == ["爱情 12", "爱情 8"]
         assert [row.number for row in store.find(query, offset=1, limit=2)] == [13, 11]
 
 
 def test_the_index_follows_a_turn_that_changes(tmp_path: Path) -> None:
     """What a turn said before is found no more, however often it was put; what it says now is found once."""
-    with opened(tmp_path / "h.sqlite") as store:
-        made = turn("问", "旧词", status="incomplete")
+    with open_store(tmp_path / "h.sqlite") as store:
+        made = make_turn("问", "旧词", status="incomplete")
         store.put(made, 0)
         store.put(replace(made, answer="旧词语"), 0)
         store.put(replace(made, answer="旧词语句", status="complete"), 0)
@@ -215,13 +215,13 @@ def indexed_rows(path: Path) -> int:
 def test_turns_that_never_ended_are_indexed_later(tmp_path: Path) -> None:
     """What a killed kernel left is found at once, and in the index with a turn that ends an hour later."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         for at in range(3):
-            store.put(turn(f"断了 {at}", status="incomplete"), at)
+            store.put(make_turn(f"断了 {at}", status="incomplete"), at)
         recent = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-        store.put(turn("正在", status="incomplete", created=recent), 3)
+        store.put(make_turn("正在", status="incomplete", created=recent), 3)
         assert indexed_rows(path) == 0 and store.count(Query(text="断了")) == 3
-        store.put(turn("完了"), 4)
+        store.put(make_turn("完了"), 4)
         assert indexed_rows(path) == 4 and store.count(Query(text="断了")) == 3
         assert store.count(Query(text="正在")) == store.count(Query(text="完了")) == 1
 
@@ -256,8 +256,9 @@ def test_a_text_finds_itself() -> None:
             assert Wanted("".join(cut[start : start + 1])).found(text)
 
 
+@pytest.mark.row("S33")
 @pytest.mark.parametrize("text", ["(" * 2**20, "a" * 2**20, "爱" * 2**20, "\U0001f468\u200d" * 2**18, "ﷺ" * 2**15])
-def test_S33_cutting_a_hostile_text_is_linear(text: str) -> None:
+def test_cutting_a_hostile_text_is_linear(text: str) -> None:
     """A megabyte of anything is cut into words in about the time that a megabyte of prose takes."""
     began = time.process_time()
     words("to be or not to be, 这是一个问题。" * 40_000)
@@ -270,15 +271,15 @@ def test_S33_cutting_a_hostile_text_is_linear(text: str) -> None:
 def test_a_broken_index_is_begun_again(tmp_path: Path) -> None:
     """If SQLite finds the index malformed, turns are searched by reading, and nothing is lost or moved."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         for at in range(30):
-            store.put(turn(f"爱情 {at}"), at)
+            store.put(make_turn(f"爱情 {at}"), at)
     db = sqlite3.connect(path)
     db.execute("UPDATE words_data SET block = X'00' WHERE id > 10")
     db.commit()
     db.close()
-    with opened(path) as store:
-        store.put(turn("爱情 30"), 30)
+    with open_store(path) as store:
+        store.put(make_turn("爱情 30"), 30)
         assert store.unsaved == 0 and store.count(Query(text="爱情")) == 31
         assert store.news() == [] and [file.name for file in tmp_path.glob("*corrupt*")] == []
-        assert prompts(store, Query(conversation=CONVERSATION)) == [f"爱情 {at}" for at in range(31)]
+        assert list_prompts(store, Query(conversation=CONVERSATION)) == [f"爱情 {at}" for at in range(31)]

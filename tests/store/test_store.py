@@ -16,7 +16,7 @@ from chatglm_magic.store import Query, Store, schema
 from chatglm_magic.store.query import ORDERS
 from chatglm_magic.values import Turn
 
-from .tools import CONVERSATION, opened, prompts, run, turn
+from ..support.stores import CONVERSATION, list_prompts, make_turn, open_store, run_code
 
 FULL = Turn(
     prompt="爱情是什么？\0\x1b[31m",
@@ -52,17 +52,17 @@ def test_a_turn_comes_back_as_it_was(tmp_path: Path) -> None:
     """Every field, none of them at its default, survives a closed file."""
     plain = Turn("")
     assert all(getattr(FULL, field.name) != getattr(plain, field.name) for field in fields(Turn))
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         store.put(FULL, 7)
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         (row,) = store.find(Query())
     assert row.turn == FULL and row.position == 7 and row.number == 1
 
 
 def test_a_lone_surrogate_is_kept_readable(tmp_path: Path) -> None:
     """Half a character, for which UTF-8 has no bytes, is spelt out in texts and exact in JSON values."""
-    with opened(tmp_path / "h.sqlite") as store:
-        store.put(turn("a\ud83d!", "\udc00", asked={"stop": ["\ud83d"]}), 0)
+    with open_store(tmp_path / "h.sqlite") as store:
+        store.put(make_turn("a\ud83d!", "\udc00", asked={"stop": ["\ud83d"]}), 0)
         (row,) = store.find(Query(text="a"))
         assert store.unsaved == 0
     assert row.turn.prompt == "a\\ud83d!" and row.turn.answer == "\\udc00"
@@ -71,18 +71,18 @@ def test_a_lone_surrogate_is_kept_readable(tmp_path: Path) -> None:
 
 def test_what_json_has_no_word_for_is_kept_as_text(tmp_path: Path) -> None:
     """An option of an unusual type costs nobody a turn."""
-    with opened(tmp_path / "h.sqlite") as store:
-        store.put(turn(asked={"path": Path("a/b"), "temperature": "warm", "top_p": 10**400}), 0)
+    with open_store(tmp_path / "h.sqlite") as store:
+        store.put(make_turn(asked={"path": Path("a/b"), "temperature": "warm", "top_p": 10**400}), 0)
         (row,) = store.find(Query())
         assert store.news()[1:] == [] and row.turn.asked["path"] == "a/b"
 
 
 def test_putting_a_turn_again_brings_it_up_to_date(tmp_path: Path) -> None:
     """A turn has one row however often it is put, with its number and the newest text."""
-    growing = turn("first", "", status="incomplete")
-    with opened(tmp_path / "h.sqlite") as store:
+    growing = make_turn("first", "", status="incomplete")
+    with open_store(tmp_path / "h.sqlite") as store:
         store.put(growing, 0)
-        store.put(turn("second"), 1)
+        store.put(make_turn("second"), 1)
         for length in range(1, 50):
             store.put(replace(growing, answer="字" * length), 0)
         store.put(replace(growing, answer="字" * 50, status="complete"), 0)
@@ -93,18 +93,18 @@ def test_putting_a_turn_again_brings_it_up_to_date(tmp_path: Path) -> None:
 
 def test_numbers_are_never_given_twice(tmp_path: Path) -> None:
     """A new turn has a greater number than any before it, also after the last one was deleted."""
-    with opened(tmp_path / "h.sqlite") as store:
-        last = turn("two")
-        store.put(turn("one"), 0)
+    with open_store(tmp_path / "h.sqlite") as store:
+        last = make_turn("two")
+        store.put(make_turn("one"), 0)
         store.put(last, 1)
         store.delete([last.id])
-        store.put(turn("three"), 1)
+        store.put(make_turn("three"), 1)
         assert [row.number for row in store.find(Query())] == [1, 3]
 
 
 def test_nothing_touches_the_disk_before_the_first_turn(tmp_path: Path) -> None:
     """A store that is made, asked and closed leaves no file behind."""
-    with opened(tmp_path / "folder" / "h.sqlite") as store:
+    with open_store(tmp_path / "folder" / "h.sqlite") as store:
         assert store.find(Query()) == [] and store.count(Query()) == 0
         assert store.conversations() == [] and store.models() == [] and store.news() == []
     assert list(tmp_path.iterdir()) == []
@@ -113,9 +113,9 @@ def test_nothing_touches_the_disk_before_the_first_turn(tmp_path: Path) -> None:
 def test_without_a_file_turns_are_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``Store(None)`` answers like any store and writes nothing."""
     monkeypatch.chdir(tmp_path)
-    with opened(None) as store:
-        store.put(turn("爱情"), 0)
-        assert prompts(store, Query(text="爱")) == ["爱情"] and store.unsaved == 0 and store.news() == []
+    with open_store(None) as store:
+        store.put(make_turn("爱情"), 0)
+        assert list_prompts(store, Query(text="爱")) == ["爱情"] and store.unsaved == 0 and store.news() == []
         assert store.forget() == 1 and store.count(Query()) == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -123,14 +123,14 @@ def test_without_a_file_turns_are_kept_in_memory(tmp_path: Path, monkeypatch: py
 def test_where_turns_are_kept_is_told_once(tmp_path: Path) -> None:
     """The first turn in a new file says where it is and how to keep none; a second store says nothing."""
     path = tmp_path / "h.sqlite"
-    with opened(path) as store:
-        store.put(turn(), 0)
+    with open_store(path) as store:
+        store.put(make_turn(), 0)
         (told,) = store.news()
         assert str(path) in told and "store=off" in told
-        store.put(turn(), 1)
+        store.put(make_turn(), 1)
         assert store.news() == []
-    with opened(path) as store:
-        store.put(turn(), 2)
+    with open_store(path) as store:
+        store.put(make_turn(), 2)
         assert store.news() == []
 
 
@@ -156,7 +156,7 @@ def test_the_default_place_is_the_same_without_jupyter(name: str, tmp_path: Path
         "sys.modules['jupyter_core.paths'] = None\n"
         "print(Store.default_path())\n"
     )
-    with_jupyter, without = run(code, name, tmp_path).splitlines()
+    with_jupyter, without = run_code(code, name, tmp_path).splitlines()
     assert with_jupyter == without and without.startswith(str(tmp_path))
 
 
@@ -167,7 +167,7 @@ def make_some(store: Store) -> None:
         asked = {"temperature": temperature, "top_p": top_p} if duration else {}
         created = f"2025-06-0{5 - at}T12:00:00+00:00"
         usage = {"completion_tokens": tokens} if tokens else {}
-        made = turn(str(at), asked=asked, usage=usage, duration=duration, created=created)
+        made = make_turn(str(at), asked=asked, usage=usage, duration=duration, created=created)
         store.put(replace(made, conversation=f"{at % 2:012x}"), 10 - at)
 
 
@@ -186,7 +186,7 @@ ORDERED = {
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_order_and_its_reverse(order: str, text: str | None, tmp_path: Path) -> None:
     """All turns, a conversation's and a search's come in each order; what has no figure comes last both ways."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         make_some(store)
         there = ORDERED[order]
         back = there[::-1] if order in ("position", "newest", "created") else there[:-1][::-1] + there[-1]
@@ -194,11 +194,11 @@ def test_every_order_and_its_reverse(order: str, text: str | None, tmp_path: Pat
         if order == "position":
             even.reverse()  # the places in the conversation were given backwards
         query = Query(text=text, order=order)  # type: ignore[arg-type]
-        assert prompts(store, query) == list(there)
-        assert prompts(store, replace(query, reverse=True)) == list(back)
-        assert prompts(store, replace(query, conversation="0" * 12)) == even
+        assert list_prompts(store, query) == list(there)
+        assert list_prompts(store, replace(query, reverse=True)) == list(back)
+        assert list_prompts(store, replace(query, conversation="0" * 12)) == even
         ids = tuple(row.turn.id for row in store.find(Query()))
-        assert prompts(store, replace(query, ids=ids)) == list(there)
+        assert list_prompts(store, replace(query, ids=ids)) == list(there)
         pages = [store.find(query, offset=at, limit=2) for at in (0, 2, 4, 6)]
         assert [[row.turn.prompt for row in page] for page in pages] == [
             [*there[:2]],
@@ -210,45 +210,46 @@ def test_every_order_and_its_reverse(order: str, text: str | None, tmp_path: Pat
 
 def test_what_has_no_time_comes_last(tmp_path: Path) -> None:
     """A turn whose time can't be read stands at the end of the order of times, both ways, in no span of them."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         for at, created in enumerate(("soon", "2025-06-02", "2025-06-01", "")):
-            store.put(turn(f"{at}", created=created), at)
-        assert prompts(store, Query(order="created")) == ["2", "1", "0", "3"]
-        assert prompts(store, Query(order="created", reverse=True)) == ["1", "2", "3", "0"]
-        assert prompts(store, Query(since="1970-01-02")) == ["1", "2"]
+            store.put(make_turn(f"{at}", created=created), at)
+        assert list_prompts(store, Query(order="created")) == ["2", "1", "0", "3"]
+        assert list_prompts(store, Query(order="created", reverse=True)) == ["1", "2", "3", "0"]
+        assert list_prompts(store, Query(since="1970-01-02")) == ["1", "2"]
 
 
 def test_places_that_are_equal_are_ordered_by_number(tmp_path: Path) -> None:
     """Two turns of one place stand in the order of asking, backwards in the reverse."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         for name in "abc":
-            store.put(turn(name), 0)
-        assert prompts(store, Query(conversation=CONVERSATION)) == ["a", "b", "c"]
-        assert prompts(store, Query(conversation=CONVERSATION, reverse=True)) == ["c", "b", "a"]
+            store.put(make_turn(name), 0)
+        assert list_prompts(store, Query(conversation=CONVERSATION)) == ["a", "b", "c"]
+        assert list_prompts(store, Query(conversation=CONVERSATION, reverse=True)) == ["c", "b", "a"]
 
 
-def test_F11_the_clock_decides_nothing(tmp_path: Path) -> None:
+@pytest.mark.row("F11")
+def test_the_clock_decides_nothing(tmp_path: Path) -> None:
     """A clock that went back, equal times and another time zone leave the order of asking as it is."""
     times = ["2025-06-01T12:00:00+08:00", "2025-06-01T12:00:00+08:00", "2024-01-01T00:00:00+00:00", "", "no time"]
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         for at, created in enumerate(times):
-            store.put(turn(str(at), created=created), at)
-        assert prompts(store) == list("01234")
-        assert prompts(store, Query(order="newest")) == list("43210")
-        assert prompts(store, Query(conversation=CONVERSATION)) == list("01234")
-        assert prompts(store, Query(text="question", order="newest")) == list("43210")
-        store.put(turn("other", conversation="0" * 12, created="1999-01-01"), 0)
+            store.put(make_turn(str(at), created=created), at)
+        assert list_prompts(store) == list("01234")
+        assert list_prompts(store, Query(order="newest")) == list("43210")
+        assert list_prompts(store, Query(conversation=CONVERSATION)) == list("01234")
+        assert list_prompts(store, Query(text="question", order="newest")) == list("43210")
+        store.put(make_turn("other", conversation="0" * 12, created="1999-01-01"), 0)
         assert [found.id for found in store.conversations()] == ["0" * 12, CONVERSATION]
 
 
 def test_filters(tmp_path: Path) -> None:
     """Each condition by itself, both ends of a range included, and several of them together."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         make_some(store)
-        store.put(turn("x", model="glm-4", status="error", kind="sweep", sent={"max_tokens": 7}), 9)
+        store.put(make_turn("x", model="glm-4", status="error", kind="sweep", sent={"max_tokens": 7}), 9)
 
         def found(**conditions: object) -> str:
-            return "".join(prompts(store, Query(**conditions)))  # type: ignore[arg-type]
+            return "".join(list_prompts(store, Query(**conditions)))  # type: ignore[arg-type]
 
         assert found(model="glm-4") == found(status="error") == found(kind="sweep") == "x"
         assert found(max_token=(7, 7)) == "x" and found(max_token=(8, None)) == ""
@@ -265,13 +266,13 @@ def test_filters(tmp_path: Path) -> None:
 
 def test_a_date_alone_is_the_whole_day_in_local_time(tmp_path: Path) -> None:
     """``until`` a date takes that day's last minute with it; a time without a zone is the local one."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         late = datetime(2025, 6, 1, 23, 59).astimezone()
-        store.put(turn("late", created=late.isoformat()), 0)
-        store.put(turn("next", created=(late + timedelta(minutes=1)).isoformat()), 1)
-        assert prompts(store, Query(until="2025-06-01")) == ["late"]
-        assert prompts(store, Query(since="2025-06-02")) == ["next"]
-        assert prompts(store, Query(until="2025-06-01T23:58")) == []
+        store.put(make_turn("late", created=late.isoformat()), 0)
+        store.put(make_turn("next", created=(late + timedelta(minutes=1)).isoformat()), 1)
+        assert list_prompts(store, Query(until="2025-06-01")) == ["late"]
+        assert list_prompts(store, Query(since="2025-06-02")) == ["next"]
+        assert list_prompts(store, Query(until="2025-06-01T23:58")) == []
 
 
 @pytest.mark.parametrize(
@@ -286,11 +287,12 @@ def test_a_condition_that_makes_no_sense_is_one_line(conditions: dict[str, objec
 
 def test_conversations_are_listed_newest_first(tmp_path: Path) -> None:
     """A conversation has its first prompt as a title of one line, its count and its times; models likewise."""
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         for at in range(45):
             name = f"{at % 15:012x}"
             store.put(
-                turn(f"第{at}问\n" + "长" * 99, conversation=name, model=f"m{at % 4}", created=str(at)), at // 15
+                make_turn(f"第{at}问\n" + "长" * 99, conversation=name, model=f"m{at % 4}", created=str(at)),
+                at // 15,
             )
         first, *others = store.conversations()
         assert first.id == f"{14:012x}" and first.turns == 3 and (first.created, first.last) == ("14", "44")
@@ -302,60 +304,61 @@ def test_conversations_are_listed_newest_first(tmp_path: Path) -> None:
 
 def test_at_most_fifty_models(tmp_path: Path) -> None:
     """Of many models the last used are told, without those that never had a name."""
-    with opened(tmp_path / "h.sqlite") as store:
-        store.add([(turn(model=None if at % 2 else f"m{at:03}"), at) for at in range(200)])
+    with open_store(tmp_path / "h.sqlite") as store:
+        store.add([(make_turn(model=None if at % 2 else f"m{at:03}"), at) for at in range(200)])
         assert store.models() == [f"m{at:03}" for at in range(198, 98, -2)]
 
 
 def test_deleting_takes_turns_out_everywhere(tmp_path: Path) -> None:
     """A deleted turn is in no list and no search; ids that do not exist change nothing."""
-    with opened(tmp_path / "h.sqlite") as store:
-        gone, kept = turn("gone 爱情"), turn("kept 爱情")
+    with open_store(tmp_path / "h.sqlite") as store:
+        gone, kept = make_turn("gone 爱情"), make_turn("kept 爱情")
         for at, one in enumerate((gone, kept)):
             store.put(one, at)
         assert store.delete([gone.id, "no such id"]) == 1
-        assert prompts(store) == prompts(store, Query(text="爱情")) == ["kept 爱情"]
+        assert list_prompts(store) == list_prompts(store, Query(text="爱情")) == ["kept 爱情"]
         assert store.delete([gone.id]) == 0 and store.delete([]) == 0
         store.put(gone, 0)
-        assert prompts(store, Query(text="爱情", order="newest")) == ["gone 爱情", "kept 爱情"]
+        assert list_prompts(store, Query(text="爱情", order="newest")) == ["gone 爱情", "kept 爱情"]
 
 
 def test_import_is_all_or_nothing(tmp_path: Path) -> None:
     """Turns whose ids are there are skipped and left as they are; one bad turn leaves none of them behind."""
-    with opened(tmp_path / "h.sqlite") as store:
-        old = turn("old")
+    with open_store(tmp_path / "h.sqlite") as store:
+        old = make_turn("old")
         store.put(old, 0)
-        new = turn("new")
+        new = make_turn("new")
         assert store.add([(replace(old, prompt="changed"), 5), (new, 1), (new, 2)]) == 1
-        assert prompts(store) == ["old", "new"]
+        assert list_prompts(store) == ["old", "new"]
         with pytest.raises(ChatGLMError, match="can't be changed") as caught:
-            store.add([(turn("good"), 2), (turn("bad", status=None), 3)])
-        assert "\n" not in str(caught.value) and prompts(store) == ["old", "new"]
+            store.add([(make_turn("good"), 2), (make_turn("bad", status=None), 3)])
+        assert "\n" not in str(caught.value) and list_prompts(store) == ["old", "new"]
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     """SQLite's application_id and user_version are those of this package."""
-    with opened(tmp_path / "h.sqlite") as store:
-        store.put(turn(), 0)
+    with open_store(tmp_path / "h.sqlite") as store:
+        store.put(make_turn(), 0)
     db = sqlite3.connect(tmp_path / "h.sqlite")
     assert db.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION,)
     assert db.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
     db.close()
 
 
-def test_D8_many_threads_write_at_once(tmp_path: Path) -> None:
+@pytest.mark.row("D8")
+def test_many_threads_write_at_once(tmp_path: Path) -> None:
     """Eight threads with one store lose no turn, and each finds its own in the order it wrote them."""
     failed = []
 
     def write(store: Store, name: int) -> None:
         try:
             for at in range(50):
-                store.put(turn(f"{at}", conversation=f"{name:012x}"), at)
+                store.put(make_turn(f"{at}", conversation=f"{name:012x}"), at)
                 store.find(Query(conversation=f"{name:012x}", text=str(at)))
         except BaseException as error:
             failed.append(error)
 
-    with opened(tmp_path / "h.sqlite") as store:
+    with open_store(tmp_path / "h.sqlite") as store:
         threads = [threading.Thread(target=write, args=(store, name)) for name in range(8)]
         for thread in threads:
             thread.start()
@@ -363,14 +366,14 @@ def test_D8_many_threads_write_at_once(tmp_path: Path) -> None:
             thread.join()
         assert failed == [] and store.count(Query()) == 400 and store.unsaved == 0
         for name in range(8):
-            assert prompts(store, Query(conversation=f"{name:012x}")) == [str(at) for at in range(50)]
+            assert list_prompts(store, Query(conversation=f"{name:012x}")) == [str(at) for at in range(50)]
 
 
 FORKS = """
 import os, sys, threading
 from pathlib import Path
 from chatglm_magic.store import Query, Store
-from tests.store.tools import turn
+from tests.support.stores import make_turn as turn
 
 store = Store(Path(sys.argv[1]))
 store.put(turn("before"), 0)
@@ -398,13 +401,14 @@ print(store.unsaved)
 """
 
 
+@pytest.mark.row("D21")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_D21_a_fork_opens_a_connection_of_its_own(tmp_path: Path) -> None:
+def test_a_fork_opens_a_connection_of_its_own(tmp_path: Path) -> None:
     """Children forked while a thread writes add their turns; nothing of either side is lost or broken."""
     code = "import warnings\nwarnings.simplefilter('ignore', DeprecationWarning)\n" + FORKS
-    assert run(code, tmp_path / "h.sqlite") == "0\n"
-    with opened(tmp_path / "h.sqlite") as store:
-        found = prompts(store)
+    assert run_code(code, tmp_path / "h.sqlite") == "0\n"
+    with open_store(tmp_path / "h.sqlite") as store:
+        found = list_prompts(store)
         for number in range(20):
             assert found.count(f"child {number}") == found.count(f"parent {number}") == 1
 
@@ -413,7 +417,7 @@ LOSES = """
 import os, sys
 from pathlib import Path
 from chatglm_magic.store import Store
-from tests.store.tools import turn
+from tests.support.stores import make_turn as turn
 
 place = Path(sys.argv[1])
 place.write_text("in the way")
@@ -428,9 +432,10 @@ place.unlink()
 """
 
 
+@pytest.mark.row("D21")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_D21_what_waits_is_the_parents_alone(tmp_path: Path) -> None:
+def test_what_waits_is_the_parents_alone(tmp_path: Path) -> None:
     """A child does not save its parent's waiting turns a second time; the parent does at its end."""
-    assert run(LOSES, tmp_path / "place") == "0 1\n"
-    with opened(tmp_path / "place" / "h.sqlite") as store:
-        assert prompts(store) == ["waits"]
+    assert run_code(LOSES, tmp_path / "place") == "0 1\n"
+    with open_store(tmp_path / "place" / "h.sqlite") as store:
+        assert list_prompts(store) == ["waits"]

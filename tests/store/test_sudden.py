@@ -11,15 +11,16 @@ import pytest
 
 from chatglm_magic.store import Query
 
-from . import killing
-from .tools import opened, run, sound, started
+from ..support import killing
+from ..support.stores import is_sound, open_store, run_code, start_code
 
 ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
 
 
+@pytest.mark.row("F5")
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
 @pytest.mark.timeout(1800)
-def test_F5_killed_at_random_moments_of_writing_and_exporting() -> None:
+def test_killed_at_random_moments_of_writing_and_exporting() -> None:
     """The database is sound, every turn that was put is there and found, and an export is whole or absent."""
     told = killing.main(ROUNDS)
     assert told.kills == ROUNDS and told.ended and told.exports
@@ -30,7 +31,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from chatglm_magic.store import Store
-from tests.store.tools import turn
+from tests.support.stores import make_turn as turn
 
 store = Store(Path(sys.argv[1]))
 growing = turn("你好", "", status="incomplete", id="1" * 32)
@@ -42,19 +43,20 @@ while True:
 """
 
 
+@pytest.mark.row("D18")
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-def test_D18_a_killed_kernel_leaves_what_it_had_put(tmp_path: Path) -> None:
+def test_a_killed_kernel_leaves_what_it_had_put(tmp_path: Path) -> None:
     """An answer that was growing is there as it was last put, marked as incomplete, and can be searched."""
     path = tmp_path / "h.sqlite"
-    with started(STREAMS, path) as process:
+    with start_code(STREAMS, path) as process:
         assert process.stdout is not None
         for _ in range(50):
             last = process.stdout.readline()
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read()
     last = (rest.rpartition("\n")[0] or last).split()[-1]
-    assert sound(path)
-    with opened(path) as store:
+    assert is_sound(path)
+    with open_store(path) as store:
         (row,) = store.find(Query(text="爱爱"))
         assert len(row.turn.answer) >= int(last) >= 50 and row.turn.status == "incomplete"
 
@@ -63,7 +65,7 @@ INTERRUPTED = """
 import signal, sys, threading, time
 from pathlib import Path
 from chatglm_magic.store import Query, Store
-from tests.store.tools import turn
+from tests.support.stores import make_turn as turn
 
 store = Store(Path(sys.argv[1]))
 put, interrupted = 0, []
@@ -102,8 +104,9 @@ print(set(lost) <= set(interrupted), len(interrupted) > 20, len(lost) <= len(int
 """
 
 
+@pytest.mark.row("D3")
 @pytest.mark.skipif(sys.platform == "win32", reason="interrupts are others there")
-def test_D3_interrupts_while_a_turn_is_put_lose_nothing(tmp_path: Path) -> None:
+def test_interrupts_while_a_turn_is_put_lose_nothing(tmp_path: Path) -> None:
     """Hundreds of interrupts leave no turn half written, and nearly each one that was interrupted is there too."""
-    assert run(INTERRUPTED, tmp_path / "h.sqlite") == "True True True 0\n"
-    assert sound(tmp_path / "h.sqlite")
+    assert run_code(INTERRUPTED, tmp_path / "h.sqlite") == "True True True 0\n"
+    assert is_sound(tmp_path / "h.sqlite")

@@ -63,6 +63,6 @@ SHORT = {
 """How a row stands in a test's name, where it is no name itself."""
 
 
-def names() -> set[str]:
+def list_names() -> set[str]:
     """Return what the tests' names begin with, one for each row."""
     return {f"test_{group}_{SHORT.get(row, row)}" for group, rows in ROWS.items() for row in rows}

@@ -11,7 +11,7 @@ import requests
 
 from chatglm_magic import ChatGLM, LocalServer
 
-from .tools import AsyncHeard, Heard, Notes, both, local_model
+from ..support.models import AsyncHeard, Heard, Notes, both, make_local_model
 
 HI, ALSO = "hi", "你好"
 Config = dict[str, Any]
@@ -50,7 +50,7 @@ def check(
 ) -> None:
     """Ask; compare the answers with the right ones, and what two handlers heard with what was said."""
     own, of_call = Heard(), kind()
-    llm = local_model(local, dialect, callbacks=[own], tags=["object"], metadata={"of": "object"})
+    llm = make_local_model(local, dialect, callbacks=[own], tags=["object"], metadata={"of": "object"})
     found: Any = ask(llm, {"callbacks": [of_call], "tags": ["call"], "metadata": {"row": 7}})
     answers = asyncio.run(_awaited(found)) if hasattr(found, "__await__") else found
     assert answers == right[dialect][: len(answers)]

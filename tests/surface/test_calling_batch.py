@@ -13,18 +13,29 @@ import pytest
 
 from chatglm_magic.errors import RefusedError
 
-from ..clock import in_time
-from ..server_tools import wait_for
-from ..servers import Asked, ScriptedServer, hang, reply
-from .tools import WAYS, CountingServer, Crowd, Heard, both, clean_stream, model, prompt_of, says, ways
+from ..support.clock import assert_within
+from ..support.local_servers import wait_for
+from ..support.models import (
+    WAYS,
+    CountingServer,
+    Crowd,
+    Heard,
+    both,
+    clean_stream,
+    make_model,
+    read_prompt,
+    reply_with,
+    ways,
+)
+from ..support.servers import Asked, ScriptedServer, hang, reply
 
 PROMPTS = [str(number) for number in range(12)]
 
 
 def backwards(connection: socket.socket, asked: Asked) -> None:
     """Answer the later prompts sooner."""
-    time.sleep((len(PROMPTS) - int(prompt_of(asked.body))) * 0.005)
-    says(lambda prompt: f"答{prompt}")(connection, asked)
+    time.sleep((len(PROMPTS) - int(read_prompt(asked.body))) * 0.005)
+    reply_with(lambda prompt: f"答{prompt}")(connection, asked)
 
 
 @both
@@ -32,7 +43,7 @@ def backwards(connection: socket.socket, asked: Asked) -> None:
 def test_calling_batch__keeps_the_order(dialect: str, way: str) -> None:
     """Answers stand where their questions stood, though they come the other way round."""
     with ScriptedServer(backwards) as server:
-        assert WAYS[way](model(server, dialect), PROMPTS) == [f"答{prompt}" for prompt in PROMPTS]
+        assert WAYS[way](make_model(server, dialect), PROMPTS) == [f"答{prompt}" for prompt in PROMPTS]
         assert len(server.posts) == len(PROMPTS)
 
 
@@ -40,7 +51,7 @@ def test_calling_batch__keeps_the_order(dialect: str, way: str) -> None:
 def test_calling_batch_as_completed__yields_what_comes_first(dialect: str) -> None:
     """The first to come is the first to be had, while the others are still waited for."""
     with ScriptedServer(backwards) as server:
-        found = [index for index, _ in model(server, dialect).batch_as_completed(PROMPTS)]
+        found = [index for index, _ in make_model(server, dialect).batch_as_completed(PROMPTS)]
     assert found[0] > found[-1] and sorted(found) == list(range(12))
 
 
@@ -60,7 +71,7 @@ def test_calling_abatch__asks_so_many_at_once(dialect: str, way: str, field: int
     """The server sees as many at once as the configuration says, or the field where it says nothing."""
     crowd = Crowd(limit)
     with ScriptedServer(crowd) as server:
-        answers = WAYS[way](model(server, dialect, max_concurrency=field), PROMPTS, config)
+        answers = WAYS[way](make_model(server, dialect, max_concurrency=field), PROMPTS, config)
     assert answers == [f"答{prompt}" for prompt in PROMPTS] and crowd.most == limit
 
 
@@ -70,7 +81,7 @@ def test_calling_generate__asks_so_many_at_once(dialect: str, road: str) -> None
     """Several prompts of one call are a batch too."""
     crowd = Crowd(5)
     with ScriptedServer(crowd) as server:
-        llm = model(server, dialect, max_concurrency=5)
+        llm = make_model(server, dialect, max_concurrency=5)
         found = llm.generate(PROMPTS) if road == "generate" else asyncio.run(llm.agenerate(PROMPTS))
     assert [said[0].text for said in found.generations] == [f"答{prompt}" for prompt in PROMPTS]
     assert crowd.most == 5
@@ -80,8 +91,8 @@ def no_to(*bad: str) -> Callable[[socket.socket, Asked], None]:
     """Refuse these prompts and answer the others."""
 
     def script(connection: socket.socket, asked: Asked) -> None:
-        refuse = prompt_of(asked.body) in bad
-        (reply({"error": "no"}, status=400) if refuse else says("ok"))(connection, asked)
+        refuse = read_prompt(asked.body) in bad
+        (reply({"error": "no"}, status=400) if refuse else reply_with("ok"))(connection, asked)
 
     return script
 
@@ -91,7 +102,7 @@ def no_to(*bad: str) -> Callable[[socket.socket, Asked], None]:
 def test_calling_batch__keeps_good_answers(dialect: str, way: str) -> None:
     """With return_exceptions an error stands in the place of its answer alone."""
     with ScriptedServer(no_to("3", "7")) as server:
-        found = WAYS[way](model(server, dialect), PROMPTS, return_exceptions=True)
+        found = WAYS[way](make_model(server, dialect), PROMPTS, return_exceptions=True)
     assert [n for n, said in enumerate(found) if isinstance(said, RefusedError)] == [3, 7]
     assert [said for said in found if isinstance(said, str)] == ["ok"] * 10
 
@@ -106,7 +117,7 @@ def test_calling_batch__stops_at_the_first_error(dialect: str, way: str, handler
     def script(connection: socket.socket, asked: Asked) -> None:
         if len(server.posts) == 4:
             all_here.set()
-        if prompt_of(asked.body) == "2":
+        if read_prompt(asked.body) == "2":
             all_here.wait(5)
             reply({"error": "no"}, status=400)(connection, asked)
         else:
@@ -114,12 +125,12 @@ def test_calling_batch__stops_at_the_first_error(dialect: str, way: str, handler
 
     with ScriptedServer(script) as server:
         with pytest.raises(RefusedError):
-            WAYS[way](model(server, dialect, max_concurrency=4, callbacks=handlers), PROMPTS)
+            WAYS[way](make_model(server, dialect, max_concurrency=4, callbacks=handlers), PROMPTS)
         ended = time.monotonic()
-        waiting = [post for post in server.posts if prompt_of(post.body) != "2"]
+        waiting = [post for post in server.posts if read_prompt(post.body) != "2"]
         assert len(waiting) == 3
         for post in waiting:
-            in_time(server.wait_closed(post) - ended, 1.0)
+            assert_within(server.wait_closed(post) - ended, 1.0)
 
 
 @both
@@ -127,14 +138,14 @@ def test_calling_batch_as_completed__left_early_cancels_the_rest(dialect: str) -
     """Who leaves the loop closes what is under way."""
 
     def script(connection: socket.socket, asked: Asked) -> None:
-        (says("ok") if prompt_of(asked.body) == "0" else hang())(connection, asked)
+        (reply_with("ok") if read_prompt(asked.body) == "0" else hang())(connection, asked)
 
     with ScriptedServer(script) as server:
-        for index, answer in model(server, dialect, max_concurrency=4).batch_as_completed(PROMPTS):
+        for index, answer in make_model(server, dialect, max_concurrency=4).batch_as_completed(PROMPTS):
             assert (index, answer) == (0, "ok")
             break
         for post in server.posts:
-            if prompt_of(post.body) != "0":
+            if read_prompt(post.body) != "0":
                 server.wait_closed(post, 1.0)
 
 
@@ -144,21 +155,21 @@ def test_calling_batch__asks_nothing_after_the_first_error(dialect: str, way: st
     """Not even where idle connections would take the next question at once."""
 
     def script(connection: socket.socket, asked: Asked) -> None:
-        prompt = prompt_of(asked.body)
+        prompt = read_prompt(asked.body)
         if prompt == "warm":
             warm(connection, asked)
         elif prompt == "2":
-            wait_for(lambda: sum(prompt_of(post.body) != "warm" for post in server.posts) == 4, 5)
+            wait_for(lambda: sum(read_prompt(post.body) != "warm" for post in server.posts) == 4, 5)
             reply({"error": "no"}, status=400)(connection, asked)
         else:
             hang()(connection, asked)
 
-    warm = Crowd(8, script=clean_stream("ok") if dialect == "openai" else says("ok"))
+    warm = Crowd(8, script=clean_stream("ok") if dialect == "openai" else reply_with("ok"))
     with CountingServer(script) as server:
-        llm = model(server, dialect, max_concurrency=4)
+        llm = make_model(server, dialect, max_concurrency=4)
         llm.batch(["warm"] * 8, {"max_concurrency": 8})
         assert server.made == server.open == 8
         with pytest.raises(RefusedError):
             WAYS[way](llm, PROMPTS)
-        asked = [prompt_of(post.body) for post in server.posts]
+        asked = [read_prompt(post.body) for post in server.posts]
         assert sorted(asked[8:]) == ["0", "1", "2", "3"]

@@ -13,8 +13,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from chatglm_magic import ChatGLM, LocalServer
 
-from ..servers import ScriptedServer, answer, chunk, legacy, reply, sse
-from .tools import Heard, both, local_model, model, says
+from ..support.models import Heard, both, make_local_model, make_model, reply_with
+from ..support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 ROADS = ("stream", "astream", "generate", "agenerate")
@@ -49,7 +49,7 @@ def test_calling_stream__tells_what_is_no_text(road: str) -> None:
     thought = [chunk(None, reasoning_content="Let me "), chunk(None, reasoning_content="see.")]
     end = [chunk(None, finish_reason="stop"), {"choices": [], "usage": USAGE}]
     with ScriptedServer(sse([chunk("", role="assistant"), *thought, chunk("你"), chunk("好"), *end])) as server:
-        text, info, infos = told(model(server, "openai"), road)
+        text, info, infos = told(make_model(server, "openai"), road)
     assert text == "你好"
     expected = {"model": "test-glm", "reasoning": "Let me see.", "finish_reason": "stop", "usage": USAGE}
     assert info == expected
@@ -61,7 +61,7 @@ def test_calling_stream__tells_what_is_no_text(road: str) -> None:
 @roads
 def test_calling_stream__of_the_local_server(dialect: str, road: str, local: LocalServer) -> None:
     """The real server's answers carry their end, and on openai their counts and their model."""
-    text, info, _ = told(local_model(local, dialect), road)
+    text, info, _ = told(make_local_model(local, dialect), road)
     assert text and info["finish_reason"] == "stop"
     if dialect == "openai":
         usage = info["usage"]
@@ -72,7 +72,7 @@ def test_calling_stream__of_the_local_server(dialect: str, road: str, local: Loc
 @roads
 def test_calling_stream__says_that_the_answer_was_cut(road: str, local: LocalServer) -> None:
     """openai: an answer that met its limit says ``length``."""
-    assert told(local_model(local, "openai", max_token=2), road)[1]["finish_reason"] == "length"
+    assert told(make_local_model(local, "openai", max_token=2), road)[1]["finish_reason"] == "length"
 
 
 @roads
@@ -81,7 +81,7 @@ def test_calling_stream__answered_as_plain_json(road: str) -> None:
     message = {"role": "assistant", "content": "你好", "reasoning_content": "Hm"}
     whole = {"model": "m", "choices": [{"message": message, "finish_reason": "length"}], "usage": USAGE}
     with ScriptedServer(reply(whole)) as server:
-        text, info, _ = told(model(server, "openai"), road)
+        text, info, _ = told(make_model(server, "openai"), road)
     assert text == "你好"
     assert info == {"model": "m", "reasoning": "Hm", "finish_reason": "length", "usage": USAGE}
 
@@ -93,7 +93,7 @@ def test_calling_stream__ends_at_a_stop_string(dialect: str, road: str) -> None:
     hold = threading.Event()
     pieces = sse([chunk("一E"), chunk("N"), chunk("D二"), chunk("三")], hold=hold)
     with ScriptedServer(pieces if dialect == "openai" else legacy("一END二三")) as server:
-        text, info, _ = told(model(server, dialect, stop=["END"]), road)
+        text, info, _ = told(make_model(server, dialect, stop=["END"]), road)
         assert (text, info["finish_reason"]) == ("一", "stop")
         if dialect != "chatglm":
             server.wait_closed(server.posts[0], 1.0)
@@ -110,7 +110,7 @@ def test_calling_stream__says_what_was_changed(road: str) -> None:
         connection.shutdown(1)
 
     with ScriptedServer(script) as server:
-        text, info, _ = told(model(server, "openai"), road)
+        text, info, _ = told(make_model(server, "openai"), road)
     assert text == "a\ufffd" and "UTF-8" in info["changed"]
 
 
@@ -123,7 +123,7 @@ def test_calling_astream__tells_handlers_of_errors(dialect: str, road: str) -> N
         ScriptedServer(reply({"error": "no"}, status=400)) as server,
         pytest.raises(ValueError, match="no") as caught,
     ):
-        llm = model(server, dialect, callbacks=[heard])
+        llm = make_model(server, dialect, callbacks=[heard])
         list(llm.stream("x")) if road == "stream" else asyncio.run(_astreamed(llm, Heard()))
     assert heard.errors == [caught.value] and heard.ends == []
 
@@ -132,7 +132,7 @@ def test_calling_stream__is_live() -> None:
     """openai: a piece is handed out while the server still holds the next one back."""
     hold = threading.Event()
     with ScriptedServer(sse([chunk("一"), chunk("二", finish_reason="stop")], hold=hold)) as server:
-        stream: Iterator[str] = model(server, "openai").stream("x")
+        stream: Iterator[str] = make_model(server, "openai").stream("x")
         assert next(stream) == "一"
         hold.set()
         assert "".join(stream) == "二"
@@ -151,10 +151,10 @@ def test_calling_astream__is_native(dialect: str) -> None:
     async def all_of_them(llm: ChatGLM) -> list[str]:
         return await asyncio.gather(*[ask(llm) for _ in range(100)])
 
-    script = answer("一", "二") if dialect == "openai" else says("一二")
+    script = answer("一", "二") if dialect == "openai" else reply_with("一二")
     with ScriptedServer(script) as server:
         before.update(threading.enumerate())
-        assert asyncio.run(all_of_them(model(server, dialect))) == ["一二"] * 100
+        assert asyncio.run(all_of_them(make_model(server, dialect))) == ["一二"] * 100
         assert new == set()
 
 
@@ -169,7 +169,7 @@ def test_calling_astream__left_early_closes(road: str) -> None:
         raise AssertionError
 
     with ScriptedServer(sse([chunk("一"), chunk("二")], hold=threading.Event())) as server:
-        llm = model(server, "openai")
+        llm = make_model(server, "openai")
         assert (next(iter(llm.stream("x"))) if road == "stream" else asyncio.run(left(llm))) == "一"
         server.wait_closed(server.posts[0], 1.0)
 
@@ -179,7 +179,7 @@ def test_calling_stream__passes_over_what_is_no_chunk(road: str) -> None:
     """openai: an event that is JSON but no object says nothing, and harms nothing."""
     events = [chunk("一"), "3", "null", "[1]", '"x"', "{}", chunk("二", finish_reason="stop")]
     with ScriptedServer(sse(events)) as server:
-        assert told(model(server, "openai"), road)[0] == "一二"
+        assert told(make_model(server, "openai"), road)[0] == "一二"
 
 
 @both
@@ -193,8 +193,8 @@ def test_calling_stream__never_sends_what_is_langchains(dialect: str, road: str,
         async for _ in llm.astream("x", **{name: value}):
             pass
 
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         with suppress(TypeError, ValueError):
             list(llm.stream("x", **{name: value})) if road == "stream" else asyncio.run(ask(llm))
         assert [name for post in server.posts if name in post.body] == []

@@ -12,18 +12,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from ..clock import in_time
-from ..server_tools import wait_for
-from ..servers import ScriptedServer, hang
-from .interrupted import PROMPTS, WAYS
-from .tools import address, both, model
+from ..support.clock import assert_within
+from ..support.interrupted import PROMPTS, WAYS
+from ..support.local_servers import wait_for
+from ..support.models import both, endpoint_of, make_model
+from ..support.servers import ScriptedServer, hang
 
 
 @contextmanager
 def asking(url: str) -> Iterator[subprocess.Popen[str]]:
     """Run the process that is interrupted."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.surface.interrupted", url],
+        [sys.executable, "-m", "tests.support.interrupted", url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -38,7 +38,7 @@ def asking(url: str) -> Iterator[subprocess.Popen[str]]:
 @both
 def test_calling_batch__ends_at_an_interrupt(dialect: str) -> None:
     """Within a second of SIGINT the caller has its KeyboardInterrupt and every request is closed; each way."""
-    with ScriptedServer(hang()) as server, asking(address(server, dialect)) as process:
+    with ScriptedServer(hang()) as server, asking(endpoint_of(server, dialect)) as process:
         assert process.stdin is not None and process.stdout is not None
         for way in WAYS:
             server.asked.clear()
@@ -50,9 +50,9 @@ def test_calling_batch__ends_at_an_interrupt(dialect: str) -> None:
             process.send_signal(signal.SIGINT)
             said = process.stdout.readline()
             assert said.startswith("interrupted"), f"{way}: {said}"
-            in_time(time.monotonic() - sent, 1.0, of=way)
+            assert_within(time.monotonic() - sent, 1.0, of=way)
             for post in server.posts:
-                in_time(server.wait_closed(post) - sent, 1.0, of=way)
+                assert_within(server.wait_closed(post) - sent, 1.0, of=way)
             assert len(server.posts) == count, way
 
 
@@ -62,7 +62,7 @@ def test_calling_abatch__ends_when_it_is_cancelled(dialect: str, way: str) -> No
     """A cancelled task closes each of its connections within a second."""
 
     async def cancelled() -> None:
-        llm = model(server, dialect)
+        llm = make_model(server, dialect)
         ask = llm.ainvoke(PROMPTS[0]) if way == "ainvoke" else getattr(llm, way)(PROMPTS)
         task = asyncio.ensure_future(ask)
         count = 1 if way == "ainvoke" else len(PROMPTS)

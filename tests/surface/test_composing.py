@@ -15,8 +15,8 @@ from langchain_core.runnables import ConfigurableField, RunnableBinding, Runnabl
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ChatGLMError
 
-from ..servers import ScriptedServer, chunk, reply, sse
-from .tools import Crowd, Heard, both, local_model, model, prompt_of, says
+from ..support.models import Crowd, Heard, both, make_local_model, make_model, read_prompt, reply_with
+from ..support.servers import ScriptedServer, chunk, reply, sse
 
 HI = "Hi! Ask me about temperature, top_p or Jupyter."
 
@@ -24,21 +24,21 @@ HI = "Hi! Ask me about temperature, top_p or Jupyter."
 @both
 def test_composing_bind(dialect: str, local: LocalServer) -> None:
     """Bound arguments go with every question, a call's own beat them, and the object stays as it was."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     bound = llm.bind(stop=["about"])
     assert isinstance(bound, RunnableBinding)
     assert bound.invoke("hi") == "".join(bound.stream("hi")) == "Hi! Ask me "
     assert bound.batch(["hi"]) == [asyncio.run(bound.ainvoke("hi"))] == ["Hi! Ask me "]
     assert bound.invoke("hi", stop=["Ask"]) == "Hi! " and llm.invoke("hi") == HI
-    with ScriptedServer(says("ok")) as server:
-        model(server, dialect, temperature=0.2).bind(temperature=0.9, k=1).invoke("x", k=2)
+    with ScriptedServer(reply_with("ok")) as server:
+        make_model(server, dialect, temperature=0.2).bind(temperature=0.9, k=1).invoke("x", k=2)
         assert (server.posts[0].body["temperature"], server.posts[0].body["k"]) == (0.9, 2)
 
 
 @both
 def test_composing_assign(dialect: str, local: LocalServer) -> None:
     """A chain's mapping grows by the answer, and by what is made of it."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     grown = RunnablePassthrough.assign(said=itemgetter("q") | llm).assign(size=lambda found: len(found["said"]))
     assert grown.invoke({"q": "hi"}) == {"q": "hi", "said": HI, "size": len(HI)}
     mapped: Any = llm | RunnableLambda(lambda text: {"said": text})
@@ -48,15 +48,15 @@ def test_composing_assign(dialect: str, local: LocalServer) -> None:
 @both
 def test_composing_assign__to_a_text_is_refused(dialect: str) -> None:
     """``llm.assign`` itself is built as in the original; a text is no mapping, so it says that on use."""
-    with ScriptedServer(says("ok")) as server, pytest.raises(ValueError, match="dict"):
-        model(server, dialect).assign(size=len).invoke("x")
+    with ScriptedServer(reply_with("ok")) as server, pytest.raises(ValueError, match="dict"):
+        make_model(server, dialect).assign(size=len).invoke("x")
 
 
 @both
 def test_composing_get_graph(dialect: str) -> None:
     """A chain draws itself, with the model in it, and asks nothing."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         graph = (PromptTemplate.from_template("{q}") | llm | StrOutputParser()).get_graph()
         assert "ChatGLM" in {node.name for node in graph.nodes.values()} and "ChatGLM" in graph.draw_mermaid()
         alone = [node.name for node in llm.get_graph().nodes.values()]
@@ -69,7 +69,9 @@ def test_composing_with_config(dialect: str) -> None:
     """Tags, handlers and the limit of a batch go with every call."""
     crowd, heard = Crowd(3), Heard()
     with ScriptedServer(crowd) as server:
-        llm = model(server, dialect).with_config(tags=["t"], callbacks=[heard], max_concurrency=3, run_name="r")
+        llm = make_model(server, dialect).with_config(
+            tags=["t"], callbacks=[heard], max_concurrency=3, run_name="r"
+        )
         assert llm.batch(list("abcdef")) == [f"答{prompt}" for prompt in "abcdef"]
     assert crowd.most == 3 and all("t" in tags for _, tags, _ in heard.starts) and len(heard.ends) == 6
 
@@ -84,21 +86,21 @@ def test_composing_with_fallbacks(dialect: str, local: LocalServer) -> None:
     """Where one model fails the next one answers, on every road; each item of a batch for itself."""
 
     def fails(connection: Any, asked: Any) -> None:
-        (says("first") if prompt_of(asked.body) == "ok" else no())(connection, asked)
+        (reply_with("first") if read_prompt(asked.body) == "ok" else no())(connection, asked)
 
     with ScriptedServer(fails) as server:
-        chain = model(server, dialect).with_fallbacks([local_model(local, dialect)])
+        chain = make_model(server, dialect).with_fallbacks([make_local_model(local, dialect)])
         assert chain.invoke("hi") == asyncio.run(chain.ainvoke("hi")) == "".join(chain.stream("hi")) == HI
         assert chain.batch(["ok", "hi"]) == asyncio.run(chain.abatch(["ok", "hi"])) == ["first", HI]
     gone = ChatGLM(endpoint_url="http://127.0.0.1:1/v1", max_retries=0)
-    assert gone.with_fallbacks([local_model(local, dialect)]).invoke("hi") == HI
+    assert gone.with_fallbacks([make_local_model(local, dialect)]).invoke("hi") == HI
 
 
 @both
 def test_composing_with_fallbacks__for_errors_of_ours(dialect: str, local: LocalServer) -> None:
     """Our errors can be told apart as LangChain wants them: the original's ValueError is enough."""
     with ScriptedServer(no()) as server:
-        first, others = model(server, dialect), [local_model(local, dialect)]
+        first, others = make_model(server, dialect), [make_local_model(local, dialect)]
         for kinds in ((ValueError,), (ChatGLMError,)):
             assert first.with_fallbacks(others, exceptions_to_handle=kinds).invoke("hi") == HI
         with pytest.raises(ChatGLMError):
@@ -114,10 +116,10 @@ def test_composing_with_listeners(dialect: str, local: LocalServer) -> None:
         "on_end": lambda run: told.append(("end", run.outputs["generations"][0][0]["text"])),
         "on_error": lambda run: told.append(("error", run.error)),
     }
-    local_model(local, dialect).with_listeners(**listening).invoke("hi")
+    make_local_model(local, dialect).with_listeners(**listening).invoke("hi")
     assert told == [("start", {"prompts": ["hi"]}), ("end", HI)]
     with ScriptedServer(no()) as server, pytest.raises(ChatGLMError):
-        model(server, dialect).with_listeners(**listening).batch(["x"])
+        make_model(server, dialect).with_listeners(**listening).batch(["x"])
     assert [name for name, _ in told[2:]] == ["start", "error"]
 
 
@@ -132,7 +134,7 @@ def test_composing_with_alisteners(dialect: str, local: LocalServer) -> None:
     async def end(run: Any) -> None:
         told.append(run.outputs["generations"][0][0]["text"])
 
-    listening = local_model(local, dialect).with_alisteners(on_start=start, on_end=end)
+    listening = make_local_model(local, dialect).with_alisteners(on_start=start, on_end=end)
     assert asyncio.run(listening.ainvoke("hi")) == HI and told == ["start", HI]
     assert asyncio.run(listening.abatch(["hi", "hi"])) == [HI, HI] and told[2:].count(HI) == 2
 
@@ -141,8 +143,8 @@ def test_composing_with_alisteners(dialect: str, local: LocalServer) -> None:
 def test_composing_with_retry(dialect: str) -> None:
     """A refusal that we don't ask again for is asked again by LangChain, if told so; else not."""
     for road in ("sync", "async", "batch"):
-        with ScriptedServer(no(), no(500), says("ok")) as server:
-            llm = model(server, dialect).with_retry(
+        with ScriptedServer(no(), no(500), reply_with("ok")) as server:
+            llm = make_model(server, dialect).with_retry(
                 retry_if_exception_type=(ValueError,), wait_exponential_jitter=False, stop_after_attempt=3
             )
             asks = {
@@ -151,16 +153,16 @@ def test_composing_with_retry(dialect: str) -> None:
                 "batch": lambda llm=llm: llm.batch(["x"])[0],
             }
             assert asks[road]() == "ok" and len(server.posts) == 3
-    with ScriptedServer(no(), says("ok")) as server:
+    with ScriptedServer(no(), reply_with("ok")) as server:
         with pytest.raises(ChatGLMError):
-            model(server, dialect).with_retry(retry_if_exception_type=(OSError,)).invoke("x")
+            make_model(server, dialect).with_retry(retry_if_exception_type=(OSError,)).invoke("x")
         assert len(server.posts) == 1
 
 
 @both
 def test_composing_with_types(dialect: str, local: LocalServer) -> None:
     """Types can be said anew; the answers stay."""
-    typed = local_model(local, dialect).with_types(input_type=str, output_type=str)
+    typed = make_local_model(local, dialect).with_types(input_type=str, output_type=str)
     assert typed.invoke("hi") == HI and typed.InputType is str and typed.OutputType is str
 
 
@@ -174,7 +176,7 @@ def test_composing_with_structured_output(dialect: str) -> None:
 @both
 def test_composing_chains(dialect: str, local: LocalServer) -> None:
     """Prompt, model and parser in a row, on every road."""
-    chain = PromptTemplate.from_template("{greeting}") | local_model(local, dialect) | StrOutputParser()
+    chain = PromptTemplate.from_template("{greeting}") | make_local_model(local, dialect) | StrOutputParser()
     asked = {"greeting": "hi"}
     assert chain.invoke(asked) == asyncio.run(chain.ainvoke(asked)) == "".join(chain.stream(asked)) == HI
     assert chain.batch([asked] * 2) == asyncio.run(chain.abatch([asked] * 2)) == [HI] * 2
@@ -183,11 +185,11 @@ def test_composing_chains(dialect: str, local: LocalServer) -> None:
 @both
 def test_composing_chains__with_parsers(dialect: str) -> None:
     """Parsers of lists and JSON get the text alone, also while it streams."""
-    with ScriptedServer(says("红, 绿,蓝")) as server:
-        assert (model(server, dialect) | CommaSeparatedListOutputParser()).invoke("x") == ["红", "绿", "蓝"]
+    with ScriptedServer(reply_with("红, 绿,蓝")) as server:
+        assert (make_model(server, dialect) | CommaSeparatedListOutputParser()).invoke("x") == ["红", "绿", "蓝"]
     pieces = sse([chunk('{"a": [1,'), chunk(" 2]}"), chunk(None, finish_reason="stop")])
-    with ScriptedServer(pieces if dialect == "openai" else says('{"a": [1, 2]}')) as server:
-        found = list((model(server, dialect) | JsonOutputParser()).stream("x"))
+    with ScriptedServer(pieces if dialect == "openai" else reply_with('{"a": [1, 2]}')) as server:
+        found = list((make_model(server, dialect) | JsonOutputParser()).stream("x"))
         assert found[-1] == {"a": [1, 2]} and (dialect == "chatglm" or found[0] == {"a": [1]})
 
 
@@ -197,9 +199,9 @@ def test_composing_chains__of_messages(dialect: str, local: LocalServer) -> None
     chat = ChatPromptTemplate.from_messages([("system", "You are {who}."), ("human", "{q}")])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert (chat | local_model(local, dialect, max_token=100)).invoke({"who": "a model", "q": "hi"})
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, with_history=True)
+        assert (chat | make_local_model(local, dialect, max_token=100)).invoke({"who": "a model", "q": "hi"})
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, with_history=True)
         (ChatPromptTemplate.from_messages([("human", "{q}")]) | llm).invoke({"q": "你好"})
         assert llm.history == [["你好", "ok"]]
 
@@ -207,9 +209,9 @@ def test_composing_chains__of_messages(dialect: str, local: LocalServer) -> None
 @both
 def test_composing_configurable_alternatives(dialect: str, local: LocalServer) -> None:
     """Another model takes the place of the first one where the configuration names it."""
-    with ScriptedServer(says("other")) as server:
-        others: Any = {"default_key": "own", "other": model(server, dialect)}
-        llm = local_model(local, dialect).configurable_alternatives(ConfigurableField(id="which"), **others)
+    with ScriptedServer(reply_with("other")) as server:
+        others: Any = {"default_key": "own", "other": make_model(server, dialect)}
+        llm = make_local_model(local, dialect).configurable_alternatives(ConfigurableField(id="which"), **others)
         assert llm.invoke("hi") == HI and server.asked == []
         other = llm.with_config(configurable={"which": "other"})
         assert [other.invoke("hi"), *other.batch(["hi"]), asyncio.run(other.ainvoke("hi"))] == ["other"] * 3

@@ -13,8 +13,17 @@ from langchain_core.runnables import ConfigurableField
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ParameterError
 
-from ..servers import ScriptedServer
-from .tools import CountingServer, Heard, address, both, clean_stream, local_model, model, says
+from ..support.models import (
+    CountingServer,
+    Heard,
+    both,
+    clean_stream,
+    endpoint_of,
+    make_local_model,
+    make_model,
+    reply_with,
+)
+from ..support.servers import ScriptedServer
 
 HOT: Any = {"configurable": {"t": 0.9}}
 
@@ -32,7 +41,7 @@ def bodies(server: ScriptedServer) -> list[Any]:
 @both
 def test_composing_configurable_fields(dialect: str, local: LocalServer) -> None:
     """A field is set for the calls whose configuration names it, on every road, and for no other."""
-    llm = configurable(local_model(local, dialect, max_token=300), stop="s")
+    llm = configurable(make_local_model(local, dialect, max_token=300), stop="s")
     cut: Any = {"configurable": {"s": ["about"]}}
 
     async def later() -> list[str]:
@@ -46,8 +55,8 @@ def test_composing_configurable_fields(dialect: str, local: LocalServer) -> None
 
 def test_composing_configurable_fields__makes_no_default_a_wish() -> None:
     """On openai only what was set is sent: the configured field, and what the object had."""
-    with ScriptedServer(says("ok")) as server:
-        llm = configurable(model(server, "openai", top_p=0.5), temperature="t")
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = configurable(make_model(server, "openai", top_p=0.5), temperature="t")
         llm.invoke("x", HOT)
         llm.with_config(HOT).invoke("x")
         llm.batch(["x", "x"], HOT)
@@ -62,9 +71,9 @@ def test_composing_configurable_fields__makes_no_default_a_wish() -> None:
 def test_composing_configurable_fields__keeps_the_rest(dialect: str) -> None:
     """Key, headers, handlers, tags, history and limits of the object hold for the configured one."""
     heard = Heard()
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         own: dict[str, Any] = {"api_key": "sk-1", "headers": {"X-A": "b"}, "history": [["q", "a"]], "seed": 5}
-        llm = configurable(model(server, dialect, callbacks=[heard], tags=["t"], **own), temperature="t")
+        llm = configurable(make_model(server, dialect, callbacks=[heard], tags=["t"], **own), temperature="t")
         assert llm.invoke("x", HOT) == "ok"
         asked = server.posts[0]
         assert asked.headers["authorization"] == "Bearer sk-1" and asked.headers["x-a"] == "b"
@@ -80,8 +89,8 @@ def test_composing_configurable_fields__asks_over_the_same_connections(dialect: 
         for _ in range(5):
             await llm.ainvoke("x", HOT)
 
-    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
-        llm = configurable(model(server, dialect), temperature="t")
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+        llm = configurable(make_model(server, dialect), temperature="t")
         for _ in range(5):
             llm.invoke("x", HOT)
         assert server.made == 1
@@ -92,9 +101,11 @@ def test_composing_configurable_fields__asks_over_the_same_connections(dialect: 
 @both
 def test_composing_configurable_fields__never_takes_the_key_elsewhere(dialect: str) -> None:
     """Another endpoint of the configuration gets neither key nor headers: they belong to the first one."""
-    with ScriptedServer(says("ok")) as own, ScriptedServer(says("ok")) as other:
-        llm = model(own, dialect, api_key="sk-canary", headers={"X-Auth": "canary"})
-        there = configurable(llm, endpoint_url="url").with_config(configurable={"url": address(other, dialect)})
+    with ScriptedServer(reply_with("ok")) as own, ScriptedServer(reply_with("ok")) as other:
+        llm = make_model(own, dialect, api_key="sk-canary", headers={"X-Auth": "canary"})
+        there = configurable(llm, endpoint_url="url").with_config(
+            configurable={"url": endpoint_of(other, dialect)}
+        )
         assert there.invoke("x") == "ok" and len(other.posts) == 1
         assert "canary" not in str(other.posts[0].headers)
 
@@ -102,9 +113,9 @@ def test_composing_configurable_fields__never_takes_the_key_elsewhere(dialect: s
 @both
 def test_composing_configurable_fields__takes_the_key_of_elsewhere(dialect: str) -> None:
     """A key that the configuration gives together with its endpoint goes there, and nowhere else."""
-    with ScriptedServer(says("ok")) as own, ScriptedServer(says("ok")) as other:
-        llm = configurable(model(own, dialect, api_key="sk-own"), endpoint_url="url", api_key="key")
-        there = llm.with_config(configurable={"url": address(other, dialect), "key": "sk-other"})
+    with ScriptedServer(reply_with("ok")) as own, ScriptedServer(reply_with("ok")) as other:
+        llm = configurable(make_model(own, dialect, api_key="sk-own"), endpoint_url="url", api_key="key")
+        there = llm.with_config(configurable={"url": endpoint_of(other, dialect), "key": "sk-other"})
         assert there.invoke("x") == llm.invoke("x") == "ok"
         assert other.posts[0].headers["authorization"] == "Bearer sk-other"
         assert own.posts[0].headers["authorization"] == "Bearer sk-own"
@@ -113,12 +124,12 @@ def test_composing_configurable_fields__takes_the_key_of_elsewhere(dialect: str)
 @both
 def test_composing_configurable_fields__refuses_wrong_values(dialect: str) -> None:
     """A configured value is held to the field's range; a name that is no field is refused at once."""
-    with ScriptedServer(says("ok")) as server:
-        llm = configurable(model(server, dialect), temperature="t")
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = configurable(make_model(server, dialect), temperature="t")
         with pytest.raises(ParameterError, match="temperature"):
             llm.invoke("x", {"configurable": {"t": 11}})
         with pytest.raises(ValueError, match="temprature"):
-            configurable(model(server, dialect), temprature="t")
+            configurable(make_model(server, dialect), temprature="t")
         assert server.asked == []
 
 
@@ -126,6 +137,6 @@ def test_composing_configurable_fields__refuses_wrong_values(dialect: str) -> No
 def test_composing_configurable_fields__of_a_batch_differ(dialect: str) -> None:
     """Each question of a batch may have its own values."""
     configs: Any = [{"configurable": {"t": 0.1 * n}} for n in range(1, 5)]
-    with ScriptedServer(says("ok")) as server:
-        assert configurable(model(server, dialect), temperature="t").batch(["x"] * 4, configs) == ["ok"] * 4
+    with ScriptedServer(reply_with("ok")) as server:
+        assert configurable(make_model(server, dialect), temperature="t").batch(["x"] * 4, configs) == ["ok"] * 4
         assert sorted(post.body["temperature"] for post in server.posts) == pytest.approx([0.1, 0.2, 0.3, 0.4])

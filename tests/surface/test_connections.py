@@ -16,9 +16,17 @@ import pytest
 
 from chatglm_magic import ChatGLM, LocalServer
 
-from ..server_tools import wait_for
-from ..servers import answer
-from .tools import CountingServer, address, both, clean_stream, local_model, model, says
+from ..support.local_servers import wait_for
+from ..support.models import (
+    CountingServer,
+    both,
+    clean_stream,
+    endpoint_of,
+    make_local_model,
+    make_model,
+    reply_with,
+)
+from ..support.servers import answer
 
 
 async def _in_turn(llm: ChatGLM, count: int) -> None:
@@ -40,7 +48,7 @@ roads = pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize(
     ("dialect", "script"),
     [
-        pytest.param("chatglm", says("ok"), id="chatglm"),
+        pytest.param("chatglm", reply_with("ok"), id="chatglm"),
         pytest.param("openai", clean_stream("o", "k"), id="openai"),
         pytest.param("openai", clean_stream("o", "k", apart=0.01), id="openai-end_apart"),
     ],
@@ -48,14 +56,14 @@ roads = pytest.mark.parametrize("road", ROADS)
 def test_connections_pooled(dialect: str, script: Any, road: str) -> None:
     """Twenty questions in a row go over one connection, where the server keeps it."""
     with CountingServer(script) as server:
-        ROADS[road](model(server, dialect), 20)
+        ROADS[road](make_model(server, dialect), 20)
         assert (len(server.posts), server.made) == (20, 1)
 
 
 @both
 def test_connections_pooled__of_the_local_server(dialect: str, local: LocalServer) -> None:
     """The real server's connections can be asked over again and again, by both roads in turn."""
-    llm = local_model(local, dialect, max_token=32)
+    llm = make_local_model(local, dialect, max_token=32)
     answers = {
         *(llm.invoke("hi") for _ in range(5)),
         *llm.batch(["hi"] * 5),
@@ -68,7 +76,7 @@ def test_connections_pooled__of_the_local_server(dialect: str, local: LocalServe
 def test_connections_pooled__not_where_the_server_closes(road: str) -> None:
     """openai: a server that closes after each answer is asked over new connections, and none stays open."""
     with CountingServer(answer("ok")) as server:
-        llm = model(server, "openai")
+        llm = make_model(server, "openai")
         ROADS[road](llm, 5)
         assert server.made == 5
         wait_for(lambda: server.open == 0, 2)
@@ -77,8 +85,8 @@ def test_connections_pooled__not_where_the_server_closes(road: str) -> None:
 @both
 def test_connections_pooled__for_many_threads(dialect: str) -> None:
     """Threads that ask at the same time need a connection each at most, and all are used again."""
-    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
-        llm = model(server, dialect)
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+        llm = make_model(server, dialect)
 
         def ask() -> None:
             for _ in range(5):
@@ -96,8 +104,8 @@ def test_connections_pooled__for_many_threads(dialect: str) -> None:
 @pytest.mark.parametrize("road", ["invoke", "batch", "ainvoke"])
 def test_connections_closed(dialect: str, road: str) -> None:
     """The connections go with their object, without a call of close()."""
-    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
-        llm: Any = model(server, dialect)
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+        llm: Any = make_model(server, dialect)
         ROADS[road](llm, 3)
         assert server.made >= 1
         del llm
@@ -109,8 +117,8 @@ def test_connections_closed(dialect: str, road: str) -> None:
 @pytest.mark.parametrize("road", ["invoke", "batch", "ainvoke"])
 def test_connections_closed__out_of_a_cycle(dialect: str, road: str, caplog: pytest.LogCaptureFixture) -> None:
     """An object that the garbage collector has to find, as one in a traceback, goes as quietly."""
-    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
-        cycle: list[Any] = [model(server, dialect)]
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+        cycle: list[Any] = [make_model(server, dialect)]
         cycle.append(cycle)
         ROADS[road](cycle[0], 3)
         del cycle
@@ -122,8 +130,8 @@ def test_connections_closed__out_of_a_cycle(dialect: str, road: str, caplog: pyt
 @both
 def test_connections_closed__by_close(dialect: str) -> None:
     """close() closes all that is idle; the next question opens a new one; closing again does no harm."""
-    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
-        llm = model(server, dialect)
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         llm.close()
         for _ in range(2):
             llm.invoke("x")
@@ -143,7 +151,7 @@ def test_connections_closed__while_asking(dialect: str, road: str) -> None:
     def late(connection: Any, asked: Any) -> None:
         closed.wait(5)
         time.sleep(0.05)
-        says("ok")(connection, asked)
+        reply_with("ok")(connection, asked)
 
     def close() -> None:
         wait_for(lambda: server.posts, 5)
@@ -151,7 +159,7 @@ def test_connections_closed__while_asking(dialect: str, road: str) -> None:
         closed.set()
 
     with CountingServer(late) as server:
-        llm = model(server, dialect)
+        llm = make_model(server, dialect)
         closing = threading.Thread(target=close)
         closing.start()
         ROADS[road](llm, 1)
@@ -162,8 +170,8 @@ def test_connections_closed__while_asking(dialect: str, road: str) -> None:
 @both
 def test_connections_closed__with_a_loop_that_ends(dialect: str) -> None:
     """A loop of the user's takes its connections along, and the object works on the next loop."""
-    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
-        llm = model(server, dialect)
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         for _ in range(3):
             asyncio.run(_in_turn(llm, 3))
             wait_for(lambda: server.open == 0, 2)
@@ -184,8 +192,8 @@ for url in sys.argv[1:]:
 
 def test_connections_closed__without_a_word_at_exit() -> None:
     """A process that has asked in every way ends at once and says nothing of unclosed connections."""
-    with CountingServer(says("ok")) as chatglm, CountingServer(clean_stream("o", "k")) as openai:
-        urls = address(chatglm, "chatglm"), address(openai, "openai")
+    with CountingServer(reply_with("ok")) as chatglm, CountingServer(clean_stream("o", "k")) as openai:
+        urls = endpoint_of(chatglm, "chatglm"), endpoint_of(openai, "openai")
         command = [sys.executable, "-W", "always::ResourceWarning", "-c", QUIET, *urls]
         done = subprocess.run(command, capture_output=True, text=True, timeout=25)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -194,9 +202,9 @@ def test_connections_closed__without_a_word_at_exit() -> None:
 @both
 def test_connections_fork(dialect: str) -> None:
     """After a fork the child asks over connections of its own, and the parent's are as they were."""
-    script = clean_stream("a", "a") if dialect == "openai" else says(lambda prompt: prompt * 2)
+    script = clean_stream("a", "a") if dialect == "openai" else reply_with(lambda prompt: prompt * 2)
     with CountingServer(script) as server:
-        command = [sys.executable, "-m", "tests.surface.forking", address(server, dialect)]
+        command = [sys.executable, "-m", "tests.support.forking", endpoint_of(server, dialect)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=25)
         assert (done.stdout, done.stderr) == ("True 0 True True\n", "")
         assert len(server.posts) == 25
@@ -205,8 +213,8 @@ def test_connections_fork(dialect: str) -> None:
 @both
 def test_connections_pickling(dialect: str) -> None:
     """An object that has asked can be pickled; what comes back opens connections of its own."""
-    with CountingServer(clean_stream("ok") if dialect == "openai" else says("ok")) as server:
-        llm = model(server, dialect)
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         llm.invoke("x")
         llm.batch(["x", "x"])
         made, back = server.made, pickle.loads(pickle.dumps(llm))  # noqa: S301 - our own bytes

@@ -19,8 +19,8 @@ from chatglm_magic.client.sync import SyncClient
 from chatglm_magic.client.tokenizer import addresses, counted
 from chatglm_magic.errors import EndpointError, RefusedError
 
-from ..servers import Asked, ScriptedServer, reply
-from .tools import address, both, local_model, model
+from ..support.models import both, endpoint_of, make_local_model, make_model
+from ..support.servers import Asked, ScriptedServer, reply
 
 Reply = Callable[[Any], Any]
 IDS = [151331, 151333, 109377]
@@ -54,7 +54,7 @@ shapes = pytest.mark.parametrize(("dialect", "table"), SHAPES)
 def test_counting_get_num_tokens(dialect: str, table: Any) -> None:
     """The server's own tokenizer counts, whichever of the shapes it has; its address is looked for once."""
     with server_with(table) as server:
-        llm = model(server, dialect, api_key="sk-canary", model="glm")
+        llm = make_model(server, dialect, api_key="sk-canary", model="glm")
         assert [llm.get_num_tokens("你好") for _ in range(3)] == [3, 3, 3]
         (path,) = table
         assert [post.path for post in server.posts if post.path != "/tokenize"] in ([], [path] * 3)
@@ -67,13 +67,13 @@ def test_counting_get_num_tokens(dialect: str, table: Any) -> None:
 def test_counting_get_token_ids(dialect: str, table: Any) -> None:
     """The numbers are the server's."""
     with server_with(table) as server:
-        assert model(server, dialect).get_token_ids("你好") == IDS
+        assert make_model(server, dialect).get_token_ids("你好") == IDS
 
 
 @both
 def test_counting_get_token_ids__of_the_local_server(dialect: str, local: LocalServer) -> None:
     """The built-in model's tokens: as many as are counted, and more for more text; none for none."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     ids = llm.get_token_ids("你好 temperature")
     assert all(isinstance(number, int) for number in ids)
     assert len(ids) == llm.get_num_tokens("你好 temperature") > llm.get_num_tokens("你好")
@@ -83,12 +83,12 @@ def test_counting_get_token_ids__of_the_local_server(dialect: str, local: LocalS
 @both
 def test_counting_get_num_tokens_from_messages(dialect: str, local: LocalServer) -> None:
     """Messages are counted with their roles, by the same tokenizer."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     talk = [HumanMessage("hi"), AIMessage("Hello there!")]
     both_counted = llm.get_num_tokens_from_messages(talk)
     assert both_counted == sum(llm.get_num_tokens_from_messages([message]) for message in talk)
     assert both_counted > llm.get_num_tokens("hi") + llm.get_num_tokens("Hello there!")
-    own = local_model(local, dialect, custom_get_token_ids=lambda text: [0] * len(text))
+    own = make_local_model(local, dialect, custom_get_token_ids=lambda text: [0] * len(text))
     assert own.get_num_tokens_from_messages(talk[:1]) == len("Human: hi")
 
 
@@ -119,7 +119,7 @@ def test_counting_get_num_tokens__asks_one_address_of_zai() -> None:
 def test_counting_get_num_tokens__estimates_and_says_so(dialect: str) -> None:
     """A server without a tokenizer: about 0.6 tokens a Chinese character, less for a letter, and a warning."""
     with server_with({}) as server:
-        llm = model(server, dialect)
+        llm = make_model(server, dialect)
         with pytest.warns(UserWarning, match="estimate.*no tokenizer") as caught:
             chinese = llm.get_num_tokens("床前明月光疑是地上霜" * 100)
         assert 550 <= chinese <= 650 and caught[0].filename == __file__
@@ -147,11 +147,11 @@ def test_counting_get_token_ids__are_never_estimated(dialect: str) -> None:
     """Where nobody tells the numbers, a clear error names the way out; so where the server only counts."""
     for table in ({}, COUNT_ONLY):
         with server_with(table) as server, pytest.raises(EndpointError, match="custom_get_token_ids") as caught:
-            model(server, dialect).get_token_ids("你好")
+            make_model(server, dialect).get_token_ids("你好")
         assert caught.value.kind == "no_tokenizer"
     with server_with(COUNT_ONLY) as server, warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert model(server, dialect).get_num_tokens("你好") == 3
+        assert make_model(server, dialect).get_num_tokens("你好") == 3
 
 
 @both
@@ -159,13 +159,13 @@ def test_counting_get_token_ids__are_never_estimated(dialect: str) -> None:
 def test_counting_get_num_tokens__of_nonsense_is_an_estimate(dialect: str, body: str) -> None:
     """What is no count is not taken for one."""
     with ScriptedServer(reply(body)) as server, pytest.warns(UserWarning, match="estimate"):
-        assert model(server, dialect).get_num_tokens("你好") == 2
+        assert make_model(server, dialect).get_num_tokens("你好") == 2
 
 
 @both
 def test_counting_get_token_ids__with_a_wrong_key(dialect: str, local: LocalServer) -> None:
     """A refused key is said as such, and not taken for a server without a tokenizer."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     llm.api_key = "sk-wrong"
     with pytest.raises(RefusedError) as caught:
         llm.get_token_ids("hi")
@@ -201,7 +201,7 @@ for url in sys.argv[1:]:
 def test_counting_no_download(dialects: tuple[str, ...]) -> None:
     """Nothing tries to import transformers, and no other host is asked, though no server counts."""
     with server_with({}) as server:
-        command = [sys.executable, "-c", NO_DOWNLOAD, *(address(server, dialect) for dialect in dialects)]
+        command = [sys.executable, "-c", NO_DOWNLOAD, *(endpoint_of(server, dialect) for dialect in dialects)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         told = [json.loads(line) for line in done.stdout.splitlines()]
         assert told == [["no_tokenizer", [], ["127.0.0.1"]]] * 2, done.stderr

@@ -13,8 +13,8 @@ import yaml
 
 from chatglm_magic import ChatGLM, LocalServer
 
-from ..servers import ScriptedServer
-from .tools import CountingServer, address, both, local_model, model, says
+from ..support.models import CountingServer, both, endpoint_of, make_local_model, make_model, reply_with
+from ..support.servers import ScriptedServer
 
 FIELDS: dict[str, Any] = {
     "model_kwargs": {"top_k": 3, "爱": [1, None, {"a": True}]},
@@ -68,8 +68,8 @@ def bodies(server: ScriptedServer, *models: ChatGLM) -> list[Any]:
 def test_counting_save(dialect: str, ending: str, tmp_path: Path) -> None:
     """What is saved holds no key, is plain JSON or YAML, and builds a model that asks the same."""
     path = tmp_path / "deeper" / f"model{ending}"
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, api_key="sk-canary", headers={"X": "canary"}, **FIELDS)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, api_key="sk-canary", headers={"X": "canary"}, **FIELDS)
         llm.save(path)
         assert "canary" not in path.read_text(encoding="utf-8")
         back = ChatGLM(**read(path))
@@ -108,8 +108,8 @@ def test_counting_deepcopy__is_equal(way: str) -> None:
 @pytest.mark.parametrize("ending", [".json", ".yaml"])
 def test_counting_save__makes_no_default_a_wish(ending: str, tmp_path: Path) -> None:
     """On openai a saved and built model sends what the first one sent, not the original's defaults."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, "openai", top_p=0.5)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, "openai", top_p=0.5)
         llm.save(tmp_path / f"model{ending}")
         first, second = bodies(server, llm, ChatGLM(**read(tmp_path / f"model{ending}")))
         assert first == second and "max_tokens" not in second
@@ -134,7 +134,7 @@ def test_counting_save__of_what_is_no_value(ending: str, tmp_path: Path) -> None
 @both
 def test_counting_save__of_the_local_server(dialect: str, local: LocalServer, tmp_path: Path) -> None:
     """A saved model, given the key again, gives the same answer."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     llm.save(tmp_path / "model.yaml")
     back = ChatGLM(**read(tmp_path / "model.yaml"), api_key=local.token)
     assert local.token not in (tmp_path / "model.yaml").read_text() and back.invoke("hi") == llm.invoke("hi")
@@ -143,17 +143,17 @@ def test_counting_save__of_the_local_server(dialect: str, local: LocalServer, tm
 @both
 def test_counting_pickle(dialect: str) -> None:
     """A pickle keeps every field but the secrets, and what was set and what was not."""
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         secrets = {"api_key": "sk-canary", "headers": {"X": "canary"}}
-        llm = model(server, dialect, **FIELDS, **FURTHER, **secrets, custom_get_token_ids=of_length)
+        llm = make_model(server, dialect, **FIELDS, **FURTHER, **secrets, custom_get_token_ids=of_length)
         llm.invoke("x")
         data = pickle.dumps(llm)
         back = pickle.loads(data)  # noqa: S301 - our own bytes
         assert b"canary" not in data and back.api_key is None and back.headers is None
         assert back.model_dump(exclude={"api_key"}) == llm.model_dump(exclude={"api_key"})
         assert back.model_fields_set == llm.model_fields_set and back.get_num_tokens("abc") == 3
-        plain = pickle.loads(pickle.dumps(model(server, dialect)))  # noqa: S301
-        first, second, third, fourth = bodies(server, llm, back, model(server, dialect), plain)
+        plain = pickle.loads(pickle.dumps(make_model(server, dialect)))  # noqa: S301
+        first, second, third, fourth = bodies(server, llm, back, make_model(server, dialect), plain)
         assert first == second and third == fourth
 
 
@@ -162,7 +162,7 @@ def test_counting_pickle__of_the_local_server(
     dialect: str, local: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another process gets asks with the key of its own environment."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     back = pickle.loads(pickle.dumps(llm))  # noqa: S301 - our own bytes
     monkeypatch.setenv("CHATGLM_API_KEY", local.token)
     assert back.invoke("hi") == llm.invoke("hi")
@@ -172,8 +172,8 @@ def test_counting_pickle__of_the_local_server(
 @pytest.mark.parametrize("way", COPIES)
 def test_counting_deepcopy(dialect: str, way: str) -> None:
     """A copy has all fields and the key; its connections and its conversation are its own."""
-    with CountingServer(says("ok")) as server:
-        llm = model(server, dialect, api_key="sk-1", headers={"X-A": "b"}, **FIELDS)
+    with CountingServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, api_key="sk-1", headers={"X-A": "b"}, **FIELDS)
         llm.invoke("x")
         copied = COPIES[way](llm)
         assert copied.model_dump() == llm.model_dump() and copied is not llm
@@ -183,7 +183,7 @@ def test_counting_deepcopy(dialect: str, way: str) -> None:
         copied.temperature = 1.0
         assert llm.temperature == 0.5
         assert server.posts[1].headers["authorization"] == "Bearer sk-1" and server.posts[1].headers["x-a"] == "b"
-        assert copied.endpoint_url == address(server, dialect) and server.made >= 2
+        assert copied.endpoint_url == endpoint_of(server, dialect) and server.made >= 2
         llm.close()
         assert copied.invoke("z") == "ok"
 

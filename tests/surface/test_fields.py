@@ -14,8 +14,8 @@ from langchain_core.outputs import GenerationChunk
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ParameterError
 
-from ..servers import ScriptedServer
-from .tools import Heard, address, both, local_model, model, prompt_of, says
+from ..support.models import Heard, both, endpoint_of, make_local_model, make_model, read_prompt, reply_with
+from ..support.servers import ScriptedServer
 
 WIRE = {
     "chatglm": {"temperature": "temperature", "top_p": "top_p", "max_token": "max_length"},
@@ -25,8 +25,8 @@ WIRE = {
 
 def sent(dialect: str, **fields: Any) -> dict[str, Any]:
     """Return the body of one question."""
-    with ScriptedServer(says("ok")) as server:
-        assert model(server, dialect, **fields).invoke("x") == "ok"
+    with ScriptedServer(reply_with("ok")) as server:
+        assert make_model(server, dialect, **fields).invoke("x") == "ok"
         return dict(server.posts[0].body)
 
 
@@ -34,7 +34,7 @@ def sent(dialect: str, **fields: Any) -> dict[str, Any]:
 def test_field_callbacks(dialect: str, local: LocalServer) -> None:
     """Handlers of the object hear of every question, and those of a call beside them."""
     own, of_call = Heard(), Heard()
-    llm = local_model(local, dialect, callbacks=[own])
+    llm = make_local_model(local, dialect, callbacks=[own])
     said = llm.invoke("hi", config={"callbacks": [of_call]})
     llm.invoke("hi")
     assert own.ends == [said, said] and of_call.ends == [said]
@@ -44,7 +44,7 @@ def test_field_callbacks(dialect: str, local: LocalServer) -> None:
 def test_field_tags(dialect: str, local: LocalServer) -> None:
     """Tags of the object arrive at handlers with each question."""
     heard = Heard()
-    llm = local_model(local, dialect, tags=["of the object"], callbacks=[heard])
+    llm = make_local_model(local, dialect, tags=["of the object"], callbacks=[heard])
     llm.invoke("hi")
     asyncio.run(llm.ainvoke("hi", config={"tags": ["of the call"]}))
     assert heard.starts[0][1] == ("of the object",)
@@ -55,7 +55,7 @@ def test_field_tags(dialect: str, local: LocalServer) -> None:
 def test_field_metadata(dialect: str, local: LocalServer) -> None:
     """Metadata of the object arrive at handlers, and are no part of what is sent."""
     heard = Heard()
-    local_model(local, dialect, metadata={"lesson": 3}, callbacks=[heard]).invoke("hi")
+    make_local_model(local, dialect, metadata={"lesson": 3}, callbacks=[heard]).invoke("hi")
     assert heard.starts[0][2]["lesson"] == 3
     assert "metadata" not in sent(dialect, metadata={"lesson": 3}, tags=["a"])
 
@@ -70,12 +70,12 @@ def test_field_verbose(dialect: str) -> None:
             found.append(any(isinstance(h, StdOutCallbackHandler) for h in kwargs["run_manager"].handlers))
             return super()._stream(prompt, *args, **kwargs)
 
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         for verbose in (True, False):
-            list(Watching(endpoint_url=address(server, dialect), verbose=verbose).stream("x"))
+            list(Watching(endpoint_url=endpoint_of(server, dialect), verbose=verbose).stream("x"))
         set_verbose(True)
         try:
-            list(Watching(endpoint_url=address(server, dialect)).stream("x"))
+            list(Watching(endpoint_url=endpoint_of(server, dialect)).stream("x"))
         finally:
             set_verbose(False)
     assert found == [True, False, True]
@@ -102,23 +102,23 @@ def test_field_temperature__goes_out_as_its_dialect_spells_it(dialect: str) -> N
 @both
 def test_field_temperature(dialect: str, local: LocalServer) -> None:
     """The built-in model says one thing at temperature 0, and rubbish at 10."""
-    steady = {local_model(local, dialect).invoke("hi") for _ in range(3)}
-    wild = {local_model(local, dialect, temperature=10, top_p=1.0).invoke("hi") for _ in range(3)}
+    steady = {make_local_model(local, dialect).invoke("hi") for _ in range(3)}
+    wild = {make_local_model(local, dialect, temperature=10, top_p=1.0).invoke("hi") for _ in range(3)}
     assert len(steady) == 1 and len(wild) == 3 and not steady & wild
 
 
 @both
 def test_field_top_p(dialect: str, local: LocalServer) -> None:
     """The smallest share keeps the likeliest word alone, whatever the temperature."""
-    greedy = local_model(local, dialect).invoke("hi")
-    assert local_model(local, dialect, temperature=1, top_p=0.01).invoke("hi") == greedy
+    greedy = make_local_model(local, dialect).invoke("hi")
+    assert make_local_model(local, dialect, temperature=1, top_p=0.01).invoke("hi") == greedy
 
 
 @both
 def test_field_max_token(dialect: str, local: LocalServer) -> None:
     """A small limit makes a short answer that begins like the long one."""
-    long = local_model(local, dialect).invoke("hi")
-    short = local_model(local, dialect, max_token=3 if dialect == "openai" else 10).invoke("hi")
+    long = make_local_model(local, dialect).invoke("hi")
+    short = make_local_model(local, dialect, max_token=3 if dialect == "openai" else 10).invoke("hi")
     assert long.startswith(short) and 0 < len(short) < len(long)
 
 
@@ -126,18 +126,18 @@ def test_field_max_token(dialect: str, local: LocalServer) -> None:
 def test_field_model_kwargs(dialect: str) -> None:
     """Further keys of the body go out as they are, beside those of the fields."""
     body = sent(dialect, model_kwargs={"top_k": 3, "extra": {"a": [1, None, "爱"]}})
-    assert (body["top_k"], body["extra"]) == (3, {"a": [1, None, "爱"]}) and prompt_of(body) == "x"
+    assert (body["top_k"], body["extra"]) == (3, {"a": [1, None, "爱"]}) and read_prompt(body) == "x"
 
 
 @both
 def test_field_endpoint_url(dialect: str, local: LocalServer) -> None:
     """Each of the local server's two addresses answers, and a new address is asked once it is assigned."""
-    llm = local_model(local, dialect)
+    llm = make_local_model(local, dialect)
     assert llm.invoke("hi").startswith("Hi!")
-    with ScriptedServer(says("elsewhere")) as server:
-        llm.endpoint_url = address(server, dialect)
+    with ScriptedServer(reply_with("elsewhere")) as server:
+        llm.endpoint_url = endpoint_of(server, dialect)
         assert llm.invoke("hi") == "elsewhere"
-        assert llm.invoke("hi", endpoint_url=address(server, dialect)) == "elsewhere"
+        assert llm.invoke("hi", endpoint_url=endpoint_of(server, dialect)) == "elsewhere"
         assert {post.path for post in server.posts} == {"/v1/chat/completions" if dialect == "openai" else "/"}
 
 
@@ -158,7 +158,7 @@ def test_field_endpoint_url__is_text(dialect: str, wrong: Any) -> None:
 @both
 def test_field_custom_get_token_ids(dialect: str) -> None:
     """The user's own tokenizer is asked, and the server is not."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, custom_get_token_ids=lambda text: [ord(char) for char in text])
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, custom_get_token_ids=lambda text: [ord(char) for char in text])
         assert llm.get_token_ids("ab") == [97, 98] and llm.get_num_tokens("abc") == 3
         assert server.asked == []

@@ -13,8 +13,8 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from chatglm_magic import ChatGLM, LocalServer
 
-from ..servers import ScriptedServer
-from .tools import both, history_of, local_model, model, says
+from ..support.models import both, make_local_model, make_model, read_history, reply_with
+from ..support.servers import ScriptedServer
 
 ASKS: dict[str, Callable[[ChatGLM], str]] = {
     "invoke": lambda llm: llm.invoke("x"),
@@ -28,8 +28,8 @@ ASKS: dict[str, Callable[[ChatGLM], str]] = {
 @pytest.mark.parametrize("road", ASKS)
 def test_field_cache(dialect: str, road: str) -> None:
     """What is asked again is answered without the server, on every road."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, cache=InMemoryCache())
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, cache=InMemoryCache())
         assert [ASKS[road](llm) for _ in range(3)] == ["ok"] * 3
         assert len(server.posts) == 1
 
@@ -37,9 +37,9 @@ def test_field_cache(dialect: str, road: str) -> None:
 @both
 def test_field_cache__of_the_local_server(dialect: str, local: LocalServer) -> None:
     """A hit is the very answer that the model gave, though the model would now give another."""
-    llm = local_model(local, dialect, cache=InMemoryCache(), temperature=10, top_p=1.0)
+    llm = make_local_model(local, dialect, cache=InMemoryCache(), temperature=10, top_p=1.0)
     assert len({llm.invoke("hi") for _ in range(4)}) == 1
-    assert len({local_model(local, dialect, temperature=10, top_p=1.0).invoke("hi") for _ in range(4)}) > 1
+    assert len({make_local_model(local, dialect, temperature=10, top_p=1.0).invoke("hi") for _ in range(4)}) > 1
 
 
 @both
@@ -48,8 +48,8 @@ def test_field_cache__of_the_process(dialect: str, cache: bool | None) -> None:
     """LangChain's cache for all models is used unless the object says no."""
     set_llm_cache(InMemoryCache())
     try:
-        with ScriptedServer(says("ok")) as server:
-            llm = model(server, dialect, cache=cache)
+        with ScriptedServer(reply_with("ok")) as server:
+            llm = make_model(server, dialect, cache=cache)
             llm.invoke("x")
             llm.invoke("x")
             assert len(server.posts) == (2 if cache is False else 1)
@@ -76,8 +76,11 @@ DIFFERENT: dict[str, Any] = {
 def test_field_cache__keeps_different_fields_apart(dialect: str, name: str) -> None:
     """A field that can change the answer makes another key, however it was set."""
     cache, value = InMemoryCache(), DIFFERENT[name]
-    with ScriptedServer(says("ok")) as server:
-        plain, other = model(server, dialect, cache=cache), model(server, dialect, cache=cache, **{name: value})
+    with ScriptedServer(reply_with("ok")) as server:
+        plain, other = (
+            make_model(server, dialect, cache=cache),
+            make_model(server, dialect, cache=cache, **{name: value}),
+        )
         for _ in range(2):
             plain.invoke("x")
             other.invoke("x")
@@ -92,8 +95,8 @@ def test_field_cache__keeps_different_fields_apart(dialect: str, name: str) -> N
 def test_field_cache__keeps_different_arguments_apart(dialect: str, name: str) -> None:
     """What a call sets for itself makes another key."""
     value = DIFFERENT.get(name, 1)
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, cache=InMemoryCache())
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, cache=InMemoryCache())
         for arguments in ({}, {name: value}) * 2:
             llm.invoke("x", **arguments)
         assert len(server.posts) == 2
@@ -103,22 +106,22 @@ def test_field_cache__keeps_different_arguments_apart(dialect: str, name: str) -
 def test_field_cache__goes_on_with_the_conversation(dialect: str) -> None:
     """A hit is added to the history as an answer would be; the grown history asks anew."""
     cache = InMemoryCache()
-    with ScriptedServer(says(lambda prompt: f"答{prompt}")) as server:
-        model(server, dialect, cache=cache, with_history=True).invoke("x")
-        llm = model(server, dialect, cache=cache, with_history=True)
+    with ScriptedServer(reply_with(lambda prompt: f"答{prompt}")) as server:
+        make_model(server, dialect, cache=cache, with_history=True).invoke("x")
+        llm = make_model(server, dialect, cache=cache, with_history=True)
         assert llm.invoke("x") == "答x" and len(server.posts) == 1
         assert llm.history == [["x", "答x"]]
         llm.invoke("x")
-        assert len(server.posts) == 2 and history_of(server.posts[1].body) == [["x", "答x"]]
-        assert asyncio.run(model(server, dialect, cache=cache, with_history=True).ainvoke("x")) == "答x"
+        assert len(server.posts) == 2 and read_history(server.posts[1].body) == [["x", "答x"]]
+        assert asyncio.run(make_model(server, dialect, cache=cache, with_history=True).ainvoke("x")) == "答x"
         assert len(server.posts) == 2
 
 
 @both
 def test_field_cache__asks_the_new_questions_of_a_batch(dialect: str) -> None:
     """Of a batch only the questions that are not known are sent, and the order holds."""
-    with ScriptedServer(says(lambda prompt: f"答{prompt}")) as server:
-        llm = model(server, dialect, cache=InMemoryCache())
+    with ScriptedServer(reply_with(lambda prompt: f"答{prompt}")) as server:
+        llm = make_model(server, dialect, cache=InMemoryCache())
         llm.batch(["b", "d"])
         assert llm.batch(list("abcde")) == [f"答{prompt}" for prompt in "abcde"]
         assert llm.generate(list("efa")).generations[0][0].text == "答e"
@@ -127,8 +130,8 @@ def test_field_cache__asks_the_new_questions_of_a_batch(dialect: str) -> None:
 
 def test_field_cache__knows_roles() -> None:
     """Messages and the text they are flattened to are different questions where roles are sent."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, "openai", cache=InMemoryCache())
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, "openai", cache=InMemoryCache())
         for _ in range(2):
             llm.invoke("System: S\nHuman: H")
             llm.invoke([SystemMessage("S"), HumanMessage("H")])
@@ -138,7 +141,7 @@ def test_field_cache__knows_roles() -> None:
 def test_field_cache__knows_what_is_unset() -> None:
     """On /v1 a default that nobody set is not sent: the same value, given, is another question."""
     cache = InMemoryCache()
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         for fields in ({}, {"temperature": 0.1}, {"max_token": 20000}) * 2:
-            model(server, "openai", cache=cache, **fields).invoke("x")
+            make_model(server, "openai", cache=cache, **fields).invoke("x")
         assert len(server.posts) == 3

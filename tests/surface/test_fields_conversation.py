@@ -10,28 +10,28 @@ import pytest
 from chatglm_magic import LocalServer
 from chatglm_magic.errors import ParameterError
 
-from ..servers import ScriptedServer
-from .tools import both, history_of, local_model, model, says
+from ..support.models import both, make_local_model, make_model, read_history, reply_with
+from ..support.servers import ScriptedServer
 
 
 @both
 def test_field_history(dialect: str, local: LocalServer) -> None:
     """The model knows what was said before, and the object's list stays as it was given."""
     pairs = [("Tell me a joke.", "Why did the token cross the road?")]
-    llm = local_model(local, dialect, history=pairs, max_token=200)
+    llm = make_local_model(local, dialect, history=pairs, max_token=200)
     assert llm.invoke("What did I just ask?") == "You asked:\n\nTell me a joke."
     assert llm.history == [list(pairs[0])] and llm.history is not pairs
-    assert "not asked anything" in local_model(local, dialect, max_token=200).invoke("What did I just ask?")
+    assert "not asked anything" in make_local_model(local, dialect, max_token=200).invoke("What did I just ask?")
 
 
 @both
 @pytest.mark.parametrize("wrong", [None, "ab", [["a"]], [["a", None]], [{"role": "user", "content": "x"}], [1]])
 def test_field_history__takes_pairs_alone(dialect: str, wrong: Any) -> None:
     """What is no list of pairs is refused with the field's name, and nothing is sent."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         for attempt in (
-            lambda: model(server, dialect, history=wrong),
+            lambda: make_model(server, dialect, history=wrong),
             lambda: setattr(llm, "history", wrong),
             lambda: llm.invoke("x", history=wrong),
         ):
@@ -44,11 +44,11 @@ def test_field_history__takes_pairs_alone(dialect: str, wrong: Any) -> None:
 @pytest.mark.parametrize("wrong", [("q",), ["a", None], "ab", 3, {"role": "user"}])
 def test_field_history__changed_in_place(dialect: str, wrong: Any) -> None:
     """A pair that was appended is sent; what is none is refused as at construction, and not sent."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, history=[["a", "b"]])
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, history=[["a", "b"]])
         llm.history.append(("c", "d"))
         llm.invoke("x")
-        assert history_of(server.posts[0].body) == [["a", "b"], ["c", "d"]]
+        assert read_history(server.posts[0].body) == [["a", "b"], ["c", "d"]]
         llm.history.append(wrong)
         with pytest.raises(ParameterError, match="history"):
             llm.invoke("x")
@@ -58,7 +58,7 @@ def test_field_history__changed_in_place(dialect: str, wrong: Any) -> None:
 @both
 def test_field_with_history(dialect: str, local: LocalServer) -> None:
     """Each finished exchange is added, on every road that asks one question."""
-    llm = local_model(local, dialect, with_history=True, max_token=300)
+    llm = make_local_model(local, dialect, with_history=True, max_token=300)
 
     async def later() -> list[str]:
         return [await llm.ainvoke("c"), "".join([piece async for piece in llm.astream("d")])]
@@ -70,11 +70,11 @@ def test_field_with_history(dialect: str, local: LocalServer) -> None:
 @both
 def test_field_with_history__sends_what_was_said(dialect: str) -> None:
     """The next question carries the exchanges before it; off again, they are sent but not added to."""
-    with ScriptedServer(says(lambda prompt: prompt * 2)) as server:
-        llm = model(server, dialect, with_history=True)
+    with ScriptedServer(reply_with(lambda prompt: prompt * 2)) as server:
+        llm = make_model(server, dialect, with_history=True)
         llm.invoke("a")
         llm.invoke("b")
         llm.with_history = False
         llm.invoke("c")
-        told = [history_of(post.body) for post in server.posts]
+        told = [read_history(post.body) for post in server.posts]
         assert told == [[], [["a", "aa"]], [["a", "aa"], ["b", "bb"]]] and len(llm.history) == 2

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ChatGLMError, EndpointError, ParameterError
 
-from ..servers import ScriptedServer, reply
-from .tools import address, both, model, prompt_of, says
+from ..support.models import both, endpoint_of, make_model, read_prompt, reply_with
+from ..support.servers import ScriptedServer, reply
 
 
 @both
@@ -31,8 +31,11 @@ def test_field_api_key(dialect: str, local: LocalServer, monkeypatch: pytest.Mon
 @both
 def test_field_api_key__stays_with_its_origin(dialect: str) -> None:
     """However the address comes to be another one, it gets neither key nor headers."""
-    with ScriptedServer(says("ok")) as own, ScriptedServer(says("ok")) as other:
-        llm, url = model(own, dialect, api_key="sk-canary", headers={"X-A": "canary"}), address(other, dialect)
+    with ScriptedServer(reply_with("ok")) as own, ScriptedServer(reply_with("ok")) as other:
+        llm, url = (
+            make_model(own, dialect, api_key="sk-canary", headers={"X-A": "canary"}),
+            endpoint_of(other, dialect),
+        )
         llm.invoke("x", endpoint_url=url)
         llm.bind(endpoint_url=url).invoke("x")
         llm.model_copy(update={"endpoint_url": url}).invoke("x")
@@ -58,8 +61,8 @@ def test_field_api_key__in_an_address_is_refused(dialect: str, kind: Any) -> Non
 @both
 def test_field_headers(dialect: str) -> None:
     """Further headers go to the endpoint; they stand in no repr, no dump and no body."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, headers={"X-Course": "canary"})
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, headers={"X-Course": "canary"})
         llm.invoke("x")
         assert server.posts[0].headers["x-course"] == "canary"
         assert "canary" not in repr(llm) + llm.model_dump_json() + server.posts[0].raw.decode()
@@ -71,21 +74,21 @@ def test_field_headers__are_not_in_an_error(dialect: str) -> None:
     said = {"error": "bad header canary-0123456789abcdef, or ab?"}
     with ScriptedServer(reply(said, status=400)) as server, pytest.raises(ValueError, match="or ab") as caught:
         headers = {"X-Auth": "canary-0123456789abcdef", "X-B": "ab"}
-        model(server, dialect, headers=headers).invoke("x")
+        make_model(server, dialect, headers=headers).invoke("x")
     assert "canary" not in str(caught.value)
 
 
 @both
 def test_field_insecure(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key goes over plain http to another machine only if that is allowed; here a proxy stands for it."""
-    with ScriptedServer(says("ok")) as proxy:
+    with ScriptedServer(reply_with("ok")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         url = "http://glm.invalid/" + ("v1" if dialect == "openai" else "")
         with pytest.raises(EndpointError) as caught:
             ChatGLM(endpoint_url=url, api_key="sk-canary").invoke("x")
         assert caught.value.kind == "insecure" and "canary" not in str(caught.value) and proxy.asked == []
         assert ChatGLM(endpoint_url=url, api_key="sk-canary", insecure=True).invoke("x") == "ok"
-        assert prompt_of(proxy.posts[0].body) == "x" and "authorization" in proxy.posts[0].headers
+        assert read_prompt(proxy.posts[0].body) == "x" and "authorization" in proxy.posts[0].headers
 
 
 @both
@@ -101,10 +104,10 @@ def test_field_insecure(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_field_misspelt_name(dialect: str, wrong: str, right: str) -> None:
     """A name that does not exist is an error with the right one in it, given or assigned."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         for attempt in (
-            lambda: ChatGLM(endpoint_url=address(server, dialect), **{wrong: 5}),
+            lambda: ChatGLM(endpoint_url=endpoint_of(server, dialect), **{wrong: 5}),
             lambda: setattr(llm, wrong, 5),
         ):
             with pytest.raises(ParameterError, match=rf"{wrong}.*Did you mean {right}\?") as caught:

@@ -10,14 +10,14 @@ import pytest
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ParameterError
 
-from ..servers import ScriptedServer, reply
-from .tools import Crowd, both, local_model, model, says
+from ..support.models import Crowd, both, make_local_model, make_model, reply_with
+from ..support.servers import ScriptedServer, reply
 
 
 def sent(dialect: str, *, call: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     """Return the body of one question."""
-    with ScriptedServer(says("ok")) as server:
-        assert model(server, dialect, **fields).invoke("x", **(call or {})) == "ok"
+    with ScriptedServer(reply_with("ok")) as server:
+        assert make_model(server, dialect, **fields).invoke("x", **(call or {})) == "ok"
         return dict(server.posts[0].body)
 
 
@@ -31,7 +31,7 @@ def test_field_model() -> None:
 
 def test_field_model__of_the_local_server(local: LocalServer) -> None:
     """The local server answers to its own name, and says it."""
-    answer = local_model(local, "openai", model=local.model).generate(["hi"]).generations[0][0]
+    answer = make_local_model(local, "openai", model=local.model).generate(["hi"]).generations[0][0]
     assert answer.generation_info is not None and answer.generation_info["model"] == local.model
 
 
@@ -49,7 +49,7 @@ def test_field_model__of_the_local_server(local: LocalServer) -> None:
 )
 def test_field_dialect(ending: str, dialect: Any, path: str, key: str) -> None:
     """It follows from the address unless it is said: ids of /v1 and v4 speak openai, all else chatglm."""
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         assert ChatGLM(endpoint_url=server.url + ending, dialect=dialect).invoke("x") == "ok"
         assert server.posts[0].path == path and key in server.posts[0].body
 
@@ -69,14 +69,14 @@ def test_field_system(dialect: str, local: LocalServer) -> None:
     else:
         assert body["prompt"] == "Be short.\n\nx"
     if dialect == "openai":
-        assert local_model(local, dialect, system="Be short.").invoke("hi").startswith("Hi!")
+        assert make_local_model(local, dialect, system="Be short.").invoke("hi").startswith("Hi!")
 
 
 @both
 @pytest.mark.parametrize("stop", ["top_p", ["Jupyter", "top_p"]])
 def test_field_stop(dialect: str, stop: Any, local: LocalServer) -> None:
     """The answer ends before the first stop string; a call's own take the place of the object's."""
-    llm = local_model(local, dialect, stop=stop)
+    llm = make_local_model(local, dialect, stop=stop)
     assert llm.invoke("hi") == "Hi! Ask me about temperature, "
     assert "".join(llm.stream("hi")) == "Hi! Ask me about temperature, "
     assert llm.invoke("hi", stop=["about"]) == "Hi! Ask me "
@@ -88,8 +88,8 @@ def test_field_stop(dialect: str, stop: Any, local: LocalServer) -> None:
 @pytest.mark.parametrize("wrong", [3, [3], ["a", None], {"a": 1}, b"a"])
 def test_field_stop__is_text(dialect: str, wrong: Any) -> None:
     """What is no text is refused with the field's name, given, assigned or in a call, before anything is sent."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         for attempt in (
             lambda: ChatGLM(stop=wrong),
             lambda: setattr(llm, "stop", wrong),
@@ -108,7 +108,7 @@ def test_field_seed(dialect: str, local: LocalServer) -> None:
     """The same seed makes the same answer at a temperature where answers vary."""
 
     def wild(seed: int) -> str:
-        return local_model(local, dialect, temperature=5, top_p=1.0, seed=seed).invoke("hi")
+        return make_local_model(local, dialect, temperature=5, top_p=1.0, seed=seed).invoke("hi")
 
     assert wild(1) == wild(1) and len({wild(seed) for seed in range(3)}) > 1
     assert sent(dialect, seed=7)["seed"] == 7 and sent(dialect, call={"seed": 8})["seed"] == 8
@@ -122,7 +122,7 @@ def test_field_max_concurrency(dialect: str) -> None:
     for fields, limit in (({}, 16), ({"max_concurrency": 3}, 3), ({"max_concurrency": 1}, 1)):
         crowd = Crowd(limit)
         with ScriptedServer(crowd) as server:
-            model(server, dialect, **fields).batch([str(n) for n in range(limit + 4)])
+            make_model(server, dialect, **fields).batch([str(n) for n in range(limit + 4)])
         assert crowd.most == limit
 
 
@@ -145,7 +145,7 @@ def test_field_stream_usage() -> None:
 def test_field_stream_usage__is_left_out_where_it_is_refused(road: str) -> None:
     """openai: a server that knows no stream_options is asked again without, at once and not as a retry."""
     refuse = reply({"detail": "Unsupported fields in the request: {'stream_options'}"}, status=422)
-    with ScriptedServer(refuse, says("ok")) as server:
-        llm = model(server, "openai", max_retries=0)
+    with ScriptedServer(refuse, reply_with("ok")) as server:
+        llm = make_model(server, "openai", max_retries=0)
         assert (llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))) == "ok"
         assert ["stream_options" in post.body for post in server.posts] == [True, False]

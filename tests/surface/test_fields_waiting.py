@@ -13,9 +13,9 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import BrokenOffError, ChatGLMError, ParameterError, RefusedError
 
-from ..clock import in_time
-from ..servers import Asked, ScriptedServer, answer, chunk, hang, reply, sse
-from .tools import both, model, says
+from ..support.clock import assert_within
+from ..support.models import both, make_model, reply_with
+from ..support.servers import Asked, ScriptedServer, answer, chunk, hang, reply, sse
 
 ROADS: dict[str, Callable[[ChatGLM], str]] = {
     "sync": lambda llm: llm.invoke("x"),
@@ -29,7 +29,7 @@ def failing(llm: ChatGLM, road: str, within: float) -> ChatGLMError:
     began = time.monotonic()
     with pytest.raises(ChatGLMError) as caught:
         ROADS[road](llm)
-    in_time(time.monotonic() - began, within)
+    assert_within(time.monotonic() - began, within)
     return caught.value
 
 
@@ -39,7 +39,7 @@ def failing(llm: ChatGLM, road: str, within: float) -> ChatGLMError:
 def test_field_timeout(dialect: str, road: str, timeout: Any) -> None:
     """A server that says nothing is given up after so many seconds, of all waiting or of this."""
     with ScriptedServer(hang()) as server:
-        error = failing(model(server, dialect, timeout=timeout), road, 0.7)
+        error = failing(make_model(server, dialect, timeout=timeout), road, 0.7)
         assert error.kind == ("total_timeout" if "total" in str(timeout) else "first_byte_timeout")
         server.wait_closed(server.posts[0], 1.0)
 
@@ -66,7 +66,7 @@ def test_field_timeout__within_an_answer(road: str, timeout: Any, kind: str, say
                 connection.sendall(b": still here\n\n")
 
     with ScriptedServer(script) as server:
-        error = failing(model(server, "openai", timeout=timeout), road, 1.0)
+        error = failing(make_model(server, "openai", timeout=timeout), road, 1.0)
         both_at_once = {"idle_timeout", "stalled"} if timeout == 0.5 and not says_more else {kind}
         assert isinstance(error, BrokenOffError) and error.kind in both_at_once and error.partial == "ab"
 
@@ -85,7 +85,7 @@ class _Unshut:
 def test_field_timeout__of_a_call(dialect: str) -> None:
     """A call's own limit takes the place of the object's."""
     with ScriptedServer(hang()) as server, pytest.raises(ChatGLMError) as caught:
-        model(server, dialect, timeout=20).invoke("x", timeout=0.2)
+        make_model(server, dialect, timeout=20).invoke("x", timeout=0.2)
     assert caught.value.kind == "first_byte_timeout"
 
 
@@ -94,7 +94,7 @@ def test_field_timeout__of_a_call(dialect: str) -> None:
 def test_field_timeout__holds_for_retries_too(dialect: str, road: str) -> None:
     """A server that asks to wait longer than there is time is not waited for."""
     with ScriptedServer(reply("busy", status=429, Retry_After="30")) as server:
-        assert failing(model(server, dialect, timeout={"total": 5}), road, 0.7).kind == "rate_limit"
+        assert failing(make_model(server, dialect, timeout={"total": 5}), road, 0.7).kind == "rate_limit"
         assert len(server.posts) == 1
 
 
@@ -119,7 +119,7 @@ def test_field_timeout__is_seconds(wrong: Any) -> None:
 def test_field_max_retries(dialect: str, road: str, fields: dict[str, int], posts: int) -> None:
     """A server that is busy is asked so many times again: twice unless it is said."""
     with ScriptedServer(reply("busy", status=503, Retry_After="0.01")) as server:
-        assert failing(model(server, dialect, **fields), road, 5).kind == "server_error"
+        assert failing(make_model(server, dialect, **fields), road, 5).kind == "server_error"
         assert len(server.posts) == posts
 
 
@@ -127,8 +127,8 @@ def test_field_max_retries(dialect: str, road: str, fields: dict[str, int], post
 def test_field_max_retries__are_told(dialect: str) -> None:
     """An answer that came at the third attempt says so."""
     busy = reply("busy", status=429, Retry_After="0.01")
-    with ScriptedServer(busy, busy, says("ok")) as server:
-        found = model(server, dialect).generate(["x"]).generations[0][0]
+    with ScriptedServer(busy, busy, reply_with("ok")) as server:
+        found = make_model(server, dialect).generate(["x"]).generations[0][0]
         assert found.text == "ok" and (found.generation_info or {})["retries"] == 2
 
 
@@ -197,7 +197,7 @@ def test_field_thinking__is_no_part_of_the_text() -> None:
 
 def thought_and_said(said: list[Any]) -> tuple[str | None, str]:
     with ScriptedServer(sse([*said, chunk(None, finish_reason="stop")])) as server:
-        found = model(server, "openai").generate(["x"]).generations[0][0]
+        found = make_model(server, "openai").generate(["x"]).generations[0][0]
     return (found.generation_info or {}).get("reasoning"), found.text
 
 

@@ -12,8 +12,8 @@ import pytest
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import ChatGLMError
 
-from ..servers import ScriptedServer, chunk, hang, raw, reply, sse
-from .tools import both, history_of, local_model, model, says
+from ..support.models import both, make_local_model, make_model, read_history, reply_with
+from ..support.servers import ScriptedServer, chunk, hang, raw, reply, sse
 
 ROADS: dict[str, Callable[..., object]] = {
     "invoke": lambda llm, prompt, **more: llm.invoke(prompt, **more),
@@ -29,8 +29,8 @@ roads = pytest.mark.parametrize("road", ROADS)
 def test_semantics_precedence(dialect: str, road: str) -> None:
     """Call arguments beat model_kwargs beat fields, whichever of a parameter's names is used."""
     limit = "max_tokens" if dialect == "openai" else "max_length"
-    with ScriptedServer(says("ok")) as server:
-        llm = model(
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(
             server, dialect, temperature=0.2, max_token=2, seed=2, model_kwargs={"temperature": 0.3, limit: 3}
         )
         for arguments in ({}, {"temperature": 0.4}, {"max_token": 4}, {limit: 5, "k": 6}):
@@ -47,18 +47,18 @@ def test_semantics_precedence(dialect: str, road: str) -> None:
 @roads
 def test_semantics_history_is_sent(dialect: str, road: str) -> None:
     """With with_history=False the history goes along with each question, and does not grow."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect, history=[["a", "b"], ["c", "d"]], with_history=False)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect, history=[["a", "b"], ["c", "d"]], with_history=False)
         for _ in range(2):
             ROADS[road](llm, "x")
-        assert [history_of(post.body) for post in server.posts] == [[["a", "b"], ["c", "d"]]] * 2
+        assert [read_history(post.body) for post in server.posts] == [[["a", "b"], ["c", "d"]]] * 2
         assert llm.history == [["a", "b"], ["c", "d"]]
 
 
 @both
 def test_semantics_with_history_later(dialect: str, local: LocalServer) -> None:
     """``llm.with_history = True`` on a finished object: from then on the model is told what was said."""
-    llm = local_model(local, dialect, max_token=300)
+    llm = make_local_model(local, dialect, max_token=300)
     llm.invoke("Tell me a joke.")
     assert llm.history == []
     llm.with_history = True
@@ -70,8 +70,8 @@ def test_semantics_with_history_later(dialect: str, local: LocalServer) -> None:
 @both
 def test_semantics_with_history_later__for_a_call(dialect: str) -> None:
     """A call may keep its turn though the object does not, and the other way round."""
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         llm.invoke("a", with_history=True)
         list(llm.stream("b", with_history=True))
         assert llm.history == [["a", "ok"], ["b", "ok"]]
@@ -108,7 +108,7 @@ def test_semantics_value_error(dialect: str, road: str, fault: str) -> None:
     """Every error of the network is a ValueError, with a kind, in one line."""
     script = FAULTS[fault]
     with ScriptedServer(script or hang()) as server:
-        llm = model(server, dialect, timeout=0.2, max_retries=0)
+        llm = make_model(server, dialect, timeout=0.2, max_retries=0)
         if script is None:
             llm.endpoint_url = "http://127.0.0.1:1/" + ("v1" if dialect == "openai" else "")
         with pytest.raises(ValueError) as caught:
@@ -131,7 +131,7 @@ def original() -> Any:
 def test_semantics_original(road: str, original: Any) -> None:
     """One server, both classes, the same fields and calls: the same chatglm bodies, but for the zeros."""
     fields = {"temperature": 0.5, "top_p": 0.9, "max_token": 99, "history": [["a", "b"]], "model_kwargs": {"k": 1}}
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         for kind in (original, ChatGLM):
             llm = kind(endpoint_url=server.url, **fields)
             ROADS[road](llm, "x")
@@ -156,7 +156,7 @@ def test_semantics_value_error__of_an_end_that_is_none(reason: str, road: str) -
     kind, words = REASONS[reason]
     with ScriptedServer(sse([chunk("", role="assistant"), chunk(None, finish_reason=reason)])) as server:
         with pytest.raises(ChatGLMError, match=words) as caught:
-            ROADS[road](model(server, "openai"), "x")
+            ROADS[road](make_model(server, "openai"), "x")
         assert caught.value.kind == kind and len(server.posts) == 1
 
 
@@ -166,7 +166,7 @@ def test_semantics_value_error__of_a_damaged_refusal(dialect: str, road: str) ->
     """A refusal whose body is not compressed as it says is a refusal all the same."""
     with ScriptedServer(reply("plain", status=400, Content_Encoding="gzip")) as server:
         with pytest.raises(ChatGLMError, match="400") as caught:
-            ROADS[road](model(server, dialect), "x")
+            ROADS[road](make_model(server, dialect), "x")
         assert caught.value.kind == "bad_request"
 
 
@@ -181,7 +181,7 @@ STATUSES = {
 def test_semantics_value_error__of_a_status_in_the_body(status: Any, road: str) -> None:
     """chatglm: a 200 whose body says that it failed is no answer, and one that says it went well is."""
     with ScriptedServer(reply({"response": "answer", "history": [], "status": status})) as server:
-        llm = model(server, "chatglm", with_history=True)
+        llm = make_model(server, "chatglm", with_history=True)
         if STATUSES[status]:
             assert ROADS[road](llm, "x") == "answer"
             return

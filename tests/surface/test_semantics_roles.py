@@ -14,8 +14,8 @@ from langchain_core.prompts import ChatPromptTemplate
 
 from chatglm_magic import ChatGLM, LocalServer
 
-from ..servers import ScriptedServer
-from .tools import both, local_model, model, prompt_of, says
+from ..support.models import both, make_local_model, make_model, read_prompt, reply_with
+from ..support.servers import ScriptedServer
 
 ROADS: dict[str, Callable[..., object]] = {
     "invoke": lambda llm, prompt: llm.invoke(prompt),
@@ -47,18 +47,18 @@ FORMS: dict[str, Any] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_semantics_roles(dialect: str, road: str, form: str) -> None:
     """Messages keep their roles on openai, and are flattened on chatglm as the original flattens them."""
-    with ScriptedServer(says("ok")) as server:
-        ROADS[road](model(server, dialect), FORMS[form])
+    with ScriptedServer(reply_with("ok")) as server:
+        ROADS[road](make_model(server, dialect), FORMS[form])
         body = server.posts[0].body
-    assert (body["messages"] == ROLES) if dialect == "openai" else (prompt_of(body) == FLAT)
+    assert (body["messages"] == ROLES) if dialect == "openai" else (read_prompt(body) == FLAT)
 
 
 @both
 @roads
 def test_semantics_roles__after_history(dialect: str, road: str) -> None:
     """The object's system text and history stand before the messages."""
-    with ScriptedServer(says("ok")) as server:
-        ROADS[road](model(server, dialect, history=[["q", "a"]], system="Be kind."), [("human", "H")])
+    with ScriptedServer(reply_with("ok")) as server:
+        ROADS[road](make_model(server, dialect, history=[["q", "a"]], system="Be kind."), [("human", "H")])
         body = server.posts[0].body
     if dialect == "openai":
         told = [("system", "Be kind."), ("user", "q"), ("assistant", "a"), ("user", "H")]
@@ -70,16 +70,16 @@ def test_semantics_roles__after_history(dialect: str, road: str) -> None:
 def test_semantics_roles__reach_the_local_server(local: LocalServer) -> None:
     """openai: the built-in model understands messages as a conversation."""
     talk = [("human", "Tell me a joke."), ("ai", "Ha."), ("human", "What did I just ask?")]
-    assert local_model(local, "openai", max_token=200).invoke(talk) == "You asked:\n\nTell me a joke."
+    assert make_local_model(local, "openai", max_token=200).invoke(talk) == "You asked:\n\nTell me a joke."
 
 
 @both
 def test_semantics_roles__wrong_input_is_a_value_error(dialect: str) -> None:
     """What is neither text nor messages is refused as the original refuses it."""
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         for wrong in (3, None, {"text": "x"}, [3]):
             with pytest.raises((ValueError, NotImplementedError)):
-                model(server, dialect).invoke(wrong)  # type: ignore[arg-type]
+                make_model(server, dialect).invoke(wrong)  # type: ignore[arg-type]
         assert server.asked == []
 
 
@@ -92,8 +92,8 @@ def test_semantics_roles__survive_pickling(dialect: str) -> None:
         def on_llm_start(self, serialized: Any, told: list[str], **more: Any) -> None:
             prompts.extend(told)
 
-    with ScriptedServer(says("ok")) as server:
-        llm = model(server, dialect)
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
         llm.invoke(TALK, config={"callbacks": [Keeping()]})
         assert prompts == [FLAT]
         llm.generate(pickle.loads(pickle.dumps(prompts)))  # noqa: S301 - our own bytes
@@ -106,7 +106,7 @@ def test_semantics_roles__are_joined_for_zai(road: str, monkeypatch: pytest.Monk
     """openai: Z.ai refuses neighbours of one role, so their texts go out as one; pictures stay by themselves."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     talk = [HumanMessage("a"), HumanMessage("b"), AIMessage("c"), HumanMessage([picture]), HumanMessage("d")]
-    with ScriptedServer(says("ok")) as proxy:
+    with ScriptedServer(reply_with("ok")) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         ROADS[road](ChatGLM(endpoint_url="http://api.z.ai/api/paas/v4"), talk)
         told = [(message["role"], message["content"]) for message in proxy.posts[0].body["messages"]]

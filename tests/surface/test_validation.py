@@ -11,8 +11,8 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ParameterError
 
-from ..servers import ScriptedServer
-from .tools import address, both, model, says
+from ..support.models import both, endpoint_of, make_model, reply_with
+from ..support.servers import ScriptedServer
 
 WIRE = {
     "chatglm": {"temperature": "temperature", "top_p": "top_p", "max_token": "max_length"},
@@ -52,7 +52,7 @@ attempts = pytest.mark.parametrize("attempt", ATTEMPTS)
 @pytest.fixture(scope="module")
 def quiet() -> Any:
     """A server that should hear of nothing."""
-    with ScriptedServer(says("ok")) as server:
+    with ScriptedServer(reply_with("ok")) as server:
         yield server
 
 
@@ -61,7 +61,7 @@ def refuse(quiet: ScriptedServer, dialect: str, attempt: str, name: str, *values
     before = len(quiet.asked)
     for value in values:
         with pytest.raises(ParameterError, match=rf"^{name}\b") as caught:
-            ATTEMPTS[attempt](address(quiet, dialect), name, value)
+            ATTEMPTS[attempt](endpoint_of(quiet, dialect), name, value)
         assert "\n" not in str(caught.value) and isinstance(caught.value, ValueError)
     assert len(quiet.asked) == before
 
@@ -70,7 +70,7 @@ def take(quiet: ScriptedServer, dialect: str, attempt: str, name: str, *values: 
     """Return what is sent for each value."""
     found = []
     for value in values:
-        ATTEMPTS[attempt](address(quiet, dialect), name, value)
+        ATTEMPTS[attempt](endpoint_of(quiet, dialect), name, value)
         found.append(quiet.posts[-1].body.get(WIRE[dialect][name]))
     return found
 
@@ -150,7 +150,7 @@ def test_validation_hot__nor_bytes(dialect: str, quiet: ScriptedServer) -> None:
 @both
 def test_validation_nan__leaves_the_object_as_it_was(dialect: str, quiet: ScriptedServer) -> None:
     """A refused assignment changes nothing."""
-    llm = model(quiet, dialect, temperature=0.5)
+    llm = make_model(quiet, dialect, temperature=0.5)
     for value in (float("nan"), "hot", 11, True):
         with pytest.raises(ParameterError):
             llm.temperature = value  # type: ignore[assignment]

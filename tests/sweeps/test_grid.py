@@ -14,8 +14,8 @@ from chatglm_magic.sweeps.begin import prepared
 from chatglm_magic.sweeps.forecast import forecast
 from chatglm_magic.sweeps.grid import grid, spaced, values
 
-from ..servers import ScriptedServer, legacy
-from .tools import session_at
+from ..support.servers import ScriptedServer, legacy
+from ..support.sweeps import open_session
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_top_k_is_no_misspelt_top_p() -> None:
 def test_a_value_no_server_would_take_is_refused_before_anything_is_sent() -> None:
     """The last of many settings is checked first of all."""
     with ScriptedServer(legacy()) as server:
-        session = session_at(server.url)
+        session = open_session(server.url)
         sweep = prepared("p", {"temperature": [0.1, 99]}, samples=1, jobs=1, session=session, resume=None)
         with pytest.raises(ParameterError, match="temperature must be"):
             sweep.resume()
@@ -116,7 +116,7 @@ def test_a_dry_run_says_how_much_it_would_be_and_sends_nothing() -> None:
     """25 settings of 4 with 100 tokens each are 100 requests and 10 000 tokens."""
     with ScriptedServer(legacy()) as server:
         axes = {"temperature": [0.1, 0.5, 0.7, 1, 1.5], "top_p": "0.5:0.9:5", "max_token": [100]}
-        session = session_at(server.url + "v1")
+        session = open_session(server.url + "v1")
         sweep = prepared("p", axes, samples=4, jobs=1, session=session, resume=None)
         told = forecast(sweep)
         assert "100 requests" in told and "At most 10,000 tokens (for the answers)" in told
@@ -125,7 +125,7 @@ def test_a_dry_run_says_how_much_it_would_be_and_sends_nothing() -> None:
 
 def test_a_dry_run_is_honest_about_a_limit_that_is_not_there() -> None:
     """On /v1 an untouched max_token is not sent, so nobody knows; a seed makes samples alike."""
-    session = session_at("http://127.0.0.1:9/v1")
+    session = open_session("http://127.0.0.1:9/v1")
     axes: dict[str, Any] = {"temperature": [0.1, 1], "seed": [7]}
     told = forecast(prepared("p", axes, samples=2, jobs=1, session=session, resume=None))
     assert "no limit is set" in told and "A seed is set" in told
@@ -194,7 +194,7 @@ def test_a_line_that_can_not_be_understood_says_so(line: str, says: str) -> None
 def test_a_sweep_needs_no_axis() -> None:
     """Samples of one setting are a sweep too, and so is one answer."""
     with ScriptedServer(legacy(lambda body: body["prompt"])) as server:
-        sweep = prepared("p", {}, samples=3, jobs=2, session=session_at(server.url), resume=None).resume()
+        sweep = prepared("p", {}, samples=3, jobs=2, session=open_session(server.url), resume=None).resume()
         assert [turn.answer for turn in sweep] == ["p"] * 3 and sweep.grid.settings == [{}]
 
 

@@ -17,8 +17,8 @@ from chatglm_magic import get_session
 from chatglm_magic.errors import ChatGLMError, CommandError, Interrupted, ParameterError
 from chatglm_magic.sweeps import Sweep
 
-from ..lenses.tools import ANSWER
-from ..servers import ScriptedServer, hang, legacy
+from ..support.logprobs import ANSWER
+from ..support.servers import ScriptedServer, hang, legacy
 
 Say = Any
 

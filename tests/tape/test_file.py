@@ -22,15 +22,24 @@ from chatglm_magic.tape.file import TapeFile
 from chatglm_magic.tape.lines import Recorded
 from chatglm_magic.tape.question import key_of
 
-from ..servers import ScriptedServer, answer, chunk, sse
-from .tools import closed, counting, lines, missing, model
+from ..support.servers import ScriptedServer, answer, chunk, sse
+from ..support.tapes import count_pieces, make_model, make_offline_model, read_lines, read_miss
 
 ROOT = Path(__file__).parents[2]
 EACH = 500
 
 
 def recorder(server: ScriptedServer, tape: Path, first: int, count: int, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.tape.recorder", server.url, str(tape), str(first), str(count), *more]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.tape_recorder",
+        server.url,
+        str(tape),
+        str(first),
+        str(count),
+        *more,
+    ]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -44,12 +53,12 @@ def recorded(number: int, text: str = "答") -> Recorded:
 def test_two_processes_and_500_answers_of_each(tmp_path: Path) -> None:
     """Two processes that record into one file at once lose nothing: 1 000 whole lines, each once."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
+    with ScriptedServer(count_pieces()) as server:
         writers = [recorder(server, tape, start, EACH) for start in (0, EACH)]
         assert [writer.wait(100) for writer in writers] == [0, 0]
-    found = lines(tape)
+    found = read_lines(tape)
     assert len(found) == len({line["key"] for line in found}) == 2 * EACH
-    llm = closed("chatglm", tape)
+    llm = make_offline_model("chatglm", tape)
     prompts = [f"问题 {number}" for number in range(2 * EACH)]
     assert [said.split(" 答 ")[0] for said in llm.batch(prompts)] == prompts
 
@@ -59,7 +68,7 @@ def test_threads_that_add_at_once_lose_nothing(tmp_path: Path) -> None:
     files = [TapeFile(tmp_path / "t.jsonl") for _ in range(2)]
     with ThreadPoolExecutor(32) as pool:
         list(pool.map(lambda n: files[n % 2].add(recorded(n // 2), again=False), range(800)))
-    assert len(lines(tmp_path / "t.jsonl")) == 400
+    assert len(read_lines(tmp_path / "t.jsonl")) == 400
     assert all(file.find(recorded(n).key) for n in range(400) for file in files)
 
 
@@ -67,7 +76,7 @@ def test_threads_that_add_at_once_lose_nothing(tmp_path: Path) -> None:
 def test_a_kill_loses_no_finished_answer(round: int, tmp_path: Path) -> None:
     """After kill -9 of a process that records, every answer it had is on the tape, and it goes on from there."""
     tape, told = tmp_path / "t.jsonl", 20 + 7 * round
-    with ScriptedServer(counting()) as server:
+    with ScriptedServer(count_pieces()) as server:
         process = recorder(server, tape, 0, 100_000, "each")
         assert process.stdout is not None
         had = [process.stdout.readline().rstrip("\n") for _ in range(told)]
@@ -75,22 +84,22 @@ def test_a_kill_loses_no_finished_answer(round: int, tmp_path: Path) -> None:
         had += process.stdout.read().splitlines()
         process.wait(10)
         process.stdout.close()
-        known = {line["turn"]["prompt"] for line in lines(tape)}
+        known = {line["turn"]["prompt"] for line in read_lines(tape)}
         assert len(had) >= told and set(had) <= known
         asked = len(server.posts)
-        llm = model(server, "chatglm", tape)
+        llm = make_model(server, "chatglm", tape)
         assert [llm.invoke(prompt).split(" 答 ")[0] for prompt in had] == had and len(server.posts) == asked
 
 
 def test_a_torn_last_line_is_told_and_passed_over(tmp_path: Path) -> None:
     """The rest of the tape holds, the next answer begins a line of its own, and people are told once."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
-        first = model(server, "openai", tape).invoke("one")
-        model(server, "openai", tape).invoke("two")
+    with ScriptedServer(count_pieces()) as server:
+        first = make_model(server, "openai", tape).invoke("one")
+        make_model(server, "openai", tape).invoke("two")
         whole = tape.read_bytes()
         tape.write_bytes(whole[:-40])
-        llm = model(server, "openai", tape)
+        llm = make_model(server, "openai", tape)
         with pytest.warns(UserWarning, match=r"line 2 is no JSON \(it breaks off\)\. Passed over") as caught:
             assert llm.invoke("one") == first
             assert llm.invoke("two") == "two 答 3"
@@ -104,13 +113,13 @@ def test_a_torn_last_line_is_told_and_passed_over(tmp_path: Path) -> None:
 def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:
     """An editor that leaves the last line end away loses nothing, and the next line is one of its own."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
-        first = model(server, "openai", tape).invoke("one")
+    with ScriptedServer(count_pieces()) as server:
+        first = make_model(server, "openai", tape).invoke("one")
         tape.write_bytes(tape.read_bytes().rstrip(b"\n"))
-        llm = model(server, "openai", tape)
+        llm = make_model(server, "openai", tape)
         assert llm.invoke("one") == first
         llm.invoke("two")
-    assert len(lines(tape)) == 2 and closed("openai", tape).invoke("one") == first
+    assert len(read_lines(tape)) == 2 and make_offline_model("openai", tape).invoke("one") == first
 
 
 def test_lines_that_are_no_answers_are_told_and_passed_over(tmp_path: Path) -> None:
@@ -146,18 +155,18 @@ def test_the_first_answer_of_a_key_counts(tmp_path: Path) -> None:
 def test_tapes_merge_line_by_line(tmp_path: Path) -> None:
     """``sort -u`` and git's union of two tapes hold all answers of both, each once, in whatever order."""
     one, two, base = (tmp_path / name for name in ("one.jsonl", "two.jsonl", "base.jsonl"))
-    with ScriptedServer(counting()) as server:
-        model(server, "openai", base).batch([f"q{n}" for n in range(5)])
+    with ScriptedServer(count_pieces()) as server:
+        make_model(server, "openai", base).batch([f"q{n}" for n in range(5)])
         for path, numbers in ((one, range(5, 12)), (two, range(9, 20))):
             path.write_bytes(base.read_bytes())
-            model(server, "openai", path).batch([f"q{n}" for n in numbers])
+            make_model(server, "openai", path).batch([f"q{n}" for n in numbers])
     sorted_ = subprocess.run(["sort", "-u", one, two], capture_output=True, check=True).stdout
     union = subprocess.run(
         ["git", "merge-file", "--union", "-p", one, base, two], capture_output=True, check=True
     ).stdout
     for merged in (sorted_, union):
         (tmp_path / "merged.jsonl").write_bytes(merged)
-        llm = closed("openai", tmp_path / "merged.jsonl")
+        llm = make_offline_model("openai", tmp_path / "merged.jsonl")
         assert [said.split(" 答 ")[0] for said in llm.batch([f"q{n}" for n in range(20)])] == [
             f"q{n}" for n in range(20)
         ]
@@ -211,18 +220,18 @@ def test_an_answer_goes_into_the_file_that_is_there_in_the_end(tmp_path: Path) -
         os.replace(new, tape)
         fcntl.flock(other, fcntl.LOCK_UN)
         adding.result(10)
-    assert [line["turn"]["prompt"] for line in lines(tape)] == ["q2", "q3"]
+    assert [line["turn"]["prompt"] for line in read_lines(tape)] == ["q2", "q3"]
     assert file.find(recorded(1).key) is None and file.find(recorded(2).key) is not None
 
 
 def test_an_answer_edited_by_hand_is_given_as_it_stands(tmp_path: Path) -> None:
     """Whoever changes an answer's text on the tape gets that text, in one piece."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
-        model(server, "openai", tape).invoke("q")
+    with ScriptedServer(count_pieces()) as server:
+        make_model(server, "openai", tape).invoke("q")
     text = tape.read_text(encoding="utf-8")
     tape.write_text(text.replace('"answer": "q 答 1"', '"answer": "改过"'), encoding="utf-8")
-    llm = closed("openai", tape)
+    llm = make_offline_model("openai", tape)
     assert [piece for piece in llm.stream("q") if piece] == ["改过"]
     assert llm.generate(["q"]).generations[0][0].generation_info["finish_reason"] == "stop"  # type: ignore[index]
 
@@ -232,14 +241,14 @@ def test_a_tape_can_be_read_in_review(tmp_path: Path) -> None:
     tape = tmp_path / "t.jsonl"
     said = "你好\u202e世界\u2028\x7f\udc80 end\nnext"
     with ScriptedServer(sse([json.dumps(chunk(said)), chunk(None, finish_reason="stop")])) as server:
-        first = model(server, "openai", tape, temperature=0.5).invoke("问\u202e题\udfff\n?")
+        first = make_model(server, "openai", tape, temperature=0.5).invoke("问\u202e题\udfff\n?")
     raw = tape.read_bytes().decode()
     assert raw.count("\n") == 1 == len(raw.splitlines())
     assert "你好" in raw and '"content": "问' in raw and r"\u202e世界\u2028\u007f" in raw
     assert not {"\u202e", "\u2028", "\x7f"} & set(raw)
-    assert list(lines(tape)[0]) == ["key", "sample", "request", "turn", "pieces"]
-    assert list(lines(tape)[0]["request"]["body"]) == ["messages", "temperature"]
-    assert closed("openai", tape, temperature=0.5).invoke("问\u202e题\udfff\n?") == first == said
+    assert list(read_lines(tape)[0]) == ["key", "sample", "request", "turn", "pieces"]
+    assert list(read_lines(tape)[0]["request"]["body"]) == ["messages", "temperature"]
+    assert make_offline_model("openai", tape, temperature=0.5).invoke("问\u202e题\udfff\n?") == first == said
 
 
 def test_a_tape_is_its_owners_alone(tmp_path: Path) -> None:
@@ -270,10 +279,10 @@ def test_what_is_no_tape_is_neither_written_nor_followed(tmp_path: Path) -> None
         for name, why in refused.items():
             with warnings.catch_warnings(), pytest.raises(TapeError) as caught:
                 warnings.simplefilter("ignore")  # of lines that are no answers
-                model(server, "openai", tmp_path / name).invoke("q")
+                make_model(server, "openai", tmp_path / name).invoke("q")
             assert caught.value.kind == "tape_file" and why in str(caught.value), name
         assert server.asked == []
-        model(server, "openai", real).invoke("q")  # the control: the link's target itself is taken
+        make_model(server, "openai", real).invoke("q")  # the control: the link's target itself is taken
         assert len(server.posts) == 1
     assert other.read_text(encoding="utf-8") == "my notes\n"
 
@@ -286,8 +295,8 @@ def test_a_full_disk_is_told_with_the_answer(tmp_path: Path) -> None:
     tape = tmp_path / "t.jsonl"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with ScriptedServer(counting()) as server:
-        llm = model(server, "openai", tape)
+    with ScriptedServer(count_pieces()) as server:
+        llm = make_model(server, "openai", tape)
         llm.invoke("one")
         whole = tape.read_bytes()
         try:
@@ -356,5 +365,5 @@ def test_a_stream_without_an_end_is_not_on_the_tape(tmp_path: Path) -> None:
     """What was half an answer when it was recorded is asked for in replay, and missing."""
     tape = tmp_path / "t.jsonl"
     with ScriptedServer(sse([chunk("half")], done=False)) as server, pytest.raises(ValueError, match="incomplete"):
-        model(server, "openai", tape).invoke("q")
-    assert "holds no answer" in missing(lambda: closed("openai", tape).invoke("q"))
+        make_model(server, "openai", tape).invoke("q")
+    assert "holds no answer" in read_miss(lambda: make_offline_model("openai", tape).invoke("q"))

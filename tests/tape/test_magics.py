@@ -18,9 +18,9 @@ from IPython.utils.capture import capture_output
 from chatglm_magic import get_session
 from chatglm_magic.errors import CommandError, Interrupted, ParameterError, TapeError
 
-from ..clock import in_time
-from ..servers import ScriptedServer
-from .tools import counting, lines
+from ..support.clock import assert_within
+from ..support.servers import ScriptedServer
+from ..support.tapes import count_pieces, read_lines
 
 Say = Any
 
@@ -53,11 +53,11 @@ CELLS = (
 
 def test_a_notebook_gives_the_same_answers_again(say: Say, tmp_path: Path) -> None:
     """Cells that were run with a tape give the same without a server, in a new session."""
-    with ScriptedServer(counting()) as server:
+    with ScriptedServer(count_pieces()) as server:
         say(f"%chatglm_config endpoint_url={server.url}v1 tape=answers.jsonl")
         first = [str(say(cell)) for cell in CELLS]
         asked = len(server.posts)
-        assert asked == len(CELLS) == len(lines(tmp_path / "answers.jsonl"))
+        assert asked == len(CELLS) == len(read_lines(tmp_path / "answers.jsonl"))
     say("%unload_ext chatglm_magic")
     say("%load_ext chatglm_magic")
     say("%chatglm_config endpoint_url=http://127.0.0.1:9/v1 tape=answers.jsonl tape_mode=replay")
@@ -68,7 +68,7 @@ def test_a_notebook_gives_the_same_answers_again(say: Say, tmp_path: Path) -> No
 
 def test_a_parameter_that_is_changed_is_named(say: Say) -> None:
     """In a notebook that replays, a changed option ends in one line that names it with both values."""
-    with ScriptedServer(counting()) as server:
+    with ScriptedServer(count_pieces()) as server:
         say(f"%chatglm_config endpoint_url={server.url}v1 tape=answers.jsonl")
         say("%chatglm --no-history -t 0.5 Hi")
         say("%chatglm_config tape_mode=replay")
@@ -81,7 +81,7 @@ def test_a_parameter_that_is_changed_is_named(say: Say) -> None:
 def test_the_environment_makes_a_notebook_replay(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     """With CHATGLM_MAGIC_TAPE_MODE=replay a notebook that names a tape asks no server, and shows the mode."""
     monkeypatch.setenv("CHATGLM_MAGIC_TAPE_MODE", "replay")
-    with ScriptedServer(counting()) as server:
+    with ScriptedServer(count_pieces()) as server:
         say(f"%chatglm_config endpoint_url={server.url}v1 tape=answers.jsonl")
         assert isinstance(say("%chatglm Hi"), TapeError) and server.posts == []
         say("%chatglm_config")
@@ -106,7 +106,7 @@ def test_what_the_tape_takes_is_said(say: Say) -> None:
 
 def test_an_interrupt_ends_a_recorded_answer_at_its_own_pace(say: Say) -> None:
     """A replay with its timing is stopped like an answer that comes from a server, and its beginning is kept."""
-    with ScriptedServer(counting(pieces=40, pause=0.05)) as server:
+    with ScriptedServer(count_pieces(pieces=40, pause=0.05)) as server:
         say(f"%chatglm_config endpoint_url={server.url}v1 tape=answers.jsonl")
         say("%chatglm Hi")
         say("%chatglm_config tape_mode=replay tape_timing=true")
@@ -117,7 +117,7 @@ def test_an_interrupt_ends_a_recorded_answer_at_its_own_pace(say: Say) -> None:
         took = time.monotonic() - began
         assert isinstance(error, Interrupted)
         assert get_session().turns[-1].answer.startswith("Hi 答")
-        in_time(took, 1.5)
+        assert_within(took, 1.5)
 
 
 def _parts(widget: Any) -> Iterator[Any]:
@@ -130,7 +130,7 @@ def test_the_panel_replays(say: Say) -> None:
     """What the panel asks goes over the session's tape."""
     from chatglm_magic.widgets.panel_box import Panel
 
-    with ScriptedServer(counting()) as server:
+    with ScriptedServer(count_pieces()) as server:
         say(f"%chatglm_config endpoint_url={server.url}v1 tape=answers.jsonl")
         first = get_session().submit(get_session().aask("Hi", history=False)).result(10)
     say("%chatglm_config endpoint_url=http://127.0.0.1:9/v1 tape_mode=replay")

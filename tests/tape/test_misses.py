@@ -13,8 +13,8 @@ from chatglm_magic.errors import TapeError
 from chatglm_magic.tape.lines import Recorded
 from chatglm_magic.tape.question import key_of
 
-from ..servers import ScriptedServer
-from .tools import closed, counting, missing, model
+from ..support.servers import ScriptedServer
+from ..support.tapes import count_pieces, make_model, make_offline_model, read_miss
 
 ASKED: dict[str, Any] = {"temperature": 0.5, "top_p": 0.8, "max_token": 50, "seed": 7, "model": "glm"}
 FURTHER: dict[str, Any] = {"system": "Be brief.", "stop": ["END"], "history": [["a", "b"]], "top_k": 20}
@@ -41,8 +41,8 @@ CHANGED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.fixture
 def tape(tmp_path: Path) -> Path:
     path = tmp_path / "answers.jsonl"
-    with ScriptedServer(counting()) as server:
-        llm = model(server, "openai", path)
+    with ScriptedServer(count_pieces()) as server:
+        llm = make_model(server, "openai", path)
         llm.invoke("Name a colour.", **ASKED, **FURTHER)
         llm.invoke("Something quite different, 与此无关的问题", temperature=1.5)
     return path
@@ -52,9 +52,9 @@ def tape(tmp_path: Path) -> Path:
 def test_each_part_of_a_question_is_part_of_its_key(name: str, tape: Path) -> None:
     """One change, whatever it is, is a miss that names it with both values, and nothing else."""
     change, told = CHANGED[name]
-    llm = closed("openai", tape)
+    llm = make_offline_model("openai", tape)
     assert llm.invoke("Name a colour.", **ASKED, **FURTHER) == "Name a colour. 答 1"  # the control
-    words = missing(lambda: llm.invoke("Name a colour.", **{**ASKED, **FURTHER, **change}))
+    words = read_miss(lambda: llm.invoke("Name a colour.", **{**ASKED, **FURTHER, **change}))
     assert told in words and "\n" not in words
     assert "tape_mode=auto" in words
     if name not in ("dialect", "thinking"):  # these change several keys of a body
@@ -63,28 +63,28 @@ def test_each_part_of_a_question_is_part_of_its_key(name: str, tape: Path) -> No
 
 def test_a_changed_prompt_is_shown_with_both_beginnings(tape: Path) -> None:
     """Texts that begin alike are shown from where they part."""
-    llm = closed("openai", tape)
-    words = missing(lambda: llm.invoke("Name a fruit.", **ASKED, **FURTHER))
+    llm = make_offline_model("openai", tape)
+    words = read_miss(lambda: llm.invoke("Name a fruit.", **ASKED, **FURTHER))
     assert 'prompt: recorded "Name a colour.", asked "Name a fruit."' in words
-    words = missing(lambda: llm.invoke("Something quite different, 与此无关的难题", temperature=1.5))
+    words = read_miss(lambda: llm.invoke("Something quite different, 与此无关的难题", temperature=1.5))
     assert 'recorded "…ent, 与此无关的问题", asked "…ent, 与此无关的难题"' in words
-    words = missing(lambda: llm.invoke("Name a\ncolour.\u202e", **ASKED, **FURTHER))
+    words = read_miss(lambda: llm.invoke("Name a\ncolour.\u202e", **ASKED, **FURTHER))
     assert r'asked "Name a\ncolour.\u202e"' in words and "\u202e" not in words
 
 
 def test_the_nearest_question_is_the_one_that_is_named(tmp_path: Path) -> None:
     """Among many, the one with the same words and the nearest value is compared with."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
-        llm = model(server, "openai", tape)
+    with ScriptedServer(count_pieces()) as server:
+        llm = make_model(server, "openai", tape)
         llm.batch([f"question {n} of others" for n in range(40)], temperature=1.9)
         for prompt in ("Name a colour.", "Name a city.", "写一首诗"):
             for temperature in (0.1, 0.5, 1.0):
                 llm.invoke(prompt, temperature=temperature, max_token=9)
-    llm = closed("openai", tape)
-    words = missing(lambda: llm.invoke("Name a city.", temperature=0.9, max_token=9))
+    llm = make_offline_model("openai", tape)
+    words = read_miss(lambda: llm.invoke("Name a city.", temperature=0.9, max_token=9))
     assert "differs in temperature: recorded 1.0, asked 0.9." in words
-    words = missing(lambda: llm.invoke("写一首短诗", temperature=0.5, max_token=9))
+    words = read_miss(lambda: llm.invoke("写一首短诗", temperature=0.5, max_token=9))
     assert 'differs in prompt: recorded "写一首诗", asked "写一首短诗".' in words
 
 
@@ -92,23 +92,27 @@ def test_roles_and_pictures_are_part_of_a_question(tmp_path: Path) -> None:
     """Messages with roles, and messages that are no plain text, are keyed and named like others."""
     tape = tmp_path / "t.jsonl"
     pictured = HumanMessage([{"type": "text", "text": "what is it"}])
-    with ScriptedServer(counting()) as server:
-        llm = model(server, "openai", tape)
+    with ScriptedServer(count_pieces()) as server:
+        llm = make_model(server, "openai", tape)
         first = llm.invoke([SystemMessage("s"), HumanMessage("q")])
         llm.invoke([pictured])
-    llm = closed("openai", tape)
+    llm = make_offline_model("openai", tape)
     assert llm.invoke([SystemMessage("s"), HumanMessage("q")]) == first
-    words = missing(lambda: llm.invoke([SystemMessage("t"), HumanMessage("q")]))
+    words = read_miss(lambda: llm.invoke([SystemMessage("t"), HumanMessage("q")]))
     assert 'system: recorded "s", asked "t"' in words
-    assert "what is it" in missing(lambda: llm.invoke([HumanMessage([{"type": "text", "text": "what is that"}])]))
+    assert "what is it" in read_miss(
+        lambda: llm.invoke([HumanMessage([{"type": "text", "text": "what is that"}])])
+    )
 
 
 def test_an_empty_tape_and_none_at_all_say_so(tmp_path: Path) -> None:
     """Replaying what was never recorded says what to type, and makes no file."""
-    words = missing(lambda: closed("openai", tmp_path / "none.jsonl").invoke("q"))
+    words = read_miss(lambda: make_offline_model("openai", tmp_path / "none.jsonl").invoke("q"))
     assert words.startswith("There is no tape ") and not (tmp_path / "none.jsonl").exists()
     (tmp_path / "empty.jsonl").touch()
-    assert "holds no answer" in missing(lambda: closed("openai", tmp_path / "empty.jsonl").invoke("q"))
+    assert "holds no answer" in read_miss(
+        lambda: make_offline_model("openai", tmp_path / "empty.jsonl").invoke("q")
+    )
 
 
 def test_a_cache_of_langchain_does_not_hide_the_tape(tmp_path: Path) -> None:
@@ -138,11 +142,11 @@ def test_whatever_stands_on_a_tape_a_miss_is_told_in_one_line(what: str, tmp_pat
     turn = {"prompt": "", "answer": "x", "status": "complete"}
     tape = tmp_path / "t.jsonl"
     tape.write_bytes(Recorded(key_of(request, sample), sample, request, turn, []).line())
-    words = missing(lambda: closed("openai", tape).invoke("hello", temperature=0.5))
+    words = read_miss(lambda: make_offline_model("openai", tape).invoke("hello", temperature=0.5))
     assert words.isprintable() and len(words) < 1000 and "differs in" in words
 
 
 def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
     """Half a character is part of none."""
     with pytest.raises(TapeError, match="can't be found"):
-        closed("openai", tmp_path / "a\ud800b").invoke("x")
+        make_offline_model("openai", tmp_path / "a\ud800b").invoke("x")

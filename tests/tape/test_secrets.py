@@ -12,9 +12,9 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ParameterError, TapeError
 
-from ..canary import KEY, PLACES, PROMPT, leaked, made
-from ..servers import Asked, ScriptedServer, answer, chunk, legacy, sse
-from .tools import both, closed, counting, lines, model
+from ..support.canary import KEY, PLACES, PROMPT, has_leaked, make_model_with_key
+from ..support.servers import Asked, ScriptedServer, answer, chunk, legacy, sse
+from ..support.tapes import both, count_pieces, make_model, make_offline_model, read_lines
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -22,16 +22,16 @@ def test_a_key_gets_onto_no_tape(place: str, tmp_path: Path, monkeypatch: pytest
     """Wherever a key comes from, the tape of what was asked with it holds no part of it, nor the address."""
     tape = tmp_path / "t.jsonl"
     with ScriptedServer(legacy("said")) as server:
-        llm = made(place, monkeypatch)
+        llm = make_model_with_key(place, monkeypatch)
         key, headers = llm.api_key, llm.headers
         monkeypatch.setenv("CHATGLM_ENDPOINT_URL", server.url)
         llm.endpoint_url, llm.tape = server.url, tape
         llm.api_key, llm.headers = key, headers  # a change of the address takes them away
         assert llm.invoke(PROMPT) == "said"
         asyncio.run(llm.ainvoke(PROMPT, sample=1))
-        assert leaked(server.posts[-1].headers)  # the control: it was asked with the key
-        assert not leaked(tape.read_bytes()) and str(server.port).encode() not in tape.read_bytes()
-    assert len(lines(tape)) == 2 and PROMPT in tape.read_text(encoding="utf-8")
+        assert has_leaked(server.posts[-1].headers)  # the control: it was asked with the key
+        assert not has_leaked(tape.read_bytes()) and str(server.port).encode() not in tape.read_bytes()
+    assert len(read_lines(tape)) == 2 and PROMPT in tape.read_text(encoding="utf-8")
 
 
 def repeating(way: str) -> Any:
@@ -64,11 +64,11 @@ def test_a_server_that_repeats_the_key_does_not_get_it_onto_the_tape(
     """The answer is recorded without it, also where it came in pieces, and the rest is given again."""
     tape = tmp_path / "t.jsonl"
     with ScriptedServer(repeating(way)) as server:
-        found = model(server, dialect, tape, api_key=KEY).generate(["q"])
-    assert leaked(found)  # the control: the server did repeat it
-    assert not leaked(tape.read_bytes())
-    again = closed(dialect, tape).generate(["q"])
-    assert not leaked(again)
+        found = make_model(server, dialect, tape, api_key=KEY).generate(["q"])
+    assert has_leaked(found)  # the control: the server did repeat it
+    assert not has_leaked(tape.read_bytes())
+    again = make_offline_model(dialect, tape).generate(["q"])
+    assert not has_leaked(again)
     if way in ("whole", "in pieces") or dialect == "chatglm":
         assert again.generations[0][0].text == "Your key is …."
 
@@ -76,12 +76,12 @@ def test_a_server_that_repeats_the_key_does_not_get_it_onto_the_tape(
 def test_a_question_that_holds_the_key_is_not_asked(tmp_path: Path) -> None:
     """It would stand on the tape: refused before anything is sent, and not repeated; without a tape it goes."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
-        llm = model(server, "openai", tape, api_key=KEY)
+    with ScriptedServer(count_pieces()) as server:
+        llm = make_model(server, "openai", tape, api_key=KEY)
         for ask in (llm.invoke, lambda prompt: asyncio.run(llm.ainvoke(prompt))):
             with pytest.raises(TapeError) as caught:
                 ask(f"why is {KEY} refused?")
-            assert caught.value.kind == "secret" and not leaked(caught.value, caught.value.args)
+            assert caught.value.kind == "secret" and not has_leaked(caught.value, caught.value.args)
         assert server.posts == [] and not tape.exists()
         llm.tape = None
         assert llm.invoke(f"why is {KEY} refused?") and len(server.posts) == 1
@@ -91,9 +91,9 @@ def test_short_header_values_leave_answers_alone(tmp_path: Path) -> None:
     """A key such as EMPTY, which servers without keys are given, may stand in a question and in an answer."""
     tape = tmp_path / "t.jsonl"
     with ScriptedServer(answer("The list is EMPTY.")) as server:
-        llm = model(server, "openai", tape, api_key="EMPTY", headers={"X-Team": "blue"})
+        llm = make_model(server, "openai", tape, api_key="EMPTY", headers={"X-Team": "blue"})
         assert llm.invoke("What does EMPTY mean?") == "The list is EMPTY."
-    assert closed("openai", tape).invoke("What does EMPTY mean?") == "The list is EMPTY."
+    assert make_offline_model("openai", tape).invoke("What does EMPTY mean?") == "The list is EMPTY."
 
 
 def test_a_model_with_a_tape_is_saved_and_sent_without_secrets(tmp_path: Path) -> None:
@@ -103,14 +103,14 @@ def test_a_model_with_a_tape_is_saved_and_sent_without_secrets(tmp_path: Path) -
     from langchain_core.load import dumps
 
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
-        llm = model(server, "openai", tape, api_key=KEY, tape_mode="auto")
+    with ScriptedServer(count_pieces()) as server:
+        llm = make_model(server, "openai", tape, api_key=KEY, tape_mode="auto")
         said = llm.invoke("q")
         llm.save(tmp_path / "model.json")
         copies = [pickle.loads(pickle.dumps(llm)), llm.model_copy(), llm.model_copy(deep=True)]  # noqa: S301
         assert all(isinstance(copy, ChatGLM) and copy.invoke("q") == said for copy in copies)
         assert len(server.posts) == 1
-    assert not leaked((tmp_path / "model.json").read_bytes(), pickle.dumps(llm), dumps(llm))
+    assert not has_leaked((tmp_path / "model.json").read_bytes(), pickle.dumps(llm), dumps(llm))
     assert str(tape) in (tmp_path / "model.json").read_text(encoding="utf-8")
 
 
@@ -131,12 +131,12 @@ def test_a_key_among_the_further_parameters_is_refused(
 ) -> None:
     """It would be sent and kept with the question; the refusal says where a key goes, and does not repeat it."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(counting()) as server:
+    with ScriptedServer(count_pieces()) as server:
         with pytest.raises(ParameterError, match=r"looks like a key.*api_key=") as caught:
-            model(server, dialect, tape, model_kwargs=further).invoke("q")
-        assert not leaked(str(caught.value))
+            make_model(server, dialect, tape, model_kwargs=further).invoke("q")
+        assert not has_leaked(str(caught.value))
         with pytest.raises(ParameterError):
-            model(server, dialect, tape).invoke("q", **further)
+            make_model(server, dialect, tape).invoke("q", **further)
         assert server.posts == [] and not tape.exists()
         harmless = {"tools": [{"parameters": {"api_key": {"type": "string"}, "key": "a"}}], "key_count": 3}
-        assert model(server, dialect, tape, model_kwargs=harmless).invoke("q")
+        assert make_model(server, dialect, tape, model_kwargs=harmless).invoke("q")

@@ -15,14 +15,14 @@ from chatglm_magic.widgets import history_viewer
 from chatglm_magic.widgets.trouble import Status
 from chatglm_magic.widgets.viewer import HistoryViewer
 
-from .panels import every, give, press, until, words
+from .panels import click, set_value, visible_text, wait_until, walk_widgets
 from .servers import ScriptedServer
 
 OTHER = "0123456789ab"
 """A conversation that is not the session's own."""
 
 
-def turn(number: int, **values: Any) -> Turn:
+def make_turn(number: int, **values: Any) -> Turn:
     """Return a turn of the other conversation, with a prompt of its own."""
     made = {
         "prompt": f"question {number}",
@@ -66,22 +66,22 @@ class Viewer:
         """Press a button."""
         button = self.named(name)
         assert not button.disabled, f"{name!r} can't be pressed"
-        press(button)
+        click(button)
 
     def type(self, name: str, value: Any) -> None:
         """Type or choose a value."""
-        give(self.named(name), value)
+        set_value(self.named(name), value)
 
     def find(self, text: str, count: str) -> None:
         """Type a search and wait for what the list says of it."""
         self.type("Search", text)
-        until(lambda: count in self.text, f"{count!r} in {self.text[:200]!r}")
+        wait_until(lambda: count in self.text, f"{count!r} in {self.text[:200]!r}")
 
     @property
     def text(self) -> str:
         """All that is written, apart from the names of buttons."""
         shown = (widget for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath))
-        return " ".join(text for text in map(words, shown) if text)
+        return " ".join(text for text in map(visible_text, shown) if text)
 
     @property
     def lines(self) -> list[str]:
@@ -90,28 +90,30 @@ class Viewer:
 
     def open(self, prompt: str) -> None:
         """Open the first line that begins with a prompt."""
-        press(next(line.button for line in self.box._list.lines.children if line.button.description == prompt))
+        click(next(line.button for line in self.box._list.lines.children if line.button.description == prompt))
 
     def says(self, text: str, seconds: float = 10.0) -> None:
         """Wait until something is written."""
-        until(lambda: text in self.text, f"{text!r}; it says {self.text[:400]!r}", seconds)
+        wait_until(lambda: text in self.text, f"{text!r}; it says {self.text[:400]!r}", seconds)
 
     def told(self, text: str, seconds: float = 10.0) -> None:
         """Wait until a status line says something, which a turn that is shown may say too."""
         lines = [widget for widget in self.widgets() if isinstance(widget, Status)]
-        until(lambda: any(text in words(line) for line in lines), f"{text!r}", seconds)
+        wait_until(lambda: any(text in visible_text(line) for line in lines), f"{text!r}", seconds)
 
     def settled(self) -> None:
         """Wait until no question is under way."""
-        until(lambda: "Stop" not in self.names, "the end of the answer")
+        wait_until(lambda: "Stop" not in self.names, "the end of the answer")
 
     def widgets(self) -> list[Any]:
         """Return every widget, hidden ones too."""
-        return list(every(self.box))
+        return list(walk_widgets(self.box))
 
 
 @contextmanager
-def viewer(server: ScriptedServer | None = None, *turns: Turn, session: Session | None = None) -> Iterator[Viewer]:
+def open_viewer(
+    server: ScriptedServer | None = None, *turns: Turn, session: Session | None = None
+) -> Iterator[Viewer]:
     """Yield a viewer over a session, whose store has turns."""
     session = session or Session()
     if server is not None:

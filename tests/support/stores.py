@@ -18,14 +18,14 @@ ROOT = Path(__file__).parents[2]
 CONVERSATION = "c0ffee000001"
 
 
-def turn(prompt: str = "What is love?", answer: str = "A question.", **fields: Any) -> Turn:
+def make_turn(prompt: str = "What is love?", answer: str = "A question.", **fields: Any) -> Turn:
     """Return a turn with an id of its own."""
     given = {"id": uuid.uuid4().hex, "conversation": CONVERSATION, "created": "2025-06-01T12:00:00+00:00"}
     return Turn(prompt, answer, **given | fields)
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[Store]:
+def open_store(path: Path | None) -> Iterator[Store]:
     """A store that lets go of its file at the end."""
     store = Store(path)
     try:
@@ -34,12 +34,12 @@ def opened(path: Path | None) -> Iterator[Store]:
         store.close()
 
 
-def prompts(store: Store, query: Query | None = None) -> list[str]:
+def list_prompts(store: Store, query: Query | None = None) -> list[str]:
     """Return the prompts of the turns found."""
     return [row.turn.prompt for row in store.find(query or Query())]
 
 
-def sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
     """Tell whether SQLite finds nothing wrong with a file and its indexes."""
     db = sqlite3.connect(path)
     try:
@@ -49,7 +49,7 @@ def sound(path: Path) -> bool:
 
 
 @contextmanager
-def started(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def start_code(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """A Python process of its own that runs code with these arguments; at the end it is killed."""
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -59,9 +59,9 @@ def started(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def run(code: str, *arguments: object) -> str:
+def run_code(code: str, *arguments: object) -> str:
     """Run code in a process of its own; return what it printed."""
-    with started(code, *arguments) as process:
+    with start_code(code, *arguments) as process:
         printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0, printed
     return printed
@@ -79,9 +79,9 @@ print("released", flush=True)
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[Callable[[], None]]:
+def hold_lock(path: Path) -> Iterator[Callable[[], None]]:
     """Let another process hold a database for itself; what is yielded lets it go."""
-    with started(HOLDS, path) as process:
+    with start_code(HOLDS, path) as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == "held\n"
 
@@ -98,10 +98,10 @@ SERIES = (
 )
 
 
-def many(path: Path, turns: int) -> None:
+def fill_store(path: Path, turns: int) -> None:
     """Fill a store with copies of one turn, by SQLite alone."""
-    with opened(path) as store:
-        store.put(turn("爱情 question", model="m", duration=1.0, asked={"temperature": 0.5, "top_p": 0.5}), 0)
+    with open_store(path) as store:
+        store.put(make_turn("爱情 question", model="m", duration=1.0, asked={"temperature": 0.5, "top_p": 0.5}), 0)
     db = sqlite3.connect(path)
     db.execute(
         "INSERT INTO turns SELECT value + 1, printf('%032x', value), conversation, value, status, kind, model,"

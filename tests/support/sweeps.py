@@ -12,7 +12,7 @@ from chatglm_magic.sweeps import Sweep
 Axes = dict[str, Any]
 
 
-def session_at(url: str, store: str = "off", **settings: Any) -> Session:
+def open_session(url: str, store: str = "off", **settings: Any) -> Session:
     """Return a session that asks there and keeps its turns in memory."""
     session = Session()
     session.settings.endpoint_url = url
@@ -22,12 +22,12 @@ def session_at(url: str, store: str = "off", **settings: Any) -> Session:
     return session
 
 
-def swept(session: Session, prompt: Any = "p", *, samples: int = 1, jobs: int = 16, **axes: Any) -> Sweep:
+def run_sweep(session: Session, prompt: Any = "p", *, samples: int = 1, jobs: int = 16, **axes: Any) -> Sweep:
     """Sweep to the end."""
     return sweep(prompt, samples=samples, jobs=jobs, session=session, show=False, **axes)
 
 
-def until(test: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_until(test: Callable[[], object], seconds: float = 10.0) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not test():

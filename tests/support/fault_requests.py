@@ -19,7 +19,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ChatGLMError
 
-from ..servers import ScriptedServer
+from .servers import ScriptedServer
 
 DIALECTS = ("chatglm", "openai")
 ROADS = ("sync", "async")
@@ -133,13 +133,13 @@ class _Info(BaseCallbackHandler):
         self.found |= news
 
 
-def model(server: ScriptedServer | str, dialect: str, **fields: Any) -> ChatGLM:
+def make_model(server: ScriptedServer | str, dialect: str, **fields: Any) -> ChatGLM:
     """Return a model that asks this server, or address, in this dialect."""
     url = server if isinstance(server, str) else server.url
     return ChatGLM(endpoint_url=url + ("v1" if dialect == "openai" else ""), **fields)
 
 
-def asked(
+def send(
     server: ScriptedServer | str,
     dialect: str,
     road: str,
@@ -149,15 +149,15 @@ def asked(
     **fields: Any,
 ) -> Outcome:
     """Stream one answer; ``seen`` is told each piece of text. A foreign exception goes through."""
-    return asked_of(model(server, dialect, **fields), road, prompt, seen=seen)
+    return send_with(make_model(server, dialect, **fields), road, prompt, seen=seen)
 
 
-def asked_of(llm: ChatGLM, road: str, prompt: str = "hi", *, seen: Seen | None = None) -> Outcome:
+def send_with(llm: ChatGLM, road: str, prompt: str = "hi", *, seen: Seen | None = None) -> Outcome:
     """Stream one answer of this model."""
-    return asked_in_turn(llm, road, prompt, seen=seen)[0]
+    return send_in_turn(llm, road, prompt, seen=seen)[0]
 
 
-def asked_in_turn(
+def send_in_turn(
     llm: ChatGLM, road: str, *prompts: str, seen: Seen | None = None, between: Callable[[], object] | None = None
 ) -> list[Outcome]:
     """Stream one answer after the other, in one thread or on one loop; ``between`` is called in between."""
@@ -178,7 +178,7 @@ async def _aturns(
     for prompt in prompts:
         if found and between:
             await asyncio.to_thread(between)
-        found.append(await aonce(llm, prompt, seen))
+        found.append(await asend(llm, prompt, seen))
     return found
 
 
@@ -196,7 +196,7 @@ def _once(llm: ChatGLM, prompt: str, seen: Seen | None) -> Outcome:
     return _settled(outcome, info, pieces, began)
 
 
-async def aonce(llm: ChatGLM, prompt: str = "hi", seen: Seen | None = None) -> Outcome:
+async def asend(llm: ChatGLM, prompt: str = "hi", seen: Seen | None = None) -> Outcome:
     """Stream one answer on the running loop."""
     outcome, info, pieces = Outcome(), _Info(), []
     began = time.monotonic()
@@ -217,7 +217,7 @@ def _settled(outcome: Outcome, info: _Info, pieces: list[str], began: float) -> 
     return outcome
 
 
-def whole_of(llm: ChatGLM, road: str, prompt: str = "hi") -> Outcome:
+def read_whole(llm: ChatGLM, road: str, prompt: str = "hi") -> Outcome:
     """Ask for one whole answer, without the cost of LangChain's own streaming for each piece."""
     began = time.monotonic()
     try:
@@ -228,7 +228,7 @@ def whole_of(llm: ChatGLM, road: str, prompt: str = "hi") -> Outcome:
     return Outcome(found.text, None, found.generation_info or {}, time.monotonic() - began)
 
 
-def asked_many(llm: ChatGLM, road: str, prompts: Sequence[str], width: int = 16) -> list[Outcome]:
+def send_many(llm: ChatGLM, road: str, prompts: Sequence[str], width: int = 16) -> list[Outcome]:
     """Stream one answer to each prompt, some at a time; the order is kept."""
     if road == "sync":
         with ThreadPoolExecutor(max_workers=width) as threads:
@@ -239,14 +239,14 @@ def asked_many(llm: ChatGLM, road: str, prompts: Sequence[str], width: int = 16)
 
         async def one(prompt: str) -> Outcome:
             async with width_left:
-                return await aonce(llm, prompt)
+                return await asend(llm, prompt)
 
         return list(await asyncio.gather(*map(one, prompts)))
 
     return asyncio.run(all_of_them())
 
 
-def at_once(*asks: Callable[[], T], width: int | None = None) -> list[T]:
+def run_at_once(*asks: Callable[[], T], width: int | None = None) -> list[T]:
     """Make these calls at the same time, each in its own thread (and so, if async, on its own loop).
 
     width: the most that run together, where their times count and two cores are few; all of them if None.

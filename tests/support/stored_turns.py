@@ -12,7 +12,7 @@ from chatglm_magic.values import Turn
 FILE = "history.sqlite"
 
 
-def turns(home: Path, **query: object) -> list[Turn]:
+def load_turns(home: Path, **query: object) -> list[Turn]:
     """Return the turns that are stored, in the order they were asked."""
     store = Store(home / FILE)
     try:
@@ -22,7 +22,7 @@ def turns(home: Path, **query: object) -> list[Turn]:
         store.close()
 
 
-def sound(home: Path) -> bool:
+def is_sound(home: Path) -> bool:
     """Ask SQLite itself whether the file is whole."""
     with closing(sqlite3.connect(home / FILE)) as database:
         return database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import zmq
 
-from ..kernels import Kernel, Ran
-from . import older
-from .visible import visible
+from . import packages
+from .kernels import Kernel, Ran
+from .visible import strip_markup
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 HTML = ("HTMLModel", "HTMLMathModel")
@@ -54,7 +54,7 @@ class Widget:
         value = self.state.get("value", "")
         if not isinstance(value, str):
             return ""
-        return visible(value) if self.kind in HTML else value
+        return strip_markup(value) if self.kind in HTML else value
 
 
 class Page(Kernel):
@@ -75,9 +75,9 @@ class Page(Kernel):
         first: Sequence[Path] = (),
         **more: str,
     ) -> None:
-        wanted = older.KERNELS[version]
-        folders = [older.folder_of(wanted)] if wanted else []
-        super().__init__(PYTHONPATH=older.path_with(*first, *folders), CHATGLM_MAGIC_HOME=str(home), **more)
+        wanted = packages.KERNELS[version]
+        folders = [packages.folder_of(wanted)] if wanted else []
+        super().__init__(PYTHONPATH=packages.path_with(*first, *folders), CHATGLM_MAGIC_HOME=str(home), **more)
         self.version, self.home = version, home
         self.heard: list[Heard] = []
         self._of: dict[str, list[dict[str, Any]]] = {}
@@ -179,7 +179,7 @@ class Page(Kernel):
 
     def _load(self) -> None:
         ran = self.run(
-            "%load_ext chatglm_magic\nfrom chatglm_magic import get_session\nfrom tests.kernel import inside"
+            "%load_ext chatglm_magic\nfrom chatglm_magic import get_session\nfrom tests.support import inside"
         )
         assert ran.error is None, ran.error
         known = self._reply(self.client.kernel_info(), 30)["content"].get("supported_features") or ()

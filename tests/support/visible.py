@@ -31,7 +31,7 @@ class _Text(HTMLParser):
 
 
 @lru_cache(maxsize=512)
-def visible(html: str) -> str:
+def strip_markup(html: str) -> str:
     """Return the text of a piece of HTML, its blocks on lines of their own."""
     text = _Text()
     text.feed(html)

@@ -1,4 +1,4 @@
-"""A process that records: ``python -m tests.tape.recorder URL TAPE FIRST COUNT [each]``.
+"""A process that records: ``python -m tests.support.tape_recorder URL TAPE FIRST COUNT [each]``.
 
 It asks COUNT questions from number FIRST on, in a batch, or one after the other with ``each``, when each answer
 that it has is told on standard output.

@@ -28,7 +28,7 @@ def _install(requirement: str) -> tuple[Path, str]:
     return Path(folder), trouble
 
 
-def folder_of(requirement: str) -> Path:
+def install(requirement: str) -> Path:
     """Return a folder with these packages, installed once for all tests; skip where no package index has them."""
     folder, trouble = _install(requirement)
     if trouble and os.environ.get("CI") == "true":
@@ -38,14 +38,14 @@ def folder_of(requirement: str) -> Path:
     return folder
 
 
-def path_with(*folders: Path) -> str:
+def python_path(*folders: Path) -> str:
     """Return a ``PYTHONPATH`` with these folders first, and the tests' own modules in it."""
     root = Path(__file__).parents[2]
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return os.pathsep.join([*map(str, folders), *filter(None, inherited), str(root)])
 
 
-def remove() -> None:
+def remove_all() -> None:
     """Remove all folders again."""
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from chatglm_magic import Session
 from chatglm_magic.local import LocalServer
 
-from ..servers import Script, sse
+from .servers import Script, sse
 
 Token = tuple[str, float]
 
 
-def session_at(url: str, token: str | None = None) -> Session:
+def open_session(url: str, token: str | None = None) -> Session:
     """Return a session that asks there."""
     session = Session()
     session.settings.endpoint_url = url
@@ -25,12 +25,12 @@ def session_at(url: str, token: str | None = None) -> Session:
     return session
 
 
-def session_of(server: LocalServer) -> Session:
+def open_local_session(server: LocalServer) -> Session:
     """Return a session that asks the local server."""
-    return session_at(server.url, server.token)
+    return open_session(server.url, server.token)
 
 
-def entry(token: Token, top: Sequence[Token] = (), **more: Any) -> dict[str, Any]:
+def make_entry(token: Token, top: Sequence[Token] = (), **more: Any) -> dict[str, Any]:
     """One token as vLLM tells of it: no ids, bytes of the text."""
 
     def told(text: str, logprob: float) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def entry(token: Token, top: Sequence[Token] = (), **more: Any) -> dict[str, Any
     return {**told(*token), "top_logprobs": [told(*other) for other in top], **more}
 
 
-def event(text: str | None, *entries: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+def make_event(text: str | None, *entries: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
     """One event with a piece of text and its tokens' probabilities."""
     choice = {
         "index": 0,
@@ -50,14 +50,14 @@ def event(text: str | None, *entries: dict[str, Any], finish: str | None = None)
     return {"id": "x", "object": "chat.completion.chunk", "model": "test-glm", "choices": [choice]}
 
 
-def told(*events: dict[str, Any]) -> Script:
+def stream_events(*events: dict[str, Any]) -> Script:
     """Stream events, ended as an answer should be."""
     return sse([*events, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}])
 
 
-ANSWER = told(
-    event("Hi", entry(("Hi", -0.5), [("Hi", -0.5), ("Yo", -1.5), ("Oh", -2.5)])),
-    event(" you", entry((" you", -5.0), [(" all", -0.3), (" there", -2.6), (" two", -4.0)])),
+ANSWER = stream_events(
+    make_event("Hi", make_entry(("Hi", -0.5), [("Hi", -0.5), ("Yo", -1.5), ("Oh", -2.5)])),
+    make_event(" you", make_entry((" you", -5.0), [(" all", -0.3), (" there", -2.6), (" two", -4.0)])),
 )
 """Two tokens with three candidates each; the second took the one the server names only as taken."""
 
@@ -71,10 +71,10 @@ def chi_square(drawn: Mapping[str, int], expected: Mapping[str, float]) -> tuple
     if rarely >= 1:
         pairs.append((rare, rarely))
     found = sum((seen - meant) ** 2 / meant for seen, meant in pairs)
-    return found, len(pairs) - 1, chance(found, len(pairs) - 1)
+    return found, len(pairs) - 1, p_value(found, len(pairs) - 1)
 
 
-def chance(statistic: float, degrees: int) -> float:
+def p_value(statistic: float, degrees: int) -> float:
     """Return the probability of a χ² at least as large: the regularised upper incomplete gamma function.
 
     Below a + 1 by the series of the lower function, above by Lentz's continued fraction (Numerical Recipes 6.2).

@@ -6,11 +6,11 @@ import json
 import time
 from typing import Any
 
-from ..clock import in_time
-from ..kernels import Ran
-from ..servers import Asked, ScriptedServer
-from . import stored
-from .page import Page
+from . import stored_turns
+from .clock import assert_within
+from .kernels import Ran
+from .pages import Page
+from .servers import Asked, ScriptedServer
 
 BACK = 0.5
 """Seconds after an interrupt within which the kernel is free again."""
@@ -18,7 +18,7 @@ CLOSED = 1.0
 """Seconds after an interrupt, or Stop, within which the server sees the connection close."""
 
 
-def at(page: Page, server: ScriptedServer) -> None:
+def point_at(page: Page, server: ScriptedServer) -> None:
     """Begin a new conversation with a server."""
     ran = page.run(
         f"inside.calm(); get_session().reset(); get_session().settings.endpoint_url = {server.url + 'v1'!r}"
@@ -26,22 +26,22 @@ def at(page: Page, server: ScriptedServer) -> None:
     assert ran.error is None, ran.error
 
 
-def value(page: Page, expression: str) -> Any:
+def evaluate(page: Page, expression: str) -> Any:
     """Return a JSON value out of the kernel."""
     ran = page.run(f"import json; print(json.dumps({expression}))", store_history=False)
     assert ran.error is None, ran.error
     return json.loads(ran.text)
 
 
-def remembered(page: Page) -> list[list[str]]:
+def read_turns(page: Page) -> list[list[str]]:
     """Return status, prompt and answer of each turn of the session, its memory and its store compared."""
     turns = "[[t.status, t.prompt, t.answer] for t in {}]"
-    memory = value(page, turns.format("get_session().turns"))
-    assert value(page, turns.format("get_session().history")) == memory
-    assert value(page, "get_session().store.flush()"), "not all could be saved"
-    on_disk = stored.turns(page.home, conversation=value(page, "get_session().conversation"))
+    memory = evaluate(page, turns.format("get_session().turns"))
+    assert evaluate(page, turns.format("get_session().history")) == memory
+    assert evaluate(page, "get_session().store.flush()"), "not all could be saved"
+    on_disk = stored_turns.turns(page.home, conversation=evaluate(page, "get_session().conversation"))
     assert sorted([turn.status, turn.prompt, turn.answer] for turn in on_disk) == sorted(memory)
-    assert stored.sound(page.home)
+    assert stored_turns.sound(page.home)
     return list(memory)
 
 
@@ -52,11 +52,13 @@ def interrupt(page: Page) -> float:
     return now
 
 
-def stopped(page: Page, server: ScriptedServer, running: str, struck: float, asked: Asked | None = None) -> Ran:
+def wait_stopped(
+    page: Page, server: ScriptedServer, running: str, struck: float, asked: Asked | None = None
+) -> Ran:
     """Wait for an interrupted cell; hold it to the time it may take, and the connection to its own."""
     back, ran = page.done(running) - struck, page.wait(running)
-    in_time(back, BACK, of="the kernel was busy")
+    assert_within(back, BACK, of="the kernel was busy")
     assert ran.error is not None, "the cell ended as if nothing had happened"
     if asked is not None:
-        in_time(server.wait_closed(asked) - struck, CLOSED, of="the server goes on")
+        assert_within(server.wait_closed(asked) - struck, CLOSED, of="the server goes on")
     return ran

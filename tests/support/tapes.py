@@ -14,18 +14,18 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import TapeError
 
-from ..servers import Asked, Script, ScriptedServer, answer, legacy
-from ..surface.tools import address, both, prompt_of
+from .models import both, endpoint_of, read_prompt
+from .servers import Asked, Script, ScriptedServer, answer, legacy
 
-__all__ = ["both", "closed", "counting", "lines", "missing", "model"]
+__all__ = ["both", "count_pieces", "make_model", "make_offline_model", "read_lines", "read_miss"]
 
 
-def counting(pieces: int = 3, pause: float = 0.0) -> Script:
+def count_pieces(pieces: int = 3, pause: float = 0.0) -> Script:
     """Give each question another answer, in pieces where the protocol has them: its prompt and a number."""
     numbers = itertools.count(1)
 
     def script(connection: socket.socket, asked: Asked) -> None:
-        parts = [f"{prompt_of(asked.body)}", " 答", *("…" * (pieces - 3)), f" {next(numbers)}"]
+        parts = [f"{read_prompt(asked.body)}", " 答", *("…" * (pieces - 3)), f" {next(numbers)}"]
         if "messages" in asked.body:
             usage = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
             answer(*parts, usage=usage, pause=pause)(connection, asked)
@@ -35,12 +35,12 @@ def counting(pieces: int = 3, pause: float = 0.0) -> Script:
     return script
 
 
-def model(server: ScriptedServer, dialect: str, tape: Path, **fields: Any) -> ChatGLM:
+def make_model(server: ScriptedServer, dialect: str, tape: Path, **fields: Any) -> ChatGLM:
     """Return a model that asks a scripted server in a dialect, through a tape."""
-    return ChatGLM(endpoint_url=address(server, dialect), tape=tape, **fields)
+    return ChatGLM(endpoint_url=endpoint_of(server, dialect), tape=tape, **fields)
 
 
-def closed(dialect: str, tape: Path | None, **fields: Any) -> ChatGLM:
+def make_offline_model(dialect: str, tape: Path | None, **fields: Any) -> ChatGLM:
     """Return a model whose endpoint is a port at which nobody listens, and that has a tape."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -48,12 +48,12 @@ def closed(dialect: str, tape: Path | None, **fields: Any) -> ChatGLM:
     return ChatGLM(endpoint_url=url, tape=tape, **({"tape_mode": "replay"} | fields))
 
 
-def lines(tape: Path) -> list[dict[str, Any]]:
+def read_lines(tape: Path) -> list[dict[str, Any]]:
     """Return what stands on a tape."""
     return [json.loads(line) for line in tape.read_text(encoding="utf-8").splitlines()]
 
 
-def missing(ask: Callable[[], Any]) -> str:
+def read_miss(ask: Callable[[], Any]) -> str:
     """Return the words of the error that says that an answer is not on the tape."""
     with pytest.raises(TapeError) as caught:
         ask()

@@ -24,7 +24,7 @@ left: list[float] = []
 
 
 @contextmanager
-def timed() -> Iterator[None]:
+def record_end() -> Iterator[None]:
     """Note when the block ends, however it does."""
     try:
         yield
@@ -108,7 +108,7 @@ class _Strike:
         return self
 
 
-def held() -> dict[str, list[str]]:
+def list_resources() -> dict[str, list[str]]:
     """Return what this process holds: its threads by name, its connections, and its open files but for pipes."""
     gc.collect()
     me = psutil.Process()

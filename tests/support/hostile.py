@@ -19,7 +19,7 @@ class Hostile:
     kind: str
 
 
-def armed(answers: list[Hostile], beacon: str) -> list[Hostile]:
+def arm(answers: list[Hostile], beacon: str) -> list[Hostile]:
     """`answers` with the address `beacon`, such as ``http://127.0.0.1:5000``, in every place for it."""
     return [replace(answer, text=answer.text.replace(BEACON, beacon)) for answer in answers]
 
@@ -250,7 +250,7 @@ _PLACES = (
 )
 
 
-def crossed() -> list[Hostile]:
+def combine() -> list[Hostile]:
     """Tags × handlers × (quoted, bare, entity-encoded, upper case), spread over separators and places."""
     separators, places = cycle(_SEPARATORS), cycle(_PLACES)
     spellings = {

@@ -15,7 +15,7 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
 from chatglm_magic import ChatGLM, LocalServer
 
-from ..servers import Asked, Script, ScriptedServer, answer, chunk, legacy
+from .servers import Asked, Script, ScriptedServer, answer, chunk, legacy
 
 DIALECTS = ("chatglm", "openai")
 
@@ -26,28 +26,28 @@ SMALL = {"temperature": 0, "max_token": 64}
 """Steady and short answers of the built-in model."""
 
 
-def model(server: ScriptedServer, dialect: str, **fields: Any) -> ChatGLM:
+def make_model(server: ScriptedServer, dialect: str, **fields: Any) -> ChatGLM:
     """Return a model that asks this scripted server in this dialect."""
-    return ChatGLM(endpoint_url=address(server, dialect), **fields)
+    return ChatGLM(endpoint_url=endpoint_of(server, dialect), **fields)
 
 
-def address(server: ScriptedServer, dialect: str) -> str:
+def endpoint_of(server: ScriptedServer, dialect: str) -> str:
     """Return the endpoint of a scripted server in this dialect."""
     return server.url + ("v1" if dialect == "openai" else "")
 
 
-def local_model(server: LocalServer, dialect: str, **fields: Any) -> ChatGLM:
+def make_local_model(server: LocalServer, dialect: str, **fields: Any) -> ChatGLM:
     """Return a model that asks the local server in this dialect, greedily."""
     url = server.url if dialect == "openai" else server.base_url
     return ChatGLM(endpoint_url=url, api_key=server.token, **(SMALL | fields))
 
 
-def prompt_of(body: Any) -> str:
+def read_prompt(body: Any) -> str:
     """Return the question in a body of either dialect."""
     return str(body["messages"][-1]["content"] if "messages" in body else body["prompt"])
 
 
-def history_of(body: Any) -> list[list[str]]:
+def read_history(body: Any) -> list[list[str]]:
     """Return the conversation in a body of either dialect, as pairs."""
     if "messages" not in body:
         return list(body["history"])
@@ -55,11 +55,11 @@ def history_of(body: Any) -> list[list[str]]:
     return [list(pair) for pair in zip(told[::2], told[1::2], strict=True)]
 
 
-def says(text: str | Callable[[str], str]) -> Script:
+def reply_with(text: str | Callable[[str], str]) -> Script:
     """Answer in the dialect of the question; the text may depend on the prompt."""
 
     def script(connection: socket.socket, asked: Asked) -> None:
-        said = text(prompt_of(asked.body)) if callable(text) else text
+        said = text(read_prompt(asked.body)) if callable(text) else text
         (answer(said) if "messages" in asked.body else legacy(said))(connection, asked)
 
     return script
@@ -124,7 +124,7 @@ class Crowd:
     def __init__(self, full: int, patience: float = 5.0, script: Script | None = None) -> None:
         self.most = 0
         self._full, self._patience, self._here = full, patience, 0
-        self._script = script or says(lambda prompt: f"答{prompt}")
+        self._script = script or reply_with(lambda prompt: f"答{prompt}")
         self._lock, self._all = threading.Lock(), threading.Event()
 
     def __call__(self, connection: socket.socket, asked: Asked) -> None:

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ..servers import Script
-from .scripts import Counting
+from .fault_scripts import Counting
+from .servers import Script
 
 HERE = "127.0.0.1"
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .clock import in_time
+from .clock import assert_within
 
 
 @dataclass
@@ -75,7 +75,7 @@ class ScriptedServer:
         """Wait until the client has closed the connection of a request; return when. Fails after ``seconds``."""
         began = time.monotonic()
         while asked.closed_at is None:
-            in_time(time.monotonic() - began, seconds, of=of or "the connection is open")
+            assert_within(time.monotonic() - began, seconds, of=of or "the connection is open")
             time.sleep(0.005)
         return asked.closed_at
 

@@ -33,7 +33,7 @@ SHOWN = 4
 PARTS = tuple(KEY[at : at + 6] for at in range(len("sk-canary-"), len(KEY) - 5))
 
 
-def leaked(*found: object) -> bool:
+def has_leaked(*found: object) -> bool:
     """Tell whether six characters in a row of the key stand in a text, in bytes, or in an object's repr or str."""
     for item in found:
         texts = [item.decode("latin-1")] if isinstance(item, bytes) else [str(item), repr(item)]
@@ -87,7 +87,7 @@ class ServerAt(ScriptedServer):
 
 
 @cache
-def authority() -> trustme.CA:
+def make_authority() -> trustme.CA:
     """Return a certificate authority that nobody trusts unasked."""
     return trustme.CA()
 
@@ -98,7 +98,7 @@ class TLSServer(ScriptedServer):
     def __init__(self, *scripts: Script, names: tuple[str, ...] = ("127.0.0.1", "localhost")) -> None:
         super().__init__(*scripts)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority().issue_cert(*names).configure_cert(self._context)
+        make_authority().issue_cert(*names).configure_cert(self._context)
 
     @property
     def url(self) -> str:
@@ -109,7 +109,7 @@ class TLSServer(ScriptedServer):
             super()._serve(self._context.wrap_socket(connection, server_side=True))
 
 
-def other_address() -> str | None:
+def find_other_address() -> str | None:
     """Return an address of this machine that is not loopback; nothing is sent to find it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, suppress(OSError):
         sock.connect(("192.0.2.1", 9))
@@ -120,7 +120,7 @@ def other_address() -> str | None:
 STREAMED = ("broken_off", "echo_events")
 
 
-def interrupt(connection: socket.socket, asked: Asked) -> None:
+def interrupt_client(connection: socket.socket, asked: Asked) -> None:
     """Send this process what Ctrl-C sends, once the question has come."""
     os.kill(os.getpid(), signal.SIGINT)
     hang(10)(connection, asked)
@@ -135,7 +135,7 @@ ECHOES = ("echo_401", "echo_200", "echo_html", "echo_events")
 PLACES = ("api_key", "headers", "environment")
 
 
-def echo(where: str) -> Script:
+def echo_request(where: str) -> Script:
     """Say the key that came, as servers do that explain why they don't like it."""
 
     def script(connection: socket.socket, asked: Asked) -> None:
@@ -152,7 +152,7 @@ def echo(where: str) -> Script:
 
 
 @contextmanager
-def road(name: str, place: str = "api_key") -> Iterator[ChatGLM]:
+def open_road(name: str, place: str = "api_key") -> Iterator[ChatGLM]:
     """Give a model whose question will fail in one way, and whose key was given at one place."""
     scripts: dict[str, Script] = {
         "401": reply({"error": "Unauthorized"}, status=401),
@@ -160,8 +160,8 @@ def road(name: str, place: str = "api_key") -> Iterator[ChatGLM]:
         "timeout": hang(),
         "broken_off": sse([chunk("half")], done=False),
         "closed": raw(b""),
-        "interrupt": interrupt,
-        **{name: echo(name) for name in ECHOES},
+        "interrupt": interrupt_client,
+        **{name: echo_request(name) for name in ECHOES},
     }
     script = scripts.get(name, legacy())
     with TLSServer(script) if name == "tls" else ScriptedServer(script) as server:
@@ -179,7 +179,7 @@ def road(name: str, place: str = "api_key") -> Iterator[ChatGLM]:
             os.environ.pop("CHATGLM_API_KEY", None)
 
 
-def made(place: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> ChatGLM:
+def make_model_with_key(place: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> ChatGLM:
     """Return a model whose key was given at one place."""
     if place == "environment":
         monkeypatch.setenv("CHATGLM_API_KEY", KEY)
@@ -187,7 +187,7 @@ def made(place: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> ChatGLM:
     return ChatGLM(**fields, **({"api_key": KEY} if place == "api_key" else {"headers": {"X-Auth": KEY}}))
 
 
-def ask(llm: ChatGLM, way: str, prompt: str = PROMPT) -> str:
+def ask_by(llm: ChatGLM, way: str, prompt: str = PROMPT) -> str:
     """Ask by the sync or the async road."""
     return llm.invoke(prompt) if way == "sync" else asyncio.run(llm.ainvoke(prompt))
 
@@ -199,7 +199,7 @@ SKIPPED = (
 )
 
 
-def chain(error: BaseException) -> list[BaseException]:
+def walk_chain(error: BaseException) -> list[BaseException]:
     """Return an error with every cause and context it has."""
     found: list[BaseException] = []
     todo: list[BaseException | None] = [error]
@@ -211,10 +211,10 @@ def chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def carried(error: BaseException) -> Iterator[str | bytes]:
+def walk_carried(error: BaseException) -> Iterator[str | bytes]:
     """Yield each text that an error, its causes and what they hold lead to, but by way of frames and code."""
     seen: dict[int, Any] = {}
-    todo: list[Any] = list(chain(error))
+    todo: list[Any] = list(walk_chain(error))
     while todo:
         item = todo.pop()
         if id(item) in seen or isinstance(item, SKIPPED):
@@ -225,9 +225,9 @@ def carried(error: BaseException) -> Iterator[str | bytes]:
         todo += gc.get_referents(item)
 
 
-def frames_of(error: BaseException) -> Iterator[str]:
+def list_frames(error: BaseException) -> Iterator[str]:
     """Yield, as a debugger would show them, the local variables of each frame of an error and of its causes."""
-    for item in chain(error):
+    for item in walk_chain(error):
         for frame, _ in traceback.walk_tb(item.__traceback__):
             for name, value in frame.f_locals.items():
                 yield f"{frame.f_code.co_qualname}: {name} = {value!r}"
@@ -256,7 +256,7 @@ QUIET = ("probe", "tokens")
 """Manners that make do with what they get, instead of raising."""
 
 
-def go(manner: str, llm: ChatGLM) -> ChatGLMError | None:
+def travel(manner: str, llm: ChatGLM) -> ChatGLMError | None:
     """Open a connection in one manner; return the error at its end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an estimated number of tokens says that it is one

@@ -19,13 +19,13 @@ class Late(AssertionError):
     """
 
 
-def in_time(seconds: float, most: float, of: object = "") -> None:
+def assert_within(seconds: float, most: float, of: object = "") -> None:
     """Assert that something took no longer than ``most`` seconds."""
     if not seconds <= most:
         raise Late(f"{of or 'it'}: {seconds:.3f} s, and {most:g} s were promised")
 
 
-def linear(work: Callable[[str], object], text: str) -> bool:
+def is_linear(work: Callable[[str], object], text: str) -> bool:
     """Tell whether ``work`` takes the promised time, or, on a slow or busy machine, one that grows with the text.
 
     This is row S33. A sixteenth of the text must then take at least a forty-eighth of the time; of quadratic

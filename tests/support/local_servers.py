@@ -20,7 +20,7 @@ import requests
 
 from chatglm_magic.local import LocalServer
 
-from .clock import in_time
+from .clock import assert_within
 
 SPECIALS = ["<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"]
 SPECIALS += ["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"]
@@ -120,7 +120,7 @@ def wait_for(test: Callable[[], Any], within: float) -> Any:
     return found
 
 
-def running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether the process is there and no zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
@@ -128,7 +128,7 @@ def running(pid: int) -> bool:
         return False
 
 
-def engine_of(pid: int, within: float = 10.0) -> int:
+def find_engine(pid: int, within: float = 10.0) -> int:
     """Return the process number of the engine of the server `pid`, as soon as it runs its own program.
 
     Until then it is a copy of the server, which waits for it: held still there, it would hold the server too.
@@ -138,36 +138,36 @@ def engine_of(pid: int, within: float = 10.0) -> int:
     return int(begun[0].pid)
 
 
-def all_gone(pids: list[int], within: float) -> None:
+def wait_gone(pids: list[int], within: float) -> None:
     """Wait until none of the processes runs. Fails after `within` seconds."""
     began = time.monotonic()
-    while any(map(running, pids)):
-        in_time(time.monotonic() - began, within, of="they still run")
+    while any(map(is_running, pids)):
+        assert_within(time.monotonic() - began, within, of="they still run")
         time.sleep(0.005)
 
 
-def headers(server: LocalServer, **more: str) -> dict[str, str]:
+def auth_headers(server: LocalServer, **more: str) -> dict[str, str]:
     """Return the headers of a rightful client."""
     return {"Authorization": f"Bearer {server.token}", **{name.replace("_", "-"): v for name, v in more.items()}}
 
 
-def post(server: LocalServer, path: str, body: Any, **more: Any) -> requests.Response:
+def post_json(server: LocalServer, path: str, body: Any, **more: Any) -> requests.Response:
     """POST JSON to the server."""
-    return requests.post(server.base_url + path, json=body, headers=headers(server), timeout=60, **more)
+    return requests.post(server.base_url + path, json=body, headers=auth_headers(server), timeout=60, **more)
 
 
-def chat(server: LocalServer, text: str, **more: Any) -> dict[str, Any]:
+def ask_chat(server: LocalServer, text: str, **more: Any) -> dict[str, Any]:
     """Return the whole reply to one question on /v1, which must be a 200."""
     body = {"messages": [{"role": "user", "content": text}], **more}
-    reply = post(server, "v1/chat/completions", body)
+    reply = post_json(server, "v1/chat/completions", body)
     assert reply.status_code == 200, reply.text
     return dict(reply.json())
 
 
-def stream(server: LocalServer, text: str, **more: Any) -> list[dict[str, Any]]:
+def stream_chat(server: LocalServer, text: str, **more: Any) -> list[dict[str, Any]]:
     """Return the events of a streamed reply; the last line must be `[DONE]`."""
     body = {"messages": [{"role": "user", "content": text}], "stream": True, **more}
-    reply = post(server, "v1/chat/completions", body)
+    reply = post_json(server, "v1/chat/completions", body)
     assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     lines = [line.removeprefix("data: ") for line in reply.content.decode().split("\n\n") if line]
     assert lines.pop() == "[DONE]"
@@ -175,7 +175,7 @@ def stream(server: LocalServer, text: str, **more: Any) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def standalone(*args: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def run_standalone(*args: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """Run `python -m chatglm_magic.server` and end it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "chatglm_magic.server", *args],
@@ -216,7 +216,9 @@ print(server.pid, other, server.base_url, server.token, flush=True)
 
 
 @contextmanager
-def kernel(model: str | None, then: str = "", last: str = "while True: time.sleep(1)") -> Iterator[Any]:
+def run_kernel_process(
+    model: str | None, then: str = "", last: str = "while True: time.sleep(1)"
+) -> Iterator[Any]:
     """Run a process that starts a LocalServer as a kernel would.
 
     Gives the process, the server's pid, the engine's, what `then` set `other` to, the URL and the token.
@@ -228,7 +230,7 @@ def kernel(model: str | None, then: str = "", last: str = "while True: time.slee
     try:
         assert process.stdout is not None
         pid, other, url, token = process.stdout.readline().split()
-        yield process, int(pid), engine_of(int(pid)), int(other), url, token
+        yield process, int(pid), find_engine(int(pid)), int(other), url, token
     finally:
         process.kill()
         process.communicate()
@@ -277,7 +279,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def stand_in_hub(files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
+def serve_hub(files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
     """Serve `owner/tiny` with these files on loopback; give the URL and the list of what was asked."""
     handler = type("ThisHub", (Hub,), {"files": files, "asked": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)

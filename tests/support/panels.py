@@ -17,7 +17,7 @@ from .servers import ScriptedServer
 
 
 @contextmanager
-def shown(
+def open_panel(
     server: ScriptedServer | None = None, path: str = "v1", session: Session | None = None
 ) -> Iterator[Panel]:
     """Yield a panel over a session, a new one that asks a server unless one is given."""
@@ -31,7 +31,7 @@ def shown(
         made.close()
 
 
-def until(true: Callable[[], object], what: str = "it", seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], object], what: str = "it", seconds: float = 10.0) -> None:
     """Wait until something is true."""
     end = time.monotonic() + seconds
     while not true():
@@ -39,13 +39,13 @@ def until(true: Callable[[], object], what: str = "it", seconds: float = 10.0) -
         time.sleep(0.005)
 
 
-def press(button: Any) -> None:
+def click(button: Any) -> None:
     """Click a button, as the page tells the kernel; a disabled one can't be clicked."""
     if not button.disabled:
         button._handle_msg(_message({"method": "custom", "content": {"event": "click"}}))
 
 
-def give(widget: Any, value: Any) -> None:
+def set_value(widget: Any, value: Any) -> None:
     """Type or drag a value, as the page tells the kernel."""
     state = {"index": [*widget._options_values].index(value)} if hasattr(widget, "index") else {"value": value}
     widget._handle_msg(_message({"method": "update", "state": state, "buffer_paths": []}))
@@ -55,30 +55,30 @@ def _message(data: dict[str, Any]) -> dict[str, Any]:
     return {"content": {"data": data}, "buffers": []}
 
 
-def send(shown: Panel, prompt: str) -> None:
+def send_prompt(shown: Panel, prompt: str) -> None:
     """Type a prompt and click Send."""
-    give(shown.controls.prompt, prompt)
-    press(shown.controls.send)
+    set_value(shown.controls.prompt, prompt)
+    click(shown.controls.send)
 
 
-def idle(shown: Panel, seconds: float = 10.0) -> None:
+def wait_idle(shown: Panel, seconds: float = 10.0) -> None:
     """Wait until no question is under way."""
-    until(lambda: not shown.controls.send.disabled, "the end of the answer", seconds)
+    wait_until(lambda: not shown.controls.send.disabled, "the end of the answer", seconds)
 
 
-def ask(shown: Panel, prompt: str) -> None:
+def ask_and_wait(shown: Panel, prompt: str) -> None:
     """Type a prompt, click Send, and wait for the end of the answer."""
-    send(shown, prompt)
-    idle(shown)
+    send_prompt(shown, prompt)
+    wait_idle(shown)
 
 
-def words(widget: Any) -> str:
+def visible_text(widget: Any) -> str:
     """Return what a reader sees of an HTML widget."""
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", widget.value)).split())
 
 
-def every(widget: Any) -> Iterator[Any]:
+def walk_widgets(widget: Any) -> Iterator[Any]:
     """Yield a widget and all that stands in it."""
     yield widget
     for child in getattr(widget, "children", ()):
-        yield from every(child)
+        yield from walk_widgets(child)

@@ -8,22 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from ..servers import Asked, Script, answer, chunk, sse
+from .servers import Asked, Script, answer, chunk, sse
 
 
-def prompt_of(asked: Asked) -> str:
+def read_prompt(asked: Asked) -> str:
     """Return the question of a request in OpenAI's form."""
     return str(asked.body["messages"][-1]["content"])
 
 
-def words(prompt: str, count: int = 12) -> list[str]:
+def make_words(prompt: str, count: int = 12) -> list[str]:
     """Return an answer in pieces, each of which tells what it answers and its place: ``q7w0 q7w1 …``."""
     return [f"{prompt}w{number}" + " " * (number < count - 1) for number in range(count)]
 
 
-def text(prompt: str, count: int = 12) -> str:
+def make_text(prompt: str, count: int = 12) -> str:
     """Return that answer whole."""
-    return "".join(words(prompt, count))
+    return "".join(make_words(prompt, count))
 
 
 def telling(
@@ -32,8 +32,8 @@ def telling(
     """Stream an answer of its own to each prompt, with a pause before each piece."""
 
     def script(connection: socket.socket, asked: Asked) -> None:
-        prompt = prompt_of(asked)
-        answer(*(pieces(prompt) if pieces else words(prompt, count)), pause=pause)(connection, asked)
+        prompt = read_prompt(asked)
+        answer(*(pieces(prompt) if pieces else make_words(prompt, count)), pause=pause)(connection, asked)
 
     return script
 
@@ -42,7 +42,7 @@ def stalling(count: int) -> Script:
     """Say all but the end of an answer to each prompt, and wait until the client goes away."""
 
     def script(connection: socket.socket, asked: Asked) -> None:
-        sse([chunk(word) for word in [*words(prompt_of(asked), count), ""]], hold=threading.Event())(
+        sse([chunk(word) for word in [*make_words(read_prompt(asked), count), ""]], hold=threading.Event())(
             connection, asked
         )
 
@@ -65,10 +65,10 @@ class Ticking:
 
     def __call__(self, connection: socket.socket, asked: Asked) -> None:
         """Answer one question."""
-        prompt, told = prompt_of(asked), ""
+        prompt, told = read_prompt(asked), ""
         record = self.sent.setdefault(prompt, [])
         connection.sendall(HEAD)
-        for word in words(prompt, self._count(prompt)):
+        for word in make_words(prompt, self._count(prompt)):
             time.sleep(self._pause)
             connection.sendall(b"data: %s\n\n" % json.dumps(chunk(word)).encode())
             told += word

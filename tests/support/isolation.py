@@ -21,9 +21,9 @@ import aiohttp  # noqa: F401  (an import on first use would count as memory)
 import pytest
 import requests  # noqa: F401
 
-from ..servers import ScriptedServer
-from .asking import Outcome, aonce, asked, model
-from .scripts import good
+from .fault_requests import Outcome, asend, make_model, send
+from .fault_scripts import good
+from .servers import ScriptedServer
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ WAIT = 2.0
 """Seconds that each of many questions waits for a connection: those that have one must be heard in less."""
 
 
-def apart(work: Callable[..., T], *values: Any) -> T:
+def run_isolated(work: Callable[..., T], *values: Any) -> T:
     """Run a function of a module in a process of its own; return what it returns, or fail with what it raises."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -70,16 +70,16 @@ def _work(theirs: Connection, work: Callable[..., T], values: Sequence[Any]) -> 
         theirs.send((False, traceback.format_exc()))
 
 
-def measured(urls: list[str], dialect: str, road: str, fields: dict[str, Any]) -> tuple[list[Outcome], int]:
+def measure_memory(urls: list[str], dialect: str, road: str, fields: dict[str, Any]) -> tuple[list[Outcome], int]:
     """Ask these servers, one after the other; return what came, and how many KiB the peak rose."""
     with ScriptedServer(good(dialect)) as warm:
-        asked(warm, dialect, road, **fields).ok("你好")
+        send(warm, dialect, road, **fields).ok("你好")
     before = _peak()
-    outcomes = [asked(url, dialect, road, **fields) for url in urls]
+    outcomes = [send(url, dialect, road, **fields) for url in urls]
     return outcomes, _peak() - before
 
 
-def crowded(url: str, dialect: str, questions: int, files: int, room: int) -> list[Outcome]:
+def crowd_files(url: str, dialect: str, questions: int, files: int, room: int) -> list[Outcome]:
     """Ask many questions at once where few files may be open.
 
     Once all for which there is no room have failed, or after 10 s, the server gets a GET: it may answer then.
@@ -89,8 +89,8 @@ def crowded(url: str, dialect: str, questions: int, files: int, room: int) -> li
 
 
 async def _crowd(url: str, dialect: str, questions: int, room: int) -> list[Outcome]:
-    llm = model(url, dialect, timeout={"first_byte": WAIT})
-    tasks = [asyncio.create_task(aonce(llm, str(number))) for number in range(questions)]
+    llm = make_model(url, dialect, timeout={"first_byte": WAIT})
+    tasks = [asyncio.create_task(asend(llm, str(number))) for number in range(questions)]
     for _ in range(questions - room):
         waiting = [task for task in tasks if not task.done()]
         if len(waiting) > room:

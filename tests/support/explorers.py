@@ -16,24 +16,24 @@ from chatglm_magic.widgets import explorer
 from chatglm_magic.widgets.explorer import Explorer
 from chatglm_magic.widgets.trouble import Status
 
-from .panels import every, give, press, until, words
+from .panels import click, set_value, visible_text, wait_until, walk_widgets
 from .servers import ScriptedServer
-from .sweeps.tools import session_at
+from .sweeps import open_session
 
 
-def begun(
+def start_sweep(
     server: ScriptedServer, prompt: Any = "p", *, samples: int = 1, jobs: int = 16, path: str = "", **axes: Any
 ) -> Sweep:
     """Begin a sweep over a server and return at once."""
-    session = session_at(server.url + path)
+    session = open_session(server.url + path)
     found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
     found.resume(wait=False)
     return found
 
 
-def whole(server: ScriptedServer, prompt: Any = "p", **options: Any) -> Sweep:
+def run_sweep(server: ScriptedServer, prompt: Any = "p", **options: Any) -> Sweep:
     """Sweep to the end."""
-    return begun(server, prompt, **options).wait(20)
+    return start_sweep(server, prompt, **options).wait(20)
 
 
 class Explored:
@@ -65,12 +65,12 @@ class Explored:
         """Press a button."""
         button = self.named(name)
         assert not button.disabled, f"{name!r} can't be pressed"
-        press(button)
+        click(button)
 
     def choose(self, name: str, label: str) -> None:
         """Choose what a dropdown calls so."""
         dropdown = self.named(name)
-        give(dropdown, dict(zip(dropdown._options_labels, dropdown._options_values, strict=True))[label])
+        set_value(dropdown, dict(zip(dropdown._options_labels, dropdown._options_values, strict=True))[label])
 
     @property
     def tiles(self) -> list[Any]:
@@ -90,7 +90,7 @@ class Explored:
 
     def open(self, values: str) -> None:
         """Click on a cell."""
-        press(self.tile(values))
+        click(self.tile(values))
 
     @property
     def html(self) -> str:
@@ -105,16 +105,19 @@ class Explored:
     def told(self, text: str) -> None:
         """Wait until a status line says something."""
         lines = [widget for widget in self.widgets() if isinstance(widget, Status)]
-        until(lambda: any(text in words(line) for line in lines), f"{text!r} in {[words(line) for line in lines]}")
+        wait_until(
+            lambda: any(text in visible_text(line) for line in lines),
+            f"{text!r} in {[visible_text(line) for line in lines]}",
+        )
 
     def ended(self) -> None:
         """Wait until the page shows that nothing is under way."""
-        until(lambda: self.named("Stop").disabled and not self.sweep.running, "the end of the sweep")
+        wait_until(lambda: self.named("Stop").disabled and not self.sweep.running, "the end of the sweep")
         self.told(f"{self.sweep.progress.done} of {self.sweep.progress.total} answers")
 
     def widgets(self) -> list[Any]:
         """Return every widget, hidden ones too."""
-        return list(every(self.box))
+        return list(walk_widgets(self.box))
 
 
 def _tile(button: w.Button) -> bool:
@@ -122,7 +125,7 @@ def _tile(button: w.Button) -> bool:
 
 
 @contextmanager
-def explored(sweep: Sweep) -> Iterator[Explored]:
+def open_explorer(sweep: Sweep) -> Iterator[Explored]:
     """Yield an explorer of a sweep; the sweep is stopped afterwards."""
     shown = Explored(sweep)
     try:

@@ -1,4 +1,4 @@
-"""What faulty servers say: bytes, framings, pauses and ends, beyond what :mod:`tests.servers` has."""
+"""What faulty servers say: bytes, framings, pauses and ends, beyond what :mod:`tests.support.servers` has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ..servers import Asked, Script, ScriptedServer, _watch, answer, chunk, legacy
+from .servers import Asked, Script, ScriptedServer, _watch, answer, chunk, legacy
 
 Step = bytes | float | threading.Event | Script
 

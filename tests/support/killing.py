@@ -1,6 +1,6 @@
 """Kills processes that write turns and exports, at random moments, and looks at what they leave.
 
-``python -m tests.store.killing ROUNDS`` does so by itself; a test does ``CHATGLM_SOAK_ROUNDS`` rounds, or 10.
+``python -m tests.support.killing ROUNDS`` does so by itself; a test does ``CHATGLM_SOAK_ROUNDS`` rounds, or 10.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from chatglm_magic.store import History, Query, Store
 from chatglm_magic.store.imports import read
 
-from .tools import ROOT, turn
+from .stores import ROOT, make_turn
 
 PIECES = 8
 """So often a turn grows before it ends."""
@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     store = Store(folder / "h.sqlite")
     number = store.count(Query())
     while True:
-        growing = turn(f"question {number}", "", conversation=f"{number % 7:012x}", status="incomplete")
+        growing = make_turn(f"question {number}", "", conversation=f"{number % 7:012x}", status="incomplete")
         for length in range(PIECES):
             growing = replace(growing, answer=f"爱情word{number} " * length)
             store.put(growing, number)
@@ -63,7 +63,7 @@ class Told:
 
 def kill_one(folder: Path, told: Told, choice: random.Random) -> None:
     """Start a writer, kill it at some moment, and take note of what it said."""
-    command = [sys.executable, "-m", "tests.store.killing", "--write", str(folder)]
+    command = [sys.executable, "-m", "tests.support.killing", "--write", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
     assert process.stdout is not None
     try:

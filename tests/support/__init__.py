@@ -1,0 +1,1 @@
+"""What tests share: scripted servers, kernels, pages, widgets, stores, and the limits they are held to."""
