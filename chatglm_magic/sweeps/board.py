@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -85,6 +86,8 @@ class Board:
     def __init__(self, grid: Grid) -> None:
         self.cells = tuple(Cell(prompt, setting, [None] * grid.samples) for prompt, setting in grid.cells())
         self.samples = grid.samples
+        self.lock = threading.Lock()
+        """Held while a run puts its last answer and ends: others see both or neither."""
         self._listeners: list[Callable[[], None]] = []
         self._next = 0.0
         self._later: asyncio.TimerHandle | None = None
@@ -111,13 +114,17 @@ class Board:
         self.ring()
 
     def ended(self, slot: Slot, turn: Turn | None) -> None:
+        """Put a turn into its place and tell the followers; None leaves the place as it was."""
+        self.put(slot, turn)
+        self.ring()
+
+    def put(self, slot: Slot, turn: Turn | None) -> None:
         """Put a turn into its place; None leaves the place as it was."""
         cell = self.cells[slot[0]]
         if turn is not None:
             cell.turns[slot[1]] = turn
         cell.drafts = {sample: draft for sample, draft in cell.drafts.items() if sample != slot[1]}
         cell.version += 1
-        self.ring()
 
     def follow(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after changes; return what ends that."""

@@ -60,15 +60,18 @@ class Control:
         """How far it is."""
         from .run import Progress
 
-        turns = list(self._board.turns())
-        return Progress(
-            total=self.grid.requests,
-            done=sum(turn.status == "complete" for turn in turns),
-            failed=sum(failed(turn) for turn in turns),
-            running=sum(len(cell.drafts) for cell in self._board.cells),
-            seconds=self._run.seconds if self._run else 0.0,
-            left=self._run.left if self._run and self.running else None,
-        )
+        run = self._run
+        with self._board.lock:
+            turns = list(self._board.turns())
+            return Progress(
+                total=self.grid.requests,
+                done=sum(turn.status == "complete" for turn in turns),
+                failed=sum(failed(turn) for turn in turns),
+                running=sum(len(cell.drafts) for cell in self._board.cells),
+                seconds=run.seconds if run else 0.0,
+                left=run.left if run and run.active else None,
+                pending=run.pending if run else 0,
+            )
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after changes, at most 12 times a second and always after the last one.
@@ -147,9 +150,10 @@ class Control:
         from .run import Run
 
         with self._lock:
-            if self.running:
+            with self._board.lock:
+                running, slots = self.running, self._board.slots(wanted)
+            if running:
                 raise ChatGLMError("The sweep is running: stop() ends that, wait() waits.", kind="busy")
-            slots = self._board.slots(wanted)
             if slots:
                 session = self._session or get_session()
                 plans = self.plans()

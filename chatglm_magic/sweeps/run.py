@@ -32,7 +32,7 @@ class Progress:
     """How far a sweep is: questions in all, answered whole, failed, and under way.
 
     ``seconds`` the present run has taken so far, ``left`` it will take at its present pace; None before its first
-    answer and when nothing runs.
+    answer and when nothing runs. ``pending`` of the present run's questions have not ended; 0 when nothing runs.
     """
 
     total: int
@@ -41,10 +41,14 @@ class Progress:
     running: int
     seconds: float
     left: float | None
+    pending: int = 0
 
 
 class Run:
-    """Asks what is to be asked; failures are turns, and stop nothing."""
+    """Asks what is to be asked; failures are turns, and stop nothing.
+
+    The last answer is put on the board together with the end of the run: whoever sees it can begin the next run.
+    """
 
     def __init__(self, board: Board, plans: Plans, slots: Sequence[Slot], jobs: int, name: str) -> None:
         self.plans = plans
@@ -55,6 +59,7 @@ class Run:
         self.thread: int | None = None
         self.over = self._stopping = self._closing = False
         self._started, self._took, self.ended = time.monotonic(), 0.0, 0
+        self._last: tuple[Slot, Turn | None] | None = None
         # One random number for the run, and counted on: the system takes its time over each.
         self._ids = itertools.count(uuid.uuid4().int >> 1)
 
@@ -73,6 +78,11 @@ class Run:
     def seconds(self) -> float:
         """How long it has taken, or took."""
         return self._took if self.over else time.monotonic() - self._started
+
+    @property
+    def pending(self) -> int:
+        """How many of its questions have not ended; 0 once it is over."""
+        return len(self._slots) - self.ended if self.active else 0
 
     @property
     def left(self) -> float | None:
@@ -117,10 +127,19 @@ class Run:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-            await self._recorder.close()
-            self.plans.close()
+            try:
+                await self._recorder.close()
+                self.plans.close()
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        with self._board.lock:
             self._took, self.over = self.seconds, True
-            self._board.tell()
+            if self._last is not None:
+                self.ended += 1
+                self._board.put(*self._last)
+        self._board.tell()
 
     async def _work(self, todo: Iterator[Slot]) -> None:
         for slot in todo:
@@ -138,8 +157,11 @@ class Run:
             turn = stopped if stopped.answer or stopped.reasoning else None
             raise
         finally:
-            self.ended += 1
             if turn is not None:
                 turn = replace(turn, id=f"{next(self._ids):032x}", conversation=self._name)
                 self._recorder.put(turn, number * self._board.samples + sample)
-            self._board.ended(slot, turn)
+            if self.ended == len(self._slots) - 1:
+                self._last = slot, turn
+            else:
+                self.ended += 1
+                self._board.ended(slot, turn)

@@ -23,7 +23,7 @@ def summary(sweep: Sweep) -> str:
     """Say in one line what was asked and how much of it is there."""
     progress = sweep.progress
     bad = f", {progress.failed} failed" if progress.failed else ""
-    going = ", running" if sweep.running else ""
+    going = ", running" if progress.pending else ""
     return f"Sweep of {shape(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import ipywidgets as w
@@ -52,8 +53,16 @@ class AnswerPane(w.Box):  # type: ignore[misc]
 
     def finish(self, turn: Turn) -> None:
         """Show an answer that has ended."""
-        self._text.value = _region(answer_html(turn))
-        self._line.value = small(metrics(turn))
+        self.prepare(turn)()
+
+    def prepare(self, turn: Turn) -> Callable[[], None]:
+        """Render an answer that has ended; return what shows it at once."""
+        text, line = _region(answer_html(turn)), small(metrics(turn))
+
+        def show() -> None:
+            self._text.value, self._line.value = text, line
+
+        return show
 
 
 def _region(html: str) -> str:

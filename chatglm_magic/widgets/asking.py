@@ -1,4 +1,4 @@
-"""One panel's questions: one at a time, stopped at any moment, each shown in its own place."""
+"""One panel's requests: one at a time, stopped at any moment, each shown in its own place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,8 +14,6 @@ from ..render.views import FRAME, Throttle
 from ..session import Session
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from ..session.draft import Draft
     from ..values import Answer, Turn
 
@@ -29,14 +28,24 @@ class Screen(Protocol):
         """Show an answer that has ended."""
 
 
+class Receiver(Protocol):
+    """What takes one answer while it arrives."""
+
+    def frame(self, draft: Draft) -> int:
+        """Show an answer as far as it has come; return the size of what went to the page, in characters."""
+
+    def keep(self, turn: Turn) -> None:
+        """Keep the turn of an answer that has ended.
+
+        The runner is still busy: what tells the user of the end is shown later, by ``ended`` of :class:`Runner`.
+        """
+
+
 class Showing:
-    """A session's view of one answer: slow enough for every page, and silent once ``current`` says no.
+    """A session's view of one answer, slow enough for every page. It is called on the package's loop thread."""
 
-    It is called on the package's loop thread.
-    """
-
-    def __init__(self, screen: Screen, current: Callable[[Showing], bool]) -> None:
-        self._screen, self._current = screen, current
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._throttle = Throttle()
         self._later: asyncio.TimerHandle | None = None
         self._failed: Exception | None = None
@@ -44,21 +53,20 @@ class Showing:
     def update(self, draft: Draft) -> None:
         """Show the answer so far, if it is time to, or else a little later: nothing more may come for long."""
         self._raise()
-        if not self._current(self) or self._later is not None:
+        if self._later is not None:
             return
         if not self._throttle.ready():
             self._later = asyncio.get_running_loop().call_later(FRAME, self._update_late, draft)
             return
         began = time.monotonic()
-        size = self._screen.frame(draft)
+        size = self._receiver.frame(draft)
         self._throttle.spent(size, time.monotonic() - began, len(draft.text) + len(draft.reasoning))
 
     def close(self, turn: Turn) -> None:
-        """Show the whole turn, unless another question has been asked meanwhile."""
+        """Hand over the whole turn."""
         if self._later is not None:
             self._later.cancel()
-        if self._current(self):
-            self._screen.finish(turn)
+        self._receiver.keep(turn)
         self._raise()
 
     def _raise(self) -> None:
@@ -75,42 +83,41 @@ class Showing:
 
 
 class Runner:
-    """Runs a panel's questions on the package's loop thread, one at a time.
+    """Runs a panel's requests on the package's loop thread, one at a time."""
 
-    :param changed: is called when a question has been asked and when it has ended; ``busy`` then says which.
-    :param ended: is called before that, with the error if there was one, or with a ``CancelledError``.
-    """
-
-    def __init__(
-        self, session: Session, changed: Callable[[], None], ended: Callable[[BaseException | None], None]
-    ) -> None:
-        self._session, self._changed, self._ended = session, changed, ended
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._lock = threading.Lock()
         self._busy = self._stopping = False
         self._task: asyncio.Task[Answer] | None = None
-        self._job: Future[None] | None = None
+        self._end: Future[None] = Future()
 
     @property
     def busy(self) -> bool:
         """Whether a question is under way."""
         return self._busy
 
-    def start(self, ask: Callable[[], Coroutine[Any, Any, Answer]]) -> bool:
-        """Ask what ``ask`` returns; False, and nothing is asked, while another question is under way.
+    def start(
+        self, ask: Callable[[], Coroutine[Any, Any, Answer]], ended: Callable[[BaseException | None], None]
+    ) -> bool:
+        """Run what ``ask`` returns; return False, and run nothing, while another request is under way.
 
+        :param ended: is called on the loop thread once the next request is accepted, with the error if there was
+            one, or with a ``CancelledError``. Whatever tells the user of the end belongs there. The next request
+            may have begun by then.
         :raises ChatGLMError: of ``ask``, for what can't be asked.
         """
         with self._lock:
             if self._busy:
                 return False
-            self._busy, self._stopping, self._task, self._job = True, False, None, None
+            self._busy, self._stopping, self._task = True, False, None
+            end = self._end = Future()
         try:
-            question = ask()
+            self._session.submit(self._run(ask(), ended, end))
         except BaseException:
             self._busy = False
+            end.set_result(None)
             raise
-        self._changed()
-        self._job = self._session.submit(self._run(question))
         return True
 
     def stop(self) -> None:
@@ -124,14 +131,19 @@ class Runner:
 
     async def halt(self) -> bool:
         """Stop the question under way and wait for its end, on the loop thread; tell whether there was one."""
-        job = self._job
-        if job is None or not self._busy:
-            return False
-        self.stop()
-        await asyncio.shield(asyncio.wrap_future(job))
-        return True
+        with self._lock:
+            end, busy = self._end, self._busy
+        if busy:
+            self.stop()
+            await asyncio.shield(asyncio.wrap_future(end))
+        return busy
 
-    async def _run(self, question: Coroutine[Any, Any, Answer]) -> None:
+    async def _run(
+        self,
+        question: Coroutine[Any, Any, Answer],
+        ended: Callable[[BaseException | None], None],
+        end: Future[None],
+    ) -> None:
         task = asyncio.ensure_future(question)
         await asyncio.sleep(0)  # a task that is cancelled before its first step could keep nothing of its turn
         with self._lock:
@@ -143,8 +155,8 @@ class Runner:
             await task
         except (asyncio.CancelledError, Exception) as found:  # noqa: BLE001 - ``ended`` tells it
             error = found
+        self._busy = False
         try:
-            self._ended(error)
+            ended(error)
         finally:
-            self._busy = False
-            self._changed()
+            end.set_result(None)

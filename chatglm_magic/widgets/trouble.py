@@ -55,6 +55,10 @@ class Trouble:
 
     def tell(self, error: BaseException) -> None:
         """Show an error in the panel, and record it without its words, which may quote a prompt."""
+        self._status.fail(*self.describe(error))
+
+    def describe(self, error: BaseException) -> tuple[str, str]:
+        """Record an error without its words; return the line and the details to show of it."""
         path = where(error)
         LOG.error("%s in a panel\n%s", type(error).__name__, path)
         line = str(error) if isinstance(error, ChatGLMError) else f"{type(error).__name__}: {error}"
@@ -63,7 +67,7 @@ class Trouble:
         )
         details = "\n".join([kind, *causes(error), path])
         keys = _keys(self._session)
-        self._status.fail(one_line(_without(line, keys)), _without(details, keys))
+        return one_line(_without(line, keys)), _without(details, keys)
 
 
 def where(error: BaseException) -> str:

@@ -62,8 +62,13 @@ def send_prompt(shown: Panel, prompt: str) -> None:
 
 
 def wait_idle(shown: Panel, seconds: float = 10.0) -> None:
-    """Wait until no question is under way."""
-    wait_until(lambda: not shown.controls.send.disabled, "the end of the answer", seconds)
+    """Wait until no question is under way, and the status line says so."""
+
+    def is_idle() -> bool:
+        waiting = visible_text(shown.status) in ("Waiting for the first token…", "Answering…")
+        return not (shown.controls.send.disabled or waiting)
+
+    wait_until(is_idle, "the end of the answer", seconds)
 
 
 def ask_and_wait(shown: Panel, prompt: str) -> None:

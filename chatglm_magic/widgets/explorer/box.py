@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -11,9 +12,11 @@ from ...render.terminal import one_line
 from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.board import Cell
+from ...sweeps.run import Progress
 from ...sweeps.showing import page, summary, text
 from .. import look
 from ..answer import CSS as ANSWER
+from ..debounce import Sleep
 from ..still import CSS as STILL
 from ..still import Still
 from ..trouble import Status
@@ -45,13 +48,15 @@ class Explorer(w.VBox):  # type: ignore[misc]
 
     The sweep's thread only wishes for a look; the look is taken in a thread of its own, under the same lock as
     every click.
+
+    :param sleep: waits until the next look; it is for tests, which decide when that is.
     """
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, *, sleep: Sleep = asyncio.sleep) -> None:
         self._sweep, self._still = sweep, Still()
         self._closed, self._ticking, self._kept = False, False, 0
-        self._looked, self._rest = 0.0, 0.0
-        self._calls = calls = Calls(sweep.session or get_session())
+        self._looked, self._rest, self._looks = 0.0, 0.0, 0
+        self._calls = calls = Calls(sweep.session or get_session(), sleep=sleep)
         self.state, self.bar = Status(), w.HTML()
         self.doing = Doing(sweep, calls, self._look)
         self.choices = Choices(sweep, calls, self._look)
@@ -102,21 +107,42 @@ class Explorer(w.VBox):  # type: ignore[misc]
             self._look_again(not self._closed)
 
     def _look(self) -> None:
-        """Bring all up to the sweep."""
+        """Bring all up to the sweep: the buttons first, so that what tells of an end comes after them.
+
+        An observer may press a button, which looks too; then this look is out of date, and is taken again.
+        """
         if self._closed:
             return
-        sweep, running = self._sweep, self._sweep.running  # read first: what ends now is told of once more
+        self._looks += 1
+        number, found = self._looks, self._sweep.progress
         self._looked = time.monotonic()
-        found = sweep.progress
+        for show in (self._show_buttons, self._show_bar, self._show_cells, self._show_state):
+            show(found)
+            if number != self._looks:
+                self._look()
+                return
+        self._look_again(found.pending > 0)
+
+    def _show_buttons(self, found: Progress) -> None:
+        self.doing.show(found)
+
+    def _show_bar(self, found: Progress) -> None:
         self.bar.value = progress.bar(found)
-        self.doing.show(found, running=running)
-        self._rest = self._looked + self.grid.show(self.choices.plot(), running=running) / FLOW
+
+    def _show_cells(self, found: Progress) -> None:
+        self._rest = self._looked + self.grid.show(self.choices.plot(), running=found.pending > 0) / FLOW
         self.beside.show()
-        self.state.say(f"{summary(sweep).rpartition(': ')[0]}: running" if running else summary(sweep))
-        if not running and (versions := sum(cell.version for cell in sweep.cells)) != self._kept:
+
+    def _show_state(self, found: Progress) -> None:
+        sweep = self._sweep
+        if found.pending:
+            word = "stopping" if self.doing.stopping else "running"
+            self.state.say(f"{summary(sweep).rpartition(': ')[0]}: {word}")
+            return
+        if (versions := sum(cell.version for cell in sweep.cells)) != self._kept:
             self._kept = versions
             self._still.put(text(sweep), page(sweep))
-        self._look_again(running)
+        self.state.say(summary(sweep))
 
     def _look_again(self, running: bool) -> None:
         """Look later at a sweep of which nothing may be heard for a while: its answers grow all the same."""

@@ -17,6 +17,8 @@ class Doing(w.Box):  # type: ignore[misc]
 
     def __init__(self, sweep: Sweep, calls: Calls, seen: Callable[[], object]) -> None:
         self._sweep, self._calls, self._seen = sweep, calls, seen
+        self.stopping = False
+        """Whether Stop was pressed and the sweep has not ended yet."""
         self.stop = look.button("Stop", tooltip="Stop asking; what came stays")
         self.resume = look.button("Resume", tooltip="Ask what is missing")
         self.retry = look.button("Retry failed", tooltip="Ask again what failed")
@@ -26,16 +28,19 @@ class Doing(w.Box):  # type: ignore[misc]
         super().__init__([self.stop, self.resume, self.retry])
         self.add_class("chatglm-row")
 
-    def show(self, progress: Progress, *, running: bool) -> None:
-        """Let those be pressed that would do something."""
-        self.stop.disabled = not running
+    def show(self, progress: Progress) -> None:
+        """Let those be pressed that would do something; Stop is the last, since it tells of the end."""
+        running = progress.pending > 0
+        self.stopping = self.stopping and running
         self.resume.disabled = running or not self._sweep.missing()
         self.retry.disabled = running or not progress.failed
+        self.stop.disabled = not running
 
     def _stop(self) -> None:
-        if self._sweep.running:
-            self.stop.disabled = True
+        if self._sweep.running and not self.stopping:
+            self.stopping = True
             self._calls.apart(self._end)  # it waits for the end, and the kernel must not
+            self._calls.apart(self._calls.handler(self._seen))
 
     def _end(self) -> None:
         self._sweep.stop()

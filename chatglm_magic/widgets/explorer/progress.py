@@ -17,8 +17,11 @@ def told(progress: Progress) -> str:
 
 
 def bar(progress: Progress) -> str:
-    """Return safe HTML; a screen reader finds the bar and is not told of each answer."""
-    came = progress.done + progress.failed
+    """Return safe HTML; a screen reader finds the bar and is not told of each answer.
+
+    It is full only when nothing is under way, also while failures are asked again.
+    """
+    came = min(progress.done + progress.failed, progress.total - progress.pending)
     width = 100 * came / progress.total
     words = escape(told(progress))
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import ipywidgets as w
 from ...session import Session
 from .. import look
 from ..copying import Copier
+from ..debounce import Sleep
 from ..trouble import Status, Trouble
 from . import code
 from .connection import Connection
@@ -27,14 +29,16 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     Questions run on the package's loop thread, so that the kernel stays free; callbacks return at once and
     stand being called in whichever thread the kernel chooses.
+
+    :param sleep: waits until a slider has settled; it is for tests, which decide when that is.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep) -> None:
         self._session = session
         self.status, self._news, self._told = Status(), w.HTML(), ""
         self._trouble = trouble = Trouble(session, self.status)
         self.controls, self._copier = Controls(), Copier()
-        self.dialogue = Dialogue(session, self.status, trouble, self.controls)
+        self.dialogue = Dialogue(session, self.status, trouble, self.controls, sleep=sleep)
         self.rows = sampling_rows(session, trouble, self.dialogue.moved)
         self.fields, self.past = Fields(session, trouble), PastSection(session, trouble)
         self.connection = Connection(session, trouble, self._turns_changed)

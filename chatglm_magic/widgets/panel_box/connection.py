@@ -83,17 +83,17 @@ class Connection(w.Box):  # type: ignore[misc]
         try:
             finding = await asyncio.to_thread(self._session.probe)
             if number == self._number:
-                self._show(finding)
                 self._looked()
+                self._show(finding)
         except Exception as error:  # noqa: BLE001 - it is told
             if number == self._number:
-                self._tell(ERROR, "●", "The endpoint could not be looked at.")
                 self._trouble.tell(error)
+                self._tell(ERROR, "●", "The endpoint could not be looked at.")
 
     def _show(self, finding: Finding) -> None:
+        self.model.options = finding.models  # first: once the state is told, they can be chosen
         right = finding.answered and finding.text.startswith("Found")
         self._tell(GOOD if right else UNSURE if finding.answered else ERROR, "●", finding.text)
-        self.model.options = finding.models
 
     def _tell(self, colour: str, dot: str, words: str) -> None:
         mark = f'<span aria-hidden="true" style="color:{colour}">{dot}</span>'

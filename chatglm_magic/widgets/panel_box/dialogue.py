@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ...session import Session
 from ...values import Kind, Turn
 from ..answer import AnswerPane
 from ..asking import Runner, Showing
+from ..debounce import Debouncer, Sleep
 from ..still import Still, last_answer
 from ..trouble import Status, Trouble
 from .controls import Controls
 from .lanes import Lanes
-from .live import Settling
 from .place import Place
+
+SETTLE_SECONDS = 0.25
+"""In live mode, seconds without another change after which a slider has settled."""
+
+WAITING = "Waiting for the first token…"
 
 TWICE = 0.5
 """Two clicks on one button within this many seconds are one, however fast the answer to the first came."""
@@ -25,7 +31,15 @@ TWICE = 0.5
 class Dialogue:
     """One panel's questions and answers; each question is settled when it is asked, and has a place of its own."""
 
-    def __init__(self, session: Session, status: Status, trouble: Trouble, controls: Controls) -> None:
+    def __init__(
+        self,
+        session: Session,
+        status: Status,
+        trouble: Trouble,
+        controls: Controls,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
         self._session, self._trouble = session, trouble
         self.status, self.controls = status, controls
         self.answer, self.lanes, self.still = AnswerPane(), Lanes(), Still()
@@ -33,8 +47,8 @@ class Dialogue:
         self._place: Place | None = None
         self._last: Turn | None = None
         self._clicked = ("", "", -TWICE)
-        self._runner = Runner(session, self._sync, self._ended)
-        self._settling = Settling(session, trouble, self._runner, self._ask_live)
+        self._runner = Runner(session)
+        self._debouncer = Debouncer(session, trouble, self._ask_live, delay=SETTLE_SECONDS, sleep=sleep)
 
     def send(self) -> None:
         """Ask what stands in the box; unchanged, it takes the place of the answer it got before."""
@@ -55,13 +69,13 @@ class Dialogue:
 
     def stop(self) -> None:
         """End the answer under way; what has arrived stays."""
-        self._settling.forget()
+        self._debouncer.cancel()
         self._runner.stop()
 
     def moved(self) -> None:
         """Take note that a parameter was changed here: in live mode the prompt is asked again."""
         if self.controls.live.value:
-            self._settling.moved()
+            self._debouncer.trigger()
 
     def switch(self, *, live: bool) -> None:
         """Show one answer, or the last three side by side; the one under way goes along."""
@@ -77,70 +91,112 @@ class Dialogue:
                 "Live: Send a prompt, then move a slider. What a slider asks is not part of the context."
             )
 
-    def ended(self, place: Place, turn: Turn) -> None:
-        """Keep an answer that has ended, for where there is no kernel, and as what is asked again."""
-        if place.screen is not self.answer:
-            self.answer.finish(turn)
+    def keep(self, turn: Turn) -> None:
+        """Keep a turn that has ended as what is asked again."""
         if turn.kind == "chat":
             self._last = turn
-        if turn.answer:
-            self.still.put(*last_answer(turn))
 
     def _click(self, button: str, prompt: str, *, again: bool) -> None:
         """Ask, once for two clicks in a row."""
         with self._lock:
-            *before, at = self._clicked
+            before = self._clicked
+            *same, at = before
             now = time.monotonic()
-            if before == [button, prompt] and now - at < TWICE:
+            if same == [button, prompt] and now - at < TWICE:
                 return
-            self._clicked = (button, prompt, now)
-        self._settling.forget()
-        if not (self._last and self._last.prompt == prompt):
-            self.lanes.clear()  # answers to another prompt are no comparison
-        self._ask(prompt, "chat", self._turn_with(prompt) if again else None)
+            clicked = self._clicked = (button, prompt, now)
+        self._debouncer.cancel()
+        accepted = False
+        try:
+            accepted = self._ask(prompt, "chat", self._turn_with(prompt) if again else None)
+        finally:
+            with self._lock:
+                if not accepted and self._clicked is clicked:
+                    self._clicked = before  # the next click is not its second
 
-    def _ask(self, prompt: str, kind: Kind, again: str | None) -> None:
+    def _ask(self, prompt: str, kind: Kind, again: str | None) -> bool:
+        """Ask; return False, and ask nothing, while another question is under way."""
         place = Place(self)
-        view = Showing(place, lambda view: self._place is place)
+        another = not (self._last and self._last.prompt == prompt)
 
         def question() -> Any:
             history = self._session.settings.with_history
-            asked = self._session.aask(prompt, view=view, history=history, kind=kind, again=again)
+            asked = self._session.aask(prompt, view=Showing(place), history=history, kind=kind, again=again)
             with self._lock:
+                if another:
+                    self.lanes.clear()  # answers to another prompt are no comparison
                 place.screen = self.lanes.add() if self.controls.live.value else self.answer
                 self.answer.begin()
                 self._place = place
-            self.status.say("Waiting for the first token…")
+            self.status.say(WAITING)
             return asked
 
-        self._runner.start(question)
+        try:
+            return self._runner.start(question, lambda error: self._ended(place, error))
+        finally:
+            self._sync()
 
-    def _ask_live(self, stopped: bool) -> None:
+    async def _ask_live(self, is_current: Callable[[], bool]) -> None:
         """Ask the last prompt again with what the sliders say now; one that was not answered yet makes room."""
+        stopped = await self._runner.halt()
         last, place = self._last, self._place
-        if last is None or not self.controls.live.value:
+        if last is None or not is_current() or not self.controls.live.value:
             return
         if stopped and place is not None and place.turn is not None and place.turn.status == "interrupted":
             self.lanes.drop(place.screen)
         self._ask(last.prompt, "live", self._turn_with(last.prompt))
 
     def _turn_with(self, prompt: str) -> str | None:
-        """Return the id of the last turn with a prompt that still stands in the conversation."""
-        turns = self._session.turns[::-1]
-        return next((turn.id for turn in turns if _stands(turn) and turn.prompt == prompt), None)
+        """Return the id of the standing turn with a prompt: this panel's own, or else the conversation's last."""
+        turns = [turn.id for turn in self._session.turns if _stands(turn) and turn.prompt == prompt]
+        if self._last is not None and self._last.id in turns:
+            return self._last.id
+        return turns[-1] if turns else None
 
-    def _ended(self, error: BaseException | None) -> None:
+    def _ended(self, place: Place, error: BaseException | None) -> None:
+        """Show an end, now that the next question is accepted: the buttons, the answer, the status.
+
+        The next question may be asked at any moment here, in another thread or by an observer. No lock is held, so
+        that it need not wait, and what it shows is put back where this has overwritten it.
+        """
+        show = self._words(error)
+        self._sync()
         self.controls.sync_again()
+        try:
+            self._finish(place)
+        except Exception as failed:  # noqa: BLE001 - it is told
+            show = show if error is not None else self._words(failed)
+        if self._place is place:
+            show()
+            if self._place is not place:
+                self.status.say(WAITING)
+        if place.turn is not None and place.turn.answer:
+            self.still.put(*last_answer(place.turn))
+
+    def _finish(self, place: Place) -> None:
+        """Show an answer that has ended in its place."""
+        if place.screen is not self.answer and place.turn is not None:
+            place.screen.finish(place.turn)
+        if self._place is place:
+            place.show_end()
+            if self._place is not place:
+                self.answer.begin()
+
+    def _words(self, error: BaseException | None) -> Callable[[], None]:
+        """Return what tells of an end in the status line."""
         if error is None:
-            self.status.say("Answered.")
-        elif isinstance(error, asyncio.CancelledError):
-            self.status.say("Stopped; what had arrived is kept.")
-        else:
-            self._trouble.tell(error)
+            return lambda: self.status.say("Answered.")
+        if isinstance(error, asyncio.CancelledError):
+            return lambda: self.status.say("Stopped; what had arrived is kept.")
+        line, details = self._trouble.describe(error)
+        return lambda: self.status.fail(line, details)
 
     def _sync(self) -> None:
-        with self._lock:
-            self.controls.sync(busy=self._runner.busy)
+        """Bring the buttons up to whether a question is under way, also where that changes meanwhile."""
+        busy = None
+        while busy != self._runner.busy:
+            busy = self._runner.busy
+            self.controls.sync(busy=busy)
 
 
 def _stands(turn: Turn) -> bool:

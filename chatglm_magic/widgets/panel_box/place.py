@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..asking import Screen
@@ -19,6 +20,7 @@ class Place:
         self._dialogue = dialogue
         self.screen: Screen = dialogue.answer
         self.turn: Turn | None = None
+        self._show: Callable[[], None] | None = None
 
     def frame(self, draft: Draft) -> int:
         """Show an answer as far as it has come; return the characters sent to the page."""
@@ -26,8 +28,13 @@ class Place:
         self._dialogue.controls.sync_again()
         return self.screen.frame(draft)
 
-    def finish(self, turn: Turn) -> None:
-        """Show an answer that has ended."""
+    def keep(self, turn: Turn) -> None:
+        """Keep the turn of an answer that has ended, rendered: nothing slow stands between parts of its end."""
         self.turn = turn
-        self.screen.finish(turn)
-        self._dialogue.ended(self, turn)
+        self._dialogue.keep(turn)
+        self._show = self._dialogue.answer.prepare(turn)
+
+    def show_end(self) -> None:
+        """Show the whole answer, alone; nothing if there is none."""
+        if self._show is not None:
+            self._show()

@@ -21,13 +21,31 @@ if TYPE_CHECKING:
     from ...values import Turn
 
 
+class Question:
+    """One question, from when it is asked until its end is shown."""
+
+    def __init__(self, pane: AnswerPane) -> None:
+        self._pane = pane
+        self.turn: Turn | None = None
+        self.ended = False
+        self.error: BaseException | None = None
+
+    def frame(self, draft: Draft) -> int:
+        """Show the answer so far; return the characters that went to the page."""
+        return self._pane.frame(draft)
+
+    def keep(self, turn: Turn) -> None:
+        """Keep in mind which turn it was."""
+        self.turn = turn
+
+
 class Asking(w.VBox):  # type: ignore[misc]
     """One answer at a time, hidden while there is none; ``ended`` is called with each turn's id at its end."""
 
     def __init__(self, session: Session, calls: Calls, ended: Callable[[str], object]) -> None:
         self._session, self._calls, self._ended = session, calls, ended
-        self._runner = Runner(session, self._shown, self._told)
-        self._turn = ""
+        self._runner = Runner(session)
+        self._question: Question | None = None
         self._pane, self.prompt = AnswerPane(), w.HTML()
         self.stop = look.button("Stop")
         self.stop.on_click(calls.handler(self._runner.stop))
@@ -39,45 +57,68 @@ class Asking(w.VBox):  # type: ignore[misc]
 
         :raises ChatGLMError: if an answer is under way, or for what can't be asked.
         """
-        if not self._runner.start(lambda: self._question(prompt, first, how)):
-            raise ChatGLMError("An answer is under way: wait for it, or stop it.", kind="busy")
-        self.prompt.value = look.small(f"Answering: {one_line(prompt, 120)}")
+        question = Question(self._pane)
 
-    def _question(self, prompt: str, first: Callable[[], object] | None, how: dict[str, Any]) -> Any:
-        if first is not None:
-            first()
-        return self._session.aask(prompt, view=Showing(self, self._is_shown), **how)
+        def begin() -> Any:
+            if first is not None:
+                first()
+            asked = self._session.aask(prompt, view=Showing(question), **how)
+            self._pane.begin()
+            self.prompt.value = look.small(f"Answering: {one_line(prompt, 120)}")
+            self._question = question
+            self._show()
+            return asked
+
+        if not self._runner.start(begin, lambda error: self._calls.apart(lambda: self._end(question, error))):
+            raise ChatGLMError("An answer is under way: wait for it, or stop it.", kind="busy")
 
     def cancel(self) -> None:
-        """Stop the answer; what has arrived is kept."""
+        """Stop the answer, whose end is not shown any more; what has arrived is kept."""
+        self._question = None
         if self._runner.busy:
             self._runner.stop()
 
-    def frame(self, draft: Draft) -> int:
-        """Show the answer so far; return the characters that went to the page."""
-        return self._pane.frame(draft)
+    def _end(self, question: Question, error: BaseException | None) -> None:
+        """Show what became of a question; called in a thread of its own, once the next one is accepted.
 
-    def finish(self, turn: Turn) -> None:
-        """Keep in mind which turn it was."""
-        self._turn = turn.id
+        The turn is opened first: by the time that its end is told, the buttons are those of its turn.
+        """
 
-    def _is_shown(self, showing: Showing) -> bool:
-        return self._runner.busy
+        def present() -> None:
+            nonlocal error
+            if question.turn is not None and self._question is question:
+                try:
+                    self._ended(question.turn.id)
+                except Exception as failed:  # noqa: BLE001 - it is told
+                    error = error or failed
 
-    def _shown(self) -> None:
-        busy = self._runner.busy
-        if busy:
-            self._pane.begin()
-            self._turn = ""
-            self._calls.say("Answering…")
-        self.layout.display = None if busy else "none"
+        self._calls.handler(present)()
+        question.error, question.ended = error, True
+        if self._question is question:
+            self._show()
 
-    def _told(self, error: BaseException | None) -> None:
-        if isinstance(error, asyncio.CancelledError):
-            self._calls.say("Stopped; what had arrived is kept.")
-        elif error is not None:
-            self._calls.tell(error)
-        else:
-            self._calls.say("Answered.")
-        if turn := self._turn:
-            self._calls.apart(self._calls.handler(lambda: self._ended(turn)))
+    def _show(self) -> None:
+        """Bring all up to the last question, also where another one is asked meanwhile.
+
+        No lock is held: whoever is told of an end may ask at once, in another thread or as an observer.
+        """
+        shown = None
+        while (state := self._state) != shown:
+            shown = state
+            question, ended = state
+            if question is None:
+                return
+            self.layout.display = "none" if ended else None
+            if not ended:
+                self._calls.say("Answering…")
+            elif isinstance(question.error, asyncio.CancelledError):
+                self._calls.say("Stopped; what had arrived is kept.")
+            elif question.error is not None:
+                self._calls.tell(question.error)
+            else:
+                self._calls.say("Answered.")
+
+    @property
+    def _state(self) -> tuple[Question | None, bool]:
+        question = self._question
+        return question, question is not None and question.ended

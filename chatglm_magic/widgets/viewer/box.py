@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ...session import Session
 from ...store import Query, Row
 from .. import look
 from ..answer import CSS as ANSWER_CSS
+from ..debounce import Sleep
 from .asking import Asking
 from .calls import Calls
 from .compare import Compared
@@ -28,11 +30,13 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
 
     It has as many widgets for 100 000 turns as for 20: its lines are filled anew for each page. Turns that are
     asked elsewhere in this kernel appear by themselves, those of other kernels with the next look.
+
+    :param sleep: waits until the next look into the store; it is for tests, which decide when that is.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep) -> None:
         self._session = session
-        self._calls = calls = Calls(session)
+        self._calls = calls = Calls(session, sleep=sleep)
         near, below = Calls(session, calls), Calls(session, calls)  # beside the opened turn, and below the list
         self._compared = Compared(near, lambda: self._opened.mark())
         self._asking = Asking(session, near, self._answered)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import ipywidgets as w
 
 from ...session import Session
+from ..debounce import Sleep
 from ..trouble import Status, Trouble
 
 Act = Callable[[], object]
@@ -20,8 +21,9 @@ T = TypeVar("T", bound=w.Widget)
 class _Turn:
     """Whose turn it is: one lock, and whether widgets are being filled just now."""
 
-    def __init__(self) -> None:
+    def __init__(self, sleep: Sleep) -> None:
         self.lock = threading.RLock()
+        self.sleep = sleep
         self.filling = False
         self.statuses: list[Status] = []
 
@@ -34,13 +36,14 @@ class Calls:
     What goes wrong becomes a line in ``status``, and is recorded.
 
     :param beside: another part's calls: the lock is the same, and of both lines only the last one said is shown.
+    :param sleep: waits for what is to be done later; it is for tests, which decide when that is.
     """
 
-    def __init__(self, session: Session, beside: Calls | None = None) -> None:
+    def __init__(self, session: Session, beside: Calls | None = None, *, sleep: Sleep = asyncio.sleep) -> None:
         self.status = Status()
         self._session = session
         self._trouble = Trouble(session, self.status)
-        self._turn: _Turn = beside._turn if beside else _Turn()
+        self._turn: _Turn = beside._turn if beside else _Turn(sleep)
         self._turn.statuses.append(self.status)
 
     def say(self, text: str) -> None:
@@ -107,7 +110,7 @@ class Calls:
         """Do something in a thread of its own, ``after`` seconds; nobody waits for it."""
 
         async def later() -> Any:
-            await asyncio.sleep(after)
+            await self._turn.sleep(after)
             await asyncio.to_thread(self.guarded(act))
 
         self._session.submit(later())

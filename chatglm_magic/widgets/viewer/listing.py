@@ -159,5 +159,5 @@ class Listing(w.VBox):  # type: ignore[misc]
     def _continue(self) -> None:
         if self.conversation not in (None, self._session.conversation):
             count = self._session.resume(self.conversation)
-            self._calls.say(f"This is the present conversation now; it has {turns(count)}.")
             self.fill()
+            self._calls.say(f"This is the present conversation now; it has {turns(count)}.")

@@ -71,14 +71,14 @@ class Opened(w.VBox):  # type: ignore[misc]
 
     def show(self, row: Row | None) -> None:
         """Show a turn, or nothing; what is being edited stays if it is the same turn."""
-        if row is None or self.row is None or row.turn.id != self.row.turn.id:
+        before, self.row = self.row, row  # first: a button that is pressed from here on is meant for this turn
+        if row is None or before is None or row.turn.id != before.turn.id:
             self.buttons.leave()
             self.delete.forget()
             self.copied.children = ()
-        if row is not None and row != self.row:
+        if row is not None and row != before:
             self.heading.value = look.heading(f"{label(row)} {title(row.turn.prompt)}")
             self.text.value, self.facts.value = whole(row.turn), particulars(row)
-        self.row = row
         self.layout.display = None if row is not None else "none"
         self.mark()
 
@@ -110,8 +110,8 @@ class Opened(w.VBox):  # type: ignore[misc]
     def _continue(self) -> None:
         if self.turn.conversation != self._session.conversation:
             count = self._session.resume(self.turn.conversation)
-            self._calls.say(f"This is the present conversation now; it has {count} turn{'s' * (count != 1)}.")
             self.mark()
+            self._calls.say(f"This is the present conversation now; it has {count} turn{'s' * (count != 1)}.")
 
     def _copy(self, text: str) -> None:
         from ..copying import Copier

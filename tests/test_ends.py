@@ -1,0 +1,412 @@
+"""What tells of an end comes after it: whoever sees it and acts at once is accepted.
+
+Each test acts inside an observer of what tells, which is as early as anybody can act.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+import pytest
+
+from chatglm_magic import lens
+from chatglm_magic.store import Query
+from chatglm_magic.sweeps import Sweep
+from chatglm_magic.widgets.lens_box import LensBox
+from chatglm_magic.widgets.panel_box import Panel
+from chatglm_magic.widgets.trouble import Status
+
+from .support.explorers import Explored, open_explorer, start_sweep
+from .support.logprobs import ANSWER
+from .support.logprobs import open_session as open_lens_session
+from .support.panels import click, open_panel, send_prompt, set_value, visible_text, wait_idle, wait_until
+from .support.servers import Asked, Script, ScriptedServer, answer, chunk, legacy, reply, sse
+from .support.viewers import Viewer, make_turn, open_viewer
+
+REFUSAL = reply({"error": {"message": "no such luck"}}, status=400)
+ENDS = ("answered", "failed", "stopped")
+TOLD = {"answered": "Answered.", "failed": "no such luck", "stopped": "Stopped; what had arrived is kept."}
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a store of its own."""
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What holds the second answer; it is let go at the end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def act_once(widget: Any, trait: str, tells: Callable[[Any], bool], act: Callable[[], object]) -> threading.Event:
+    """Act inside the first change of a trait that tells of an end; return the event of having done so."""
+    done = threading.Event()
+
+    def observe(change: Any) -> None:
+        if not done.is_set() and tells(change["new"]):
+            done.set()
+            act()
+
+    widget.observe(observe, names=trait)
+    return done
+
+
+def first_answer(end: str) -> Script:
+    """Return the script of an answer that comes to such an end; one that is to be stopped never ends by itself."""
+    if end == "failed":
+        return REFUSAL
+    return answer("eins") if end == "answered" else sse([chunk("eins"), chunk("x")], hold=threading.Event())
+
+
+def second_answer(gate: threading.Event) -> Script:
+    """Return the script of an answer that stays under way until the gate is opened."""
+    return sse([chunk("two"), chunk("", finish_reason="stop")], hold=gate)
+
+
+# --- the panel -------------------------------------------------------------------------------------------------
+
+
+def is_failed(html: str) -> bool:
+    return "chatglm-failed" in html
+
+
+PANEL_SIGNS: dict[str, Callable[[Panel], tuple[Any, str, Callable[[Any], bool]]]] = {
+    "status line": lambda panel: (
+        *(panel.status, "value"),
+        lambda html: any(text in html for text in TOLD.values()),
+    ),
+    "Send": lambda panel: (panel.controls.send, "disabled", lambda disabled: not disabled),
+    "Regenerate": lambda panel: (panel.controls.again, "disabled", lambda disabled: not disabled),
+    "Stop": lambda panel: (panel.controls.stop, "disabled", bool),
+    "line about the answer": lambda panel: (panel.dialogue.answer.children[1], "value", bool),
+    "lane": lambda panel: (panel.dialogue.lanes.children[0], "value", lambda html: "finish:" in html),
+}
+
+
+@pytest.mark.parametrize("sign", PANEL_SIGNS)
+@pytest.mark.parametrize("end", ENDS)
+def test_the_panel_accepts_a_prompt_as_soon_as_it_tells_of_an_end(
+    end: str, sign: str, gate: threading.Event
+) -> None:
+    """Send, clicked at that moment, sends; and the panel shows the second answer and not the end of the first."""
+    with ScriptedServer(first_answer(end), second_answer(gate)) as server, open_panel(server) as panel:
+        if sign == "lane":
+            set_value(panel.controls.live, True)
+        acted = act_once(*PANEL_SIGNS[sign](panel), lambda: send_prompt(panel, "next"))
+        send_prompt(panel, "hi")
+        if end == "stopped":
+            wait_until(lambda: "eins" in panel.dialogue.answer.children[0].value or sign == "lane")
+            wait_until(lambda: len(server.posts) == 1)
+            click(panel.controls.stop)
+        assert acted.wait(10), "nothing told of the end"
+        wait_until(lambda: len(server.posts) == 2, "the second request")
+        wait_until(lambda: visible_text(panel.status) == "Answering…", "the second answer in the status line")
+        assert panel.controls.send.disabled and panel.controls.again.disabled
+        assert not panel.controls.stop.disabled
+        gate.set()
+        wait_idle(panel)
+        assert visible_text(panel.status) == "Answered." and visible_text(panel.dialogue.answer.children[0]) == "two"
+        assert [post.body["messages"][-1]["content"] for post in server.posts] == ["hi", "next"]
+
+
+@pytest.mark.parametrize("held", ["status line", "Send"])
+def test_the_panel_accepts_a_prompt_while_the_page_is_still_being_told(held: str, gate: threading.Event) -> None:
+    """The thread that tells of the end is held up there; Send in another thread need not wait for it."""
+    going = threading.Event()
+    with ScriptedServer(answer("eins"), second_answer(gate)) as server, open_panel(server) as panel:
+        told = threading.Event()
+
+        def hold() -> None:
+            told.set()
+            assert going.wait(10)
+
+        act_once(*PANEL_SIGNS[held](panel), hold)
+        send_prompt(panel, "hi")
+        assert told.wait(10)
+        clicked = threading.Thread(target=send_prompt, args=(panel, "next"))
+        clicked.start()
+        clicked.join(5)
+        accepted = not clicked.is_alive() and panel.controls.send.disabled
+        going.set()
+        clicked.join()
+        assert accepted
+        wait_until(lambda: len(server.posts) == 2, "the second request")
+        wait_until(lambda: visible_text(panel.status) == "Answering…", "the second answer in the status line")
+        assert panel.controls.send.disabled and not panel.controls.stop.disabled
+        gate.set()
+        wait_idle(panel)
+        assert visible_text(panel.dialogue.answer.children[0]) == "two"
+
+
+def test_regenerate_as_soon_as_the_panel_tells_of_an_end_replaces_that_answer() -> None:
+    """The turn that has just ended is the one that is superseded."""
+    with ScriptedServer(answer("eins"), answer("two")) as server, open_panel(server) as panel:
+        sign = PANEL_SIGNS["status line"](panel)
+        act_once(*sign, lambda: click(panel.controls.again))
+        send_prompt(panel, "hi")
+        wait_until(lambda: len(server.posts) == 2, "the second request")
+        wait_idle(panel)
+        assert {t.answer: t.status for t in panel._session.turns} == {"eins": "superseded", "two": "complete"}
+
+
+def test_a_refused_click_is_not_the_first_of_two() -> None:
+    """A click that came while an answer was under way asked nothing: the same click right after the end asks."""
+    hold = threading.Event()
+    held = sse([chunk("eins"), chunk("", finish_reason="stop")], hold=hold)
+    with ScriptedServer(held, answer("two")) as server, open_panel(server) as panel:
+        send_prompt(panel, "hi")
+        wait_until(lambda: len(server.posts) == 1)
+        set_value(panel.controls.prompt, "next")
+        act_once(*PANEL_SIGNS["Send"](panel), lambda: click(panel.controls.send))
+        panel.controls.send.click()  # the page has not heard yet that it is disabled
+        hold.set()
+        wait_until(lambda: len(server.posts) == 2, "the second request")
+        wait_idle(panel)
+
+
+def test_models_can_be_chosen_as_soon_as_the_endpoint_is_found() -> None:
+    """When the connection's state says what was found, the models of that server are the choices."""
+    models = reply({"data": [{"id": "glm-4"}, {"id": "glm-4-plus"}]})
+    with ScriptedServer(answer("ok"), on_get=models) as server, open_panel() as panel:
+        offered: list[tuple[str, ...]] = []
+        acted = act_once(
+            *(panel.connection.children[-1], "value", lambda html: "with glm-4" in html),
+            lambda: offered.append(panel.connection.model.options),
+        )
+        panel._session.settings.endpoint_url = f"{server.url}v1"
+        assert acted.wait(10)
+        assert offered == [("glm-4", "glm-4-plus")]
+
+
+# --- the viewer ------------------------------------------------------------------------------------------------
+
+
+def asking_box(shown: Viewer) -> Any:
+    """Return the part of a viewer that shows the answer under way, which is hidden when there is none."""
+    boxes = [box for box in shown.widgets() if isinstance(box, w.VBox) and box.children]
+    return next(box for box in boxes if any(getattr(c, "description", "") == "Stop" for c in in_rows(box)))
+
+
+def in_rows(box: Any) -> list[Any]:
+    return [child for row in box.children for child in getattr(row, "children", ()) if not isinstance(row, w.VBox)]
+
+
+@pytest.mark.parametrize("sign", ["status line", "Stop is gone"])
+@pytest.mark.parametrize("end", ENDS)
+def test_the_viewer_asks_again_as_soon_as_it_tells_of_an_end(end: str, sign: str, gate: threading.Event) -> None:
+    """Ask again, clicked at that moment, asks: the turn that has ended is open, and nobody is told to wait."""
+    with ScriptedServer(first_answer(end), second_answer(gate)) as server, open_viewer(server, make_turn(1)) as shown:
+        shown.open("question 1")
+        again, opened = shown.named("Ask again"), []
+        box = asking_box(shown)
+
+        def act() -> None:
+            opened.append("#2 question 1" in shown.text)
+            click(again)
+
+        if sign == "status line":
+            lines = [widget for widget in shown.widgets() if isinstance(widget, Status)]
+            acted = [act_once(line, "value", lambda html: TOLD[end] in html, act) for line in lines]
+        else:
+            acted = [act_once(box.layout, "display", lambda display: display == "none", act)]
+        click(again)
+        if end == "stopped":
+            shown.says("eins")
+            shown.click("Stop")
+        wait_until(lambda: any(event.is_set() for event in acted), "what tells of the end")
+        wait_until(lambda: len(server.posts) == 2, "the second request")
+        shown.told("Answering…")
+        assert opened == [True]
+        assert box.layout.display is None and "An answer is under way" not in shown.text
+        gate.set()
+        shown.told("Answered.")
+        shown.says("#3 question 1")
+        assert shown.session.store.count(Query()) == 3
+
+
+def test_the_viewer_asks_again_while_the_page_is_still_being_told(gate: threading.Event) -> None:
+    """The thread that tells of the error is held up there; Ask again in another thread need not wait for it."""
+    told, going = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        told.set()
+        assert going.wait(10)
+
+    with ScriptedServer(REFUSAL, second_answer(gate)) as server, open_viewer(server, make_turn(1)) as shown:
+        shown.open("question 1")
+        again = shown.named("Ask again")
+        for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
+            act_once(line, "value", lambda html: "no such luck" in html, hold)
+        click(again)
+        assert told.wait(10)
+        clicked = threading.Thread(target=click, args=(again,))
+        clicked.start()
+        clicked.join(5)
+        prompt = not clicked.is_alive()
+        going.set()
+        clicked.join()
+        assert prompt
+        wait_until(lambda: len(server.posts) == 2, "the second request")
+        shown.told("Answering…")
+        gate.set()
+        shown.told("Answered.")
+
+
+def test_continuing_a_conversation_is_told_when_the_buttons_show_it() -> None:
+    """The line that says so comes after the buttons that would continue it are gone or disabled."""
+    for name in ("Continue this conversation", "Continue conversation"):
+        with open_viewer(None, make_turn(1), make_turn(2)) as shown:
+            shown.type("Show", "conversations")
+            shown.open("question 1")
+            if name == "Continue conversation":
+                shown.open("question 1")
+            offered: list[bool] = []
+
+            def act(shown: Viewer = shown, name: str = name, offered: list[bool] = offered) -> None:
+                offered.append(name in shown.names and not shown.named(name).disabled)
+
+            for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
+                act_once(line, "value", lambda html: "present conversation" in html, act)
+            shown.click(name)
+            assert offered == [False]
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------
+
+
+def failing_once() -> Script:
+    """Return a script that refuses the first request for each temperature above 1 and answers all others."""
+    seen: set[float] = set()
+
+    def script(connection: Any, asked: Asked) -> None:
+        temperature = asked.body["temperature"]
+        refuse = temperature > 1 and temperature not in seen
+        seen.add(temperature)
+        (REFUSAL if refuse else legacy("ok"))(connection, asked)
+
+    return script
+
+
+def come(sweep: Sweep) -> int:
+    return sweep.progress.done + sweep.progress.failed
+
+
+def test_a_follower_that_sees_all_answers_can_ask_for_what_failed() -> None:
+    """In the first call of a listener that finds nothing missing, retry() begins: the sweep is not running."""
+    with ScriptedServer(failing_once()) as server:
+        sweep = start_sweep(server, temperature=[0.5, 1.5], samples=2, jobs=1)
+        found: list[object] = []
+
+        def listen() -> None:
+            if come(sweep) == 4 and not found:
+                found.append(sweep.running)
+                sweep.retry(wait=False)
+
+        sweep.on_change(listen)
+        listen()
+        wait_until(lambda: sweep.complete, "the answer that failed")
+        assert found == [False] and len(server.posts) == 5
+
+
+def test_whoever_sees_all_answers_sees_that_the_sweep_has_ended() -> None:
+    """Looked at again and again in another thread, a sweep with all its answers is never running."""
+    with ScriptedServer(legacy("ok")) as server:
+        for _ in range(20):
+            sweep = start_sweep(server, temperature=[0.1, 0.5, 0.9], jobs=3)
+            while come(sweep) < 3:
+                assert len(sweep) < 3 or not sweep.running
+            assert not sweep.running and sweep.progress.pending == 0
+            assert sweep.wait(5).complete
+
+
+EXPLORER_SIGNS: dict[str, Callable[[Explored], tuple[Any, str, Callable[[Any], bool]]]] = {
+    "full bar": lambda shown: (shown.box.bar, "value", lambda html: "width:100.0%" in html),
+    "state line": lambda shown: (
+        shown.box.state,
+        "value",
+        lambda html: "failed" in html and "running" not in html,
+    ),
+    "Stop": lambda shown: (shown.named("Stop"), "disabled", bool),
+    "Retry failed": lambda shown: (shown.named("Retry failed"), "disabled", lambda disabled: not disabled),
+    "last cell": lambda shown: (shown.tiles[-1], "description", lambda face: "failed" in face),
+}
+
+
+@pytest.mark.parametrize("sign", EXPLORER_SIGNS)
+def test_the_explorer_asks_for_what_failed_as_soon_as_it_tells_of_the_end(
+    sign: str, gate: threading.Event
+) -> None:
+    """Retry failed, clicked at that moment, asks; and Stop and the bar then are those of the new run."""
+    first, again = threading.Event(), failing_once()
+
+    def script(connection: Any, asked: Asked) -> None:
+        assert (first if len(server.posts) < 3 else gate).wait(10)
+        again(connection, asked)
+
+    with (
+        ScriptedServer(script) as server,
+        open_explorer(start_sweep(server, temperature=[0.5, 1.5], jobs=1)) as shown,
+    ):
+        acted = act_once(*EXPLORER_SIGNS[sign](shown), lambda: click(shown.named("Retry failed")))
+        first.set()
+        assert acted.wait(10), "nothing told of the end"
+        wait_until(lambda: len(server.posts) == 3, "the third request")
+        wait_until(lambda: "running" in visible_text(shown.box.state), "that it runs again")
+        assert not shown.named("Stop").disabled and shown.named("Retry failed").disabled
+        assert "width:100.0%" not in shown.box.bar.value
+        gate.set()
+        shown.ended()
+        assert shown.sweep.complete and "2 of 2 answers" in shown.text
+
+
+def test_stop_is_disabled_only_when_the_rest_can_be_asked() -> None:
+    """Stop, clicked, says that it is stopping; when it is disabled, Resume is accepted."""
+    hold = threading.Event()
+
+    def script(connection: Any, asked: Asked) -> None:
+        if len(server.posts) == 2:
+            sse([chunk("x"), chunk("y")], hold=hold)(connection, asked)
+        legacy("ok")(connection, asked)
+
+    with (
+        ScriptedServer(script) as server,
+        open_explorer(start_sweep(server, temperature=[0.1, 0.5, 0.9], jobs=1)) as shown,
+    ):
+        wait_until(lambda: len(server.posts) == 2)
+        stop = shown.named("Stop")
+        wait_until(lambda: not stop.disabled)
+        acted = act_once(stop, "disabled", bool, lambda: click(shown.named("Resume")))
+        click(stop)
+        assert acted.wait(10)
+        wait_until(lambda: shown.sweep.complete, "what was missing")
+        shown.ended()
+        assert len(server.posts) == 4
+
+
+# --- the lens --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sign", ["bars", "Next token"])
+def test_the_lens_takes_the_next_click_as_soon_as_it_shows_a_token(sign: str) -> None:
+    """What is clicked inside the change is what is shown at its end, in all parts alike."""
+    with ScriptedServer(ANSWER) as server:
+        found = lens("p", open_lens_session(f"{server.url}v1"), show=False)
+    box = LensBox(found)
+    box.strip.tokens[0].click()
+    watched = (box.bars, "value") if sign == "bars" else (box.later, "disabled")
+    acted = act_once(*watched, lambda new: new is True or isinstance(new, str), lambda: box.earlier.click())
+    box.later.click()
+    assert acted.is_set() and box.index == 0
+    assert box.earlier.disabled and not box.later.disabled
+    shown_now = box.bars.value
+    box.strip.tokens[0].click()
+    assert box.bars.value == shown_now
+    box.close()
