@@ -13,9 +13,11 @@ from typing import Any
 import ipywidgets as w
 import pytest
 
-from chatglm_magic import lens
+from chatglm_magic import Session, lens
 from chatglm_magic.store import Query
 from chatglm_magic.sweeps import Sweep
+from chatglm_magic.sweeps.begin import prepared
+from chatglm_magic.values import Turn
 from chatglm_magic.widgets.lens_box import LensBox
 from chatglm_magic.widgets.panel_box import Panel
 from chatglm_magic.widgets.trouble import Status
@@ -113,7 +115,9 @@ def test_the_panel_accepts_a_prompt_as_soon_as_it_tells_of_an_end(
         assert not panel.controls.stop.disabled
         gate.set()
         wait_idle(panel)
-        assert visible_text(panel.status) == "Answered." and visible_text(panel.dialogue.answer.children[0]) == "two"
+        assert (
+            visible_text(panel.status) == "Answered." and visible_text(panel.dialogue.answer.children[0]) == "two"
+        )
         assert [post.body["messages"][-1]["content"] for post in server.posts] == ["hi", "next"]
 
 
@@ -203,7 +207,10 @@ def in_rows(box: Any) -> list[Any]:
 @pytest.mark.parametrize("end", ENDS)
 def test_the_viewer_asks_again_as_soon_as_it_tells_of_an_end(end: str, sign: str, gate: threading.Event) -> None:
     """Ask again, clicked at that moment, asks: the turn that has ended is open, and nobody is told to wait."""
-    with ScriptedServer(first_answer(end), second_answer(gate)) as server, open_viewer(server, make_turn(1)) as shown:
+    with (
+        ScriptedServer(first_answer(end), second_answer(gate)) as server,
+        open_viewer(server, make_turn(1)) as shown,
+    ):
         shown.open("question 1")
         again, opened = shown.named("Ask again"), []
         box = asking_box(shown)
@@ -299,32 +306,44 @@ def come(sweep: Sweep) -> int:
     return sweep.progress.done + sweep.progress.failed
 
 
-def test_a_follower_that_sees_all_answers_can_ask_for_what_failed() -> None:
-    """In the first call of a listener that finds nothing missing, retry() begins: the sweep is not running."""
+class SlowDisk(Session):
+    """A session whose store saves a turn only once ``gate`` is opened; ``saving`` tells that it would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.saving = threading.Event(), threading.Event()
+
+    @property
+    def store(self) -> Any:
+        return self
+
+    def put(self, turn: Turn, position: int) -> None:
+        self.saving.set()
+        assert self.gate.wait(10)
+        super().store.put(turn, position)
+
+
+def test_a_sweep_whose_last_answer_is_being_saved_is_not_complete() -> None:
+    """Whoever finds all answers there, a listener too, can begin at once: the end and the last answer are one."""
     with ScriptedServer(failing_once()) as server:
-        sweep = start_sweep(server, temperature=[0.5, 1.5], samples=2, jobs=1)
-        found: list[object] = []
+        session, found = SlowDisk(), list[object]()
+        session.settings.endpoint_url = server.url
+        sweep = prepared("p", {"temperature": [1.5]}, samples=1, jobs=1, session=session, resume=None)
 
         def listen() -> None:
-            if come(sweep) == 4 and not found:
+            if come(sweep) == 1 and not found:
                 found.append(sweep.running)
                 sweep.retry(wait=False)
 
         sweep.on_change(listen)
-        listen()
+        sweep.resume(wait=False)
+        assert session.saving.wait(10)
+        assert come(sweep) == 0 and sweep.running and sweep.progress.pending == 1
+        assert not sweep.complete and "0 of 1 answers, running" in repr(sweep)
+        session.gate.set()
         wait_until(lambda: sweep.complete, "the answer that failed")
-        assert found == [False] and len(server.posts) == 5
-
-
-def test_whoever_sees_all_answers_sees_that_the_sweep_has_ended() -> None:
-    """Looked at again and again in another thread, a sweep with all its answers is never running."""
-    with ScriptedServer(legacy("ok")) as server:
-        for _ in range(20):
-            sweep = start_sweep(server, temperature=[0.1, 0.5, 0.9], jobs=3)
-            while come(sweep) < 3:
-                assert len(sweep) < 3 or not sweep.running
-            assert not sweep.running and sweep.progress.pending == 0
-            assert sweep.wait(5).complete
+        assert found == [False] and len(server.posts) == 2
+        session.close()
 
 
 EXPLORER_SIGNS: dict[str, Callable[[Explored], tuple[Any, str, Callable[[Any], bool]]]] = {
