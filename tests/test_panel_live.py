@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from chatglm_magic.widgets.panel_box import Panel
 
-from .support.clock import assert_within
 from .support.panels import (
     ask_and_wait,
     click,
@@ -20,6 +20,7 @@ from .support.panels import (
     wait_until,
 )
 from .support.servers import Asked, Script, ScriptedServer, answer, chunk, sse
+from .support.timers import HeldSleep, TrackedSession
 
 
 def lanes(panel: Panel) -> list[str]:
@@ -59,21 +60,76 @@ def test_a_slider_that_settles_asks_again_and_the_answers_stand_side_by_side() -
         assert [message["content"] for message in server.posts[3].body["messages"]] == ["hi"]
 
 
-def test_a_slider_that_moves_on_asks_once() -> None:
-    """Changes less than a quarter of a second apart are one: the last value is asked with."""
-    with ScriptedServer(by_temperature) as server, open_panel(server) as panel:
+@contextmanager
+def open_live_panel(server: ScriptedServer) -> Iterator[tuple[Panel, TrackedSession, HeldSleep]]:
+    """Yield a panel in live mode whose sliders settle when the test says so."""
+    session, sleep = TrackedSession(), HeldSleep()
+    with open_panel(server, session=session, sleep=sleep) as panel:
         set_value(panel.controls.live, True)
+        yield panel, session, sleep
+
+
+def test_a_slider_that_moves_on_asks_once() -> None:
+    """A slider settles after a quarter of a second without a change: the last value is asked with, once."""
+    with ScriptedServer(by_temperature) as server, open_live_panel(server) as (panel, session, sleep):
         ask_and_wait(panel, "hi")
-        moved = time.monotonic()
         for value in (0.5, 0.75, 1.0, 1.25):
             set_value(panel.rows[0].slider, value)
-        wait_until(lambda: len(server.posts) == 2)
-        assert server.posts[1].at - moved >= 0.25
-        wait_idle(panel)
-        assert server.posts[1].body["temperature"] == 1.25
-        panel._session.settings.top_p = 0.5  # another handle: shown here, but not this panel's slider
-        time.sleep(0.4)
+        wait_until(lambda: sleep.held == 4)
+        assert sleep.seconds == [0.25] * 4 and len(server.posts) == 1
+        session.wait_submitted(sleep)
+        assert [post.body.get("temperature") for post in server.posts] == [None, 1.25]
+        assert len(session.turns) == 2
+        session.settings.top_p = 0.5  # another handle: shown here, but not this panel's slider
+        session.wait_submitted(sleep)
         assert len(server.posts) == 2 and panel.rows[1].slider.value == 0.5
+
+
+def test_a_slider_that_moves_while_the_answer_before_is_being_stopped_asks_once() -> None:
+    """The first value has settled and waits for the answer under way to end; only the second one is asked with."""
+    with ScriptedServer(half(), by_temperature) as server, open_live_panel(server) as (panel, session, sleep):
+        send_prompt(panel, "hi")
+        wait_until(lambda: any("half" in lane for lane in lanes(panel)))
+        moved = []
+
+        def move(change: Any) -> None:
+            if not change["new"] and not moved:  # Send can be pressed again: the answer under way has just ended
+                moved.append(True)
+                set_value(panel.rows[0].slider, 1.5)
+
+        panel.controls.send.observe(move, names="disabled")
+        set_value(panel.rows[0].slider, 0.5)
+        wait_until(lambda: sleep.held == 1)
+        sleep.end()
+        wait_until(lambda: sleep.held == 1 and moved)
+        session.wait_submitted(sleep)
+        assert [post.body.get("temperature") for post in server.posts] == [None, 1.5]
+
+
+def test_stop_while_a_slider_is_restarting_the_answer_asks_nothing() -> None:
+    """The slider has settled and the answer under way is being stopped for it: Stop means that one too."""
+    with ScriptedServer(half(), answer("more")) as server, open_live_panel(server) as (panel, session, sleep):
+        send_prompt(panel, "hi")
+        wait_until(lambda: any("half" in lane for lane in lanes(panel)))
+        panel.controls.send.observe(lambda change: change["new"] or click(panel.controls.stop), names="disabled")
+        set_value(panel.rows[0].slider, 0.5)
+        wait_until(lambda: sleep.held == 1)
+        sleep.end()
+        session.wait_submitted(sleep)
+        assert len(server.posts) == 1 and [turn.status for turn in session.turns] == ["interrupted"]
+        assert visible_text(panel.status) == "Stopped; what had arrived is kept."
+
+
+def test_send_takes_the_place_of_a_slider_that_has_not_settled() -> None:
+    """One question, with the slider's value."""
+    with ScriptedServer(by_temperature) as server, open_live_panel(server) as (panel, session, sleep):
+        ask_and_wait(panel, "hi")
+        set_value(panel.rows[0].slider, 1.5)
+        wait_until(lambda: sleep.held == 1)
+        ask_and_wait(panel, "next")
+        session.wait_submitted(sleep)
+        asked = [(post.body["messages"][-1]["content"], post.body.get("temperature")) for post in server.posts]
+        assert asked == [("hi", None), ("next", 1.5)]
 
 
 def test_the_running_answer_is_cancelled_and_makes_room() -> None:
@@ -93,32 +149,34 @@ def test_the_running_answer_is_cancelled_and_makes_room() -> None:
 
 def test_stop_ends_what_a_slider_asked_and_what_it_was_about_to_ask() -> None:
     """A lane that was stopped says so; a slider that has not settled yet asks nothing after Stop."""
-    with ScriptedServer(answer("one"), half()) as server, open_panel(server) as panel:
-        set_value(panel.controls.live, True)
+    with ScriptedServer(answer("one"), half()) as server, open_live_panel(server) as (panel, session, sleep):
         ask_and_wait(panel, "hi")
         set_value(panel.rows[0].slider, 1.5)
+        wait_until(lambda: sleep.held == 1)
+        sleep.end()
         wait_until(lambda: any("half" in lane for lane in lanes(panel)))
-        moved = time.monotonic()
         set_value(panel.rows[0].slider, 0.5)
+        wait_until(lambda: sleep.held == 1)
         click(panel.controls.stop)
-        assert_within(time.monotonic() - moved, 0.2, of="before it settles")
         wait_idle(panel)
-        time.sleep(0.4)
+        session.wait_submitted(sleep)
         assert len(server.posts) == 2 and "[stopped before it was complete]" in lanes(panel)[1]
 
 
 def test_a_slider_asks_nothing_unless_live_and_unless_something_was_sent() -> None:
     """No question of its own accord: not before Send, and not when live mode is off again."""
-    with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
+    with ScriptedServer(answer("ok")) as server, open_live_panel(server) as (panel, session, sleep):
         set_value(panel.controls.prompt, "half a prom")
-        set_value(panel.controls.live, True)
         set_value(panel.rows[0].slider, 0.5)
-        time.sleep(0.4)
+        session.wait_submitted(sleep)
         assert server.posts == []
         ask_and_wait(panel, "hi")
         set_value(panel.rows[0].slider, 1.5)
+        wait_until(lambda: sleep.held == 1)
         set_value(panel.controls.live, False)
-        time.sleep(0.4)
+        session.wait_submitted(sleep)
+        set_value(panel.rows[0].slider, 0.75)
+        session.wait_submitted(sleep)
         assert len(server.posts) == 1
 
 

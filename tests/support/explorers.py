@@ -19,6 +19,7 @@ from chatglm_magic.widgets.trouble import Status
 from .panels import click, set_value, visible_text, wait_until, walk_widgets
 from .servers import ScriptedServer
 from .sweeps import open_session
+from .timers import HeldSleep
 
 
 def start_sweep(
@@ -39,9 +40,9 @@ def run_sweep(server: ScriptedServer, prompt: Any = "p", **options: Any) -> Swee
 class Explored:
     """An explorer as a reader meets it: by the names of its buttons, and by its cells' values."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, sleep: HeldSleep | None = None) -> None:
         self.sweep = sweep
-        self.box: Explorer = explorer(sweep)
+        self.box = explorer(sweep) if sleep is None else Explorer(sweep, sleep=sleep)
 
     def seen(self, widget: Any = None) -> Iterator[Any]:
         """Yield what is not hidden."""

@@ -14,17 +14,24 @@ from chatglm_magic.widgets import panel
 from chatglm_magic.widgets.panel_box import Panel
 
 from .servers import ScriptedServer
+from .timers import HeldSleep
 
 
 @contextmanager
 def open_panel(
-    server: ScriptedServer | None = None, path: str = "v1", session: Session | None = None
+    server: ScriptedServer | None = None,
+    path: str = "v1",
+    session: Session | None = None,
+    sleep: HeldSleep | None = None,
 ) -> Iterator[Panel]:
-    """Yield a panel over a session, a new one that asks a server unless one is given."""
+    """Yield a panel over a session, a new one that asks a server unless one is given.
+
+    :param sleep: how the panel waits until a slider has settled.
+    """
     session = session or Session()
     if server is not None:
         session.settings.endpoint_url = server.url + path
-    made = panel(session)
+    made = panel(session) if sleep is None else Panel(session, sleep=sleep)
     try:
         yield made
     finally:

@@ -17,6 +17,7 @@ from chatglm_magic.widgets.viewer import HistoryViewer
 
 from .panels import click, set_value, visible_text, wait_until, walk_widgets
 from .servers import ScriptedServer
+from .timers import HeldSleep
 
 OTHER = "0123456789ab"
 """A conversation that is not the session's own."""
@@ -38,9 +39,9 @@ def make_turn(number: int, **values: Any) -> Turn:
 class Viewer:
     """A viewer as a reader meets it: by the names of its buttons and boxes."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, sleep: HeldSleep | None = None) -> None:
         self.session = session
-        self.box: HistoryViewer = history_viewer(session)
+        self.box = history_viewer(session) if sleep is None else HistoryViewer(session, sleep=sleep)
 
     def named(self, name: str) -> Any:
         """Return the button or box of a name that can be seen, the first one if there are several."""
@@ -112,15 +113,21 @@ class Viewer:
 
 @contextmanager
 def open_viewer(
-    server: ScriptedServer | None = None, *turns: Turn, session: Session | None = None
+    server: ScriptedServer | None = None,
+    *turns: Turn,
+    session: Session | None = None,
+    sleep: HeldSleep | None = None,
 ) -> Iterator[Viewer]:
-    """Yield a viewer over a session, whose store has turns."""
+    """Yield a viewer over a session, whose store has turns.
+
+    :param sleep: how the viewer waits until its next look into the store.
+    """
     session = session or Session()
     if server is not None:
         session.settings.endpoint_url = f"{server.url}v1"
     if turns:
         session.store.add([(made, position) for position, made in enumerate(turns)])
-    shown = Viewer(session)
+    shown = Viewer(session, sleep)
     try:
         yield shown
     finally:
