@@ -1,0 +1,209 @@
+"""Sweeps and lenses in a live kernel: their widgets are displayed, fill, and obey clicks that come over the wire."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..kernels import Ran
+from ..lenses.tools import ANSWER
+from ..servers import Script, ScriptedServer, answer, by_body, chunk, reply, sse
+from .asking import at, value
+from .conftest import installed
+from .hiding import hide_package
+from .page import VIEW, Page, View, Widget
+
+SWEEPS = {
+    "sweep cell": "%%chatglm_sweep temperature=0.1,0.9\nName a colour.",
+    "sweep()": "from chatglm_magic import sweep\nsweep('Name a colour.', temperature=[0.1, 0.9])",
+}
+LENSES = {
+    "lens line": "%chatglm_lens Hi?",
+    "lens cell": "%%chatglm_lens\nHi?",
+    "lens()": "from chatglm_magic import lens\nlens('Hi?')",
+}
+BOTH = list((SWEEPS | LENSES).values())
+
+
+def colours(*scripts: Script) -> Script:
+    """Return a script that answers lenses with their probabilities, and sweeps with ``scripts`` or a colour."""
+    left = list(scripts)
+
+    def choose(body: Any) -> Script:
+        if body.get("logprobs"):
+            return ANSWER
+        return left.pop(0) if left else answer("red" if body["temperature"] < 0.5 else "blue")
+
+    return by_body(choose)
+
+
+def displayed(ran: Ran) -> list[dict[str, Any]]:
+    """Return the MIME bundles that a cell has displayed, without the updates that come later."""
+    assert ran.error is None, ran.error
+    return [content["data"] for content in ran.of("display_data", "execute_result")]
+
+
+def tile(view: View, setting: str) -> Widget:
+    """Return the button of the sweep's cell with these values, as ``temperature 0.1``."""
+    (found,) = [
+        widget for widget in view.all() if widget.kind == "ButtonModel" and widget.state["tooltip"] == setting
+    ]
+    return found
+
+
+def press(view: View, button: Widget) -> None:
+    """Click a button that has no name of its own."""
+    view.page.tell(button, {"method": "custom", "content": {"event": "click"}})
+
+
+def until_enabled(view: View, name: str) -> None:
+    """Wait until a button can be pressed."""
+    view.page.until_true(lambda: not view.find(name, "Button").state["disabled"], of=name)
+
+
+@installed
+def test_sweeps_and_lenses_are_displayed_every_time(page: Page) -> None:
+    """Two of each in one kernel: every one is displayed once, as widgets with an output beneath, and fills."""
+    with ScriptedServer(colours()) as server:
+        at(page, server)
+        for code in BOTH * 2:
+            ran = page.run(code)
+            widget, beneath = displayed(ran)
+            assert VIEW in widget and VIEW not in beneath, code
+            view = page.view(ran)
+            if code in SWEEPS.values():
+                view.until_sees("2 of 2 answers")
+                page.until_true(lambda view=view: "blue" in tile(view, "temperature 0.9").state["description"])
+                assert "red" in tile(view, "temperature 0.1").state["description"]
+            else:
+                assert view.find("Hi", "Button") and view.holding("␣all")
+                assert "Hi" in beneath["text/plain"] and "chatglm-still" in beneath["text/html"]
+        assert len(server.posts) == 2 * (2 * len(SWEEPS) + len(LENSES))
+
+
+@installed
+def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
+    """Its tiles fill while answers come, Stop closes the connection, Resume asks for the rest, a tile opens."""
+    stalled = sse([chunk("bl"), chunk("ue")], hold=threading.Event())
+    with ScriptedServer(colours(answer("red"), stalled, answer("green"))) as server:
+        at(page, server)
+        cell = page.send("%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour.")
+        view = page.view(page.wait(cell))
+        view.until_sees("1 of 2 answers")
+        page.until_true(lambda: "running\nbl" in tile(view, "temperature 0.9").state["description"])
+        assert "red" in tile(view, "temperature 0.1").state["description"]
+        assert view.find("Resume", "Button").state["disabled"]
+
+        view.click("Stop")
+        until_enabled(view, "Resume")
+        server.wait_closed(server.posts[1])
+        assert view.find("Stop", "Button").state["disabled"] and view.holding("1 of 2 answers")
+        assert value(page, "[turn.status for turn in kept]") == ["complete", "interrupted"]
+
+        view.click("Resume")
+        view.until_sees("2 of 2 answers")
+        page.until_true(lambda: "green" in tile(view, "temperature 0.9").state["description"])
+        assert len(server.posts) == 3, "the whole answer is not asked for again"
+
+        press(view, tile(view, "temperature 0.1"))
+        view.until_sees("Sample 1 · complete")
+        assert view.holding("Opened: temperature 0.1") and view.holding("red")
+        kept = [heard.message["content"] for heard in page.heard if heard.kind == "update_display_data"]
+        assert "2 of 2 answers" in kept[-1]["data"]["text/plain"], "the output beneath has the end"
+
+
+@installed
+def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
+    """A failure stands in its tile and below the bar; Retry failed asks for that cell alone."""
+    refused = reply({"error": {"message": "out of paint"}}, status=400)
+    with ScriptedServer(colours(answer("red"), refused, answer("green"))) as server:
+        at(page, server)
+        view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1\nName a colour."))
+        until_enabled(view, "Retry failed")
+        assert view.holding("1 failed") and "failed" in tile(view, "temperature 0.9").state["description"]
+        view.click("Retry failed")
+        view.until_sees("2 of 2 answers")
+        page.until_true(lambda: "green" in tile(view, "temperature 0.9").state["description"])
+        assert [post.body["temperature"] for post in server.posts] == [0.1, 0.9, 0.9]
+
+
+@installed
+def test_a_displayed_lens_is_reshaped_without_a_request(page: Page) -> None:
+    """A token opens its candidates, the sliders change their figures, and the server receives one request."""
+    with ScriptedServer(colours()) as server:
+        at(page, server)
+        view = page.view(page.run("%chatglm_lens -t 1 Hi?"))
+        view.click("Hi")
+        view.until_sees("Yo")
+        before = view.text
+        view.set(view.find("temperature", "BoundedFloat"), 0.1)
+        page.until_true(lambda: view.text != before)
+        assert view.holding("Yo")
+        view.click("Reset temperature")
+        page.until_true(lambda: view.text == before)
+        view.click("Next token")
+        view.until_sees("␣there")
+        assert not view.holding("Yo") and len(server.posts) == 1
+
+
+@installed
+def test_the_body_of_a_lens_cell_is_its_prompt(page: Page) -> None:
+    """``%%chatglm_lens`` sends what stands below it as typed, after what stands on its line."""
+    with ScriptedServer(colours()) as server:
+        at(page, server)
+        page.run("%%chatglm_lens -t 0.5 --top 3\nHi {x}\n  there?\n")
+        page.run("%%chatglm_lens Read this:\nHi")
+        sent = [post.body["messages"][-1]["content"] for post in server.posts]
+        assert sent == ["Hi {x}\n  there?", "Read this:\nHi"]
+        assert server.posts[0].body["temperature"] == 0.5 and server.posts[0].body["top_logprobs"] == 3
+
+
+@installed
+def test_show_false_and_quiet_display_nothing(page: Page) -> None:
+    """``show=False`` returns when all is asked; as a cell's value the result is a static output, not widgets."""
+    with ScriptedServer(colours()) as server:
+        at(page, server)
+        quiet = "grid = sweep('Name a colour.', temperature=[0.1, 0.9], show=False)\nprint(grid.progress.done)"
+        ran = page.run(f"from chatglm_magic import lens, sweep\n{quiet}\nseen = lens('Hi?', show=False)")
+        assert displayed(ran) == [] and ran.text == "2\n"
+        assert displayed(page.run("seen = %chatglm_lens -q Hi?")) == []
+        assert displayed(page.run("%chatglm_lens -q Hi?")) == []
+        for name, text in (("grid", "2 of 2 answers"), ("seen", "2 places")):
+            (data,) = displayed(page.run(name))
+            assert text in data["text/plain"] and VIEW not in data and "<table" in data["text/html"]
+
+
+@installed
+def test_a_notebook_under_test_gets_static_outputs(page: Page) -> None:
+    """With CHATGLM_MAGIC_RENDER=final each is one output without widgets, and the same one every time."""
+    with ScriptedServer(colours()) as server:
+        at(page, server)
+        page.run("import os; os.environ['CHATGLM_MAGIC_RENDER'] = 'final'")
+        for code in BOTH:
+            first, second = (displayed(page.run(code)) for _ in range(2))
+            assert first == second and len(first) == 1 and VIEW not in first[0], code
+            assert ("2 of 2 answers" if code in SWEEPS.values() else "2 places") in first[0]["text/plain"]
+        assert page.run("del os.environ['CHATGLM_MAGIC_RENDER']").error is None
+
+
+@pytest.fixture(scope="module")
+def bare_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page on a kernel that has no ipywidgets."""
+    folder = hide_package(tmp_path_factory.mktemp("hidden"), "ipywidgets")
+    with Page(tmp_path_factory.mktemp("home"), first=[folder]) as page:
+        yield page
+
+
+@pytest.mark.parametrize("code", BOTH, ids=list(SWEEPS | LENSES))
+def test_without_ipywidgets_outputs_are_static(bare_page: Page, code: str) -> None:
+    """Nothing has to be installed to sweep or to look through a lens: the cell waits, and shows one output."""
+    assert value(bare_page, "__import__('importlib.util').util.find_spec('ipywidgets')") is None
+    with ScriptedServer(colours()) as server:
+        at(bare_page, server)
+        (data,) = displayed(bare_page.run(code))
+        assert VIEW not in data and "<table" in data["text/html"]
+        assert ("2 of 2 answers" if code in SWEEPS.values() else "2 places") in data["text/plain"]
