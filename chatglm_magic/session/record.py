@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from .conversation import Conversation, Entry, Place
 
 if TYPE_CHECKING:
     from ..store import Store
+
+PAGE = 20
+"""Conversations that are looked through at a time."""
 
 
 class Record:
@@ -76,15 +80,27 @@ class Record:
 
         :raises ChatGLMError: if there is none of that id.
         """
-        found = conversation or next(
-            (other.id for other in self._store().conversations(limit=2) if other.id != self.conversation.id), None
-        )
+        found = conversation or next(self._earlier(), None)
         entries = self._stored(found) if found else []
         if not found or not entries:
             what = f"no conversation {conversation}" if conversation else "no earlier conversation"
             raise ChatGLMError(f"There is {what}: %chatglm_history --all lists what is kept.", kind="not_found")
         self.conversation = Conversation(found, entries)
         return len(entries)
+
+    def _earlier(self) -> Iterator[str]:
+        """Yield the ids of the other conversations, the last used first; a sweep isn't one, though it has an id."""
+        from ..store import Query
+
+        store = self._store()
+        for offset in itertools.count(0, PAGE):
+            page = store.conversations(offset=offset, limit=PAGE)
+            for other in page:
+                first = store.find(Query(conversation=other.id), limit=1)
+                if other.id != self.conversation.id and first and first[0].turn.kind != "sweep":
+                    yield other.id
+            if len(page) < PAGE:
+                return
 
     def fork(self, turn: str | None, *, before: bool) -> str:
         """Begin a conversation with copies of what a turn saw, and of the turn itself unless ``before``.
