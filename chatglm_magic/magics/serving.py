@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..render.terminal import one_line
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ HELP = """%chatglm_serve                  start the local server with the built-
 %chatglm_serve FILE.gguf        … with a model of yours
 %chatglm_serve OWNER/NAME       … with one from Hugging Face (OWNER/NAME:FILE or :QUANTIZATION)
 %chatglm_serve --stop           end it, and go back to the server used before"""
+
+
+WIDTH = 79
+"""Columns of the line that reports progress."""
 
 
 class Serving:
@@ -70,18 +75,21 @@ class Serving:
 
 
 class _ProgressLine:
-    """Writes how a load is going to stderr, over one line; nothing for a load that is quick."""
+    """Writes how a download or a load is going to stderr, over one line; nothing for a load that is quick."""
 
     def __init__(self) -> None:
         self._written = False
 
     def show(self, event: dict[str, Any]) -> None:
         """Take in an event of the server."""
-        seconds, fraction = event.get("seconds") or 0, event.get("fraction")
-        if event.get("event") not in ("loading", "downloading") or seconds < 1:
+        if event["event"] == "downloading":
+            text = _download(event["file"], event["bytes"], event["total"])
+        elif event["event"] == "loading" and event["seconds"] >= 1:
+            part = "" if event["fraction"] is None else f" {event['fraction']:.0%}"
+            text = f"loading{part}, {event['seconds']:.0f} s"
+        else:
             return
-        part = f" {fraction:.0%}" if isinstance(fraction, float) else ""
-        sys.stderr.write(f"\r{event['event']}{part}, {seconds:.0f} s ")
+        sys.stderr.write(f"\r{text:<{WIDTH}}")  # over all of what stood there
         sys.stderr.flush()
         self._written = True
 
@@ -89,3 +97,10 @@ class _ProgressLine:
         """End the line."""
         if self._written:
             sys.stderr.write("\n")
+            sys.stderr.flush()  # a notebook would put it below what is printed next
+
+
+def _download(file: str, there: int, total: int | None) -> str:
+    """Say how much of a file has come; its name is the hub's."""
+    part = f" {there / total:.0%}" if total else ""
+    return f"downloading {one_line(file, 48)}{part}, {there / 1e6:.0f} MB"

@@ -89,7 +89,7 @@ class Record:
         return len(entries)
 
     def _earlier(self) -> Iterator[str]:
-        """Yield the ids of the other conversations, the last used first; a sweep isn't one, though it has an id."""
+        """Yield the ids of the other conversations, the last used first; a sweep isn't one."""
         from ..store import Query
 
         store = self._store()

@@ -1,4 +1,4 @@
-"""How answers are displayed in a live kernel: every format, streamed or not, one stored turn, and a key that is typed."""
+"""How answers, stored turns and status cards are displayed in a live kernel, and how a key is typed there."""
 
 from __future__ import annotations
 

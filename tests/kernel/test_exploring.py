@@ -1,10 +1,9 @@
-"""Sweeps and lenses in a live kernel: their widgets are displayed, fill, and obey clicks that come over the wire."""
+"""Sweeps and lenses in a live kernel: their widgets are displayed, fill, and obey clicks."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -1,4 +1,4 @@
-"""The turns of a sweep are in the store: after its end, after Stop, and after the kernel was restarted or killed."""
+"""The turns of a sweep are stored: after its end, after Stop, and when the kernel is restarted or killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def colours(*, stalled: bool = False) -> Script:
 
 
 def begin(page: Page, server: ScriptedServer, shown: str) -> tuple[View, str]:
-    """Start a sweep in a new conversation and wait until its widgets show a text; return them and the sweep's id."""
+    """Start a sweep in a new conversation and wait until a tile shows a text; return view and id."""
     at(page, server)
     view = page.view(page.run(CELL))
     page.until_true(lambda: shown in str([widget.state.get("description") for widget in view.all()]), of=shown)

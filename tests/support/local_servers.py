@@ -240,6 +240,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     """What huggingface_hub asks of a hub: the files of a repository, and one file."""
 
     files: ClassVar[dict[str, bytes]]
+    hold: ClassVar[threading.Event | None]
     asked: ClassVar[list[str]]
 
     def do_HEAD(self) -> None:
@@ -264,24 +265,39 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
             return
         more = {"ETag": f'"{len(data)}-{name}"', "X-Repo-Commit": "1" * 40}
-        self._send(200, data, more, with_body)
+        self._send(200, data, more, with_body, self.hold)
 
-    def _send(self, status: int, body: bytes, more: dict[str, str], with_body: bool = True) -> None:
+    def _send(
+        self,
+        status: int,
+        body: bytes,
+        more: dict[str, str],
+        with_body: bool = True,
+        hold: threading.Event | None = None,
+    ) -> None:
         self.send_response(status)
         for name, value in (more | {"Content-Length": str(len(body))}).items():
             self.send_header(name, value)
         self.end_headers()
         if with_body and self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2])
+            if hold is not None:
+                hold.wait(30)
+            self.wfile.write(body[len(body) // 2 :])
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
 
 @contextmanager
-def serve_hub(files: dict[str, bytes]) -> Iterator[tuple[str, list[str]]]:
-    """Serve `owner/tiny` with these files on loopback; give the URL and the list of what was asked."""
-    handler = type("ThisHub", (Hub,), {"files": files, "asked": []})
+def serve_hub(
+    files: dict[str, bytes], *, hold: threading.Event | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve `owner/tiny` with these files on loopback; give the URL and the list of what was asked.
+
+    The second half of a file is sent once `hold` is set, where there is one, or after 30 s.
+    """
+    handler = type("ThisHub", (Hub,), {"files": files, "asked": [], "hold": hold})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -1,0 +1,118 @@
+"""``%chatglm_serve`` in a live kernel: its progress, a download, and a second server in place of the first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ..server_tools import all_gone, engine_of, running, stand_in_hub, wait_for, write_model
+from ..servers import ScriptedServer, answer
+from .asking import at, value
+from .conftest import installed
+from .page import Page
+
+pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
+
+ASK = "%chatglm -t 0 -m 4 hi"
+SAYS = "!!!!\n[cut at max_token]"
+"""What a model of zeros makes of it."""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model that loads at once."""
+    return write_model(tmp_path / "zero.gguf")
+
+
+@pytest.fixture(autouse=True)
+def no_server(page: Page) -> Iterator[None]:
+    """End what a test has started."""
+    yield
+    assert page.run("%chatglm_serve --stop").error is None
+    assert servers_of(page) == []
+
+
+def servers_of(page: Page) -> list[int]:
+    """Return the process numbers of the local servers that the kernel has started."""
+    kernel = psutil.Process(value(page, "__import__('os').getpid()"))
+    return [child.pid for child in kernel.children() if running(child.pid)]
+
+
+def said(page: Page, cell: str) -> str:
+    """Return what a cell has written so far."""
+    heard = [one.message for one in page.heard if one.kind == "stream"]
+    return "".join(one["content"]["text"] for one in heard if one["parent_header"].get("msg_id") == cell)
+
+
+@installed
+def test_a_second_server_takes_the_place_of_the_first(page: Page, model: Path) -> None:
+    """The first one's processes end; one that can't start changes nothing; --stop restores endpoint and key."""
+    with ScriptedServer(answer("scripted")) as scripted:
+        at(page, scripted)
+        page.run("%chatglm_config api_key=none")
+        assert "zero answers on this machine" in page.run(f"%chatglm_serve {model}").text
+        (first,) = servers_of(page)
+        engine = engine_of(first)
+        assert page.run(ASK).displays == [SAYS]
+        other = model.rename(model.with_name("other.gguf"))
+        assert "other answers on this machine" in page.run(f"%chatglm_serve {other}").text
+        all_gone([first, engine], 5)
+        (second,) = servers_of(page)
+        assert page.run(ASK).displays == [SAYS]
+
+        ran = page.run(f"%chatglm_serve {model}")
+        assert ran.error is not None and ran.error["ename"] == "ServeError" and len(ran.error["traceback"]) == 1
+        assert servers_of(page) == [second] and page.run(ASK).displays == [SAYS]
+        assert scripted.posts == []
+
+        assert scripted.url in page.run("%chatglm_serve --stop").text
+        all_gone([second], 5)
+        assert page.run("%chatglm hi").displays == ["scripted"]
+        assert "authorization" not in scripted.posts[0].headers, "the local server's key is not sent elsewhere"
+        assert "No local server" in page.run("%chatglm_serve --stop").text
+
+
+@installed
+def test_a_slow_load_reports_its_progress(page: Page, tmp_path: Path) -> None:
+    """From the first second on one line says how long it has taken; the server's address comes after it."""
+    model = write_model(tmp_path / "slow.gguf", width=1024, layers=8)
+    kernel = psutil.Process(value(page, "__import__('os').getpid()"))
+    cell = page.send(f"%chatglm_serve {model}")
+    (server,) = wait_for(kernel.children, 10)
+    engine = psutil.Process(engine_of(server.pid))
+    engine.suspend()
+    try:
+        page.until_true(lambda: "\rloading" in said(page, cell) and ", 2 s" in said(page, cell))
+    finally:
+        engine.resume()
+    assert page.wait(cell).error is None
+    *lines, last = said(page, cell).splitlines()
+    assert last.startswith("slow answers on this machine")
+    assert len({len(line) for line in lines if line}) == 1, "each covers what stood there before"
+
+
+@installed
+def test_a_download_reports_its_progress_and_is_kept(page: Page, tmp_path: Path) -> None:
+    """``%chatglm_serve OWNER/NAME`` fetches a model from the hub, says how much has come, and fetches it once."""
+    data = write_model(tmp_path / "tiny.gguf", width=512, layers=3).read_bytes()
+    hold = threading.Event()
+    with stand_in_hub({"tiny.gguf": data}, hold=hold) as (url, asked):
+        page.run(f"import os\nos.environ |= dict(HF_ENDPOINT={url!r}, HF_HOME={str(tmp_path / 'cache')!r})")
+        cell = page.send("%chatglm_serve owner/tiny")
+        share = f"{10 * 2**20 / len(data):.0%}"  # huggingface_hub counts in parts of 10 MiB
+        page.until_true(lambda: f"downloading tiny.gguf {share}, 10 MB" in said(page, cell), of=share)
+        hold.set()
+        assert page.wait(cell).error is None
+        assert "downloading tiny.gguf 100%" in said(page, cell)
+        assert said(page, cell).splitlines()[-1].startswith("tiny answers on this machine")
+        (first,) = servers_of(page)
+        assert page.run(ASK).displays == [SAYS]
+        fetched = [path for path in asked if path.startswith("GET")]
+        ran = page.run("%chatglm_serve owner/tiny")
+        assert ran.error is None and "downloading" not in ran.text
+        assert [path for path in asked if path.startswith("GET")] == fetched
+        assert servers_of(page) != [first] and not running(first)
