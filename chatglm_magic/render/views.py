@@ -20,6 +20,9 @@ FREE, TIMES = 256 * 1024, 8
 SLOW_BYTES_PER_SECOND = 32 * 1024
 """What is left of the pace then: each update sends the whole text once more."""
 
+WHOLE: tuple[Format, ...] = ("code", "json")
+"""Formats that are made of a whole answer."""
+
 
 class Draft(Protocol):
     """What a view reads of an answer under way."""
@@ -147,10 +150,14 @@ class TerminalView:
             self._write(visible(closing_line(turn)) + "\n")
 
     def _write(self, text: str) -> None:
-        """Write text; what the stream's encoding lacks (a pipe on Windows) is written as an escape."""
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        self._stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
-        self._stream.flush()
+        _write(self._stream, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write text; what the stream's encoding lacks (a pipe on Windows) is written as an escape."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def closing_line(turn: Turn) -> str:
@@ -166,13 +173,13 @@ def in_notebook(shell: Any) -> bool:
 def view_for(shell: Any, form: Format, *, stream: bool) -> View:
     """Return the view for a shell; ``CHATGLM_MAGIC_RENDER=final`` shows each answer once."""
     if not in_notebook(shell):
-        return TerminalView() if form in ("rich", "text", "markdown") else _TerminalFinal(form)
-    final = not stream or os.environ.get("CHATGLM_MAGIC_RENDER") == "final" or form in ("code", "json")
+        return _TerminalFinal(form) if form in WHOLE or not stream else TerminalView()
+    final = form in WHOLE or not stream or os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
     return FinalView(shell, form) if final else CellView(shell, form)
 
 
 class _TerminalFinal:
-    """Writes an answer in a form that needs the whole of it."""
+    """Writes an answer once, when it has ended."""
 
     def __init__(self, form: Format) -> None:
         self._form = form
@@ -184,4 +191,5 @@ class _TerminalFinal:
         """Write the turn."""
         from .terminal import visible
 
-        sys.stdout.write(visible(plain(turn, form=self._form)) + "\n")
+        if turn.answer or turn.status == "complete":
+            _write(sys.stdout, visible(plain(turn, form=self._form)) + "\n")
