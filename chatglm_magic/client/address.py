@@ -25,7 +25,7 @@ def bundle(url: str) -> str | None:
 
     :raises EndpointError: ``tls`` for a file or folder that is not there.
     """
-    path = (os.environ.get("REQUESTS_CA_BUNDLE") or None) if url.startswith("https") else None
+    path = (os.environ.get("REQUESTS_CA_BUNDLE") or None) if urlsplit(url).scheme == "https" else None
     if path is not None and not os.path.exists(path):
         raise EndpointError(
             f"REQUESTS_CA_BUNDLE names {path!a}, which is not there. Correct or unset it.", kind="tls"

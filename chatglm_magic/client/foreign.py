@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -94,7 +95,7 @@ def _has(error: BaseException, *types: type[BaseException]) -> bool:
 def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
     where = shown(bare(call.url))
     names = {type(cause).__name__ for cause in _causes(error)}
-    plain = " If it wants TLS, its address begins with https://." if call.url.startswith("http:") else ""
+    plain = " If it wants TLS, its address begins with https://." if urlsplit(call.url).scheme == "http" else ""
     if _has(error, ssl.SSLError, u3.SSLError):
         return EndpointError(
             f"No safe connection to {where}: its certificate or its TLS is not in order. "

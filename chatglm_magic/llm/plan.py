@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..client.address import checked_url, is_loopback
 from ..client.call import Call, Headers, checked_headers, encoded
@@ -151,7 +152,7 @@ class Plan:
     def _guard(self, url: str, headers: Headers, llm: Fields) -> None:
         """Keep a key from being sent where everyone on the way can read it."""
         keyed = any(name.lower() in KEY_HEADERS for name in headers)
-        if keyed and url.startswith("http:") and not is_loopback(url) and not llm.insecure:
+        if keyed and urlsplit(url).scheme == "http" and not is_loopback(url) and not llm.insecure:
             raise EndpointError(
                 "A key would go to another machine over plain http, where it can be read on the way. "
                 "Use an https:// address, or allow it with insecure=True (%chatglm_config insecure=true).",
