@@ -64,6 +64,7 @@ class Distribution:
             return NOTHING
         weight, sums = self.weights[place], self.ranked.sums
         least = sums[place] if place < len(sums) else sums[-1] + weight
+        least = min(least, self.kept.high)  # of several that are alike a greedy server may take any by itself
         low = weight / self.kept.high if survives else 0.0
         return Range(low, min(1.0, weight / max(self.kept.low, least)))
 
