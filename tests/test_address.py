@@ -9,7 +9,7 @@ from chatglm_magic import ChatGLM, Session
 from chatglm_magic.client.address import KEY_NAMES, bare, bundle, checked_url, proxy_for
 from chatglm_magic.errors import EndpointError, ParameterError
 
-from .canary import KEY
+from .support.canary import KEY
 
 HERE = ["localhost", "LOCALHOST", "glm.localhost", "127.0.0.1", "127.8.0.1", "[::1]"]
 ELSEWHERE = [

@@ -88,7 +88,9 @@ def test_only_the_whole_token_opens_the_door(given: str) -> None:
     assert refusal(Guard()) is None and refusal(Guard(""), Authorization=given) is None
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/json"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/json"]
+)
 def test_a_post_is_json(kind: str) -> None:
     """What a page can send without asking first is refused; a GET has no body to be of a kind."""
     assert refusal(Guard(), "POST", Content_Type=kind) == 415

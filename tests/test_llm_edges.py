@@ -14,7 +14,7 @@ import pytest
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import BrokenOffError, ParameterError, RefusedError
 
-from .servers import Asked, Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
+from .support.servers import Asked, Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
 
 MANNERS = ("sync", "async", "stream", "astream", "batch")
 

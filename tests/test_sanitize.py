@@ -99,7 +99,9 @@ def test_no_tag_reacts_to_anything_or_has_a_name(tag: str) -> None:
 
 def test_classes_are_those_of_highlighting_and_of_mathematics_alone() -> None:
     """A class of the page, such as one that hides or covers, would be obeyed."""
-    fragment = cleaned('<span class="k jp-Dialog mathjax_process"></span><div class="highlight modal lm-mod"></div>')
+    fragment = cleaned(
+        '<span class="k jp-Dialog mathjax_process"></span><div class="highlight modal lm-mod"></div>'
+    )
     assert fragment == '<span class="k mathjax_process"></span><div class="highlight"></div>'
     assert "class" not in cleaned('<p class="highlight">x</p><pre class="highlight">x</pre><a class="k">x</a>')
 
@@ -112,7 +114,9 @@ def test_a_heading_is_a_paragraph_of_a_level_and_takes_no_other_role() -> None:
     assert cleaned('<div role="heading">x</div>') == "<div>x</div>"
 
 
-@pytest.mark.parametrize("given", ["<b", "<p>a", "<div><p>a", "</div></div>a", "<ul><li>a", "<!--a", "a<!-- --!>b"])
+@pytest.mark.parametrize(
+    "given", ["<b", "<p>a", "<div><p>a", "</div></div>a", "<ul><li>a", "<!--a", "a<!-- --!>b"]
+)
 def test_nothing_open_and_no_comment_is_left(given: str) -> None:
     """What follows the fragment in the page can't become a part of it."""
     fragment = cleaned(given)

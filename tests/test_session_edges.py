@@ -14,7 +14,7 @@ from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, Interrupted, RefusedError
 from chatglm_magic.values import Turn
 
-from .servers import Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
+from .support.servers import Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
 
 TOO_LONG = reply({"error": {"message": "maximum context length is 10"}}, status=400)
 
@@ -83,7 +83,9 @@ def test_a_conversation_that_never_fits_ends_with_the_refusal(session: Session, 
 
 
 @pytest.mark.parametrize(("tokens", "room"), [(100, 200), (100, 100), (0, 0), (101, 100)])
-def test_at_least_one_turn_is_left_out_whatever_the_server_counts(session: Session, tokens: int, room: int) -> None:
+def test_at_least_one_turn_is_left_out_whatever_the_server_counts(
+    session: Session, tokens: int, room: int
+) -> None:
     """A server whose figures make no sense is not asked the same again."""
     words = f"request ({tokens} tokens) exceeds the available context size ({room} tokens), try increasing it"
     refuse = reply({"error": {"message": words}}, status=400)
@@ -97,7 +99,8 @@ def test_at_least_one_turn_is_left_out_whatever_the_server_counts(session: Sessi
 def test_as_many_turns_are_left_out_as_the_server_has_tokens_too_many(session: Session) -> None:
     """Half too many tokens are half of the text, the oldest."""
     refuse = reply(
-        {"error": {"message": "maximum context length is 100 tokens. However, you requested 200 tokens"}}, status=400
+        {"error": {"message": "maximum context length is 100 tokens. However, you requested 200 tokens"}},
+        status=400,
     )
     with ScriptedServer(answer("x" * 9)) as server:
         talk(session, server, "abcdefgh")
@@ -146,7 +149,9 @@ def test_an_interrupt_that_comes_while_the_answer_is_kept_is_not_lost(
         assert session.ask("again") == "whole", "it is over with that"
 
 
-def test_an_interrupt_that_comes_while_a_turn_begins_sends_nothing(session: Session, default_handler: None) -> None:
+def test_an_interrupt_that_comes_while_a_turn_begins_sends_nothing(
+    session: Session, default_handler: None
+) -> None:
     """The turn is kept as stopped."""
     with ScriptedServer(answer("whole")) as server:
         session.settings.endpoint_url = server.url + "v1"
