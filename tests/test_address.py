@@ -47,7 +47,7 @@ def test_a_header_with_a_key_is_guarded_whatever_its_case(name: str) -> None:
 
 
 def test_only_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that only looks like this machine goes the way of all others; all_proxy counts where none is named."""
+    """A host that only looks like this machine goes the way of all others; all_proxy is for the rest."""
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
     for host in ELSEWHERE:
         assert proxy_for(f"http://{host}:8000/") == "http://proxy.invalid:3128"

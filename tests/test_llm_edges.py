@@ -1,4 +1,4 @@
-"""What a model must remember, hand over or bound: refused keys, text held back for a stop word, questions at once."""
+"""What a model must remember, hand over or bound: refused keys, text held back, questions at once."""
 
 from __future__ import annotations
 

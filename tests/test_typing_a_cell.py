@@ -56,7 +56,7 @@ def test_what_is_typed_after_other_magics_is_as_ipython_has_it(shell: Interactiv
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\u3000"])
 def test_a_full_width_blank_is_a_blank(shell: InteractiveShell, blank: str) -> None:
-    """Behind the magic, as Chinese keyboards type it; one such blank belongs to the magic and further ones don't."""
+    """Behind the magic, as Chinese keyboards type it."""
     with ScriptedServer(legacy("ok")) as server:
         shell.run_cell(f"%config ChatGLMSettings.endpoint_url = '{server.url}'")
         with capture_output():

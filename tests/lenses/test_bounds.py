@@ -57,9 +57,7 @@ def holds(found: Distribution, shares: Sequence[float], known: int) -> None:
 @pytest.mark.parametrize("top_k", [0, 1, 2, 3, 4, 5, 6, 7, 100])
 @pytest.mark.parametrize("top_p", [0.0, 0.3, 0.6, 0.75, 0.85, 0.97, 1.0])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
-def test_the_bounds_hold_for_what_the_server_may_know_besides(
-    temperature: float, top_p: float, top_k: int
-) -> None:
+def test_the_bounds_hold_for_what_the_server_may_know(temperature: float, top_p: float, top_k: int) -> None:
     """Whatever temperature, top_p and top_k make of it."""
     shares = drawn([*NAMED, *HIDDEN], temperature, top_p, top_k)
     found = reshaped(LOGPROBS, temperature, top_p, top_k, tail=tail())

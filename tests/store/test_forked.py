@@ -45,7 +45,7 @@ print([row.turn.prompt for row in store.find(Query())], places() == before)
 
 
 def test_a_child_opens_the_file_itself_and_leaves_its_parents_connection_alone(tmp_path: Path) -> None:
-    """It reads and writes over descriptors of its own, closes none of the others, and the parent goes on as before."""
+    """It reads and writes over descriptors of its own and closes no other; the parent goes on as before."""
     child, closed, parent = run_code(OPENS, tmp_path / "h.sqlite").splitlines()
     assert child == "['parent'] True True", "the child wrote over a connection of its own"
     assert closed == "True", "it closed none of its parent's"
