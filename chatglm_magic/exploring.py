@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lenses import Lens, asked
 from .render.once import mark, shell
-from .render.views import in_notebook
+from .render.views import has_front_end, in_notebook, is_final
 from .session.draft import View
 from .sweeps import Sweep
 from .sweeps.begin import prepared
@@ -40,16 +39,16 @@ def sweep(
         A name that is no field of ``ChatGLM`` is a key of the request's body.
     :param samples: answers for each prompt with each setting, from 1.
     :param jobs: questions under way at once, from 1.
-    :param show: in a notebook, show the explorer and return at once; ``wait()`` waits. False, and where there
-        is no notebook: return when all is asked.
+    :param show: in a notebook, display the explorer and return at once; whatever reads the answers waits for
+        them. If False, without a notebook, and where no front end watches the notebook (nbconvert, papermill,
+        nbval): return when the sweep has ended.
     :param resume: a sweep, or a file of one: whole answers of it to the very same requests are not asked again.
     :raises ParameterError: before anything is asked, for what can't be asked.
     :raises Interrupted: for an interrupt, which stops the sweep; ``chatglm_magic.sweeps.last()`` is what came.
     """
     result = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=resume)
     result.resume(wait=False)
-    if not (show and shown(result)):
-        result.wait()
+    present(result, show=show)
     return result
 
 
@@ -75,21 +74,31 @@ def lens(
         prompt, session, top, history=history, record=record, view=view, vocabulary=vocabulary, **options
     )
     if show:
-        shown(found)
+        display_widget(found)
     return found
 
 
-def shown(value: Sweep | Lens) -> bool:
-    """Show a value's widgets in the running cell, where there can be any; tell whether that was done.
+def present(sweep: Sweep, *, show: bool = True) -> None:
+    """Display a running sweep in the running cell, and wait for its end unless somebody watches the notebook.
+
+    :raises Interrupted: for an interrupt while it waits, which stops the sweep.
+    """
+    if not has_front_end(shell()):
+        sweep.wait()
+    if not (show and display_widget(sweep)):
+        sweep.wait()
+
+
+def display_widget(value: Sweep | Lens) -> bool:
+    """Display a value's widgets in the running cell, where there can be any; tell whether that was done.
 
     ``CHATGLM_MAGIC_RENDER=final`` wants each output to be the same in every run: static ones are.
     """
-    final = os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
-    if final or not in_notebook(shell()) or importlib.util.find_spec("ipywidgets") is None:
+    if is_final() or not in_notebook(shell()) or importlib.util.find_spec("ipywidgets") is None:
         return False
-    from .widgets import explorer, lens_box
+    from .widgets import lens_explorer, sweep_explorer
 
-    box = explorer(value) if isinstance(value, Sweep) else lens_box(value)
+    box = sweep_explorer(value) if isinstance(value, Sweep) else lens_explorer(value)
     box._ipython_display_()
     mark(value)
     return True

@@ -209,7 +209,7 @@ def test_only_a_cell_that_changed_is_sent_again() -> None:
         ScriptedServer(held(hold, (0.5,), legacy(text))) as server,
         open_explorer(start_sweep(server, temperature=[0.1, 0.5, 0.9], samples=2)) as shown,
     ):
-        wait_until(lambda: "done" == shown.sweep.cells[0].state == shown.sweep.cells[2].state)
+        wait_until(lambda: "done" == shown.sweep.partial.cells[0].state == shown.sweep.partial.cells[2].state)
         wait_until(lambda: "colour 0.9" in shown.faces[2] and "of" not in shown.faces[2] + shown.faces[0])
         changes: list[Any] = []
         for tile in shown.tiles:

@@ -42,6 +42,9 @@ MAY_IMPORT = {
 EXCEPTIONS = {("magics/extension.py", "client")}
 
 
+PACKAGES = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
+
+
 def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -83,6 +86,26 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
 def test_every_room_stands_in_the_table() -> None:
     """A new room must say whom it may import."""
     assert {room(path) for path in FILES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_no_name_hides_a_module(package: Path) -> None:
+    """A function of a package that is called like one of its modules is replaced by it at the module's import."""
+    modules = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/*.py")}
+    tree = ast.parse((package / "__init__.py").read_text(encoding="utf-8"))
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    named = {alias.asname or alias.name for node in tree.body for alias in _imports(node)}
+    assert (defined | named) & modules <= _modules_imported(tree)
+
+
+def _imports(node: ast.stmt) -> list[ast.alias]:
+    return node.names if isinstance(node, ast.ImportFrom) else []
+
+
+def _modules_imported(tree: ast.Module) -> set[str]:
+    """Return the names that stand for modules: ``from . import errors``."""
+    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module is None]
+    return {alias.name for node in froms for alias in node.names}
 
 
 def test_the_table_has_no_circle() -> None:

@@ -97,11 +97,11 @@ def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
 
 def show(seen: Seen) -> Lens | None:
     """Show the sliders where there can be any, or nothing if that was asked for; return the cell's value."""
-    from ..exploring import shown
+    from ..exploring import display_widget
     from ..render.once import mark
 
     if seen.lens is not None and seen.quiet:
         mark(seen.lens)  # as if it had been shown
     elif seen.lens is not None:
-        shown(seen.lens)
+        display_widget(seen.lens)
     return seen.lens

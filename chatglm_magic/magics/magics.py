@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 import threading
 from typing import Any
@@ -12,7 +11,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 
 from ..errors import CommandError
 from ..render.bundle import card
-from ..render.views import in_notebook, view_for
+from ..render.views import in_notebook, is_final, view_for
 from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer
@@ -173,7 +172,7 @@ class ChatGLMMagics(Magics):
         """
         from ..render.terminal import visible
 
-        final = os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
+        final = is_final()
         for text in self._session.store.news():
             if not (final and text.startswith("Turns are kept in ")):
                 sys.stderr.write(visible(text) + "\n")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ChatGLMError, CommandError
-from ..render.views import in_notebook
 from ..session import Session
 from . import asking
 from .sweep_line import SEE, SweepOrder
@@ -29,6 +25,8 @@ def run(shell: Any, session: Session, order: SweepOrder, body: str, local_ns: Ma
     :raises ChatGLMError: for a sweep that can't be asked, or is too large to be asked by accident.
     :raises Interrupted: for an interrupt; what came is kept.
     """
+    from ..exploring import present
+
     names = {**shell.user_ns, **local_ns}
     out = asking.variable_name(order.out)
     sweep = _prepared(session, order, body, names)
@@ -43,7 +41,8 @@ def run(shell: Any, session: Session, order: SweepOrder, body: str, local_ns: Ma
         )
     if out:
         shell.user_ns[out] = sweep
-    _ask(shell, sweep)
+    sweep.resume(wait=False)
+    present(sweep)
     return sweep
 
 
@@ -79,34 +78,3 @@ def _named(name: str, names: Mapping[str, Any]) -> Sweep:
         return Sweep.load(name)
     what = "is no sweep" if name in names else "does not exist"
     raise ChatGLMError(f"--resume {name}: that variable {what}; name one, or a .jsonl file.", kind="not_found")
-
-
-def _ask(shell: Any, sweep: Sweep) -> None:
-    from ..exploring import shown
-
-    sweep.resume(wait=False)
-    if not shown(sweep):
-        with _progress(shell, sweep):
-            sweep.wait()
-
-
-@contextmanager
-def _progress(shell: Any, sweep: Sweep) -> Iterator[None]:
-    """Write to a terminal how far a sweep is, over one line."""
-    if in_notebook(shell) or os.environ.get("CHATGLM_MAGIC_RENDER") == "final" or not sys.stderr.isatty():
-        yield
-        return
-
-    def tell() -> None:
-        found = sweep.progress
-        left = f", {found.left:.0f} s left" if found.left else ""
-        told = f"{found.done + found.failed} of {found.total} answers{left}"
-        sys.stderr.write(f"\r{told:<50}")  # over all of what stood there
-        sys.stderr.flush()
-
-    forget = sweep.on_change(tell)
-    try:
-        yield
-    finally:
-        forget()
-        sys.stderr.write("\n")

@@ -170,11 +170,27 @@ def in_notebook(shell: Any) -> bool:
     return hasattr(shell, "kernel")
 
 
+def has_front_end(shell: Any) -> bool:
+    """Tell whether somebody watches the cells of a kernel, so that widgets can be used after the cell has ended.
+
+    nbclient, and with it nbconvert, papermill and Voilà, and nbval send cells that may not ask for input.
+    """
+    if not in_notebook(shell):
+        return False
+    content = (shell.get_parent() or {}).get("content", {})
+    return bool(content.get("allow_stdin", True))
+
+
+def is_final() -> bool:
+    """Tell whether each output must be complete in its first frame (``CHATGLM_MAGIC_RENDER=final``, for nbval)."""
+    return os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
+
+
 def view_for(shell: Any, form: Format, *, stream: bool) -> View:
     """Return the view for a shell; ``CHATGLM_MAGIC_RENDER=final`` shows each answer once."""
     if not in_notebook(shell):
         return _TerminalFinal(form) if form in WHOLE or not stream else TerminalView()
-    final = form in WHOLE or not stream or os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
+    final = form in WHOLE or not stream or is_final()
     return FinalView(shell, form) if final else CellView(shell, form)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .control import last
-from .result import Sweep
+from .result import PartialSweep, Sweep
 from .stats import LABELS, Stats
 
-__all__ = ["LABELS", "Stats", "Sweep", "last"]
+__all__ = ["LABELS", "PartialSweep", "Stats", "Sweep", "last"]

@@ -83,20 +83,18 @@ class Control:
         return self._board.follow(listener)
 
     def wait(self, timeout: float | None = None) -> Self:
-        """Wait until nothing is under way any more, or for ``timeout`` seconds; return the sweep.
+        """Wait until the sweep has ended, or for ``timeout`` seconds, and display its progress; return the sweep.
 
         :raises Interrupted: for an interrupt, which stops the sweep; what came is kept.
-        :raises RuntimeError: on the thread that asks, which would wait for itself.
+        :raises RuntimeError: on the thread that sends the requests, which would wait for itself.
         """
-        run = self._run
-        if run is None:
-            return self
-        if threading.get_ident() == run.thread:
-            if run.over:
-                return self
-            raise RuntimeError("This runs on the thread that asks: follow the sweep with on_change instead.")
+        from .waiting import wait_with_progress
+
         try:
-            run.wait(timeout)
+            if timeout is None:
+                wait_with_progress(self)
+            else:
+                self.join(timeout)
         except KeyboardInterrupt:
             self.stop()
             progress = self.progress
@@ -104,9 +102,24 @@ class Control:
                 f"the sweep was stopped: {progress.done} of {progress.total} answers are kept. "
                 "Its resume() asks for the rest; chatglm_magic.sweeps.last() is the sweep."
             ) from None
+        return self
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the sweep has ended, or for ``timeout`` seconds, and display nothing.
+
+        :raises KeyboardInterrupt: for an interrupt; the sweep continues.
+        :raises RuntimeError: on the thread that sends the requests, which would wait for itself.
+        """
+        run = self._run
+        if run is None:
+            return
+        if threading.get_ident() == run.thread:
+            if run.over:
+                return
+            raise RuntimeError("This is the thread that sends the requests: read the sweep's .partial here.")
+        run.wait(timeout)
         if run.future.done() and not run.future.cancelled():
             run.future.result()
-        return self
 
     def stop(self) -> Self:
         """Stop what is under way and keep what came; waits for it at most a second."""

@@ -17,7 +17,7 @@ from .board import Slot
 from .grid import Grid
 
 if TYPE_CHECKING:
-    from .result import Sweep
+    from .result import PartialSweep, Sweep
 
 FORM = 1
 LARGEST = 256 << 20
@@ -26,7 +26,7 @@ LARGEST = 256 << 20
 S = TypeVar("S", bound="Sweep")
 
 
-def save(sweep: Sweep, path: str | Path, *, force: bool) -> Path:
+def save(sweep: PartialSweep, path: str | Path, *, force: bool) -> Path:
     """Write a sweep; return where it is.
 
     :raises CommandError: for a path that can't be written to, or has another ending.
@@ -59,7 +59,7 @@ def load(kind: type[S], path: str | Path) -> S:
     return sweep
 
 
-def _lines(sweep: Sweep) -> Iterator[str]:
+def _lines(sweep: PartialSweep) -> Iterator[str]:
     places = [
         (number, sample, turn)
         for number, cell in enumerate(sweep.cells)
@@ -87,15 +87,16 @@ def _read(kind: type[S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
     if len(lines) > 1 and not whole and _torn(lines[-1]):
         del lines[-1]
     sweep = kind(grid)
+    cells = sweep.cells
     for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=False), 2):
         value = _object(line, number)
         try:
             turn = turn_from(value)
         except Wrong as wrong:
             raise Wrong(f"line {number}: {wrong}") from None
-        if turn.prompt != sweep.cells[cell].prompt:
+        if turn.prompt != cells[cell].prompt:
             raise Wrong(f"line {number} is no answer to the prompt of its place")
-        sweep.cells[cell].turns[sample] = turn
+        cells[cell].turns[sample] = turn
     return sweep, len(places) - len(lines) + 1
 
 

@@ -19,10 +19,10 @@ def forecast(sweep: Sweep) -> str:
     :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
     """
     plans = sweep.plans()
-    wanted = [sum(map(missing, cell.turns)) for cell in sweep.cells]
+    wanted = [sum(map(missing, cell.turns)) for cell in sweep.partial.cells]
     limits = [_limit(base) for base in plans.bases]
     asked = sum(wanted)
-    lines = [shape(sweep), f"{asked:,} request{'s' * (asked != 1)}" + _had(sweep, asked)]
+    lines = [shape(sweep.partial), f"{asked:,} request{'s' * (asked != 1)}" + _had(sweep, asked)]
     found = [(count, limits[n % len(limits)]) for n, count in enumerate(wanted) if count]
     if any(limit is None for _, limit in found):
         lines.append("Tokens: no limit is set (max_token); the server's own holds.")

@@ -14,7 +14,7 @@ from .stats import LABELS
 
 if TYPE_CHECKING:
     from .board import Cell
-    from .result import Sweep
+    from .result import PartialSweep
 
 RATES = ("diversity", "similarity", "repeats", "distinct_1", "distinct_2", "first_token")
 EMPTY = "–"
@@ -31,7 +31,7 @@ class Plot:
     """
 
     def __init__(
-        self, sweep: Sweep, figure: str | None = None, rows: str | None = None, columns: str | None = None
+        self, sweep: PartialSweep, figure: str | None = None, rows: str | None = None, columns: str | None = None
     ) -> None:
         self.figure = figure or default_figure(sweep)
         if not isinstance(self.figure, str) or self.figure not in LABELS:
@@ -129,7 +129,7 @@ class Plot:
         return "\n".join([*([visible(table.title)] if table.title else []), *lines])
 
 
-def default_figure(sweep: Sweep) -> str:
+def default_figure(sweep: PartialSweep) -> str:
     """Return what is drawn unless something else is asked for."""
     return "diversity" if sweep.grid.samples > 1 else "length"
 

@@ -14,21 +14,36 @@ from .grid import Grid, same, shown, values, varied
 from .stats import Stats
 
 if TYPE_CHECKING:
+    from ..session import Session
     from .heatmap import Plot
+    from .run import Progress
 
 
-class Sweep(Control):
-    """Every answer of a grid of prompts × settings × samples.
+class PartialSweep:
+    """What has come of a sweep so far, as :attr:`Sweep.partial` gives it.
 
-    Iterating yields the turns that have come, cell by cell; ``len()`` counts them. A failure is a turn whose
-    ``status`` is ``error`` or ``incomplete``, with its ``error``.
-
-    .. code-block:: python
-
-        result = sweep("Name a colour.", temperature=[0.1, 1.0], samples=4, show=False)
-        result.sel(temperature=1.0).answers
-        result.to_dataframe()
+    It has everything to read that a :class:`Sweep` has, and never waits: while the sweep runs, the answers grow.
     """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._board = sweep._board
+        self.grid = sweep.grid
+
+    @property
+    def session(self) -> Session | None:
+        """The session whose model is used; None for a loaded sweep, which would use the current one."""
+        return self._sweep.session
+
+    @property
+    def running(self) -> bool:
+        """Whether requests are being sent."""
+        return self._sweep.running
+
+    @property
+    def progress(self) -> Progress:
+        """How far the sweep is."""
+        return self._sweep.progress
 
     @property
     def axes(self) -> dict[str, tuple[Any, ...]]:
@@ -76,7 +91,7 @@ class Sweep(Control):
             raise ParameterError(f"There are {len(found)} such cells: say which by {left}.")
         return found[0]
 
-    def sel(self, **at: Any) -> Self:
+    def sel(self, **at: Any) -> Sweep:
         """Return the part with these values, as it stands now: ``sel(temperature=0.5, top_p=[0.1, 0.9])``.
 
         The axes stay as they are, with fewer values.
@@ -86,12 +101,13 @@ class Sweep(Control):
         every = {"prompt": self.grid.prompts, **self.grid.axes}
         kept = {name: _picked(name, wanted, every) for name, wanted in at.items()}
         axes = {**every, **kept}
-        part = type(self)(Grid(axes.pop("prompt"), axes, self.grid.samples), self._session, self._jobs)
+        whole = self._sweep
+        part = type(whole)(Grid(axes.pop("prompt"), axes, self.grid.samples), whole._session, whole._jobs)
         mine = {id(c): {"prompt": c.prompt, **c.setting} for c in self.cells}
         chosen = [c for c in self.cells if all(_among(mine[id(c)][n], kept[n]) for n in kept)]
         for new, old in zip(part.cells, chosen, strict=True):
             new.turns[:] = old.turns
-        part._run = None if self.running else self._run
+        part._run = None if whole.running else whole._run
         return part
 
     def stats(self) -> list[Stats]:
@@ -116,16 +132,6 @@ class Sweep(Control):
         from .files import save
 
         return save(self, path, force=force)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote; what is missing in it can be asked with :meth:`resume`.
-
-        :raises CommandError: for anything else; the message names the line.
-        """
-        from .files import load
-
-        return load(cls, path)
 
     def plot(
         self,
@@ -160,6 +166,149 @@ class Sweep(Control):
         from .showing import text
 
         printer.text(repr(self) if len(printer.stack) > 1 else text(self))
+
+
+class Sweep(Control):
+    """Every answer of a grid of prompts × settings × samples.
+
+    Iterating yields the turns, cell by cell; ``len()`` counts them. A failure is a turn whose ``status`` is
+    ``error`` or ``incomplete``, with its ``error``.
+
+    In a notebook a sweep is returned while it runs. Whatever reads its answers (``answers``, ``stats()``,
+    ``to_dataframe()``, ``plot()``, ``len()``, ...) waits until the sweep has ended and displays its progress;
+    :attr:`partial` gives what is there without waiting. An interrupt ends the waiting, not the sweep.
+
+    .. code-block:: python
+
+        result = sweep("Name a colour.", temperature=[0.1, 1.0], samples=4)
+        len(result.partial)  # what has come by now
+        result.sel(temperature=1.0).answers  # waits
+        result.to_dataframe()
+    """
+
+    @property
+    def partial(self) -> PartialSweep:
+        """What has come so far; reading it never waits."""
+        return PartialSweep(self)
+
+    def _ended(self) -> PartialSweep:
+        """Wait until nothing runs any more.
+
+        :raises Interrupted: for an interrupt; the sweep continues.
+        :raises RuntimeError: on the thread that sends the requests, which would wait for itself.
+        """
+        if self.running:
+            from .waiting import wait_for_reading
+
+            wait_for_reading(self)
+        return self.partial
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """The values of each parameter; the prompts first, as ``prompt``, if there are more than one."""
+        return self.partial.axes
+
+    @property
+    def varied(self) -> list[str]:
+        """The axes that have more than one value."""
+        return self.partial.varied
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Each prompt with each setting, and its answers; waits for them."""
+        return self._ended().cells
+
+    @property
+    def turns(self) -> list[Turn]:
+        """All turns, cell by cell, whole or not; waits for them."""
+        return self._ended().turns
+
+    @property
+    def answers(self) -> list[Answer]:
+        """All answers, each a ``str`` with a ``.turn`` attribute; waits for them."""
+        return self._ended().answers
+
+    def __iter__(self) -> Iterator[Turn]:
+        return iter(self.turns)
+
+    def __len__(self) -> int:
+        return len(self._ended())
+
+    def __bool__(self) -> bool:
+        return True  # an empty one is still a sweep
+
+    def cell(self, **at: Any) -> Cell:
+        """Return the one cell at these values; waits for its answers.
+
+        :raises ParameterError: if there are several, or a value is not on its axis.
+        """
+        return self._ended().cell(**at)
+
+    def sel(self, **at: Any) -> Sweep:
+        """Return the part with these values: ``sel(temperature=0.5, top_p=[0.1, 0.9])``; waits for the answers.
+
+        The axes stay as they are, with fewer values.
+
+        :raises ParameterError: for an axis or a value that is not there.
+        """
+        return self._ended().sel(**at)
+
+    def stats(self) -> list[Stats]:
+        """Return the statistics of each cell; waits for the answers."""
+        return self._ended().stats()
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas table with a row for each answer: values, sample, text and figures. Waits for them.
+
+        :raises ChatGLMError: if pandas is not installed.
+        """
+        return self._ended().to_dataframe()
+
+    def save(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write a ``.jsonl`` file: a line about the grid, then each turn as a line. Whole, or not at all.
+
+        Waits for the answers; ``partial.save`` writes what is there.
+
+        :param force: write over a file that is there.
+        :raises CommandError: for a path that can't be written to.
+        """
+        return self._ended().save(path, force=force)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote; what is missing in it can be asked with :meth:`resume`.
+
+        :raises CommandError: for anything else; the message names the line.
+        """
+        from .files import load
+
+        return load(cls, path)
+
+    def plot(
+        self,
+        figure: str | None = None,
+        *,
+        rows: str | None = None,
+        columns: str | None = None,
+    ) -> Plot:
+        """Return a heat map: two axes, and a small map for each value of the others. Waits for the answers.
+
+        :param figure: what the colours mean, a name of ``chatglm_magic.sweeps.LABELS``; diversity by default, or
+            the length where each setting has one answer.
+        :param rows: an axis; by default the first one with more than one value.
+        :param columns: another one; by default the second.
+        :raises ParameterError: for a name that does not exist.
+        """
+        return self._ended().plot(figure, rows=rows, columns=columns)
+
+    def __repr__(self) -> str:
+        return repr(self.partial)
+
+    def _repr_html_(self) -> str:
+        return self.partial._repr_html_()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        self.partial._repr_pretty_(printer, cycle)
 
     def _ipython_display_(self) -> None:
         from ..render.once import just_shown

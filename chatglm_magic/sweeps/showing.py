@@ -13,13 +13,13 @@ from .stats import failed
 
 if TYPE_CHECKING:
     from .board import Cell
-    from .result import Sweep
+    from .result import PartialSweep
 
 LISTED = 100
 """So many cells are listed with the beginning of an answer."""
 
 
-def summary(sweep: Sweep) -> str:
+def summary(sweep: PartialSweep) -> str:
     """Say in one line what was asked and how much of it is there."""
     progress = sweep.progress
     bad = f", {progress.failed} failed" if progress.failed else ""
@@ -27,7 +27,7 @@ def summary(sweep: Sweep) -> str:
     return f"Sweep of {shape(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
 
 
-def shape(sweep: Sweep) -> str:
+def shape(sweep: PartialSweep) -> str:
     """Say how many of what a sweep combines."""
     parts = [
         f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
@@ -35,12 +35,12 @@ def shape(sweep: Sweep) -> str:
     return " × ".join([*parts, f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}"])
 
 
-def text(sweep: Sweep) -> str:
+def text(sweep: PartialSweep) -> str:
     """Return a sweep for a terminal."""
     return visible("\n\n".join([summary(sweep), sweep.plot().text(), *_troubles(sweep)]))
 
 
-def page(sweep: Sweep) -> str:
+def page(sweep: PartialSweep) -> str:
     """Return a sweep as safe HTML: a heat map, what failed, and where each setting's answers begin."""
     prompts = sweep.grid.prompts
     asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape(one_line(prompts[0], 300))}</div>'
@@ -54,14 +54,14 @@ def page(sweep: Sweep) -> str:
     return page
 
 
-def _troubles(sweep: Sweep) -> Iterator[str]:
+def _troubles(sweep: PartialSweep) -> Iterator[str]:
     """Yield each different failure with its number; ``retry()`` asks again."""
     found = Counter(one_line(turn.error or trouble(turn), 300) for turn in sweep if failed(turn))
     for error, count in found.most_common(5):
         yield f"{count} × {error}"
 
 
-def _beginnings(sweep: Sweep) -> str:
+def _beginnings(sweep: PartialSweep) -> str:
     cell = 'style="text-align:left;vertical-align:top;padding:.2em .6em"'
     heads = "".join(f"<th {cell}>{name}</th>" for name in ("setting", "answers", "ended by", "one begins"))
     rows = "".join(

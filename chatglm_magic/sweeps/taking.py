@@ -26,11 +26,11 @@ def take_over(sweep: Sweep, other: Sweep) -> None:
         return json.dumps([key_of(turn), [turn.asked.get(name) for name in apart]], default=str)
 
     there: dict[str, list[Turn]] = {}
-    for turn in other:
+    for turn in other.partial:
         if turn.status == "complete":
             there.setdefault(key(turn), []).append(turn)
     plans = sweep.plans()
-    for number, cell in enumerate(sweep.cells):
+    for number, cell in enumerate(sweep.partial.cells):
         found = there.get(key(plans.base(number, cell.prompt)), [])[: len(cell.turns)]
         cell.turns[: len(found)] = found
         cell.version += 1

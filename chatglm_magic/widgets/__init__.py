@@ -52,7 +52,7 @@ def history_viewer(session: Session | None = None) -> HistoryViewer:
 
 
 @_of_ipywidgets()
-def explorer(sweep: Sweep) -> Explorer:
+def sweep_explorer(sweep: Sweep) -> Explorer:
     """Return a grid of a sweep's cells, which fills while answers come."""
     from .explorer import Explorer
 
@@ -60,11 +60,11 @@ def explorer(sweep: Sweep) -> Explorer:
 
 
 @_of_ipywidgets()
-def lens_box(lens: Lens) -> LensBox:
+def lens_explorer(lens: Lens) -> LensBox:
     """Return an answer with the candidates of each of its tokens, and sliders that re-shape them."""
     from .lens_box import LensBox
 
     return LensBox(lens)
 
 
-__all__ = ["explorer", "history_viewer", "lens_box", "panel"]
+__all__ = ["history_viewer", "lens_explorer", "panel", "sweep_explorer"]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..render.bundle import encodable, escape, html, plain
-from ..render.views import in_notebook
+from ..render.views import in_notebook, is_final
 
 if TYPE_CHECKING:
     from ..values import Turn
@@ -43,7 +43,7 @@ class Still:
 
     def put(self, text: str, page: str) -> None:
         """Change what it holds; not where each output is to be the same in every run."""
-        if self._publisher is not None and os.environ.get("CHATGLM_MAGIC_RENDER") != "final":
+        if self._publisher is not None and not is_final():
             with suppress(OSError, RuntimeError):  # the kernel is going
                 self._send(_bundle(text, page), update=True)
 

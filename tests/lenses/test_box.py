@@ -9,7 +9,7 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 from chatglm_magic import Lens, lens
-from chatglm_magic.widgets import lens_box
+from chatglm_magic.widgets import lens_explorer
 from chatglm_magic.widgets.lens_box import LensBox
 from chatglm_magic.widgets.lens_box.strip import PAGE
 
@@ -32,7 +32,7 @@ def seen(*places: list[tuple[str, float]], **options: float) -> tuple[Lens, Scri
 @pytest.fixture
 def box() -> Iterator[LensBox]:
     found, _ = seen(SURE, HALVES, SURE)
-    shown = lens_box(found)
+    shown = lens_explorer(found)
     yield shown
     shown.close()
 
@@ -47,7 +47,7 @@ def test_it_opens_where_there_was_most_to_choose_from(box: LensBox) -> None:
 def test_the_temperature_re_shapes_and_top_p_cuts() -> None:
     """Both sliders change the figures, what does not survive is marked, and the server hears of nothing."""
     found, server = seen(HALVES)
-    box = lens_box(found)
+    box = lens_explorer(found)
     box.temperature.slider.value = 0.5
     assert box.temperature.number.value == 0.5 and "65.8 %" in box.bars.value
     box.top_p.number.value = 0.6
@@ -60,7 +60,7 @@ def test_the_temperature_re_shapes_and_top_p_cuts() -> None:
 def test_the_sliders_begin_where_the_answer_was_drawn() -> None:
     """What was asked is shown first, and reset leads back to it; a high temperature widens its slider."""
     found, _ = seen(HALVES, temperature=1.5, top_p=0.9)
-    box = lens_box(found)
+    box = lens_explorer(found)
     assert box.temperature.value == 1.5 and box.top_p.value == 0.9
     box.temperature.number.value = 8
     assert box.temperature.slider.value == box.temperature.slider.max == 8
@@ -93,7 +93,7 @@ def test_the_strip_marks_how_much_there_is_to_choose_from(box: LensBox) -> None:
 def test_a_long_answer_is_shown_a_page_at_a_time() -> None:
     """The widgets do not grow with the answer, and the last token can be reached from the first page."""
     found, _ = seen(*[SURE] * (PAGE + 5))
-    box = lens_box(found)
+    box = lens_explorer(found)
     assert len(box.strip.tokens) == PAGE
     box.strip.later.click()
     assert box.strip.first == PAGE and box.strip.later.disabled
@@ -105,7 +105,7 @@ def test_a_long_answer_is_shown_a_page_at_a_time() -> None:
 def test_what_a_model_says_is_inert() -> None:
     """A token is text on a button and escaped in the table."""
     found, _ = seen([("<img src=x onerror=alert(1)>", math.log(0.6)), ("\u202eevil", math.log(0.4))])
-    box = lens_box(found)
+    box = lens_explorer(found)
     assert "<img" not in box.bars.value and "\u202e" not in box.bars.value
     assert box.strip.tokens[0].description.startswith("<img")
 
@@ -121,7 +121,7 @@ def test_closing_closes_every_part() -> None:
     """No widget of it is left in the kernel."""
     found, _ = seen(HALVES)
     before = len(_instances)
-    box = lens_box(found)
+    box = lens_explorer(found)
     assert len(_instances) > before
     box.close()
     assert len(_instances) == before

@@ -12,7 +12,7 @@ import ipywidgets as w
 
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.begin import prepared
-from chatglm_magic.widgets import explorer
+from chatglm_magic.widgets import sweep_explorer
 from chatglm_magic.widgets.explorer import Explorer
 from chatglm_magic.widgets.trouble import Status
 
@@ -42,7 +42,7 @@ class Explored:
 
     def __init__(self, sweep: Sweep, sleep: HeldSleep | None = None) -> None:
         self.sweep = sweep
-        self.box = explorer(sweep) if sleep is None else Explorer(sweep, sleep=sleep)
+        self.box = sweep_explorer(sweep) if sleep is None else Explorer(sweep, sleep=sleep)
 
     def seen(self, widget: Any = None) -> Iterator[Any]:
         """Yield what is not hidden."""

@@ -71,7 +71,7 @@ class Kernel:
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": False,
+            "allow_stdin": True,  # as a front end that somebody watches
             "stop_on_error": True,
         }
         message = self.client.session.msg("execute_request", content | options)

@@ -290,9 +290,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve_hub(
-    files: dict[str, bytes], *, hold: threading.Event | None = None
-) -> Iterator[tuple[str, list[str]]]:
+def serve_hub(files: dict[str, bytes], *, hold: threading.Event | None = None) -> Iterator[tuple[str, list[str]]]:
     """Serve `owner/tiny` with these files on loopback; give the URL and the list of what was asked.
 
     The second half of a file is sent once `hold` is set, where there is one, or after 30 s.

@@ -150,9 +150,9 @@ def test_a_cell_that_never_ends_blocks_no_other_and_ends_by_the_time_limit() -> 
         session = open_session(server.url, first_byte=2.0)
         result = begun(session, temperature=[n / 10 for n in range(10)], jobs=2)
         wait_until(lambda: result.progress.done == 9, 2)
-        assert result.running and result.cells[5].state == "running"
+        assert result.running and result.partial.cells[5].state == "running"
         result.wait(10)
-        assert not result.running and result.cells[5].there[0].status == "error"
+        assert not result.running and result.partial.cells[5].there[0].status == "error"
         assert "2 s" in (result.cells[5].there[0].error or "")
 
 
@@ -173,7 +173,7 @@ def test_stop_ends_all_within_half_a_second_and_keeps_what_came() -> None:
 
     with ScriptedServer(by_body(choose)) as server:
         result = begun(open_session(server.url + "v1"), seed=range(40), jobs=16)
-        wait_until(lambda: sum(d.text == "part" for c in result.cells for d in c.drafts.values()) == 16)
+        wait_until(lambda: sum(d.text == "part" for c in result.partial.cells for d in c.drafts.values()) == 16)
         began = time.monotonic()
         result.stop()
         took = time.monotonic() - began

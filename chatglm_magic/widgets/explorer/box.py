@@ -13,7 +13,7 @@ from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.board import Cell
 from ...sweeps.run import Progress
-from ...sweeps.showing import page, summary, text
+from ...sweeps.showing import page, shape, summary, text
 from .. import look
 from ..answer import CSS as ANSWER
 from ..debounce import Sleep
@@ -53,18 +53,18 @@ class Explorer(w.VBox):  # type: ignore[misc]
     """
 
     def __init__(self, sweep: Sweep, *, sleep: Sleep = asyncio.sleep) -> None:
-        self._sweep, self._still = sweep, Still()
+        self._sweep, self._partial, self._still = sweep, sweep.partial, Still()
         self._closed, self._ticking, self._kept = False, False, 0
         self._looked, self._rest, self._looks = 0.0, 0.0, 0
         self._calls = calls = Calls(sweep.session or get_session(), sleep=sleep)
         self.state, self.bar = Status(), w.HTML()
         self.doing = Doing(sweep, calls, self._look)
-        self.choices = Choices(sweep, calls, self._look)
+        self.choices = Choices(self._partial, calls, self._look)
         self.beside = Beside(sweep, calls, self._left)
         self.grid = (
-            Tiles(sweep, calls, self._open, self.beside.mark)
-            if len(sweep.cells) <= BUTTONS
-            else Overview(sweep, calls, self._open)
+            Tiles(self._partial, calls, self._open, self.beside.mark)
+            if len(self._partial.cells) <= BUTTONS
+            else Overview(self._partial, calls, self._open)
         )
         style = look.style_sheet(ANSWER + STILL + CSS)
         parts = (self.state, self.bar, self.doing, calls.status, self.choices, self.grid, self.beside)
@@ -97,7 +97,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the explorer, and beneath it an output that will keep the heat map."""
         with self._calls.filling():  # an end that comes meanwhile waits, and changes that output
-            self._still.publish_beneath(self, text(self._sweep), page(self._sweep))
+            self._still.publish_beneath(self, text(self._partial), page(self._partial))
 
     def _hear(self) -> None:
         """Take in what has changed in the sweep, a little later if much has gone to the page just now."""
@@ -134,10 +134,10 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self.beside.show()
 
     def _show_state(self, found: Progress) -> None:
-        sweep = self._sweep
+        sweep = self._partial
         if found.pending:
             word = "stopping" if self.doing.stopping else "running"
-            self.state.say(f"{summary(sweep).rpartition(': ')[0]}: {word}")
+            self.state.say(f"Sweep of {shape(sweep)}: {word}")
             return
         if (versions := sum(cell.version for cell in sweep.cells)) != self._kept:
             self._kept = versions

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from ...render.terminal import one_line
-from ...sweeps import Sweep
+from ...sweeps import PartialSweep
 from ...sweeps.heatmap import Plot, default_figure
 from ...sweeps.stats import LABELS
 from .. import look
@@ -17,7 +17,7 @@ from ..viewer.calls import Calls
 class Choices(w.Box):  # type: ignore[misc]
     """Three dropdowns; those for the axes only where there is a choice. ``moved`` is called after a new one."""
 
-    def __init__(self, sweep: Sweep, calls: Calls, moved: Callable[[], object]) -> None:
+    def __init__(self, sweep: PartialSweep, calls: Calls, moved: Callable[[], object]) -> None:
         self._sweep, self._calls, self._moved = sweep, calls, moved
         axes = [(one_line(name, 40), name) for name in sweep.varied]
         figures = [(label, name) for name, label in LABELS.items()]

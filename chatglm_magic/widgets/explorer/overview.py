@@ -8,7 +8,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from ...render.terminal import one_line
-from ...sweeps import Sweep
+from ...sweeps import PartialSweep
 from ...sweeps.board import Cell
 from ...sweeps.grid import shown
 from ...sweeps.heatmap import Plot
@@ -26,7 +26,7 @@ FLOW = 1 << 18
 class Overview(w.VBox):  # type: ignore[misc]
     """The heat map as a table without buttons; ``choose`` is called with the cell that was picked."""
 
-    def __init__(self, sweep: Sweep, calls: Calls, choose: Callable[[Cell], object]) -> None:
+    def __init__(self, sweep: PartialSweep, calls: Calls, choose: Callable[[Cell], object]) -> None:
         self._sweep, self._next, self._drawn = sweep, 0.0, ""
         self.page = w.HTML()
         self.pickers = {

@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as w
 
 from ...render.bundle import escape
-from ...sweeps import Sweep
+from ...sweeps import PartialSweep
 from ...sweeps.board import Cell
 from ...sweeps.colours import colour, css
 from ...sweeps.grid import shown
@@ -33,7 +33,7 @@ class Tiles(w.VBox):  # type: ignore[misc]
     :param mark: tells what else a cell is: ``open``, ``pinned``, or an empty text.
     """
 
-    def __init__(self, sweep: Sweep, calls: Calls, choose: Callable[[Cell], object], mark: Mark) -> None:
+    def __init__(self, sweep: PartialSweep, calls: Calls, choose: Callable[[Cell], object], mark: Mark) -> None:
         self._mark, self._frame = mark, list[Any]()
         self._drawn: dict[int, tuple[object, ...]] = {}
         self._scale: tuple[Scale, float] | None = None

@@ -1,0 +1,104 @@
+"""Waiting for a running sweep where its answers are read, with its progress on the screen."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Interrupted
+from ..render.once import shell
+from ..render.views import has_front_end, in_notebook, is_final
+
+if TYPE_CHECKING:
+    from .control import Control
+    from .run import Progress
+
+INTERVAL_SECONDS = 0.5
+"""Time between two updates of the progress."""
+
+
+def wait_for_reading(sweep: Control) -> None:
+    """Wait until a sweep has ended, as a caller who needs all of its answers.
+
+    :raises Interrupted: for an interrupt, which ends the waiting; the sweep continues.
+    :raises RuntimeError: on the thread that sends the requests.
+    """
+    try:
+        wait_with_progress(sweep)
+    except KeyboardInterrupt:
+        progress = sweep.progress
+        raise Interrupted(
+            f"stopped waiting; the sweep continues ({progress.done} of {progress.total} answers). "
+            "Its .partial gives what is there, and stop() ends it."
+        ) from None
+
+
+def wait_with_progress(sweep: Control) -> None:
+    """Wait until a sweep has ended; in the main thread, display its progress meanwhile.
+
+    :raises KeyboardInterrupt: for an interrupt; nothing is stopped.
+    :raises RuntimeError: on the thread that sends the requests.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    display = _choose_display() if in_main else None
+    if display is None:
+        sweep.join()
+        return
+    sweep.join(display.delay)
+    try:
+        while sweep.running:
+            display.update(describe(sweep.progress))
+            sweep.join(INTERVAL_SECONDS)
+    finally:
+        display.close(describe(sweep.progress))
+
+
+def describe(progress: Progress) -> str:
+    """Return the progress in words: ``3 of 6 answers, 4 s left``."""
+    remaining = f", {progress.left:.0f} s left" if progress.left else ""
+    return f"{progress.done + progress.failed} of {progress.total} answers{remaining}"
+
+
+class _TerminalLine:
+    """One line on a terminal that is written again and again."""
+
+    delay = 0.05
+
+    def update(self, text: str) -> None:
+        sys.stderr.write(f"\r{text:<50}")  # over all of the text before
+        sys.stderr.flush()
+
+    def close(self, text: str) -> None:
+        self.update(text)
+        sys.stderr.write("\n")
+
+
+class _NotebookLine:
+    """One output of the running cell that is replaced again and again; after a short wait there is none."""
+
+    delay = INTERVAL_SECONDS
+
+    def __init__(self, publish: Callable[..., object]) -> None:
+        self._publish = publish
+        self._id = uuid.uuid4().hex  # unguessable: any cell may change a display whose id it knows
+        self._sent = False
+
+    def update(self, text: str) -> None:
+        text = f"Waiting for the sweep: {text}"
+        self._publish(data={"text/plain": text}, transient={"display_id": self._id}, update=self._sent)
+        self._sent = True
+
+    def close(self, text: str) -> None:
+        if self._sent:
+            self.update(text)
+
+
+def _choose_display() -> _TerminalLine | _NotebookLine | None:
+    current: Any = shell()
+    if in_notebook(current):
+        watched = has_front_end(current) and not is_final()
+        return _NotebookLine(current.display_pub.publish) if watched else None
+    return _TerminalLine() if sys.stderr.isatty() and not is_final() else None
