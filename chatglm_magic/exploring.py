@@ -83,10 +83,12 @@ def present(sweep: Sweep, *, show: bool = True) -> None:
 
     :raises Interrupted: for an interrupt while it waits, which stops the sweep.
     """
-    if not has_front_end(shell()):
-        sweep.wait()
-    if not (show and display_widget(sweep)):
-        sweep.wait()
+    watched = has_front_end(shell())
+    if watched and show and display_widget(sweep):
+        return
+    sweep.wait()
+    if show and not watched:
+        display_widget(sweep)  # with all answers: what runs the notebook saves it as it is now
 
 
 def display_widget(value: Sweep | Lens) -> bool:
