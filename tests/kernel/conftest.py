@@ -13,7 +13,7 @@ from ..support.pages import Page
 @pytest.fixture(scope="session", autouse=True)
 def _older_packages() -> Iterator[None]:
     yield
-    packages.remove()
+    packages.remove_all()
 
 
 @pytest.fixture(scope="module", params=list(packages.KERNELS))

@@ -36,7 +36,7 @@ def test_a_kernel_that_is_restarted(tmp_path: Path, now: bool) -> None:
         began = time.monotonic()
         page.manager.restart_kernel(now=now)
         assert_within(server.wait_closed(server.posts[0]) - began, CLOSED)
-        (turn,) = stored_turns.turns(tmp_path)
+        (turn,) = stored_turns.load_turns(tmp_path)
         # Jupyter interrupts before it kills: the interrupt may or may not come to be noted.
         assert turn.status == "interrupted" or (now and turn.status == "incomplete")
         assert turn.answer.startswith(ticking.before("q1", began - (LOST if now else 0.1)))
@@ -45,7 +45,7 @@ def test_a_kernel_that_is_restarted(tmp_path: Path, now: bool) -> None:
         assert page.run("print(get_session().resume())").text == "1\n"
         page.run(f"get_session().settings.endpoint_url = {server.url + 'v1'!r}")
         assert page.run("%chatglm q2").displays == [make_text("q2", 3)]
-        assert [(turn.prompt, turn.status == "complete") for turn in stored_turns.turns(tmp_path)] == [
+        assert [(turn.prompt, turn.status == "complete") for turn in stored_turns.load_turns(tmp_path)] == [
             ("q1", False),
             ("q2", True),
         ]
@@ -79,8 +79,8 @@ def killed(home: Path, number: int, dice: random.Random, seen: dict[str, str]) -
         said = "".join(heard.message["content"]["text"] for heard in page.heard if heard.kind == "stream")
         seen |= {line.split()[0]: line.split()[1] for line in said.splitlines() if "q" in line}
         posted = [post.body["messages"][-1]["content"] for post in server.posts]
-    assert stored_turns.sound(home)
-    kept = {turn.id: turn for turn in stored_turns.turns(home)}
+    assert stored_turns.is_sound(home)
+    kept = {turn.id: turn for turn in stored_turns.load_turns(home)}
     for id, prompt in seen.items():
         assert (kept[id].status, kept[id].answer) == ("complete", make_text(prompt, pieces(prompt)))
     by_prompt = {turn.prompt: turn for turn in kept.values()}

@@ -36,7 +36,7 @@ def ran(home: Path, *command: str, first: tuple[Path, ...] = ()) -> str:
         text=True,
         timeout=100,
         cwd=home,
-        env=os.environ | {"PYTHONPATH": packages.path_with(*first), "CHATGLM_MAGIC_HOME": str(home)},
+        env=os.environ | {"PYTHONPATH": packages.python_path(*first), "CHATGLM_MAGIC_HOME": str(home)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -133,13 +133,13 @@ PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "pytest_rerun
 @pytest.mark.row("D23")
 def test_urllib3_future(tmp_path: Path) -> None:
     """The client's own tests, and a kernel's question, are green where urllib3-future stands in for urllib3."""
-    folder = packages.folder_of(FUTURE)
+    folder = packages.install(FUTURE)
     core = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", *PLUGINS, *CORE],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"PYTHONPATH": packages.path_with(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=os.environ | {"PYTHONPATH": packages.python_path(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
     try:
         with ScriptedServer(telling()) as server, Page(tmp_path, first=[folder]) as page:

@@ -97,8 +97,8 @@ def test_forked_children_ask_and_store(page: Page) -> None:
         assert evaluate(page, "forked(3)") == [0, 0, 0]
         ran = page.run("print(get_session().ask('q3'), get_session().submit(get_session().aask('q4')).result(10))")
         assert ran.text == f"{make_text('q3')} {make_text('q4')}\n"
-        assert stored_turns.sound(page.home)
-        kept = {turn.prompt for turn in stored_turns.turns(page.home, status="complete")}
+        assert stored_turns.is_sound(page.home)
+        kept = {turn.prompt for turn in stored_turns.load_turns(page.home, status="complete")}
         assert kept >= {f"{n}q{m}" for n in range(3) for m in (1, 2)} | {"q1", "q2", "q3", "q4"}
         assert [prompt for _, prompt, _ in remembered_of_parent(page)] == ["q1", "q2", "q3", "q4"]
 
@@ -136,5 +136,5 @@ def test_forks_while_other_threads_ask_and_save(page: Page) -> None:
         children(page)
         ran = page.run(BESIDE)
         assert ran.error is None and ran.text == "{0}\n", ran.text
-        assert stored_turns.sound(page.home)
-        assert {turn.status for turn in stored_turns.turns(page.home, text="q")} <= {"complete", "superseded"}
+        assert stored_turns.is_sound(page.home)
+        assert {turn.status for turn in stored_turns.load_turns(page.home, text="q")} <= {"complete", "superseded"}

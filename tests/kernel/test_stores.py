@@ -32,7 +32,7 @@ def test_two_kernels_write_into_one_store(tmp_path: Path) -> None:
         sent = [page.send(ASK.format(turns=TURNS, name=name)) for name, page in kernels.items()]
         for page, message in zip(kernels.values(), sent, strict=True):
             assert page.wait(message, 900).error is None
-    turns = stored_turns.turns(tmp_path)
+    turns = stored_turns.load_turns(tmp_path)
     assert len(turns) == 2 * TURNS and len({turn.conversation for turn in turns}) == 2
     for name in kernels:
         mine = [turn for turn in turns if turn.prompt.startswith(name)]

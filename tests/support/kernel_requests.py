@@ -39,9 +39,9 @@ def read_turns(page: Page) -> list[list[str]]:
     memory = evaluate(page, turns.format("get_session().turns"))
     assert evaluate(page, turns.format("get_session().history")) == memory
     assert evaluate(page, "get_session().store.flush()"), "not all could be saved"
-    on_disk = stored_turns.turns(page.home, conversation=evaluate(page, "get_session().conversation"))
+    on_disk = stored_turns.load_turns(page.home, conversation=evaluate(page, "get_session().conversation"))
     assert sorted([turn.status, turn.prompt, turn.answer] for turn in on_disk) == sorted(memory)
-    assert stored_turns.sound(page.home)
+    assert stored_turns.is_sound(page.home)
     return list(memory)
 
 

@@ -76,8 +76,8 @@ class Page(Kernel):
         **more: str,
     ) -> None:
         wanted = packages.KERNELS[version]
-        folders = [packages.folder_of(wanted)] if wanted else []
-        super().__init__(PYTHONPATH=packages.path_with(*first, *folders), CHATGLM_MAGIC_HOME=str(home), **more)
+        folders = [packages.install(wanted)] if wanted else []
+        super().__init__(PYTHONPATH=packages.python_path(*first, *folders), CHATGLM_MAGIC_HOME=str(home), **more)
         self.version, self.home = version, home
         self.heard: list[Heard] = []
         self._of: dict[str, list[dict[str, Any]]] = {}
