@@ -126,6 +126,15 @@ class Page(Kernel):
         self._sent_at = len(self.heard)
         return super().send(code, cell_id, **options)
 
+    def run_in_subshell(self, code: str) -> Ran:
+        """Run code in the subshell that comm messages go to, also while a cell runs; return what it said."""
+        assert self._subshell, "this kernel has no subshells"
+        content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}}
+        message = self.client.session.msg("execute_request", content | {"allow_stdin": False})
+        message["header"]["subshell_id"] = self._subshell
+        self.client.shell_channel.send(message)
+        return self.wait(message["header"]["msg_id"])
+
     def wait(self, message_id: str, seconds: float = 60.0) -> Ran:
         """Wait until the kernel is idle again after a message; return what it said meanwhile."""
         end = time.monotonic() + seconds
