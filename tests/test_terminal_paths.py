@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .kernel.test_answers_shown import PIECES, PLAIN, TEXT, WHOLE
-from .lenses.tools import ANSWER
-from .servers import Script, ScriptedServer, answer, by_body, chunk, hang, sse
+from .support.answer_formats import PIECES, PLAIN, TEXT, WHOLE
+from .support.logprobs import ANSWER
+from .support.servers import Script, ScriptedServer, answer, by_body, chunk, hang, sse
 
 if TYPE_CHECKING:
     import pexpect

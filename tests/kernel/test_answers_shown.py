@@ -8,26 +8,12 @@ from typing import Any
 
 import pytest
 
-from ..kernels import Ran
-from ..servers import ScriptedServer, answer, chunk, sse
-from .asking import at
+from ..support.answer_formats import PIECES, PLAIN, TEXT, WHOLE
+from ..support.kernel_requests import point_at
+from ..support.kernels import Ran
+from ..support.pages import Page
+from ..support.servers import ScriptedServer, answer, chunk, sse
 from .conftest import installed
-from .page import Page
-
-CODE = 'x = {"a": [1, 2]}'
-TEXT = f"See **this**:\n\n```json\n{CODE[4:]}\n```\n"
-PIECES = [TEXT[:8], TEXT[8:]]
-
-PLAIN = {
-    "rich": TEXT,
-    "text": TEXT,
-    "markdown": TEXT,
-    "code": '{"a": [1, 2]}',
-    "json": '{\n  "a": [\n    1,\n    2\n  ]\n}',
-}
-"""What each format makes of the answer, as plain text."""
-WHOLE = ("code", "json")
-"""Formats that need the whole answer."""
 
 
 def frames(ran: Ran) -> list[dict[str, Any]]:
@@ -52,7 +38,7 @@ def display(request: pytest.FixtureRequest, page: Page) -> Iterator[str]:
 def test_each_format_is_displayed_once(page: Page, display: str, form: str) -> None:
     """The cell has one output, the answer in that form; only ``rich`` has HTML."""
     with ScriptedServer(answer(*PIECES)) as server:
-        at(page, server)
+        point_at(page, server)
         last = frames(page.run(f"%chatglm -f {form} Show me."))[-1]
         assert last["text/plain"] == PLAIN[form]
         assert ("text/html" in last) == (form == "rich")
@@ -67,7 +53,7 @@ def test_what_is_displayed_while_an_answer_comes(page: Page, display: str, form:
         hold.clear()
         stream = sse([chunk(PIECES[0]), chunk(PIECES[1]), chunk(None, finish_reason="stop")], hold=hold)
         with ScriptedServer(stream) as server:
-            at(page, server)
+            point_at(page, server)
             running = page.send(f"%chatglm {options} -f {form} Show me.")
             if grows:
                 assert page.until("display_data")["data"]["text/plain"].startswith(PIECES[0])
@@ -83,7 +69,7 @@ def test_what_is_displayed_while_an_answer_comes(page: Page, display: str, form:
 def test_a_stored_turn_is_displayed_as_its_answer_was(page: Page, display: str) -> None:
     """``%chatglm_history --show N`` displays prompt and answer, with HTML, and the facts as metadata."""
     with ScriptedServer(answer(*PIECES), answer("ok")) as server:
-        at(page, server)
+        point_at(page, server)
         page.run("%chatglm Show <me>.")
         page.run("%chatglm second")
         (content,) = page.run("%chatglm_history --show 1").of("display_data", "execute_result")
@@ -99,7 +85,7 @@ def test_a_stored_turn_is_displayed_as_its_answer_was(page: Page, display: str) 
 def test_the_status_card_is_displayed_as_a_table(page: Page, display: str) -> None:
     """``%chatglm`` and ``%chatglm_config`` alone display a table, which names the endpoint."""
     with ScriptedServer(answer("ok")) as server:
-        at(page, server)
+        point_at(page, server)
         for line in ("%chatglm", "%chatglm_config"):
             (data,) = frames(page.run(line))
             assert server.url in data["text/plain"] and "<table>" in data["text/html"]
@@ -109,7 +95,7 @@ def test_the_status_card_is_displayed_as_a_table(page: Page, display: str) -> No
 def test_a_key_is_typed_where_the_front_end_asks_for_it(page: Page) -> None:
     """``%chatglm_config api_key`` asks for it as a password; the server receives it, and no output contains it."""
     with ScriptedServer(answer("ok")) as server:
-        at(page, server)
+        point_at(page, server)
         running = page.send("%chatglm_config api_key", allow_stdin=True)
         asked = page.client.get_stdin_msg(timeout=30)
         assert asked["content"]["password"] is True
@@ -129,7 +115,7 @@ def test_a_key_is_typed_where_the_front_end_asks_for_it(page: Page) -> None:
 def test_the_first_turn_says_where_turns_are_kept(page: Page, display: str) -> None:
     """Once per store, on standard error; a notebook under test, whose outputs are compared, isn't told."""
     with ScriptedServer(answer("ok")) as server:
-        at(page, server)
+        point_at(page, server)
         home = page.home / display
         page.run(f"%chatglm_config store={home}")
         first, second = (page.run("%chatglm hi").text for _ in range(2))

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ..kernels import Ran
-from ..lenses.tools import ANSWER
-from ..servers import Script, ScriptedServer, answer, by_body, chunk, reply, sse
-from .asking import at, value
+from ..support.hiding import hide_package
+from ..support.kernel_requests import evaluate, point_at
+from ..support.kernels import Ran
+from ..support.logprobs import ANSWER
+from ..support.pages import VIEW, Page, View, Widget
+from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, reply, sse
 from .conftest import installed
-from .hiding import hide_package
-from .page import VIEW, Page, View, Widget
 
 SWEEPS = {
     "sweep cell": "%%chatglm_sweep temperature=0.1,0.9\nName a colour.",
@@ -41,9 +41,10 @@ def colours(*scripts: Script) -> Script:
 
 
 def displayed(ran: Ran) -> list[dict[str, Any]]:
-    """Return the MIME bundles that a cell has displayed, without the updates that come later."""
+    """Return the MIME bundles that a cell has displayed, without updates, and without a long wait's progress."""
     assert ran.error is None, ran.error
-    return [content["data"] for content in ran.of("display_data", "execute_result")]
+    bundles = [content["data"] for content in ran.of("display_data", "execute_result")]
+    return [data for data in bundles if not data["text/plain"].startswith("Waiting for the sweep: ")]
 
 
 def tile(view: View, setting: str) -> Widget:
@@ -68,7 +69,7 @@ def until_enabled(view: View, name: str) -> None:
 def test_sweeps_and_lenses_are_displayed_every_time(page: Page) -> None:
     """Two of each in one kernel: every one is displayed once, as widgets with an output beneath, and fills."""
     with ScriptedServer(colours()) as server:
-        at(page, server)
+        point_at(page, server)
         for code in BOTH * 2:
             ran = page.run(code)
             widget, beneath = displayed(ran)
@@ -89,9 +90,8 @@ def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
     """Its tiles fill while answers come, Stop closes the connection, Resume asks for the rest, a tile opens."""
     stalled = sse([chunk("bl"), chunk("ue")], hold=threading.Event())
     with ScriptedServer(colours(answer("red"), stalled, answer("green"))) as server:
-        at(page, server)
-        cell = page.send("%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour.")
-        view = page.view(page.wait(cell))
+        point_at(page, server)
+        view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour."))
         view.until_sees("1 of 2 answers")
         page.until_true(lambda: "running\nbl" in tile(view, "temperature 0.9").state["description"])
         assert "red" in tile(view, "temperature 0.1").state["description"]
@@ -101,7 +101,7 @@ def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
         until_enabled(view, "Resume")
         server.wait_closed(server.posts[1])
         assert view.find("Stop", "Button").state["disabled"] and view.holding("1 of 2 answers")
-        assert value(page, "[turn.status for turn in kept]") == ["complete", "interrupted"]
+        assert evaluate(page, "[turn.status for turn in kept]") == ["complete", "interrupted"]
 
         view.click("Resume")
         view.until_sees("2 of 2 answers")
@@ -120,7 +120,7 @@ def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
     """A failure stands in its tile and below the bar; Retry failed asks for that cell alone."""
     refused = reply({"error": {"message": "out of paint"}}, status=400)
     with ScriptedServer(colours(answer("red"), refused, answer("green"))) as server:
-        at(page, server)
+        point_at(page, server)
         view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1\nName a colour."))
         until_enabled(view, "Retry failed")
         assert view.holding("1 failed") and "failed" in tile(view, "temperature 0.9").state["description"]
@@ -134,7 +134,7 @@ def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
 def test_a_displayed_lens_is_reshaped_without_a_request(page: Page) -> None:
     """A token opens its candidates, the sliders change their figures, and the server receives one request."""
     with ScriptedServer(colours()) as server:
-        at(page, server)
+        point_at(page, server)
         view = page.view(page.run("%chatglm_lens -t 1 Hi?"))
         view.click("Hi")
         view.until_sees("Yo")
@@ -153,7 +153,7 @@ def test_a_displayed_lens_is_reshaped_without_a_request(page: Page) -> None:
 def test_the_body_of_a_lens_cell_is_its_prompt(page: Page) -> None:
     """``%%chatglm_lens`` sends what stands below it as typed, after what stands on its line."""
     with ScriptedServer(colours()) as server:
-        at(page, server)
+        point_at(page, server)
         page.run("%%chatglm_lens -t 0.5 --top 3\nHi {x}\n  there?\n")
         page.run("%%chatglm_lens Read this:\nHi")
         sent = [post.body["messages"][-1]["content"] for post in server.posts]
@@ -165,7 +165,7 @@ def test_the_body_of_a_lens_cell_is_its_prompt(page: Page) -> None:
 def test_show_false_and_quiet_display_nothing(page: Page) -> None:
     """``show=False`` returns when all is asked; as a cell's value the result is a static output, not widgets."""
     with ScriptedServer(colours()) as server:
-        at(page, server)
+        point_at(page, server)
         quiet = "grid = sweep('Name a colour.', temperature=[0.1, 0.9], show=False)\nprint(grid.progress.done)"
         ran = page.run(f"from chatglm_magic import lens, sweep\n{quiet}\nseen = lens('Hi?', show=False)")
         assert displayed(ran) == [] and ran.text == "2\n"
@@ -180,7 +180,7 @@ def test_show_false_and_quiet_display_nothing(page: Page) -> None:
 def test_a_notebook_under_test_gets_static_outputs(page: Page) -> None:
     """With CHATGLM_MAGIC_RENDER=final each is one output without widgets, and the same one every time."""
     with ScriptedServer(colours()) as server:
-        at(page, server)
+        point_at(page, server)
         page.run("import os; os.environ['CHATGLM_MAGIC_RENDER'] = 'final'")
         for code in BOTH:
             first, second = (displayed(page.run(code)) for _ in range(2))
@@ -200,9 +200,9 @@ def bare_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.mark.parametrize("code", BOTH, ids=list(SWEEPS | LENSES))
 def test_without_ipywidgets_outputs_are_static(bare_page: Page, code: str) -> None:
     """Nothing has to be installed to sweep or to look through a lens: the cell waits, and shows one output."""
-    assert value(bare_page, "__import__('importlib.util').util.find_spec('ipywidgets')") is None
+    assert evaluate(bare_page, "__import__('importlib.util').util.find_spec('ipywidgets')") is None
     with ScriptedServer(colours()) as server:
-        at(bare_page, server)
+        point_at(bare_page, server)
         (data,) = displayed(bare_page.run(code))
         assert VIEW not in data and "<table" in data["text/html"]
         assert ("2 of 2 answers" if code in SWEEPS.values() else "2 places") in data["text/plain"]

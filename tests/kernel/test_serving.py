@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ..server_tools import all_gone, engine_of, running, stand_in_hub, wait_for, write_model
-from ..servers import ScriptedServer, answer
-from .asking import at, value
+from ..support.kernel_requests import evaluate, point_at
+from ..support.local_servers import find_engine, is_running, serve_hub, wait_for, wait_gone, write_model
+from ..support.pages import Page
+from ..support.servers import ScriptedServer, answer
 from .conftest import installed
-from .page import Page
 
 pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
 
@@ -38,8 +38,8 @@ def no_server(page: Page) -> Iterator[None]:
 
 def servers_of(page: Page) -> list[int]:
     """Return the process numbers of the local servers that the kernel has started."""
-    kernel = psutil.Process(value(page, "__import__('os').getpid()"))
-    return [child.pid for child in kernel.children() if running(child.pid)]
+    kernel = psutil.Process(evaluate(page, "__import__('os').getpid()"))
+    return [child.pid for child in kernel.children() if is_running(child.pid)]
 
 
 def said(page: Page, cell: str) -> str:
@@ -52,15 +52,15 @@ def said(page: Page, cell: str) -> str:
 def test_a_second_server_takes_the_place_of_the_first(page: Page, model: Path) -> None:
     """The first one's processes end; one that can't start changes nothing; --stop restores endpoint and key."""
     with ScriptedServer(answer("scripted")) as scripted:
-        at(page, scripted)
+        point_at(page, scripted)
         page.run("%chatglm_config api_key=none")
         assert "zero answers on this machine" in page.run(f"%chatglm_serve {model}").text
         (first,) = servers_of(page)
-        engine = engine_of(first)
+        engine = find_engine(first)
         assert page.run(ASK).displays == [SAYS]
         other = model.rename(model.with_name("other.gguf"))
         assert "other answers on this machine" in page.run(f"%chatglm_serve {other}").text
-        all_gone([first, engine], 5)
+        wait_gone([first, engine], 5)
         (second,) = servers_of(page)
         assert page.run(ASK).displays == [SAYS]
 
@@ -70,7 +70,7 @@ def test_a_second_server_takes_the_place_of_the_first(page: Page, model: Path) -
         assert scripted.posts == []
 
         assert scripted.url in page.run("%chatglm_serve --stop").text
-        all_gone([second], 5)
+        wait_gone([second], 5)
         assert page.run("%chatglm hi").displays == ["scripted"]
         assert "authorization" not in scripted.posts[0].headers, "the local server's key is not sent elsewhere"
         assert "No local server" in page.run("%chatglm_serve --stop").text
@@ -80,10 +80,10 @@ def test_a_second_server_takes_the_place_of_the_first(page: Page, model: Path) -
 def test_a_slow_load_reports_its_progress(page: Page, tmp_path: Path) -> None:
     """From the first second on one line says how long it has taken; the server's address comes after it."""
     model = write_model(tmp_path / "slow.gguf", width=1024, layers=8)
-    kernel = psutil.Process(value(page, "__import__('os').getpid()"))
+    kernel = psutil.Process(evaluate(page, "__import__('os').getpid()"))
     cell = page.send(f"%chatglm_serve {model}")
     (server,) = wait_for(kernel.children, 10)
-    engine = psutil.Process(engine_of(server.pid))
+    engine = psutil.Process(find_engine(server.pid))
     engine.suspend()
     try:
         page.until_true(lambda: "\rloading" in said(page, cell) and ", 2 s" in said(page, cell))
@@ -100,7 +100,7 @@ def test_a_download_reports_its_progress_and_is_kept(page: Page, tmp_path: Path)
     """``%chatglm_serve OWNER/NAME`` fetches a model from the hub, says how much has come, and fetches it once."""
     data = write_model(tmp_path / "tiny.gguf", width=512, layers=3).read_bytes()
     hold = threading.Event()
-    with stand_in_hub({"tiny.gguf": data}, hold=hold) as (url, asked):
+    with serve_hub({"tiny.gguf": data}, hold=hold) as (url, asked):
         page.run(f"import os\nos.environ |= dict(HF_ENDPOINT={url!r}, HF_HOME={str(tmp_path / 'cache')!r})")
         cell = page.send("%chatglm_serve owner/tiny")
         share = f"{10 * 2**20 / len(data):.0%}"  # huggingface_hub counts in parts of 10 MiB
@@ -115,4 +115,4 @@ def test_a_download_reports_its_progress_and_is_kept(page: Page, tmp_path: Path)
         ran = page.run("%chatglm_serve owner/tiny")
         assert ran.error is None and "downloading" not in ran.text
         assert [path for path in asked if path.startswith("GET")] == fetched
-        assert servers_of(page) != [first] and not running(first)
+        assert servers_of(page) != [first] and not is_running(first)

@@ -8,20 +8,20 @@ import pytest
 
 from chatglm_magic.errors import ChatGLMError
 
-from ..servers import ScriptedServer, legacy
-from .tools import session_at, swept
+from ..support.servers import ScriptedServer, legacy
+from ..support.sweeps import open_session, run_sweep
 
 
 @pytest.mark.parametrize("sweeps", [0, 1, 25])
 def test_resume_passes_over_sweeps(tmp_path: Path, sweeps: int) -> None:
     """By default the newest conversation is resumed, however many sweeps came after it."""
     with ScriptedServer(legacy("ok")) as server:
-        session = session_at(server.url, store=str(tmp_path))
+        session = open_session(server.url, store=str(tmp_path))
         session.ask("older")
         session.reset()
         session.ask("before")
         for _ in range(sweeps):
-            swept(session, temperature=[0.1])
+            run_sweep(session, temperature=[0.1])
         session.reset()
         assert session.resume() == 1
         assert [turn.prompt for turn in session.turns] == ["before"]
@@ -32,8 +32,8 @@ def test_resume_passes_over_sweeps(tmp_path: Path, sweeps: int) -> None:
 def test_sweeps_alone_are_nothing_to_resume(tmp_path: Path) -> None:
     """Without an earlier conversation ``resume()`` is an error, and the session stays as it is."""
     with ScriptedServer(legacy("ok")) as server:
-        session = session_at(server.url, store=str(tmp_path))
-        swept(session, temperature=[0.1, 0.5])
+        session = open_session(server.url, store=str(tmp_path))
+        run_sweep(session, temperature=[0.1, 0.5])
         with pytest.raises(ChatGLMError, match="no earlier conversation"):
             session.resume()
         assert session.turns == ()
