@@ -97,7 +97,7 @@ def test_a_wait_that_is_too_long_is_an_error_and_one_without_sense_is_none(wait:
     """More than two minutes are not waited for; more than a week, or no number, is a mistake of the server."""
     busy = reply({"detail": "busy"}, status=503, Retry_After=wait)
     with ScriptedServer(busy, legacy("ok")) as server:
-        llm = ChatGLM(endpoint_url=server.url)
+        llm = ChatGLM(endpoint_url=server.url, timeout={"total": 100})  # less than the wait
         if posts == 2:
             assert llm.invoke("q") == "ok"
         else:
