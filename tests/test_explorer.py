@@ -9,6 +9,7 @@ from typing import Any
 
 from chatglm_magic.session import get_session
 from chatglm_magic.sweeps import Sweep
+from chatglm_magic.sweeps.control import PATIENCE
 
 from .support.clock import assert_within
 from .support.explorers import open_explorer, run_sweep, start_sweep
@@ -57,22 +58,27 @@ def test_the_grid_fills_while_answers_come() -> None:
 
 
 def test_each_answer_is_seen_when_it_comes() -> None:
-    """Ten answers, a fifth of a second apart, are at least eight states of the bar."""
+    """Ten answers, each of which comes once the one before is seen, are ten states of the bar."""
+    seen = [threading.Event() for _ in range(11)]
 
     def script(connection: Any, asked: Any) -> None:
-        time.sleep(0.2)
+        assert seen[len(server.posts) - 1].wait(10)
         legacy(text)(connection, asked)
 
-    with (
-        ScriptedServer(script) as server,
-        open_explorer(start_sweep(server, temperature=[0.1], samples=10, jobs=1)) as shown,
-    ):
-        seen: list[str] = []
-        shown.box.bar.observe(
-            lambda change: seen.append(change["new"].split("aria-valuenow=")[1][:4]), names="value"
-        )
-        shown.ended()
-        assert len(set(seen)) >= 8, seen
+    with ScriptedServer(script) as server:
+        sweep = start_sweep(server, temperature=[0.1], samples=10, jobs=1)
+        with open_explorer(sweep) as shown:
+            states: list[int] = []
+
+            def look(change: Any = None) -> None:
+                came = int(shown.box.bar.value.split('aria-valuenow="')[1].split('"')[0])
+                states.append(came)
+                seen[came].set()
+
+            shown.box.bar.observe(look, names="value")
+            look()
+            shown.ended()
+            assert sorted(set(states)) == list(range(11))
 
 
 def test_a_cell_that_was_not_asked_yet_says_that_it_waits() -> None:
@@ -125,9 +131,10 @@ def test_stop_ends_the_sweep_within_half_a_second_and_keeps_what_came() -> None:
 
 def test_a_click_on_stop_waits_for_nothing() -> None:
     """Where the thread that asks is held up, the kernel's is not: the sweep ends when it can."""
+    free = threading.Event()
 
     async def hold_up() -> None:
-        time.sleep(0.6)
+        assert free.wait(10)
 
     with ScriptedServer(hang()) as server, open_explorer(start_sweep(server, temperature=[0.1])) as shown:
         wait_until(lambda: shown.sweep.progress.running == 1 and "running" in shown.faces[0])
@@ -136,8 +143,9 @@ def test_a_click_on_stop_waits_for_nothing() -> None:
         click(shown.named("Stop"))
         took = time.monotonic() - began
         assert shown.sweep.running
-        assert_within(took, 0.2)
+        free.set()
         shown.ended()
+        assert took < PATIENCE, "the click waited for the end of the sweep"
 
 
 def test_resume_asks_only_what_is_missing() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import Any
 
 import ipywidgets as w
@@ -23,6 +22,7 @@ from .support.kernels import Kernel
 from .support.markup import CONTROLS, Page
 from .support.panels import wait_until
 from .support.servers import ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
+from .support.timers import HeldSleep, TrackedSession
 from .test_panel_kernel import Page as Notebook
 
 
@@ -323,8 +323,10 @@ def test_a_closed_explorer_forgets_the_sweep_which_goes_on() -> None:
         legacy()(connection, asked)
 
     with ScriptedServer(script) as server:
-        sweep, before = start_sweep(server, temperature=[0.1, 0.5], top_p=[0.3, 0.9], samples=2), set(_instances)
-        shown = Explored(sweep)
+        session, sleep = TrackedSession(), HeldSleep()
+        axes = {"temperature": [0.1, 0.5], "top_p": [0.3, 0.9]}
+        sweep, before = start_sweep(server, samples=2, session=session, **axes), set(_instances)
+        shown = Explored(sweep, sleep)
         shown.open("temperature 0.1, top_p 0.3")
         shown.choose("Rows", "top_p")
         assert sweep._board._listeners and set(_instances) - before
@@ -332,7 +334,7 @@ def test_a_closed_explorer_forgets_the_sweep_which_goes_on() -> None:
         assert not sweep._board._listeners and not set(_instances) - before
         hold.set()
         assert sweep.wait(10).complete
-        time.sleep(0.2)
+        session.wait_submitted(sleep)
         assert not set(_instances) - before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import Any
@@ -24,6 +23,7 @@ from .support.panels import (
     wait_until,
 )
 from .support.servers import ScriptedServer, answer, chunk, hang, legacy, reply, sse
+from .support.timers import TrackedSession
 
 MODELS = reply({"data": [{"id": "glm-4"}, {"id": "glm-4-plus"}]})
 
@@ -228,7 +228,6 @@ def test_regenerate_takes_the_place_of_the_last_answer() -> None:
         click(panel.controls.again)
         wait_idle(panel)
         assert visible_text(panel.dialogue.answer.children[0]) == "two"
-        time.sleep(0.5)  # else it would be a double click
         ask_and_wait(panel, "hi")
         statuses = {turn.answer: turn.status for turn in panel._session.turns}
         assert statuses == {"first": "complete", "one": "superseded", "two": "superseded", "three": "complete"}
@@ -377,13 +376,14 @@ def test_an_older_look_does_not_overwrite_a_newer_one() -> None:
         read.set()
 
     first, second = ScriptedServer(legacy(), on_get=slow), ScriptedServer(legacy(), on_get=MODELS)
-    with first, second, open_panel(first) as panel:
+    session = TrackedSession()
+    with first, second, open_panel(first, session=session) as panel:
         wait_until(lambda: len(first.asked) == 1)
-        panel._session.settings.endpoint_url = f"{second.url}v1"
+        session.settings.endpoint_url = f"{second.url}v1"
         wait_until(lambda: panel.connection.model.options == ("glm-4", "glm-4-plus"))
         gate.set()
         assert read.wait(5)
-        panel._session.submit(asyncio.sleep(0.1)).result()  # type: ignore[arg-type]
+        session.wait_submitted()
         assert panel.connection.model.options == ("glm-4", "glm-4-plus")
         assert "with glm-4" in visible_text(panel.connection.children[-1])
 
@@ -426,15 +426,17 @@ def test_history_is_made_when_it_is_opened() -> None:
 
 def test_a_closed_panel_is_gone() -> None:
     """Its answer is cancelled, and nothing of the session follows it any more."""
-    with ScriptedServer(hang()) as server, open_panel(server) as panel:
+    session = TrackedSession()
+    with ScriptedServer(hang()) as server, open_panel(server, session=session) as panel:
         send_prompt(panel, "hi")
         wait_until(lambda: len(server.posts) == 1)
         panel.close()
         server.wait_closed(server.posts[0], 1.0)
-        session, number = panel._session, panel.rows[0].number
+        number = panel.rows[0].number
         session.settings.temperature = 1.75
         assert number.value != 1.75
+        session.wait_submitted()
         asked = len(server.asked)
         session.settings.endpoint_url = server.url
-        time.sleep(0.2)
+        session.wait_submitted()
         assert len(server.asked) == asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from .support.kernels import Kernel
-from .support.servers import Asked, ScriptedServer, answer, chunk, sse
+from .support.servers import Asked, ScriptedServer, answer, chunk, hang, sse
 
 
 class Page:
@@ -130,12 +131,17 @@ def whole(word: str) -> str:
 @pytest.mark.row("D7")
 def test_clicks_while_a_cell_runs_are_handled_once(kernel: Kernel) -> None:
     """At once or when the cell has ended, as the kernel has it: one question, and no deadlock."""
-    with ScriptedServer(answer("ok")) as server:
+    clicked = threading.Event()
+    until_clicked = ScriptedServer(hang(), on_get=sse([chunk("clicked")], hold=clicked))
+    with ScriptedServer(answer("ok")) as server, until_clicked:
         page = opened(kernel, server)
-        running = kernel.send("import time; time.sleep(1)")
+        opener = "urllib.request.build_opener(urllib.request.ProxyHandler({}))"
+        running = kernel.send(f"import urllib.request; {opener}.open('{until_clicked.url}').read()")
+        page.until(lambda: len(until_clicked.asked) == 1)
         page.type("Prompt", "hi")
         page.click("Send")
         page.click("Send")
+        clicked.set()
         page.until(lambda: page._idle == running)
         page.until(lambda: "Answered." in page.status())
         page.run("pass")
@@ -171,8 +177,8 @@ def test_an_interrupt_leaves_the_panels_answer_alone_and_stop_ends_it(kernel: Ke
         page.type("Prompt", "count")
         page.click("Send")
         page.until(lambda: "1 2 3" in page.text())
-        cell = kernel.send("time.sleep(30)")
-        time.sleep(0.2)
+        cell = kernel.send("import time; print('begun', flush=True); time.sleep(30)")
+        page.until(lambda: any("begun" in text for text in page.said))
         kernel.manager.interrupt_kernel()
         page.until(lambda: page._idle == cell)
         length = len(page.text())

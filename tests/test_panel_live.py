@@ -121,15 +121,39 @@ def test_stop_while_a_slider_is_restarting_the_answer_asks_nothing() -> None:
 
 
 def test_send_takes_the_place_of_a_slider_that_has_not_settled() -> None:
-    """One question, with the slider's value."""
-    with ScriptedServer(by_temperature) as server, open_live_panel(server) as (panel, session, sleep):
+    """One question with the slider's value, and nothing stops its answer."""
+    gate = threading.Event()
+    held = sse([chunk("half "), chunk("whole", finish_reason="stop")], hold=gate)
+    with ScriptedServer(answer("one"), held) as server, open_live_panel(server) as (panel, session, sleep):
         ask_and_wait(panel, "hi")
         set_value(panel.rows[0].slider, 1.5)
         wait_until(lambda: sleep.held == 1)
-        ask_and_wait(panel, "next")
+        send_prompt(panel, "next")
+        wait_until(lambda: any("half" in lane for lane in lanes(panel)))
+        sleep.end()
+        gate.set()
         session.wait_submitted(sleep)
         asked = [(post.body["messages"][-1]["content"], post.body.get("temperature")) for post in server.posts]
         assert asked == [("hi", None), ("next", 1.5)]
+        assert [turn.status for turn in session.turns] == ["complete", "complete"]
+
+
+def test_a_slider_that_moves_on_leaves_the_answer_under_way_alone() -> None:
+    """Only the value at which it settles stops an answer: one that comes to its end before that is whole."""
+    gate = threading.Event()
+    held = sse([chunk("half "), chunk("whole", finish_reason="stop")], hold=gate)
+    with ScriptedServer(held, answer("again")) as server, open_live_panel(server) as (panel, session, sleep):
+        send_prompt(panel, "hi")
+        wait_until(lambda: any("half" in lane for lane in lanes(panel)))
+        set_value(panel.rows[0].slider, 0.5)
+        wait_until(lambda: sleep.held == 1)
+        moved = panel.rows[0].slider
+        sleep.end_after(lambda: set_value(moved, 1.5))
+        gate.set()
+        wait_until(lambda: sleep.held == 1 and not panel.controls.send.disabled)
+        session.wait_submitted(sleep)
+        assert [post.body.get("temperature") for post in server.posts] == [None, 1.5]
+        assert {turn.kind: turn.status for turn in session.turns} == {"chat": "complete", "live": "complete"}
 
 
 def test_the_running_answer_is_cancelled_and_makes_room() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from chatglm_magic import Session
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.begin import prepared
 from chatglm_magic.widgets import sweep_explorer
@@ -23,10 +24,19 @@ from .timers import HeldSleep
 
 
 def start_sweep(
-    server: ScriptedServer, prompt: Any = "p", *, samples: int = 1, jobs: int = 16, path: str = "", **axes: Any
+    server: ScriptedServer,
+    prompt: Any = "p",
+    *,
+    samples: int = 1,
+    jobs: int = 16,
+    path: str = "",
+    session: Session | None = None,
+    **axes: Any,
 ) -> Sweep:
-    """Begin a sweep over a server and return at once."""
-    session = open_session(server.url + path)
+    """Begin a sweep over a server, in a session of its own unless one is given, and return at once."""
+    if session is None:
+        session = open_session(server.url + path)
+    session.settings.endpoint_url = server.url + path
     found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
     found.resume(wait=False)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
@@ -39,8 +39,13 @@ class HeldSleep:
 
     def end(self) -> None:
         """End the waits that last."""
+        self.end_after(lambda: None)
+
+    def end_after(self, act: Callable[[], object]) -> None:
+        """Do something, and then end the waits that lasted before."""
         with self._lock:
             held, self._held = self._held, []
+        act()
         for loop, event in held:
             loop.call_soon_threadsafe(event.set)
 
