@@ -13,6 +13,8 @@ import pytest
 
 from chatglm_magic.session.session import end_session
 
+from .support.scale import group_by_file
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -33,6 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["CHATGLM_MAGIC_HOME"] = home.name
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist what must stay together."""
+    group_by_file(items)
 
 
 @pytest.fixture(autouse=True)

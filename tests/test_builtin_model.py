@@ -19,6 +19,8 @@ pytest.importorskip("xllamacpp", reason='the local server needs the extra "local
 import chatglm_magic
 from chatglm_magic.local import LocalServer
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "training" / "corpus"
 MODEL = Path(chatglm_magic.__file__).parent / "server" / "model" / "glm-tiny.gguf"

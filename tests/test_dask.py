@@ -17,6 +17,8 @@ from distributed import Client, LocalCluster
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import EndpointError, RefusedError
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 CORPUS = Path(__file__).parent.parent / "training" / "corpus"
 NUMBER = 1000
 

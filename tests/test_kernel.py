@@ -13,6 +13,8 @@ from .support.clock import assert_within
 from .support.kernels import Kernel
 from .support.servers import Script, ScriptedServer, answer, chunk, legacy, raw, reply, sse
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:

@@ -32,6 +32,8 @@ from .support.local_servers import (
     write_model,
 )
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
 
 

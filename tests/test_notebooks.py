@@ -23,6 +23,8 @@ pytest.importorskip("xllamacpp", reason='the local server needs the extra "local
 
 from chatglm_magic import LocalServer
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 QUICKSTART = Path(__file__).parent.parent / "notebooks" / "01-quickstart.ipynb"
 
 

@@ -12,6 +12,8 @@ from nbclient import NotebookClient
 
 from .support.servers import ScriptedServer, legacy
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 NAMES = [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 

@@ -12,6 +12,8 @@ import pytest
 from .support.kernels import Kernel
 from .support.servers import Asked, ScriptedServer, answer, chunk, hang, sse
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 
 class Page:
     """The widgets of a kernel as a page knows them: their state by their models' ids, and the outputs."""

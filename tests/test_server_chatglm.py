@@ -17,6 +17,8 @@ from chatglm_magic.server.limits import BadField, Changes
 
 from .support.local_servers import auth_headers, post_json
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:

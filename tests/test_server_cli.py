@@ -22,6 +22,8 @@ from chatglm_magic.server.sources import HubModel, ModelError, ModelFile, find_m
 from .support.clock import assert_within
 from .support.local_servers import find_engine, read_until, run_standalone, serve_hub, wait_gone, write_model
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 TOKEN = {"CHATGLM_SERVER_TOKEN": "my-own-token"}
 
 

@@ -27,6 +27,8 @@ from chatglm_magic.server.supervisor import Engine, Plan
 from .support.clock import assert_within
 from .support.local_servers import ask_chat, auth_headers, find_engine, post_json, wait_for, write_model
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 
 

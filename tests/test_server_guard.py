@@ -30,6 +30,8 @@ from .support.local_servers import (
     write_model,
 )
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 
 

@@ -14,6 +14,8 @@ from chatglm_magic.server.sse import Events, WholeAnswer
 
 from .support.local_servers import ask_chat, auth_headers, post_json, stream_chat
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:

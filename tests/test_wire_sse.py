@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chatglm_magic.errors import ChatGLMError
@@ -99,7 +99,6 @@ def cut(data: bytes, choose: st.DataObject) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-@settings(max_examples=2000, deadline=None)
 @given(STREAMS, st.data())
 def test_any_bytes_split_anywhere_give_the_same_events(data: bytes, choose: st.DataObject) -> None:
     """No input crashes the decoder, no split changes what it says, and a second decoder says the same."""
@@ -122,7 +121,6 @@ def read(reader: Any, pieces: list[bytes]) -> tuple[list[Delta], str | None]:
     return found, None
 
 
-@settings(max_examples=2000, deadline=None)
 @given(STREAMS, st.data(), st.sampled_from(["text/event-stream", "application/json", ""]))
 def test_any_answer_split_anywhere_reads_the_same(data: bytes, choose: st.DataObject, kind: str) -> None:
     """Whatever a server says, both readers give pieces or an error of ours, the same for every split."""

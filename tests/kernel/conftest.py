@@ -8,6 +8,7 @@ import pytest
 
 from ..support import packages
 from ..support.pages import Page
+from ..support.scale import ALL_KERNELS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,7 +17,7 @@ def _older_packages() -> Iterator[None]:
     packages.remove_all()
 
 
-@pytest.fixture(scope="module", params=list(packages.KERNELS))
+@pytest.fixture(scope="module", params=list(packages.KERNELS) if ALL_KERNELS else ["installed"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A page on a kernel of each version."""
     with Page(tmp_path_factory.mktemp("home"), request.param) as page:

@@ -15,6 +15,8 @@ from ..support.pages import Page
 from ..support.servers import ScriptedServer, answer, chunk, sse
 from .conftest import installed
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 
 def frames(ran: Ran) -> list[dict[str, Any]]:
     """Return each display and update of a cell, in order; all must be of one output."""

@@ -18,6 +18,8 @@ from ..support.pages import Page
 from ..support.servers import ScriptedServer
 from ..support.ticking import Ticking, make_text
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 LOST = 1.25
 """Seconds of text that may be missing: a turn is saved once a second, and that takes a moment."""
 

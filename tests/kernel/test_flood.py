@@ -11,6 +11,8 @@ from ..support.kernel_requests import point_at
 from ..support.pages import Page
 from ..support.servers import ScriptedServer
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 
 @pytest.mark.row("D15")
 @pytest.mark.parametrize("into", [flood.into_cell, flood.into_panel], ids=["cell", "panel"])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .lost_requests import BROKEN, SOUND, loses_request, read_requirements
+
+pytestmark = pytest.mark.xdist_group("kernel")
 
 
 def test_the_installed_kernel_answers_a_request_that_arrives_before_a_reply_is_sent() -> None:

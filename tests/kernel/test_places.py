@@ -15,6 +15,8 @@ from ..support.pages import VIEW, Page
 from ..support.servers import ScriptedServer
 from ..support.ticking import make_text, telling
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 HIDE = "raise ModuleNotFoundError(\"No module named 'ipywidgets'\", name='ipywidgets')\n"
 NEEDS = "ipywidgets: %pip install ipywidgets"
 FUTURE = "urllib3-future==2.* jh2==5.* h11>=0.11"

@@ -11,6 +11,8 @@ from ..support.servers import ScriptedServer
 from ..support.ticking import make_text, telling
 from .conftest import installed
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 LOAD = "get_ipython().run_line_magic('{}_ext', 'chatglm_magic')\n"
 REGISTERED = """sum('chatglm_magic' in repr(getattr(item, '__module__', '') or type(item).__module__)
     for items in get_ipython().events.callbacks.values() for item in items)"""

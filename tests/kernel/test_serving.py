@@ -15,6 +15,8 @@ from ..support.pages import Page
 from ..support.servers import ScriptedServer, answer
 from .conftest import installed
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
 
 ASK = "%chatglm -t 0 -m 4 hi"

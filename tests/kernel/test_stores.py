@@ -11,6 +11,8 @@ from ..support import stored_turns
 from ..support.pages import Page
 from ..support.servers import ScriptedServer, legacy
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 TURNS = int(os.environ.get("CHATGLM_SOAK_TURNS", "250"))
 """Of each kernel; ``.ci/soak`` asks 5 000."""
 

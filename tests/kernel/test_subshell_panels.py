@@ -15,6 +15,8 @@ from ..support.servers import Asked, ScriptedServer, chunk, sse
 from ..support.ticking import make_text, make_words, read_prompt, telling
 from .conftest import installed
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 
 @contextmanager
 def open_panel(page: Page, server: ScriptedServer) -> Iterator[View]:

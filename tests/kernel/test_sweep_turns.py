@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+
 from chatglm_magic.values import Turn
 
 from ..support import stored_turns
@@ -12,6 +14,8 @@ from ..support.kernel_requests import evaluate, point_at
 from ..support.pages import Page, View
 from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, sse
 from .conftest import installed
+
+pytestmark = pytest.mark.xdist_group("kernel")
 
 CELL = "%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour."
 

@@ -17,6 +17,8 @@ from ..support.servers import ScriptedServer
 from ..support.ticking import make_text, stalling, telling
 from .conftest import installed
 
+pytestmark = pytest.mark.xdist_group("kernel")
+
 PACKAGE = Path(chatglm_magic.__file__).parent
 STOPPED = ("CancelledError", "KeyboardInterrupt", "Interrupted")
 """How a cell ends that was interrupted while it awaited: ipykernel cancels its task."""

@@ -1,0 +1,42 @@
+"""How much the tests do: enough for every day, or as much as ``.ci/soak`` and ``.ci/matrix`` ask for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+SOAK = os.environ.get("CHATGLM_TESTS_SOAK") == "1"
+"""Set by ``.ci/soak``: many more examples, turns and draws."""
+
+ALL_KERNELS = os.environ.get("CHATGLM_TESTS_KERNELS") == "all"
+"""Set by ``.ci/matrix``: each ipykernel of :data:`tests.support.packages.KERNELS`, not the installed one alone."""
+
+settings.register_profile("daily", max_examples=300, deadline=None)
+settings.register_profile("soak", max_examples=2000, deadline=None)
+settings.load_profile("soak" if SOAK else "daily")
+
+
+def choose_count(daily: int, soak: int) -> int:
+    """Return how often something is done in this run."""
+    return soak if SOAK else daily
+
+
+def group_by_file(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, for its fixtures' sake, and start with the groups that take longest.
+
+    A file that shares a costly resource with others names it: ``pytestmark = pytest.mark.xdist_group("kernel")``.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+    items.sort(key=lambda item: LONGEST.get(_group(item), len(LONGEST)))
+
+
+LONGEST = {name: place for place, name in enumerate(("kernel", "local server"))}
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return "" if marker is None else str(marker.args[0])
