@@ -39,7 +39,11 @@ BESIDE = (
 )
 """Two lanes: what is in one runs in turn, the lanes run at once."""
 
-TESTS = Check("tests", "pytest", ("-q", "-m", "not browser", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "tests"))
+TESTS = Check(
+    "tests",
+    "pytest",
+    ("-q", "-m", "not browser", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "tests"),
+)
 
 
 def run_lanes(lanes: tuple[tuple[Check, ...], ...]) -> list[str]:

@@ -37,9 +37,18 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let one row be run by its code: ``pytest --row D18``."""
+    parser.addoption(
+        "--row", action="append", default=[], help="run the tests of this row of tests/rows.toml alone"
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell pytest-xdist what must stay together."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the wanted rows, and tell pytest-xdist what must stay together."""
+    if wanted := set(config.getoption("--row")):
+        items[:] = [item for item in items if wanted & {c for m in item.iter_markers("row") for c in m.args}]
     group_by_file(items)
 
 

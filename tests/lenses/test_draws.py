@@ -15,9 +15,10 @@ from chatglm_magic.values import Candidate
 
 from ..support.local_servers import auth_headers
 from ..support.logprobs import chi_square, open_local_session, p_value
+from ..support.scale import choose_count
 
 PROMPT = "tell me a joke"
-DRAWS = 2000
+DRAWS = choose_count(500, 2000)
 
 
 @pytest.fixture(scope="module")

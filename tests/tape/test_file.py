@@ -22,11 +22,12 @@ from chatglm_magic.tape.file import TapeFile
 from chatglm_magic.tape.lines import Recorded
 from chatglm_magic.tape.question import key_of
 
+from ..support.scale import choose_count
 from ..support.servers import ScriptedServer, answer, chunk, sse
 from ..support.tapes import count_pieces, make_model, make_offline_model, read_lines, read_miss
 
 ROOT = Path(__file__).parents[2]
-EACH = 500
+EACH = choose_count(100, 500)
 
 
 def recorder(server: ScriptedServer, tape: Path, first: int, count: int, *more: str) -> subprocess.Popen[str]:
@@ -50,7 +51,7 @@ def recorded(number: int, text: str = "答") -> Recorded:
     return Recorded(key_of(request, 0), 0, request, turn, [[0.1, text, ""]])
 
 
-def test_two_processes_and_500_answers_of_each(tmp_path: Path) -> None:
+def test_two_processes_record_into_one_tape(tmp_path: Path) -> None:
     """Two processes that record into one file at once lose nothing: 1 000 whole lines, each once."""
     tape = tmp_path / "t.jsonl"
     with ScriptedServer(count_pieces()) as server:
