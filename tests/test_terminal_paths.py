@@ -34,7 +34,7 @@ class Terminal:
             sys.executable,
             ["-m", "IPython", *arguments],
             encoding="utf-8",
-            timeout=15,
+            timeout=30,
             dimensions=(50, 200),
             env={**os.environ, "CHATGLM_MAGIC_HOME": home, "IPYTHONDIR": home},
         )
