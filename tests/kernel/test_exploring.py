@@ -62,11 +62,6 @@ def press(view: View, button: Widget) -> None:
     view.page.tell(button, {"method": "custom", "content": {"event": "click"}})
 
 
-def until_enabled(view: View, name: str) -> None:
-    """Wait until a button can be pressed."""
-    view.page.until_true(lambda: not view.find(name, "Button").state["disabled"], of=name)
-
-
 @installed
 def test_sweeps_and_lenses_are_displayed_every_time(page: Page) -> None:
     """Two of each in one kernel: every one is displayed once, as widgets with an output beneath, and fills."""
@@ -100,9 +95,9 @@ def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
         assert view.find("Resume", "Button").state["disabled"]
 
         view.click("Stop")
-        until_enabled(view, "Resume")
+        page.until_true(lambda: view.find("Stop", "Button").state["disabled"])
         server.wait_closed(server.posts[1])
-        assert view.find("Stop", "Button").state["disabled"] and view.holding("1 of 2 answers")
+        assert not view.find("Resume", "Button").state["disabled"] and view.holding("1 of 2 answers")
         assert evaluate(page, "[turn.status for turn in kept]") == ["complete", "interrupted"]
 
         view.click("Resume")
@@ -124,8 +119,9 @@ def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
     with ScriptedServer(colours(answer("red"), refused, answer("green"))) as server:
         point_at(page, server)
         view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1\nName a colour."))
-        until_enabled(view, "Retry failed")
-        assert view.holding("1 failed") and "failed" in tile(view, "temperature 0.9").state["description"]
+        view.until_sees("1 failed")
+        page.until_true(lambda: "failed" in tile(view, "temperature 0.9").state["description"])
+        assert not view.find("Retry failed", "Button").state["disabled"]
         view.click("Retry failed")
         view.until_sees("2 of 2 answers")
         page.until_true(lambda: "green" in tile(view, "temperature 0.9").state["description"])
@@ -161,6 +157,20 @@ def test_the_body_of_a_lens_cell_is_its_prompt(page: Page) -> None:
         sent = [post.body["messages"][-1]["content"] for post in server.posts]
         assert sent == ["Hi {x}\n  there?", "Read this:\nHi"]
         assert server.posts[0].body["temperature"] == 0.5 and server.posts[0].body["top_logprobs"] == 3
+
+
+@installed
+def test_a_cell_that_nobody_watches_waits_for_its_sweep(page: Page) -> None:
+    """A cell that may not ask for input, as nbconvert's, ends with its sweep and displays the end."""
+    hold = threading.Event()
+    held = sse([chunk("blue"), chunk(None, finish_reason="stop")], hold=hold)
+    with ScriptedServer(colours(answer("red"), held)) as server:
+        point_at(page, server)
+        cell = page.send(SWEEPS["sweep cell"], allow_stdin=False)
+        page.until_true(lambda: len(server.posts) == 2)
+        hold.set()
+        widget, beneath = displayed(page.wait(cell))
+        assert VIEW in widget and "2 of 2 answers" in beneath["text/plain"]
 
 
 @installed
