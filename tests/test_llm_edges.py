@@ -6,7 +6,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -236,9 +235,8 @@ def test_what_was_changed_is_told_once_and_with_the_servers_own_words() -> None:
 
 def test_a_deadline_counts_the_waits_between_attempts() -> None:
     """A wait that would end after it is not begun."""
-    busy = reply({"detail": "busy"}, status=503, Retry_After="60")
+    busy = reply({"detail": "busy"}, status=503, Retry_After="3")
     with ScriptedServer(busy, legacy("ok")) as server:
-        began = time.monotonic()
         with pytest.raises(RefusedError):
-            ChatGLM(endpoint_url=server.url, timeout={"total": 30}).invoke("q")
-        assert len(server.posts) == 1 and time.monotonic() - began < 20
+            ChatGLM(endpoint_url=server.url, timeout={"total": 2}).invoke("q")
+        assert len(server.posts) == 1
