@@ -24,7 +24,7 @@ class Item(NamedTuple):
 
 
 class Line(w.Box):  # type: ignore[misc]
-    """One line: a check box named by the number, a button that opens it, and the facts."""
+    """One line: a check box named by the number, a button that opens it, and the facts. Unused, it has no key."""
 
     def __init__(
         self,
@@ -39,11 +39,12 @@ class Line(w.Box):  # type: ignore[misc]
         self.facts: Any = w.HTML(**_look_of(like and like.facts))
         super().__init__([self.tick, self.button, self.facts], **({"layout": like.layout} if like else {}))
         self.add_class("chatglm-line")
-        self.button.on_click(calls.handler(lambda: opened(self.key)))
+        self.button.on_click(calls.handler(lambda: opened(self.key) if self.key else None))
         self.tick.observe(calls.heard(self._tick), names="value")
 
     def _tick(self, ticked: bool) -> None:
-        self._ticked(self.key, ticked)
+        if self.key:
+            self._ticked(self.key, ticked)
         with self._calls.filling():
             self.tick.value = ticked
 
@@ -77,6 +78,8 @@ class Lines(w.Box):  # type: ignore[misc]
         shown = tuple(self._lines[: len(items)])
         for line, item in zip(shown, items, strict=True):
             line.fill(item, is_open=item.key == opened)
+        for line in self._lines[len(items) :]:
+            line.key = ""  # a click on it that comes late is for nothing that is listed
         (self.remove_class if items and items[0].ticked is not None else self.add_class)("chatglm-no-ticks")
         if len(shown) != self._shown:
             self._shown, self.children = len(shown), shown

@@ -126,9 +126,9 @@ class Listing(w.VBox):  # type: ignore[misc]
 
     def _fill_conversations(self) -> None:
         found = self._session.store.conversations(offset=self.pages.page * PAGE, limit=PAGE + 1)
-        if not found and self.pages.page:
-            self.pages.page = 0
-            found = self._session.store.conversations(limit=PAGE + 1)
+        while not found and self.pages.page:
+            self.pages.page -= 1
+            found = self._session.store.conversations(offset=self.pages.page * PAGE, limit=PAGE + 1)
         self.pages.fill(self.pages.page, None, more=len(found) > PAGE)
         self.rows = []
         present = self._session.conversation
