@@ -140,7 +140,8 @@ class _Body:
             self._wait(self._call.limits.connect)
             self._clock.sending = True
             yield self._call.data[start : start + BLOCK]
-        self._clock.sending = False
+        if not self._patience.expired():  # else it is the sending that took too long
+            self._clock.sending = False
         self._wait(self._clock.until_answer())
 
     def _wait(self, seconds: float) -> None:

@@ -7,14 +7,31 @@ import os
 import weakref
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from functools import partial
 
 import aiohttp
+from aiohttp.connector import Connection
 
 HEADER_BYTES = 65536
 """The longest header line, as in Python's own HTTP client."""
 
 SPARE = 128
 """File descriptors that the rest of the process may need."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request whose connection is broken off if it is given up while bytes of the request still wait."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if conn.transport is not None:
+            conn.add_callback(partial(_drop_unsent, conn.transport))
+        return await super().send(conn)
+
+
+def _drop_unsent(transport: asyncio.Transport) -> None:
+    """Abort a connection that has unsent bytes: ``close`` alone would wait until the server has read them all."""
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 class Pool:
@@ -28,6 +45,7 @@ class Pool:
         connector = aiohttp.TCPConnector(limit=0)
         self.session = aiohttp.ClientSession(
             connector=connector,
+            request_class=_Request,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
