@@ -18,7 +18,7 @@ from .waiting import Waiting
 
 T = TypeVar("T")
 
-AGAIN = 2.0
+RETRY_AFTER = 2.0
 """Seconds after a failure before the disk is tried again: an answer must not wait for it each time."""
 
 LAST = 5.0
@@ -33,7 +33,8 @@ class Saving:
     Every method is called within :meth:`held`.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, retry_after: float = RETRY_AFTER) -> None:
+        self.retry_after = retry_after
         self._disk = None if path is None else Disk(path, self.tell)
         self.waiting = Waiting()
         self.news: list[str] = []
@@ -149,7 +150,7 @@ class Saving:
         return self._disk.is_open or (not self._just_failed() and self._tried(lambda disk: None))
 
     def _just_failed(self) -> bool:
-        return self._failed is not None and time.monotonic() - self._failed < AGAIN
+        return self._failed is not None and time.monotonic() - self._failed < self.retry_after
 
     def _saved(self, act: Callable[[Database], object]) -> bool:
         """Write something to the disk; tell whether it went well."""

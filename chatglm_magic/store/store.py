@@ -13,7 +13,7 @@ from ..values import Turn
 from . import merging, removal
 from .places import default_path
 from .query import Query, Row, Summary
-from .saving import Saving
+from .saving import RETRY_AFTER, Saving
 
 MODELS = 50
 
@@ -25,17 +25,27 @@ class Store:
     same, and is tried again with later turns, by :meth:`flush` and when Python ends.
 
     :param path: the file; None keeps turns in memory alone, for as long as the store lives.
+    :param retry_after: seconds after a failed write before the next one is tried; until then turns wait in memory.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, retry_after: float = RETRY_AFTER) -> None:
         self.path = path
-        self._saving = Saving(path)
+        self._saving = Saving(path, retry_after)
         _stores.add(self)
 
     @staticmethod
     def default_path() -> Path:
         """Return ``$CHATGLM_MAGIC_HOME/history.sqlite``, else the file in Jupyter's data directory."""
         return default_path()
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after a failed write before the next one is tried."""
+        return self._saving.retry_after
+
+    @retry_after.setter
+    def retry_after(self, seconds: float) -> None:
+        self._saving.retry_after = seconds
 
     @property
     def unsaved(self) -> int:

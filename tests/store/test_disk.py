@@ -68,7 +68,7 @@ def test_a_locked_file_holds_no_answer_up(tmp_path: Path) -> None:
     """While another process holds the file, putting returns within a second, and not each time after that; the
     turns are found meanwhile, people are told once, and a later turn saves them all in their order."""
     path = tmp_path / "h.sqlite"
-    with open_store(path) as store:
+    with open_store(path, retry_after=600) as store:
         store.put(make_turn("0"), 0)
         store.news()
         with hold_lock(path) as release:
@@ -82,11 +82,10 @@ def test_a_locked_file_holds_no_answer_up(tmp_path: Path) -> None:
             assert store.unsaved == 19 and list_prompts(store) == [str(number) for number in range(20)]
             (told,) = store.news()
             assert "locked" in told and str(path) in told and "memory" in told
-            time.sleep(saving.AGAIN)
+            store.retry_after = 0
             store.put(make_turn("20"), 20)  # it is still held: tried again, in vain, and nobody is told twice
             assert store.unsaved == 20 and store.news() == []
             release()
-        time.sleep(saving.AGAIN)
         store.put(make_turn("21"), 21)
         assert store.unsaved == 0 and store.news() == []
         rows = store.find(Query())
@@ -231,14 +230,14 @@ def test_what_waits_is_saved_when_python_ends(tmp_path: Path) -> None:
 
 @pytest.mark.row("F2")
 def test_what_waits_when_the_store_is_closed_is_saved_after_the_others(tmp_path: Path) -> None:
-    """A kernel that ends while another process holds the file for two seconds loses nothing."""
+    """A kernel that ends while another process holds the file for a moment loses nothing."""
     path = tmp_path / "h.sqlite"
     with open_store(path) as store:
         store.put(make_turn("0"), 0)
     with open_store(path) as store, hold_lock(path) as release:
         store.put(make_turn("1"), 1)
         assert store.unsaved == 1
-        timer = threading.Timer(2, release)
+        timer = threading.Timer(0.5, release)
         timer.start()
         store.close()
         timer.join()

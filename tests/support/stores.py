@@ -25,9 +25,9 @@ def make_turn(prompt: str = "What is love?", answer: str = "A question.", **fiel
 
 
 @contextmanager
-def open_store(path: Path | None) -> Iterator[Store]:
+def open_store(path: Path | None, **options: Any) -> Iterator[Store]:
     """A store that lets go of its file at the end."""
-    store = Store(path)
+    store = Store(path, **options)
     try:
         yield store
     finally:
