@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -50,6 +51,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if wanted := set(config.getoption("--row")):
         items[:] = [item for item in items if wanted & {c for m in item.iter_markers("row") for c in m.args}]
     group_by_file(items)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of all later collections of garbage, which so take a millisecond."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_garbage_of_a_file() -> Iterator[None]:
+    """Collect all garbage at the end of a file of tests: what it left open is then an error of that file."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def all_garbage_of_a_test() -> Iterator[None]:
+    """Collect the young garbage at the end of a test. By its name it is made first, and so ends last."""
+    yield
+    gc.collect(1)
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,7 @@ def test_signal_ends_it_cleanly(number: signal.Signals) -> None:
         engine = find_engine(process.pid)
         began = time.monotonic()
         os.killpg(process.pid, number)
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=30)
         assert_within(time.monotonic() - began, 1)
         assert (process.returncode, err) == (0, "") and "Stopped." in out
         wait_gone([engine], 1)

@@ -159,7 +159,7 @@ def test_an_empty_account_is_not_asked_again(dialect: str, road: str) -> None:
         "余额不足或无可用资源包,请充值。",
     ):
         said = {"error": {"code": "1113", "message": message}}
-        with ScriptedServer(reply(said, status=429, Retry_After="1")) as server:
+        with ScriptedServer(reply(said, status=429, Retry_After="60")) as server:
             outcome = send(server, dialect, road)
             assert message[:20] in str(outcome.failed("no_money", of=message))
             assert len(server.posts) == 1

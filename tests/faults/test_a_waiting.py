@@ -52,9 +52,9 @@ def senseless() -> list[str]:
     """Return the values of Retry-After that ask for no wait one could keep."""
     now = time()
     return [
-        *("0", "-0", "0.0", "-1", "-10", "-1e9"),
+        *("0", "-0", "0.0", "-1", "-60", "-1e9"),
         *("inf", "-inf", "Infinity", "nan", "1e35", "9" * 35, "1e999"),
-        *("", "soon", "1 s", "0x10", "١"),
+        *("", "soon", "60 s", "0x40", "٦٠"),
         "Zun, 29 Sep 2023 16:26:27 GMT",
         "Fri, 99 Sep 2023 16:26:27 GMT",
         "Fri, 29 Sep 100000 16:26:27 GMT",

@@ -172,7 +172,7 @@ def test_the_word_done(dialect: str, road: str) -> None:
     for form in (b"data: [DONE]\n\n", b"data:  [DONE]\n\n", b"data:[DONE]\n\n", b"data: [DONE] \r\n\r\n"):
         script = say(STREAM, piece("a"), form + piece("evil") + event({"error": "evil"}), stay)
         with ScriptedServer(script) as server:
-            outcome = send(server, dialect, road, timeout={"idle": 3})
+            outcome = send(server, dialect, road, timeout={"idle": 25})
             outcome.ok("a", of=form)
             server.wait_closed(server.posts[0], 1.0, of=form)
             assert len(server.posts) == 1, form

@@ -28,8 +28,7 @@ ID = re.compile(r"^(\w+) \S+::test_\w+\[([a-z]+)-([a-z]+)\]$")
 def collect() -> list[str]:
     """Return what pytest itself finds here, a row and an id on each line, but for this file's own tests."""
     here = Path(__file__).parent
-    plugins = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "pytest_rerunfailures"]
-    plugins += ["-p", "tests.support.row_lines"]
+    plugins = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "tests.support.row_lines"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-qq", *plugins, str(here)],
         capture_output=True,

@@ -129,7 +129,7 @@ CORE = [
 ]
 """What the client is tested with first of all: connections, whole bodies, streams."""
 
-PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "pytest_rerunfailures"]
+PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout"]
 
 
 @pytest.mark.row("D23")

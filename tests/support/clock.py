@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from math import inf
 from time import process_time
 
-PROMISED = 0.2
-"""Seconds of processor time that 1 MiB may take."""
+EXACT = os.environ.get("CHATGLM_EXACT_LIMITS") == "1"
+"""Whether limits hold to the letter: so in ``.ci/soak``, which has the machine to itself."""
+
+GRACE = 8.0
+"""Seconds that a machine with other work may take beyond a limit.
+
+Whatever does not keep its limit must take longer than that: a server that never answers holds for 30 s.
+"""
+
+QUICK = 0.2
+"""Seconds of processor time below which work is quick enough, however it grows."""
 
 PARTS = 16
 
 
-class Late(AssertionError):
-    """Something took longer than promised.
-
-    A machine that stops for a moment does that as well: a test that ends so, and only one that ends so, is run
-    again, twice at most (``--only-rerun`` in ``pyproject.toml``). What waits too long does so each time.
-    """
+def bound(most: float) -> float:
+    """Return how many seconds something may take whose limit is ``most``."""
+    return most if EXACT else most + GRACE
 
 
 def assert_within(seconds: float, most: float, of: object = "") -> None:
-    """Assert that something took no longer than ``most`` seconds."""
-    if not seconds <= most:
-        raise Late(f"{of or 'it'}: {seconds:.3f} s, and {most:g} s were promised")
+    """Assert that something kept its limit of ``most`` seconds: with a grace each day, to the letter in a soak."""
+    assert seconds <= bound(most), f"{of or 'it'}: {seconds:.3f} s, where the limit is {most:g} s"
 
 
 def is_linear(work: Callable[[str], object], text: str) -> bool:
-    """Tell whether ``work`` takes the promised time, or, on a slow or busy machine, one that grows with the text.
+    """Tell whether the time that ``work`` takes grows with the text, and not with its square, or is short anyway.
 
-    This is row S33. A sixteenth of the text must then take at least a forty-eighth of the time; of quadratic
-    work it would take a two hundred and fifty-sixth.
+    This is row S33. A sixteenth of the text must take at least a forty-eighth of the time; of quadratic work it
+    would take a two hundred and fifty-sixth. Processor time is compared, and of several measurements the
+    shortest, since other work on the machine only ever adds to it.
     """
-    for _ in range(3):
-        whole = _seconds(work, text)
-        if whole < PROMISED or whole < 3 * PARTS * _seconds(work, text[: len(text) // PARTS]):
+    part = text[: len(text) // PARTS]
+    work(part)  # what is done once, such as an import, is no part of it
+    whole_seconds = part_seconds = inf
+    for _ in range(5):
+        whole_seconds = min(whole_seconds, measure(work, text))
+        part_seconds = min(part_seconds, measure(work, part))
+        if whole_seconds < QUICK or whole_seconds < 3 * PARTS * part_seconds:
             return True
     return False
 
 
-def _seconds(work: Callable[[str], object], text: str) -> float:
+def measure(work: Callable[[str], object], text: str) -> float:
+    """Return the seconds of processor time that ``work`` takes once."""
     began = process_time()
     work(text)
     return process_time() - began

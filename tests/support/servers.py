@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from .clock import assert_within
+from .clock import bound
 
 
 @dataclass
@@ -72,12 +72,20 @@ class ScriptedServer:
         self._thread.join(5)
 
     def wait_closed(self, asked: Asked, seconds: float = 2.0, of: object = "") -> float:
-        """Wait until the client has closed the connection of a request; return when. Fails after ``seconds``."""
-        began = time.monotonic()
+        """Wait until the client has closed the connection of a request; return when. The limit is ``seconds``."""
+        end = time.monotonic() + bound(seconds)
         while asked.closed_at is None:
-            assert_within(time.monotonic() - began, seconds, of=of or "the connection is open")
+            assert time.monotonic() < end, f"{of or 'the connection'}: still open after {seconds:g} s"
             time.sleep(0.005)
         return asked.closed_at
+
+    def wait_posts(self, count: int = 1, seconds: float = 30.0) -> list[Asked]:
+        """Wait until so many questions have come in; return them."""
+        end = time.monotonic() + seconds
+        while len(posts := self.posts) < count:
+            assert time.monotonic() < end, f"{len(posts)} of {count} questions came in {seconds:g} s"
+            time.sleep(0.002)
+        return posts
 
     def _accept(self) -> None:
         while True:
@@ -222,7 +230,7 @@ def hang(seconds: float = 30.0) -> Script:
     return script
 
 
-def drip(seconds: float = 10.0) -> Script:
+def drip(seconds: float = 30.0) -> Script:
     """Send headers, and then a byte every 0.3 s."""
 
     def script(connection: socket.socket, asked: Asked) -> None:

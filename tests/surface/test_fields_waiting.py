@@ -60,7 +60,7 @@ def test_field_timeout__within_an_answer(road: str, timeout: Any, kind: str, say
 
     def script(connection: socket.socket, asked: Asked) -> None:
         sse([chunk("ab")], done=False)(_Unshut(connection), asked)
-        for _ in range(100):
+        for _ in range(600):
             time.sleep(0.05)
             if says_more:
                 connection.sendall(b": still here\n\n")

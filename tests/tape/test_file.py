@@ -54,9 +54,12 @@ def recorded(number: int, text: str = "答") -> Recorded:
 def test_two_processes_record_into_one_tape(tmp_path: Path) -> None:
     """Two processes that record into one file at once lose nothing: 1 000 whole lines, each once."""
     tape = tmp_path / "t.jsonl"
-    with ScriptedServer(count_pieces()) as server:
-        writers = [recorder(server, tape, start, EACH) for start in (0, EACH)]
-        assert [writer.wait(100) for writer in writers] == [0, 0]
+    with (
+        ScriptedServer(count_pieces()) as server,
+        recorder(server, tape, 0, EACH) as one,
+        recorder(server, tape, EACH, EACH) as other,
+    ):
+        assert [one.wait(100), other.wait(100)] == [0, 0]
     found = read_lines(tape)
     assert len(found) == len({line["key"] for line in found}) == 2 * EACH
     llm = make_offline_model("chatglm", tape)
