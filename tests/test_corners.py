@@ -29,6 +29,8 @@ from chatglm_magic.wire import chatglm, openai
 from chatglm_magic.wire.inflate import Inflate
 
 from .support.clock import assert_within
+from .support.inside import find_frame
+from .support.local_servers import wait_for
 from .support.servers import Asked, ScriptedServer, answer, chunk, legacy, raw, reply, sse
 
 ROADS = ["sync", "async"]
@@ -266,7 +268,7 @@ def test_an_interrupt_between_two_reads_is_noticed() -> None:
 
     def interrupt(connection: socket.socket, asked: Asked) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        time.sleep(0.1)  # the reader waits by now
+        wait_for(lambda: find_frame("client/connections.py:readinto"), 10)
         _thread.interrupt_main()  # marks an interrupt, as a signal does, and wakes nobody
         with suppress(OSError):
             connection.recv(1)

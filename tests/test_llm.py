@@ -332,7 +332,7 @@ def dripping(start: bytes) -> Script:
     def script(connection: socket.socket, asked: Asked) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head + start)
-        for _ in range(400):
+        for _ in range(1500):
             connection.sendall(b"a")
             time.sleep(0.02)
 
@@ -401,8 +401,7 @@ def test_a_cancelled_task_closes_its_connection() -> None:
 
     async def cancelled(llm: ChatGLM) -> None:
         task = asyncio.create_task(llm.ainvoke("x"))
-        while not server.posts:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.wait_posts)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -40,7 +40,7 @@ def test_a_turn_is_stored_when_it_begins_and_while_it_streams(tmp_path: Path) ->
         job = session.submit(session.aask("h"))
         other = Store(tmp_path / "history.sqlite")
         seen: list[str] = []
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while len(seen) < 2 and time.monotonic() < end:
             for row in other.find(Query(text="h")):
                 assert row.turn.status == "incomplete" and row.turn.prompt == "h"
@@ -62,12 +62,13 @@ def test_a_turn_that_streams_is_written_once_a_second_at_most(tmp_path: Path) ->
         session = session_at(server.url + "v1", str(tmp_path))
         session.ask("the file is made", kind="live")
         watch, writes, job = sqlite3.connect(tmp_path / "history.sqlite"), set(), None
+        began = time.monotonic()
         while job is None or not job.done():
             job = job or session.submit(session.aask("h"))
             writes.add(watch.execute("PRAGMA data_version").fetchone()[0])
         writes.add(watch.execute("PRAGMA data_version").fetchone()[0])  # the last write may end with the job
         watch.close()
-        assert job.result().count("x") == 400 and 3 <= len(writes) <= 7
+        assert job.result().count("x") == 400 and 3 <= len(writes) <= 5 + (time.monotonic() - began)
         session.close()
 
 

@@ -128,8 +128,7 @@ def test_a_cancelled_task_shows_no_key(manner: Any, place: str, monkeypatch: pyt
 
     async def cancelled(llm: ChatGLM) -> BaseException:
         task = asyncio.create_task(manner(llm, PROMPT))
-        while not server.posts:
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(server.wait_posts)
         task.cancel()
         try:
             await task

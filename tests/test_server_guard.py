@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from .support.local_servers import (
     post_json,
     read_until,
     run_standalone,
+    wait_for,
     write_model,
 )
 
@@ -61,11 +61,13 @@ def bare(model: Path) -> Iterator[Engine]:
 def ask_bare(bare: Engine, path: str, body: Any, **more: str) -> requests.Response:
     """POST to the engine itself, with its own key."""
     key = {"Authorization": f"Bearer {bare.key}", **{n.replace("_", "-"): v for n, v in more.items()}}
-    reply = requests.post(bare.url.result() + path, json=body, headers=key, timeout=10)
-    if reply.status_code == 503:
-        time.sleep(0.1)
-        return ask_bare(bare, path, body, **more)
-    return reply
+    url = bare.url.result() + path
+
+    def ready() -> list[requests.Response]:
+        reply = requests.post(url, json=body, headers=key, timeout=10)
+        return [] if reply.status_code == 503 else [reply]
+
+    return wait_for(ready, 20)[0]
 
 
 @pytest.mark.row("S25")

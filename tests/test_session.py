@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,11 +15,12 @@ from traitlets import TraitError
 from chatglm_magic import ChatGLM, Session, history_viewer, lens, panel, sweep
 from chatglm_magic.errors import BrokenOffError, ParameterError, RefusedError
 from chatglm_magic.session.conversation import Conversation
+from chatglm_magic.session.draft import Draft
 from chatglm_magic.session.settings import settings_for
 from chatglm_magic.values import Answer, Turn
 
 from .support.clock import assert_within
-from .support.servers import Script, ScriptedServer, answer, chunk, drip, hang, legacy, raw, reply, sse
+from .support.servers import Asked, Script, ScriptedServer, answer, chunk, drip, hang, legacy, raw, reply, sse
 
 
 def session_at(url: str) -> Session:
@@ -224,17 +226,22 @@ def test_an_interrupt_while_models_are_looked_up_loses_no_turn() -> None:
     """The look behind an error can be cancelled; the turn is kept all the same."""
     refuse = reply({"error": {"message": "The model `x` does not exist."}}, status=404)
 
-    async def cancelled(session: Session, server: ScriptedServer) -> None:
+    looked = threading.Event()
+
+    def look(connection: socket.socket, asked: Asked) -> None:
+        looked.set()
+        hang()(connection, asked)
+
+    async def cancelled(session: Session) -> None:
         task = asyncio.ensure_future(session.aask("x", model="x"))
-        while len(server.asked) < 2:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(looked.wait, 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with ScriptedServer(refuse, on_get=hang(3)) as server:
+    with ScriptedServer(refuse, on_get=look) as server:
         session = session_at(server.url + "v1")
-        asyncio.run(cancelled(session, server))
+        asyncio.run(cancelled(session))
         assert [turn.status for turn in session.turns] == ["error"]
 
 
@@ -350,46 +357,55 @@ def test_looking_at_the_turns_while_a_cell_is_asked_again_changes_nothing() -> N
 def test_turns_stand_in_the_order_they_were_asked() -> None:
     """A quick question asked after a slow one stands behind it, whoever finishes first."""
 
+    second_ended = threading.Event()
+
     def slow_first(body: dict[str, str]) -> str:
         if body["prompt"] == "first":
-            time.sleep(0.4)
+            assert second_ended.wait(20)
         return body["prompt"]
 
     with ScriptedServer(legacy(slow_first)) as server:
         session = session_at(server.url)
         future = session.submit(session.aask("first"))
         session.ask("second")
-        future.result(10)
+        second_ended.set()
+        future.result(20)
         assert [turn.prompt for turn in session.turns] == ["first", "second"]
 
 
 def test_a_reset_while_a_question_runs_keeps_its_answer_out_of_the_new_conversation() -> None:
     """What began before a reset is no context after it."""
 
+    was_reset = threading.Event()
+
     def slow(body: dict[str, str]) -> str:
-        time.sleep(0.3)
+        assert was_reset.wait(20)
         return "late"
 
     with ScriptedServer(legacy(slow)) as server:
         session = session_at(server.url)
         future = session.submit(session.aask("old"))
         session.reset()
-        assert future.result(10) == "late"
+        was_reset.set()
+        assert future.result(20) == "late"
         assert session.llm.history == []
 
 
 def test_an_invoke_meanwhile_is_not_overwritten() -> None:
     """session.llm.invoke during a panel's question keeps its exchange."""
 
+    invoked = threading.Event()
+
     def slow(body: dict[str, str]) -> str:
-        time.sleep(0.3 if body["prompt"] == "panel" else 0)
+        assert body["prompt"] != "panel" or invoked.wait(20)
         return body["prompt"].upper()
 
     with ScriptedServer(legacy(slow)) as server:
         session = session_at(server.url)
         future = session.submit(session.aask("panel"))
         session.llm.invoke("x")
-        future.result(10)
+        invoked.set()
+        future.result(20)
         assert sorted(session.llm.history) == [["panel", "PANEL"], ["x", "X"]]
 
 
@@ -461,13 +477,23 @@ def test_a_cancelled_task_stops_although_data_keeps_coming() -> None:
     """A cancellation that comes together with data is not lost."""
 
     async def cancelled(session: Session) -> None:
-        task = asyncio.ensure_future(session.aask("x"))
-        await asyncio.sleep(0.4)
+        streams = asyncio.Event()
+
+        class Sees:
+            def update(self, draft: Draft) -> None:
+                if len(draft.text) >= 10:
+                    streams.set()
+
+            def close(self, turn: Turn) -> None:
+                """Nothing."""
+
+        task = asyncio.ensure_future(session.aask("x", view=Sees()))
+        await asyncio.wait_for(streams.wait(), 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 2)
+            await asyncio.wait_for(task, 10)
 
-    with ScriptedServer(answer(*["a"] * 200, pause=0.01)) as server:
+    with ScriptedServer(answer(*["a"] * 3000, pause=0.01)) as server:
         for _ in range(3):
             session = session_at(server.url + "v1")
             asyncio.run(cancelled(session))

@@ -15,7 +15,7 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ChatGLMError
 
-from .servers import ScriptedServer
+from .support.servers import ScriptedServer
 
 
 class Unread(ScriptedServer):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..support import stored_turns
-from ..support.clock import assert_within
+from ..support.clock import EXACT, assert_within
 from ..support.kernel_requests import CLOSED, point_at
 from ..support.pages import Page
 from ..support.servers import ScriptedServer
@@ -20,7 +20,7 @@ from ..support.ticking import Ticking, make_text
 
 pytestmark = pytest.mark.xdist_group("kernel")
 
-LOST = 1.25
+LOST = 1.25 if EXACT else 3.0
 """Seconds of text that may be missing: a turn is saved once a second, and that takes a moment."""
 
 ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
@@ -34,14 +34,14 @@ def test_a_kernel_that_is_restarted(tmp_path: Path, now: bool) -> None:
     with ScriptedServer(ticking) as server, Page(tmp_path) as page:
         point_at(page, server)
         page.send("%chatglm q1")
-        page.until_true(lambda: server.posts and len(ticking.sent.get("q1", ())) > 70)
+        page.until_true(lambda: server.posts and len(ticking.sent.get("q1", ())) > 200)
         began = time.monotonic()
         page.manager.restart_kernel(now=now)
         assert_within(server.wait_closed(server.posts[0]) - began, CLOSED)
         (turn,) = stored_turns.load_turns(tmp_path)
         # Jupyter interrupts before it kills: the interrupt may or may not come to be noted.
         assert turn.status == "interrupted" or (now and turn.status == "incomplete")
-        assert turn.answer.startswith(ticking.before("q1", began - (LOST if now else 0.1)))
+        assert turn.answer.startswith(ticking.before("q1", began - (LOST if now or not EXACT else 0.1)))
         assert make_text("q1", 1000).startswith(turn.answer)
         page.ready_again()
         assert page.run("print(get_session().resume())").text == "1\n"

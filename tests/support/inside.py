@@ -56,29 +56,50 @@ def calm() -> None:
     struck.clear()
 
 
-def strike_within(function: str, *pauses: float, after: str = "") -> None:
+def strike_within(
+    function: str, *pauses: float, after: str = "", when: Callable[[], object] = lambda: True
+) -> None:
     """Interrupt the main thread some seconds after it has come to a function, and again after each further pause.
 
     Nothing is done if it has left the function by then: the kernel's own code is not meant.
 
     :param after: what the answer under way must hold first; the function then is the session's ``ask``.
+    :param when: what must also be true first.
     """
     calm()
 
     def strike() -> None:
-        while not (frame := _stands(function)) or (after and not _came(frame).startswith(after)):
+        while not (frame := find_frame(function)) or (after and not _came(frame).startswith(after)) or not when():
             time.sleep(0.001)
         for seconds in pauses:
             time.sleep(seconds)
-            if _stands(function):  # no other thread runs between this look and the signal
+            if find_frame(function):  # no other thread runs between this look and the signal
                 struck.append(time.monotonic())
                 os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=strike, name="strike", daemon=True).start()
 
 
-def _stands(function: str) -> FrameType | None:
-    """Return the frame of a function that the main thread is in."""
+class Printing:
+    """A view that prints the answer as far as it has come, in a line, and keeps it as ``text``."""
+
+    text = ""
+
+    def update(self, draft: Any) -> None:
+        """Print a longer text."""
+        if draft.text != self.text:
+            self.text = draft.text
+            print(self.text, flush=True)
+
+    def close(self, turn: Any) -> None:
+        """Do nothing."""
+
+
+def find_frame(function: str) -> FrameType | None:
+    """Return the frame of a function that the main thread is in.
+
+    :param function: the end of its file's path, and its name: ``session/past.py:keep``.
+    """
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None and not f"{frame.f_code.co_filename}:{frame.f_code.co_name}".endswith(function):
         frame = frame.f_back

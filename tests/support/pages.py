@@ -150,6 +150,12 @@ class Page(Kernel):
 
         return self.until_true(come, seconds, of=kind)[0]
 
+    @property
+    def printed(self) -> str:
+        """What has been printed since the last cell was sent, by whatever thread."""
+        messages = [heard.message for heard in self.heard[self._sent_at :] if heard.kind == "stream"]
+        return "".join(message["content"]["text"] for message in messages)
+
     def until_true(self, test: Callable[[], T], seconds: float = 30.0, of: object = "") -> T:
         """Wait until a look at what was heard gives something true; return that."""
         end = time.monotonic() + seconds

@@ -17,7 +17,7 @@ from chatglm_magic.errors import TapeError
 from .models import both, endpoint_of, read_prompt
 from .servers import Asked, Script, ScriptedServer, answer, legacy
 
-__all__ = ["both", "count_pieces", "make_model", "make_offline_model", "read_lines", "read_miss"]
+__all__ = ["both", "count_pieces", "delay", "make_model", "make_offline_model", "read_lines", "read_miss"]
 
 
 def count_pieces(pieces: int = 3, pause: float = 0.0) -> Script:
@@ -33,6 +33,18 @@ def count_pieces(pieces: int = 3, pause: float = 0.0) -> Script:
             legacy("".join(parts))(connection, asked)
 
     return script
+
+
+def delay(tape: Path, copy: Path, seconds: float) -> Path:
+    """Write a tape whose answers begin at once, and whose second piece of text comes so much later; return it."""
+    answers = [json.loads(line) for line in tape.read_text(encoding="utf-8").splitlines()]
+    for recorded in answers:
+        texts = 0
+        for piece in recorded["pieces"]:
+            texts += bool(piece[1])
+            piece[0] = seconds if texts > 1 else 0
+    copy.write_text("".join(json.dumps(recorded, ensure_ascii=False) + "\n" for recorded in answers), "utf-8")
+    return copy
 
 
 def make_model(server: ScriptedServer, dialect: str, tape: Path, **fields: Any) -> ChatGLM:

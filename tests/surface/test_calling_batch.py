@@ -27,22 +27,30 @@ from ..support.models import (
     reply_with,
     ways,
 )
-from ..support.servers import Asked, ScriptedServer, hang, reply
+from ..support.servers import Asked, Script, ScriptedServer, hang, reply
 
 PROMPTS = [str(number) for number in range(12)]
 
 
-def backwards(connection: socket.socket, asked: Asked) -> None:
-    """Answer the later prompts sooner."""
-    time.sleep((len(PROMPTS) - int(read_prompt(asked.body))) * 0.005)
-    reply_with(lambda prompt: f"答{prompt}")(connection, asked)
+def backwards() -> Script:
+    """Answer each prompt once the one after it is answered."""
+    answered = {str(number): threading.Event() for number in range(len(PROMPTS) + 1)}
+    answered[str(len(PROMPTS))].set()
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        prompt = read_prompt(asked.body)
+        assert answered[str(int(prompt) + 1)].wait(20)
+        reply_with(lambda prompt: f"答{prompt}")(connection, asked)
+        answered[prompt].set()
+
+    return script
 
 
 @both
 @ways
 def test_calling_batch__keeps_the_order(dialect: str, way: str) -> None:
     """Answers stand where their questions stood, though they come the other way round."""
-    with ScriptedServer(backwards) as server:
+    with ScriptedServer(backwards()) as server:
         assert WAYS[way](make_model(server, dialect), PROMPTS) == [f"答{prompt}" for prompt in PROMPTS]
         assert len(server.posts) == len(PROMPTS)
 
@@ -50,7 +58,7 @@ def test_calling_batch__keeps_the_order(dialect: str, way: str) -> None:
 @both
 def test_calling_batch_as_completed__yields_what_comes_first(dialect: str) -> None:
     """The first to come is the first to be had, while the others are still waited for."""
-    with ScriptedServer(backwards) as server:
+    with ScriptedServer(backwards()) as server:
         found = [index for index, _ in make_model(server, dialect).batch_as_completed(PROMPTS)]
     assert found[0] > found[-1] and sorted(found) == list(range(12))
 

@@ -66,8 +66,7 @@ def test_calling_abatch__ends_when_it_is_cancelled(dialect: str, way: str) -> No
         ask = llm.ainvoke(PROMPTS[0]) if way == "ainvoke" else getattr(llm, way)(PROMPTS)
         task = asyncio.ensure_future(ask)
         count = 1 if way == "ainvoke" else len(PROMPTS)
-        while len(server.posts) < count:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(server.wait_posts, count)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -19,6 +19,7 @@ from chatglm_magic.sweeps import Sweep
 
 from ..support.logprobs import ANSWER
 from ..support.servers import ScriptedServer, hang, legacy
+from ..support.sweeps import wait_until
 
 Say = Any
 
@@ -138,17 +139,14 @@ def test_an_interrupted_cell_keeps_the_result_in_its_variable(say: Say) -> None:
     say.server.scripts[:] = [legacy(lambda body: "x"), hang()]
 
     def interrupt() -> None:
-        found = say.shell.user_ns["r"]
-        while not found.progress.done:
-            stop.wait(0.01)
+        wait_until(lambda: (found := say.shell.user_ns["r"]) is not None and found.progress.done)
         _thread.interrupt_main()
 
-    stop = threading.Event()
     say("r = None")
-    timer = threading.Timer(0.5, interrupt)
-    timer.start()
+    striking = threading.Thread(target=interrupt)
+    striking.start()
     error = say("%%chatglm_sweep -o r temperature=0.1,0.5 --jobs 1\nx")
-    timer.join()
+    striking.join()
     result = say.shell.user_ns["r"]
     assert isinstance(error, Interrupted) and "1 of 2" in str(error)
     assert not result.running and [turn.status for turn in result] == ["complete"]

@@ -16,7 +16,7 @@ from chatglm_magic.errors import BrokenOffError, EndpointError, ParameterError, 
 from ..support.clock import assert_within
 from ..support.models import WAYS, Heard, ways
 from ..support.servers import ScriptedServer, answer, chunk, sse
-from ..support.tapes import both, count_pieces, make_model, make_offline_model, read_lines, read_miss
+from ..support.tapes import both, count_pieces, delay, make_model, make_offline_model, read_lines, read_miss
 
 
 async def _collected(llm: ChatGLM, prompt: str) -> list[str]:
@@ -121,7 +121,8 @@ def test_pieces_come_at_the_recorded_pace_where_that_is_wanted(tmp_path: Path) -
     async def arrivals(llm: ChatGLM) -> list[float]:
         return [time.monotonic() async for text in llm.astream("q") if text]
 
-    timed, at_once = make_offline_model("openai", tape, tape_timing=True), make_offline_model("openai", tape)
+    slow = delay(tape, tmp_path / "slow.jsonl", 60)
+    timed, at_once = make_offline_model("openai", tape, tape_timing=True), make_offline_model("openai", slow)
     for arrived in ([time.monotonic() for text in timed.stream("q") if text], asyncio.run(arrivals(timed))):
         assert took(arrived) > 0.25
         assert_within(took(arrived), 2)
