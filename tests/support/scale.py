@@ -34,7 +34,9 @@ def group_by_file(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.get(_group(item), len(LONGEST)))
 
 
-LONGEST = {name: place for place, name in enumerate(("kernel", "local server"))}
+_BROWSER = ("tests/browser/test_readme.py", "tests/browser/test_panel.py")
+LONGEST = {name: place for place, name in enumerate(("kernel", "local server", *_BROWSER))}
+"""Groups that take longest, by their place in the order."""
 
 
 def _group(item: pytest.Item) -> str:
