@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +106,42 @@ def test_a_wait_that_is_too_long_is_an_error_and_one_without_sense_is_none(wait:
             with pytest.raises(RefusedError, match=r"asks to wait 12\d s"):
                 llm.invoke("q")
         assert len(server.posts) == posts
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.yaml"])
+def test_a_saved_model_is_its_owners_alone(tmp_path: Path, name: str) -> None:
+    """The conversation is in it, and no key."""
+    llm = ChatGLM(endpoint_url="http://127.0.0.1:1/", api_key="sk-secret-key-of-mine", history=[["a", "b"]])
+    llm.save(tmp_path / "new" / name)
+    text = (tmp_path / "new" / name).read_text()
+    assert "history" in text and "sk-secret" not in text and "api_key" not in text
+    assert os.name == "nt" or (tmp_path / "new" / name).stat().st_mode & 0o777 == 0o600
+
+
+class Notices:
+    """A view that keeps what is told while an answer is waited for."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def update(self, draft: Any) -> None:
+        self.seen += [draft.notice] if draft.notice else []
+
+    def close(self, turn: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("wait", ["-1", "0", "nan", "1e9", "soon", "١"])
+def test_a_wait_without_sense_is_told_as_the_short_one_that_takes_its_place(wait: str) -> None:
+    """A number below nought, none at all, or one of another script: at most half a second."""
+    busy = reply({"detail": "busy"}, status=429, Retry_After=wait)
+    with ScriptedServer(busy, legacy("ok")) as server:
+        session = Session()
+        session.settings.endpoint_url, session.settings.store = server.url, "off"
+        view = Notices()
+        assert session.ask("q", view=view).turn.changed == ("asked again once",)
+        assert re.search(r"answered 429; asking again in 0\.[0-5] s \(1 of 2\)", view.seen[0])
+        session.close()
 
 
 def test_an_account_without_money_is_not_asked_again() -> None:
@@ -229,7 +268,10 @@ def test_what_was_changed_is_told_once_and_with_the_servers_own_words() -> None:
         session = Session()
         session.settings.endpoint_url, session.settings.store = server.url + "v1", "off"
         turn = session.ask("q", top_p=0.0).turn
-        assert turn.changed == ("top_p: 0 sent as 0.01, the lowest that servers take", "seed=1->2")
+        expected = ("top_p: 0 sent as 0.01, the lowest that servers take", "seed=1->2")
+        assert turn.changed == expected
+        found = ChatGLM(endpoint_url=server.url + "v1").generate(["q"], top_p=0.0).generations[0][0]
+        assert found.generation_info is not None and found.generation_info["changed"] == "; ".join(expected)
         session.close()
 
 

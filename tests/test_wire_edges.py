@@ -161,6 +161,28 @@ def test_only_the_first_of_several_answers_is_read() -> None:
     assert read({"delta": {"content": "a"}}, {"index": None, "delta": {"content": "b"}}) == "ab"
 
 
+@pytest.mark.parametrize(
+    ("reason", "end"), [("stop", ""), (None, "data: [DONE]\n\n"), ("stop", "data: [DONE]\n\n")]
+)
+def test_a_stream_is_whole_when_it_says_so(reason: str | None, end: str) -> None:
+    """By its finish reason or by its last event; without either it broke off."""
+    event = json.dumps({"choices": [{"delta": {"content": "x"}, "finish_reason": reason}]})
+    reader = openai.Reader({"content-type": "text/event-stream"})
+    said = [*reader.feed(f"data: {event}\n\n{end}".encode()), *reader.close()]
+    reader.check()
+    assert "".join(delta.text for delta in said) == "x"
+
+
+def test_a_stream_that_does_not_say_that_it_is_whole_broke_off() -> None:
+    """Also if its last event is whole."""
+    for data in (b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n', b": comment\n\n", b""):
+        reader = openai.Reader({"content-type": "text/event-stream"})
+        list(reader.feed(data))
+        reader.close()
+        with pytest.raises(BrokenOffError):
+            reader.check()
+
+
 def ask_zai(**params: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     question = Question("q", (("a", "b"),), Params(**params))
     return openai.encode(question, server="zai")
