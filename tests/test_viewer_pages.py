@@ -1,0 +1,41 @@
+"""Ticks in the history viewer over several pages: they stay, and what is done is done to all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chatglm_magic.store import Query
+
+from .support.panels import set_value
+from .support.viewers import make_turn, open_viewer
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a store and a folder of its own."""
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_ticking_a_page_adds_to_what_is_ticked_on_others(tmp_path: Path) -> None:
+    """Single ticks and whole pages add up; export and delete are for all of them, and for nothing else."""
+    with open_viewer(None, *(make_turn(n) for n in range(45))) as shown:
+        set_value(shown.named("#45"), True)
+        shown.click("Next")
+        shown.click("Tick this page")
+        assert "21 turns ticked" in shown.text
+        shown.click("Next")
+        shown.click("Tick this page")
+        assert "26 turns ticked" in shown.text and "Export 26 turns" in shown.names
+        shown.click("Tick this page")
+        set_value(shown.named("#1"), False)
+        assert "25 turns ticked" in shown.text
+        shown.click("Previous")
+        assert shown.named("#25").value and shown.named("#6").value
+        shown.click("Delete…")
+        shown.click("Delete 25 turns for good")
+        left = {row.turn.prompt for row in shown.session.store.find(Query())}
+        assert left == {"question 0", *(f"question {n}" for n in range(25, 44))}
+        assert "No turn ticked" in shown.text
