@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatglm_magic.render.sanitize import cleaned
+from chatglm_magic.render.tex import defused
 
 STYLES = [
     *("display:none", "position:fixed", "top:0", "left:0", "inset:0", "z-index:9999", "width:100vw", "height:9em"),
@@ -123,3 +124,13 @@ def test_nothing_open_and_no_comment_is_left(given: str) -> None:
     assert "<!--" not in fragment
     for tag in ("p", "div", "ul", "li", "b"):
         assert fragment.count(f"<{tag}>") == fragment.count(f"</{tag}>")
+
+
+@pytest.mark.parametrize("command", ["href", "def", "require", "input", "style", "newcommand"])
+def test_no_formula_has_a_command_that_was_put_together_of_pieces(command: str) -> None:
+    """What is taken out leaves a blank, so that the letters round it do not join."""
+    for at in range(1, len(command)):
+        for inner in ("\\url*", "\\href*", "\\let*", "\\label{x}"):
+            tex = defused(f"\\{command[:at]}{inner}{command[at:]}{{a}}")
+            assert f"\\{command}" not in tex and "{a}" in tex
+            assert defused(tex) == tex

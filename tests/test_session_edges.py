@@ -6,12 +6,15 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from traitlets import TraitError
 
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, Interrupted, RefusedError
+from chatglm_magic.session.settings import LIMITS
 from chatglm_magic.values import Turn
 
 from .support.servers import Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
@@ -196,7 +199,7 @@ def test_an_interrupt_that_foreign_code_swallowed_strikes_at_the_next_piece(
 
 
 def test_an_interrupt_while_the_answer_is_shown_leaves_it_whole(session: Session, default_handler: None) -> None:
-    """The question has ended: the turn is complete, and the interrupt is raised once."""
+    """The question has ended: the turn is complete, and the interrupt strikes at once, for that may take long."""
 
     class Struck(Swallowing):
         def update(self, draft: Any) -> None:
@@ -205,6 +208,7 @@ def test_an_interrupt_while_the_answer_is_shown_leaves_it_whole(session: Session
         def close(self, turn: Turn) -> None:
             self.seen.append(turn.status)
             signal.raise_signal(signal.SIGINT)
+            self.seen.append("went on")
 
     with ScriptedServer(answer("whole")) as server:
         session.settings.endpoint_url = server.url + "v1"
@@ -275,6 +279,74 @@ def test_a_fork_goes_on_from_a_turn_that_is_no_part_of_its_conversation(session:
             session.fork(turn.id)
             session.ask("next")
             assert server.posts[-1].body["history"] == history, turn.prompt
+
+
+def test_undo_takes_back_what_is_part_of_the_conversation(session: Session) -> None:
+    """Not the older run of a cell, which its newer one has superseded."""
+    with ScriptedServer(legacy(upper)) as server:
+        session.settings.endpoint_url = server.url
+        for run, prompt in enumerate("ab"):
+            session.cell = ("cell", run)
+            session.ask(prompt)
+        undone = session.undo()
+        assert undone is not None and (undone.prompt, undone.status) == ("b", "complete")
+        assert session.context == 0 and session.undo() is None
+
+
+def test_a_cell_whose_turn_was_replaced_from_outside_asks_at_the_end(session: Session) -> None:
+    """``llm.history`` was assigned meanwhile: what stands there now is what the cell sees."""
+    with ScriptedServer(legacy(upper)) as server:
+        session.settings.endpoint_url = server.url
+        session.cell = ("cell", 1)
+        session.ask("a")
+        session.llm.history = [["x", "y"]]
+        session.cell = ("cell", 2)
+        session.ask("b")
+        assert server.posts[-1].body["history"] == [["x", "y"]]
+        assert session.llm.history == [["x", "y"], ["b", "B"]]
+
+
+def test_resume_goes_to_another_conversation_than_the_present_one(session: Session) -> None:
+    """The one used last before it, and from there back again."""
+    with ScriptedServer(legacy(upper)) as server:
+        session.settings.endpoint_url = server.url
+        session.ask("a")
+        first = session.conversation
+        session.reset()
+        session.ask("b")
+        second = session.conversation
+        assert session.resume() == 1 and session.conversation == first
+        assert session.resume() == 1 and session.conversation == second
+        session.forget()
+        assert session.resume() == 1 and session.conversation == first
+        with pytest.raises(ChatGLMError, match="no earlier conversation"):
+            session.resume()
+
+
+@pytest.mark.parametrize("off", ["off", "OFF", "Off"])
+def test_a_store_that_is_off_writes_no_file(off: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the word is spelt; turns are kept in memory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path / "home"))
+    with ScriptedServer(legacy(upper)) as server:
+        session = Session()
+        session.settings.endpoint_url, session.settings.store = server.url, off
+        session.ask("a")
+        assert [turn.prompt for turn in session.history] == ["a"]
+        session.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan")])
+def test_a_limit_of_time_is_a_number_of_seconds_above_nought(session: Session, name: str, wrong: float) -> None:
+    """The one before stays."""
+    before = getattr(session.settings, name)
+    with pytest.raises(TraitError):
+        setattr(session.settings, name, wrong)
+    assert getattr(session.settings, name) == before
+    setattr(session.settings, name, 0.001)
+    assert session.llm.timeout is not None
 
 
 def test_a_turn_under_way_is_neither_deleted_nor_taken_back(session: Session) -> None:

@@ -103,6 +103,20 @@ def test_a_taken_token_of_unknown_rank_counts_among_the_survivors() -> None:
     assert cut.survives(2) is None and cut.survivors == (2, 3)
 
 
+def test_a_top_k_of_just_the_likeliest_leaves_nothing_else() -> None:
+    """Neither the taken token nor any that was not named."""
+    found = reshaped(TAKEN, 1.0, 1.0, 2, tail=Tail.behind(0.75, TAKEN[1], 9), ranked=2)
+    assert found.survivors == (2, 2) and found.survives(2) is False and found.tail == (0.0, 0.0)
+    assert found.probability(0).exact and found.probability(2) == (0.0, 0.0)
+
+
+def test_a_top_p_of_one_cuts_nothing() -> None:
+    """Not even what is less likely than the rounding of a sum."""
+    logprobs = [math.log(1 - 1e-9), math.log(1e-9)]
+    assert reshaped(logprobs, 1.0, 1.0).survivors == (2, 2)
+    assert reshaped(logprobs, 1.0, 0.999).survivors == (1, 1)
+
+
 @pytest.mark.parametrize("top_k", [0, 2, 3, 4])
 @pytest.mark.parametrize("top_p", [0.3, 0.8, 0.9, 1.0])
 def test_the_bounds_hold_for_a_taken_token_wherever_it_ranks(top_p: float, top_k: int) -> None:

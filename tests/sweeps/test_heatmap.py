@@ -10,7 +10,7 @@ import pytest
 
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.sweeps import LABELS, Sweep
-from chatglm_magic.sweeps.colours import colour, contrast, ink, luminance
+from chatglm_magic.sweeps.colours import colour, contrast, css, ink, luminance
 from chatglm_magic.sweeps.grid import Grid
 from chatglm_magic.sweeps.layout import tables
 from chatglm_magic.values import Turn
@@ -133,6 +133,13 @@ def test_one_scale_is_used_for_all_small_multiples() -> None:
     sweep = made(temperature=[0.1, 0.5], top_p=[0.7, 0.9], seed=[1, 2])
     plot = sweep.plot("length")
     assert (plot.least, plot.most) == (1, 8)
+
+
+def test_one_value_alone_has_the_colour_of_the_middle() -> None:
+    """Neither the least nor the most, and there is no scale to explain."""
+    plot = made(temperature=[0.1]).plot("length")
+    assert plot.least == plot.most == 1
+    assert plot.colours(1) == (css(colour(0.5)), css(ink(colour(0.5)))) and "aria-hidden" not in plot.html()
 
 
 def test_a_figure_that_is_not_defined_is_an_empty_cell() -> None:
