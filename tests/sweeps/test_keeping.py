@@ -68,7 +68,8 @@ def test_a_stopped_sweep_is_over_when_what_came_is_in_the_store() -> None:
         result = prepared("p", {"seed": [0, 1]}, samples=1, jobs=2, session=session, resume=None)
 
         def follow() -> None:
-            if result.cells[0].state == "done" and result.cells[1].beginning:
+            cells = result.partial.cells
+            if cells[0].state == "done" and cells[1].beginning:
                 came.set()
 
         result.on_change(follow)

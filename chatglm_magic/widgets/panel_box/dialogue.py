@@ -92,9 +92,11 @@ class Dialogue:
             )
 
     def keep(self, turn: Turn) -> None:
-        """Keep a turn that has ended as what is asked again."""
+        """Keep a turn that has ended: as what is asked again, and for where there is no kernel."""
         if turn.kind == "chat":
             self._last = turn
+        if turn.answer:
+            self.still.put(*last_answer(turn))
 
     def _click(self, button: str, prompt: str, *, again: bool) -> None:
         """Ask, once for two clicks in a row."""
@@ -170,8 +172,6 @@ class Dialogue:
             show()
             if self._place is not place:
                 self.status.say(WAITING)
-        if place.turn is not None and place.turn.answer:
-            self.still.put(*last_answer(place.turn))
 
     def _finish(self, place: Place) -> None:
         """Show an answer that has ended in its place."""

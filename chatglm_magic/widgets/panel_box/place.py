@@ -31,8 +31,8 @@ class Place:
     def keep(self, turn: Turn) -> None:
         """Keep the turn of an answer that has ended, rendered: nothing slow stands between parts of its end."""
         self.turn = turn
-        self._dialogue.keep(turn)
         self._show = self._dialogue.answer.prepare(turn)
+        self._dialogue.keep(turn)
 
     def show_end(self) -> None:
         """Show the whole answer, alone; nothing if there is none."""
