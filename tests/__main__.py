@@ -39,11 +39,10 @@ BESIDE = (
 )
 """Two lanes: what is in one runs in turn, the lanes run at once."""
 
-TESTS = Check(
-    "tests",
-    "pytest",
-    ("-q", "-m", "not browser", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "tests"),
-)
+UNUSED = ("-p", "no:nbval", "-p", "no:langsmith_plugin")
+"""Plugins that take seconds to import, and have nothing to do here."""
+WORKERS = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+TESTS = Check("tests", "pytest", ("-q", "-m", "not browser", *UNUSED, *WORKERS, "tests"))
 
 
 def run_lanes(lanes: tuple[tuple[Check, ...], ...]) -> list[str]:
