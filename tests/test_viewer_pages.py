@@ -39,3 +39,29 @@ def test_ticking_a_page_adds_to_what_is_ticked_on_others(tmp_path: Path) -> None
         left = {row.turn.prompt for row in shown.session.store.find(Query())}
         assert left == {"question 0", *(f"question {n}" for n in range(25, 44))}
         assert "No turn ticked" in shown.text
+
+
+def test_a_last_page_that_was_emptied_gives_way_to_the_one_before() -> None:
+    """Not an empty page is shown, but the last one that has turns."""
+    with open_viewer(None, *(make_turn(n) for n in range(41))) as shown:
+        shown.click("Last")
+        assert "41–41 of 41 turns" in shown.text
+        set_value(shown.named("#1"), True)
+        shown.click("Delete…")
+        shown.click("Delete 1 turn for good")
+        assert "21–40 of 40 turns" in shown.text and "#2" in shown.names
+
+
+def test_there_is_no_turn_before_the_first_and_none_after_the_last() -> None:
+    """At either end the opened turn stays, and so does the page; in between the page follows."""
+    with open_viewer(None, *(make_turn(n) for n in range(21))) as shown:
+        shown.open("question 20")
+        shown.click("Previous turn")
+        assert "#21 question 20" in shown.text and "1–20 of 21 turns" in shown.text
+        for _ in range(20):
+            shown.click("Next turn")
+        assert "#1 question 0" in shown.text and "21–21 of 21 turns" in shown.text
+        shown.click("Next turn")
+        assert "#1 question 0" in shown.text and "21–21 of 21 turns" in shown.text
+        shown.click("Previous turn")
+        assert "#2 question 1" in shown.text and "1–20 of 21 turns" in shown.text
