@@ -9,7 +9,9 @@ import pytest
 
 from chatglm_magic.render.bundle import counted, footer
 from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME, RENDERS, Throttle
+from chatglm_magic.sweeps.run import Progress
 from chatglm_magic.values import Turn
+from chatglm_magic.widgets.explorer.progress import bar
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,11 @@ def test_a_count_that_makes_no_sense_is_none(tokens: Any) -> None:
     assert counted(turn) == 0 and "tokens" not in footer(turn)
     assert counted(Turn("q", usage={"completion_tokens": 2**53 - 1})) == 2**53 - 1
     assert "7 tokens" in footer(Turn("q", usage={"completion_tokens": 7}))
+
+
+@pytest.mark.parametrize(("done", "failed", "came", "width"), [(0, 0, 0, 0), (3, 2, 5, 50), (10, 0, 10, 100)])
+def test_the_bar_of_a_sweep_counts_what_failed_too(done: int, failed: int, came: int, width: int) -> None:
+    """It is full when nothing more will come; the words say how much of it is an answer."""
+    page = bar(Progress(10, done, failed, 0, 1.0, None))
+    assert f'aria-valuenow="{came}"' in page and f"width:{width:.1f}%" in page and 'aria-valuemax="10"' in page
+    assert f"{done} of 10 answers" in page and ("failed" in page) is bool(failed)

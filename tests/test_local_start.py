@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from chatglm_magic.errors import ServeError
 from chatglm_magic.local import LocalServer
 
 from .support.local_servers import ask_chat, write_model
+from .support.stores import run_code
 
 pytestmark = pytest.mark.xdist_group("local server")
 
@@ -91,3 +93,25 @@ def test_a_start_may_take_no_time_at_all() -> None:
     """Then what is there counts, and the error says what to do."""
     with pytest.raises(ServeError, match=r"not ready within 0 s.*ready_timeout="):
         LocalServer(ready_timeout=0).start()
+
+
+FORKED = """
+import os, sys, warnings
+from chatglm_magic.local import LocalServer
+warnings.simplefilter("ignore", DeprecationWarning)
+
+with LocalServer(sys.argv[1]) as server:
+    child = os.fork()
+    if child == 0:
+        server.stop()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    print(server.alive, server.start() is server, server.pid is not None)
+print(server.alive)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_does_not_end_its_parents_server(tmp_path: Path) -> None:
+    """Neither by stop nor when it ends; the parent's own stop does."""
+    assert run_code(FORKED, write_model(tmp_path / "tiny.gguf")) == "True True True\nFalse\n"

@@ -1,0 +1,88 @@
+"""The values and names that all rooms share: tokens, turns, and what names a key."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from chatglm_magic import ChatGLM
+from chatglm_magic.errors import ParameterError
+from chatglm_magic.keynames import DEEP, key_within, names_a_key
+from chatglm_magic.values import Answer, Candidate, Odds, Turn
+
+
+def test_two_candidates_are_one_token_by_their_numbers_where_they_have_any() -> None:
+    """Else by text and bytes: parts of characters have the same text."""
+    assert Candidate("a", -1.0, 7).same(Candidate("b", -2.0, 7))
+    assert not Candidate("a", -1.0, 7).same(Candidate("a", -1.0, 8))
+    assert Candidate("a", -1.0, 7).same(Candidate("a", -2.0)) and Candidate("a", -1.0).same(
+        Candidate("a", -9.0, 7)
+    )
+    assert not Candidate("\ufffd", -1.0, raw="e4").same(Candidate("\ufffd", -1.0, raw="e5"))
+    assert not Candidate("a", -1.0).same(Candidate("b", -1.0))
+    assert Candidate("\ufffd", -1.0, raw="e4").data == b"\xe4" and Candidate("\ud800", 0.0).data == b"\xed\xa0\x80"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *([["x", 0.5], []], [["x", -2e6], []], [["x", True], []], [["x", -1, 1.5], []], [["x", -1, True], []]),
+        *(
+            [["x", -1, None, 7], []],
+            [["x", -1, None, "zz"], []],
+            [[7, -1], []],
+            [["x", -1], [["y", 1]]],
+            [["x"]],
+            7,
+        ),
+    ],
+)
+def test_odds_from_a_file_are_checked(data: Any) -> None:
+    """A probability above 1, a number that is none, bytes that are no hexadecimal."""
+    with pytest.raises((ValueError, TypeError)):
+        Odds.from_json(data)
+    assert Odds.from_json([["x", 0, 7, "e4"], [["y", -1e6]]]).top[0].logprob == -1e6
+
+
+def test_a_turn_is_read_as_it_was_written() -> None:
+    """Keys of a later version are left out; an answer stays text that knows its turn when it is pickled."""
+    turn = Turn("q", "a", changed=("x", "y"), usage={"completion_tokens": 1}, outside=True)
+    assert Turn.from_json({**turn.to_json(), "later": 1}) == turn
+    again = pickle.loads(pickle.dumps(Answer(turn)))  # noqa: S301 - our own
+    assert again == "a" and again.turn == turn and isinstance(again, Answer)
+
+
+KEYS = [
+    *("key", "KEY", "token", "Token", "_key", "api_key", "API-Key", "apikey", "zhipuai_api_key", "client-secret"),
+    *("Password", "my_password", "Authorization", "proxy-authorization", "access_token", "ACCESS-TOKEN"),
+]
+OTHERS = ["max_token", "max_tokens", "keys", "keyword", "tokens", "monkey", "top_k", "", "tokenizer", "hockey"]
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_name_of_a_key_is_known_however_it_is_spelt(name: str) -> None:
+    """Case, dashes and a line below make no difference; nothing of it may be sent in a body."""
+    assert names_a_key(name)
+    with pytest.raises(ParameterError, match="looks like a key") as raised:
+        ChatGLM(model_kwargs={name: "sk-secret"}).plan("q")
+    assert "sk-secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_name_that_only_holds_such_a_word_is_none(name: str) -> None:
+    """The most tokens of an answer are no key, and neither is a number."""
+    assert not names_a_key(name) and key_within({name: "x"}) is None
+    assert key_within({"key": 7, "token": None, "api_key": 1.5}) is None
+
+
+def test_a_key_is_found_however_deep_it_lies() -> None:
+    """In mappings and in lists; deep down only by a name that means nothing else, and to a certain depth."""
+    assert key_within({"a": {"Api-Key": "x"}}) == "a: Api-Key"
+    assert key_within({"a": [1, {"b": ({"secret": "x"},)}]}) == "a: secret"
+    assert key_within({"tools": [{"function": {"key": "x", "token": "y"}}]}) is None
+    deep: Any = {"api_key": "x"}
+    for _ in range(DEEP - 1):
+        deep = [deep]
+    assert key_within({"a": deep}) == "a: api_key" and key_within({"a": [deep]}) is None
