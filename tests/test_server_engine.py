@@ -91,7 +91,7 @@ def test_second_question_waits_for_its_turn(slow: LocalServer) -> None:
     def ask(number: int) -> None:
         url, headers = f"{slow.url}/chat/completions", auth_headers(slow)
         with requests.post(url, json=body, headers=headers, stream=True, timeout=60) as reply:
-            pieces.extend(number for line in reply.iter_lines() if b'"content":"!' in line)
+            pieces.extend(number for line in reply.iter_lines() if b'"content": "!"' in line)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
     for thread in threads:

@@ -66,7 +66,8 @@ class Engine:
         with contextlib.suppress(BrokenPipeError):  # it died at once; the listener says why
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
-        threading.Thread(target=self._listen, name="chatglm-engine", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="chatglm-engine", daemon=True)
+        self._listener.start()
 
     @property
     def pid(self) -> int:
@@ -88,17 +89,22 @@ class Engine:
             return seconds, None
 
     def stop(self, grace: float = 0.3) -> None:
-        """End the process: politely, after `grace` seconds by force. Returns when it is reaped."""
+        """End the process: politely, after `grace` seconds by force. Returns when it is reaped; idempotent."""
         self._process.terminate()
         try:
             self._process.wait(grace)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._listener.join(5.0)  # it may still look for the reason in the log
+        for file in (self._process.stdin, self._process.stdout, self._log):
+            assert file is not None
+            with contextlib.suppress(OSError):  # what it has not read can't be flushed
+                file.close()
 
     def trim_log(self, limit: int = 4 << 20) -> None:
         """Empty the log when it has grown over `limit` bytes; both processes write at one shared place."""
-        if os.fstat(self._log.fileno()).st_size > limit:
+        if not self._log.closed and os.fstat(self._log.fileno()).st_size > limit:
             self._log.truncate(0)
             self._log.seek(0)
 

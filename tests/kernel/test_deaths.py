@@ -7,9 +7,11 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from ..support import stored_turns
 from ..support.clock import EXACT, assert_within
@@ -98,8 +100,9 @@ def test_kernels_killed_while_they_stream_and_write(tmp_path: Path) -> None:
 
     def rounds(worker: int) -> int:
         home, dice, seen = tmp_path / str(worker), random.Random(worker), dict[str, str]()
-        for number in range(worker, ROUNDS, 2):
-            killed(home, number, dice, seen)
+        with closing(ensure_event_loop()):  # jupyter_client makes one for each thread and leaves it open
+            for number in range(worker, ROUNDS, 2):
+                killed(home, number, dice, seen)
         return len(seen)
 
     with ThreadPoolExecutor(2) as workers:
