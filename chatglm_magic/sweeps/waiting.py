@@ -87,13 +87,15 @@ class _NotebookLine:
         self._sent = False
 
     def update(self, text: str) -> None:
-        text = f"Waiting for the sweep: {text}"
-        self._publish(data={"text/plain": text}, transient={"display_id": self._id}, update=self._sent)
-        self._sent = True
+        self._display(f"Waiting for the sweep: {text}")
 
     def close(self, text: str) -> None:
         if self._sent:
-            self.update(text)
+            self._display(f"Sweep: {text}")
+
+    def _display(self, text: str) -> None:
+        self._publish(data={"text/plain": text}, transient={"display_id": self._id}, update=self._sent)
+        self._sent = True
 
 
 def _choose_display() -> _TerminalLine | _NotebookLine | None:

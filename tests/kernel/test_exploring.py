@@ -160,6 +160,22 @@ def test_the_body_of_a_lens_cell_is_its_prompt(page: Page) -> None:
 
 
 @installed
+def test_a_cell_that_reads_a_running_sweep_displays_its_progress(page: Page) -> None:
+    """It says how many answers have come while it waits, and how many there are at the end."""
+    hold = threading.Event()
+    held = sse([chunk("late"), chunk(None, finish_reason="stop")], hold=hold)
+    with ScriptedServer(colours(answer("red"), held)) as server:
+        point_at(page, server)
+        assert page.run("%%chatglm_sweep temperature=0.1,0.9 -j 1 -o held\nName a colour.").error is None
+        reading = page.send("print(len(held))")
+        waiting = page.until("display_data")["data"]["text/plain"]
+        hold.set()
+        ran = page.wait(reading)
+        assert waiting.startswith("Waiting for the sweep: 1 of 2 answers")
+        assert ran.text == "2\n" and ran.displays == ["Sweep: 2 of 2 answers"]
+
+
+@installed
 def test_a_cell_that_nobody_watches_waits_for_its_sweep(page: Page) -> None:
     """A cell that may not ask for input, as nbconvert's, ends with its sweep and displays the end."""
     hold = threading.Event()
