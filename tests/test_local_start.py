@@ -96,13 +96,14 @@ def test_a_start_may_take_no_time_at_all() -> None:
 
 
 FORKED = """
-import os, sys, warnings
+import os, signal, sys, warnings
 from chatglm_magic.local import LocalServer
 warnings.simplefilter("ignore", DeprecationWarning)
 
 with LocalServer(sys.argv[1]) as server:
     child = os.fork()
     if child == 0:
+        signal.alarm(10)
         server.stop()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic import ChatGLM
+from chatglm_magic import ChatGLM, errors
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.keynames import DEEP, key_within, names_a_key
 from chatglm_magic.values import Answer, Candidate, Odds, Turn
@@ -52,6 +52,19 @@ def test_a_turn_is_read_as_it_was_written() -> None:
     assert Turn.from_json({**turn.to_json(), "later": 1}) == turn
     again = pickle.loads(pickle.dumps(Answer(turn)))  # noqa: S301 - our own
     assert again == "a" and again.turn == turn and isinstance(again, Answer)
+
+
+def test_every_error_is_a_value_error_as_the_originals_were() -> None:
+    """Code of 2023 catches ValueError; an interrupt stays a KeyboardInterrupt, which no except Exception swallows."""
+    kinds = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__
+    ]
+    ours = [kind for kind in kinds if issubclass(kind, errors.ChatGLMError)]
+    assert len(ours) == 9 and all(issubclass(kind, ValueError) for kind in ours)
+    assert issubclass(errors.Interrupted, KeyboardInterrupt) and not issubclass(errors.Interrupted, Exception)
+    assert (
+        errors.ChatGLMError("x", partial="half").partial == "half" and errors.EndpointError("x").kind == "connect"
+    )
 
 
 KEYS = [
