@@ -57,6 +57,17 @@ def tile(view: View, setting: str) -> Widget:
     return found
 
 
+def until_tile(view: View, setting: str, text: str) -> None:
+    """Wait until a cell of the sweep shows a text."""
+    view.page.until_true(lambda: text in tile(view, setting).state["description"], of=f"{text} in {setting}")
+
+
+def last_update(page: Page) -> str:
+    """Return the text of the display that was updated last."""
+    updates = [heard.message["content"] for heard in page.heard if heard.kind == "update_display_data"]
+    return str(updates[-1]["data"]["text/plain"]) if updates else ""
+
+
 def press(view: View, button: Widget) -> None:
     """Click a button that has no name of its own."""
     view.page.tell(button, {"method": "custom", "content": {"event": "click"}})
@@ -74,8 +85,8 @@ def test_sweeps_and_lenses_are_displayed_every_time(page: Page) -> None:
             view = page.view(ran)
             if code in SWEEPS.values():
                 view.until_sees("2 of 2 answers")
-                page.until_true(lambda view=view: "blue" in tile(view, "temperature 0.9").state["description"])
-                assert "red" in tile(view, "temperature 0.1").state["description"]
+                until_tile(view, "temperature 0.1", "red")
+                until_tile(view, "temperature 0.9", "blue")
             else:
                 assert view.find("Hi", "Button") and view.holding("␣all")
                 assert "Hi" in beneath["text/plain"] and "chatglm-still" in beneath["text/html"]
@@ -90,8 +101,8 @@ def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
         point_at(page, server)
         view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour."))
         view.until_sees("1 of 2 answers")
-        page.until_true(lambda: "running\nbl" in tile(view, "temperature 0.9").state["description"])
-        assert "red" in tile(view, "temperature 0.1").state["description"]
+        until_tile(view, "temperature 0.9", "running\nbl")
+        until_tile(view, "temperature 0.1", "red")
         assert view.find("Resume", "Button").state["disabled"]
 
         view.click("Stop")
@@ -102,14 +113,13 @@ def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
 
         view.click("Resume")
         view.until_sees("2 of 2 answers")
-        page.until_true(lambda: "green" in tile(view, "temperature 0.9").state["description"])
+        until_tile(view, "temperature 0.9", "green")
         assert len(server.posts) == 3, "the whole answer is not asked for again"
 
         press(view, tile(view, "temperature 0.1"))
         view.until_sees("Sample 1 · complete")
         assert view.holding("Opened: temperature 0.1") and view.holding("red")
-        kept = [heard.message["content"] for heard in page.heard if heard.kind == "update_display_data"]
-        assert "2 of 2 answers" in kept[-1]["data"]["text/plain"], "the output beneath has the end"
+        page.until_true(lambda: "2 of 2 answers" in last_update(page), of="the end in the output beneath")
 
 
 @installed
@@ -124,7 +134,7 @@ def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
         assert not view.find("Retry failed", "Button").state["disabled"]
         view.click("Retry failed")
         view.until_sees("2 of 2 answers")
-        page.until_true(lambda: "green" in tile(view, "temperature 0.9").state["description"])
+        until_tile(view, "temperature 0.9", "green")
         assert [post.body["temperature"] for post in server.posts] == [0.1, 0.9, 0.9]
 
 

@@ -21,7 +21,7 @@ USED = """
 from chatglm_magic import panel
 get_ipython().run_line_magic('chatglm', '-q q1')
 session, shown = get_session(), panel()
-print(session.submit(session.aask('q2')).result(10), session.llm.batch(['q3', 'q4']))
+print(session.submit(session.aask('q2')).result(60), session.llm.batch(['q3', 'q4']))
 """
 
 
@@ -67,7 +67,7 @@ def child(n):
     from chatglm_magic import get_session
     session = get_session()
     assert session.ask(f'{n}q1') == words(f'{n}q1')
-    assert session.submit(session.aask(f'{n}q2')).result(10) == words(f'{n}q2')
+    assert session.submit(session.aask(f'{n}q2')).result(60) == words(f'{n}q2')
     assert session.llm.batch([f'{n}q3']) == [words(f'{n}q3')]
     assert session.store.flush()
 
@@ -76,7 +76,7 @@ def forked(count):
     for process in children:
         process.start()
     for process in children:
-        process.join(10)
+        process.join(60)
     codes = [process.exitcode for process in children]
     for process in children:
         process.kill()
@@ -95,9 +95,9 @@ def test_forked_children_ask_and_store(page: Page) -> None:
     with ScriptedServer(telling()) as server:
         point_at(page, server)
         children(page)
-        page.run("get_session().ask('q1'); get_session().submit(get_session().aask('q2')).result(10)")
+        page.run("get_session().ask('q1'); get_session().submit(get_session().aask('q2')).result(60)")
         assert evaluate(page, "forked(3)") == [0, 0, 0]
-        ran = page.run("print(get_session().ask('q3'), get_session().submit(get_session().aask('q4')).result(10))")
+        ran = page.run("print(get_session().ask('q3'), get_session().submit(get_session().aask('q4')).result(60))")
         assert ran.text == f"{make_text('q3')} {make_text('q4')}\n"
         assert stored_turns.is_sound(page.home)
         kept = {turn.prompt for turn in stored_turns.load_turns(page.home, status="complete")}
