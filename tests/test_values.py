@@ -55,7 +55,7 @@ def test_a_turn_is_read_as_it_was_written() -> None:
 
 
 def test_every_error_is_a_value_error_as_the_originals_were() -> None:
-    """Code of 2023 catches ValueError; an interrupt stays a KeyboardInterrupt, which no except Exception swallows."""
+    """Code of 2023 catches ValueError; ``except Exception`` lets an interrupt through."""
     kinds = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__
     ]
