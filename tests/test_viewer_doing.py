@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import ipywidgets as w
@@ -568,7 +569,7 @@ def test_what_is_wrong_with_the_store_is_told(own_home: Path) -> None:
     file = own_home / "home" / "history.sqlite"
     with open_viewer(None, make_turn(1)):
         pass
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db:
         db.execute("PRAGMA user_version = 999")
     with open_viewer() as shown:
         shown.says(str(file))
