@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM, Session
-from chatglm_magic.errors import BrokenOffError, ParameterError, RefusedError
+from chatglm_magic.errors import BrokenOffError, ChatGLMError, ParameterError, RefusedError
 
-from .support.servers import Asked, Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
+from .support.servers import Asked, Script, ScriptedServer, answer, by_body, chunk, legacy, raw, reply, sse
 
 MANNERS = ("sync", "async", "stream", "astream", "batch")
 
@@ -142,6 +142,16 @@ def test_a_wait_without_sense_is_told_as_the_short_one_that_takes_its_place(wait
         assert session.ask("q", view=view).turn.changed == ("asked again once",)
         assert re.search(r"answered 429; asking again in 0\.[0-5] s \(1 of 2\)", view.seen[0])
         session.close()
+
+
+@pytest.mark.parametrize("manner", ["sync", "async"])
+@pytest.mark.parametrize("script", [raw(b""), raw(b"HTTP/1.1 200 OK\r\nContent-Le"), reply("no", status=500)])
+def test_a_question_that_reached_the_server_is_not_asked_again(script: Script, manner: str) -> None:
+    """It may have been answered, and paid for: the connection closed, or something failed there."""
+    with ScriptedServer(script) as server:
+        with pytest.raises(ChatGLMError):
+            ask(ChatGLM(endpoint_url=server.url, max_retries=5), manner)
+        assert len(server.posts) == 1
 
 
 def test_an_account_without_money_is_not_asked_again() -> None:
