@@ -17,10 +17,12 @@ from distributed import Client, LocalCluster
 from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.errors import EndpointError, RefusedError
 
+from .support.scale import choose_count
+
 pytestmark = pytest.mark.xdist_group("local server")
 
 CORPUS = Path(__file__).parent.parent / "training" / "corpus"
-NUMBER = 1000
+NUMBER = choose_count(300, 1000)
 
 
 def prompts() -> list[str]:
@@ -57,7 +59,7 @@ def asked_there(prompt: str, llm: ChatGLM) -> tuple[int, bool, str]:
     return os.getpid(), llm.api_key is not None, llm.invoke(prompt)
 
 
-def test_a_thousand_prompts_over_two_workers(server: LocalServer, workers: Client) -> None:
+def test_many_prompts_over_two_workers(server: LocalServer, workers: Client) -> None:
     """All answers arrive, from both workers and without the parent's key, and equal the undistributed run's."""
     questions = prompts()
     llm = ChatGLM(endpoint_url=server.url, api_key=server.token, temperature=0, max_token=4)

@@ -24,10 +24,13 @@ LOOK_UP = 0.25
 
 
 class Timed(io.RawIOBase):
-    """A socket's file whose reads give up at the moment ``end``, by :func:`time.monotonic`."""
+    """A socket's file whose reads give up at the moment ``end``, by :func:`time.monotonic`.
+
+    :param file: http.client's buffered file, of which nothing has been read; it is closed with this one.
+    """
 
     def __init__(self, file: Any) -> None:
-        self._file, self._sock = file, file._sock
+        self._file, self._sock = file, file.raw._sock
         limit = self._sock.gettimeout()
         self.end = time.monotonic() + (3600.0 if limit is None else limit)
 
@@ -54,7 +57,8 @@ class Timed(io.RawIOBase):
 
 class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
-        self.fp = io.BufferedReader(Timed(self.fp.detach()), 65536)
+        # Not detached: an interrupt in between would leave a file that can't be closed, and be lost in that error.
+        self.fp = io.BufferedReader(Timed(self.fp), 65536)
         super().begin()
 
 

@@ -55,6 +55,8 @@ class translated:
         if error is None or isinstance(error, ChatGLMError):
             return
         if isinstance(error, FOREIGN) or _from_aiohttp(error):
+            if _has(error, KeyboardInterrupt):  # it struck, and the library's cleanup failed and took its place
+                raise KeyboardInterrupt from None
             raise _translation(error, self._call, self._clock) from None
 
 

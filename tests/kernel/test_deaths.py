@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("kernel")
 LOST = 1.25 if EXACT else 3.0
 """Seconds of text that may be missing: a turn is saved once a second, and that takes a moment."""
 
-ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "4"))
 
 
 @pytest.mark.row("D17")

@@ -12,10 +12,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from chatglm_magic import ChatGLM
+from chatglm_magic.client.foreign import translated
+from chatglm_magic.client.limits import Clock
+
 from ..support.clock import assert_within
+from ..support.inside import strike_at
 from ..support.interrupted import PROMPTS, WAYS
 from ..support.local_servers import wait_for
-from ..support.models import both, endpoint_of, make_model
+from ..support.models import both, endpoint_of, make_model, reply_with
 from ..support.servers import ScriptedServer, hang
 
 
@@ -54,6 +59,28 @@ def test_calling_batch__ends_at_an_interrupt(dialect: str) -> None:
             for post in server.posts:
                 assert_within(server.wait_closed(post) - sent, 1.0, of=way)
             assert len(server.posts) == count, way
+
+
+@pytest.mark.parametrize("place", ["__init__ call", "__init__ return", "readinto call"])
+@both
+def test_calling_invoke__an_interrupt_is_not_lost(dialect: str, place: str) -> None:
+    """Wherever it strikes while a connection's reads are set up, the caller has its KeyboardInterrupt."""
+    with ScriptedServer(reply_with("ok")) as server:
+        llm = make_model(server, dialect)
+        strike_at(f"client/connections.py:{place}")
+        with pytest.raises(KeyboardInterrupt):
+            llm.invoke("0")
+        assert llm.invoke("0") == "ok"
+
+
+def test_calling_invoke__an_interrupt_is_raised_where_cleaning_up_failed() -> None:
+    """An error that a library raises while it handles an interrupt does not take its place."""
+    call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").call
+    with pytest.raises(KeyboardInterrupt), translated(call, Clock(call.limits)):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise ValueError("read of closed file")
 
 
 @both
