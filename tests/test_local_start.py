@@ -17,6 +17,8 @@ from .support.stores import run_code
 
 pytestmark = pytest.mark.xdist_group("local server")
 
+pytestmark = pytest.mark.xdist_group("local server")
+
 
 def test_a_start_is_told_of_until_it_is_ready(tmp_path: Path) -> None:
     """Each event before that is passed on, in its order; then all that a client needs is there."""
