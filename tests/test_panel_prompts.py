@@ -28,7 +28,7 @@ def test_a_prompt_whose_turn_was_taken_back_is_asked_at_the_end() -> None:
         ask_and_wait(panel, "a")
         assert session.undo() is not None
         session.ask("b")
-        click(panel.controls.regenerate)  # another button: a second click on Send could be half of a double click
+        click(panel.controls.again)  # another button: a second click on Send could be half of a double click
         wait_until(lambda: len(server.posts) == 3)
         wait_idle(panel)
         assert server.posts[-1].body["history"] == [["b", "B"]]
