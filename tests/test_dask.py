@@ -66,7 +66,7 @@ def test_many_prompts_over_two_workers(server: LocalServer, workers: Client) -> 
     told = workers.gather(workers.map(asked_there, questions, llm=llm, pure=False))
     answers = [answer for _, _, answer in told]
     assert answers == llm.batch(questions)
-    assert len(answers) == NUMBER and all(answers) and len(set(answers)) > 100
+    assert len(answers) == NUMBER and all(answers) and len(set(answers)) > NUMBER // 10
     processes = {process for process, _, _ in told}
     assert len(processes) == 2 and os.getpid() not in processes
     assert not any(had_key for _, had_key, _ in told)
