@@ -19,7 +19,7 @@ from chatglm_magic.errors import EndpointError, RefusedError
 
 from .support.scale import choose_count
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 CORPUS = Path(__file__).parent.parent / "training" / "corpus"
 NUMBER = choose_count(300, 1000)

@@ -11,7 +11,7 @@ from .support.kernels import Kernel, Ran
 from .support.logprobs import ANSWER
 from .support.servers import ScriptedServer
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 SWEEP = "%%chatglm_sweep temperature=0.1,0.9 --samples 2 -o kept\nName a colour."

@@ -13,7 +13,7 @@ from .support.clock import assert_within
 from .support.kernels import Kernel
 from .support.servers import Script, ScriptedServer, answer, chunk, legacy, raw, reply, sse
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from .support.local_servers import (
     write_model,
 )
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 ROUNDS = int(os.environ.get("CHATGLM_SOAK_ROUNDS", "10"))
 

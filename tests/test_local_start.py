@@ -15,9 +15,9 @@ from chatglm_magic.local import LocalServer
 from .support.local_servers import ask_chat, write_model
 from .support.stores import run_code
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 
 def test_a_start_is_told_of_until_it_is_ready(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 from .support.servers import ScriptedServer, legacy
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 NAMES = [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]

@@ -12,7 +12,7 @@ import pytest
 from .support.kernels import Kernel
 from .support.servers import Asked, ScriptedServer, answer, chunk, hang, sse
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 
 class Page:

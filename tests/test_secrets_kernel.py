@@ -17,7 +17,7 @@ from .support.canary import KEY, echo_request, has_leaked
 from .support.kernels import Kernel, Ran
 from .support.servers import ScriptedServer, legacy, reply
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 ZAI_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0." + KEY[-16:]
 """A key as Z.ai gives them."""

@@ -17,7 +17,7 @@ from chatglm_magic.server.limits import BadField, Changes
 
 from .support.local_servers import auth_headers, post_json
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from chatglm_magic.server.sources import HubModel, ModelError, ModelFile, find_m
 from .support.clock import assert_within
 from .support.local_servers import find_engine, read_until, run_standalone, serve_hub, wait_gone, write_model
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 TOKEN = {"CHATGLM_SERVER_TOKEN": "my-own-token"}
 

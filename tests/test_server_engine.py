@@ -28,7 +28,7 @@ from chatglm_magic.server.supervisor import Engine, Plan
 from .support.clock import assert_within
 from .support.local_servers import ask_chat, auth_headers, find_engine, post_json, wait_for, write_model
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 

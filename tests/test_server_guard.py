@@ -30,7 +30,7 @@ from .support.local_servers import (
     write_model,
 )
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 HI = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 

@@ -14,7 +14,7 @@ from chatglm_magic.server.sse import Events, WholeAnswer
 
 from .support.local_servers import ask_chat, auth_headers, post_json, stream_chat
 
-pytestmark = pytest.mark.xdist_group("local server")
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from ..support.lab import Lab, Notebook
 
+pytestmark = pytest.mark.heavy
+
 WHOLE = "".join(f"word{n} " for n in range(30)) + "end"
 
 

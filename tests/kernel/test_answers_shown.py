@@ -15,7 +15,7 @@ from ..support.pages import Page
 from ..support.servers import ScriptedServer, answer, chunk, sse
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 
 def frames(ran: Ran) -> list[dict[str, Any]]:

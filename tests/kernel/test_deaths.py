@@ -20,7 +20,7 @@ from ..support.pages import Page
 from ..support.servers import ScriptedServer
 from ..support.ticking import Ticking, make_text
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 LOST = 1.25 if EXACT else 3.0
 """Seconds of text that may be missing: a turn is saved once a second, and that takes a moment."""

@@ -16,7 +16,7 @@ from ..support.pages import VIEW, Page, View, Widget
 from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, reply, sse
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 SWEEPS = {
     "sweep cell": "%%chatglm_sweep temperature=0.1,0.9\nName a colour.",

@@ -11,7 +11,7 @@ from ..support.kernel_requests import point_at
 from ..support.pages import Page
 from ..support.servers import ScriptedServer
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 
 @pytest.mark.row("D15")

@@ -14,7 +14,7 @@ from ..support.servers import ScriptedServer, answer, chunk, hang, reply, sse
 from ..support.ticking import make_text, stalling, telling
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 RICH = "| a | b |\n|---|---|\n" + "| `x = 1` | **2** |\n" * 40 + "\n"
 FRAME = "render/bundle.py:live_html call"

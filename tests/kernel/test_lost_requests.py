@@ -6,7 +6,7 @@ import pytest
 
 from .lost_requests import BROKEN, SOUND, loses_request, read_requirements
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 
 def test_the_installed_kernel_answers_a_request_that_arrives_before_a_reply_is_sent() -> None:

@@ -14,7 +14,7 @@ from ..support.pages import Page, View, Widget
 from ..support.servers import ScriptedServer
 from ..support.ticking import Ticking, make_text, stalling, telling
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 RUNS = 100
 

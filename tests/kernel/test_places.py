@@ -16,7 +16,7 @@ from ..support.scale import ALL_KERNELS
 from ..support.servers import ScriptedServer
 from ..support.ticking import make_text, telling
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 HIDE = "raise ModuleNotFoundError(\"No module named 'ipywidgets'\", name='ipywidgets')\n"
 NEEDS = "ipywidgets: %pip install ipywidgets"

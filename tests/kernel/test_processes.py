@@ -11,7 +11,7 @@ from ..support.servers import ScriptedServer
 from ..support.ticking import make_text, telling
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 LOAD = "get_ipython().run_line_magic('{}_ext', 'chatglm_magic')\n"
 REGISTERED = """sum('chatglm_magic' in repr(getattr(item, '__module__', '') or type(item).__module__)

@@ -15,7 +15,7 @@ from ..support.pages import Page
 from ..support.servers import ScriptedServer, answer
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
 

@@ -11,7 +11,7 @@ from ..support import stored_turns
 from ..support.pages import Page
 from ..support.servers import ScriptedServer, legacy
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 TURNS = int(os.environ.get("CHATGLM_SOAK_TURNS", "250"))
 """Of each kernel; ``.ci/soak`` asks 5 000."""

@@ -15,7 +15,7 @@ from ..support.servers import Asked, ScriptedServer, chunk, sse
 from ..support.ticking import make_text, make_words, read_prompt, telling
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ..support.pages import Page, View
 from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, sse
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 CELL = "%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour."
 

@@ -16,7 +16,7 @@ from ..support.servers import ScriptedServer
 from ..support.ticking import make_text, stalling, telling
 from .conftest import installed
 
-pytestmark = pytest.mark.xdist_group("kernel")
+pytestmark = pytest.mark.heavy
 
 PACKAGE = Path(chatglm_magic.__file__).parent
 STOPPED = ("CancelledError", "KeyboardInterrupt", "Interrupted")

@@ -24,21 +24,11 @@ def choose_count(daily: int, soak: int) -> int:
 
 
 def group_by_file(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, for its fixtures' sake, and start with the groups that take longest.
+    """Keep the tests of a file on one worker, for its fixtures' sake, and start with the files that take longest.
 
-    A file that shares a costly resource with others names it: ``pytestmark = pytest.mark.xdist_group("kernel")``.
+    Those are the ones that start kernels, servers or installations: ``pytestmark = pytest.mark.heavy``.
     """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.location[0]))
-    items.sort(key=lambda item: LONGEST.get(_group(item), len(LONGEST)))
-
-
-_BROWSER = ("tests/browser/test_readme.py", "tests/browser/test_panel.py")
-LONGEST = {name: place for place, name in enumerate(("kernel", "local server", *_BROWSER))}
-"""Groups that take longest, by their place in the order."""
-
-
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    return "" if marker is None else str(marker.args[0])
+    items.sort(key=lambda item: item.get_closest_marker("heavy") is None)
