@@ -23,11 +23,11 @@ pytestmark = pytest.mark.heavy
 def test_a_start_is_told_of_until_it_is_ready(tmp_path: Path) -> None:
     """Each event before that is passed on, in its order; then all that a client needs is there."""
     told: list[dict[str, Any]] = []
-    seen: list[tuple[str, str, bool]] = []
+    seen: list[tuple[str, str]] = []
 
     def progress(event: dict[str, Any]) -> None:
         told.append(event)
-        seen.append((server.base_url, server.model, server.alive))
+        seen.append((server.base_url, server.model))
 
     server = LocalServer(write_model(tmp_path / "tiny.gguf"), on_progress=progress)
     assert (server.url, server.base_url, server.model, server.pid, server.alive) == ("", "", "", None, False)
@@ -36,7 +36,7 @@ def test_a_start_is_told_of_until_it_is_ready(tmp_path: Path) -> None:
         names = [event["event"] for event in told]
         assert names[0] == "listening" and not {"ready", "failed"} & set(names)
         assert seen[0][0] == server.base_url == told[0]["url"] + "/" and server.url == server.base_url + "v1"
-        assert not any(model or alive for _, model, alive in seen)
+        assert not any(model for _, model in seen)
         assert server.alive and server.model == "tiny" and server.reason == ""
         assert repr(server) == f"<LocalServer tiny at {server.url}>"
         assert ask_chat(server, "hi", max_tokens=1)["usage"]["completion_tokens"] == 1
