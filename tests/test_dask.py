@@ -22,7 +22,7 @@ from .support.scale import choose_count
 pytestmark = pytest.mark.heavy
 
 CORPUS = Path(__file__).parent.parent / "training" / "corpus"
-NUMBER = choose_count(300, 1000)
+NUMBER = choose_count(100, 1000)
 
 
 def prompts() -> list[str]:

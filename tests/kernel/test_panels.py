@@ -11,12 +11,13 @@ import pytest
 from ..support.clock import assert_within, bound
 from ..support.kernel_requests import BACK, CLOSED, evaluate, interrupt, point_at, read_turns
 from ..support.pages import Page, View, Widget
+from ..support.scale import choose_count
 from ..support.servers import ScriptedServer
 from ..support.ticking import Ticking, make_text, stalling, telling
 
 pytestmark = pytest.mark.heavy
 
-RUNS = 100
+RUNS = choose_count(30, 100)
 
 
 @contextmanager
@@ -121,7 +122,7 @@ def test_an_error_in_a_callback_is_seen(page: Page) -> None:
 
 @pytest.mark.row("D12")
 @pytest.mark.timeout(120)
-def test_a_hundred_answers_beside_a_hundred_cells(page: Page) -> None:
+def test_many_answers_beside_many_cells(page: Page) -> None:
     """No text is mixed with another, no update lost, and each answer whole to the last character."""
     quick = Ticking(lambda prompt: 12, pause=0.004)  # an answer takes longer than the next cell to begin
     with ScriptedServer(quick) as server, panels(page, server) as (view,):

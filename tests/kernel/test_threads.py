@@ -57,7 +57,7 @@ def test_a_question_on_the_loops_thread_can_be_stopped(page: Page) -> None:
             "try:\n    with inside.record_end():\n        job.result()\n"
             "except KeyboardInterrupt:\n    print(job.cancel())"
         )
-        assert page.wait(running).text.endswith("True\n")
+        assert "True" in page.wait(running).text  # beside what the view prints in the other thread
         (struck,) = evaluate(page, "inside.struck")
         stopped_in_time(page, server, struck)
         page.until_true(lambda: evaluate(page, "len(get_session().turns)") == 1)
