@@ -11,6 +11,9 @@ from weakref import WeakKeyDictionary
 PATIENCE = 2.0
 """Seconds that a fork waits for one lock at most; the child then has it anew."""
 
+IMPORT_PATIENCE = 60.0
+"""Seconds for the lock of imports: they end by themselves, and a child can't do without their end."""
+
 
 class Rank(IntEnum):
     """The order in which locks are taken, by a fork as by a question: the later one inside the earlier one."""
@@ -18,10 +21,11 @@ class Rank(IntEnum):
     SESSION = 1
     PARAMETERS = 2
     STORING = 3
-    MODEL = 4
-    CLIENT = 5
-    LOOP = 6
-    STORE = 7
+    FIRST_USE = 4
+    MODEL = 5
+    CLIENT = 6
+    LOOP = 7
+    STORE = 8
 
 
 _ranks: WeakKeyDictionary[Any, Rank] = WeakKeyDictionary()
@@ -49,7 +53,7 @@ def _hold() -> None:
         _door.release()
         for one in sorted(missing, key=lambda one: _ranks[one]):
             _asked.append(one)
-            if one.acquire(timeout=PATIENCE):
+            if one.acquire(timeout=IMPORT_PATIENCE if _ranks[one] is Rank.FIRST_USE else PATIENCE):
                 _held.append(one)
         _door.acquire()
 

@@ -20,6 +20,7 @@ from . import many, tokens
 from .assembly import Assembly, atold, result, told, whole
 from .base import Fields
 from .composing import Configurable
+from .own import prepare_langchain
 from .plan import Plan, refuse_no_arguments
 from .spoken import asked_text, keeping_messages
 
@@ -73,6 +74,7 @@ class ChatGLM(Fields):
     ) -> Iterator[str]:
         """Ask, and yield the answer's text as it arrives."""
         refuse_no_arguments(kwargs)  # before any callback hears of the call
+        prepare_langchain(self)
         return super().stream(input, config, stop=stop, **kwargs)
 
     def astream(
@@ -85,12 +87,14 @@ class ChatGLM(Fields):
     ) -> AsyncIterator[str]:
         """As :meth:`stream`, asynchronously."""
         refuse_no_arguments(kwargs)
+        prepare_langchain(self)
         return super().astream(input, config, stop=stop, **kwargs)
 
     def generate(
         self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
         """Ask one prompt in this thread, or several at once."""
+        prepare_langchain(self)
         with self._calling(prompts, kwargs):
             found = super().generate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
         self._remember_single(prompts, found, kwargs)
@@ -102,6 +106,7 @@ class ChatGLM(Fields):
         """Ask one prompt or several at once."""
         if isinstance(prompts, str):
             raise ParameterError("prompts must be a list of prompts; for a single one there is ainvoke.")
+        prepare_langchain(self)
         with self._calling(prompts, kwargs):
             found = await super().agenerate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
         self._remember_single(prompts, found, kwargs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +12,30 @@ from ..client.sync import SyncClient
 from ..forks import Rank, lock
 
 if TYPE_CHECKING:
+    from langchain_core.language_models.llms import BaseLLM
+
     from ..client.aio import AsyncClient
     from ..tape import Mode, Tape
+
+FIRST_USE = lock(Rank.FIRST_USE)
+DEFERRED = (
+    "langsmith.run_helpers",
+    *(f"langchain_core.tracers.{name}" for name in ("context", "langchain", "stdout")),
+)
+"""Modules that LangChain imports with the first request."""
+
+
+def prepare_langchain(llm: BaseLLM) -> None:
+    """Do now what LangChain does at the first use, under a lock that a fork waits for.
+
+    It imports modules late, and describes each model once under a lock of its own. A child that is forked in the
+    middle of either, by another thread, would wait for a thread that it has not got.
+    """
+    with FIRST_USE:
+        for name in DEFERRED:
+            if name not in sys.modules:
+                importlib.import_module(name)
+        _ = llm._serialized
 
 
 class Own:
