@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - its hook must be registered before ours: a fork takes our locks first
 import os
 import threading
 from enum import IntEnum

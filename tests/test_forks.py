@@ -75,3 +75,39 @@ def test_a_fork_takes_the_locks_in_the_order_in_which_questions_do() -> None:
 def test_a_child_has_every_lock_free_also_one_that_was_never_let_go() -> None:
     """The fork waits for it a while; the child has it anew, and the parent's thread keeps it."""
     assert run_code(BEGIN + FOREVER) == "0 False True\nTrue\n"
+
+
+FIRST_USE = """
+import signal, sys
+from chatglm_magic import ChatGLM
+
+class Held:
+    def find_spec(self, name, path=None, target=None):
+        if name == "langchain_core.tracers.context":
+            held.set()
+            begun.wait(10)
+            over.wait(0.5)  # a fork that does not wait has been by now
+        return None
+
+def ask():
+    signal.alarm(20)  # a child that waits for a thread it has not got ends by that
+    try:
+        list(llm.stream("q"))
+    except ValueError:  # nobody listens there
+        return 0
+    return 1
+
+sys.meta_path.insert(0, Held())
+llm = ChatGLM(endpoint_url="http://127.0.0.1:1/", max_retries=0)
+thread = threading.Thread(target=ask)
+thread.start()
+held.wait(10)
+code = fork(ask)
+thread.join()
+print(code)
+"""
+
+
+def test_a_fork_waits_for_the_late_imports_of_another_thread() -> None:
+    """A child that is forked while another thread's first request imports modules can ask."""
+    assert run_code(BEGIN + FIRST_USE) == "0\n"
