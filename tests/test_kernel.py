@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,7 @@ def test_an_interrupt_keeps_what_came(kernel: Kernel) -> None:
         at(kernel, server.url + "v1")
         running = kernel.send("%chatglm hi")
         queued = kernel.send("print('went on')")
+        kernel.wait_arrived()
         kernel.until("display_data")
         began = time.monotonic()
         kernel.manager.interrupt_kernel()
@@ -182,13 +184,17 @@ FAULTS: list[tuple[str, Script | None, str, str]] = [
 @pytest.mark.parametrize("dialect", ["", "v1"], ids=["chatglm", "openai"])
 @pytest.mark.parametrize(("name", "script", "error", "advice"), FAULTS, ids=[fault[0] for fault in FAULTS])
 def test_a_fault_is_one_line_that_says_what_to_do(
-    kernel: Kernel, name: str, script: Script | None, error: str, advice: str, dialect: str
+    kernel: Kernel, name: str, script: Script | None, error: str, advice: str, dialect: str, tmp_path: Path
 ) -> None:
     """A real error message of one line on the wire; Run All stops, and the kernel lives on."""
     server = ScriptedServer(script or legacy())
     with server:
         at(kernel, (server.url if script else "http://127.0.0.1:1/") + dialect)
-        running, queued = kernel.send("%chatglm hi"), kernel.send("print('went on')")
+        go = tmp_path / "go"
+        waiting = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.005)\n"
+        running, queued = kernel.send(waiting + "%chatglm hi"), kernel.send("print('went on')")
+        kernel.wait_arrived()  # a cell that comes after the error is not aborted
+        go.touch()
         ran = kernel.wait(running)
         assert ran.error is not None and ran.error["ename"] == error
         assert len(ran.error["traceback"]) == 1 and "\n" not in ran.error["traceback"][0]

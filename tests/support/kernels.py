@@ -80,6 +80,11 @@ class Kernel:
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
+    def wait_arrived(self) -> None:
+        """Wait until what was sent has come to the kernel, by a round trip that the same I/O threads serve."""
+        self.client.control_channel.send(self.client.session.msg("kernel_info_request", {}))
+        self.client.control_channel.get_msg(timeout=30)
+
     def wait(self, message_id: str, seconds: float = 60.0) -> Ran:
         """Collect what a cell says until the kernel is idle again."""
         ran, end = Ran(), time.monotonic() + seconds
