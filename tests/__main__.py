@@ -41,7 +41,7 @@ BESIDE = (
 
 UNUSED = ("-p", "no:nbval", "-p", "no:langsmith_plugin")
 """Plugins that take seconds to import, and have nothing to do here."""
-WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
+WORKERS = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
 TESTS = Check("tests", "pytest", ("-q", "-m", "not browser", *UNUSED, *WORKERS, "tests"))
 
 

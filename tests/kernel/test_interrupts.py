@@ -41,6 +41,7 @@ def test_in_the_middle_of_an_answer(page: Page) -> None:
         point_at(page, server)
         running = page.send("%chatglm q1")
         queued = page.send("print('went on')")
+        page.wait_arrived()
         page.until("display_data")
         ran = wait_stopped(page, server, running, interrupt(page), server.posts[0])
         assert ran.error is not None and ran.error["ename"] == "Interrupted"
