@@ -85,23 +85,13 @@ def test_the_quickstart_against_one_protocol_alone(path: str, monkeypatch: pytes
     assert answers(notebook) == saved
 
 
-def nbval(notebook: Any, folder: Path) -> subprocess.CompletedProcess[str]:
+def nbval(notebook: Any, folder: Path, mode: str = "--nbval") -> subprocess.CompletedProcess[str]:
     """Run nbval on a notebook; other plugins of pytest take seconds to import."""
     path = folder / "changed.ipynb"
     nbformat.write(notebook, path)
+    plugins = ["-p", "no:cacheprovider", "-p", "nbval.plugin"]
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "nbval.plugin",
-            "--nbval",
-            str(path),
-        ],
+        [sys.executable, "-m", "pytest", "-q", *plugins, mode, str(path)],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -110,21 +100,24 @@ def nbval(notebook: Any, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_nbval_sees_a_changed_answer_and_an_error(tmp_path: Path) -> None:
-    """One word changed in the saved notebook and a question that fails turn their cells red, and only them.
-
-    An IPython UsageError would pass.
-    """
+def test_a_changed_answer_turns_the_run_red(tmp_path: Path) -> None:
+    """nbval compares the answers: one word changed in the saved notebook is seen, and only it."""
     notebook = nbformat.read(QUICKSTART, as_version=4)
     notebook.cells = notebook.cells[:7]
     cell = next(cell for cell in notebook.cells if cell.source == "%chatglm What is love?")
     cell.outputs[0]["data"]["text/plain"] = "Love is a battlefield."
-    failing = "%config ChatGLMSettings.endpoint_url='http://127.0.0.1:1/'\n%chatglm hi"
-    notebook.cells.append(nbformat.v4.new_code_cell(failing))
-    passing = sum(cell.cell_type == "code" for cell in notebook.cells) - 2
+    passing = sum(cell.cell_type == "code" for cell in notebook.cells) - 1
     done = nbval(notebook, tmp_path)
-    assert done.returncode == 1 and f"2 failed, {passing} passed" in done.stdout, done.stdout
-    assert "EndpointError" in done.stdout
+    assert done.returncode == 1 and f"1 failed, {passing} passed" in done.stdout, done.stdout
+
+
+def test_nbval_sees_an_error(tmp_path: Path) -> None:
+    """A question that fails fails its cell, in lax mode too; an IPython UsageError would pass."""
+    cells = ["%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='http://127.0.0.1:1/'", "%chatglm hi"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    done = nbval(notebook, tmp_path, "--nbval-lax")
+    assert done.returncode == 1 and "EndpointError" in done.stdout
 
 
 def test_nbclient_shows_the_text_once_per_evaluation() -> None:
