@@ -196,3 +196,9 @@ WAYS: dict[str, Callable[..., list[Any]]] = {
 }
 ways = pytest.mark.parametrize("way", WAYS)
 """A row that holds for every kind of batch."""
+
+
+async def ainvoke_in_turn(llm: ChatGLM, count: int) -> None:
+    """Send so many requests, each after the end of the one before."""
+    for _ in range(count):
+        assert await llm.ainvoke("x")

@@ -19,6 +19,7 @@ from chatglm_magic import ChatGLM, LocalServer
 from ..support.local_servers import wait_for
 from ..support.models import (
     CountingServer,
+    ainvoke_in_turn,
     both,
     clean_stream,
     endpoint_of,
@@ -28,16 +29,10 @@ from ..support.models import (
 )
 from ..support.servers import answer
 
-
-async def _in_turn(llm: ChatGLM, count: int) -> None:
-    for _ in range(count):
-        assert await llm.ainvoke("x")
-
-
 ROADS: dict[str, Callable[[ChatGLM, int], object]] = {
     "invoke": lambda llm, count: [llm.invoke("x") for _ in range(count)],
     "stream": lambda llm, count: ["".join(llm.stream("x")) for _ in range(count)],
-    "ainvoke": lambda llm, count: asyncio.run(_in_turn(llm, count)),
+    "ainvoke": lambda llm, count: asyncio.run(ainvoke_in_turn(llm, count)),
     "batch": lambda llm, count: llm.batch(["x"] * count, {"max_concurrency": 1}),
     "batches": lambda llm, count: [llm.batch(["x"]) for _ in range(count)],
 }
@@ -173,7 +168,7 @@ def test_connections_closed__with_a_loop_that_ends(dialect: str) -> None:
     with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
         llm = make_model(server, dialect)
         for _ in range(3):
-            asyncio.run(_in_turn(llm, 3))
+            asyncio.run(ainvoke_in_turn(llm, 3))
             wait_for(lambda: server.open == 0, 2)
         assert len(server.posts) == 9
 
