@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import threading
@@ -14,9 +15,10 @@ import pytest
 
 from chatglm_magic import Session
 from chatglm_magic.store import Query
+from chatglm_magic.widgets import panel
 
 from .support.canary import KEY, has_leaked
-from .support.panels import click, set_value, visible_text, wait_until
+from .support.panels import click, set_value, visible_text, wait_until, walk_widgets
 from .support.servers import ScriptedServer, answer, chunk, reply, sse
 from .support.timers import HeldSleep, TrackedSession
 from .support.viewers import OTHER, make_turn, open_viewer
@@ -624,3 +626,14 @@ def test_everything_has_a_name(server: ScriptedServer) -> None:
         assert len(found) > 35 and all(widget.description.strip() for widget in found)
         assert all(not widget.disabled or widget.description for widget in found)
         assert visible_text(shown.box._list.count) == "2 turns" and 'role="status"' in shown.box._list.count.value
+
+
+def test_what_a_button_reads_is_sent_whole(server: ScriptedServer) -> None:
+    """A field that a button reads sends its text when it is left, not with every key: a page holds back an update
+    while another is under way, and the text's end would come after the click. The search is read by no button, nor
+    is text that is there to be copied."""
+    with open_viewer(server, make_turn(1)) as shown:
+        shown.open("question 1")
+        fields = itertools.chain(walk_widgets(shown.box), walk_widgets(panel(shown.session)))
+        eager = [field.description for field in fields if getattr(field, "continuous_update", False)]
+        assert eager == ["Search", "Copied text"]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ChatGLMError
 from ..session import Session, session_of
 
 if TYPE_CHECKING:
+    from ipywidgets import Box
+
     from ..lenses import Lens
     from ..sweeps import Sweep
     from .explorer import Explorer
     from .lens_box import LensBox
     from .panel_box import Panel
     from .viewer import HistoryViewer
+
+B = TypeVar("B", bound="Box")
 
 
 @contextmanager
@@ -29,6 +33,13 @@ def _of_ipywidgets() -> Iterator[None]:
         raise ChatGLMError("This needs ipywidgets: %pip install ipywidgets", kind="missing") from None
 
 
+def _in_order(box: B) -> B:
+    from .order import keep_order
+
+    keep_order(box)
+    return box
+
+
 @_of_ipywidgets()
 def panel(session: Session | None = None) -> Panel:
     """Return a panel over a session, the present one unless another is given: sliders, prompt, answer, turns.
@@ -37,7 +48,7 @@ def panel(session: Session | None = None) -> Panel:
     """
     from .panel_box import Panel
 
-    return Panel(session_of(session))
+    return _in_order(Panel(session_of(session)))
 
 
 @_of_ipywidgets()
@@ -48,7 +59,7 @@ def history_viewer(session: Session | None = None) -> HistoryViewer:
     """
     from .viewer import HistoryViewer
 
-    return HistoryViewer(session_of(session))
+    return _in_order(HistoryViewer(session_of(session)))
 
 
 @_of_ipywidgets()
@@ -56,7 +67,7 @@ def sweep_explorer(sweep: Sweep) -> Explorer:
     """Return a grid of a sweep's cells, which fills while answers come."""
     from .explorer import Explorer
 
-    return Explorer(sweep)
+    return _in_order(Explorer(sweep))
 
 
 @_of_ipywidgets()
@@ -64,7 +75,7 @@ def lens_explorer(lens: Lens) -> LensBox:
     """Return an answer with the candidates of each of its tokens, and sliders that re-shape them."""
     from .lens_box import LensBox
 
-    return LensBox(lens)
+    return _in_order(LensBox(lens))
 
 
 __all__ = ["history_viewer", "lens_explorer", "panel", "sweep_explorer"]

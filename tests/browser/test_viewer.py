@@ -82,6 +82,29 @@ class Shown:
 
 
 @pytest.fixture
+def far_away(page: Page) -> None:
+    """Move the kernel half a second away, as on Binder: messages to the page arrive late, and in order."""
+
+    def ws(w):
+        import time
+
+        def out(f):
+            if isinstance(f, bytes):
+                f = f.decode("latin-1")
+            i = f.find('"comm_msg"')
+            if i >= 0:
+                print(time.time(), "SENT", f[-700:])
+
+        w.on("framesent", out)
+
+    page.on("websocket", ws)
+    page.add_init_script("""const Near = window.WebSocket;
+        window.WebSocket = class extends Near {
+            set onmessage(handle) { super.onmessage = event => setTimeout(() => handle(event), 500) }
+        };""")
+
+
+@pytest.fixture
 def shown(lab: Lab, page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shown]:
     from ..support.lab import Notebook
 
@@ -167,6 +190,26 @@ def test_edit_and_fork_by_keyboard(shown: Shown, page: Page) -> None:
     shown.choose("Show", 1)
     expect(shown.lines.first).to_have_text("为什么大海是蓝色的")
     expect(shown.lines).to_have_count(3)
+
+
+@pytest.mark.usefixtures("far_away")
+def test_a_click_right_after_typing_finds_all_that_was_typed(shown: Shown, page: Page) -> None:
+    """A page holds back an update while another is under way, but not a click; and a kernel may handle both in two
+    threads. Neither a prompt nor a file's name loses its end to that."""
+    shown.open("question 25")
+    shown.button("Edit and fork").click()
+    expect(shown.field("New prompt")).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("为什么大海是蓝色的")
+    shown.button("Fork and ask").click()
+    shown.says("Answered.")
+    assert shown.server.posts[0].body["messages"][-1]["content"] == "为什么大海是蓝色的"
+    shown.box.get_by_role("checkbox").first.check()
+    shown.field("File").click()
+    page.keyboard.type("far-away.jsonl")
+    shown.button("Export 1 turn").click()
+    shown.says("1 turn in ")
+    assert [file.name for file in shown.folder.glob("far-away*")] == ["far-away.jsonl"]
 
 
 def test_two_pinned_turns_show_what_differs(shown: Shown) -> None:

@@ -1,4 +1,4 @@
-"""A panel made in a subshell, as from JupyterLab's subshell console: its clicks come in the subshell's thread."""
+"""A panel of a cell, whose clicks come to the subshell that JupyterLab has made for widgets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.heavy
 
 @contextmanager
 def open_panel(page: Page, server: ScriptedServer) -> Iterator[View]:
-    """Show a panel from a subshell in a new conversation, and close it at the end."""
+    """Show a panel in a new conversation, and close it at the end."""
     point_at(page, server)
-    ran = page.run_in_subshell("from chatglm_magic import panel\nshown = panel()\nshown")
+    ran = page.run("from chatglm_magic import panel\nshown = panel()\nshown")
     assert ran.error is None, ran.error
     yield page.view(ran)
     assert page.run("shown.close()").error is None

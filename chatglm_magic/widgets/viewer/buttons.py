@@ -22,7 +22,9 @@ class Buttons:
         self.go_on = look.button("Continue conversation", tooltip="Make this turn's conversation the present one")
         self.copy, self.copy_prompt = look.button("Copy answer"), look.button("Copy prompt")
         self.pin = look.button("Pin", tooltip="Pin two turns to see what differs")
-        self.prompt = look.above(w.Textarea(description="New prompt"))
+        # Sent whole when the field is left: a page holds back what is typed while an update is under way, and a
+        # click would overtake it.
+        self.prompt = look.above(w.Textarea(description="New prompt", continuous_update=False))
         self.fork, self.cancel = look.button("Fork and ask", primary=True), look.button("Cancel")
         self.editor = look.column(self.prompt, look.row(self.fork, self.cancel))
         self.rows = [

@@ -41,7 +41,8 @@ class Ticked(w.VBox):  # type: ignore[misc]
         self.count = w.HTML()
         self.all, self.none = look.button("Tick this page"), look.button("Untick all")
         self.delete = Delete(calls, lambda: tuple(self.ids), delete)
-        self.file = look.above(w.Text(description="File", placeholder=f"a name that ends in {ENDINGS}"))
+        placeholder = f"a name that ends in {ENDINGS}"
+        self.file = look.above(w.Text(description="File", placeholder=placeholder, continuous_update=False))
         self.force = w.Checkbox(description="replace the file if it exists", indent=False)
         self.export = look.button("Export")
         file = look.row(self.file, self.export, self.force)
