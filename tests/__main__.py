@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 CODE = ("chatglm_magic", "tests", "training", "benchmarks", "notebooks")
@@ -37,29 +38,23 @@ BESIDE = (
     (Check("types", "mypy", ()), Check("public types", "mypy", ("tests/typing",))),
     (Check("notebooks", "pytest", ("-q", "--nbval", "notebooks")),),
 )
-"""Two lanes: what is in one runs in turn, the lanes run at once."""
+"""Lanes that run beside the tests, which start with kernels and servers to wait for; what is in one runs in turn."""
 
 UNUSED = ("-p", "no:nbval", "-p", "no:langsmith_plugin")
 """Plugins that take seconds to import, and have nothing to do here."""
-WORKERS = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
+"""One process more than there are cores: many tests wait for what they have started."""
 TESTS = Check("tests", "pytest", ("-q", "-m", "not browser", *UNUSED, *WORKERS, "tests"))
 
 
-def run_lanes(lanes: tuple[tuple[Check, ...], ...]) -> list[str]:
-    """Run several lanes of checks at once; show what each check said; return the names of those that failed."""
+def run_lane(checks: tuple[Check, ...]) -> list[str]:
+    """Run checks one after another; show what each says at its end; return the names of those that failed."""
     failed = []
-    todo = [list(lane) for lane in lanes]
-    running = [(checks.pop(0), checks) for checks in todo]
-    processes = [(check, check.start(), rest) for check, rest in running]
-    while processes:
-        check, process, rest = processes.pop(0)
+    for check in checks:
+        process = check.start()
         output, _ = process.communicate()
-        print(f"--- {check.name}\n{output}", end="", flush=True)
-        if process.returncode:
-            failed.append(check.name)
-        if rest:
-            following = rest.pop(0)
-            processes.append((following, following.start(), rest))
+        print(f"\n--- {check.name}\n{output}", end="", flush=True)
+        failed += [check.name] if process.returncode else []
     return failed
 
 
@@ -67,8 +62,10 @@ def main() -> int:
     """Run every check, also after one has failed; return 1 if any did."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the kernels that are started would compile all of it again
     failed = [check.name for check in LINT if not check.run()]
-    failed += run_lanes(BESIDE)
-    failed += [] if TESTS.run() else [TESTS.name]
+    with ThreadPoolExecutor(len(BESIDE)) as pool:
+        lanes = [pool.submit(run_lane, lane) for lane in BESIDE]
+        failed += [] if TESTS.run() else [TESTS.name]
+        failed += [name for lane in lanes for name in lane.result()]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

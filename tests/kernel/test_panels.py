@@ -47,7 +47,7 @@ def frames(place: Widget, begin: int = 0) -> list[str]:
 
 @pytest.mark.row("D7")
 def test_clicks_while_a_cell_runs(page: Page) -> None:
-    """They are handled after the cell that blocks the panel's thread: one request, no deadlock."""
+    """Where the kernel has subshells they are handled at once, else after the cell: one request, no deadlock."""
     with ScriptedServer(telling()) as server, panels(page, server) as (view,):
         running = page.send("import time; time.sleep(1)")
         page.until("execute_input")
@@ -55,7 +55,7 @@ def test_clicks_while_a_cell_runs(page: Page) -> None:
         ended = page.done(running)
         answered(view, "q1")
         (post,) = server.posts
-        assert post.at >= ended - 0.3
+        assert page.has_subshell or post.at >= ended - 0.3
         assert evaluate(page, "[t.prompt for t in get_session().turns]") == ["q1"]
 
 

@@ -12,7 +12,6 @@ import pytest
 from ..support import packages
 from ..support.kernel_requests import point_at
 from ..support.pages import VIEW, Page
-from ..support.scale import ALL_KERNELS
 from ..support.servers import ScriptedServer
 from ..support.ticking import make_text, telling
 
@@ -134,11 +133,12 @@ PLUGINS = ["-p", "no:cacheprovider", "-p", "pytest_timeout"]
 
 
 @pytest.mark.row("D23")
+@pytest.mark.matrix
 def test_urllib3_future(tmp_path: Path) -> None:
     """The client's own tests, and a kernel's question, are green where urllib3-future stands in for urllib3."""
     folder = packages.install(FUTURE)
     core = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", *PLUGINS, *(CORE if ALL_KERNELS else CORE[:1])],
+        [sys.executable, "-m", "pytest", "-q", *PLUGINS, *CORE],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],

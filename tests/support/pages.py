@@ -126,6 +126,11 @@ class Page(Kernel):
         self._sent_at = len(self.heard)
         return super().send(code, cell_id, **options)
 
+    @property
+    def has_subshell(self) -> bool:
+        """Whether comm messages go to a subshell."""
+        return self._subshell is not None
+
     def run_in_subshell(self, code: str) -> Ran:
         """Run code in the subshell that comm messages go to, also while a cell runs; return what it said."""
         assert self._subshell, "this kernel has no subshells"
