@@ -38,7 +38,7 @@ BESIDE = (
     (Check("types", "mypy", ()), Check("public types", "mypy", ("tests/typing",))),
     (Check("notebooks", "pytest", ("-q", "--nbval", "notebooks")),),
 )
-"""Lanes that run beside the tests, which start with kernels and servers to wait for; what is in one runs in turn."""
+"""Lanes that run beside the tests, which begin with much waiting; what is in one lane runs in turn."""
 
 UNUSED = ("-p", "no:nbval", "-p", "no:langsmith_plugin")
 """Plugins that take seconds to import, and have nothing to do here."""

@@ -47,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what ``.ci/matrix`` does and the rows that are not wanted out, and tell pytest-xdist what must stay together."""
+    """Leave out what ``.ci/matrix`` does and rows that are not wanted; say what must stay in one process."""
     if not ALL_KERNELS:
         items[:] = [item for item in items if item.get_closest_marker("matrix") is None]
     if wanted := set(config.getoption("--row")):

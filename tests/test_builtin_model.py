@@ -133,11 +133,11 @@ def test_usual_questions_alone(ask: Ask, lang: str, least: int) -> None:
 
 @pytest.mark.parametrize(("lang", "least"), [("en", 0.9), ("zh", 0.93)])
 def test_the_many_other_wordings_alone(ask: Ask, lang: str, least: float) -> None:
-    """The plain question of each thing is right, and so are most of 60 others, or 600 in ``.ci/soak``."""
+    """The plain question of each thing is right, and so are most of 100 others, or 600 in ``.ci/soak``."""
     plain_ones = [item["ask"][0] for item in ITEMS[lang]]
     assert [question for question in plain_ones if ask(question) not in right(question, [])] == []
     others = random.Random(lang).sample(
-        [form for item in ITEMS[lang] for form in item["ask"][1:]], choose_count(60, 600)
+        [form for item in ITEMS[lang] for form in item["ask"][1:]], choose_count(100, 600)
     )
     assert sum(ask(question) in right(question, []) for question in others) >= least * len(others)
 
@@ -149,7 +149,10 @@ def test_promised_prompts_alone(ask: Ask) -> None:
 
 @pytest.mark.parametrize("number", range(1, 7, choose_count(3, 1)))
 def test_promised_prompts_after_other_turns(ask: Ask, number: int) -> None:
-    """Every promised prompt is answered right after one to six other turns (one and four each day), drawn with a fixed seed."""
+    """Every promised prompt is answered right after one to six other turns, drawn with a fixed seed.
+
+    Each day after one and after four.
+    """
     rng = random.Random(number)
     wrong = []
     for prompt in PROMISED:

@@ -216,7 +216,10 @@ def roads(server: ScriptedServer, panel: Panel, text: str) -> Iterator[str]:
 
 @pytest.mark.row("S5")
 def test_no_text_of_a_model_or_a_server_is_markup() -> None:
-    """Every hand-written payload (every third each day): as answer, thinking, name of a model, finish reason, prompt, error, look."""
+    """Every hand-written payload: as answer, thinking, name of a model, finish reason, prompt, error, look.
+
+    Every third each day, all in ``.ci/soak``.
+    """
     hostile = [one for one in arm(ANSWERS, "http://127.0.0.1:9") if "\ud800" not in one.text]
     hostile = hostile[:: choose_count(3, 1)]
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:

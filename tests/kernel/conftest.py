@@ -1,4 +1,4 @@
-"""Kernels of each version with a page open on them, kept for a file's tests."""
+"""Kernels of each version with a page open on them, kept for all tests of a process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _older_packages() -> Iterator[None]:
     packages.remove_all()
 
 
-@pytest.fixture(scope="module", params=list(packages.KERNELS) if ALL_KERNELS else ["installed"])
+@pytest.fixture(scope="session", params=list(packages.KERNELS) if ALL_KERNELS else ["installed"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A page on a kernel of each version."""
     with Page(tmp_path_factory.mktemp("home"), request.param) as page:
