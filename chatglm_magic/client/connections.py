@@ -17,10 +17,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from .limits import LOOK_UP
+
 POOL = 64
 """Idle connections kept; more threads than this open further ones."""
-LOOK_UP = 0.25
-"""Seconds that one read waits at most before it looks up: an interrupt that came just before is noticed then."""
 
 
 class Timed(io.RawIOBase):

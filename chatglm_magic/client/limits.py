@@ -7,6 +7,16 @@ from dataclasses import dataclass
 
 from ..errors import BrokenOffError, ChatGLMError, EndpointError
 
+LOOK_UP = 0.25
+"""Seconds that the main thread waits at most in one go: an interrupt that came just before is noticed then."""
+
+
+def pause(seconds: float) -> None:
+    """Wait in short turns: one long sleep would not notice an interrupt that came just before it began."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, LOOK_UP))
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -13,11 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from ..forks import Rank, lock
+from .limits import LOOK_UP
 
 T = TypeVar("T")
 
-LOOK_UP = 0.25
-"""Seconds that a waiting thread sleeps at most: an interrupt that came just before is noticed then."""
 PATIENCE = 1.0
 """Seconds that a cancelled task may take to close its connections."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 from collections.abc import Generator
 from contextlib import closing, suppress
 from typing import Any
@@ -21,10 +20,10 @@ from ..values import Delta
 from ..wire.body import Whole
 from .address import bundle, proxy_for
 from .call import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .connections import LOOK_UP, give, new_session, timer
+from .connections import give, new_session, timer
 from .foreign import translated
 from .incoming import Incoming, lowered, refused
-from .limits import Clock
+from .limits import Clock, pause
 from .retries import Retries
 
 
@@ -101,7 +100,7 @@ class SyncClient:
                 wait = retries.wait_or_raise(error)
             if wait.notice:
                 yield Delta(notice=wait.notice)
-            _pause(wait.seconds)
+            pause(wait.seconds)
 
     def _attempt(self, call: Call, clock: Clock) -> requests.Response:
         response = self._post(call, clock)
@@ -131,13 +130,6 @@ class SyncClient:
             if self._session is None or self._owner != os.getpid():
                 self._session, self._owner = new_session(), os.getpid()
             return self._session
-
-
-def _pause(seconds: float) -> None:
-    """Wait, and look up meanwhile: an interrupt that came just before a long sleep would be noticed at its end."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, LOOK_UP))
 
 
 def _beginning(response: requests.Response, call: Call) -> bytes:

@@ -9,6 +9,7 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
 
 from ..client.call import Call
+from ..client.limits import pause
 from ..values import Delta
 from .question import asked
 
@@ -35,7 +36,7 @@ class Taped:
             began = time.monotonic()
             for seconds, delta in found.deltas():
                 if (wait := self._tape.timed and _left(began, seconds, call)) > 0:
-                    time.sleep(wait)
+                    pause(wait)
                 yield delta
             return
         recording = self._tape.begin(question, call)
