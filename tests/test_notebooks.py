@@ -128,7 +128,7 @@ def test_nbclient_shows_the_text_once_per_evaluation() -> None:
             *("%chatglm hi", "x = %chatglm hi", "x = %chatglm hi\nx", "x", "_", "print(x)"),
         ]
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+        NotebookClient(notebook, timeout=60, kernel_name="python3", coalesce_streams=True).execute()
     for cell in notebook.cells[1:]:
         (output,) = cell.outputs
         text = output["text"].strip() if output["output_type"] == "stream" else output["data"]["text/plain"]
@@ -156,7 +156,8 @@ def replayed(folder: Path, change: tuple[str, str] = ("", "")) -> Any:
             cell.source = "%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='http://127.0.0.1:9/v1'"
         cell.source = cell.source.replace(*change)
     (folder / "03-explore.jsonl").write_bytes(EXPLORE.with_suffix(".jsonl").read_bytes())
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True)
+    # what a cell prints may come in several messages
+    client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True, coalesce_streams=True)
     client.execute(cwd=str(folder))
     return notebook
 

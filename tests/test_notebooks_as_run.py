@@ -66,8 +66,7 @@ def sweep_and_read(server: ScriptedServer) -> Any:
 
 
 def read_output(notebook: Any) -> str:
-    (output,) = [output for output in notebook.cells[2].outputs if output["output_type"] == "stream"]
-    return str(output["text"])
+    return "".join(output["text"] for output in notebook.cells[2].outputs if output["output_type"] == "stream")
 
 
 @pytest.mark.parametrize("kind", [NotebookClient, Watched], ids=["unwatched", "watched"])
