@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from chatglm_magic.errors import BrokenOffError, ReplyError
+from chatglm_magic.strictjson import strict_json
 from chatglm_magic.values import Params, Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
-from chatglm_magic.wire.body import LIMIT, Whole, message_of, shown, strict_json
+from chatglm_magic.wire.body import LIMIT, Whole, message_of, shown
 from chatglm_magic.wire.inflate import PIECE, Inflate
 from chatglm_magic.wire.logprobs import odds_of
 from chatglm_magic.wire.refusal import refusal

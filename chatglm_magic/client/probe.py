@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import requests
 import urllib3
 
 from ..errors import ChatGLMError
+from ..strictjson import strict_json
 from ..wire import Dialect, openai
 from ..wire.body import shown
 from .address import bare, bundle, proxy_for
@@ -73,7 +73,7 @@ def _read(response: requests.Response, began: float) -> bytes:
 
 def _json(raw: bytes) -> Any:
     try:
-        return json.loads(raw)
+        return strict_json(raw.decode())
     except (ValueError, RecursionError):
         return None
 

@@ -3,11 +3,14 @@
 import re
 from functools import cache
 from html import escape
+from io import StringIO
+from time import thread_time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pygments.formatters.html import HtmlFormatter
     from pygments.lexer import Lexer
+    from pygments.token import _TokenType
 
 __all__ = ["Highlighter", "code_block"]
 
@@ -24,6 +27,9 @@ LANGUAGES = frozenset(_NAMES.split())
 # Coloured HTML is some fifteen times its code. The rest of a longer answer stays plain.
 _MOST_COLOURED = 20_000
 _LONGEST_LINE = 1_000
+# Seconds of this thread's computing for the code of one answer. Honest code of that length takes a tenth; in many
+# lexers an expression is quadratic on text made for it (20 kB of newlines in C took 20 s).
+_BUDGET_SECONDS = 0.5
 
 _PANE = "background-color:rgba(128,128,128,0.06);padding:0.6em 0.8em"
 
@@ -31,11 +37,14 @@ _LANGUAGE = re.compile(r"\W{0,2}([A-Za-z][A-Za-z0-9+#]*)")
 
 
 class Highlighter:
-    """Colours the code blocks of one answer, up to a total that depends on the text alone, never on the clock:
-    the same answer must give the same HTML."""
+    """Colours the code blocks of one answer, up to a number of characters and of seconds.
+
+    The same answer must give the same HTML, so only a text that was made to be slow comes near the clock's limit.
+    """
 
     def __init__(self) -> None:
         self._left = _MOST_COLOURED
+        self._seconds = _BUDGET_SECONDS
 
     def block(self, code: str, info: str = "") -> str:
         """One code block as HTML; `info` is what follows the opening fence, or empty."""
@@ -43,7 +52,10 @@ class Highlighter:
         if lexer is None or len(code) > self._left or max(map(len, code.split("\n"))) > _LONGEST_LINE:
             return code_block(escape(code))
         self._left -= len(code)
-        return code_block(_coloured(code, lexer))
+        began = thread_time()
+        tokens = _tokens(code, lexer, began + self._seconds)
+        self._seconds -= thread_time() - began
+        return code_block(escape(code) if tokens is None else _coloured(tokens))
 
 
 def code_block(inner: str) -> str:
@@ -67,10 +79,20 @@ def _known_lexer(name: str) -> "Lexer":
     return get_lexer_by_name(name, stripnl=False, ensurenl=False)
 
 
-def _coloured(code: str, lexer: "Lexer") -> str:
-    from pygments import highlight
+def _tokens(code: str, lexer: "Lexer", end: float) -> "list[tuple[_TokenType, str]] | None":
+    """The tokens of `code`, or None if they are not found by `end`."""
+    tokens = []
+    for token in lexer.get_tokens(code):
+        if thread_time() > end:
+            return None
+        tokens.append(token)
+    return tokens
 
-    return str(highlight(code, lexer, _formatter()))
+
+def _coloured(tokens: "list[tuple[_TokenType, str]]") -> str:
+    page = StringIO()
+    _formatter().format(tokens, page)
+    return page.getvalue()
 
 
 @cache

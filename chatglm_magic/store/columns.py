@@ -49,8 +49,12 @@ def wide(turn: Turn) -> dict[str, Any]:
 def turn_of(values: Sequence[Any]) -> Turn:
     """Return the turn whose columns, in the order of ``READ``, these are."""
     found = dict(zip(READ, values, strict=True))
-    found |= {name: json.loads(found[name]) for name in JSON}
+    found |= {name: json.loads(found[name], parse_constant=_no_number) for name in JSON}
     return Turn(**found | {"changed": tuple(found["changed"]), "outside": bool(found["outside"])})
+
+
+def _no_number(name: str) -> None:
+    """Take NaN and the infinities for nothing: an older version stored them, and JSON has no words for them."""
 
 
 def _bound(value: Any) -> Any:

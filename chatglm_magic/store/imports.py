@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from ..errors import CommandError
 from ..render.terminal import one_line
+from ..strictjson import strict_json
 from ..values import Turn
 from .checking import Wrong, turn_from
 from .files import open_ordinary
@@ -115,7 +116,7 @@ def _parsed(source: bytes, first: int) -> Any:
     :raises Wrong: if it is no JSON, or nested too deeply.
     """
     try:
-        value = json.loads(source.decode("utf-8-sig"), parse_constant=_no_number, object_pairs_hook=_no_twice)
+        value = strict_json(source.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = first + source.count(b"\n", 0, error.start)
         raise Wrong(f"line {line} is no UTF-8 text") from None
@@ -136,16 +137,3 @@ def _deeper(value: Any, levels: int) -> bool:
         return False
     parts = value.values() if isinstance(value, dict) else value
     return levels == 0 or any(_deeper(part, levels - 1) for part in parts)
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
-
-
-def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; which of two values of one key is meant, readers disagree about."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return found

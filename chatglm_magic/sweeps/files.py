@@ -13,6 +13,7 @@ from ..errors import ChatGLMError, CommandError
 from ..render.terminal import one_line
 from ..store import files
 from ..store.checking import Wrong, turn_from
+from ..strictjson import strict_json
 from .board import Slot
 from .grid import Grid
 
@@ -132,7 +133,7 @@ def _grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
 
 def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        value = strict_json(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise Wrong(f"line {number} is no JSON") from None
     if not isinstance(value, dict):

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..strictjson import strict_json
 from ..values import Delta, Odds
-from ..wire.body import CONTROLS, strict_json
+from ..wire.body import CONTROLS
 from .question import key_of
 
 TEXT = ("text", "reasoning")

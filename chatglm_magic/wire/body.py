@@ -7,9 +7,13 @@ import re
 from typing import Any
 
 from ..errors import ReplyError
+from ..strictjson import strict_json
 
 LIMIT = 64 * 2**20
 """Bytes of a body, or of one event, above which we stop reading."""
+
+DEEPEST_WORDS = 8
+"""How far into an error body a server's own words are looked for; what lies deeper is shown as JSON."""
 
 CONTROLS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
@@ -36,7 +40,12 @@ class Whole:
 
     def beginning(self, size: int) -> bytes:
         """Return the body's first bytes without the blanks before them; nothing while there are too few."""
-        begun = b"".join(self._blocks)[: size + 64].removeprefix(b"\xef\xbb\xbf").lstrip()
+        begun = b""
+        for block in self._blocks:  # not all of them: this is asked at each block
+            begun += block[: size + 64 - len(begun)]
+            if len(begun) >= size + 64:
+                break
+        begun = begun.removeprefix(b"\xef\xbb\xbf").lstrip()
         return begun[:size] if len(begun) >= size else b""
 
     def taken(self) -> bytes:
@@ -64,26 +73,6 @@ class Whole:
         except (ValueError, RecursionError) as error:
             problem = _no_json(text, error)
         raise problem
-
-
-def strict_json(text: str) -> Any:
-    """Return JSON values; of what Python's reader lets pass, what RFC 8259 does not allow is refused.
-
-    :raises ValueError: for no JSON, for NaN and Infinity, and for an object that names a key twice.
-    :raises RecursionError: for JSON that is nested too deep.
-    """
-    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object names a key twice")
-    return found
 
 
 def _no_json(text: str, error: Exception) -> ReplyError:
@@ -130,23 +119,35 @@ def page_title(text: str) -> str:
 
 def shown(value: Any, limit: int = 300) -> str:
     """Make a server's text fit for one line of a message: no control characters, cut at ``limit``."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
+    text = value if isinstance(value, str) else _as_json(value)
     line = CONTROLS.sub(" ", text[: limit * 4]).strip()
     return line if len(line) <= limit else line[:limit] + "…"
 
 
-def message_of(reply: Any) -> str | None:
-    """Find the server's own words in an error body; servers use at least eight shapes (PROTOCOLS, trap 20)."""
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=repr)
+    except RecursionError:
+        return "(JSON that is nested too deep to be shown)"
+
+
+def message_of(reply: Any, deep: int = DEEPEST_WORDS) -> str | None:
+    """Find the server's own words in an error body, which servers write in at least eight shapes.
+
+    :param deep: how far into lists and objects to look.
+    """
     if isinstance(reply, str):
         return reply
+    if not deep:
+        return None
     if isinstance(reply, list):
-        parts = [message_of(item) for item in reply[:5]]
+        parts = [message_of(item, deep - 1) for item in reply[:5]]
         return "; ".join(part for part in parts if part) or None
     if not isinstance(reply, dict):
         return None
     for key in ("error", "detail", "message", "msg"):
         if reply.get(key):
-            found = message_of(reply[key])
+            found = message_of(reply[key], deep - 1)
             if found:
                 loc = reply.get("loc")
                 where = ".".join(str(part) for part in loc) if isinstance(loc, list) else ""

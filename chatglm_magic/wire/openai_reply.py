@@ -5,11 +5,11 @@ Servers differ in nearly everything; see :mod:`.openai` for the sources.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from ..errors import BrokenOffError, RefusedError, ReplyError
+from ..strictjson import strict_json
 from ..values import Delta
 from . import body as bodies
 from .logprobs import odds_of
@@ -88,7 +88,7 @@ class Reader:
             self.done = True
             return []
         try:
-            reply = json.loads(data)
+            reply = strict_json(data)
         except (ValueError, RecursionError):
             if event.cut:
                 return []  # close() says that the answer is incomplete

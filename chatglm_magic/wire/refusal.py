@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from ..errors import RefusedError
+from ..strictjson import strict_json
 from . import body as bodies
 
 TOO_LONG = re.compile(
@@ -52,7 +52,7 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Refus
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return strict_json(text)
     except (ValueError, RecursionError):
         return None
 

@@ -36,6 +36,7 @@ class ThinkSplitter:
 
     def __init__(self) -> None:
         self._held = ""
+        self._blanks: list[str] = []
         self._state = "start"
 
     def feed(self, text: str) -> list[Delta]:
@@ -45,24 +46,32 @@ class ThinkSplitter:
             self._state = "text" if text else "after"
         if self._state in ("text", "after"):
             return [Delta(text=text)] if text else []
-        self._held += text
-        return self._start() if self._state == "start" else self._thinking()
+        if self._state == "thinking":
+            self._held += text
+            return self._thinking()
+        return self._start(text)
 
     def close(self) -> list[Delta]:
         """Return what was held back."""
+        if self._state != "thinking":
+            return self._flush_text()
         held, self._held = self._held, ""
-        if not held:
-            return []
-        return [Delta(reasoning=held) if self._state == "thinking" else Delta(text=held)]
+        return [Delta(reasoning=held)] if held else []
 
-    def _start(self) -> list[Delta]:
-        begun = self._held.lstrip()
-        if OPEN.startswith(begun[: len(OPEN)]) and len(begun) < len(OPEN):
+    def _start(self, text: str) -> list[Delta]:
+        """Look for a tag after blank characters, which are kept apart: each is looked at once."""
+        if not self._held:
+            begun = text.lstrip()
+            self._blanks.append(text[: len(text) - len(begun)])
+            text = begun
+        self._held += text
+        if len(self._held) < len(OPEN) and OPEN.startswith(self._held):
             return []
-        if not begun.startswith(OPEN):
+        if not self._held.startswith(OPEN):
             self._state = "text"
             return self._flush_text()
-        self._held, self._state = begun[len(OPEN) :], "thinking"
+        self._held, self._state = self._held[len(OPEN) :], "thinking"
+        self._blanks.clear()
         return self._thinking()
 
     def _thinking(self) -> list[Delta]:
@@ -75,7 +84,8 @@ class ThinkSplitter:
         return [Delta(reasoning=thought)] if thought else []
 
     def _flush_text(self) -> list[Delta]:
-        text, self._held = self._held, ""
+        text, self._held = "".join(self._blanks) + self._held, ""
+        self._blanks.clear()
         return [Delta(text=text)] if text else []
 
 
