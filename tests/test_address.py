@@ -6,7 +6,7 @@ import pytest
 from traitlets import TraitError
 
 from chatglm_magic import ChatGLM, Session
-from chatglm_magic.client.address import KEY_NAMES, bare, bundle, checked_url, proxy_for
+from chatglm_magic.client.address import bare, bundle, checked_url, proxy_for
 from chatglm_magic.errors import EndpointError, ParameterError
 
 from .support.canary import KEY
@@ -35,12 +35,19 @@ def test_a_key_goes_over_plain_http_to_this_machine(host: str) -> None:
     assert call.headers["Authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("name", ["X-API-Key", "api-key", "Authorization", "COOKIE"])
-def test_a_header_with_a_key_is_guarded_whatever_its_case(name: str) -> None:
-    """Other headers than Authorization carry keys too; one that carries none may go anywhere."""
+HEADERS = (
+    *("Authorization", "Proxy-Authorization", "X-API-Key", "api-key", "apikey", "COOKIE", "X-Auth-Token"),
+    *("X-Goog-Api-Key", "Ocp-Apim-Subscription-Key", "X-Access-Token", "Private-Token", "X-Amz-Security-Token"),
+)
+
+
+@pytest.mark.row("X4")
+@pytest.mark.parametrize("name", [*HEADERS, "X-Trace"])
+def test_no_header_goes_to_another_machine_over_plain_http(name: str) -> None:
+    """Any header that is given may hold a key, whatever its name."""
     with pytest.raises(EndpointError, match="plain http"):
         ChatGLM(endpoint_url="http://glm.invalid/", headers={name: KEY}).plan("hi")
-    assert ChatGLM(endpoint_url="http://glm.invalid/", headers={"X-Trace": "7"}).plan("hi").call.headers
+    assert ChatGLM(endpoint_url="http://127.0.0.1:8000/", headers={name: KEY}).plan("hi").call.headers
     assert ChatGLM(endpoint_url="https://glm.invalid/", headers={name: KEY}).plan("hi").call.headers
     insecure = ChatGLM(endpoint_url="http://glm.invalid/", headers={name: KEY}, insecure=True)
     assert insecure.plan("hi").call.headers
@@ -59,11 +66,22 @@ def test_only_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.Monk
     assert proxy_for("http://glm.invalid/") == "http://proxy.invalid:3128"
 
 
-@pytest.mark.parametrize("name", [*KEY_NAMES, *(name.upper() for name in KEY_NAMES), "Api_Key", "Access_Token"])
+NAMES = (
+    *("key", "api_key", "apikey", "api-key", "x-api-key", "X-Api-Key", "API_KEY", "zhipuai_api_key", "token"),
+    *("access_token", "accessToken", "auth_token", "id_token", "refresh_token", "session_token", "Access_Token"),
+    *("secret", "client_secret", "app.secret", "password", "passwd", "pwd", "auth", "Authorization", "bearer"),
+    *("subscription-key", "Ocp-Apim-Subscription-Key", "sig", "signature", "x-functions-key", "credential", "jwt"),
+)
+"""Names under which a key is given in an address."""
+
+
+@pytest.mark.row("X5")
+@pytest.mark.parametrize("name", NAMES)
 def test_no_address_holds_a_key_in_its_query_however_it_is_spelt(name: str) -> None:
     """Model, settings and request refuse it, alone, second, and with an empty value; none repeats it."""
-    for query in (f"{name}={KEY}", f"version=1&{name}={KEY}", f"{name}=", f"{name}"):
-        url = f"https://glm.invalid/v1?{query}"
+    forms = (f"?{name}={KEY}", f"?version=1&{name}={KEY}", f"?version=1;{name}={KEY}", f";{name}={KEY}")
+    for form in (*forms, f"?{name}=", f"?{name}", f"?%{ord(name[0]):02x}{name[1:]}={KEY}"):
+        url = f"https://glm.invalid/v1{form}"
         with pytest.raises(ParameterError) as refused:
             ChatGLM(endpoint_url=url)
         with pytest.raises(TraitError) as rejected:
@@ -76,8 +94,8 @@ def test_no_address_holds_a_key_in_its_query_however_it_is_spelt(name: str) -> N
 
 def test_a_query_without_a_key_stays() -> None:
     """Words that only hold such a name are none."""
-    url = "https://glm.invalid/v1?api-version=2&monkey=1&tokens=3&keys=4"
-    assert ChatGLM(endpoint_url=url).plan("hi").call.url.endswith("?api-version=2&monkey=1&tokens=3&keys=4")
+    url = "https://glm.invalid/v1?api-version=2&monkey=1&tokens=3&keys=4;max_token=5"
+    assert ChatGLM(endpoint_url=url).plan("hi").call.url.endswith(url.partition("?")[2])
 
 
 def test_the_authorities_of_the_environment_hold_for_https_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:

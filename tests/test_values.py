@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM, errors
+from chatglm_magic.credentials import DEEP, key_within, names_a_key
 from chatglm_magic.errors import ParameterError
-from chatglm_magic.keynames import DEEP, key_within, names_a_key
 from chatglm_magic.values import Answer, Candidate, Odds, Turn
 
 

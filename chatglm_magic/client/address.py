@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
+from ..credentials import names_a_key
 from ..errors import EndpointError
 
 if TYPE_CHECKING:
@@ -105,11 +107,9 @@ def no_secrets(url: str) -> None:
         return
     if "@" in parts.netloc:
         raise _bad_url("must not hold a name or password; a key goes into api_key (%chatglm_config api_key)")
-    if any(name.lower() in KEY_NAMES for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+    pairs = [*re.split("[&;]", parts.query), *parts.path.split(";")[1:], *re.split("[&;?]", parts.fragment)]
+    if any(names_a_key(unquote_plus(pair.partition("=")[0])) for pair in pairs):
         raise _bad_url("must not hold a key; it goes into api_key (%chatglm_config api_key)")
-
-
-KEY_NAMES = ("key", "api_key", "apikey", "api-key", "token", "access_token", "secret", "password", "auth")
 
 
 def _bad_url(what: str) -> EndpointError:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..credentials import mask, secrets_in
 from ..errors import ChatGLMError, EndpointError, ParameterError
 from ..wire import Dialect
 from .limits import Limits
@@ -19,9 +20,6 @@ END_WAIT = 0.05
 
 REFUSAL_BYTES = 65536
 """How much of a refusal's body is read."""
-
-SHORTEST_SECRET = 4
-"""Characters; a shorter header value is no key, and taking it out would maim the text."""
 
 FRAMING = ("host", "content-length", "transfer-encoding", "connection")
 
@@ -45,6 +43,11 @@ class Call:
     """Texts that end the answer on this side, whether the server is told of them or not."""
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the headers must stand in no error and no answer."""
+        return secrets_in(self.headers) if self.headers else ()
+
+    @property
     def all_headers(self) -> Headers:
         """The headers of the request; a body that is not compressed can be read as it comes."""
         return Headers({"Content-Type": "application/json", "Accept-Encoding": "identity"} | dict(self.headers))
@@ -56,15 +59,8 @@ class Call:
         the HTTP libraries hold the request, ours what the server said.
         """
         if isinstance(error, ChatGLMError):
-            error.args = tuple(self._masked(str(part)) for part in error.args)
+            error.args = tuple(mask(str(part), self.secrets) for part in error.args)
         return error.with_traceback(None)
-
-    def _masked(self, text: str) -> str:
-        for value in self.headers.values():
-            secret = value.removeprefix("Bearer ").strip()
-            if len(secret) >= SHORTEST_SECRET:
-                text = text.replace(secret, f"…{secret[-4:]}" if len(secret) > 4 * SHORTEST_SECRET else "…")
-        return text
 
 
 class Headers(dict[str, str]):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
+from ..credentials import mask_values
 from ..errors import ChatGLMError
 from ..values import Delta
-from ..wire.stop import StopFilter
+from ..wire.stop import SecretFilter, StopFilter
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 JOINED = {"reasoning": "", "changed": "; ", "notice": "; "}
 """What stands between the parts of an information that comes in several."""
 
 INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs")
+REPEATED = "a key that the server repeated was taken out"
 AS_JSON = {"usage": dict, "logprobs": list}
 """Values that LangChain can add up only as the types that JSON has."""
 
@@ -27,10 +32,18 @@ class Assembly:
     chunk where it is news, since LangChain adds chunks up.
     """
 
-    def __init__(self, stop: Sequence[str], changed: Sequence[str] = ()) -> None:
+    def __init__(self, stop: Sequence[str], changed: Sequence[str] = (), secrets: Sequence[str] = ()) -> None:
+        """:param secrets: what the server knows and may repeat; it is taken out of text and facts."""
         self._filter = StopFilter(stop)
         self._changed = tuple(changed)
+        self._secrets = tuple(secrets)
+        self._no_secrets, self._no_secret_thoughts = SecretFilter(secrets), SecretFilter(secrets)
         self._parts: list[str] = []
+
+    @classmethod
+    def of(cls, plan: Plan) -> Assembly:
+        """Return what assembles the answer to a plan's request."""
+        return cls(plan.stop, plan.changed, plan.call.secrets)
 
     @property
     def text(self) -> str:
@@ -44,11 +57,13 @@ class Assembly:
 
     def feed(self, delta: Delta) -> GenerationChunk | None:
         """Take in a piece; return a chunk if there is anything to hand out."""
-        text = self._filter.feed(delta.text)
+        text = self._filter.feed(self._no_secrets.feed(delta.text))
         info: dict[str, Any] = {}
         for name in INFO:
             if value := getattr(delta, name):
                 info[name] = AS_JSON[name](value) if name in AS_JSON else value
+        if self._secrets:
+            self._clean(info)
         if self._changed:  # what was changed before anything was sent is news of the first piece
             info["changed"] = "; ".join([*self._changed, *([delta.changed] if delta.changed else [])])
             self._changed = ()
@@ -58,13 +73,31 @@ class Assembly:
 
     def close(self) -> GenerationChunk:
         """End the answer; the last chunk holds what was held back, and may be empty."""
-        return self._chunk(self._filter.close(), {})
+        thoughts = self._no_secret_thoughts.close()
+        info = {"reasoning": thoughts} if thoughts else {}
+        if self._no_secrets.hit or self._no_secret_thoughts.hit:
+            info["changed"] = REPEATED
+        return self._chunk(self._rest(), info)
 
     def failed(self, error: ChatGLMError) -> None:
         """Give an error the text that came before it."""
-        error.partial = self.text + self._filter.close()
+        error.partial = self.text + self._rest()
         # A library's error knows its request, and with it the key.
         error.__context__ = error.__cause__ = None
+
+    def _rest(self) -> str:
+        return self._filter.feed(self._no_secrets.close()) + self._filter.close()
+
+    def _clean(self, info: dict[str, Any]) -> None:
+        """Take secrets out of what is no text; of reasoning, which comes in pieces, whole ones alone."""
+        if reasoning := info.pop("reasoning", None):
+            if ready := self._no_secret_thoughts.feed(reasoning):
+                info["reasoning"] = ready
+        elif held := self._no_secret_thoughts.close():
+            info["reasoning"] = held
+        for name in ("finish_reason", "usage", "model", "changed"):
+            if name in info:
+                info[name] = mask_values(info[name], self._secrets)
 
     def _chunk(self, text: str, info: dict[str, Any]) -> GenerationChunk:
         self._parts.append(text)

@@ -14,7 +14,7 @@ from langchain_core.language_models.llms import LLM
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from . import fields, saving
-from .keys import origin
+from .keys import Credentials, origin
 from .own import Own
 from .plan import refuse_object_fields
 from .spoken import with_roles
@@ -91,8 +91,8 @@ class Fields(LLM):
     """Whether a recorded answer comes as it did when it was recorded, or at once."""
 
     _own: Own = PrivateAttr(default_factory=Own)
-    _home: str = PrivateAttr(default="")
-    """The origin that key and headers were given for."""
+    _credentials: Credentials = PrivateAttr(default_factory=Credentials)
+    """The key and the headers with the origin they were given for: requests read them here, not in the fields."""
 
     def __init__(self, **values: Any) -> None:
         if "callback_manager" in values:
@@ -109,7 +109,7 @@ class Fields(LLM):
         except ValidationError as error:
             problem = fields.refused(error)
         else:
-            self._home = origin(self.endpoint_url)
+            self._credentials = Credentials(origin(self.endpoint_url), self.api_key, self.headers)
             return
         values.clear()
         raise problem
@@ -119,17 +119,19 @@ class Fields(LLM):
         if name not in known and not name.startswith("_") and not hasattr(type(self), name):
             value = None  # as in __init__
             raise fields.unknown(name, known)
-        left = name == "endpoint_url" and origin(str(value)) != origin(self.endpoint_url)
+        here = origin(self.endpoint_url)
+        left = name == "endpoint_url" and origin(str(value)) != here
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
             problem = fields.refused(error)
         else:
             if left:  # a key never goes to another origin than the one it was given for
+                self._credentials = Credentials(origin(self.endpoint_url))
                 super().__setattr__("api_key", None)
                 super().__setattr__("headers", None)
-            if name in ("endpoint_url", "api_key", "headers"):
-                self._home = origin(self.endpoint_url)
+            if name in ("api_key", "headers"):
+                self._credentials = self._credentials.given(here, {name: getattr(self, name)})
             if name in known:
                 for observer in tuple(self._own.observers):
                     observer(name, getattr(self, name))
@@ -201,9 +203,19 @@ class Fields(LLM):
         """Close the pooled connections; the next question opens new ones."""
         self._own.close()
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; a key or headers that are changed belong to the copy's endpoint, others to their own."""
+        copied = super().model_copy(update=update, deep=deep)
+        given = {name: value for name, value in (update or {}).items() if name in ("api_key", "headers")}
+        if given:
+            copied._credentials = copied._credentials.given(origin(copied.endpoint_url), given)
+        return copied
+
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        return state | {"__dict__": state["__dict__"] | {"api_key": None, "headers": None}}
+        private = state["__pydantic_private__"] | {"_credentials": Credentials(origin(self.endpoint_url))}
+        public = state["__dict__"] | {"api_key": None, "headers": None}
+        return state | {"__dict__": public, "__pydantic_private__": private}
 
     def __copy__(self) -> Self:
         copied = super().__copy__()

@@ -249,7 +249,7 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
         plan = self.plan(prompt, stop, **kwargs)
-        assembly = Assembly(plan.stop, plan.changed)
+        assembly = Assembly.of(plan)
         with closing(self._pieces(plan, assembly)) as chunks:
             for chunk in chunks:
                 yield told(chunk, run_manager)
@@ -263,7 +263,7 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         plan = self.plan(prompt, stop, **kwargs)
-        assembly = Assembly(plan.stop, plan.changed)
+        assembly = Assembly.of(plan)
         async with aclosing(self._apieces(plan, assembly)) as chunks:
             async for chunk in chunks:
                 yield await atold(chunk, run_manager)
@@ -271,11 +271,11 @@ class ChatGLM(Fields):
 
     def _answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        return whole(list(self._pieces(plan, Assembly(plan.stop, plan.changed))))
+        return whole(list(self._pieces(plan, Assembly.of(plan))))
 
     async def _aanswer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        async with aclosing(self._apieces(plan, Assembly(plan.stop, plan.changed))) as chunks:
+        async with aclosing(self._apieces(plan, Assembly.of(plan))) as chunks:
             return whole([chunk async for chunk in chunks])
 
     def _pieces(self, plan: Plan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:

@@ -22,6 +22,7 @@ class Configurable(RunnableConfigurableFields):  # type: ignore[type-arg]
             wished = {name for name, spec in self.fields.items() if spec.id in ids}
             object.__setattr__(made, "__pydantic_fields_set__", origin.model_fields_set | wished)
             made._own.share(origin._own)
-            for secret in {"api_key", "headers"} - wished if made._home != origin._home else ():
-                setattr(made, secret, None)  # it was given for another origin
+            if made._credentials.origin != origin._credentials.origin:
+                for secret in {"api_key", "headers"} - wished:
+                    setattr(made, secret, None)  # it was given for another origin
         return made, config

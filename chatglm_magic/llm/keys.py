@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -14,6 +17,31 @@ ZAI = {
 }
 """Z.ai and BigModel are one house with two doors: each takes its own variable first."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A key and headers with the one origin that they were given for.
+
+    An object swaps them at once, and a request reads them once: whichever thread changes the endpoint meanwhile,
+    none of them goes to another origin than its own.
+    """
+
+    origin: str = ""
+    key: SecretStr | None = None
+    headers: Mapping[str, SecretStr] | None = None
+
+    def given(self, origin: str, values: Mapping[str, Any]) -> Credentials:
+        """Return these with another key or other headers, which were given for an origin.
+
+        :param values: ``api_key`` or ``headers`` or both; what is not among them stays if the origin does.
+        """
+        old = self if self.origin == origin else Credentials(origin)
+        return Credentials(origin, values.get("api_key", old.key), values.get("headers", old.headers))
+
+    def at(self, url: str) -> Credentials:
+        """Return these where they belong, and none at another origin."""
+        return self if self.origin == origin(url) else Credentials()
 
 
 @lru_cache(maxsize=256)

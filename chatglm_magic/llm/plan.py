@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from ..client.address import checked_url, is_loopback
 from ..client.call import Call, Headers, checked_headers, encoded
 from ..client.limits import Limits
+from ..credentials import key_within
 from ..errors import EndpointError, ParameterError
-from ..keynames import key_within
 from ..values import Pair, Params, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
 from .fields import limits
-from .keys import key_for, origin
+from .keys import Credentials, key_for
 from .spoken import with_roles
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ OBJECT_FIELDS = (
 
 TAKEN = ("prompt", "prompts", "run_manager")
 """Names that mean something on the way already."""
-
-KEY_HEADERS = ("authorization", "x-api-key", "api-key", "cookie")
 
 WIRE_NAMES = {
     "chatglm": {"temperature": "temperature", "top_p": "top_p", "max_token": "max_length"},
@@ -88,12 +86,14 @@ class Plan:
         self.stop = tuple(checked.get("stop", llm.stop) or ())
         self.with_history: bool = checked.get("with_history", llm.with_history)
         self.history: list[Pair] = [(q, a) for q, a in checked.get("history", llm.history)]
-        self.endpoint_url: str = checked.get("endpoint_url", llm.endpoint_url)
+        configured, credentials = llm.endpoint_url, llm._credentials  # once: another thread may change them
+        self.endpoint_url: str = checked.get("endpoint_url", configured)
         self.dialect: Dialect = self._dialect(llm, checked)
         sample = _sample(kwargs["sample"]) if "sample" in kwargs else 0
         params = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in NOT_FURTHER})
         waiting = limits(checked.get("timeout", llm.timeout)), checked.get("max_retries", llm.max_retries)
-        self.call, self.changed = self._call(llm, params, *waiting, sample)
+        headers = self._headers(configured, credentials)
+        self.call, self.changed = self._call(llm, params, headers, *waiting, sample)
         self.tape = llm._tape() if llm.tape is not None else None
 
     def _dialect(self, llm: Fields, own: Mapping[str, Any]) -> Dialect:
@@ -128,7 +128,7 @@ class Plan:
         return Params(**values, stop=self.stop, extra=extra)
 
     def _call(
-        self, llm: Fields, params: Params, wait: Limits, retries: int, sample: int
+        self, llm: Fields, params: Params, headers: Headers, wait: Limits, retries: int, sample: int
     ) -> tuple[Call, tuple[str, ...]]:
         question = Question(self.prompt, tuple(self.history), params, with_roles(self.prompt))
         if self.dialect == "openai":
@@ -138,26 +138,18 @@ class Plan:
         else:
             url = chatglm.url(checked_url(self.endpoint_url))
             body, changed = chatglm.encode(question)
-        at_home = origin(url) == llm._home  # headers may hold a key too
-        key = key_for(url, llm.endpoint_url, llm.api_key if at_home else None)
-        headers = Headers()
-        if at_home:
-            headers.update({name: value.get_secret_value() for name, value in (llm.headers or {}).items()})
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key.get_secret_value()}"
-        self._guard(url, headers, llm)
+        _guard(url, headers, llm)
         sent = url, self.dialect, body, encoded(body), checked_headers(headers)
         return Call(*sent, wait, retries, llm._own.no_usage, sample, self.stop), changed
 
-    def _guard(self, url: str, headers: Headers, llm: Fields) -> None:
-        """Keep a key from being sent where everyone on the way can read it."""
-        keyed = any(name.lower() in KEY_HEADERS for name in headers)
-        if keyed and urlsplit(url).scheme == "http" and not is_loopback(url) and not llm.insecure:
-            raise EndpointError(
-                "A key would go to another machine over plain http, where it can be read on the way. "
-                "Use an https:// address, or allow it with insecure=True (%chatglm_config insecure=true).",
-                kind="insecure",
-            )
+    def _headers(self, configured: str, credentials: Credentials) -> Headers:
+        """Return the headers that go to this request's origin, the key among them."""
+        ours = credentials.at(self.endpoint_url)
+        headers = Headers({name: value.get_secret_value() for name, value in (ours.headers or {}).items()})
+        key = key_for(self.endpoint_url, configured, ours.key)
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key.get_secret_value()}"
+        return headers
 
     def again(self, sample: int) -> Plan:
         """Return the plan of another answer to the same question."""
@@ -169,6 +161,20 @@ class Plan:
     def sent(self) -> dict[str, Any]:
         """What goes over the wire besides the conversation."""
         return {k: v for k, v in self.call.body.items() if k not in ("prompt", "history", "messages")}
+
+
+def _guard(url: str, headers: Headers, llm: Fields) -> None:
+    """Keep a secret from being sent where everyone on the way can read it: any header that was given may be one.
+
+    :raises EndpointError: ``insecure``.
+    """
+    if headers and urlsplit(url).scheme == "http" and not is_loopback(url) and not llm.insecure:
+        raise EndpointError(
+            "A key, or a header that may hold one, would go to another machine over plain http, where it can be "
+            "read on the way. Use an https:// address, or allow it with insecure=True "
+            "(%chatglm_config insecure=true).",
+            kind="insecure",
+        )
 
 
 def _sample(number: Any) -> int:

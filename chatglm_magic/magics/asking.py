@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from ..credentials import SCHEME
 from ..errors import CommandError
 from ..render.bundle import footer, speed
 from ..session import Session
@@ -61,8 +62,9 @@ OPEN = ("Content-Type", "Accept", "Accept-Language", "User-Agent")
 
 def _masked(value: str) -> str:
     """Show the last four characters of a long key, and nothing of a short one."""
-    scheme = "Bearer " if value.startswith("Bearer ") else ""
-    secret = value.removeprefix("Bearer ")
+    found = SCHEME.match(value)
+    scheme = found[0] if found else ""
+    secret = value[len(scheme) :]
     return f"{scheme}…{secret[-4:]}" if len(secret) >= 16 else f"{scheme}…"
 
 

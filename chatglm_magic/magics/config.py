@@ -7,8 +7,8 @@ from typing import Any
 
 from traitlets import Bool, TraitError
 
+from ..credentials import names_a_key
 from ..errors import CommandError, ParameterError
-from ..keynames import names_a_key
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
 from .nokeys import NO_KEYS

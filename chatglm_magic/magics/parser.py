@@ -14,8 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
+from ..credentials import names_a_key
 from ..errors import CommandError
-from ..keynames import names_a_key
 from ..render.bundle import FORMATS
 from .nokeys import NO_KEYS
 

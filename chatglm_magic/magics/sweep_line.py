@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..credentials import names_a_key
 from ..errors import CommandError
-from ..keynames import names_a_key
 from .nokeys import NO_KEYS
 from .parser import RESERVED, loose
 

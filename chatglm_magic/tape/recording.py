@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ..client.call import Call
+from ..credentials import MARK, SHORTEST_IN_TEXT
 from ..errors import TapeError
 from ..values import Delta, Turn
 from ..wire.stop import StopFilter
@@ -17,9 +18,6 @@ from .question import Asked, parameters, spoken
 
 LEFT_OUT = ("endpoint", "id", "conversation", "cell_id", "cell_run")
 """What a turn knows of where it was asked; a tape is the same everywhere."""
-
-SHORTEST_SECRET = 12
-"""Characters; a shorter header value, such as vLLM's ``EMPTY``, may well stand in an answer by itself."""
 
 _EMPTY = Delta()
 
@@ -31,7 +29,8 @@ class Recording:
     """
 
     def __init__(self, asked: Asked, call: Call) -> None:
-        self._asked, self._call = asked, call
+        self._asked = asked
+        self._secrets = [secret for secret in call.secrets if len(secret) >= SHORTEST_IN_TEXT]
         if self._clean(asked.request) != asked.request:
             raise TapeError(
                 "The question holds the server's own key, and would carry it onto the tape. Take it out of the "
@@ -104,17 +103,11 @@ class Recording:
     def _clean(self, value: Any) -> Any:
         """Return a value as JSON has it, without the key."""
         if isinstance(value, str):
-            return _masked(value, self._call)
+            for secret in self._secrets:
+                value = value.replace(secret, MARK)
+            return value
         if isinstance(value, Mapping):
             return {self._clean(str(name)): self._clean(item) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self._clean(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _masked(text: str, call: Call) -> str:
-    for value in call.headers.values():
-        for secret in (value, *value.split()):
-            if len(secret) >= SHORTEST_SECRET:
-                text = text.replace(secret, "…")
-    return text

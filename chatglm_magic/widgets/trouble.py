@@ -10,20 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as w
-
+from ..credentials import mask, secrets_in
 from ..errors import ChatGLMError
 from ..render.terminal import one_line
 from ..session import Session
-from .look import status_html
+from .look import Html, status_html
 
 LOG = logging.getLogger("chatglm_magic.widgets")
 LOG.addHandler(logging.NullHandler())  # else Python writes to a cell that has nothing to do with it
 
+KEY_VARIABLES = ("CHATGLM_API_KEY", "ZAI_API_KEY", "ZHIPUAI_API_KEY")
+
 PACKAGE = str(Path(__file__).parent.parent)
 
 
-class Status(w.HTML):  # type: ignore[misc]
+class Status(Html):
     """One line about what happens; errors have their details folded beneath."""
 
     def say(self, text: str) -> None:
@@ -66,8 +67,8 @@ class Trouble:
             f"{type(error).__name__} ({error.kind})" if isinstance(error, ChatGLMError) else type(error).__name__
         )
         details = "\n".join([kind, *causes(error), path])
-        keys = _keys(self._session)
-        return one_line(_without(line, keys)), _without(details, keys)
+        secrets = _secrets(self._session)
+        return one_line(mask(line, secrets)), mask(details, secrets)
 
 
 def where(error: BaseException) -> str:
@@ -88,20 +89,13 @@ def causes(error: BaseException) -> list[str]:
     return found
 
 
-def _keys(session: Session) -> list[str]:
-    """Return the keys that an error of another package might repeat."""
-    names = ("CHATGLM_API_KEY", "ZAI_API_KEY", "ZHIPUAI_API_KEY")
-    found = [os.environ.get(name) for name in names]
+def _secrets(session: Session) -> tuple[str, ...]:
+    """Return the secrets that an error of another package might repeat."""
+    headers = {f"authorization-{name}": os.environ.get(name, "") for name in KEY_VARIABLES}
     try:
         llm = session.llm
     except Exception:  # noqa: BLE001 - a model that can't be made has no key, and is what is being told of
-        return [key for key in found if key]
-    secrets = [llm.api_key, *(llm.headers or {}).values()]
-    found += [secret.get_secret_value().removeprefix("Bearer ") for secret in secrets if secret is not None]
-    return [key for key in found if key and len(key) > 3]
-
-
-def _without(text: str, keys: list[str]) -> str:
-    for key in keys:
-        text = text.replace(key, "…")
-    return text
+        return secrets_in(headers)
+    given = {**(llm.headers or {}), "api_key": llm.api_key}
+    headers |= {name: secret.get_secret_value() for name, secret in given.items() if secret is not None}
+    return secrets_in(headers)

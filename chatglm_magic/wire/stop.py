@@ -1,16 +1,18 @@
-"""Stop strings, applied here too: many servers ignore them, and they must hold across the pieces of a stream."""
+"""Stop strings and repeated keys, found in an answer whatever the pieces it comes in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from ..credentials import MARK, SHORTEST_IN_TEXT
 from .thinking import tail_match
 
 
 class StopFilter:
     """Lets text through up to the first stop string; holds back what may be the beginning of one.
 
-    The strings are plain text, never patterns; empty ones are skipped.
+    Many servers ignore stop strings, so they are applied here too. They are plain text, never patterns; empty ones
+    are skipped.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
@@ -48,3 +50,33 @@ class StopFilter:
         self.hit = True
         shown, self._held = self._held[:place], ""
         return shown
+
+
+class SecretFilter:
+    """Takes whole secrets out of text that comes in pieces; holds back what may be the beginning of one.
+
+    :param secrets: those of fewer than 12 characters are left alone: they may be words of the text.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_IN_TEXT]
+        self._held = ""
+        self.hit = False
+        """Whether one was taken out."""
+
+    def feed(self, text: str) -> str:
+        """Take in text; return what can be handed out."""
+        if not self._secrets:
+            return text
+        self._held += text
+        for secret in self._secrets:
+            if secret in self._held:
+                self._held, self.hit = self._held.replace(secret, MARK), True
+        cut = len(self._held) - max(tail_match(self._held, secret) for secret in self._secrets)
+        ready, self._held = self._held[:cut], self._held[cut:]
+        return ready
+
+    def close(self) -> str:
+        """Return what was held back: the text has ended."""
+        held, self._held = self._held, ""
+        return held
