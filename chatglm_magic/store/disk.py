@@ -12,6 +12,7 @@ from ..forks import Rank, lock
 from . import aside, places, schema
 from .database import PATIENCE, Database
 from .mounts import journal_for
+from .places import RefusedFile
 
 T = TypeVar("T")
 
@@ -25,10 +26,6 @@ BROKEN_INDEX = sqlite3.SQLITE_CORRUPT_VTAB
 
 _inherited: list[Database] = []
 """Connections of a parent process. To close one here would disturb the parent's, so they are kept and not used."""
-
-
-class RefusedFile(Exception):
-    """A file that is not for this version to touch; the message says whose it is and what to do."""
 
 
 class Disk:
@@ -60,7 +57,7 @@ class Disk:
 
         :raises sqlite3.Error: if it can't be done.
         :raises OSError: if the file can't be opened or made.
-        :raises RefusedFile: if it is a newer version's, or another program's.
+        :raises RefusedFile: if it is a newer version's, another program's or another user's.
         """
         try:
             return act(self.database())

@@ -45,8 +45,14 @@ COLUMNS = (
     ),
     *("reasoning", "finish_reason", "first_token", "duration", "endpoint", "error", "id"),
 )
-FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-"""What a spreadsheet takes for the beginning of a formula."""
+_BLANKS = r" \xa0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff\""
+_SEPARATORS = r";\t|\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_SIGNS = r"=+\-@＝＋－＠"
+FORMULA = re.compile(
+    rf"\A(?=[\t\r\n])|\A(?=[{_BLANKS}{_SEPARATORS}]*[{_SIGNS}])|(?<=[{_SEPARATORS}])(?=[{_BLANKS}]*[{_SIGNS}])"
+)
+"""Where a spreadsheet may take what follows for a formula: at the beginning of a cell, after blanks too; and after
+whatever separates cells and lines where it is not told that commas do, as in a region that writes 0,5 for 0.5."""
 
 
 def export(history: History, path: str | Path, *, force: bool = False) -> Path:
@@ -106,9 +112,9 @@ def _html(history: History) -> Iterator[str]:
 
 
 def _csv(history: History) -> Iterator[str]:
-    """Yield a table for a spreadsheet, in which no cell is a formula."""
+    """Yield a table for a spreadsheet, in which no cell is a formula, whatever it takes for the separator."""
     line = io.StringIO()
-    writer = csv.writer(line, lineterminator="\r\n")
+    writer = csv.writer(line, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     yield "\ufeff"  # without it Excel reads Chinese as something else
     writer.writerow(COLUMNS)
     for row in history.walk():
@@ -122,7 +128,7 @@ def _csv(history: History) -> Iterator[str]:
 
 
 def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return FORMULA.sub("'", value) if isinstance(value, str) else value
 
 
 def _heading(turn: Turn) -> str:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from .aside import COMPANIONS
 
 FILE = "history.sqlite"
+
+
+class RefusedFile(Exception):
+    """A file that is not to be touched; the message says whose it is and what to do."""
 
 
 def default_path() -> Path:
@@ -47,7 +53,8 @@ def make(path: Path) -> bool:
     A folder that is made here is its owner's alone too; one that was there stays as it is. An existing file is
     looked at and not opened: closing a file takes away every lock this process holds on it, SQLite's included.
 
-    :raises OSError: if it can't be made, or is no ordinary file of one's own.
+    :raises OSError: if it can't be made, or is no ordinary file.
+    :raises RefusedFile: if it is another user's, or others could have written to it.
     """
     _make_folders(path.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
@@ -71,15 +78,34 @@ def _make_folders(folder: Path) -> None:
 
 
 def _keep_private(path: Path) -> None:
-    """Close an existing file to others.
+    """Close an existing file to others who could read it.
 
     :raises OSError: if it is a link, a device or a folder.
+    :raises RefusedFile: if it is another user's, or others could have written to it.
     """
     found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is no file", str(path))
+    if os.name != "posix":
+        return
+    if found.st_uid != os.geteuid():
+        raise RefusedFile(
+            f"{path} belongs to another user, who could read and change your turns. It is left as it is; turns "
+            "are kept in memory. Choose another file: %chatglm_config store=FILE"
+        )
+    if found.st_mode & 0o022 and _has_modes(path.parent):
+        raise RefusedFile(
+            f"{path} can be written to by other users. It is left as it is; turns are kept in memory. If its "
+            f"content is yours, type !chmod 600 {shlex.quote(str(path))} and restart the kernel. Otherwise choose "
+            "another file: %chatglm_config store=FILE"
+        )
     if found.st_mode & 0o077:
-        with suppress(PermissionError):  # another user's, who lets this one write to it
-            path.chmod(0o600)
+        path.chmod(0o600)
+
+
+def _has_modes(folder: Path) -> bool:
+    """Tell whether files in a folder have modes of their own: on some mounted disks all have one and the same."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        return not os.fstat(file.fileno()).st_mode & 0o022

@@ -13,7 +13,8 @@ from typing import TypeVar
 from ..errors import ChatGLMError
 from ..values import Turn
 from .database import LOOK, Database
-from .disk import LOCK, Disk, RefusedFile
+from .disk import LOCK, Disk
+from .places import RefusedFile
 from .waiting import Waiting
 
 T = TypeVar("T")

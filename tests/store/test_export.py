@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import sys
@@ -328,23 +329,42 @@ def test_an_exported_page_is_inert(history: History) -> None:
     assert path.read_bytes().startswith(b'<!doctype html>\n<html><head><meta charset="utf-8">')
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("http://x","y")', "＝1+1", "＠x"]
+SIGNS = "=+-@＝＋－＠"
+BLANKS = ("", " ", "\u00a0", "\u3000", " \u200b\ufeff", '"')
+FORMULAS = [
+    *("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", '=HYPERLINK("http://x","y")', "＝1+1", "＠x"),
+    *(f"{before}{blank}{sign}cmd|' /C calc'!A0" for before in ("", "x;", "x\t", "x|", "x\n") for blank in BLANKS
+      for sign in SIGNS),
+]  # fmt: skip
 
 
-@pytest.mark.row("F10")
-def test_no_cell_of_a_table_is_a_formula(history: History) -> None:
-    """Cells that a spreadsheet would calculate begin with an apostrophe; others, and figures, are as they are."""
+def read_formulas(page: str, separator: str) -> list[str]:
+    """Return the cells that a spreadsheet would calculate, where it takes a character for the separator."""
+    cells = [cell for row in csv.reader(io.StringIO(page, newline=""), delimiter=separator) for cell in row]
+    return [cell for cell in cells if cell.lstrip("".join(BLANKS) + "\t\r\n").startswith(tuple(SIGNS))]
+
+
+@pytest.mark.row("F10", "X10")
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_no_cell_of_a_table_is_a_formula(history: History, separator: str) -> None:
+    """Cells that a spreadsheet would calculate begin with an apostrophe, whatever it takes for the separator; the
+    control is the same text without it."""
+    control = io.StringIO()
+    csv.writer(control).writerows([text, text] for text in FORMULAS)
+    assert len(read_formulas(control.getvalue(), separator)) > 40
     for at, text in enumerate(FORMULAS):
-        history.store.put(make_turn(text, text, reasoning=text, model=text, asked={"temperature": -1.5}), 3 + at)
+        history.store.put(make_turn(text, text, reasoning=text, model=text), 3 + at)
+    page = history.export("out.csv").read_text(encoding="utf-8-sig")
+    assert read_formulas(page, separator) == []
+
+
+def test_a_table_keeps_what_is_no_formula(history: History) -> None:
+    """Other texts and figures are as they are, in quotation marks; the file begins as Excel wants it."""
+    history.store.put(make_turn("a-b = c; d", "x, -1", asked={"temperature": -1.5}), 3)
     path = history.export("out.csv")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["prompt"] for row in rows] == ["prompt a", "prompt b", "prompt c", *(f"'{t}" for t in FORMULAS)]
-    for row in rows[3:]:
-        assert row["answer"] == row["reasoning"] == row["model"] == row["prompt"] and row["temperature"] == "-1.5"
-    cells = [cell for row in rows for cell in row.values()]
-    assert not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n")) and cell != "-1.5"]
-    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    row = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))[-1]
+    assert (row["prompt"], row["answer"], row["temperature"]) == ("a-b = c; d", "x, -1", "-1.5")
+    assert path.read_bytes().startswith(b'\xef\xbb\xbf"conversation",')
 
 
 def test_an_empty_history_is_an_empty_file(tmp_path: Path) -> None:
@@ -362,3 +382,23 @@ def test_an_export_reads_a_store_of_many_turns_page_by_page(tmp_path: Path) -> N
     path = History(store).export(tmp_path / "out.jsonl")
     written = [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
     assert written == [str(at) for at in range(501)]
+
+
+@pytest.mark.row("X9")
+def test_a_linked_folder_is_followed_where_the_whole_path_is_written(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SECURITY.md says: a path that is written whole may lead through a link, as /tmp does on a Mac; one under
+    the present folder may not leave it by one, and the file itself is never a link."""
+    real, here = tmp_path / "real", tmp_path / "present"
+    real.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (here / "linked").symlink_to(real)
+    assert history.export(here / "linked" / "out.jsonl") and (real / "out.jsonl").is_file()
+    with pytest.raises(CommandError, match="leads out of the current folder"):
+        history.export("linked/relative.jsonl")
+    (here / "file.jsonl").symlink_to(real / "other.jsonl")
+    with pytest.raises(CommandError, match="is a link"):
+        history.export(here / "file.jsonl")
+    assert not (real / "relative.jsonl").exists() and not (real / "other.jsonl").exists()

@@ -66,6 +66,41 @@ def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path, no_umas
         )
 
 
+def put_and_tell(path: Path) -> list[str]:
+    """Put a turn into a store of that file; return what people are told."""
+    with open_store(path) as store:
+        store.put(make_turn("mine"), 0)
+        return store.news()
+
+
+@pytest.mark.row("X8")
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are others there")
+@pytest.mark.parametrize("name", ["h.sqlite", "h.sqlite-wal", "h.sqlite-journal", "h.sqlite-shm"])
+@pytest.mark.parametrize("strange", ["open to all", "another user's"])
+def test_a_file_that_others_could_have_written_is_refused(
+    name: str, strange: str, tmp_path: Path, no_umask: object
+) -> None:
+    """Nothing is written to it and nothing read; people are told whose it is and what to do. The control is a file
+    of one's own."""
+    path = tmp_path / "h.sqlite"
+    with open_store(path) as store:
+        store.put(make_turn("before"), 0)
+    assert "kept in memory" not in " ".join(put_and_tell(path))  # the control
+    placed = tmp_path / name
+    placed.touch()
+    if strange == "open to all":
+        placed.chmod(0o666)
+    elif os.geteuid() == 0:
+        os.chown(placed, 65534, 65534)
+    else:
+        pytest.skip("only root can give a file away")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    told = " ".join(put_and_tell(path))
+    assert f"{placed}" in told and "kept in memory" in told
+    assert "chmod 600" in told if strange == "open to all" else "belongs to another user" in told
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 @pytest.mark.row("S28")
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_the_temporary_copy_of_forgetting_is_its_owners_alone(tmp_path: Path, no_umask: object) -> None:
