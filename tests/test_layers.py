@@ -16,23 +16,35 @@ MAY_IMPORT = {
     "_version": set(),
     "errors": set(),
     "forks": set(),
-    "keynames": set(),
+    "credentials": set(),
+    "strictjson": set(),
     "values": set(),
-    "wire": {"errors", "values"},
-    "tape": {"errors", "values", "wire", "client"},
-    "client": {"errors", "forks", "values", "wire"},
-    "llm": {"errors", "forks", "keynames", "values", "wire", "client", "tape"},
+    "wire": {"credentials", "errors", "strictjson", "values"},
+    "tape": {"credentials", "errors", "strictjson", "values", "wire", "client"},
+    "client": {"credentials", "errors", "forks", "strictjson", "values", "wire"},
+    "llm": {"credentials", "errors", "forks", "values", "wire", "client", "tape"},
     "session": {"_version", "errors", "forks", "values", "wire", "client", "llm", "store"},
-    "store": {"_version", "errors", "forks", "values", "render"},
-    "render": {"errors", "values"},
-    "server": {"_version"},
+    "store": {"_version", "errors", "forks", "strictjson", "values", "render"},
+    "render": {"errors", "strictjson", "values"},
+    "server": {"_version", "strictjson"},
     "local": {"errors", "server"},
-    "sweeps": {"_version", "errors", "values", "session", "store", "llm", "client", "wire", "render"},
+    "sweeps": {
+        "_version",
+        "errors",
+        "strictjson",
+        "values",
+        "session",
+        "store",
+        "llm",
+        "client",
+        "wire",
+        "render",
+    },
     "lenses": {"errors", "values", "session", "render"},
-    "widgets": {"errors", "values", "session", "store", "render", "sweeps", "lenses"},
+    "widgets": {"credentials", "errors", "values", "session", "store", "render", "sweeps", "lenses"},
     "exploring": {"session", "render", "sweeps", "lenses", "widgets"},
     "magics": {
-        *("errors", "keynames", "values", "session", "store", "render", "sweeps", "lenses", "widgets"),
+        *("credentials", "errors", "values", "session", "store", "render", "sweeps", "lenses", "widgets"),
         *("exploring", "local"),
     },
     "__main__": {"errors", "values", "session", "llm", "render", "local"},
@@ -115,3 +127,26 @@ def test_the_table_has_no_circle() -> None:
         ready = {name for name in left if MAY_IMPORT[name] <= done}
         assert ready, f"a circle among {sorted(left)}"
         done |= ready
+
+
+def find_words(*words: str) -> set[str]:
+    """Return the files of the package in whose code, not counting docstrings and comments, a word stands."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value.value = ""
+        if any(word in ast.unparse(tree) for word in words):
+            found.add(str(path.relative_to(PACKAGE)))
+    return found
+
+
+@pytest.mark.row("X1")
+def test_all_html_leaves_through_one_function() -> None:
+    """Only ``render/outer.py`` makes an output with HTML or names MathJax's classes, and only ``widgets/look.py``
+    a widget that shows HTML, which closes what it is given."""
+    readers = {"wire/body.py", "wire/refusal.py"}  # which look at what a server sends
+    assert find_words("text/html") - readers == {"render/outer.py"}
+    assert find_words("mathjax", "tex2jax") == {"render/outer.py"}
+    assert find_words("HTMLMath", "w.HTML(", "ipywidgets.HTML") == {"widgets/look.py"}

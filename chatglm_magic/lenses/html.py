@@ -5,6 +5,7 @@ from __future__ import annotations
 import html as stdlib_html
 from typing import TYPE_CHECKING
 
+from ..render.outer import outer
 from .text import caption
 from .words import bits, percent
 
@@ -25,7 +26,6 @@ BAR = "var(--jp-brand-color1,#1976d2)"
 CELL = "text-align:left;padding:1px .8em 1px 0"
 COLUMNS = ("token", "model", "after temperature", "drawn")
 HEAD = "<tr>" + "".join(f'<th scope="col" style="{CELL};{MUTED}">{name}</th>' for name in COLUMNS) + "</tr>"
-IGNORED = "mathjax_ignore tex2jax_ignore"
 
 
 def html(lens: Lens) -> str:
@@ -39,10 +39,10 @@ def html(lens: Lens) -> str:
     ]
     left = len(lens) - len(places)
     more = f'<div style="{MUTED}">… {left} more places: lens.at(index)</div>' if left else ""
-    return (
-        f'<div class="{IGNORED}"><div style="{MUTED}">{_escaped(caption(lens))}; '
+    return outer(
+        f'<div style="{MUTED}">{_escaped(caption(lens))}; '
         "the higher the mark under a token, the more there was to choose from</div>"
-        f'<div style="{CODE};margin:.5em 0;line-height:1.2">{strip}</div>{"".join(places)}{more}</div>'
+        f'<div style="{CODE};margin:.5em 0;line-height:1.2">{strip}</div>{"".join(places)}{more}'
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ChatGLMError
-from ..render.bundle import bundle, encodable, escape, footer, plain, speed
+from ..render.bundle import encodable, escape, footer, html, plain, provenance, speed
+from ..render.outer import output
 from ..session import Session
 from ..values import Turn
 from .history_line import Order, number
@@ -46,12 +47,9 @@ def whole(turn: Turn) -> str:
 
 def bundle_of(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return one turn with its prompt for a notebook; what varies from run to run stands in the metadata."""
-    data, metadata = bundle(turn)
     prompt = f'<div style="white-space:pre-wrap;font-weight:600;margin-bottom:.5em">{escape(turn.prompt)}</div>'
-    return {
-        "text/plain": encodable(f"{turn.prompt}\n\n{data['text/plain']}"),
-        "text/html": encodable(prompt + data["text/html"]),
-    }, metadata
+    data = encodable(output(f"{turn.prompt}\n\n{plain(turn)}", prompt + html(turn)))
+    return data, {"chatglm": encodable(provenance(turn))}
 
 
 def _history(session: Session, order: Order) -> History:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ..strictjson import strict_json
 from ..values import Turn
+from .outer import output
 
 Format = Literal["rich", "text", "code", "json", "markdown"]
 FORMATS: tuple[Format, ...] = ("rich", "text", "code", "json", "markdown")
@@ -23,9 +25,8 @@ def bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], dict[s
     Only ``rich`` has HTML. What varies from run to run (times, speeds) stands in the metadata alone, so that
     a notebook's outputs can be compared.
     """
-    data = {"text/plain": plain(turn, form=form)}
-    if form == "rich":
-        data["text/html"] = html(turn)
+    text = plain(turn, form=form)
+    data = output(text, html(turn)) if form == "rich" else {"text/plain": text}
     return encodable(data), {"chatglm": encodable(provenance(turn))}
 
 
@@ -61,7 +62,7 @@ def shaped(text: str, form: Format) -> str:
     if form == "json":
         fenced = FENCED_JSON.search(text)
         try:
-            value = json.loads(fenced[1] if fenced else text)
+            value = strict_json(fenced[1] if fenced else text)
         except ValueError:
             return text
         return json.dumps(value, indent=2, ensure_ascii=False)
@@ -92,7 +93,7 @@ def _thinking(reasoning: str, *, folded: bool) -> str:
     if not reasoning:
         return ""
     style = f"{SMALL};white-space:pre-wrap;border-left:3px solid var(--jp-border-color1,#bdbdbd);padding-left:.8em"
-    body = f'<div class="mathjax_ignore tex2jax_ignore" style="{style}">{escape(reasoning)}</div>'
+    body = f'<div style="{style}">{escape(reasoning)}</div>'
     if not folded:
         return f'<div style="{SMALL}">Thinking…</div>{body}'
     return f'<details><summary style="{SMALL};cursor:pointer">Thinking</summary>{body}</details>'
@@ -165,4 +166,4 @@ def card(rows: Mapping[str, str]) -> dict[str, str]:
         f'<tr><th style="{cell};font-weight:600">{escape(name)}</th><td style="{cell}">{escape(value)}</td></tr>'
         for name, value in rows.items()
     )
-    return {"text/plain": "\n".join(lines), "text/html": f"<table><tbody>{body}</tbody></table>"}
+    return output("\n".join(lines), f"<table><tbody>{body}</tbody></table>")

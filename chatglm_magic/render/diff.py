@@ -147,7 +147,7 @@ def _html(text: str, spans: Iterable[Span]) -> str:
         parts += [escape(text[at:start]), f'<mark style="{MARK}">{escape(text[start:end])}</mark>']
         at = end
     parts.append(escape(text[at:]))
-    return f'<div class="mathjax_ignore tex2jax_ignore" style="{WHOLE}">{"".join(parts)}</div>'
+    return f'<div style="{WHOLE}">{"".join(parts)}</div>'
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:

@@ -15,6 +15,7 @@ from .cjk import add_cjk_emphasis
 from .highlight import Highlighter, code_block
 from .links import add_links
 from .mathrule import add_math, formula
+from .outer import CLOSED
 from .sanitize import cleaned
 from .shape import add_shape
 from .terminal import inert
@@ -35,7 +36,7 @@ _DEEPEST = 40
 
 # Constant, and ours: a reader with no Jupyter style sheet gets a legible page from the fallback values.
 _OPEN = (
-    '<div class="chatglm-answer mathjax_ignore tex2jax_ignore" '
+    f'<div class="chatglm-answer {CLOSED}" '
     'style="color:var(--jp-content-font-color1,inherit);overflow-wrap:break-word">\n'
 )
 _CLOSE = "</div>\n"

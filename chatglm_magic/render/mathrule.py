@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .cjk import CJK
+from .outer import OPENED
 from .tex import defused
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def formula(tex: str) -> str:
     """`tex`, delimiters included, as HTML that a typesetter will find; active commands are gone."""
     from markdown_it.common.utils import escapeHtml
 
-    return f'<span class="mathjax_process tex2jax_process">{escapeHtml(defused(tex))}</span>'
+    return f'<span class="{OPENED}">{escapeHtml(defused(tex))}</span>'
 
 
 def add_math(md: "MarkdownIt") -> None:

@@ -2,6 +2,8 @@
 
 from typing import TypedDict
 
+from .outer import OPENED
+
 __all__ = ["cleaned"]
 
 _NAMES = "a blockquote br code div em hr li ol p pre s small span strong table tbody td th thead tr ul"
@@ -52,7 +54,7 @@ def _build_options() -> _Options:
         "attributes": {"a": {"href", "title"}, "ol": {"start"}, **{tag: {"style"} for tag in _STYLED}},
         "tag_attribute_values": {"p": {"role": {"heading"}, "aria-level": levels}},
         "set_tag_attribute_values": {"a": {"target": "_blank"}},
-        "allowed_classes": {"div": {"highlight"}, "span": colours | {"mathjax_process", "tex2jax_process"}},
+        "allowed_classes": {"div": {"highlight"}, "span": colours | set(OPENED.split())},
         # Nothing that could hold a `url()`, hide text or cover the page.
         "filter_style_properties": {"background-color", "list-style-type", "margin", "padding", "text-align"},
         "url_schemes": {"http", "https", "mailto"},

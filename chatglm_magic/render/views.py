@@ -9,6 +9,7 @@ from typing import Any, Protocol, TextIO
 
 from ..values import Turn
 from .bundle import Format, bundle, encodable, footer, live_html, plain, speed
+from .outer import output
 
 FRAME = 1 / 12
 """Seconds between two updates at least."""
@@ -104,7 +105,7 @@ class CellView:
     def _frame(self, draft: Draft) -> dict[str, str]:
         data = {"text/plain": draft.text or draft.notice}
         if self._form == "rich":
-            data["text/html"] = live_html(draft.text, draft.reasoning, draft.notice)
+            data = output(data["text/plain"], live_html(draft.text, draft.reasoning, draft.notice))
         frame: dict[str, str] = encodable(data)
         return frame
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..render.bundle import counted, escape
+from ..render.outer import outer
 from ..render.terminal import one_line
 from .query import Row
 
@@ -33,10 +34,7 @@ def as_html(history: History, limit: int) -> str:
     head = "".join(f"<th {cell}>{name}</th>" for name in HEADS)
     body = "".join(f"<tr>{''.join(f'<td {cell}>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
     note = f"<p>{escape(more)}</p>" if more else ""
-    return (
-        f'<div class="mathjax_ignore tex2jax_ignore"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table>{note}</div>"
-    )
+    return outer(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}")
 
 
 def _cells(history: History, limit: int) -> tuple[list[tuple[str, ...]], str]:

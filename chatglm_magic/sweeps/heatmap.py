@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ParameterError
 from ..render.bundle import SMALL, escape
+from ..render.outer import outer
 from ..render.terminal import visible
 from .colours import colour, css, ink
 from .grid import shown
@@ -67,10 +68,9 @@ class Plot:
     def html(self) -> str:
         """Return the heat maps as safe HTML."""
         drawn = "".join(self._table(table) for table in self.tables)
-        return (
-            '<div class="mathjax_ignore tex2jax_ignore">'
+        return outer(
             f'<div style="font-weight:600">{escape(LABELS[self.figure])}</div>{self._legend()}'
-            f'<div style="display:flex;flex-flow:row wrap;gap:1em 2em">{drawn}</div></div>'
+            f'<div style="display:flex;flex-flow:row wrap;gap:1em 2em">{drawn}</div>'
         )
 
     def text(self) -> str:

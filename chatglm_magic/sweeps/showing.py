@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..render.bundle import SMALL, encodable, escape, trouble
+from ..render.outer import outer
 from ..render.terminal import one_line, visible
 from .grid import told
 from .stats import failed
@@ -50,7 +51,7 @@ def page(sweep: PartialSweep) -> str:
         f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape(line)}</div>' for line in _troubles(sweep)
     ]
     parts.append(_beginnings(sweep))
-    page: str = encodable(f'<div class="mathjax_ignore tex2jax_ignore">{"".join(parts)}</div>')
+    page: str = encodable(outer("".join(parts)))
     return page
 
 

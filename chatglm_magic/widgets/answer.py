@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 from ..render.bundle import counted, escape, live_html, trouble
-from .look import small
+from .look import Html, Typeset, small
 
 if TYPE_CHECKING:
     from ..session.draft import Draft
@@ -38,7 +38,7 @@ class AnswerPane(w.Box):  # type: ignore[misc]
     """Shows one answer at a time, and beneath it a line about it."""
 
     def __init__(self) -> None:
-        self._text, self._line = w.HTMLMath(), w.HTML()
+        self._text, self._line = Typeset(), Html()
         super().__init__([self._text, self._line])
         self.add_class("chatglm-column")
 
@@ -75,7 +75,7 @@ def answer_html(turn: Turn) -> str:
 
     parts = []
     if turn.reasoning:
-        body = f'<div class="chatglm-thinking mathjax_ignore tex2jax_ignore">{escape(turn.reasoning)}</div>'
+        body = f'<div class="chatglm-thinking">{escape(turn.reasoning)}</div>'
         parts.append(f'<details class="chatglm-small"><summary>Thinking</summary>{body}</details>')
     if turn.answer:
         parts.append(to_html(turn.answer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipywidgets as w
 
-from .look import above, button, column, row
+from .look import Html, above, button, column, row
 
 # A constant, and nothing of anyone's text in it: it takes that from the box beside it. The page runs it when the
 # picture, which is none, fails to load.
@@ -20,7 +20,7 @@ class Copier(w.VBox):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.text = above(w.Textarea(description="Copied text", rows=6))
-        self._copy, self._times = w.HTML(), 0
+        self._copy, self._times = Html(), 0
         self._hide = button("Close", tooltip="Close the copied text")
         self._hide.on_click(lambda clicked: self.hide())
         super().__init__([column(self.text, row(self._copy, self._hide))], layout=w.Layout(display="none"))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import ipywidgets as w
+import traitlets
 
 from ..render.bundle import escape
+from ..render.outer import outer
 
 TEXT = "var(--jp-ui-font-color1,var(--vscode-foreground,inherit))"
 MUTED = "var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
@@ -63,6 +65,22 @@ CSS = f"""
 .chatglm-box .chatglm-status pre{{white-space:pre-wrap;overflow:auto;max-height:16em;margin:4px 0;padding:6px 8px;
  border:1px solid {BORDER};border-radius:3px;font-size:12px;background:{SURFACE}}}
 """
+
+
+class Html(w.HTML):  # type: ignore[misc]
+    """HTML that a page never typesets: see :mod:`..render.outer`."""
+
+    @traitlets.validate("value")
+    def _close(self, proposal: dict[str, Any]) -> str:
+        return outer(proposal["value"])
+
+
+class Typeset(w.HTMLMath):  # type: ignore[misc]
+    """HTML in which a page typesets the formulas of answers, and nothing else."""
+
+    @traitlets.validate("value")
+    def _close(self, proposal: dict[str, Any]) -> str:
+        return outer(proposal["value"])
 
 
 def style_sheet(css: str = "") -> w.HTML:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..render.bundle import encodable, escape, html, plain
+from ..render.outer import output
 from ..render.views import in_notebook, is_final
 
 if TYPE_CHECKING:
@@ -59,5 +60,5 @@ def last_answer(turn: Turn) -> tuple[str, str]:
 
 
 def _bundle(text: str, page: str) -> dict[str, str]:
-    data: dict[str, str] = encodable({"text/plain": text, "text/html": f'<div class="chatglm-still">{page}</div>'})
+    data: dict[str, str] = encodable(output(text, f'<div class="chatglm-still">{page}</div>'))
     return data

@@ -92,3 +92,31 @@ class Page(HTMLParser):
 
     def unknown_decl(self, data: str) -> None:
         self.wrong.append("declaration")
+
+
+class _Typesetter(HTMLParser):
+    """Reads what MathJax reads: nothing in an element of its ignoring class, unless one opens it again."""
+
+    def __init__(self, fragment: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text = ""
+        self._reads = [True]
+        self.feed(fragment)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        classes = (dict(attrs).get("class") or "").split()
+        reads = False if "mathjax_ignore" in classes else self._reads[-1]
+        if tag not in VOID | {"img", "input"}:
+            self._reads.append(True if "mathjax_process" in classes else reads)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._reads.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self._reads[-1] else ""
+
+
+def read_typeset_text(fragment: str) -> str:
+    """Return the text of a fragment in which a typesetter looks for formulas."""
+    return _Typesetter(fragment).text

@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ...render.outer import output
 from ...render.terminal import one_line
 from ...session import get_session
 from ...sweeps import Sweep
@@ -57,7 +58,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._closed, self._ticking, self._kept = False, False, 0
         self._looked, self._rest, self._looks = 0.0, 0.0, 0
         self._calls = calls = Calls(sweep.session or get_session(), sleep=sleep)
-        self.state, self.bar = Status(), w.HTML()
+        self.state, self.bar = Status(), look.Html()
         self.doing = Doing(sweep, calls, self._look)
         self.choices = Choices(self._partial, calls, self._look)
         self.beside = Beside(sweep, calls, self._left)
@@ -68,7 +69,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         )
         style = look.style_sheet(ANSWER + STILL + CSS)
         parts = (self.state, self.bar, self.doing, calls.status, self.choices, self.grid, self.beside)
-        super().__init__([style, w.HTML(_heading(sweep)), *parts])
+        super().__init__([style, look.Html(_heading(sweep)), *parts])
         self.add_class("chatglm-box")
         self.add_class("chatglm-explorer")
         pause = PAUSE if sweep.grid.requests < MANY else LONG_PAUSE
@@ -92,7 +93,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the explorer where widgets can't be shown."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), "text/plain": TEXT, "text/html": f"<p>{TEXT}</p>"}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the explorer, and beneath it an output that will keep the heat map."""

@@ -28,7 +28,7 @@ class Overview(w.VBox):  # type: ignore[misc]
 
     def __init__(self, sweep: PartialSweep, calls: Calls, choose: Callable[[Cell], object]) -> None:
         self._sweep, self._next, self._drawn = sweep, 0.0, ""
-        self.page = w.HTML()
+        self.page = look.Html()
         self.pickers = {
             name: w.Dropdown(
                 options=[(shown(value, 60), number) for number, value in enumerate(values)],

@@ -30,7 +30,7 @@ class Side(w.VBox):  # type: ignore[misc]
         self.cell: Cell | None = None
         self._name, self._samples = name, samples
         self._keys: dict[int, object] = {}
-        self.heading, self.marked = w.HTML(), w.HTML()
+        self.heading, self.marked = look.Html(), look.Html()
         numbers = [(f"sample {n + 1}", n) for n in range(samples)]
         self.sample = w.Dropdown(options=numbers, description=f"{name}: compared sample")
         pages = [(f"{n + 1} to {min(n + SHOWN, samples)}", n) for n in range(0, samples, SHOWN)]
@@ -38,7 +38,7 @@ class Side(w.VBox):  # type: ignore[misc]
         self.page.layout.display = None if samples > SHOWN else "none"
         self.sample.observe(calls.handler(changed), names="value")
         self.page.observe(calls.handler(self.show), names="value")
-        self.panes = [w.HTMLMath() for _ in range(min(SHOWN, samples))]
+        self.panes = [look.Typeset() for _ in range(min(SHOWN, samples))]
         choices = look.row(look.above(self.sample), look.above(self.page))
         super().__init__([self.heading, look.row(*buttons), choices, self.marked, *self.panes])
         self.add_class("chatglm-card")

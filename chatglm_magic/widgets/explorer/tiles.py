@@ -44,7 +44,7 @@ class Tiles(w.VBox):  # type: ignore[misc]
         self._of = {id(cell): button for cell, button in zip(self._cells, self.buttons, strict=True)}
         for cell, button in zip(self._cells, self.buttons, strict=True):
             button.on_click(calls.handler(partial(choose, cell)))
-        self.legend, self._tables = w.HTML(), look.classed(w.Box(), "chatglm-tables")
+        self.legend, self._tables = look.Html(), look.classed(w.Box(), "chatglm-tables")
         super().__init__([self.legend, self._tables])
 
     def show(self, plot: Plot, *, running: bool) -> int:
@@ -94,7 +94,7 @@ class Tiles(w.VBox):  # type: ignore[misc]
             parts += [heads[-1], *(self._of[id(cell)] for cell in cells)]
         columns = f"fit-content(14em) repeat({len(table.columns)},minmax(7.5em,13em))"
         grid = look.classed(w.GridBox(parts, layout=w.Layout(grid_template_columns=columns)), "chatglm-cells")
-        caption = w.HTML(look.small(table.title), layout=w.Layout(display=None if table.title else "none"))
+        caption = look.Html(look.small(table.title), layout=w.Layout(display=None if table.title else "none"))
         box = look.column(caption, grid)
         self._frame += [*heads, caption, grid, box]
         return box
@@ -110,7 +110,7 @@ def legend(plot: Plot) -> str:
 
 
 def _head(text: str, kind: str) -> w.HTML:
-    return w.HTML(f'<div class="chatglm-head chatglm-head-{kind}">{escape(text)}</div>')
+    return look.Html(f'<div class="chatglm-head chatglm-head-{kind}">{escape(text)}</div>')
 
 
 def _draw(button: w.Button, cell: Cell, plot: Plot, mark: str) -> int:

@@ -9,6 +9,7 @@ import ipywidgets as w
 from ...lenses import Lens
 from ...lenses.html import bars, html
 from ...lenses.text import caption, text
+from ...render.outer import output
 from ...render.terminal import one_line
 from ...session import get_session
 from .. import look
@@ -39,13 +40,13 @@ class LensBox(w.VBox):  # type: ignore[misc]
         self.earlier, self.later = look.button("Previous token"), look.button("Next token")
         self.earlier.on_click(trouble.guarded(lambda clicked: self.look_at(self._index - 1)))
         self.later.on_click(trouble.guarded(lambda clicked: self.look_at(self._index + 1)))
-        self.bars = w.HTML()
+        self.bars = look.Html()
         self.bars.add_class("chatglm-bars")
         head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(f"{caption(lens)}. {HINT}")
         super().__init__(
             [
                 look.style_sheet(shape.CSS + STILL + CSS),
-                w.HTML(head),
+                look.Html(head),
                 look.classed(w.Box([self.temperature, self.top_p]), "chatglm-shape"),
                 self.strip,
                 look.row(self.earlier, self.later),
@@ -81,7 +82,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the box where widgets can't be shown."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), "text/plain": TEXT, "text/html": f"<p>{TEXT}</p>"}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the box, and beneath it an output that stays where there is no kernel."""

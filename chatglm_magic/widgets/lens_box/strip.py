@@ -34,7 +34,7 @@ class Strip(w.VBox):  # type: ignore[misc]
         self.later = look.button("Later tokens")
         self.earlier.on_click(trouble.guarded(lambda clicked: self.turn(self.first - PAGE)))
         self.later.on_click(trouble.guarded(lambda clicked: self.turn(self.first + PAGE)))
-        self.where = w.HTML()
+        self.where = look.Html()
         row = w.Box(self.tokens)
         row.add_class("chatglm-strip")
         pages = look.row(self.earlier, self.later, self.where)

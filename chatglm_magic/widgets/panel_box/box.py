@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ...render.outer import output
 from ...session import Session
 from .. import look
 from ..copying import Copier
@@ -35,7 +36,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep) -> None:
         self._session = session
-        self.status, self._news, self._told = Status(), w.HTML(), ""
+        self.status, self._news, self._told = Status(), look.Html(), ""
         self._trouble = trouble = Trouble(session, self.status)
         self.controls, self._copier = Controls(), Copier()
         self.dialogue = Dialogue(session, self.status, trouble, self.controls, sleep=sleep)
@@ -63,7 +64,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the panel where widgets can't be shown, with a text that never varies."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), "text/plain": TEXT, "text/html": f"<p>{TEXT}</p>"}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the panel, and beneath it an output that will keep its last answer."""

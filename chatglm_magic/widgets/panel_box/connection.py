@@ -12,7 +12,7 @@ import ipywidgets as w
 
 from ...render.bundle import escape
 from ...session import Session
-from ..look import ERROR, GOOD, UNSURE, above, button
+from ..look import ERROR, GOOD, UNSURE, Html, above, button
 from ..trouble import Trouble
 from .handle import Field, or_empty, or_none
 
@@ -46,7 +46,7 @@ class Connection(w.Box):  # type: ignore[misc]
         )
         self.dialect = above(w.Dropdown(description="Dialect", options=DIALECTS))
         self.check = button("Check", tooltip="Look at the endpoint once more")
-        self._state = w.HTML()
+        self._state = Html()
         parts = {"endpoint": self.endpoint, "model": self.model, "dialect": self.dialect, "state": self._state}
         for name, widget in parts.items():
             widget.add_class(f"chatglm-{name}")

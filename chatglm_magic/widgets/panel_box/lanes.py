@@ -11,7 +11,7 @@ import ipywidgets as w
 from ...render.bundle import escape, trouble
 from ..answer import metrics, parameters
 from ..asking import Screen
-from ..look import small
+from ..look import Html, small
 
 if TYPE_CHECKING:
     from ...session.draft import Draft
@@ -43,7 +43,7 @@ class Lanes(w.Box):  # type: ignore[misc]
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._lanes: list[Lane] = []
-        self._cells = [w.HTML(layout=w.Layout(display="none")) for _ in range(LANES)]
+        self._cells = [Html(layout=w.Layout(display="none")) for _ in range(LANES)]
         super().__init__(self._cells, layout=w.Layout(display="none"))
         self.add_class("chatglm-lanes")
 
@@ -115,7 +115,7 @@ class LaneScreen:
 
 def _plain(text: str) -> str:
     style = "white-space:pre-wrap;overflow-wrap:anywhere"
-    return f'<div class="mathjax_ignore tex2jax_ignore" style="{style}">{escape(text)}</div>'
+    return f'<div style="{style}">{escape(text)}</div>'
 
 
 def _html(lane: Lane, text: str) -> str:

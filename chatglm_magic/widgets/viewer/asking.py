@@ -46,7 +46,7 @@ class Asking(w.VBox):  # type: ignore[misc]
         self._session, self._calls, self._ended = session, calls, ended
         self._runner = Runner(session)
         self._question: Question | None = None
-        self._pane, self.prompt = AnswerPane(), w.HTML()
+        self._pane, self.prompt = AnswerPane(), look.Html()
         self.stop = look.button("Stop")
         self.stop.on_click(calls.handler(self._runner.stop))
         super().__init__([look.row(self.prompt, self.stop), self._pane], layout=w.Layout(display="none"))

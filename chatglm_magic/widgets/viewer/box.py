@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ...render.outer import output
 from ...session import Session
 from ...store import Query, Row
 from .. import look
@@ -85,7 +86,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
 
         The text never varies and holds no turn: a notebook that is given away would carry them along.
         """
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), "text/plain": TEXT, "text/html": f"<p>{TEXT}</p>"}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
     def _look(self) -> None:
         """Take in what has changed in the store."""

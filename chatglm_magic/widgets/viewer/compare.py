@@ -21,10 +21,10 @@ class Compared(w.VBox):  # type: ignore[misc]
     def __init__(self, calls: Calls, changed: Callable[[], object]) -> None:
         self._calls, self._changed = calls, changed
         self._rows: list[Row] = []
-        self.text = w.HTML()
+        self.text = look.Html()
         self.unpin = look.button("Unpin")
         self.unpin.on_click(calls.handler(self._unpin))
-        super().__init__([look.row(w.HTML(look.heading("Pinned")), self.unpin), self.text])
+        super().__init__([look.row(look.Html(look.heading("Pinned")), self.unpin), self.text])
         self.add_class("chatglm-card")
         self.add_class("chatglm-pinned")
         self._show()

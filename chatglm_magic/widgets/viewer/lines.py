@@ -36,7 +36,7 @@ class Line(w.Box):  # type: ignore[misc]
         self.key, self._calls, self._ticked = "", calls, ticked
         self.tick: Any = calls.whole(w.Checkbox(indent=False, **_look_of(like and like.tick)))
         self.button: Any = w.Button(**_look_of(like and like.button))
-        self.facts: Any = w.HTML(**_look_of(like and like.facts))
+        self.facts: Any = look.Html(**_look_of(like and like.facts))
         super().__init__([self.tick, self.button, self.facts], **({"layout": like.layout} if like else {}))
         self.add_class("chatglm-line")
         self.button.on_click(calls.handler(lambda: opened(self.key) if self.key else None))

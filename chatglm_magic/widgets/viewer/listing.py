@@ -45,7 +45,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.refresh, self.go_on = look.button("Refresh"), look.button("Continue this conversation")
         self.lines = Lines(calls, self._open, ticked)
         self.pages = Pages(calls, self.turn_to)
-        self.count, self.news = w.HTML(), News()
+        self.count, self.news = look.Html(), News()
         self.show.observe(calls.handler(self.search), names="value")
         self.refresh.on_click(calls.handler(self.fill))
         self.go_on.on_click(calls.handler(self._continue))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipywidgets as w
-
 from ...store import Store
 from .. import look
 
 
-class News(w.HTML):  # type: ignore[misc]
+class News(look.Html):
     """The last three things a store said; it says each once."""
 
     def __init__(self) -> None:

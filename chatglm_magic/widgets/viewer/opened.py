@@ -35,7 +35,7 @@ class Opened(w.VBox):  # type: ignore[misc]
     ) -> None:
         self._session, self._calls, self._compared, self._ask = session, calls, compared, ask
         self.row: Row | None = None
-        self.heading, self.text, self.facts, self.copied = w.HTML(), w.HTMLMath(), w.HTML(), w.Box()
+        self.heading, self.text, self.facts, self.copied = look.Html(), look.Typeset(), look.Html(), w.Box()
         self.delete = Delete(calls, lambda: [self.turn.id], delete)
         self.buttons = does = Buttons(self.delete)
         super().__init__([self.heading, *does.rows, self.copied, self.text, self.facts])

@@ -38,7 +38,7 @@ class Ticked(w.VBox):  # type: ignore[misc]
         self._session, self._calls = session, calls
         self._page, self._found, self._changed = page, found, changed
         self.ids: dict[str, None] = {}
-        self.count = w.HTML()
+        self.count = look.Html()
         self.all, self.none = look.button("Tick this page"), look.button("Untick all")
         self.delete = Delete(calls, lambda: tuple(self.ids), delete)
         placeholder = f"a name that ends in {ENDINGS}"

@@ -106,7 +106,7 @@ def _section(name: str, body: str) -> str:
 
 def _plain(text: str | None) -> str:
     text = text or ""
-    return f'<div class="chatglm-text mathjax_ignore tex2jax_ignore">{escape(text[:LONGEST])}</div>{_rest(text)}'
+    return f'<div class="chatglm-text">{escape(text[:LONGEST])}</div>{_rest(text)}'
 
 
 def _rest(text: str) -> str:

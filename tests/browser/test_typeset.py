@@ -1,0 +1,164 @@
+"""Only the formulas of answers are typeset, in real JupyterLab and Notebook 7 with the MathJax that they bring.
+
+MathJax knows a command whose font reaches a style unescaped, and so loads a picture; its definitions hold for the
+whole page. Each place in which text of a server or of an import is shown, but no answer, holds both.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from chatglm_magic.store import History, Query, Store
+from chatglm_magic.values import Turn
+
+from ..support.servers import Asked, ScriptedServer, chunk, legacy, reply
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from ..support.lab import Lab, Notebook
+
+PLACES = (
+    *("footer", "stream-error", "panel-error", "explorer-error"),
+    *("show-prompt", "show-model", "show-error", "show-changed", "view-prompt", "view-error"),
+)
+NEVER_TYPESET = ("panel-footer", "view-model", "view-changed")
+"""Places in widgets that no front end typesets; they hold a trap all the same."""
+
+
+def make_trap(beacon: str, place: str) -> str:
+    """Return text that makes a typesetter load a picture, and define what α is."""
+    return rf"$\unicode[x;background:url({beacon}{place})]{{65}}$ $\def\alpha{{Q}}$"
+
+
+class Server:
+    """Answers with a trap in the place that the prompt names."""
+
+    def __init__(self, beacon: str) -> None:
+        self._beacon = beacon
+
+    def __call__(self, connection: socket.socket, asked: Asked) -> None:
+        place = asked.body["messages"][-1]["content"]
+        trap = make_trap(self._beacon, place)
+        model = trap if place.endswith("footer") else "test-glm"
+        last = chunk(None, finish_reason="stop")
+        if place.endswith("error"):
+            last = {"error": {"message": trap}}
+        header = "X-ChatGLM-Changed: $\\def\\gamma{Q}$\r\n" if place == "changed" else ""  # a ; would split it
+        events = [chunk(r"One $\alpha\gamma$ ") | {"model": model}, last | {"model": model}]
+        data = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{header}Connection: close\r\n\r\n"
+        connection.sendall((head + data).encode())
+        connection.shutdown(socket.SHUT_WR)
+
+
+def write_import(folder: Path, beacon: str) -> None:
+    """Export two turns that were never asked, with a trap in each text but the answer."""
+    with closing(Store(folder / "elsewhere.sqlite")) as store:
+        turns = [
+            Turn(
+                prompt=make_trap(beacon, f"{way}-prompt"),
+                answer="half",
+                status="incomplete",
+                model=make_trap(beacon, f"{way}-model"),
+                error=make_trap(beacon, f"{way}-error"),
+                changed=(make_trap(beacon, f"{way}-changed"),),
+                conversation="0123456789ab",
+                id=f"{number:032x}",
+                created=f"2026-01-0{number}T12:00:00+00:00",
+            )
+            for number, way in enumerate(("show", "view"), 1)
+        ]
+        store.add([(turn, place) for place, turn in enumerate(turns)])
+        History(store, Query()).export(folder / "imported.jsonl", force=True)
+
+
+@pytest.fixture(scope="module", params=["lab", "notebook"])
+def front_end(
+    request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    from ..support.lab import Lab
+
+    app: Literal["lab", "notebook"] = request.param
+    started = Lab(tmp_path_factory.mktemp(app), app=app)
+    yield started
+    started.stop()
+
+
+def run_places(notebook: Notebook) -> None:
+    """Run all cells, and do in panel, viewer and explorer what shows the rest."""
+    for number in range(6):
+        notebook.run(number)
+    panel = notebook.run(6)
+    for place in ("panel-footer", "panel-error"):
+        panel.get_by_role("textbox", name="Prompt", exact=True).fill(place)
+        panel.get_by_role("button", name="Send", exact=True).click()
+        panel.get_by_role("button", name="Send", exact=True).and_(panel.locator(":enabled")).wait_for()
+        panel.get_by_text("incomplete" if place.endswith("error") else "Answered.").first.wait_for()
+    viewer = notebook.run(7)
+    viewer.get_by_role("combobox", name="Show", exact=True).select_option(index=0)
+    viewer.locator(".chatglm-line button", has_text="view-prompt").click()
+    viewer.locator(".chatglm-opened").get_by_text("half").wait_for()
+    explorer = notebook.run(8)
+    explorer.locator(".chatglm-cells button").first.click()
+    explorer.locator(".chatglm-beside").get_by_text("One").first.wait_for()
+    notebook.run(9)
+    notebook.cell(9).locator("mjx-container").first.wait_for()
+
+
+@pytest.mark.row("X1")
+@pytest.mark.parametrize("is_open", [True, False], ids=["let-through", "as-built"])
+def test_only_formulas_of_answers_are_typeset(
+    front_end: Lab, page: Page, tmp_path: Path, *, is_open: bool
+) -> None:
+    """Nothing is loaded and nothing defined from any place; let through to MathJax, each loads its picture, and
+    α and γ have become Q."""
+    from ..support.lab import Notebook
+
+    with ScriptedServer(legacy(), on_get=reply("", Access_Control_Allow_Origin="*")) as beacon:
+        write_import(front_end.folder, beacon.url)
+        with ScriptedServer(Server(beacon.url)) as server:
+            url = front_end.write(
+                f"typeset-{is_open}.ipynb",
+                f"import os; os.environ['CHATGLM_MAGIC_HOME'] = {str(tmp_path)!r}\n"
+                f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}v1'\n"
+                + ("import chatglm_magic.render.outer as outer\nouter.CLOSED = ''" if is_open else ""),
+                "%chatglm_history --import imported.jsonl\n%chatglm_history --all --show 1",
+                "from IPython.display import HTML\n"
+                f"HTML({make_trap(beacon.url, 'control').replace('alpha', 'beta')!r})",
+                "%chatglm footer",
+                "try:\n    get_ipython().run_line_magic('chatglm', 'stream-error')\nexcept Exception: pass",
+                "%chatglm changed",
+                "%chatglm_panel",
+                "%chatglm_history --view",
+                "%%chatglm_sweep temperature=0.1,0.5\nexplorer-error",
+                "%chatglm alpha",
+            )
+            notebook = Notebook(page, url)
+            run_places(notebook)
+            if is_open:
+                wait_for(page, beacon, {f"/{place}" for place in ("control", *PLACES)})
+            else:
+                wait_for(page, beacon, {"/control"})
+                page.wait_for_timeout(1000)
+                assert {asked.path for asked in beacon.asked} == {"/control"}
+            drawn = notebook.cell(9).locator("mjx-container").first.inner_html()
+            assert [drawn.count(code) for code in ("1D444", "1D6FC", "1D6FE")] == (
+                [2, 0, 0] if is_open else [0, 1, 1]
+            )
+
+
+def wait_for(page: Page, beacon: ScriptedServer, paths: set[str]) -> None:
+    """Wait until every one of these pictures has been asked for."""
+    for _ in range(200):
+        if paths <= {asked.path for asked in beacon.asked}:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not loaded: {sorted(paths - {asked.path for asked in beacon.asked})}")
