@@ -199,7 +199,10 @@ def test_the_last_answer_is_an_output_of_its_own(kernel: Kernel) -> None:
         assert "application/vnd.jupyter.widget-view+json" in view and view["text/plain"].startswith(
             "chatglm panel: "
         )
-        assert still == {"text/plain": "", "text/html": '<div class="chatglm-still"></div>'}
+        assert still == {
+            "text/plain": "",
+            "text/html": '<div class="mathjax_ignore tex2jax_ignore"><div class="chatglm-still"></div></div>',
+        }
         for prompt, text in (("one?", "first"), ("<two>?", "**second**")):
             page.type("Prompt", prompt)
             page.click("Send")
