@@ -284,3 +284,28 @@ def test_at_most_nine_runtime_dependencies() -> None:
     """Each dependency earns its place."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert len(project["dependencies"]) <= 9
+
+
+def read_promises(text: str) -> list[str]:
+    """Return the lines of SECURITY.md that promise something: its list items, and the rows of its table."""
+    body = text.split("## Reporting")[0].splitlines()
+    rows = [line for line in body if line.startswith("| ") and not line.startswith("| what |")]
+    return [line for line in body if re.match(r"\* |\d+\. ", line)] + rows
+
+
+def has_test(name: str) -> bool:
+    """Tell whether a file of tests defines a function, as in ``tests/test_docs.py::has_test``."""
+    path, _, function = name.partition("::")
+    return bool(re.search(rf"^(async )?def {function}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_each_line_of_security_has_the_tests_that_hold_it() -> None:
+    """``tests/promises.toml`` names every line of SECURITY.md once, and tests that exist, or why there is none."""
+    entries = tomllib.loads((ROOT / "tests/promises.toml").read_text(encoding="utf-8"))["line"]
+    lines = read_promises(TEXTS["SECURITY.md"])
+    assert len(lines) > 40
+    found = {line: [entry["begins"] for entry in entries if line.startswith(entry["begins"])] for line in lines}
+    assert [line[:60] for line, begins in found.items() if len(begins) != 1] == []
+    assert {begins[0] for begins in found.values()} == {entry["begins"] for entry in entries}
+    assert [entry["begins"] for entry in entries if not entry["tests"] and not entry.get("why")] == []
+    assert [name for entry in entries for name in entry["tests"] if not has_test(name)] == []

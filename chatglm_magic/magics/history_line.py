@@ -15,7 +15,7 @@ HELP = """%chatglm_history                     list the conversation's turns, ne
 %chatglm_history --reset             begin a new conversation
 %chatglm_history --resume [ID]       go on with an earlier conversation, by default the newest
 %chatglm_history --fork N            begin a conversation with a copy of the turns up to N
-%chatglm_history --export FILE       write a .jsonl, .md, .html or .csv file
+%chatglm_history --export FILE       write a .jsonl, .md, .html or .csv file (.md: pictures and HTML stay live)
 %chatglm_history --import FILE       read a .jsonl of turns, or a list of OpenAI-style messages (.json, .jsonl)
 %chatglm_history --forget            delete the conversation's turns for good
 %chatglm_history --view              show the history viewer
