@@ -33,21 +33,21 @@ class Database:
     """A connection, for one process and one thread at a time.
 
     :param path: a file that is there, or None for memory.
+    :param read_only: whether nothing can be written there, and nobody changes it.
     :raises sqlite3.Error: if it can't be opened, here and in every method.
     """
 
-    def __init__(self, path: Path | None, journal: schema.Journal = "wal") -> None:
+    def __init__(self, path: Path | None, journal: schema.Journal = "wal", *, read_only: bool = False) -> None:
         self._wanted: Wanted | None = None
+        name = ":memory:" if path is None else path.absolute().as_uri() + "?immutable=1" * read_only
         self._db = sqlite3.connect(
-            ":memory:" if path is None else path,
-            timeout=PATIENCE,
-            isolation_level=None,
-            check_same_thread=False,
+            name, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=path is not None
         )
         try:
             self._db.create_function("wanted", 3, self._is_wanted)
-            schema.tune(self._db, journal)
-            schema.prepare(self._db)
+            if not read_only:
+                schema.tune(self._db, journal)
+                schema.prepare(self._db)
         except BaseException:
             self._db.close()
             raise

@@ -41,6 +41,7 @@ class Disk:
         self._which: tuple[int, int] | None = None
         self._new = False
         self._moved = False
+        self._read_only = False
 
     @property
     def there(self) -> bool:
@@ -67,14 +68,23 @@ class Disk:
         return act(self.database())
 
     def database(self) -> Database:
-        """Return the connection; a file that was taken away or exchanged meanwhile is opened anew."""
-        if self._database is not None and aside.identity(self.path) != self._which:
+        """Return the connection; a file that was taken away or exchanged meanwhile is opened anew.
+
+        Where nothing can be written beside it, it is opened as it lies there: SQLite's log needs a file of its own
+        even to read.
+        """
+        known = aside.identity(self.path) == self._which and self._read_only == places.is_read_only(self.path)
+        if self._database is not None and not known:
             self.close()
         if self._database is None:
-            self._new = places.make(self.path) or self._new
+            self._read_only = places.is_read_only(self.path)
+            if self._read_only:
+                places.check(self.path)
+            else:
+                self._new = places.make(self.path) or self._new
             self._which = aside.identity(self.path)
-            _look(self.path)
-            self._database = Database(self.path, journal_for(self.path))
+            _look(self.path, read_only=self._read_only)
+            self._database = Database(self.path, journal_for(self.path), read_only=self._read_only)
             if self._new:
                 self._tell(f"Turns are kept in {self.path}; %chatglm_config store=off keeps none.")
                 self._new = False
@@ -108,7 +118,7 @@ class Disk:
         return True
 
 
-def _look(path: Path) -> None:
+def _look(path: Path, *, read_only: bool) -> None:
     """Look at a file without writing to it.
 
     :raises sqlite3.Error: if it is no database.
@@ -118,7 +128,8 @@ def _look(path: Path) -> None:
         error = sqlite3.DatabaseError("file is not a database")
         error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
         raise error
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=PATIENCE, uri=True)
+    how = "immutable=1" if read_only else "mode=ro"
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", timeout=PATIENCE, uri=True)
     try:
         db.execute("BEGIN")  # all of it at one moment: another process may be making the file
         (version,) = db.execute("PRAGMA user_version").fetchone()

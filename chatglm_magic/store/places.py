@@ -63,10 +63,29 @@ def make(path: Path) -> bool:
         return True
     except FileExistsError:
         pass
+    check(path)
+    return False
+
+
+def check(path: Path) -> None:
+    """See to it that a store's file, and what SQLite keeps beside it, are its owner's alone.
+
+    :raises OSError: if one of them is no ordinary file.
+    :raises RefusedFile: if one is another user's, or others could have written to it.
+    """
     for name in COMPANIONS:
         with suppress(FileNotFoundError):
             _keep_private(path.with_name(path.name + name))
-    return False
+
+
+def is_read_only(path: Path) -> bool:
+    """Tell whether a file is there and nothing can be written beside it, as SQLite does.
+
+    Not if SQLite left a log there, which has to be read too.
+    """
+    return (
+        path.is_file() and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    )
 
 
 def _make_folders(folder: Path) -> None:
@@ -101,7 +120,7 @@ def _keep_private(path: Path) -> None:
             f"content is yours, type !chmod 600 {shlex.quote(str(path))} and restart the kernel. Otherwise choose "
             "another file: %chatglm_config store=FILE"
         )
-    if found.st_mode & 0o077:
+    if found.st_mode & 0o077 and os.access(path.parent, os.W_OK):
         path.chmod(0o600)
 
 
