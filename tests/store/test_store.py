@@ -389,14 +389,16 @@ for number in range(20):
         right = False
         try:
             store.put(turn(f"child {number}"), 2)
-            right = store.unsaved == 0 and "before" in [row.turn.prompt for row in store.find(Query())]
-            store.close()
+            right = "before" in [row.turn.prompt for row in store.find(Query())]
+            store.close()  # which waits for the parent's lock longer than a turn does
+            right = right and store.unsaved == 0
         finally:
             os._exit(0 if right else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     store.put(turn(f"parent {number}"), 3)
 stop.set()
 worker.join()
+store.close()
 print(store.unsaved)
 """
 
