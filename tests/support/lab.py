@@ -38,10 +38,10 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Start Chromium."""
+def browser(*flags: str) -> Iterator[Browser]:
+    """Start Chromium, with further flags of its command line."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        started = playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS, *flags])
         yield started
         started.close()
 
