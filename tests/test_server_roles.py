@@ -138,7 +138,7 @@ def fields(text: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("text", SPELLINGS)
 def test_no_field_brings_role_tokens_along(front: str, engine: Recorded, text: str) -> None:
-    """The engine's rendering of what it was given has the role tokens of the same chat of plain words, no others."""
+    """The engine's rendering of what it was given has the role tokens of the same chat of plain words."""
     engine.given()
     for name, (path, body) in fields(text).items():
         reply = requests.post(front + path, json=body, timeout=30)

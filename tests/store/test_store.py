@@ -441,3 +441,16 @@ def test_what_waits_is_the_parents_alone(tmp_path: Path) -> None:
     assert run_code(LOSES, tmp_path / "place") == "0 1\n"
     with open_store(tmp_path / "place" / "h.sqlite") as store:
         assert list_prompts(store) == ["waits"]
+
+
+def test_a_clock_that_is_set_back_changes_no_order(tmp_path: Path) -> None:
+    """Turns stand in the order in which they were asked, and the conversation used last is first, whatever their
+    times say; only who sorts by time sees them in that order."""
+    with open_store(tmp_path / "h.sqlite") as store:
+        for at, day in enumerate((9, 5, 7, 1)):
+            created = f"2026-05-0{day}T12:00:00+00:00"
+            store.put(make_turn(f"day {day}", created=created, conversation=f"{at // 2:012x}"), at)
+        assert list_prompts(store, Query(order="newest")) == ["day 1", "day 7", "day 5", "day 9"]
+        assert list_prompts(store, Query(conversation=f"{0:012x}")) == ["day 9", "day 5"]
+        assert [summary.id for summary in store.conversations()] == [f"{1:012x}", f"{0:012x}"]
+        assert list_prompts(store, Query(order="created")) == ["day 1", "day 5", "day 7", "day 9"]
