@@ -30,7 +30,8 @@ import json, sys
 from tests.support.lab import browser
 name, attack, ports = json.loads(sys.argv[1])
 found = []
-with browser(f"--host-resolver-rules=MAP {name} 127.0.0.1") as started:
+flags = f"--host-resolver-rules=MAP {name} 127.0.0.1", "--disable-features=LocalNetworkAccessChecks"
+with browser(*flags) as started:
     for port in ports:
         page = started.new_page()
         page.route("**/attack", lambda route: route.fulfill(body=attack, content_type="text/html"))
@@ -39,7 +40,8 @@ with browser(f"--host-resolver-rules=MAP {name} 127.0.0.1") as started:
         found.append(page.evaluate("window.found"))
 print(json.dumps(found))
 """
-"""In a process of its own: Playwright has one browser a process in its blocking form."""
+"""In a process of its own: Playwright has one browser a process in its blocking form. Chromium's own guard of the
+local network is switched off, as in browsers that have none."""
 
 
 def attack(*ports: int) -> list[list[Any]]:
