@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import psutil
+from IPython.core.getipython import get_ipython
 
 struck: list[float] = []
 """When each interrupt struck, by the clock that all processes of a machine share."""
@@ -130,12 +131,17 @@ class _Strike:
 
 
 def list_resources() -> dict[str, list[str]]:
-    """Return what this process holds: its threads by name, its connections, and its open files but for pipes."""
+    """Return what this process holds: its threads by name, its connections, and its open files but for pipes.
+
+    IPython's own history is left out: its journal comes and goes with every cell.
+    """
     gc.collect()
+    shell: Any = get_ipython()
+    history = str(shell.history_manager.hist_file)
     me = psutil.Process()
     connections = [item for item in me.net_connections("inet") if item.status != psutil.CONN_LISTEN and item.raddr]
     return {
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "connections": sorted(f"{item.raddr.port} {item.status}" for item in connections),
-        "files": sorted(file.path for file in me.open_files()),
+        "files": sorted(file.path for file in me.open_files() if not file.path.startswith(history)),
     }
