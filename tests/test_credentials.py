@@ -243,3 +243,14 @@ def test_an_error_that_is_no_servers_is_masked_too() -> None:
     with pytest.raises(ChatGLMError) as caught:
         ChatGLM(endpoint_url=ORIGINS[0], headers={"X-Team": KEY + "\n"}).invoke("hi")
     assert "X-Team" in str(caught.value) and not has_leaked(caught.value)
+
+
+@pytest.mark.row("X2")
+def test_what_a_server_changed_holds_no_key_beside_what_was_changed_here() -> None:
+    """Both come in one piece where the answer is one: temperature 0 is sent as 0.01."""
+    whole = {"response": "yes", "history": [], "status": 200}
+    with ScriptedServer(reply(whole, X_ChatGLM_Changed=f"key={KEY}")) as server:
+        told = ChatGLM(endpoint_url=server.url, api_key=KEY, temperature=0).generate(["hi"])
+        control = ChatGLM(endpoint_url=server.url, temperature=0).generate(["hi"])
+    assert has_leaked(control) and not has_leaked(told)
+    assert "0 sent as 0.01" in str(told) and "key=" in str(told)

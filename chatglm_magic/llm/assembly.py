@@ -62,11 +62,11 @@ class Assembly:
         for name in INFO:
             if value := getattr(delta, name):
                 info[name] = AS_JSON[name](value) if name in AS_JSON else value
-        if self._secrets:
-            self._clean(info)
         if self._changed:  # what was changed before anything was sent is news of the first piece
             info["changed"] = "; ".join([*self._changed, *([delta.changed] if delta.changed else [])])
             self._changed = ()
+        if self._secrets:
+            self._clean(info)
         if self.done:
             info["finish_reason"] = "stop"
         return self._chunk(text, info) if text or info else None
