@@ -12,7 +12,7 @@ import ipywidgets as w
 import traitlets
 
 from ..render.bundle import escape
-from ..render.outer import outer
+from ..render.outer import CLOSED, outer
 
 TEXT = "var(--jp-ui-font-color1,var(--vscode-foreground,inherit))"
 MUTED = "var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
@@ -49,6 +49,7 @@ CSS = f"""
 .chatglm-box .widget-html,.chatglm-box .widget-htmlmath{{width:auto;min-width:0;margin:0}}
 .chatglm-box .widget-html-content{{flex:1 1 auto;min-width:0;line-height:1.5;
  font-size:var(--jp-ui-font-size1,13px)}}
+.chatglm-box .widget-html-content>.{CLOSED.replace(" ", ".")}{{display:contents}}
 .chatglm-box .jupyter-button{{width:auto;min-width:4.5em;height:28px;line-height:26px;padding:0 12px;margin:0;
  border-radius:3px;border:1px solid {BORDER}}}
 .chatglm-box .jupyter-button.mod-primary{{border-color:transparent}}
@@ -67,20 +68,20 @@ CSS = f"""
 """
 
 
-class Html(w.HTML):  # type: ignore[misc]
-    """HTML that a page never typesets: see :mod:`..render.outer`."""
+class _Closed(traitlets.HasTraits):
+    """Closes whatever HTML a widget is given to typesetters: see :mod:`..render.outer`."""
 
     @traitlets.validate("value")
     def _close(self, proposal: dict[str, Any]) -> str:
         return outer(proposal["value"])
 
 
-class Typeset(w.HTMLMath):  # type: ignore[misc]
+class Html(_Closed, w.HTML):  # type: ignore[misc]
+    """HTML that a page never typesets."""
+
+
+class Typeset(_Closed, w.HTMLMath):  # type: ignore[misc]
     """HTML in which a page typesets the formulas of answers, and nothing else."""
-
-    @traitlets.validate("value")
-    def _close(self, proposal: dict[str, Any]) -> str:
-        return outer(proposal["value"])
 
 
 def style_sheet(css: str = "") -> w.HTML:

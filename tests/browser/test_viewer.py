@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -158,6 +159,15 @@ def test_a_chinese_search_and_filters_find_turns(shown: Shown, page: Page) -> No
     page.keyboard.type("03282026")
     page.keyboard.press("Tab")
     shown.says("3 turns found")
+
+
+def test_the_facts_of_a_line_stand_apart(shown: Shown) -> None:
+    """When it was asked, the model and the parameters are side by side, with room between them."""
+    facts = shown.box.locator(".chatglm-line .widget-html-content").first.locator("span")
+    boxes = [span.bounding_box() for span in facts.all()]
+    assert len(boxes) >= 3
+    for left, right in itertools.pairwise(boxes):
+        assert left and right and right["x"] >= left["x"] + left["width"] + 5 and right["y"] == left["y"]
 
 
 def test_a_turn_opens_and_is_asked_again(shown: Shown) -> None:
