@@ -36,6 +36,8 @@ SHORTEST_WITH_END, SHOWN = 17, 4
 """Characters from which the last four of a secret stay, to tell which one it was."""
 SHORTEST_IN_TEXT = 12
 """Characters from which a secret is taken out of an answer; a shorter one may be a word, as vLLM's ``EMPTY``."""
+BEGINNING = 3
+"""Characters of a secret that stay where it is taken out of an answer."""
 
 MARK = "…"
 

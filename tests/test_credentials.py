@@ -104,7 +104,10 @@ def test_the_store_keeps_no_part_of_a_key_that_a_server_repeats(
             session.ask("hi again")
         turns = session.turns
         session.close()
-    assert answered == "Your key is …." and "a key that the server repeated was taken out" in turns[0].changed
+    assert (
+        answered == f"Your key is {KEY[:3]}…."
+        and "a key that the server repeated was taken out" in turns[0].changed
+    )
     assert not has_leaked(answered, turns, [turn.to_json() for turn in turns])
     files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     assert b"hi again" in b"".join(files) and not has_leaked(*files)
@@ -121,7 +124,20 @@ def test_a_key_in_pieces_is_taken_out_of_an_answer(way: str, size: int) -> None:
         told = ask(ChatGLM(endpoint_url=f"{server.url}v1", api_key=KEY), way)
         control = ask(ChatGLM(endpoint_url=f"{server.url}v1"), way)
     assert control == text
-    assert told == text.replace(KEY, "…")
+    assert told == text.replace(KEY, f"{KEY[:3]}…")
+
+
+@pytest.mark.parametrize("end", [1, 2, 3, 9])
+def test_an_answer_that_is_stopped_lacks_nothing_that_only_begins_like_a_key(end: int) -> None:
+    """What was streamed so far has all that came, but for what would be the middle of a key."""
+    hold = threading.Event()
+    events = chunk(f"it ends in {KEY[:end]}"), chunk(" and goes on", finish_reason="stop")
+    with ScriptedServer(sse(events, hold=hold)) as server:
+        stream = ChatGLM(endpoint_url=f"{server.url}v1", api_key=KEY).stream("hi")
+        told = next(stream)
+        hold.set()
+        assert told == f"it ends in {KEY[: min(end, 3)]}"
+        assert told + "".join(stream) == f"it ends in {KEY[:end]} and goes on"
 
 
 @pytest.mark.row("X2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..credentials import MARK, SHORTEST_IN_TEXT
+from ..credentials import BEGINNING, MARK, SHORTEST_IN_TEXT
 from .thinking import tail_match
 
 
@@ -53,30 +53,35 @@ class StopFilter:
 
 
 class SecretFilter:
-    """Takes whole secrets out of text that comes in pieces; holds back what may be the beginning of one.
+    """Takes whole secrets but their first three characters out of text that comes in pieces.
+
+    So few characters say nothing, and are never held back: an answer that is stopped has all that came, but for
+    what may be the middle of a secret. What comes out doesn't depend on the pieces.
 
     :param secrets: those of fewer than 12 characters are left alone: they may be words of the text.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_IN_TEXT]
-        self._held = ""
+        self._begun = ""
+        """The end of the text, as far as it is the beginning of a secret."""
         self.hit = False
-        """Whether one was taken out."""
+        """Whether a secret was taken out."""
 
     def feed(self, text: str) -> str:
         """Take in text; return what can be handed out."""
         if not self._secrets:
             return text
-        self._held += text
+        given = len(self._begun[:BEGINNING])
+        text = self._begun + text
         for secret in self._secrets:
-            if secret in self._held:
-                self._held, self.hit = self._held.replace(secret, MARK), True
-        cut = len(self._held) - max(tail_match(self._held, secret) for secret in self._secrets)
-        ready, self._held = self._held[:cut], self._held[cut:]
-        return ready
+            if secret in text:
+                text, self.hit = text.replace(secret, secret[:BEGINNING] + MARK), True
+        cut = len(text) - max(tail_match(text, secret) for secret in self._secrets)
+        self._begun = text[cut:]
+        return text[given : cut + BEGINNING]
 
     def close(self) -> str:
         """Return what was held back: the text has ended."""
-        held, self._held = self._held, ""
+        held, self._begun = self._begun[BEGINNING:], ""
         return held
