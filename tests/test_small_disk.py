@@ -13,6 +13,7 @@ from chatglm_magic.errors import ChatGLMError, CommandError, TapeError
 from chatglm_magic.store import History, Query, Store
 from chatglm_magic.store.imports import read
 
+from .support.disks import mount_disk
 from .support.servers import ScriptedServer, legacy
 from .support.stores import is_sound, list_prompts, make_turn, open_store
 from .support.tapes import make_model
@@ -45,14 +46,8 @@ class Disk:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """A small disk of the test's own."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)], capture_output=True
-    ).returncode:
-        pytest.skip("only root can mount a small disk")
-    yield Disk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True)
+    with mount_disk(tmp_path / "disk", "256k") as path:
+        yield Disk(path)
 
 
 def make_history(count: int = 3, size: int = 100_000) -> History:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.store import Query, saving
 
 from ..support.clock import assert_within
+from ..support.disks import mount_disk
 from ..support.scale import choose_count
 from ..support.stores import (
     CONVERSATION,
@@ -150,12 +150,7 @@ def test_what_waits_and_what_is_saved_are_found_as_one(tmp_path: Path) -> None:
 def test_a_full_disk(tmp_path: Path) -> None:
     """On a real disk that is full, turns stay in memory, the file stays sound, and they are saved once there is
     room again."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("only root can mount a small disk")
-    try:
+    with mount_disk(tmp_path / "disk", "4m") as disk:
         filler = disk / "filler"
         with open_store(disk / "h.sqlite") as store:
             store.put(make_turn("saved"), 0)
@@ -171,8 +166,6 @@ def test_a_full_disk(tmp_path: Path) -> None:
             assert store.flush() and store.unsaved == 0
             assert list_prompts(store) == ["saved", "1", "2", "3", "4", "5"]
         assert is_sound(disk / "h.sqlite")
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 QUOTA = """
