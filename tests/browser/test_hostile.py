@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..support.hostile import ANSWERS, arm
-from ..support.servers import Asked, ScriptedServer, legacy, reply
+from ..support.servers import ScriptedServer, legacy, reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -36,7 +36,7 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         hostile = arm(ANSWERS, beacon.url.rstrip("/"))
         starts = range(0, len(hostile), AT_ONCE)
         assert len(hostile) >= 40
-        from ..support.lab import Notebook
+        from ..support.lab import Notebook, wait_requests
 
         url = lab.write(
             "hostile.ipynb",
@@ -49,7 +49,7 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         notebook.run(0)
         notebook.run(1)
         page.wait_for_function("window.__control === 1")
-        wait_for(page, beacon, CONTROLS)
+        wait_requests(page, beacon, CONTROLS)
         shown = 0
         for cell in range(2, 2 + len(starts)):
             notebook.run(cell)
@@ -69,16 +69,3 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         assert "root:x:0" not in page.content()
         code = page.locator(".jp-OutputArea-output .chatglm-answer pre", has_text="<script>")
         assert code.count() >= 1
-
-
-def wait_for(page: Page, beacon: ScriptedServer, paths: set[str]) -> None:
-    """Wait until the listener has heard of all paths."""
-    for _ in range(100):
-        if paths <= {heard_path(asked) for asked in beacon.asked}:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"the control was not heard: {[asked.path for asked in beacon.asked]}")
-
-
-def heard_path(asked: Asked) -> str:
-    return asked.path
