@@ -29,7 +29,7 @@ DEEP = 20
 RUN = 5
 """Characters of a secret in a row that count as a part of it."""
 SHORTEST = 4
-"""Characters; what is shorter is no secret, and taking it out would maim the text."""
+"""Characters from which a value counts as a secret; removing shorter ones would garble the text."""
 SHORTEST_WITH_PARTS = 8
 """Characters from which a part of a secret is taken out too."""
 SHORTEST_WITH_END, SHOWN = 17, 4

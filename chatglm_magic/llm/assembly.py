@@ -89,7 +89,7 @@ class Assembly:
         return self._filter.feed(self._no_secrets.close()) + self._filter.close()
 
     def _clean(self, info: dict[str, Any]) -> None:
-        """Take secrets out of what is no text; of reasoning, which comes in pieces, whole ones alone."""
+        """Remove secrets from everything but the text; reasoning, which comes in pieces, has its own filter."""
         if reasoning := info.pop("reasoning", None):
             if ready := self._no_secret_thoughts.feed(reasoning):
                 info["reasoning"] = ready

@@ -81,7 +81,7 @@ class Fields(LLM):
     stream_usage: bool = True
     """Whether a stream is asked for its token counts (``stream_options``)."""
     insecure: bool = False
-    """Whether a key may go to another machine over plain http."""
+    """Whether a key, or a header of ``headers``, may be sent to another machine over plain http."""
     tape: fields.TapePath | None = None
     """A file of recorded answers, as JSON lines; a relative path is of the folder it is first used in."""
     tape_mode: Literal["auto", "replay", "record"] = "auto"
@@ -131,7 +131,7 @@ class Fields(LLM):
                 super().__setattr__("api_key", None)
                 super().__setattr__("headers", None)
             if name in ("api_key", "headers"):
-                self._credentials = self._credentials.given(here, {name: getattr(self, name)})
+                self._credentials = self._credentials.replace(here, {name: getattr(self, name)})
             if name in known:
                 for observer in tuple(self._own.observers):
                     observer(name, getattr(self, name))
@@ -208,7 +208,7 @@ class Fields(LLM):
         copied = super().model_copy(update=update, deep=deep)
         given = {name: value for name, value in (update or {}).items() if name in ("api_key", "headers")}
         if given:
-            copied._credentials = copied._credentials.given(origin(copied.endpoint_url), given)
+            copied._credentials = copied._credentials.replace(origin(copied.endpoint_url), given)
         return copied
 
     def __getstate__(self) -> dict[Any, Any]:

@@ -31,16 +31,16 @@ class Credentials:
     key: SecretStr | None = None
     headers: Mapping[str, SecretStr] | None = None
 
-    def given(self, origin: str, values: Mapping[str, Any]) -> Credentials:
-        """Return these with another key or other headers, which were given for an origin.
+    def replace(self, origin: str, values: Mapping[str, Any]) -> Credentials:
+        """Return credentials with another key or other headers, which were given for an origin.
 
         :param values: ``api_key`` or ``headers`` or both; what is not among them stays if the origin does.
         """
         old = self if self.origin == origin else Credentials(origin)
         return Credentials(origin, values.get("api_key", old.key), values.get("headers", old.headers))
 
-    def at(self, url: str) -> Credentials:
-        """Return these where they belong, and none at another origin."""
+    def for_url(self, url: str) -> Credentials:
+        """Return these credentials if the URL is of their origin, else empty ones."""
         return self if self.origin == origin(url) else Credentials()
 
 

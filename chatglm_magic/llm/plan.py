@@ -144,7 +144,7 @@ class Plan:
 
     def _headers(self, configured: str, credentials: Credentials) -> Headers:
         """Return the headers that go to this request's origin, the key among them."""
-        ours = credentials.at(self.endpoint_url)
+        ours = credentials.for_url(self.endpoint_url)
         headers = Headers({name: value.get_secret_value() for name, value in (ours.headers or {}).items()})
         key = key_for(self.endpoint_url, configured, ours.key)
         if key is not None:

@@ -59,7 +59,7 @@ class ChatGLMSettings(Configurable):
         allow_none=True,
         help="Where turns are kept: a folder, a .sqlite file, or off.",
     )
-    insecure = Bool(False, help="Whether a key may go to another machine over plain http.")
+    insecure = Bool(False, help="Allow sending the API key and headers over unencrypted HTTP to a remote host.")
     tape = Unicode(None, allow_none=True, help="File of recorded answers, or off.")
     tape_mode = Enum(
         ["auto", "replay", "record"],

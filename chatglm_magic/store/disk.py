@@ -68,7 +68,7 @@ class Disk:
         return act(self.database())
 
     def database(self) -> Database:
-        """Return the connection; a file that was taken away or exchanged meanwhile is opened anew.
+        """Return the connection; a file that was removed or replaced meanwhile is opened again.
 
         Where nothing can be written beside it, it is opened as it lies there: SQLite's log needs a file of its own
         even to read.

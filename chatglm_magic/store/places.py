@@ -53,7 +53,7 @@ def make(path: Path) -> bool:
     A folder that is made here is its owner's alone too; one that was there stays as it is. An existing file is
     looked at and not opened: closing a file takes away every lock this process holds on it, SQLite's included.
 
-    :raises OSError: if it can't be made, or is no ordinary file.
+    :raises OSError: if it can't be made, or isn't an ordinary file.
     :raises RefusedFile: if it is another user's, or others could have written to it.
     """
     _make_folders(path.parent)
@@ -70,7 +70,7 @@ def make(path: Path) -> bool:
 def check(path: Path) -> None:
     """See to it that a store's file, and what SQLite keeps beside it, are its owner's alone.
 
-    :raises OSError: if one of them is no ordinary file.
+    :raises OSError: if one of them isn't an ordinary file.
     :raises RefusedFile: if one is another user's, or others could have written to it.
     """
     for name in COMPANIONS:

@@ -29,8 +29,8 @@ PLACES = (
     *("footer", "stream-error", "panel-error", "explorer-error"),
     *("show-prompt", "show-model", "show-error", "show-changed", "view-prompt", "view-error"),
 )
-"""Places whose text MathJax would typeset. The panel's footer, and model and changes in the viewer, hold a trap too,
-but stand in widgets that no front end typesets."""
+"""Places whose text MathJax would typeset. The panel's footer, and model and changes in the viewer, hold a trap
+too, but they are in widgets that no front end typesets."""
 
 
 def make_trap(beacon: str, place: str) -> str:
