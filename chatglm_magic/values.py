@@ -16,35 +16,19 @@ Status = Literal["complete", "incomplete", "interrupted", "error", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)
-class Params:
-    """What the user wants of the sampling; ``None`` is unset, the server's own default.
-
-    ``temperature`` 0 to 10, ``top_p`` 0 to 1, ``max_token`` ≥ 1 (tokens; spelt as the original spells it).
-    ``thinking`` is off, on, low, high or max. ``extra`` holds further keys of the request's body.
-    """
-
-    temperature: float | None = None
-    top_p: float | None = None
-    max_token: int | None = None
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    system: str | None = None
-    model: str | None = None
-    thinking: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Question:
-    """One question, ready to be put into a dialect's words.
+    """One prompt with its context and parameters, before a dialect encodes it.
 
-    ``messages`` are the prompt's own, with their roles in OpenAI's form, where it was made of messages.
+    ``params`` holds what the user set, by the names of ``parameters.py``; None and an absent name leave a
+    parameter to the server. ``extra`` holds further keys of the request's body. ``messages`` are the prompt's own,
+    with their roles in OpenAI's form, if it was made of messages.
     """
 
     prompt: str
     history: tuple[Pair, ...] = ()
-    params: Params = field(default_factory=Params)
+    params: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Candidate(NamedTuple):

@@ -12,41 +12,25 @@ import chatglm_magic
 
 PACKAGE = Path(chatglm_magic.__file__).parent
 
-MAY_IMPORT = {
-    "_version": set(),
-    "errors": set(),
-    "forks": set(),
-    "credentials": set(),
-    "strictjson": set(),
-    "values": set(),
-    "wire": {"credentials", "errors", "strictjson", "values"},
-    "tape": {"credentials", "errors", "strictjson", "values", "wire", "client"},
-    "client": {"credentials", "errors", "forks", "strictjson", "values", "wire"},
-    "llm": {"credentials", "errors", "forks", "values", "wire", "client", "tape"},
-    "session": {"_version", "errors", "forks", "values", "wire", "client", "llm", "store"},
-    "store": {"_version", "errors", "forks", "strictjson", "values", "render"},
-    "render": {"errors", "strictjson", "values"},
+GROUND = {"_version", "credentials", "errors", "forks", "parameters", "strictjson", "values"}
+"""Modules that import nothing of the package; every room but the server may import them."""
+
+MAY_IMPORT: dict[str, set[str]] = {
+    **{name: set() for name in GROUND},
+    "wire": GROUND,
+    "client": GROUND | {"wire"},
+    "tape": GROUND | {"wire", "client"},
+    "llm": GROUND | {"wire", "client", "tape"},
+    "render": GROUND,
+    "store": GROUND | {"render"},
+    "session": GROUND | {"wire", "client", "llm", "store"},
     "server": {"_version", "strictjson"},
     "local": {"errors", "server"},
-    "sweeps": {
-        "_version",
-        "errors",
-        "strictjson",
-        "values",
-        "session",
-        "store",
-        "llm",
-        "client",
-        "wire",
-        "render",
-    },
-    "lenses": {"errors", "values", "session", "render"},
-    "widgets": {"credentials", "errors", "values", "session", "store", "render", "sweeps", "lenses"},
+    "sweeps": GROUND | {"wire", "client", "llm", "store", "session", "render"},
+    "lenses": GROUND | {"session", "render"},
+    "widgets": GROUND | {"store", "session", "render", "sweeps", "lenses"},
     "exploring": {"session", "render", "sweeps", "lenses", "widgets"},
-    "magics": {
-        *("credentials", "errors", "values", "session", "store", "render", "sweeps", "lenses", "widgets"),
-        *("exploring", "local"),
-    },
+    "magics": GROUND | {"store", "session", "render", "sweeps", "lenses", "widgets", "exploring", "local"},
     "__main__": {"errors", "values", "session", "llm", "render", "local"},
 }
 """Who may import whom. ``magics`` may also stop the loop of ``client`` when the extension is unloaded."""

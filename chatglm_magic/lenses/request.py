@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ParameterError, RefusedError, ReplyError
+from ..parameters import value_in
 from ..session import Session, session_of
 from ..session.draft import Draft, NoView, View
 from ..values import Odds, Turn
@@ -77,7 +78,7 @@ def question(session: Session, top: int | None, vocabulary: int | None, options:
             "The lens needs the probabilities of tokens, which POST / does not give. If the server speaks /v1 "
             f"too: %chatglm_config endpoint_url={base}/v1, else %chatglm_serve starts one that does."
         )
-    if "max_tokens" not in call.body and "max_completion_tokens" not in call.body:
+    if value_in(call.body, "max_token") is None:
         found["max_token"] = PLACES
     return found
 

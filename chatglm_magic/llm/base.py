@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.llms import LLM
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, create_model
 
+from ..parameters import LANGCHAIN_CONFIG, PARAMETERS
 from . import fields, saving
 from .keys import Credentials, origin
 from .own import Own
@@ -25,50 +26,61 @@ if TYPE_CHECKING:
 _CALL: ContextVar[tuple[int, Mapping[str, Any]]] = ContextVar("chatglm_call", default=(0, {}))
 """The present call's own values and whose call it is: LangChain's caches know a model by its fields alone."""
 
-ANSWER_CHANGING = (
-    *("endpoint_url", "model_kwargs", "max_token", "temperature", "history", "top_p", "with_history"),
-    *("model", "dialect", "system", "stop", "seed", "thinking", "tape", "tape_mode"),
-)
-NOT_IN_BODY = ("tags", "metadata", "run_name", "run_id", "timeout", "max_retries", "stop")
+ANSWER_CHANGING = tuple(row.name for row in PARAMETERS.values() if row.changes_answer)
+NOT_IN_BODY = (*LANGCHAIN_CONFIG, *PARAMETERS)
 
 
-class Fields(LLM):
-    """Every field and default of the original, and ours.
+class _Strict(LLM):
+    model_config = ConfigDict(validate_assignment=True, extra="forbid", hide_input_in_errors=True)
+
+
+if TYPE_CHECKING:
+
+    class BodyFields(_Strict):
+        """For editors and type checkers: the fields that rows of the table make; a test compares the two."""
+
+        temperature: float | None
+        top_p: float | None
+        max_token: int | None
+        top_k: int | None
+        min_p: float | None
+        presence_penalty: float | None
+        frequency_penalty: float | None
+        repetition_penalty: float | None
+        stop: list[str] | None
+        seed: int | None
+        system: str | None
+        model: str | None
+        thinking: Literal["off", "on", "low", "high", "max"] | None
+else:
+    BodyFields = create_model(
+        "BodyFields",
+        __base__=_Strict,
+        **{
+            row.name: fields.field_of(row) for row in PARAMETERS.values() if row.in_body and row.type is not object
+        },
+    )
+
+
+class Fields(BodyFields):
+    """Every field and default of the original, and ours; those of a request's body are rows of ``parameters.py``.
 
     :raises ParameterError: at construction and on assignment, for a wrong value or a name that is no field.
     """
-
-    model_config = ConfigDict(validate_assignment=True, extra="forbid", hide_input_in_errors=True)
 
     endpoint_url: fields.Address = "http://127.0.0.1:8000/"
     """Posted to as it is in ChatGLM's own protocol; the base or the full URL of a ``/v1`` server."""
     model_kwargs: dict[str, Any] | None = None
     """Further keys of the request's body."""
-    max_token: fields.MaxToken | None = 20000
-    """Tokens; the prompt, the history and the answer together in ChatGLM's own protocol, the answer on /v1."""
-    temperature: fields.Temperature | None = 0.1
-    """0 to 10; 0 is greedy. None leaves it to the server."""
     history: fields.Pairs = Field(default_factory=list)
     """The conversation as [question, answer] pairs; sent even when ``with_history`` is off."""
-    top_p: fields.TopP | None = 0.7
-    """0 to 1: the share of the probability that is kept. None leaves it to the server."""
     with_history: bool = False
     """Whether finished exchanges are added to ``history``; many questions at once see it and leave it as it is."""
 
-    model: str | None = None
-    """The served model's name; left out where unset."""
     dialect: Literal["chatglm", "openai"] | None = None
     """None follows from the URL: a path that ends in /v1, /v4 or /chat/completions is OpenAI's."""
     api_key: SecretStr | None = None
     """Sent to the endpoint's origin alone; the environment's CHATGLM_API_KEY where unset."""
-    system: str | None = None
-    """The system prompt."""
-    stop: fields.Strings | None = None
-    """Texts that end the answer; plain text, not patterns."""
-    seed: fields.Seed | None = None
-    """Makes sampling repeatable where the server takes it."""
-    thinking: Literal["off", "on", "low", "high", "max"] | None = None
-    """None is the server's default."""
     timeout: fields.Timeout | None = None
     """Seconds to wait for the first byte, between bytes and for new text; or a mapping of connect (5),
     first_byte (600), idle (120), content (300) and total (3600)."""

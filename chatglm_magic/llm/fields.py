@@ -8,13 +8,14 @@ import os
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from ..client.address import no_secrets
 from ..client.limits import Limits
 from ..errors import ParameterError
+from ..parameters import PARAMETERS, Parameter, our_name
 
 
 def _number(value: Any) -> Any:
@@ -57,10 +58,6 @@ def _strings(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Temperature = Annotated[float, BeforeValidator(_number), Field(ge=0, le=10, allow_inf_nan=False)]
-TopP = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
-MaxToken = Annotated[int, BeforeValidator(_number), Field(ge=1)]
-Seed = Annotated[int, BeforeValidator(_number)]
 Pairs = Annotated[list[list[str]], BeforeValidator(_pairs)]
 Strings = Annotated[list[str], BeforeValidator(_strings)]
 Address = Annotated[str, AfterValidator(_address)]
@@ -70,33 +67,17 @@ Concurrency = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 
 TapePath = Annotated[str | Path, AfterValidator(_tape)]
 
-RANGES = {
-    "temperature": "a number from 0 to 10, or None for the server's default",
-    "top_p": "a number from 0 to 1, or None for the server's default",
-    "max_token": "a whole number of tokens from 1 on, or None for the server's default",
-    "seed": "a whole number, or None",
-    "stop": "a text or a list of texts, or None",
-    "history": "a list of [question, answer] pairs of text",
-    "thinking": "off, on, low, high or max, or None for the server's default",
-    "max_retries": "a whole number from 0 to 100",
-    "max_concurrency": "a whole number from 1 on",
-    "dialect": "chatglm or openai, or None to follow the URL",
-    "tape": "the path of a file, or None",
-    "tape_mode": "auto, replay or record",
-}
 
-ELSEWHERE = {
-    **dict.fromkeys(("base_url", "url", "api_base", "openai_api_base", "endpoint"), "endpoint_url"),
-    **dict.fromkeys(("max_tokens", "max_length", "max_new_tokens", "max_completion_tokens"), "max_token"),
-    **dict.fromkeys(("model_name", "model_id"), "model"),
-    **dict.fromkeys(("request_timeout", "read_timeout"), "timeout"),
-    **dict.fromkeys(("stop_sequences", "stop_words"), "stop"),
-    **dict.fromkeys(("openai_api_key", "zhipuai_api_key", "key", "token"), "api_key"),
-    **dict.fromkeys(("system_prompt", "prefix_messages"), "system"),
-    **dict.fromkeys(("reasoning", "reasoning_effort", "enable_thinking"), "thinking"),
-    "default_headers": "headers",
-}
-"""What other classes call our fields."""
+def field_of(row: Parameter) -> tuple[Any, Any]:
+    """Return the type and the default of the field that a row of the table means."""
+    if row.choices:
+        kind: Any = Literal[row.choices]
+    elif row.is_number:
+        bounds = Field(ge=row.minimum, le=row.maximum, allow_inf_nan=False if row.type is float else None)
+        kind = Annotated[row.type, BeforeValidator(_number), bounds]
+    else:
+        kind = Strings if row.type is list else row.type
+    return kind | None, row.default
 
 
 def refused(error: ValidationError) -> ParameterError:
@@ -105,15 +86,16 @@ def refused(error: ValidationError) -> ParameterError:
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0]) if item["loc"] else "value"
         said = item["msg"].removeprefix("Value error, ").rstrip(".")
-        if name in RANGES:
-            said = f"{name} must be {RANGES[name]}"
+        if name in PARAMETERS and PARAMETERS[name].takes:
+            said = f"{name} must be {PARAMETERS[name].takes}"
         parts.append(said if name in said else f"{name}: {said}")
     return ParameterError("; ".join(dict.fromkeys(parts)) + ".")
 
 
 def unknown(name: str, known: Iterable[str]) -> ParameterError:
     """Say that a name does not exist, with the nearest that does."""
-    close = [ELSEWHERE[name]] if name in ELSEWHERE else difflib.get_close_matches(name, list(known), n=1)
+    ours = our_name(name)
+    close = [ours] if ours != name else difflib.get_close_matches(name, list(known), n=1)
     hint = f"Did you mean {close[0]}?" if close else "Further keys of the request go into model_kwargs."
     return ParameterError(f"ChatGLM has no field {name!r}. {hint}", kind="unknown_name")
 

@@ -13,7 +13,8 @@ from ..client.call import Call, Headers, checked_headers, encoded
 from ..client.limits import Limits
 from ..credentials import key_within
 from ..errors import EndpointError, ParameterError
-from ..values import Pair, Params, Question
+from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, wire_names
+from ..values import Pair, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
 from .fields import limits
@@ -23,31 +24,17 @@ from .spoken import with_roles
 if TYPE_CHECKING:
     from .base import Fields
 
-SAMPLING = ("temperature", "top_p", "max_token", "seed", "system", "model", "thinking")
-CALL_FIELDS = (
-    *(*SAMPLING, "stop", "history", "with_history", "endpoint_url", "dialect"),
-    *("timeout", "max_retries"),
-)
+IN_BODY = tuple(row.name for row in PARAMETERS.values() if row.in_body and row.per_call)
+CALL_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.per_call)
 """Fields that a call may set for itself; any other argument, but ``sample``, is a key of the request's body."""
 
 NOT_FURTHER = (*CALL_FIELDS, "sample")
 
-OBJECT_FIELDS = (
-    *("api_key", "headers", "max_concurrency", "stream_usage", "insecure", "model_kwargs"),
-    *("tape", "tape_mode", "tape_timing"),
-)
+OBJECT_FIELDS = tuple(row.name for row in PARAMETERS.values() if not row.per_call)
 """Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
 
 TAKEN = ("prompt", "prompts", "run_manager")
 """Names that mean something on the way already."""
-
-WIRE_NAMES = {
-    "chatglm": {"temperature": "temperature", "top_p": "top_p", "max_token": "max_length"},
-    "openai": {"temperature": "temperature", "top_p": "top_p", "max_token": "max_tokens"},
-}
-
-
-LANGCHAINS_OWN = ("callbacks", "tags", "metadata", "run_name", "run_id")
 
 
 def refuse_no_arguments(call: Mapping[str, Any]) -> None:
@@ -56,7 +43,7 @@ def refuse_no_arguments(call: Mapping[str, Any]) -> None:
     :raises ParameterError: which says where it goes.
     """
     refuse_object_fields(call)
-    name = next((name for name in LANGCHAINS_OWN if name in call), None)
+    name = next((name for name in LANGCHAIN_CONFIG if name in call), None)
     if name is not None:
         raise ParameterError(f"{name} is no parameter of the model: give it as config={{{name!r}: …}}.")
 
@@ -90,10 +77,11 @@ class Plan:
         self.endpoint_url: str = checked.get("endpoint_url", configured)
         self.dialect: Dialect = self._dialect(llm, checked)
         sample = _sample(kwargs["sample"]) if "sample" in kwargs else 0
-        params = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in NOT_FURTHER})
+        params, extra = self._params(llm, checked, {k: v for k, v in kwargs.items() if k not in NOT_FURTHER})
+        question = Question(prompt, tuple(self.history), params, with_roles(prompt), extra)
         waiting = limits(checked.get("timeout", llm.timeout)), checked.get("max_retries", llm.max_retries)
         headers = self._headers(configured, credentials)
-        self.call, self.changed = self._call(llm, params, headers, *waiting, sample)
+        self.call, self.changed = self._call(llm, question, headers, *waiting, sample)
         self.tape = llm._tape() if llm.tape is not None else None
 
     def _dialect(self, llm: Fields, own: Mapping[str, Any]) -> Dialect:
@@ -103,14 +91,18 @@ class Plan:
             return dialect_of(self.endpoint_url)
         return llm.dialect
 
-    def _params(self, llm: Fields, own: Mapping[str, Any], further: Mapping[str, Any]) -> Params:
-        """Collect what the user set: on ``/v1`` an untouched default of the original is not a wish.
+    def _params(
+        self, llm: Fields, own: Mapping[str, Any], further: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what the user set, and the further keys: on ``/v1`` an untouched default was not set.
 
-        The call beats ``model_kwargs``, and these beat the fields, whichever of a parameter's two names is used.
+        Call arguments override ``model_kwargs``, which override fields, whichever of its names a parameter has.
         """
-        values = {}
-        for name in SAMPLING:
-            if name in own:
+        values: dict[str, Any] = {}
+        for name in IN_BODY:
+            if name == "stop":
+                values[name] = self.stop
+            elif name in own:
                 values[name] = own[name]
             elif self.dialect == "chatglm" or name in llm.model_fields_set:
                 values[name] = getattr(llm, name)
@@ -120,17 +112,16 @@ class Plan:
                 f"{shown(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
                 "give a key as api_key=…, or in headers=…."
             )
-        for name, wire_name in WIRE_NAMES[self.dialect].items():
+        for name, key in wire_names(self.dialect):
             if name in own:
-                extra.pop(wire_name, None)
-            elif wire_name in extra:
+                extra.pop(key, None)
+            elif key in extra:
                 values.pop(name, None)
-        return Params(**values, stop=self.stop, extra=extra)
+        return values, extra
 
     def _call(
-        self, llm: Fields, params: Params, headers: Headers, wait: Limits, retries: int, sample: int
+        self, llm: Fields, question: Question, headers: Headers, wait: Limits, retries: int, sample: int
     ) -> tuple[Call, tuple[str, ...]]:
-        question = Question(self.prompt, tuple(self.history), params, with_roles(self.prompt))
         if self.dialect == "openai":
             url = openai.url(checked_url(self.endpoint_url))
             usage = llm.stream_usage and url not in llm._own.no_usage

@@ -11,18 +11,17 @@ from typing import Any
 
 from ..credentials import SCHEME
 from ..errors import CommandError
+from ..parameters import PARAMETERS
 from ..render.bundle import footer, speed
 from ..session import Session
 from ..session.draft import View
 from ..values import Answer
 from .variables import insert
 
-OWN = ("temperature", "top_p", "max_token", "stop", "seed", "system", "model", "thinking", "endpoint_url")
-
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """Return the values of this question alone: only what was typed, so that ``-t none`` unsets."""
-    values = {name: getattr(options, name) for name in OWN if hasattr(options, name)}
+    values = {name: getattr(options, name) for name in PARAMETERS if hasattr(options, name)}
     return values | dict(options.extra)
 
 

@@ -9,6 +9,7 @@ from traitlets import Bool, TraitError
 
 from ..credentials import names_a_key
 from ..errors import CommandError, ParameterError
+from ..parameters import PARAMETERS, names
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
 from .nokeys import NO_KEYS
@@ -24,7 +25,7 @@ HELP = """%chatglm_config                       show the session's parameters
 def table(session: Session) -> dict[str, str]:
     """Return the parameters as rows; a default that is not sent to ``/v1`` says so."""
     settings, plan = session.settings, session.llm.plan("")
-    unsent = {"temperature", "top_p", "max_token"} - session.llm.model_fields_set
+    unsent = set(names("sampling")) - session.llm.model_fields_set
     rows = {}
     for name in NAMES:
         value = getattr(settings, name)
@@ -63,7 +64,7 @@ def _known() -> str:
     return f"There are: {', '.join(NAMES)}."
 
 
-TEXT_PARAMETERS = ("endpoint_url", "model", "system", "thinking", "dialect", "store", "tape", "tape_mode")
+TEXT_PARAMETERS = (*(row.name for row in PARAMETERS.values() if row.type is str), "store")
 
 
 def _value(rest: str, *, text: bool) -> tuple[Any, int]:

@@ -11,18 +11,15 @@ import difflib
 import json
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NoReturn
 
 from ..credentials import names_a_key
 from ..errors import CommandError
+from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, names
 from ..render.bundle import FORMATS
 from .nokeys import NO_KEYS
 
-RESERVED = {
-    *("prompt", "history", "with_history", "messages", "stop", "stream", "view", "record", "config", "input"),
-    *("self", "run_manager", "callbacks", "tags", "metadata", "run_name", "run_id"),
-}
+RESERVED = {*NOT_PARAMETERS, *names("conversation"), "stop"}
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
 WORD = re.compile(r"\S+")
 QUOTED_PAIR = re.compile(r"([A-Za-z_]\w*)=[\"']")
@@ -112,16 +109,24 @@ def closing_options(parser: Parser) -> None:
 
 def question_options(parser: Parser) -> None:
     """Add the options that are parameters of a question, alike for every magic that asks one."""
-    own = partial(parser.add_argument, default=argparse.SUPPRESS)  # absent unless typed: None is a value, unset
-    own("-t", "--temperature", type=_or_none(float), metavar="T", help="0 (always the likeliest token) to 10")
-    own("-p", "--top-p", type=_or_none(float), metavar="P", help="0 to 1: the share of probability kept")
-    own("-m", "--max-token", type=_or_none(int), metavar="N", help="tokens an answer may have")
-    own("--stop", action="append", metavar="TEXT", help="text that ends the answer; may be given again")
-    own("--seed", type=int, metavar="N", help="for repeatable sampling")
-    own("-s", "--system", metavar="TEXT", help="system prompt")
-    own("--model", metavar="NAME", help="model of the server")
-    own("--thinking", choices=["off", "on", "low", "high", "max"], help="how much the model thinks first")
-    own("--endpoint", dest="endpoint_url", metavar="URL", help="another server; the session's key stays here")
+    more = parser.add_argument_group("more sampling")
+    for row in PARAMETERS.values():
+        if row.flags:
+            _add_parameter(more if row.group == "more" else parser, row)
+
+
+def _add_parameter(group: Any, row: Parameter) -> None:
+    """Add the option of a parameter, absent unless typed: None is a value, which leaves it to the server."""
+    options: dict[str, Any] = {"dest": row.name, "default": argparse.SUPPRESS, "help": row.help}
+    if row.choices:
+        options["choices"] = list(row.choices)
+    else:
+        options["metavar"] = row.metavar
+    if row.is_number:
+        options["type"] = _or_none(row.type)
+    if row.type is list:
+        options["action"] = "append"
+    group.add_argument(*row.flags, **options)
 
 
 def parse(parser: Parser, line: str) -> tuple[argparse.Namespace, str]:

@@ -103,11 +103,11 @@ def _axis(order: SweepOrder, name: str, rest: str, start: int) -> int:
 
 
 def _value(name: str, part: str) -> list[Any]:
-    from ..sweeps.grid import TEXTS, spaced
+    from ..sweeps.grid import is_text, spaced
 
     if part[0] in "\"'":
         return [part[1:-1]]
-    if name in TEXTS and part[0] not in "[{":
+    if is_text(name) and part[0] not in "[{":
         return [None if part.lower() == "none" else part]
     return list(spaced(part) or [loose(part)])
 

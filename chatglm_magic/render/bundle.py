@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ..parameters import shown_with_answers
 from ..strictjson import strict_json
 from ..values import Turn
 from .outer import output
@@ -114,7 +115,8 @@ def trouble(turn: Turn) -> str:
 
 def footer(turn: Turn) -> str:
     """Say in one line which model answered and with what; nothing that changes from run to run."""
-    sampling = [f"{name} {_short(turn.asked[name])}" for name in SHOWN if turn.asked.get(name) is not None]
+    told = [name for name in shown_with_answers() if turn.asked.get(name) is not None]
+    sampling = [f"{name} {_short(turn.asked[name])}" for name in told]
     parts = [turn.model or "", ", ".join(sampling)]
     if turn.turns_sent:
         parts.append(f"{turn.turns_sent} earlier turn{'s' * (turn.turns_sent > 1)} sent")
@@ -130,9 +132,6 @@ def counted(turn: Turn) -> int:
     """Return the answer's tokens as the server counted them; 0 where it gave no number."""
     tokens = turn.usage.get("completion_tokens")
     return tokens if isinstance(tokens, int) and 0 <= tokens < 2**53 else 0
-
-
-SHOWN = ("temperature", "top_p", "max_token", "seed", "thinking")
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from ..client.address import bare
 from ..errors import ChatGLMError, Interrupted, RefusedError
-from ..llm.plan import SAMPLING, WIRE_NAMES
+from ..llm.plan import IN_BODY
+from ..parameters import wire_names
 from ..values import Answer, Pair, Status, Turn
 from .draft import Draft, View
 
@@ -97,9 +98,9 @@ class Asking:
         """
         llm = self.llm
         plan = llm.plan(self.prompt, **self._options)
-        names = SAMPLING if plan.dialect == "chatglm" else [n for n in SAMPLING if n in llm.model_fields_set]
-        wire_names = WIRE_NAMES[plan.dialect]
-        values = {n: getattr(llm, n) for n in names if wire_names.get(n, n) not in (llm.model_kwargs or {})}
+        names = IN_BODY if plan.dialect == "chatglm" else [n for n in IN_BODY if n in llm.model_fields_set]
+        keys = dict(wire_names(plan.dialect))
+        values = {n: getattr(llm, n) for n in names if keys.get(n, n) not in (llm.model_kwargs or {})}
         return values | {"stop": list(plan.stop), "endpoint_url": plan.endpoint_url, "dialect": plan.dialect}
 
     @property

@@ -5,22 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from traitlets import Bunch, TraitError
 
 from ..errors import ParameterError
 from ..forks import Rank, lock
+from ..parameters import PARAMETERS
 from .settings import LIMITS, SHARED, ChatGLMSettings
 
 if TYPE_CHECKING:
     from ..llm import ChatGLM
-
-NOT_ASKED = ("endpoint_url", "with_history", "tape", "tape_mode", "tape_timing")
-"""What is set, and is no wish for an answer."""
-
-RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "max_token": (1.0, 20000.0)}
-"""What most servers take; the original's ``max_token`` is 20 000."""
 
 
 class Handles:
@@ -80,7 +74,7 @@ class Handles:
     def asked(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
         llm = self.llm()
-        names = [name for name in SHARED if name in llm.model_fields_set and name not in NOT_ASKED]
+        names = [name for name in SHARED if name in llm.model_fields_set and PARAMETERS[name].recorded]
         return {name: getattr(llm, name) for name in names}
 
     def default(self, name: str) -> None:
@@ -94,11 +88,9 @@ class Handles:
 
     def limits(self, name: str) -> tuple[float, float]:
         """Return the range of a sampling parameter that the server takes, as far as known."""
-        from ..wire.openai import ZAI_HOSTS
+        from ..wire.openai import server_of
 
-        if name == "temperature" and urlsplit(self.settings.endpoint_url).hostname in ZAI_HOSTS:
-            return 0.0, 1.0
-        return RANGES[name]
+        return PARAMETERS[name].range_for(server_of(self.settings.endpoint_url))
 
     def let_go(self) -> None:
         """Stop following the model and close its connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import types
 import warnings
 from typing import Any
 
@@ -12,24 +13,37 @@ from traitlets.config import Config, Configurable
 
 from ..client.address import checked_url
 from ..errors import EndpointError
+from ..parameters import PARAMETERS, Parameter
 from ..wire import Dialect, dialect_of
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
-SHARED = (
-    *("endpoint_url", "dialect", "model", "temperature", "top_p", "max_token"),
-    *("system", "stop", "seed", "thinking", "with_history", "max_retries", "insecure"),
-    *("tape", "tape_mode", "tape_timing"),
-)
+SHARED = tuple(row.name for row in PARAMETERS.values() if row.shared)
 """Traits that are fields of ``ChatGLM`` too: two handles on one value."""
 
 LIMITS = ("connect", "first_byte", "idle", "content", "total")
 """Traits that are parts of the field ``timeout``."""
 
-NUMBERS = ("temperature", "top_p", "max_token", "seed", *LIMITS)
-TEXTS = tuple(name for name in SHARED if name not in NUMBERS)
+NUMBERS = (*(name for name in SHARED if PARAMETERS[name].is_number), *LIMITS)
+OTHERS = tuple(name for name in SHARED if name not in NUMBERS)
 
 
-class ChatGLMSettings(Configurable):
+def trait_of(row: Parameter) -> Any:
+    """Return the trait that a row of the table means."""
+    common: dict[str, Any] = {"allow_none": True, "help": row.help}
+    if row.choices:
+        return Enum(list(row.choices), row.default, **common)
+    if row.type is float:
+        return Float(row.default, min=row.minimum, max=row.maximum, **common)
+    if row.type is int:
+        return Int(row.default, min=row.minimum, max=row.maximum, **common)
+    return List(Unicode(), row.default, **common) if row.type is list else Unicode(row.default, **common)
+
+
+_BODY = {row.name: trait_of(row) for row in PARAMETERS.values() if row.in_body and row.shared}
+_BodySettings: Any = types.new_class("_BodySettings", (Configurable,), exec_body=lambda names: names.update(_BODY))
+
+
+class ChatGLMSettings(_BodySettings):  # type: ignore[misc]
     """The session's parameters; None leaves a value to the server.
 
     ``chosen`` holds the names that were set, by whichever handle: only these are sent on ``/v1``.
@@ -37,16 +51,6 @@ class ChatGLMSettings(Configurable):
 
     endpoint_url = Unicode(help="Address of the server: http://host:8000/, or a base that ends in /v1.")
     dialect = Enum(["chatglm", "openai"], None, allow_none=True, help="None follows from the address.")
-    model = Unicode(None, allow_none=True, help="Name of the served model.")
-    temperature = Float(0.1, min=0, max=10, allow_none=True, help="0 (always the likeliest token) to 10.")
-    top_p = Float(0.7, min=0, max=1, allow_none=True, help="0 to 1: the share of probability that is kept.")
-    max_token = Int(20000, min=1, allow_none=True, help="Tokens an answer may have; at least 1.")
-    system = Unicode(None, allow_none=True, help="System prompt.")
-    stop = List(Unicode(), None, allow_none=True, help="Texts that end an answer.")
-    seed = Int(None, allow_none=True, help="Makes sampling repeatable where the server takes it.")
-    thinking = Enum(
-        ["off", "on", "low", "high", "max"], None, allow_none=True, help="How much the model thinks first."
-    )
     with_history = Bool(True, help="Whether earlier turns are sent along.")
     max_retries = Int(2, min=0, max=10, help="How often a question that was not sent is sent again.")
     connect = Float(5.0, help="Seconds to wait for a connection.")
@@ -109,7 +113,7 @@ class ChatGLMSettings(Configurable):
         self.chosen.add("store")
         return value
 
-    @validate(*TEXTS)
+    @validate(*OTHERS)
     def _taken(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
         if name == "endpoint_url":

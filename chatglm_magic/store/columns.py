@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from ..parameters import names, value_in
 from ..values import Turn
 
 NARROW = ("id", "conversation", "status", "kind", "model", "duration")
@@ -22,9 +23,6 @@ JSON = ("asked", "sent", "changed", "usage")
 READ = (*NARROW, *TEXT, *PLAIN, *JSON)
 """The fields in the order in which they are read."""
 
-MAX_TOKEN = ("max_token", "max_tokens", "max_completion_tokens", "max_length")
-"""What the most tokens are called: by the user, by servers."""
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -32,9 +30,7 @@ def narrow(turn: Turn, position: int) -> dict[str, Any]:
     """Return the values of the table ``turns``: what is filtered and sorted by."""
     return {name: _bound(getattr(turn, name)) for name in NARROW} | {
         "position": position,
-        "temperature": _first_number(turn, "temperature"),
-        "top_p": _first_number(turn, "top_p"),
-        "max_token": _first_number(turn, *MAX_TOKEN),
+        **{name: _first_number(turn, name) for name in names("sampling")},
         "tokens": _number(turn.usage.get("completion_tokens")),
         "created_at": _seconds(turn.created),
     }
@@ -72,13 +68,10 @@ def _dumped(value: Any) -> str:
     return visible(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def _first_number(turn: Turn, *names: str) -> float | None:
-    """Return what was asked for under one of the names, else what was sent."""
-    for source in (turn.asked, turn.sent):
-        for name in names:
-            if (found := _number(source.get(name))) is not None:
-                return found
-    return None
+def _first_number(turn: Turn, name: str) -> float | None:
+    """Return what was asked for under one of a parameter's names, else what was sent."""
+    asked, sent = (_number(value_in(source, name)) for source in (turn.asked, turn.sent))
+    return sent if asked is None else asked
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError
+from ..parameters import names
 from ..render.bundle import escape, footer, html, trouble
 from ..values import Turn
 from . import files
@@ -31,18 +32,7 @@ table{border-collapse:collapse}th,td{border:1px solid #bdbdbd;padding:.2em .6em}
 @media (prefers-color-scheme:dark){body{color:#e0e0e0;background:#121212}.prompt,pre{background:#212121}}
 """
 COLUMNS = (
-    *(
-        "conversation",
-        "created",
-        "status",
-        "kind",
-        "model",
-        "temperature",
-        "top_p",
-        "max_token",
-        "prompt",
-        "answer",
-    ),
+    *("conversation", "created", "status", "kind", "model", *names("sampling"), "prompt", "answer"),
     *("reasoning", "finish_reason", "first_token", "duration", "endpoint", "error", "id"),
 )
 _BLANKS = r" \xa0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff\""

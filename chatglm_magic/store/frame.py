@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..parameters import names
 from ..render.tables import table
 from . import columns
 from .query import Row
 
 FIRST = ("number", "conversation", "position", "created", "status", "kind", "model")
-COMPUTED = ("temperature", "top_p", "max_token", "tokens")
+COMPUTED = (*names("sampling"), "tokens")
 
 
 def frame(rows: Iterable[Row]) -> Any:

@@ -15,6 +15,7 @@ from ..client.address import bare
 from ..errors import ChatGLMError
 from ..llm.assembly import Assembly
 from ..llm.many import unheard
+from ..parameters import PARAMETERS
 from ..session.draft import Draft
 from ..session.settings import SHARED
 from ..values import Status, Turn
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..llm.plan import Plan
     from ..session import Session
 
-PINNED = ("model", "temperature", "top_p", "max_token", "system", "stop", "seed", "thinking", "model_kwargs")
+PINNED = tuple(row.name for row in PARAMETERS.values() if row.in_body)
 """Fields that stay as they were when the sweep began, also when it is resumed; the server may be another one."""
 
 
@@ -101,9 +102,7 @@ class Plans:
 
     def _base(self, prompt: str, setting: Setting) -> Turn:
         plan = self.llm.plan(prompt, **setting)
-        wished = [
-            n for n in SHARED if n in self.llm.model_fields_set and n not in ("endpoint_url", "with_history")
-        ]
+        wished = [n for n in SHARED if n in self.llm.model_fields_set and PARAMETERS[n].recorded]
         return Turn(
             prompt=prompt,
             kind="sweep",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..parameters import value_in
 from ..values import Turn
-from .grid import WIRE
 from .showing import shape
 from .stats import missing
 
@@ -42,5 +42,5 @@ def _had(sweep: Sweep, asked: int) -> str:
 
 
 def _limit(base: Turn) -> int | None:
-    found = next((base.sent[name] for name in WIRE if base.sent.get(name) is not None), None)
+    found = value_in(base.sent, "max_token")
     return found if isinstance(found, int) else None

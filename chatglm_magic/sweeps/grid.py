@@ -11,23 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError
+from ..parameters import NOT_PARAMETERS, PARAMETERS, names, our_name
 from ..render.terminal import one_line
 
 MOST = 100_000
 """Requests that one sweep may have: each keeps its answer in memory."""
 
-TEXTS = ("model", "system", "thinking", "dialect", "endpoint_url", "stop")
-"""Parameters whose values are texts: ``1:2:3`` is none of them, but a text."""
-
-FIELDS = (*TEXTS, "temperature", "top_p", "max_token", "seed", "timeout", "max_retries")
+FIELDS = tuple(row.name for row in PARAMETERS.values() if row.can_be_swept)
 OWN = ("samples", "jobs", "show", "session", "resume")
-NOT_SWEPT = {
-    *("prompt", "prompts", "history", "with_history", "messages", "stream", "view", "record", "kind", "again"),
-    *("sample", "config", "input", "callbacks", "tags", "metadata", "run_name", "run_id", "run_manager", "tape"),
-}
+NOT_SWEPT = {*NOT_PARAMETERS, *names("conversation"), "kind", "again", "sample", "tape"}
 """What belongs to the asking itself, and is no parameter of the model."""
-WIRE = ("max_tokens", "max_length", "max_completion_tokens")
-"""What the most tokens of a request are called on the wire."""
 
 _NUMBER = r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"
 SPACED = re.compile(rf"({_NUMBER}):({_NUMBER}):(\d{{1,12}})")
@@ -103,7 +96,7 @@ def values(name: str, given: Any) -> tuple[Any, ...]:
     :raises ParameterError: if there are none.
     """
     if isinstance(given, str):
-        found: Iterable[Any] = [given] if name in TEXTS else spaced(given) or [given]
+        found: Iterable[Any] = [given] if is_text(name) else spaced(given) or [given]
     elif isinstance(given, Iterable) and not isinstance(given, Mapping | bytes):
         found = itertools.islice(given, MOST + 1)
     else:
@@ -115,6 +108,11 @@ def values(name: str, given: Any) -> tuple[Any, ...]:
     if not kept:
         raise ParameterError(f"{name} has no value: give it at least one.")
     return tuple(kept.values())
+
+
+def is_text(name: str) -> bool:
+    """Tell whether the values of a parameter are texts: ``1:2:3`` is one of them, and no range."""
+    return name in PARAMETERS and PARAMETERS[name].is_text
 
 
 def spaced(text: str) -> list[float] | None:
@@ -170,7 +168,7 @@ def _check_name(name: str) -> None:
     if name in NOT_SWEPT:
         hint = " Did you mean samples?" if name == "sample" else ""
         raise ParameterError(f"{name} can't be swept: it is no parameter of the model.{hint}")
-    if name in FIELDS or name in WIRE:
+    if our_name(name) in FIELDS:
         return
     if close := difflib.get_close_matches(name, (*FIELDS, *OWN), n=1, cutoff=0.85):
         raise ParameterError(f"There is no parameter {name}. Did you mean {close[0]}?", kind="unknown_name")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from ..parameters import PARAMETERS
 from ..values import Turn
 from .asking import key_of
 
 if TYPE_CHECKING:
     from .result import Sweep
 
-UNSENT = ("endpoint_url", "timeout", "max_retries")
+UNSENT = tuple(r.name for r in PARAMETERS.values() if r.can_be_swept and not r.in_body and r.name != "dialect")
 """Parameters that are no part of a request: cells that differ in them alone ask the same, but are not the same."""
 
 

@@ -7,12 +7,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..parameters import our_name
 from ..wire.body import shown
 from .lines import Recorded, escaped
 from .question import parameters, spoken
-
-OUR_NAMES = {"max_tokens": "max_token", "max_length": "max_token"}
-"""What people type for keys of a request's body."""
 
 ABSENT = "not set"
 LOOKED_AT = 20
@@ -53,7 +51,7 @@ def in_words(differences: list[str]) -> str:
 def _view(request: Mapping[str, Any], sample: int) -> dict[str, Any]:
     """Return a question's parts by the names people know."""
     words = spoken(request)
-    own = {OUR_NAMES.get(name, name): value for name, value in parameters(request).items()}
+    own = {our_name(key): value for key, value in parameters(request).items()}
     parts = {"system": words.system, "stop here": request.get("stop"), **own}
     return {
         **{name: value for name, value in parts.items() if value is not None},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
+from ..parameters import shown_with_answers, value_in
 from ..render.bundle import counted, escape, live_html, trouble
 from .look import Html, Typeset, small
 
@@ -29,9 +30,6 @@ CSS = """
 .chatglm-box .chatglm-answer blockquote{margin:0 0 .7em;padding-left:10px;
  border-left:3px solid var(--jp-border-color1,rgba(128,128,128,.5))}
 """
-
-SHOWN = ("temperature", "top_p", "max_token")
-WIRE_NAMES = {"temperature": ("temperature",), "top_p": ("top_p",), "max_token": ("max_length", "max_tokens")}
 
 
 class AnswerPane(w.Box):  # type: ignore[misc]
@@ -103,10 +101,8 @@ def metrics(turn: Turn) -> str:
 def parameters(turn: Turn) -> str:
     """Say in one line with which parameters a question was asked; what was left unset is not named."""
     parts = []
-    for name in SHOWN:
-        sent = (turn.sent[key] for key in WIRE_NAMES[name] if key in turn.sent)
-        value = turn.asked[name] if name in turn.asked else next(sent, None)
+    for name in shown_with_answers():
+        value = turn.asked[name] if name in turn.asked else value_in(turn.sent, name)
         if value is not None:
             parts.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
-    parts += [f"{name} {turn.asked[name]}" for name in ("seed", "thinking") if turn.asked.get(name) is not None]
     return " · ".join(parts) or "the server's defaults"

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ReplyError
+from ..parameters import PARAMETERS, wire_names
 from ..values import Delta, Question
 from . import body as bodies
 
 NAME = "chatglm"
 
-DEFAULTS: dict[str, Any] = {"temperature": 0.1, "top_p": 0.7, "max_length": 20000}
-"""What the original class sends for a value that is unset: this protocol has no word for "your default"."""
+FIVE_KEYS = ("temperature", "top_p", "max_token")
+"""Parameters that are always sent, as the original class does: this protocol can't ask for a server default."""
 
 LOWEST = {"temperature": 0.01, "top_p": 0.01}
 """What is sent for a zero."""
@@ -32,18 +33,19 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[str, ...]]:
     as a high value; the lowest value it takes for itself is what a zero means. The protocol has no system
     role, so a system text stands before the prompt.
     """
-    params = question.params
+    params = {name: value for name, value in question.params.items() if value is not None}
     prompt, changed = question.prompt, tuple[str, ...]()
-    if params.system:
-        prompt = f"{params.system}\n\n{prompt}"
+    if system := params.pop("system", None):
+        prompt = f"{system}\n\n{prompt}"
         changed += ("system: put before the prompt, the protocol has no system role",)
-    if params.thinking:
-        changed += ("thinking: not sent, this protocol has no word for it",)
-    wished = {"temperature": params.temperature, "top_p": params.top_p, "max_length": params.max_token}
-    values = {key: DEFAULTS[key] if value is None else value for key, value in wished.items()}
-    further = {"seed": params.seed, "model": params.model}
-    body = {"prompt": prompt, "history": [list(pair) for pair in question.history], **values}
-    body |= {key: value for key, value in further.items() if value is not None} | dict(params.extra)
+    body: dict[str, Any] = {"prompt": prompt, "history": [list(pair) for pair in question.history]}
+    params = {name: PARAMETERS[name].default for name in FIVE_KEYS} | params
+    for name, key in wire_names(NAME):
+        if name in params:
+            body[key] = params.pop(name)
+    params.pop("stop", None)  # applied here: what stands behind it is cut off
+    changed += tuple(f"{name}: not sent, this protocol has no key for it" for name in params)
+    body |= dict(question.extra)
     for key, lowest in LOWEST.items():
         if body[key] == 0 and body[key] is not False:
             body[key] = lowest

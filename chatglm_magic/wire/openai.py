@@ -6,10 +6,12 @@ demo servers of ChatGLM2, ChatGLM3 and GLM-4); their differences are why the rea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ..values import Params, Question
+from ..parameters import PARAMETERS, wire_names
+from ..values import Question
 from .openai_reply import Reader as Reader
 from .thinking import thinking_keys
 
@@ -34,6 +36,9 @@ def base(endpoint_url: str) -> str:
 Server = Literal["zai", "ollama"]
 """Servers whose ranges or keys differ from all others', and that can be told by their address."""
 
+TITLES: dict[str | None, str] = {"zai": "Z.ai", "ollama": "Ollama"}
+"""What people call these servers."""
+
 
 def server_of(url: str) -> Server | None:
     """Tell the servers that want other words: Z.ai and BigModel by their hosts, Ollama by its port."""
@@ -52,21 +57,19 @@ def encode(
     the key, so it can be left out.
     """
     params, zai = question.params, server == "zai"
-    sampling, changed = _sampling(params, zai=zai)
+    sampling, changed = _sampling(params, server)
     body: dict[str, Any] = {"messages": messages(question, zai=zai), "stream": True} | sampling
-    if params.model:
-        body["model"] = params.model
     if usage and not zai:
         body["stream_options"] = {"include_usage": True}
-    if params.thinking:
-        keys, change = thinking_keys(params.thinking, params.model, server)
+    if params.get("thinking"):
+        keys, change = thinking_keys(params["thinking"], params.get("model"), server)
         body, changed = body | keys, changed + change
-    return body | dict(params.extra), changed
+    return body | dict(question.extra), changed
 
 
 def messages(question: Question, *, zai: bool = False) -> list[dict[str, Any]]:
     """Return the conversation as messages with roles."""
-    system = question.params.system
+    system = question.params.get("system")
     found: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for asked, answered in question.history:
         found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
@@ -87,33 +90,36 @@ def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return merged
 
 
-def _sampling(params: Params, *, zai: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
-    wished = {
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "max_tokens": params.max_token,
-        "stop": list(params.stop) or None,
-        "seed": params.seed,
-    }
-    values = {key: value for key, value in wished.items() if value is not None}
-    changed: tuple[str, ...] = ()
+def _sampling(params: Mapping[str, Any], server: Server | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the keys that have one value each, and what was changed of them."""
+    values, changed = {}, tuple[str, ...]()
+    for name, key in wire_names(NAME):
+        value = params.get(name)
+        if value is None or value in ("", [], ()):
+            continue
+        if server in PARAMETERS[name].unsupported:
+            changed += (f"{name}: not sent, {TITLES[server]} doesn't take it",)
+        else:
+            values[key] = list(value) if isinstance(value, tuple) else value
     if values.get("top_p") == 0:  # vLLM and SGLang answer 400
         values["top_p"] = 0.01
         changed += ("top_p: 0 sent as 0.01, the lowest that servers take",)
-    if zai:
+    if values.get("top_k") == 0:  # SGLang answers 400; -1 is off everywhere
+        values["top_k"] = -1
+    if server == "zai":
         return _for_zai(values, changed)
     return values, changed
 
 
 def _for_zai(values: dict[str, Any], changed: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Z.ai takes temperatures from 0 to 1 (greedy is its ``do_sample: false``) and one stop string."""
-    temperature = values.get("temperature")
+    temperature, highest = values.get("temperature"), PARAMETERS["temperature"].server_maximum["zai"]
     if temperature == 0:
         del values["temperature"]
         values["do_sample"] = False
         changed += ("temperature: 0 sent as do_sample false",)
-    elif temperature is not None and temperature > 1:
-        values["temperature"] = 1.0
+    elif temperature is not None and temperature > highest:
+        values["temperature"] = float(highest)
         changed += (f"temperature: {temperature:g} sent as 1, the highest Z.ai takes",)
     if len(values.get("stop", ())) > 1:
         values["stop"] = values["stop"][:1]

@@ -19,7 +19,7 @@ from .connection import Connection
 from .controls import STYLE, Controls, grid, sides
 from .dialogue import Dialogue
 from .fields import Fields
-from .parameters import sampling_rows
+from .parameters import MoreSampling, parameter_rows
 from .past import PastSection
 
 TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
@@ -40,7 +40,8 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._trouble = trouble = Trouble(session, self.status)
         self.controls, self._copier = Controls(), Copier()
         self.dialogue = Dialogue(session, self.status, trouble, self.controls, sleep=sleep)
-        self.rows = sampling_rows(session, trouble, self.dialogue.moved)
+        self.rows = parameter_rows("sampling", session, trouble, self.dialogue.moved)
+        self.more = MoreSampling(session, trouble, self.dialogue.moved)
         self.fields, self.past = Fields(session, trouble), PastSection(session, trouble)
         self.connection = Connection(session, trouble, self._turns_changed)
         self._forget = session.on_change(trouble.guarded(self._turns_changed))
@@ -56,6 +57,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._forget()
         self.connection.forget()
         self.fields.forget()
+        self.more.forget()
         for row in self.rows:
             row.forget()
         for child in self.children:
@@ -73,7 +75,7 @@ class Panel(w.VBox):  # type: ignore[misc]
     def _body(self) -> w.Box:
         fields, controls, dialogue = self.fields, self.controls, self.dialogue
         conversation = look.row(fields.with_history, fields.context)
-        left = [grid(*self.rows, fields.thinking, fields.seed, fields.stop, conversation)]
+        left = [grid(*self.rows, fields.thinking, fields.seed, fields.stop, conversation), self.more]
         right = [fields.system, controls.prompt, controls.bar(), self.status, self._news, self._copier]
         return sides(left, [*right, dialogue.answer, dialogue.lanes])
 

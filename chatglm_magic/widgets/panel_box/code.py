@@ -7,20 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ...parameters import PARAMETERS, names
 from ...session import Session
-
-OPTIONS = {
-    "endpoint_url": "--endpoint",
-    "model": "--model",
-    "temperature": "--temperature",
-    "top_p": "--top-p",
-    "max_token": "--max-token",
-    "seed": "--seed",
-    "thinking": "--thinking",
-    "system": "--system",
-    "stop": "--stop",
-}
-SAMPLING = ("temperature", "top_p", "max_token")
 
 BARE = re.compile(r"[\w./:@%+~-]+", re.ASCII)
 KEY_LIKE = re.compile(r"(?:sk|pk|hf|gsk|xai|ghp)[-_][A-Za-z0-9_-]{16}|[0-9a-f]{32}\.")
@@ -41,9 +29,9 @@ def state(session: Session, prompt: str) -> State:
     """Return what a panel would ask now."""
     settings, asked = session.settings, session.asked()
     values: dict[str, Any] = {"endpoint_url": settings.endpoint_url, "dialect": settings.dialect}
-    values |= {name: asked.get(name) for name in OPTIONS if name != "endpoint_url"}
+    values |= {name: asked.get(name) for name in names("sampling", "more", "request")}
     kept = {name: value for name, value in values.items() if value is not None and value != []}
-    kept |= {name: None for name in SAMPLING if getattr(settings, name) is None}
+    kept |= {name: None for name in names("sampling") if getattr(settings, name) is None}
     pairs = session.llm.history if settings.with_history else []
     return State(prompt, kept, settings.with_history, tuple((q, a) for q, a in pairs))
 
@@ -90,7 +78,7 @@ def _options(state: State) -> tuple[list[str], dict[str, Any]]:
         if None in quoted:
             settings[name] = value
         else:
-            options += [f"{OPTIONS[name]} {text}" for text in quoted]
+            options += [f"{PARAMETERS[name].flag} {text}" for text in quoted]
     options += [] if state.with_history else ["--no-history"]
     options += ["--raw"] if "{{" in state.prompt else []
     return options, settings

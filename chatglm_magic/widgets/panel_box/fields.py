@@ -7,12 +7,13 @@ from typing import Any
 import ipywidgets as w
 
 from ...errors import ParameterError
+from ...parameters import THINKING_LEVELS
 from ...session import Session
 from ..look import above
 from ..trouble import Trouble
 from .handle import Field, or_empty, or_none
 
-THINKING = [("server's default", ""), *((word, word) for word in ("off", "on", "low", "high", "max"))]
+THINKING = [("server's default", ""), *((level, level) for level in THINKING_LEVELS)]
 ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
 
 

@@ -7,12 +7,16 @@ from typing import Any
 
 import ipywidgets as w
 
+from ...parameters import PARAMETERS, Group, Parameter, names
 from ...session import Session
 from ..look import button
 from ..trouble import Trouble
 from .handle import Handle
 
 UNSET_CLASS = "chatglm-unset"
+
+MOST = 1_000_000
+"""What a number box takes of a parameter without a maximum."""
 
 CSS = """
 .chatglm-box .chatglm-parameter{display:grid;grid-template-columns:minmax(0,1fr) auto auto;gap:2px 10px;
@@ -29,6 +33,7 @@ CSS = """
 .chatglm-box .chatglm-parameter .chatglm-reset{font-size:0;min-width:28px;width:28px;padding:0}
 .chatglm-box .chatglm-parameter .chatglm-reset::before{content:"\\21BA" / "";font-size:15px;vertical-align:middle}
 .chatglm-box .chatglm-parameter .noUi-handle{background:var(--jp-brand-color1,#1976d2);border-color:transparent}
+.chatglm-box .chatglm-more>.jupyter-button{align-self:flex-start;width:auto;max-width:100%}
 .chatglm-box .chatglm-parameter.chatglm-unset .widget-hslider,
 .chatglm-box .chatglm-parameter.chatglm-unset input[type=number]{opacity:.45}
 """
@@ -87,7 +92,7 @@ class _Parameter(Handle):
             self._limits = limits
             self.narrow()
         for widget in (row.number, row.slider):  # a widget would clamp the value, and say nothing
-            widget.max = max(widget.max, shown)
+            widget.min, widget.max = min(widget.min, shown), max(widget.max, shown)
             if widget.value != shown:
                 widget.value = shown
         unset = not self.is_sent(value)
@@ -96,8 +101,9 @@ class _Parameter(Handle):
 
     def narrow(self) -> None:
         """Give the slider the server's range, as far as its value allows."""
-        low, high = (type(self._row.slider.value)(limit) for limit in self._limits)
-        self._row.slider.min, self._row.slider.max = low, max(high, self._row.slider.value)
+        slider = self._row.slider
+        low, high = (type(slider.value)(limit) for limit in self._limits)
+        slider.min, slider.max = min(low, slider.value), max(high, slider.value)
 
     def is_sent(self, value: Any) -> bool:
         """Tell whether the value goes over the wire: an untouched default goes to ChatGLM's own protocol only."""
@@ -105,30 +111,64 @@ class _Parameter(Handle):
         return value is not None and (settings.dialect_in_force == "chatglm" or self.name in settings.chosen)
 
 
-def sampling_rows(session: Session, trouble: Trouble, moved: Callable[[], None]) -> list[ParameterRow]:
-    """Return the rows of temperature (0 to 10), top_p (0 to 1) and max_token (tokens, from 1 on).
+class MoreSampling(w.VBox):  # type: ignore[misc]
+    """The rows of the rarer sampling parameters, behind a button that names those that are set.
+
+    They are made when they are first shown: most panels never need them.
+    """
+
+    def __init__(self, session: Session, trouble: Trouble, moved: Callable[[], None]) -> None:
+        self._session, self._trouble, self._moved = session, trouble, moved
+        self.rows: list[ParameterRow] = []
+        self._is_open = False
+        self.toggle = button("")
+        super().__init__([self.toggle])
+        self.add_class("chatglm-column")
+        self.add_class("chatglm-more")
+        self._observer = trouble.guarded(lambda change: self._update_title())
+        session.settings.observe(self._observer, names=list(names("more")))
+        self.toggle.on_click(trouble.guarded(lambda clicked: self._fold()))
+        self._update_title()
+
+    def forget(self) -> None:
+        """Stop following the settings."""
+        self._session.settings.unobserve(self._observer, names=list(names("more")))
+        for row in self.rows:
+            row.forget()
+
+    def _fold(self) -> None:
+        self.rows = self.rows or parameter_rows("more", self._session, self._trouble, self._moved)
+        self._is_open = not self._is_open
+        self.children = (self.toggle, *self.rows) if self._is_open else (self.toggle,)
+        self._update_title()
+
+    def _update_title(self) -> None:
+        settings = self._session.settings
+        values = [(name, getattr(settings, name)) for name in names("more")]
+        told = ", ".join(f"{name} {value:g}" for name, value in values if value is not None)
+        verb = "Less" if self._is_open else "More"
+        self.toggle.description = f"{verb} sampling" + (f": {told}" if told else "")
+
+
+def parameter_rows(
+    group: Group, session: Session, trouble: Trouble, moved: Callable[[], None]
+) -> list[ParameterRow]:
+    """Return a row for each number of a group of the table.
 
     :param moved: is called after each change that a person makes here.
     """
-    slider = {"readout": False, "continuous_update": False}
-
-    def made(name: str, number: Any, line: Any) -> ParameterRow:
-        return ParameterRow(session, name, trouble, number, line, moved)
-
     return [
-        made(
-            "temperature",
-            w.BoundedFloatText(0.1, min=0, max=10, step=0.05, description="temperature"),
-            w.FloatSlider(0.1, min=0, max=2, step=0.05, tooltip="temperature", **slider),
-        ),
-        made(
-            "top_p",
-            w.BoundedFloatText(0.7, min=0, max=1, step=0.05, description="top_p"),
-            w.FloatSlider(0.7, min=0, max=1, step=0.05, tooltip="top_p", **slider),
-        ),
-        made(
-            "max_token",
-            w.BoundedIntText(20000, min=1, max=1_000_000, description="max_token"),
-            w.IntSlider(20000, min=1, max=20000, tooltip="max_token", **slider),
-        ),
+        ParameterRow(session, name, trouble, *_number_and_slider(PARAMETERS[name]), moved) for name in names(group)
     ]
+
+
+def _number_and_slider(row: Parameter) -> tuple[Any, Any]:
+    assert row.slider is not None, "a parameter with a row has a slider"
+    low, high, step = row.slider
+    start = row.neutral if row.default is None else row.default
+    box, line = (w.BoundedFloatText, w.FloatSlider) if row.type is float else (w.BoundedIntText, w.IntSlider)
+    most = MOST if row.maximum is None else row.maximum
+    number = box(start, min=row.minimum, max=most, step=step, description=row.name)
+    return number, line(
+        start, min=low, max=high, step=step, tooltip=row.name, readout=False, continuous_update=False
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ...errors import ParameterError
+from ...parameters import names
 from ...store import Query
 from .. import look
 from .calls import Calls
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 ANY = "any"
 STATUSES = ("complete", "incomplete", "interrupted", "error", "superseded")
 KINDS = ("chat", "sweep", "live")
-RANGES = ("temperature", "top_p", "max_token")
 ORDERS: dict[str, tuple[Order, bool]] = {
     "newest first": ("newest", False),
     "oldest first": ("newest", True),
@@ -43,7 +43,7 @@ class Filters(w.VBox):  # type: ignore[misc]
         self.kind = _choice("Kind", KINDS)
         self.since = look.above(w.DatePicker(description="Since"))
         self.until = look.above(w.DatePicker(description="Until"))
-        self.ranges = {name: (_number(f"{name} from"), _number(f"{name} to")) for name in RANGES}
+        self.ranges = {name: (_number(f"{name} from"), _number(f"{name} to")) for name in names("sampling")}
         self.clear = look.button("Clear filters")
         numbers = [box for pair in self.ranges.values() for box in pair]
         self._boxes = [self.model, self.status, self.kind, self.since, self.until, *numbers]
@@ -80,8 +80,6 @@ class Filters(w.VBox):  # type: ignore[misc]
             since=self.since.value and self.since.value.isoformat(),
             until=self.until.value and self.until.value.isoformat(),
             temperature=self._range("temperature"),
-            top_p=self._range("top_p"),
-            max_token=self._range("max_token"),
             order=order,
             reverse=reverse,
         )

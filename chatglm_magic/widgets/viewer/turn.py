@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ...parameters import names, our_name
 from ...render.bundle import counted, escape, speed
 from ...render.terminal import one_line
 from ...store import Row
@@ -18,7 +19,6 @@ from .facts import when
 LONGEST = 200_000
 """Characters of a text that a page is given; the rest is counted, and is in the export."""
 
-SPELLINGS = {"max_tokens": "max_token", "max_length": "max_token", "max_completion_tokens": "max_token"}
 TEXTS = ("system", "prompt", "messages", "history", "stream", "stream_options")
 
 
@@ -73,18 +73,16 @@ def parameters_of(turn: Turn) -> str:
 
 def _parameters(turn: Turn) -> str:
     asked, sent = _named(turn.asked), _named(turn.sent)
-    names = list(
-        dict.fromkeys(
-            [*(n for n in ("temperature", "top_p", "max_token") if n in {**asked, **sent}), *asked, *sent]
-        )
+    rows_of = list(
+        dict.fromkeys([*(n for n in names("sampling", "more") if n in {**asked, **sent}), *asked, *sent])
     )
-    rows = [[name, _value(asked.get(name)), _value(sent.get(name))] for name in names]
+    rows = [[name, _value(asked.get(name)), _value(sent.get(name))] for name in rows_of]
     return _table([["", "asked", "sent"], *rows], head=True) if rows else look.small("none: the server's defaults")
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters by our names, without texts and None."""
-    return {SPELLINGS.get(k, k): v for k, v in values.items() if k not in TEXTS and v is not None and v != []}
+    return {our_name(k): v for k, v in values.items() if k not in TEXTS and v is not None and v != []}
 
 
 def _table(rows: list[list[str]], *, head: bool = False) -> str:
