@@ -142,6 +142,39 @@ def test_the_sliders_do_something(server: LocalServer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cut", "loose"),
+    [({"top_k": 1}, {"top_k": 0}), ({"top_k": 1}, {"top_k": -1}), ({"min_p": 1}, {"min_p": 0})],
+    ids=str,
+)
+def test_top_k_and_min_p_cut_the_tail(server: LocalServer, cut: dict[str, Any], loose: dict[str, Any]) -> None:
+    """With only the most likely token left every seed gives one answer; with the cut off they all differ."""
+
+    def answers(**how: Any) -> set[str]:
+        replies = [
+            ask_chat(server, "tell me a joke", seed=s, max_tokens=20, temperature=3, **how) for s in range(6)
+        ]
+        return {reply["choices"][0]["message"]["content"] for reply in replies}
+
+    assert len(answers(top_p=1, **loose)) == 6
+    assert len(answers(top_p=1, **cut)) == 1
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [{"presence_penalty": 2}, {"frequency_penalty": 2}, {"repetition_penalty": 2}, {"repeat_penalty": 2}],
+    ids=str,
+)
+def test_penalties_keep_a_model_from_repeating_itself(server: LocalServer, penalty: dict[str, float]) -> None:
+    """With one seed the answer is another one than without."""
+
+    def answer(**how: Any) -> str:
+        reply = ask_chat(server, "what is top_p?", temperature=2, top_p=1, seed=1, max_tokens=60, **how)
+        return str(reply["choices"][0]["message"]["content"])
+
+    assert answer() == answer() != answer(**penalty)
+
+
+@pytest.mark.parametrize(
     ("more", "changed"),
     [
         ({}, None),
@@ -156,8 +189,12 @@ def test_the_sliders_do_something(server: LocalServer) -> None:
         ({"logprobs": True, "top_logprobs": 10**6, "max_tokens": 1}, "top_logprobs=1000000->65536"),
         ({"samplers": ["nonsense"]}, 'samplers=["nonsense"]->dropped'),
         ({"grammar": "root ::= 'x'"}, "grammar=root ::= 'x'->dropped"),
-        ({"repeat_penalty": 0}, "repeat_penalty=0->dropped"),
-        ({"min_p": 0.9}, "min_p=0.9->dropped"),
+        ({"repeat_penalty": 0}, "repeat_penalty=0->0.01"),
+        ({"repetition_penalty": 20}, "repetition_penalty=20->10"),
+        ({"min_p": 1.5}, "min_p=1.5->1"),
+        ({"presence_penalty": -3}, "presence_penalty=-3->-2"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty=2.5->2"),
+        ({"top_k": -1, "min_p": 0.9, "presence_penalty": 1, "repetition_penalty": 1.1}, None),
         ({"model": "other", "user": "me"}, None),
         ({"temperature": None, "top_p": None, "stop": None, "seed": None, "max_tokens": None, "n": None}, None),
     ],

@@ -21,7 +21,8 @@ from .variables import insert
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """Return the values of this question alone: only what was typed, so that ``-t none`` unsets."""
-    values = {name: getattr(options, name) for name in PARAMETERS if hasattr(options, name)}
+    named = [row.name for row in PARAMETERS.values() if row.flags and hasattr(options, row.name)]
+    values = {name: getattr(options, name) for name in named}
     return values | dict(options.extra)
 
 

@@ -61,10 +61,11 @@ def _serve(plan: dict[str, Any]) -> Any:
     params.n_parallel = 1  # with more, a fixed seed no longer fixes the answer
     params.n_threads_http = 4
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = plan["threads"]
-    # The order of Hugging Face, and nothing else that cuts: so the two sliders are all there is.
+    # The order of Hugging Face. All but temperature and top_p are off unless a request sets them.
     sampling = params.sampling
-    sampling.samplers = "temperature;top_k;top_p"
+    sampling.samplers = "penalties;temperature;top_k;top_p;min_p"
     sampling.top_k, sampling.min_p = 0, 0.0
+    sampling.penalty_last_n = plan["ctx"]  # all of it; -1 is taken for 0 here
     sampling.temp, sampling.top_p = 0.95, 0.7  # as in THUDM's api.py
     return xllamacpp.Server(params)
 

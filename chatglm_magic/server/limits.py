@@ -118,6 +118,14 @@ def top_p(body: Mapping[str, Any], changes: Changes) -> float | None:
     return _noted("top_p", body["top_p"], asked, now, changes)
 
 
+def between(body: Mapping[str, Any], name: str, low: float, high: float, changes: Changes) -> float | None:
+    """Return a number, brought into a range; None if the request has none. Raises BadField."""
+    asked = real(body, name)
+    if asked is None:
+        return None
+    return _noted(name, body[name], asked, max(float(low), min(asked, float(high))), changes)
+
+
 def seed(body: Mapping[str, Any], changes: Changes) -> int | None:
     """Return the seed, 0 to 2**32 - 2; None for a random one (absent, null, -1). Raises BadField."""
     asked = whole(body, "seed")

@@ -13,7 +13,8 @@ from .roles import neutralise
 _ROLES = ("system", "user", "assistant", "tool", "developer", "observation")
 _TOP_LOGPROBS = 65536  # entries in one whole answer, or in one event of a stream: some 5 MB of JSON
 _KNOWN_TEXT = (
-    "messages model stream stream_options temperature top_p top_k max_tokens max_completion_tokens stop seed n "
+    "messages model stream stream_options temperature top_p top_k min_p presence_penalty frequency_penalty "
+    "repetition_penalty repeat_penalty max_tokens max_completion_tokens stop seed n "
     "logprobs top_logprobs chat_template_kwargs reasoning_format user"
 )
 _KNOWN = frozenset(_KNOWN_TEXT.split())
@@ -32,7 +33,12 @@ def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
     sent["max_tokens"] = _max_tokens(body, n_ctx, changes)
     sent["temperature"] = limits.temperature(body, changes)
     sent["top_p"] = limits.top_p(body, changes)
-    sent["top_k"] = _clamped(body, "top_k", 0, 1_000_000, changes)
+    sent["top_k"] = 0 if body.get("top_k") == -1 else _clamped(body, "top_k", 0, 1_000_000, changes)
+    sent["min_p"] = limits.between(body, "min_p", 0, 1, changes)
+    for name in ("presence_penalty", "frequency_penalty"):
+        sent[name] = limits.between(body, name, -2, 2, changes)
+    repetition = "repeat_penalty" if body.get("repetition_penalty") is None else "repetition_penalty"
+    sent["repeat_penalty"] = limits.between(body, repetition, 0.01, 10, changes)
     sent["seed"] = limits.seed(body, changes)
     sent["stop"] = limits.stop(body, changes)
     at_once = 1 if sent["stream"] else sent["max_tokens"] or n_ctx  # tokens that are held together

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as w
@@ -132,7 +133,8 @@ class MoreSampling(w.VBox):  # type: ignore[misc]
 
     def forget(self) -> None:
         """Stop following the settings."""
-        self._session.settings.unobserve(self._observer, names=list(names("more")))
+        with suppress(ValueError):  # forgotten already
+            self._session.settings.unobserve(self._observer, names=list(names("more")))
         for row in self.rows:
             row.forget()
 
