@@ -14,7 +14,7 @@ from ..values import Delta
 from ..wire.stop import SecretFilter, StopFilter
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .request_plan import RequestPlan
 
 JOINED = {"reasoning": "", "changed": "; ", "notice": "; "}
 """What stands between the parts of an information that comes in several."""
@@ -41,7 +41,7 @@ class Assembly:
         self._parts: list[str] = []
 
     @classmethod
-    def of(cls, plan: Plan) -> Assembly:
+    def of(cls, plan: RequestPlan) -> Assembly:
         """Return what assembles the answer to a plan's request."""
         return cls(plan.stop, plan.changed, plan.call.secrets)
 

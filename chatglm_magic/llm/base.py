@@ -17,7 +17,7 @@ from ..parameters import LANGCHAIN_CONFIG, PARAMETERS
 from . import fields, saving
 from .keys import Credentials, origin
 from .own import Own
-from .plan import refuse_object_fields
+from .request_plan import refuse_object_fields
 from .spoken import with_roles
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from .assembly import Assembly, atold, result, told, whole
 from .base import Fields
 from .composing import Configurable
 from .own import prepare_langchain
-from .plan import Plan, refuse_no_arguments
-from .spoken import asked_text, keeping_messages
+from .request_plan import RequestPlan, plan_request, refuse_no_arguments
+from .spoken import PlannedPrompt, PlannedPromptValue, asked_text, keeping_messages
 
 
 class ChatGLM(Fields):
@@ -48,9 +48,51 @@ class ChatGLM(Fields):
     def _llm_type(self) -> str:
         return "chat_glm"
 
-    def plan(self, prompt: str, stop: list[str] | None = None, **kwargs: Any) -> Plan:
-        """Return the exact request a question would send, without sending it."""
-        return Plan(self, prompt, stop, kwargs)
+    def plan(self, prompt: str, stop: list[str] | None = None, **kwargs: Any) -> RequestPlan:
+        """Return the exact request that a prompt would send, without sending it.
+
+        .. code-block:: python
+
+            plan = llm.plan("Why is the sea blue?", temperature=0.5)
+            plan.call.url, plan.sent, plan.changed
+        """
+        return plan_request(self, prompt, stop, kwargs)
+
+    def stream_plan(self, plan: RequestPlan, config: RunnableConfig | None = None) -> Iterator[GenerationChunk]:
+        """Send a planned request, whatever became of the model since; yield the answer's chunks as they arrive.
+
+        A chunk's ``generation_info`` has what isn't text: ``reasoning``, ``finish_reason``, ``usage``, ``model``,
+        ``changed``, ``notice``, ``retries``, ``logprobs``. Callbacks and tracers are told as by :meth:`stream`.
+
+        :param plan: what :meth:`plan` returned; it can be sent several times.
+        :param config: LangChain's configuration of the call.
+        :raises ChatGLMError: as every method that asks.
+        """
+        if not many.has_listeners(self, config):
+            yield from self._chunks(plan)
+            return
+        prepare_langchain(self)
+        prompt = PlannedPrompt(plan)
+        stream = super().stream(PlannedPromptValue.of(prompt), config, **plan.arguments)
+        with closing(stream) as texts:  # type: ignore[type-var]
+            for _ in texts:
+                yield prompt.chunk
+
+    async def astream_plan(
+        self, plan: RequestPlan, config: RunnableConfig | None = None
+    ) -> AsyncIterator[GenerationChunk]:
+        """As :meth:`stream_plan`, asynchronously."""
+        if not many.has_listeners(self, config):
+            async with aclosing(self._achunks(plan)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        prepare_langchain(self)
+        prompt = PlannedPrompt(plan)
+        stream = super().astream(PlannedPromptValue.of(prompt), config, **plan.arguments)
+        async with aclosing(stream) as texts:  # type: ignore[type-var]
+            async for _ in texts:
+                yield prompt.chunk
 
     def __call__(
         self, prompt: str, stop: list[str] | None = None, callbacks: Callbacks = None, **kwargs: Any
@@ -189,7 +231,7 @@ class ChatGLM(Fields):
         if arguments.get("with_history", self.with_history):
             arguments["with_history"] = False
         limit = many.chosen_limit(configs, self.max_concurrency)
-        unheard = many.unheard(self, config) and type(self)._agenerate is ChatGLM._agenerate
+        unheard = many.is_unobserved(self, config) and type(self)._agenerate is ChatGLM._agenerate
 
         async def ask(index: int) -> str:
             refuse_no_arguments(kwargs)
@@ -248,12 +290,11 @@ class ChatGLM(Fields):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        plan = self.plan(prompt, stop, **kwargs)
-        assembly = Assembly.of(plan)
-        with closing(self._pieces(plan, assembly)) as chunks:
+        planned = self._planned(prompt, stop, kwargs)
+        with closing(self._chunks(planned.plan)) as chunks:
             for chunk in chunks:
+                planned.chunk = chunk
                 yield told(chunk, run_manager)
-        self._remember(plan.with_history, prompt, assembly.text)
 
     async def _astream(
         self,
@@ -262,12 +303,17 @@ class ChatGLM(Fields):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        plan = self.plan(prompt, stop, **kwargs)
-        assembly = Assembly.of(plan)
-        async with aclosing(self._apieces(plan, assembly)) as chunks:
+        planned = self._planned(prompt, stop, kwargs)
+        async with aclosing(self._achunks(planned.plan)) as chunks:
             async for chunk in chunks:
+                planned.chunk = chunk
                 yield await atold(chunk, run_manager)
-        self._remember(plan.with_history, prompt, assembly.text)
+
+    def _planned(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> PlannedPrompt:
+        """Return a prompt with its plan: the one that :meth:`stream_plan` sent on its way, or a new one."""
+        if isinstance(prompt, PlannedPrompt):
+            return prompt
+        return PlannedPrompt(self.plan(prompt, stop, **kwargs))
 
     def _answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
@@ -278,7 +324,20 @@ class ChatGLM(Fields):
         async with aclosing(self._apieces(plan, Assembly.of(plan))) as chunks:
             return whole([chunk async for chunk in chunks])
 
-    def _pieces(self, plan: Plan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:
+    def _chunks(self, plan: RequestPlan) -> Generator[GenerationChunk, None, None]:
+        """Send a request, and remember the exchange if the plan says so."""
+        assembly = Assembly.of(plan)
+        yield from self._pieces(plan, assembly)
+        self._remember(plan.remember, plan.prompt, assembly.text)
+
+    async def _achunks(self, plan: RequestPlan) -> AsyncGenerator[GenerationChunk, None]:
+        assembly = Assembly.of(plan)
+        async with aclosing(self._apieces(plan, assembly)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        self._remember(plan.remember, plan.prompt, assembly.text)
+
+    def _pieces(self, plan: RequestPlan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:
         try:
             client = self._own.client if plan.tape is None else plan.tape.over(self._own.client)
             with closing(client.stream(plan.call)) as deltas:
@@ -292,7 +351,7 @@ class ChatGLM(Fields):
             raise
         yield assembly.close()
 
-    async def _apieces(self, plan: Plan, assembly: Assembly) -> AsyncGenerator[GenerationChunk, None]:
+    async def _apieces(self, plan: RequestPlan, assembly: Assembly) -> AsyncGenerator[GenerationChunk, None]:
         try:
             client = self._own.aclient if plan.tape is None else plan.tape.aover(self._own.aclient)
             async with aclosing(client.stream(plan.call)) as deltas:

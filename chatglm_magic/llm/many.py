@@ -70,18 +70,22 @@ async def in_order(found: AsyncIterator[tuple[int, Any]], count: int) -> list[An
     return [answers[index] for index in range(count)]
 
 
-def unheard(llm: LLM, config: Any) -> bool:
-    """Tell whether nobody hears of a call: no callback, no tracer, no cache.
+def has_listeners(llm: LLM, config: Any) -> bool:
+    """Tell whether a callback or a tracer is told of a call.
 
-    LangChain's bookkeeping for a call costs as much as asking over a kept connection does; without a listener
-    all of it is for nothing, and 512 questions at once would take half as long again.
+    Without one LangChain's bookkeeping is for nothing. It costs as much as a request over a kept connection does,
+    and makes 512 at once take half as long again.
     """
-    if isinstance(config, Sequence):
-        return False  # a configuration for each question
     callbacks = ensure_config(config).get("callbacks")
-    heard = AsyncCallbackManager.configure(callbacks, llm.callbacks, llm.verbose).handlers
+    return bool(AsyncCallbackManager.configure(callbacks, llm.callbacks, llm.verbose).handlers)
+
+
+def is_unobserved(llm: LLM, config: Any) -> bool:
+    """Tell whether neither a callback, a tracer nor a cache takes part in the calls of a batch."""
+    if isinstance(config, Sequence):
+        return False  # a configuration for each input
     cached = llm.cache is not False and (llm.cache is not None or get_llm_cache() is not None)
-    return not heard and not cached
+    return not cached and not has_listeners(llm, config)
 
 
 def chosen_limit(configs: Sequence[Any], default: int) -> int:

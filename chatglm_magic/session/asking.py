@@ -9,16 +9,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import BaseCallbackHandler
-
 from ..client.address import bare
 from ..errors import ChatGLMError, Interrupted, RefusedError
-from ..llm.plan import IN_BODY
-from ..parameters import wire_names
 from ..values import Answer, Pair, Status, Turn
 from .draft import Draft, View
 
 if TYPE_CHECKING:
+    from langchain_core.outputs import GenerationChunk
+
     from ..llm import ChatGLM
     from .conversation import Place
     from .interrupts import Interrupts
@@ -27,17 +25,6 @@ if TYPE_CHECKING:
 
 STORED_EVERY = 1.0
 """Seconds between two savings of an answer under way: what a killed kernel may lose."""
-
-
-class _Listener(BaseCallbackHandler):
-    """Hears each chunk: LangChain's streams hand out text alone, without reasoning, usage and reason."""
-
-    def __init__(self, draft: Draft) -> None:
-        self._draft = draft
-
-    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:
-        """Take in a chunk."""
-        self._draft.take(token, getattr(chunk, "generation_info", None) or {})
 
 
 class Asking:
@@ -61,7 +48,8 @@ class Asking:
         self._history: tuple[Pair, ...] = place.history
         self._left_out = 0
         self._base = turn
-        self._settled = self._frozen()
+        pairs = [list(pair) for pair in place.history]
+        self.plan = self.llm.plan(self.prompt, **{**options, "history": pairs, "with_history": False})
         self.draft = self._begin()  # raises for what can't be asked, before anything is superseded
         self._ended = False
         interrupts.hold()  # until begun(): a turn that is begun is kept as stopped
@@ -69,52 +57,29 @@ class Asking:
         self._stored = time.monotonic()
 
     def _begin(self) -> Draft:
-        plan = self.llm.plan(self.prompt, **self.arguments)
+        plan = self.plan
         turn = replace(
             self._base,
             endpoint=bare(plan.call.url),
             dialect=plan.dialect,
             model=plan.sent.get("model"),
-            system=self._options.get("system", self.llm.system),
+            system=plan.question.params.get("system"),
             asked={**self._session.asked(), **self._options},
             sent=plan.sent,
             changed=plan.changed,
             turns_sent=len(self._history),
             turns_left_out=self._left_out,
         )
-        self.draft = Draft(turn)
-        return self.draft
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The call's own values; the session keeps the conversation itself, in the right place."""
-        history = [list(pair) for pair in self._history]
-        return {**self._settled, **self._options, "history": history, "with_history": False}
-
-    def _frozen(self) -> dict[str, Any]:
-        """Return the model's present values, so that a later change does not touch a question under way.
-
-        A parameter that ``model_kwargs`` sets is left to them: they beat the fields.
-        """
-        llm = self.llm
-        plan = llm.plan(self.prompt, **self._options)
-        names = IN_BODY if plan.dialect == "chatglm" else [n for n in IN_BODY if n in llm.model_fields_set]
-        keys = dict(wire_names(plan.dialect))
-        values = {n: getattr(llm, n) for n in names if keys.get(n, n) not in (llm.model_kwargs or {})}
-        return values | {"stop": list(plan.stop), "endpoint_url": plan.endpoint_url, "dialect": plan.dialect}
-
-    @property
-    def config(self) -> Any:
-        """LangChain's configuration of the call: who listens."""
-        return {"callbacks": [_Listener(self.draft)]}
+        return Draft(turn)
 
     def begun(self) -> None:
         """Let interrupts strike from here on, as one does that came since the turn began."""
         self._interrupts.release()
         self._interrupts.look()
 
-    def show(self) -> None:
-        """Tell the view that more has arrived, and once a second the store."""
+    def take(self, chunk: GenerationChunk) -> None:
+        """Take in what has arrived; tell the view of it, and once a second the store."""
+        self.draft.take(chunk.text, chunk.generation_info or {})
         self._interrupts.look()
         self._view.update(self.draft)
         if self._entry is not None and time.monotonic() - self._stored >= STORED_EVERY:
@@ -127,7 +92,8 @@ class Asking:
             return False
         self._left_out += _too_many(self._history, error)
         self._history = self._place.history[self._left_out :]
-        self._begin()
+        self.plan = self.plan.with_question(history=self._history)
+        self.draft = self._begin()
         return True
 
     def end(self, status: Status, error: BaseException | None = None) -> Answer:
@@ -144,7 +110,7 @@ class Asking:
         unnamed = error.kind == "bad_request" and not self.draft.base.model and "model" in str(error).lower()
         if not (unnamed or (error.kind == "not_found" and "Choose a model" in str(error))):
             return
-        server = {name: self._settled[name] for name in ("endpoint_url", "dialect")}
+        server = {"endpoint_url": self.plan.endpoint_url, "dialect": self.plan.dialect}
         models = self._session.probe(**server).models
         if models:
             error.args = (f"{error} The server has: {', '.join(models[:20])}.",)

@@ -117,10 +117,9 @@ class Session(Past):
         while True:
             try:
                 asking.begun()
-                stream = asking.llm.stream(asking.prompt, config=asking.config, **asking.arguments)
-                with closing(stream) as pieces:  # type: ignore[type-var]
-                    for _ in pieces:
-                        asking.show()
+                with closing(asking.llm.stream_plan(asking.plan)) as chunks:  # type: ignore[type-var]
+                    for chunk in chunks:
+                        asking.take(chunk)
             except ChatGLMError as error:
                 if asking.shorten(error):
                     continue
@@ -139,10 +138,9 @@ class Session(Past):
 
         while True:
             try:
-                stream = asking.llm.astream(asking.prompt, config=asking.config, **asking.arguments)
-                async with aclosing(stream) as pieces:  # type: ignore[type-var]
-                    async for _ in pieces:
-                        asking.show()
+                async with aclosing(asking.llm.astream_plan(asking.plan)) as chunks:  # type: ignore[type-var]
+                    async for chunk in chunks:
+                        asking.take(chunk)
             except asyncio.CancelledError:
                 asking.end("interrupted")
                 raise

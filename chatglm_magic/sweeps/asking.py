@@ -9,12 +9,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import AsyncCallbackHandler
-
 from ..client.address import bare
 from ..errors import ChatGLMError
-from ..llm.assembly import Assembly
-from ..llm.many import unheard
 from ..parameters import PARAMETERS
 from ..session.draft import Draft
 from ..session.settings import SHARED
@@ -23,25 +19,11 @@ from .grid import Setting, same, shown
 
 if TYPE_CHECKING:
     from ..llm import ChatGLM
-    from ..llm.plan import Plan
+    from ..llm.request_plan import RequestPlan
     from ..session import Session
 
 PINNED = tuple(row.name for row in PARAMETERS.values() if row.in_body)
 """Fields that stay as they were when the sweep began, also when it is resumed; the server may be another one."""
-
-
-class Listener(AsyncCallbackHandler):
-    """Hears each chunk, on the loop itself: LangChain would start a thread's task for every token otherwise.
-
-    It is not ``run_inline``, which would keep the user's own callbacks from hearing that the question begins.
-    """
-
-    def __init__(self, draft: Draft) -> None:
-        self._draft = draft
-
-    async def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:
-        """Take in a chunk."""
-        self._draft.take(token, getattr(chunk, "generation_info", None) or {})
 
 
 class Plans:
@@ -56,10 +38,9 @@ class Plans:
     ) -> None:
         session.preview("", history=False)  # takes over what other handles have set
         self.llm = _own_model(session.llm, pinned)
-        self._unheard = unheard(self.llm, {})
-        self.bases = [self._base(prompt, setting) for setting in settings]
-        self.settings = settings
-        self._planned: tuple[int, Plan] | None = None
+        self._plans = [self.llm.plan(prompt, **setting) for setting in settings]
+        self._current: tuple[int, RequestPlan] | None = None
+        self.bases = [self._base(*pair) for pair in zip(self._plans, settings, strict=True)]
 
     def base(self, cell: int, prompt: str) -> Turn:
         """Return the turn of a cell's questions as it stands before it is asked."""
@@ -67,9 +48,13 @@ class Plans:
 
     async def answered(self, draft: Draft, cell: int, sample: int) -> Turn:
         """Ask; return the turn, whatever became of it. What was received of a cancelled one is in its draft."""
-        ask = self._alone if self._unheard else self._with_listeners
+        if self._current is None or self._current[0] != cell:  # a cell's samples follow each other
+            self._current = cell, self._plans[cell % len(self._plans)].with_question(prompt=draft.base.prompt)
+        plan = self._current[1].with_sample(sample)
         try:
-            await ask(draft, cell, sample)
+            async with aclosing(self.llm.astream_plan(plan)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    draft.take(chunk.text, chunk.generation_info or {})
         except ChatGLMError as error:
             return _failed(draft, str(error), error.partial)
         except asyncio.CancelledError:
@@ -78,39 +63,20 @@ class Plans:
             return _failed(draft, repr(error), "")
         return draft.turn("complete")
 
-    async def _with_listeners(self, draft: Draft, cell: int, sample: int) -> None:
-        config: Any = {"callbacks": [Listener(draft)]}
-        setting = self.settings[cell % len(self.settings)]
-        stream = self.llm.astream(draft.base.prompt, config=config, **setting, sample=sample)
-        async with aclosing(stream) as pieces:  # type: ignore[type-var]
-            async for _ in pieces:
-                pass
-
-    async def _alone(self, draft: Draft, cell: int, sample: int) -> None:
-        """Ask without LangChain's bookkeeping, which costs as much as the question and here would tell nobody."""
-        if self._planned is None or self._planned[0] != cell:  # a cell's samples follow each other
-            setting = self.settings[cell % len(self.settings)]
-            self._planned = cell, self.llm.plan(draft.base.prompt, **setting)
-        plan = self._planned[1].again(sample)
-        async with aclosing(self.llm._apieces(plan, Assembly(plan.stop, plan.changed))) as chunks:
-            async for chunk in chunks:
-                draft.take(chunk.text, chunk.generation_info or {})
-
     def close(self) -> None:
         """Close the connections."""
         self.llm.close()
 
-    def _base(self, prompt: str, setting: Setting) -> Turn:
-        plan = self.llm.plan(prompt, **setting)
+    def _base(self, plan: RequestPlan, setting: Setting) -> Turn:
         wished = [n for n in SHARED if n in self.llm.model_fields_set and PARAMETERS[n].recorded]
         return Turn(
-            prompt=prompt,
+            prompt=plan.prompt,
             kind="sweep",
             outside=True,
             endpoint=bare(plan.call.url),
             dialect=plan.dialect,
             model=plan.sent.get("model"),
-            system=setting.get("system", self.llm.system),
+            system=plan.question.params.get("system"),
             asked={name: getattr(self.llm, name) for name in wished} | setting,
             sent=plan.sent,
             changed=plan.changed,

@@ -79,7 +79,7 @@ class Filters(w.VBox):  # type: ignore[misc]
             kind=_chosen(self.kind),
             since=self.since.value and self.since.value.isoformat(),
             until=self.until.value and self.until.value.isoformat(),
-            temperature=self._range("temperature"),
+            **{name: self._range(name) for name in self.ranges},
             order=order,
             reverse=reverse,
         )

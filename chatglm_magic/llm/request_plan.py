@@ -1,0 +1,248 @@
+"""From a ``ChatGLM``'s fields and a call's arguments to the one request that is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..client.address import checked_url, is_loopback
+from ..client.call import Call, Headers, checked_headers, encoded
+from ..credentials import key_within
+from ..errors import EndpointError, ParameterError
+from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, wire_names
+from ..values import Pair, Question
+from ..wire import Dialect, chatglm, dialect_of, openai
+from ..wire.body import shown
+from .fields import limits
+from .keys import Credentials, key_for
+from .spoken import with_roles
+
+if TYPE_CHECKING:
+    from ..tape import Tape
+    from .base import Fields
+
+IN_BODY = tuple(row.name for row in PARAMETERS.values() if row.in_body and row.per_call)
+CALL_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.per_call)
+"""Fields that a call may set for itself; any other argument, but ``sample``, is a key of the request's body."""
+
+NOT_FURTHER = (*CALL_FIELDS, "sample")
+
+OBJECT_FIELDS = tuple(row.name for row in PARAMETERS.values() if not row.per_call)
+"""Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
+
+TAKEN = ("prompt", "prompts", "run_manager")
+"""Names that mean something on the way already."""
+
+
+def refuse_no_arguments(call: Mapping[str, Any]) -> None:
+    """Refuse what is no argument of a call, or LangChain's own and part of its configuration.
+
+    :raises ParameterError: which says where it goes.
+    """
+    refuse_object_fields(call)
+    name = next((name for name in LANGCHAIN_CONFIG if name in call), None)
+    if name is not None:
+        raise ParameterError(f"{name} is no parameter of the model: give it as config={{{name!r}: …}}.")
+
+
+def refuse_object_fields(call: Mapping[str, Any]) -> None:
+    """Refuse what can't be set for one call.
+
+    :raises ParameterError: for a field that belongs to the object alone.
+    """
+    name = next((name for name in (*OBJECT_FIELDS, *TAKEN) if name in call), None)
+    if name in TAKEN:
+        raise ParameterError(f"{name} is what is asked, no argument beside it.")
+    if name is not None:
+        raise ParameterError(f"{name} can't be set for one call: give it to ChatGLM(...), or assign it.")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """One request, settled before anything is sent; later changes of the model don't touch it.
+
+    :param question: the prompt with its context and parameters.
+    :param endpoint_url: where it goes, as the user wrote it.
+    :param call: the encoded request.
+    :param changed: what had to be changed of what was asked for.
+    :param remember: whether the exchange is added to the model's ``history``.
+    :param usage: whether a stream is asked for its token counts.
+    :param tape: where the answer is recorded, or taken from.
+    :param arguments: what the caller set, as callbacks and tracers see it.
+    """
+
+    question: Question
+    endpoint_url: str
+    call: Call
+    changed: tuple[str, ...]
+    remember: bool
+    usage: bool
+    tape: Tape | None
+    arguments: Mapping[str, Any]
+
+    @property
+    def prompt(self) -> str:
+        """The prompt; with its messages, if it was made of some."""
+        return self.question.prompt
+
+    @property
+    def dialect(self) -> Dialect:
+        """The protocol."""
+        return self.call.dialect
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Texts that end the answer."""
+        return self.call.stop
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """What goes over the wire besides the conversation."""
+        return {k: v for k, v in self.call.body.items() if k not in ("prompt", "history", "messages")}
+
+    def with_sample(self, sample: int) -> RequestPlan:
+        """Return the plan of another answer to the same request.
+
+        :raises ParameterError: for anything but a whole number, 0 or more.
+        """
+        plan = self._encoded(self.question) if self.usage and self.call.url in self.call.no_usage else self
+        arguments = {**plan.arguments, "sample": sample}
+        return replace(plan, call=replace(plan.call, sample=_sample(sample)), arguments=arguments)
+
+    def with_question(self, prompt: str | None = None, history: Sequence[Pair] | None = None) -> RequestPlan:
+        """Return the plan of the same request with another prompt, or another context."""
+        question = self.question
+        if prompt is not None:
+            question = replace(question, prompt=prompt, messages=with_roles(prompt))
+        arguments = self.arguments
+        if history is not None:
+            question = replace(question, history=tuple(history))
+            arguments = {**arguments, "history": [list(pair) for pair in history]}
+        return self if question == self.question else replace(self._encoded(question), arguments=arguments)
+
+    def _encoded(self, question: Question) -> RequestPlan:
+        usage = self.usage and self.call.url not in self.call.no_usage  # a server may have refused it since
+        body, changed = _encode(question, self.dialect, self.call.url, usage=usage)
+        call = replace(self.call, body=body, data=encoded(body))
+        return replace(self, question=question, call=call, changed=changed, usage=usage)
+
+
+def plan_request(llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> RequestPlan:
+    """Return the request that a model would send, of its fields as they are now and a call's arguments.
+
+    :raises ParameterError: for a value that a field would refuse, or that can't be sent.
+    :raises EndpointError: for an address that nothing can be sent to.
+    """
+    refuse_object_fields(kwargs)
+    # Once, and of one moment: another thread may change the model.
+    fields, were_set, credentials = dict(llm.__dict__), frozenset(llm.model_fields_set), llm._credentials
+    own = {name: kwargs[name] for name in CALL_FIELDS if name in kwargs}
+    own |= {"stop": stop} if stop is not None else {}
+    own |= {"history": fields["history"]} if fields["history"] and "history" not in own else {}  # changed in place
+    values = fields | llm.checked(own)
+    stop = values["stop"] = tuple(values["stop"] or ())
+    endpoint_url: str = values["endpoint_url"]
+    dialect = _dialect(own, fields["dialect"], endpoint_url)
+    further = {name: value for name, value in kwargs.items() if name not in NOT_FURTHER}
+    extra = {**(fields["model_kwargs"] or {}), **further}
+    params = _params(values, own, were_set, extra, dialect)
+    history = tuple((asked, answered) for asked, answered in values["history"])
+    question = Question(prompt, history, params, with_roles(prompt), extra)
+    url = (openai if dialect == "openai" else chatglm).url(checked_url(endpoint_url))
+    usage = fields["stream_usage"] and url not in llm._own.no_usage
+    body, changed = _encode(question, dialect, url, usage=usage)
+    headers = _headers(endpoint_url, fields["endpoint_url"], credentials)
+    _guard(url, headers, insecure=fields["insecure"])
+    call = Call(
+        url,
+        dialect,
+        body,
+        encoded(body),
+        checked_headers(headers),
+        limits(values["timeout"]),
+        values["max_retries"],
+        llm._own.no_usage,
+        _sample(kwargs["sample"]) if "sample" in kwargs else 0,
+        stop,
+    )
+    tape = llm._tape() if fields["tape"] is not None else None
+    arguments = {name: value for name, value in kwargs.items() if name != "stop"}
+    return RequestPlan(question, endpoint_url, call, changed, values["with_history"], usage, tape, arguments)
+
+
+def _dialect(own: Mapping[str, Any], configured: Dialect | None, endpoint_url: str) -> Dialect:
+    if own.get("dialect"):
+        return own["dialect"]  # type: ignore[no-any-return]
+    if "endpoint_url" in own or configured is None:
+        return dialect_of(endpoint_url)
+    return configured
+
+
+def _params(
+    values: Mapping[str, Any],
+    own: Mapping[str, Any],
+    were_set: frozenset[str],
+    extra: dict[str, Any],
+    dialect: Dialect,
+) -> dict[str, Any]:
+    """Return the parameters to send: on ``/v1`` an untouched default isn't sent.
+
+    Call arguments override ``model_kwargs``, which override fields, whichever of its names a parameter has; what
+    is overridden is taken out of ``extra``.
+    """
+    if keyed := key_within(extra):
+        raise ParameterError(
+            f"{shown(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
+            "give a key as api_key=…, or in headers=…."
+        )
+    sent = {name for name in IN_BODY if name in own or name in were_set or dialect == "chatglm"}
+    for name, key in wire_names(dialect):
+        if name in own and name != "stop":  # whose texts are applied here, whatever the server is told
+            extra.pop(key, None)
+        elif key in extra:
+            sent.discard(name)
+    return {name: values[name] for name in IN_BODY if name in sent}
+
+
+def _encode(
+    question: Question, dialect: Dialect, url: str, *, usage: bool
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    if dialect == "openai":
+        return openai.encode(question, server=openai.server_of(url), usage=usage)
+    return chatglm.encode(question)
+
+
+def _headers(endpoint_url: str, configured: str, credentials: Credentials) -> Headers:
+    """Return the headers that go to a request's origin, the key among them."""
+    ours = credentials.for_url(endpoint_url)
+    headers = Headers({name: value.get_secret_value() for name, value in (ours.headers or {}).items()})
+    key = key_for(endpoint_url, configured, ours.key)
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key.get_secret_value()}"
+    return headers
+
+
+def _guard(url: str, headers: Headers, *, insecure: bool) -> None:
+    """Keep a secret from being sent where everyone on the way can read it: any header that was given may be one.
+
+    :raises EndpointError: ``insecure``.
+    """
+    if headers and urlsplit(url).scheme == "http" and not is_loopback(url) and not insecure:
+        raise EndpointError(
+            "A key, or a header that may hold one, would go to another machine over plain http, where it can be "
+            "read on the way. Use an https:// address, or allow it with insecure=True "
+            "(%chatglm_config insecure=true).",
+            kind="insecure",
+        )
+
+
+def _sample(number: Any) -> int:
+    """Return which of several answers to one question is wanted.
+
+    :raises ParameterError: for anything but a whole number from 0 on.
+    """
+    if type(number) is not int or number < 0:
+        raise ParameterError("sample must be a whole number from 0 on: the answers to one question are counted.")
+    return number
