@@ -50,6 +50,12 @@ OUR_WORDS = re.compile(r"(%chatglm\w*|CHATGLM_[A-Z_]+|\b(?:endpoint_url|api_key)
 """What is to be typed next, as our errors say it."""
 
 
+LOOKS_LIKE_A_KEY = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|hf|gsk|xai|ghp)[-_][A-Za-z0-9_-]{16,64}|[0-9a-f]{32}\.[A-Za-z0-9]{16})"
+)
+"""The known forms of keys: OpenAI's and its likes', Hugging Face's, and Z.ai's ``id.secret``."""
+
+
 def names_a_key(name: str) -> bool:
     """Tell whether a name, of a parameter or in an address, says that its value is a secret."""
     plain = _plain(name)

@@ -138,12 +138,9 @@ def test_the_readmes_python_runs(name: str, capsys: pytest.CaptureFixture[str]) 
 
 def test_the_readmes_magics_exist_and_none_is_missing() -> None:
     """The table of magics is the list of magics, in both languages with the same options."""
-    from chatglm_magic.magics.exploration import ExploringMagics
     from chatglm_magic.magics.magics import ChatGLMMagics
 
-    registered = {
-        name for ours in (ChatGLMMagics, ExploringMagics) for kind in ours.magics.values() for name in kind
-    }
+    registered = {name for kind in ChatGLMMagics.magics.values() for name in kind}
     rows, chinese = (
         [re.findall(r"`([^`]+)`", row[0]) for row in tables(text) if row[0].startswith("`%")]
         for text in (README, CHINESE)

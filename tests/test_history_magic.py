@@ -14,7 +14,7 @@ from IPython.utils.capture import capture_output
 
 from chatglm_magic import get_session
 from chatglm_magic.errors import ChatGLMError, CommandError
-from chatglm_magic.magics.history_line import Order, read
+from chatglm_magic.magics.history import read
 
 from .support.servers import ScriptedServer, legacy
 
@@ -90,7 +90,7 @@ def test_search_finds_chinese_words_of_any_length(say: Say) -> None:
     }.items():
         found = say(f"%chatglm_history --search {word}").splitlines()
         assert [line.split()[0] for line in found[::2]] == numbers, word
-    assert say("%chatglm_history --search 温度").startswith("No turn has '温度'. (--all")
+    assert say("%chatglm_history --search 温度").startswith("No turns match '温度'. (--all")
     say("%chatglm_history --reset")
     assert "No turn" in say("%chatglm_history --search 爱")
     assert say("%chatglm_history --all --search 爱").split()[0] == "#1"
@@ -143,7 +143,7 @@ def test_what_was_exported_can_be_imported(say: Say, tmp_path: Path) -> None:
     say("%chatglm_history --export turns.jsonl")
     say("%chatglm_history --all --forget")
     assert "2 turns imported" in say("%chatglm_history --import turns.jsonl")
-    assert "0 turns imported (2 turns had been there already)" in say("%chatglm_history --import turns.jsonl")
+    assert "0 turns imported (2 turns already there)" in say("%chatglm_history --import turns.jsonl")
     say("%chatglm_history --resume")
     assert [q for q, _ in get_session().llm.history] == ["a", "b"]
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
@@ -177,36 +177,38 @@ def test_forgetting_reaches_the_file(say: Say, tmp_path: Path) -> None:
     [
         ("--serach x", "Did you mean --search?"),
         ("--search", "needs a value"),
-        ("--show x", "needs a number"),
-        ("--page 0", "needs a number"),
-        ("--page", "needs a number"),
-        ("--undo --reset", "one at a time"),
-        ("--undo now", "is no option"),
-        ("words alone", "is no option"),
-        ("--show ²", "needs a number"),
+        ("--show x", "expected a positive whole number"),
+        ("--page 0", "expected a positive whole number"),
+        ("--page", "needs a value"),
+        ("--undo --reset", "use either --undo or --reset, not both"),
+        ("--undo now", "unexpected 'now'"),
+        ("words alone", "unexpected 'words'"),
+        ("--show ²", "expected a positive whole number"),
     ],
 )
 def test_a_line_that_cant_be_understood_says_why(line: str, words: str) -> None:
     """One line, with what to type instead."""
     with pytest.raises(CommandError, match=words.replace("?", r"\?")) as caught:
-        order = read(line)
-        from chatglm_magic.magics.history import chosen
-
-        chosen(get_session(), order)
+        read(line)
     assert "\n" not in str(caught.value)
+
+
+def read_parts(line: str) -> tuple[Any, ...]:
+    options = read(line)
+    return options.action, options.value, options.all, options.page, options.force
 
 
 def test_lines_are_read_as_people_type_them() -> None:
     """Options in any order, a value of several words, quotation marks where a word looks like an option."""
-    assert read("") == Order()
-    assert (
-        read("--all --search 爱情 故事")
-        == read("--search 爱情 故事 --all")
-        == Order("--search", "爱情 故事", True)
-    )
-    assert read('--search "--all"') == Order("--search", "--all")
-    assert read("--export 'my file.md' --force") == Order("--export", "my file.md", force=True)
-    assert read("--resume") == Order("--resume") and read("--resume abc").word == "abc"
+    assert read_parts("") == ("--list", None, False, 1, False)
+    for line in ("--all --search 爱情 故事", "--search 爱情 故事 --all", "--search '爱情 故事' --all"):
+        assert read_parts(line) == ("--search", "爱情 故事", True, 1, False)
+    assert read_parts('--search "--all"')[:3] == ("--search", "--all", False)
+    assert read_parts("--export 'my file.md' --force") == ("--export", "my file.md", False, 1, True)
+    assert read_parts("--export my file.md --force")[1] == "my file.md"
+    assert read_parts("--resume")[:2] == ("--resume", None) and read_parts("--resume abc")[1] == "abc"
+    assert read_parts("--resume --all")[:3] == ("--resume", None, True)
+    assert read_parts("--show #12")[1] == read_parts("--show=12")[1] == 12
 
 
 def test_the_place_of_the_store_can_be_set(say: Say, tmp_path: Path) -> None:

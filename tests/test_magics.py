@@ -15,7 +15,8 @@ from IPython.utils.capture import capture_output
 
 from chatglm_magic import get_session
 from chatglm_magic.errors import CommandError, ParameterError
-from chatglm_magic.magics.parser import asking_parser, parse
+from chatglm_magic.magics.ask import ask_parser
+from chatglm_magic.magics.parser import parse
 
 from .support.hostile import ANSWERS, arm
 from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
@@ -135,7 +136,7 @@ def test_a_line_that_cant_be_read_is_an_error_of_ours(shell: InteractiveShell, l
 def test_help_comes_from_the_parser(shell: InteractiveShell, line: str) -> None:
     """Every option stands in the help, and %chatglm? shows the same."""
     _, out, _ = run(shell, f"%chatglm {line}")
-    for flag in asking_parser("%chatglm").flags:
+    for flag in ask_parser("%chatglm").flags:
         assert flag in out
 
 
@@ -167,7 +168,7 @@ def test_every_magic_has_help(shell: InteractiveShell, magic: str) -> None:
 )
 def test_options_come_first_and_the_rest_is_the_prompt(line: str, options: dict[str, Any], prompt: str) -> None:
     """Only option values are unquoted; the prompt begins with the first word that is no option."""
-    found, rest = parse(asking_parser("%chatglm"), line)
+    found, rest = parse(ask_parser("%chatglm"), line)
     assert {name: getattr(found, name) for name in options} == options
     assert rest == prompt
 

@@ -8,7 +8,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from chatglm_magic.magics.transform import PROMPT_MAGICS, raw_cell
+from chatglm_magic.magics.input_transforms import PROMPT_MAGICS, raw_cell
 
 from .support.servers import ScriptedServer, legacy
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from traitlets import Bool, TraitError
@@ -12,14 +11,21 @@ from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, names
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
-from .nokeys import NO_KEYS
-from .parser import loose
+from .parser import NO_KEYS, Parser, parse_literal, suggest
 
-HELP = """%chatglm_config                       show the session's parameters
-%chatglm_config NAME=VALUE …          set them; None leaves one to the server
-%chatglm_config api_key               ask for the server's key, which is never shown or saved
 
-""" + "\n".join(f"{name:<14}{getattr(ChatGLMSettings, name).help}" for name in NAMES)
+def config_parser() -> Parser:
+    """Return the parser of ``%chatglm_config``."""
+    width = max(map(len, NAMES)) + 2
+    parser = Parser(
+        "%chatglm_config",
+        " [NAME=VALUE … | api_key]",
+        "Show the session's parameters, or set them. None leaves one to the server.\n"
+        "api_key asks for the server's key, which is never shown or saved.",
+        "\n".join(["parameters:", *(f"  {name:<{width}}{getattr(ChatGLMSettings, name).help}" for name in NAMES)]),
+    )
+    parser.add_help_option()
+    return parser
 
 
 def table(session: Session) -> dict[str, str]:
@@ -52,16 +58,11 @@ def assignments(line: str) -> dict[str, Any]:
         if not equals or not name.isidentifier():
             raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")
         if name not in NAMES:
-            close = difflib.get_close_matches(name, NAMES, n=1)
-            raise CommandError(f"no parameter {name}. " + (f"Did you mean {close[0]}?" if close else _known()))
+            raise CommandError(f"no parameter {name}. " + suggest(name, NAMES, f"There are: {', '.join(NAMES)}."))
         value, length = _value(rest.lstrip(), text=name in TEXT_PARAMETERS)
         found[name] = value
         at += line[at:].index("=") + 1 + len(rest) - len(rest.lstrip()) + length
     return found
-
-
-def _known() -> str:
-    return f"There are: {', '.join(NAMES)}."
 
 
 TEXT_PARAMETERS = (*(row.name for row in PARAMETERS.values() if row.type is str), "store")
@@ -78,11 +79,11 @@ def _value(rest: str, *, text: bool) -> tuple[Any, int]:
         close = rest.find("]")
         if close < 0:
             raise CommandError("a list is not closed with ]")
-        return loose(rest[: close + 1].replace("'", '"')), close + 1
+        return parse_literal(rest[: close + 1].replace("'", '"')), close + 1
     word = rest.split(maxsplit=1)[0] if rest.strip() else ""
     if text and word.lower() != "none":
         return word, len(word)
-    return loose(word), len(word)
+    return parse_literal(word), len(word)
 
 
 def apply(session: Session, values: dict[str, Any]) -> None:
@@ -109,7 +110,8 @@ def _try(settings: ChatGLMSettings, name: str, value: Any) -> ParameterError | N
     except TraitError as error:
         if name == "endpoint_url":
             return ParameterError(str(error))
-        trait = getattr(ChatGLMSettings, name)
-        allowed = f" It is one of {', '.join(trait.values)}." if hasattr(trait, "values") else ""
-        return ParameterError(f"{name} = {value!r} is refused. {name}: {trait.help}{allowed}")
+        expected = PARAMETERS[name].takes if name in PARAMETERS else ""
+        return ParameterError(
+            f"Invalid {name}: {value!r}. Expected {expected or getattr(ChatGLMSettings, name).help}."
+        )
     return None

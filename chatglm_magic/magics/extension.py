@@ -10,8 +10,7 @@ from ..render.views import closing_line, in_notebook
 from ..session import get_session
 from ..session.session import end_session
 from ..values import Answer
-from . import transform
-from .exploration import ExploringMagics
+from . import input_transforms
 from .magics import ChatGLMMagics
 
 ENDS_IN_QUESTION = re.compile(r"(?:\A\s*%%chatglm\b|(?:\A|\n)[ \t]*%chatglm\b[^\n]*\s*\Z)")
@@ -25,7 +24,6 @@ class Extension:
         self.shell = shell
         self.session = get_session(shell)
         self.magics = ChatGLMMagics(shell, self.session)
-        self._all = (self.magics, ExploringMagics(shell, self.session))
         self._run = self._depth = 0
         self._before: dict[tuple[str, str], Any] = {}
 
@@ -33,8 +31,8 @@ class Extension:
         """Register magics, transformers, completion, events, display formatters and the settings."""
         shell = self.shell
         self._announce_others()
-        shell.register_magics(*self._all)
-        transform.install(shell)
+        shell.register_magics(self.magics)
+        input_transforms.install(shell)
         shell.events.register("pre_run_cell", self._new_run)
         shell.events.register("post_run_cell", self._run_ended)
         shell.configurables.append(self.session.settings)
@@ -46,17 +44,16 @@ class Extension:
         """Undo all of it; end the loop's thread, the local server and the session."""
         shell = self.shell
         self.magics.end()
-        for magics in self._all:
-            for kind, names in magics.magics.items():
-                for name in names:
-                    shell.magics_manager.magics[kind].pop(name, None)
-            shell.magics_manager.registry.pop(type(magics).__name__, None)
+        for kind, names in self.magics.magics.items():
+            for name in names:
+                shell.magics_manager.magics[kind].pop(name, None)
+        shell.magics_manager.registry.pop(type(self.magics).__name__, None)
         for (kind, name), other in self._before.items():
             shell.magics_manager.magics[kind][name] = other
-        transform.remove(shell)
+        input_transforms.remove(shell)
         shell.events.unregister("pre_run_cell", self._new_run)
         shell.events.unregister("post_run_cell", self._run_ended)
-        for ours in (self.session.settings, *self._all):  # IPython has added the magics by itself
+        for ours in (self.session.settings, self.magics):  # IPython has added the magics by itself
             if ours in shell.configurables:
                 shell.configurables.remove(ours)
         self._formatters(add=False)
@@ -70,7 +67,7 @@ class Extension:
 
     def _announce_others(self) -> None:
         """Say which magics of other packages ours take the place of; unloading brings them back."""
-        names = ((kind, name) for magics in self._all for kind, all_ in magics.magics.items() for name in all_)
+        names = ((kind, name) for kind, all_ in self.magics.magics.items() for name in all_)
         for kind, name in names:
             other = self.shell.magics_manager.magics[kind].get(name)
             module = getattr(other, "__module__", "") or ""
@@ -141,7 +138,7 @@ class Extension:
     def _complete(self) -> Any:
         """The completer's matcher; made on first use, its module takes a while to import."""
         if not hasattr(self, "_matcher"):
-            from .complete import matcher_for
+            from .completion import matcher_for
 
             self._matcher = matcher_for(self.shell)
         return self._matcher

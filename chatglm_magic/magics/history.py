@@ -2,34 +2,100 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ChatGLMError
+from ..errors import ChatGLMError, CommandError
 from ..render.bundle import encodable, escape, footer, html, plain, provenance, speed
 from ..render.outer import output
 from ..session import Session
 from ..values import Turn
-from .history_line import Order, number
+from .parser import Parser, expect_nothing, parse, positive
 
 if TYPE_CHECKING:
     from ..store import History, Row
 
 PAGE = 20
+LIST = "--list"
 
 
-def run(session: Session, order: Order) -> str:
+def history_parser() -> Parser:
+    """Return the parser of ``%chatglm_history``."""
+    parser = Parser("%chatglm_history", description="List, search and keep conversations; lists 20 turns a page.")
+    actions = parser.add_argument_group("what to do, one at a time")
+    parser.set_defaults(action=LIST, value=None)
+
+    def add(flag: str, help: str, **options: Any) -> None:
+        actions.add_argument(flag, action=_Choose, help=help, **({"nargs": 0} | options))
+
+    add(LIST, "list the turns, newest first (the default)")
+    add("--search", "turns that contain these words, in any language", nargs=None, metavar="TEXT")
+    add("--show", "one turn, whole", nargs=None, type=_number, metavar="N")
+    add("--undo", "take the last turn back")
+    add("--reset", "start a new conversation")
+    add("--resume", "continue an earlier conversation, by default the newest", nargs="?", metavar="ID")
+    add("--fork", "start a conversation with a copy of the turns up to N", nargs=None, type=_number, metavar="N")
+    add(
+        "--export",
+        "write a .jsonl, .md, .html or .csv file (in .md images and HTML stay live)",
+        nargs=None,
+        metavar="FILE",
+    )
+    add(
+        "--import",
+        "read a .jsonl of turns, or a list of OpenAI-style messages (.json, .jsonl)",
+        nargs=None,
+        metavar="FILE",
+    )
+    parser.takes_words |= {"--search", "--export", "--import"}
+    add("--forget", "permanently delete the conversation's turns")
+    add("--view", "show the history viewer")
+    how = parser.add_argument_group("and how")
+    how.add_argument("--all", action="store_true", help="every conversation, not the current one alone")
+    how.add_argument("--page", type=positive, default=1, metavar="N", help="another page of the list")
+    how.add_argument("--force", action="store_true", help="let --export overwrite a file")
+    parser.add_help_option()
+    return parser
+
+
+class _Choose(argparse.Action):
+    """Takes an action with its value; there can be one."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, flag: str | None = None) -> None:
+        if namespace.action != LIST:
+            raise CommandError(f"use either {namespace.action} or {flag}, not both (see {parser.prog} --help)")
+        namespace.action = flag
+        namespace.value = None if isinstance(values, list) else values
+
+
+def _number(text: str) -> int:
+    return positive(text.removeprefix("#"))
+
+
+def read(line: str) -> argparse.Namespace:
+    """Return what a line says: ``action`` with its ``value``, ``all``, ``page`` and ``force``.
+
+    :raises CommandError: for an unknown option, two actions, and a missing or needless value.
+    """
+    parser = history_parser()
+    options, rest = parse(parser, line)
+    expect_nothing(parser, rest)
+    return options
+
+
+def run(session: Session, options: argparse.Namespace) -> str:
     """Do what a line says; return what to print."""
-    return DOES[order.action](session, order)
+    return ACTIONS[options.action](session, options)
 
 
-def chosen(session: Session, order: Order) -> Turn:
+def chosen(session: Session, options: argparse.Namespace) -> Turn:
     """Return the turn that ``--show`` or ``--fork`` names.
 
     :raises ChatGLMError: if there is none of that number.
     """
-    wanted = number(order.word.removeprefix("#"), order.action)
-    for shown, row in _numbered(_history(session, order)):
+    wanted = options.value
+    for shown, row in _numbered(_history(session, options)):
         if shown == wanted:
             return row.turn
     raise ChatGLMError(f"There is no turn {wanted}: %chatglm_history lists them.", kind="not_found")
@@ -52,9 +118,9 @@ def bundle_of(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
     return data, {"chatglm": encodable(provenance(turn))}
 
 
-def _history(session: Session, order: Order) -> History:
+def _history(session: Session, options: argparse.Namespace) -> History:
     history = session.history
-    return history.all if order.everything else history
+    return history.all if options.all else history
 
 
 def _numbered(history: History) -> list[tuple[int, Row]]:
@@ -63,91 +129,91 @@ def _numbered(history: History) -> list[tuple[int, Row]]:
     return [(row.number if history.query.conversation is None else at, row) for at, row in enumerate(rows, 1)]
 
 
-def _list(session: Session, order: Order) -> str:
-    history = _history(session, order)
-    found = history.search(order.word) if order.word else history
-    total, skip = len(found), (order.page - 1) * PAGE
-    rows = found.sort("newest" if order.everything else "position", reverse=not order.everything)
+def _list(session: Session, options: argparse.Namespace) -> str:
+    history = _history(session, options)
+    found = history.search(options.value) if options.value else history
+    total, skip = len(found), (options.page - 1) * PAGE
+    rows = found.sort("newest" if options.all else "position", reverse=not options.all)
     page = rows.rows(skip, PAGE)
     if not page:
-        return _nothing(order, total)
-    numbers = {row.number: at for at, row in _numbered(history)} if order.word and not order.everything else {}
+        return _nothing(options, total)
+    numbers = {row.number: at for at, row in _numbered(history)} if options.value and not options.all else {}
     lines = []
     for at, row in enumerate(page):
         turn, here = row.turn, numbers.get(row.number, total - skip - at)
         mark = "" if turn.status == "complete" else f" ({turn.status})"
         kind = "" if turn.kind == "chat" else f" [{turn.kind}]"
-        shown = f"#{row.number}" if order.everything else str(here)
+        shown = f"#{row.number}" if options.all else str(here)
         lines += [f"{shown:>4}  {line(turn.prompt)}{mark}{kind}", f"      → {line(turn.answer)}"]
     if total > PAGE:
         pages = -(-total // PAGE)
-        more = f"; --page {order.page + 1} has older ones" if order.page < pages else ""
-        lines.append(f"Page {order.page} of {pages}, {total} turns{more}.")
+        more = f"; --page {options.page + 1} has older ones" if options.page < pages else ""
+        lines.append(f"Page {options.page} of {pages}, {total} turns{more}.")
     return "\n".join(lines)
 
 
-def _nothing(order: Order, total: int) -> str:
+def _nothing(options: argparse.Namespace, total: int) -> str:
     if total:
-        return f"There is no page {order.page}: {total} turns are {-(-total // PAGE)} pages."
-    if order.word:
-        return f"No turn has {order.word!r}." + (
-            "" if order.everything else " (--all looks in every conversation.)"
+        return f"There is no page {options.page}: {total} turns are {-(-total // PAGE)} pages."
+    if options.value:
+        return f"No turns match {options.value!r}." + (
+            "" if options.all else " (--all searches every conversation.)"
         )
     return "There are no turns yet. Ask: %chatglm PROMPT"
 
 
-def _undo(session: Session, order: Order) -> str:
+def _undo(session: Session, options: argparse.Namespace) -> str:
     turn = session.undo()
     return f"Taken back: {line(turn.prompt)}" if turn else "There is no turn to take back."
 
 
-def _reset(session: Session, order: Order) -> str:
+def _reset(session: Session, options: argparse.Namespace) -> str:
     session.reset()
-    return "A new conversation has begun."
+    return "Started a new conversation."
 
 
-def _resume(session: Session, order: Order) -> str:
-    count = session.resume(order.word or None)
+def _resume(session: Session, options: argparse.Namespace) -> str:
+    count = session.resume(options.value)
     first = next((line(turn.prompt) for turn in session.turns), "")
-    return f"Going on with: {first}\n{_turns(count)}, of which {session.context} are sent along."
+    return f"Resumed: {first}\n{_turns(count)}, {session.context} in context."
 
 
-def _fork(session: Session, order: Order) -> str:
-    turn = chosen(session, order)
+def _fork(session: Session, options: argparse.Namespace) -> str:
+    turn = chosen(session, options)
     session.fork(turn.id)
-    return f"A new conversation goes on from: {line(turn.prompt)}"
+    return f"Started a new conversation from: {line(turn.prompt)}"
 
 
-def _export(session: Session, order: Order) -> str:
-    history = _history(session, order)
-    history.export(order.word, force=order.force)
-    return f"{_turns(len(history))} written to {order.word}."
+def _export(session: Session, options: argparse.Namespace) -> str:
+    history = _history(session, options)
+    history.export(options.value, force=options.force)
+    return f"{_turns(len(history))} written to {options.value}."
 
 
-def _import(session: Session, order: Order) -> str:
+def _import(session: Session, options: argparse.Namespace) -> str:
     from ..store.imports import read as read_file
 
-    turns = read_file(order.word)
+    turns = read_file(options.value)
     new = session.store.add(turns)
     ids = list(dict.fromkeys(turn.conversation for turn, _ in turns))
-    there = f" ({_turns(len(turns) - new)} had been there already)" if new < len(turns) else ""
-    return f"{_turns(new)} imported{there}. Go on with them: %chatglm_history --resume {ids[-1]}"
+    there = f" ({_turns(len(turns) - new)} already there)" if new < len(turns) else ""
+    return f"{_turns(new)} imported{there}. Continue with: %chatglm_history --resume {ids[-1]}"
 
 
-def _forget(session: Session, order: Order) -> str:
-    count = session.forget(everything=order.everything)
-    what = "every conversation" if order.everything else "the conversation"
-    return f"Forgotten for good: {_turns(count)} of {what}, also in the search index and in free pages."
+def _forget(session: Session, options: argparse.Namespace) -> str:
+    count = session.forget(everything=options.all)
+    what = "every conversation" if options.all else "the conversation"
+    return f"Permanently deleted {_turns(count)} of {what}, including their search-index entries."
 
 
 def _turns(count: int) -> str:
     return f"{count} turn{'s' * (count != 1)}"
 
 
-DOES: dict[str, Callable[[Session, Order], str]] = {
-    "--list": _list,
+ACTIONS: dict[str, Callable[[Session, argparse.Namespace], str]] = {
+    LIST: _list,
     "--search": _list,
-    "--show": lambda session, order: whole(chosen(session, order)),
+    "--show": lambda session, options: whole(chosen(session, options)),
     "--undo": _undo,
     "--reset": _reset,
     "--resume": _resume,

@@ -1,26 +1,46 @@
-"""The magics themselves: parse, call, show; each a few lines."""
+"""The magics: each parses its line, calls what does the work, and shows what came of it."""
 
 from __future__ import annotations
 
 import getpass
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 
-from ..errors import CommandError
 from ..render.bundle import card
 from ..render.views import in_notebook, is_final, view_for
 from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer
-from . import asking, config, history, history_line, serving
-from .helping import helped
-from .nokeys import refuse_keys
-from .parser import asking_parser, parse
+from . import ask, config, history, serve
+from .parser import Parser, expect_nothing, helped, parse, refuse_keys
 
-PANEL = "%chatglm_panel    show the panel: sliders, prompt, answer and the turns so far"
+if TYPE_CHECKING:
+    from ..lenses import Lens
+    from ..sweeps import Sweep
+
+
+def panel_parser() -> Parser:
+    """Return the parser of ``%chatglm_panel``."""
+    parser = Parser(
+        "%chatglm_panel", description="Show the panel: sliders, a prompt box, the answer and earlier turns."
+    )
+    parser.add_help_option()
+    return parser
+
+
+def _sweep_parser() -> Parser:
+    from .sweep import sweep_parser
+
+    return sweep_parser()
+
+
+def _lens_parser() -> Parser:
+    from .lens import lens_parser
+
+    return lens_parser()
 
 
 @magics_class
@@ -32,20 +52,20 @@ class ChatGLMMagics(Magics):
     def __init__(self, shell: Any, session: Session) -> None:
         super().__init__(shell)
         self._session = session
-        self._serving = serving.Serving()
+        self._serving = serve.Serving()
         self.shown: list[Answer] = []
         """Answers this run of a cell has shown already: the only ones whose display may be swallowed."""
         self.ends_in_question = self.in_cell = False
         session.settings.observe(self._look, names="endpoint_url")
 
-    @helped(lambda: asking_parser("%chatglm").format_help())
+    @helped(lambda: ask.ask_parser("%chatglm"))
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
     def chatglm(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Answer | None:
         """Ask the model; see ``%chatglm --help``."""
         refuse_keys(line)
-        parser = asking_parser("%chatglm" if cell is None else "%%chatglm")
+        parser = ask.ask_parser("%chatglm" if cell is None else "%%chatglm")
         options, text = parse(parser, line)
         if options.help:
             return self._print(parser.format_help())
@@ -53,16 +73,16 @@ class ChatGLMMagics(Magics):
             body = cell.rstrip("\n")
             text = f"{text}\n{body}" if text.strip() else body
         elif not text.strip():
-            return self._card(asking.status(self._session))
-        out = asking.variable_name(options.out)
+            return self._card(ask.status(self._session))
+        out = ask.variable_name(options.out)
         names = {**self.shell.user_ns, **(local_ns or {})}
-        prompt = asking.prompt_of(text, names, raw=options.raw)
-        values = asking.given(options)
+        prompt = ask.prompt_of(text, names, raw=options.raw)
+        values = ask.given(options)
         if options.dry_run:
-            return self._print(asking.dry_run(self._session, prompt, options, values))
+            return self._print(ask.dry_run(self._session, prompt, options, values))
         view = NoView() if options.quiet else view_for(self.shell, options.format, stream=not options.no_stream)
         try:
-            answer = asking.ask(self._session, prompt, options, view, values)
+            answer = ask.ask(self._session, prompt, options, view, values)
         finally:
             self._tell_news()
         if not options.quiet or self.ends_in_question:
@@ -71,73 +91,109 @@ class ChatGLMMagics(Magics):
             self.shell.user_ns[out] = answer
         return answer
 
-    @helped(lambda: config.HELP)
+    @helped(config.config_parser)
     @no_var_expand
     @line_magic
     def chatglm_config(self, line: str) -> None:
         """Show or set the session's parameters; see ``%chatglm_config --help``."""
         refuse_keys(line)
-        words = line.split()
-        if words in (["--help"], ["-h"]):
-            return self._print(config.HELP)
-        if not words:
+        parser = config.config_parser()
+        options, rest = parse(parser, line)
+        if options.help:
+            return self._print(parser.format_help())
+        if not rest.strip():
             return self._card(config.table(self._session))
-        if words == ["api_key"]:
+        if rest.split() == ["api_key"]:
             return self._ask_key()
-        values = config.assignments(line)
-        return config.apply(self._session, values)
+        return config.apply(self._session, config.assignments(rest))
 
-    @helped(lambda: serving.HELP)
+    @helped(serve.serve_parser)
     @no_var_expand
     @line_magic
     def chatglm_serve(self, line: str) -> None:
         """Start the local server, or end it; see ``%chatglm_serve --help``."""
         refuse_keys(line)
-        words = line.strip()
-        if words in ("--help", "-h"):
-            return self._print(serving.HELP)
-        if words == "--stop":
+        parser = serve.serve_parser()
+        options, rest = parse(parser, line)
+        if options.help:
+            return self._print(parser.format_help())
+        if options.stop:
+            expect_nothing(parser, rest)
             return self._print(self._serving.stop(self._session))
-        if words.startswith("-"):
-            raise CommandError(f"no option {words.split()[0]} (see %chatglm_serve --help)")
-        return self._print(self._serving.start(self._session, words.strip("\"'") or None))
+        return self._print(self._serving.start(self._session, rest.strip().strip("\"'") or None))
 
-    @helped(lambda: PANEL)
+    @helped(panel_parser)
     @no_var_expand
     @line_magic
     def chatglm_panel(self, line: str) -> None:
         """Show the panel: sliders, a prompt box, the answer, the turns so far."""
         from ..widgets import panel
 
-        if line.split() in (["--help"], ["-h"]):
-            return self._print(PANEL)
+        parser = panel_parser()
+        options, rest = parse(parser, line)
+        expect_nothing(parser, rest)
+        if options.help:
+            return self._print(parser.format_help())
         if not in_notebook(self.shell):
             return self._print("The panel needs a notebook; here, %chatglm PROMPT asks and %chatglm_config sets.")
         return self._show(panel(self._session))
 
-    @helped(lambda: history_line.HELP)
+    @helped(history.history_parser)
     @no_var_expand
     @line_magic
     def chatglm_history(self, line: str) -> None:
         """List, search and keep the conversations; see ``%chatglm_history --help``."""
         refuse_keys(line)
-        if line.split() in (["--help"], ["-h"]):
-            return self._print(history_line.HELP)
-        order = history_line.read(line)
-        if order.action == "--view" and in_notebook(self.shell):
+        options = history.read(line)
+        if options.help:
+            return self._print(history.history_parser().format_help())
+        if options.action == "--view" and in_notebook(self.shell):
             from ..widgets import history_viewer
 
             return self._show(history_viewer(self._session))
-        if order.action == "--view":
+        if options.action == "--view":
             return self._print("The viewer needs a notebook; here, %chatglm_history lists and --search finds.")
-        if order.action == "--show" and in_notebook(self.shell):
-            data, metadata = history.bundle_of(history.chosen(self._session, order))
+        if options.action == "--show" and in_notebook(self.shell):
+            data, metadata = history.bundle_of(history.chosen(self._session, options))
             self.shell.display_pub.publish(data=data, metadata=metadata)
             return None
         try:
-            return self._print(history.run(self._session, order))
+            return self._print(history.run(self._session, options))
         finally:
             self._tell_news()
+
+    @helped(_sweep_parser)
+    @needs_local_scope
+    @no_var_expand
+    @line_cell_magic
+    def chatglm_sweep(self, line: str, cell: str | None = None, local_ns: Any = None) -> Sweep | None:
+        """Send a prompt over a grid of parameters; see ``%chatglm_sweep --help``."""
+        from . import sweep
+
+        refuse_keys(line)
+        options = sweep.read(line)
+        if options.help:
+            return self._print(sweep.sweep_parser().format_help())
+        names = {**self.shell.user_ns, **(local_ns or {})}
+        found = sweep.run(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
+        return self._print(found) if isinstance(found, str) else found
+
+    @helped(_lens_parser)
+    @needs_local_scope
+    @no_var_expand
+    @line_cell_magic
+    def chatglm_lens(self, line: str, cell: str | None = None, local_ns: Any = None) -> Lens | None:
+        """Show the next-token probabilities of one answer; see ``%chatglm_lens --help``."""
+        from . import lens
+
+        refuse_keys(line)
+        names = {**self.shell.user_ns, **(local_ns or {})}
+        seen = lens.run(self._session, line, names, (cell or "").rstrip("\n"))
+        if seen.lens is None:
+            return self._print(seen.text)
+        if seen.out:
+            self.shell.user_ns[seen.out] = seen.lens
+        return lens.show(seen)
 
     def end(self) -> None:
         """Stop following the session, and end the local server if one runs."""

@@ -49,27 +49,31 @@ class ChatGLMSettings(_BodySettings):  # type: ignore[misc]
     ``chosen`` holds the names that were set, by whichever handle: only these are sent on ``/v1``.
     """
 
-    endpoint_url = Unicode(help="Address of the server: http://host:8000/, or a base that ends in /v1.")
-    dialect = Enum(["chatglm", "openai"], None, allow_none=True, help="None follows from the address.")
-    with_history = Bool(True, help="Whether earlier turns are sent along.")
-    max_retries = Int(2, min=0, max=10, help="How often a question that was not sent is sent again.")
-    connect = Float(5.0, help="Seconds to wait for a connection.")
-    first_byte = Float(600.0, help="Seconds to wait for an answer to begin.")
-    idle = Float(120.0, help="Seconds to wait between two pieces of an answer.")
-    content = Float(300.0, help="Seconds to wait for new text while the server only keeps the line open.")
-    total = Float(3600.0, help="Seconds a whole question may take.")
+    endpoint_url = Unicode(help="server URL: http://host:8000/, or one that ends in /v1")
+    dialect = Enum(
+        ["chatglm", "openai"], None, allow_none=True, help="protocol: chatglm or openai; None follows the URL"
+    )
+    with_history = Bool(True, help="include earlier turns in each request")
+    max_retries = Int(
+        2, min=0, max=10, help="retries for requests that never reached the model, or got 429 or 503"
+    )
+    connect = Float(5.0, help="timeout for the connection, in seconds")
+    first_byte = Float(600.0, help="timeout for the first byte of a response, in seconds")
+    idle = Float(120.0, help="timeout between two pieces of a response, in seconds")
+    content = Float(300.0, help="timeout for new text while the server only keeps the connection open, in seconds")
+    total = Float(3600.0, help="timeout for a whole request, in seconds")
     store = Unicode(
         None,
         allow_none=True,
-        help="Where turns are kept: a folder, a .sqlite file, or off.",
+        help="where turns are saved: a folder, a .sqlite file, or off",
     )
-    insecure = Bool(False, help="Allow sending the API key and headers over unencrypted HTTP to a remote host.")
-    tape = Unicode(None, allow_none=True, help="File of recorded answers, or off.")
+    insecure = Bool(False, help="allow sending the API key and headers over unencrypted HTTP to a remote host")
+    tape = Unicode(None, allow_none=True, help="file of recorded answers, or off")
     tape_mode = Enum(
         ["auto", "replay", "record"],
-        help="auto: what is on the tape, and record the rest; replay: ask no server; record: ask all anew.",
+        help="auto: replay what is on the tape and record the rest; replay: send nothing; record: replace all",
     )
-    tape_timing = Bool(False, help="Whether recorded answers come at the pace they had.")
+    tape_timing = Bool(False, help="replay answers at their recorded pace")
 
     def __init__(self, **kwargs: Any) -> None:
         self.chosen: set[str] = set()

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from chatglm_magic.errors import CommandError, ParameterError
-from chatglm_magic.magics.lensing import run
+from chatglm_magic.magics.lens import run
 
 from ..support.logprobs import ANSWER, open_session
 from ..support.servers import ScriptedServer, answer, legacy

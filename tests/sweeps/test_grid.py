@@ -9,7 +9,7 @@ import pytest
 
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, CommandError, ParameterError
-from chatglm_magic.magics.sweep_line import read
+from chatglm_magic.magics.sweep import read
 from chatglm_magic.sweeps.begin import prepared
 from chatglm_magic.sweeps.forecast import forecast
 from chatglm_magic.sweeps.grid import grid, spaced, values

@@ -77,7 +77,7 @@ def test_a_dry_run_prints_and_sends_nothing(say: Say) -> None:
 def test_more_than_two_hundred_requests_need_a_yes(say: Say) -> None:
     """200 are asked, 201 are refused before anything is sent; --yes asks them."""
     refused = say("%%chatglm_sweep seed=1:201:201\nx")
-    assert isinstance(refused, CommandError) and "201 times" in str(refused) and "--yes" in str(refused)
+    assert isinstance(refused, CommandError) and "send 201 requests" in str(refused) and "--yes" in str(refused)
     assert say.server.posts == []
     assert len(say("%%chatglm_sweep seed=1:200:200\nx")) == 200
     assert len(say("%%chatglm_sweep seed=1:201:201 --yes\nx")) == 201
@@ -101,10 +101,10 @@ def test_resume_by_name_asks_for_what_is_missing(say: Say) -> None:
     ("cell", "kind", "says"),
     [
         ("%%chatglm_sweep temperature=0.1 --resume nothing\nx", ChatGLMError, "does not exist"),
-        ("%%chatglm_sweep temperature=0.1 --resume get_ipython\nx", ChatGLMError, "is no sweep"),
+        ("%%chatglm_sweep temperature=0.1 --resume get_ipython\nx", ChatGLMError, "isn't a sweep"),
         ("%chatglm_sweep temperature=0.1", CommandError, "below the line (see %chatglm_sweep --help)"),
         ("%%chatglm_sweep -n 1000000\nx", ParameterError, "100,000 is the most"),
-        ("%%chatglm_sweep -j " + "9" * 30 + "\nx", CommandError, "-j needs a whole number from 1 on"),
+        ("%%chatglm_sweep -j " + "9" * 30 + "\nx", CommandError, "expected a positive whole number"),
         ("%%chatglm_sweep temperature=0.1,99\nx", ParameterError, "temperature must be"),
         ("%%chatglm_sweep temprature=0.1\nx", ParameterError, "Did you mean temperature"),
         ("%%chatglm_sweep api_key=abcdef\nx", CommandError, "a key does not belong"),

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ...credentials import LOOKS_LIKE_A_KEY  # a magic's line refuses it, the body of a cell takes it
 from ...parameters import PARAMETERS, names
 from ...session import Session
 
 BARE = re.compile(r"[\w./:@%+~-]+", re.ASCII)
-KEY_LIKE = re.compile(r"(?:sk|pk|hf|gsk|xai|ghp)[-_][A-Za-z0-9_-]{16}|[0-9a-f]{32}\.")
-"""What looks like a key: a magic's line refuses it, the body of a cell takes it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def _options(state: State) -> tuple[list[str], dict[str, Any]]:
 
 def _quoted(text: str) -> str | None:
     """Return an option's value as a magic reads it, or None if no quotation marks can hold it."""
-    if not _is_typed(text) or KEY_LIKE.search(text) or text == "--":  # which argparse leaves out
+    if not _is_typed(text) or LOOKS_LIKE_A_KEY.search(text) or text == "--":  # which argparse leaves out
         return None
     if BARE.fullmatch(text):
         return text
@@ -99,7 +98,7 @@ def _is_typed(text: str) -> bool:
 
 
 def _fits_line(prompt: str) -> bool:
-    simple = _is_typed(prompt) and prompt == prompt.strip() and not KEY_LIKE.search(prompt)
+    simple = _is_typed(prompt) and prompt == prompt.strip() and not LOOKS_LIKE_A_KEY.search(prompt)
     return simple and not prompt.endswith("\\") and len(prompt) <= 100
 
 

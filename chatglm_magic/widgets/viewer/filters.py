@@ -71,6 +71,7 @@ class Filters(w.VBox):  # type: ignore[misc]
         :raises ParameterError: for a number or a date that can't be understood.
         """
         order, reverse = ORDERS[self.order.value]
+        ranges: dict[str, Any] = {name: self._range(name) for name in self.ranges}
         return Query(
             text=self.text.value.strip() or None,
             conversation=conversation,
@@ -79,7 +80,7 @@ class Filters(w.VBox):  # type: ignore[misc]
             kind=_chosen(self.kind),
             since=self.since.value and self.since.value.isoformat(),
             until=self.until.value and self.until.value.isoformat(),
-            **{name: self._range(name) for name in self.ranges},
+            **ranges,
             order=order,
             reverse=reverse,
         )

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from ..render.terminal import one_line
 from ..session import Session
+from .parser import Parser
 
 if TYPE_CHECKING:
     from ..local import LocalServer
 
-HELP = """%chatglm_serve                  start the local server with the built-in model, and use it
-%chatglm_serve FILE.gguf        … with a model of yours
-%chatglm_serve OWNER/NAME       … with one from Hugging Face (OWNER/NAME:FILE or :QUANTIZATION)
-%chatglm_serve --stop           end it, and go back to the server used before"""
+
+def serve_parser() -> Parser:
+    """Return the parser of ``%chatglm_serve``."""
+    parser = Parser(
+        "%chatglm_serve",
+        " [MODEL]",
+        "Start the local server and use it.",
+        "MODEL\n"
+        "  (none)       the built-in model\n"
+        "  FILE.gguf    a model file\n"
+        "  OWNER/NAME   a model from Hugging Face; also OWNER/NAME:FILE or OWNER/NAME:QUANTIZATION",
+    )
+    parser.add_argument("--stop", action="store_true", help="stop it, and use the previous server again")
+    parser.add_help_option()
+    return parser
 
 
 WIDTH = 79

@@ -1,4 +1,4 @@
-"""What ``%chatglm_lens`` does with its line: asks once, and hands the lens over to be shown."""
+"""``%chatglm_lens``: sends one request, and hands its lens over to be shown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CommandError
 from ..session import Session
-from . import asking
-from .parser import Parser, closing_options, parse, question_options
+from . import ask
+from .parser import Parser, add_common_options, add_parameters, parse
 
 if TYPE_CHECKING:
     from ..lenses import Lens
@@ -29,15 +29,13 @@ class Seen(NamedTuple):
 def lens_parser() -> Parser:
     """Return the parser of ``%chatglm_lens``."""
     parser = Parser(
-        prog=PROG,
-        usage="%%chatglm_lens [options] PROMPT",  # argparse formats it
-        description="Ask once, and show for each token of the answer which others could have stood there, and "
-        "what temperature and top_p make of them. The server must give probabilities: llama.cpp, vLLM, and "
-        "what %%chatglm_serve starts.",
-        epilog="{{name}} in the prompt inserts a variable; nothing is evaluated. Values hold for this question.",
-        add_help=False,
+        PROG,
+        " PROMPT",
+        "Show the candidates at each token of an answer, and how temperature and top_p reshape them.\n"
+        "The server must return probabilities: llama.cpp, vLLM, and what %chatglm_serve starts.",
+        "{{name}} in the prompt inserts a variable; nothing is evaluated. Options apply to this request only.",
     )
-    question_options(parser)
+    add_parameters(parser)
     add = parser.add_argument
     add("--top", type=int, metavar="N", help="candidates to ask for at each token; all that there are, up to 4096")
     add(
@@ -46,11 +44,11 @@ def lens_parser() -> Parser:
         metavar="N",
         help="tokens the model knows, for closer bounds where some stay unnamed",
     )
-    add("-H", "--history", action="store_true", help="send the earlier turns; the lens is no turn of its own")
-    add("--no-history", dest="history", action="store_false", help="ask outside the conversation (the default)")
+    add("-H", "--history", action="store_true", help="send the earlier turns; the lens adds none")
+    add("--no-history", dest="history", action="store_false", help="send no earlier turns (the default)")
     add("-o", "--out", metavar="NAME", help="also keep the lens in this variable")
     add("-q", "--quiet", action="store_true", help="show nothing")
-    closing_options(parser)
+    add_common_options(parser)
     return parser
 
 
@@ -68,12 +66,12 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     options, text = parse(parser, line)
     if options.help:
         return Seen(parser.format_help())
-    out = asking.variable_name(options.out)
+    out = ask.variable_name(options.out)
     if body:
         text = f"{text}\n{body}" if text.strip() else body
     if not text.strip():
         raise CommandError(f"{PROG} needs a prompt (see {PROG} --help)")
-    prompt = asking.prompt_of(text, names, raw=options.raw)
+    prompt = ask.prompt_of(text, names, raw=options.raw)
     if options.dry_run:
         return Seen(_dry_run(session, prompt, options))
     found = asked(
@@ -83,7 +81,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
         history=options.history,
         record=not options.no_log,
         vocabulary=options.vocabulary,
-        **asking.given(options),
+        **ask.given(options),
     )
     return Seen(lens=found, out=out, quiet=options.quiet)
 
@@ -91,8 +89,8 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
 def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
     from ..lenses.request import question
 
-    values = question(session, options.top, options.vocabulary, asking.given(options))
-    return asking.dry_run(session, prompt, options, values)
+    values = question(session, options.top, options.vocabulary, ask.given(options))
+    return ask.dry_run(session, prompt, options, values)
 
 
 def show(seen: Seen) -> Lens | None:

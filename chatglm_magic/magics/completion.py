@@ -8,9 +8,9 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from ..session.settings import NAMES
-from .history_line import ACTIONS, FLAGS
-from .parser import asking_parser
-from .sweep_line import OPTIONS
+from .ask import ask_parser
+from .history import history_parser
+from .parser import Parser
 
 HEAD = re.compile(r"[ \t]*(?:[\w.][\w.\[\]'\", ]*=[ \t]*)?%%?(chatglm(?:_\w+)?)(?=\s|$)")
 VARIABLE = re.compile(r"\{\{ ?(\w*)\Z")
@@ -21,7 +21,7 @@ WORD = re.compile(r"(\w*)\Z")
 
 def matcher_for(shell: Any) -> Any:
     """Return a matcher for IPython's completer that knows our magics."""
-    parser = asking_parser("%chatglm")
+    parser = ask_parser("%chatglm")
 
     @context_matcher()  # type: ignore[untyped-decorator]
     def chatglm_matcher(context: CompletionContext) -> SimpleMatcherResult:
@@ -38,7 +38,7 @@ def matcher_for(shell: Any) -> Any:
         if here[1] == "chatglm":
             return _options(parser, rest)
         if here[1] == "chatglm_history":
-            return _flags(rest, [*ACTIONS, *FLAGS])
+            return _options(history_parser(), rest)
         return _explored(here[1], rest)
 
     return chatglm_matcher
@@ -46,15 +46,17 @@ def matcher_for(shell: Any) -> Any:
 
 def _explored(name: str, rest: str) -> SimpleMatcherResult:
     if name == "chatglm_lens":
-        from .lensing import lens_parser
+        from .lens import lens_parser
 
         return _options(lens_parser(), rest)
     if name == "chatglm_sweep" and FLAG.search(rest):
-        return _flags(rest, list(OPTIONS))
+        from .sweep import sweep_parser
+
+        return _options(sweep_parser(), rest)
     return _parameters(rest) if name in ("chatglm_config", "chatglm_sweep") else _nothing()
 
 
-def _options(parser: Any, rest: str) -> SimpleMatcherResult:
+def _options(parser: Parser, rest: str) -> SimpleMatcherResult:
     choice = CHOICE.search(rest)
     action = parser.action_of(choice[1]) if choice else None
     if choice and action and action.choices:

@@ -1,10 +1,11 @@
-"""What ``%chatglm`` does with its parsed line: asks, shows, or only prints the request."""
+"""``%chatglm`` and ``%%chatglm``: their options, what they make of a prompt, and the request as text."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import keyword
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +13,52 @@ from typing import Any
 from ..credentials import SCHEME
 from ..errors import CommandError
 from ..parameters import PARAMETERS
-from ..render.bundle import footer, speed
+from ..render.bundle import FORMATS, footer, speed
 from ..session import Session
 from ..session.draft import View
 from ..values import Answer
-from .variables import insert
+from .parser import Parser, add_common_options, add_parameters
+
+PLACE = re.compile(r"\{\{ ?([^\W\d]\w*) ?\}\}")
+
+
+def ask_parser(prog: str) -> Parser:
+    """Return the parser of ``%chatglm`` and ``%%chatglm``."""
+    parser = Parser(
+        prog,
+        "\nPROMPT" if prog.startswith("%%") else " PROMPT",
+        "Stream the answer and return it as a str with a .turn attribute.",
+        "{{name}} in the prompt inserts a variable; nothing is evaluated. Options apply to this request only.",
+    )
+    add_parameters(parser)
+    add = parser.add_argument
+    add("-H", "--history", action="store_true", default=None, help="send the earlier turns (the default)")
+    add(
+        "--no-history",
+        dest="history",
+        action="store_false",
+        help="send no earlier turns, and leave this one out of them",
+    )
+    add("-o", "--out", metavar="NAME", help="also keep the answer in this variable")
+    add("-f", "--format", choices=FORMATS, default="rich", help="how the answer is shown")
+    add("-q", "--quiet", action="store_true", help="show nothing")
+    add("--no-stream", action="store_true", help="show the answer when it is complete")
+    add_common_options(parser)
+    return parser
+
+
+def insert(prompt: str, names: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the prompt with the text of its ``{{variables}}``, and the names that don't exist, left as typed."""
+    missing: list[str] = []
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in names:
+            return str(names[name])
+        missing.append(name)
+        return found[0]
+
+    return PLACE.sub(value, prompt), missing
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,160 @@
+"""``%%chatglm_sweep``: reads the line, prepares the sweep, refuses one that is large by accident, shows it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..credentials import names_a_key
+from ..errors import ChatGLMError, CommandError
+from ..session import Session
+from . import ask
+from .parser import NO_KEYS, RESERVED, Parser, parse, parse_literal, positive
+
+if TYPE_CHECKING:
+    from ..sweeps import Sweep
+
+FREE_REQUESTS = 200
+"""Requests that a cell may send without ``--yes``."""
+
+AXIS = re.compile(r"([A-Za-z_]\w*)=")
+PART = re.compile(r"\"[^\"]*\"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^\s,\"'\[{]+")
+
+
+def sweep_parser() -> Parser:
+    """Return the parser of ``%%chatglm_sweep``."""
+    parser = Parser(
+        "%%chatglm_sweep",
+        " NAME=VALUES …\nPROMPT",
+        "Send a prompt with every combination of the parameters' values, outside the conversation, and show the\n"
+        "answers as a grid.",
+        "parameters: any of %chatglm_config, or a key of the request's body\n"
+        "  temperature=0.1,0.5,1  these values\n"
+        "  top_p=0.5:0.9:5        5 evenly spaced values from 0.5 to 0.9\n"
+        '  system="a, b",none     quotation marks keep a comma\n\n'
+        "%chatglm_sweep --resume NAME alone sends what that sweep lacks.",
+    )
+    add = parser.add_argument
+    add("-n", "--samples", type=positive, default=1, metavar="N", help="answers for each setting, 1 by default")
+    add("-j", "--jobs", type=positive, metavar="N", help="concurrent requests, 16 by default")
+    add("-o", "--out", metavar="NAME", help="also keep the sweep in this variable")
+    add("--resume", metavar="NAME", help="variable or .jsonl file of a sweep whose answers are reused")
+    add("--dry-run", action="store_true", help="count requests and tokens, send nothing")
+    add("-y", "--yes", action="store_true", help=f"send more than {FREE_REQUESTS} requests")
+    add("--raw", action="store_true", help="leave {{name}} as it is")
+    parser.add_help_option()
+    return parser
+
+
+def read(line: str) -> argparse.Namespace:
+    """Return the options, the parameters (``axes``) and what stood behind them (``prompt``).
+
+    :raises CommandError: for an unknown option, and a parameter without a value, given twice, or holding a key.
+    """
+    parser, axes = sweep_parser(), dict[str, list[Any]]()
+
+    def assign(line: str, position: int) -> int | None:
+        found = AXIS.match(line, position)
+        return None if found is None else _axis(parser, axes, found[1], line, found.end())
+
+    options, prompt = parse(parser, line, assign)
+    options.prompt, options.axes = prompt, axes
+    return options
+
+
+def run(
+    shell: Any, session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]
+) -> Sweep | str:
+    """Do what a line says; return the sweep, or for ``--dry-run`` what to print.
+
+    The variable of ``-o`` is set before the first request, so that an interrupt loses nothing.
+
+    :raises ChatGLMError: for a sweep that can't be sent, or is too large to be sent by accident.
+    :raises Interrupted: for an interrupt; what came is kept.
+    """
+    from ..exploring import present
+
+    out = ask.variable_name(options.out)
+    sweep = _prepare(session, options, body, names)
+    if options.dry_run:
+        from ..sweeps.forecast import forecast
+
+        return forecast(sweep)
+    count = sweep.missing()
+    if count > FREE_REQUESTS and not options.yes:
+        raise CommandError(
+            f"this sweep would send {count:,} requests: add --yes to run it, or --dry-run to estimate tokens"
+        )
+    if out:
+        shell.user_ns[out] = sweep
+    sweep.resume(wait=False)
+    present(sweep)
+    return sweep
+
+
+def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: str, position: int) -> int:
+    """Read the values of a parameter; return where they end."""
+    if names_a_key(name):
+        raise CommandError(NO_KEYS)
+    if name in RESERVED - {"stop"}:
+        parser.error(f"{name} can't be swept: it has an option or a place of its own")
+    if name in axes:
+        parser.error(f"{name} is given twice: put its values behind one {name}=, with commas")
+    values: list[Any] = []
+    start = position
+    while part := PART.match(line, position):
+        values += _values(name, part[0])
+        position = part.end()
+        if line[position : position + 1] != ",":
+            break
+        position += 1
+    if position == start or line[position : position + 1].strip() or line[position - 1] == ",":
+        parser.error(f"the values of {name} can't be read: {name}=0.1,0.5 or {name}=0.1:0.9:5")
+    axes[name] = values
+    return position
+
+
+def _values(name: str, part: str) -> list[Any]:
+    from ..sweeps.grid import is_text, spaced
+
+    if part[0] in "\"'":
+        return [part[1:-1]]
+    if is_text(name) and part[0] not in "[{":
+        return [None if part.lower() == "none" else part]
+    return list(spaced(part) or [parse_literal(part)])
+
+
+def _prepare(session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]) -> Sweep:
+    from ..sweeps.begin import prepared
+    from ..sweeps.control import DEFAULT_JOBS
+
+    before = _named(options.resume, names) if options.resume else None
+    text = f"{options.prompt}\n{body}" if options.prompt.strip() and body else options.prompt or body
+    if before is not None and not text.strip():
+        if options.axes or options.samples > 1 or options.jobs is not None:
+            raise CommandError(
+                "--resume with parameters, -n or -j needs the prompt too; alone it resumes that sweep"
+            )
+        return before
+    if not text.strip():
+        raise CommandError("there is no prompt: write it below the line (see %chatglm_sweep --help)")
+    prompt, jobs = ask.prompt_of(text, names, raw=options.raw), options.jobs or DEFAULT_JOBS
+    return prepared(prompt, options.axes, samples=options.samples, jobs=jobs, session=session, resume=before)
+
+
+def _named(name: str, names: Mapping[str, Any]) -> Sweep:
+    """Return the sweep of a variable, or of a file.
+
+    :raises ChatGLMError: if there is none.
+    """
+    from ..sweeps import Sweep
+
+    found = names.get(name)
+    if isinstance(found, Sweep):
+        return found
+    if name.endswith(".jsonl"):
+        return Sweep.load(name)
+    what = "isn't a sweep" if name in names else "does not exist"
+    raise ChatGLMError(f"--resume {name}: that variable {what}; name one, or a .jsonl file.", kind="not_found")
