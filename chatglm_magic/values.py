@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple
@@ -84,6 +85,25 @@ def _checked(candidate: Candidate) -> Candidate:
     return candidate
 
 
+class Change(str):
+    """What was changed of a request or of an answer, as a note for people: ``temperature: 0 sent as 0.01``.
+
+    ``name`` is the parameter, or the part, that was changed; it is empty if the note begins with none.
+    """
+
+    __slots__ = ("name",)
+    name: str
+
+    def __new__(cls, note: str, name: str | None = None) -> Change:
+        self = super().__new__(cls, note)
+        found = re.match(r"([\w.]+)[:=]", note)
+        self.name = name if name is not None else found[1] if found else ""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Change, (str(self), self.name)
+
+
 class Delta(NamedTuple):
     """One piece of an answer as it arrives; a tuple, since one is made for every token.
 
@@ -98,7 +118,7 @@ class Delta(NamedTuple):
     finish_reason: str | None = None
     usage: Mapping[str, Any] | None = None
     model: str | None = None
-    changed: str | None = None
+    changed: tuple[Change, ...] = ()
     notice: str | None = None
     retries: int = 0
     logprobs: tuple[Odds, ...] = ()
@@ -125,7 +145,7 @@ class Turn:
     system: str | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     sent: Mapping[str, Any] = field(default_factory=dict)
-    changed: tuple[str, ...] = ()
+    changed: tuple[Change, ...] = ()
     turns_sent: int = 0
     turns_left_out: int = 0
     finish_reason: str | None = None
@@ -155,7 +175,7 @@ class Turn:
         """Read what :meth:`to_json` wrote; keys of a later version are left out."""
         known = {f.name for f in fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
-        return cls(**kept | {"changed": tuple(kept.get("changed", ()))})
+        return cls(**kept | {"changed": tuple(map(Change, kept.get("changed", ())))})
 
 
 class Answer(str):

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..errors import ChatGLMError, RefusedError
-from ..values import Delta
+from ..values import Change, Delta
 from .call import Call, encoded
 from .limits import Clock
 
@@ -40,7 +40,7 @@ class Retries:
         self.call = call
         self.count = 0
         """Attempts after the first one that the server had to see."""
-        self.changed: str | None = None
+        self.changed: Change | None = None
         """What the server made us change of the question."""
         self._clock = clock
 
@@ -58,7 +58,7 @@ class Retries:
             return Wait(0.0)
         most = _most_odds(error, self.call.body.get(ODDS_KEY)) if self.changed is None else None
         if most is not None:
-            self.changed = f"{ODDS_KEY}: {self.call.body[ODDS_KEY]} refused, {most} taken"
+            self.changed = Change(f"{ODDS_KEY}: {self.call.body[ODDS_KEY]} refused, {most} taken")
             self._send({**self.call.body, ODDS_KEY: most})
             return Wait(0.0)
         refused = isinstance(error, RefusedError) and error.status in (429, 503) and error.kind != "no_money"
@@ -81,7 +81,8 @@ class Retries:
 
     def told(self) -> Delta | None:
         """Return what is to be told of the way to an answer that has now begun."""
-        return Delta(retries=self.count, changed=self.changed) if self.count or self.changed else None
+        changed = () if self.changed is None else (self.changed,)
+        return Delta(retries=self.count, changed=changed) if self.count or changed else None
 
 
 def _most_odds(error: ChatGLMError, asked: Any) -> int | None:

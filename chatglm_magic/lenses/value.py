@@ -135,7 +135,7 @@ def _complete(turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int 
     A list that was cut short tells so by its length, by its sum, or in what was changed of the question.
     """
     counts = {len(place.top) for place in odds}
-    if len(counts) != 1 or any(change.startswith("top_logprobs") for change in turn.changed):
+    if len(counts) != 1 or any(change.name == "top_logprobs" for change in turn.changed):
         return False
     (count,) = counts
     sums = [math.fsum(math.exp(candidate.logprob) for candidate in place.top) for place in odds]

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
-from ..credentials import mask_values
+from ..credentials import mask, mask_values
 from ..errors import ChatGLMError
-from ..values import Delta
+from ..values import Change, Delta
 from ..wire.stop import SecretFilter, StopFilter
 
 if TYPE_CHECKING:
     from .request_plan import RequestPlan
 
-JOINED = {"reasoning": "", "changed": "; ", "notice": "; "}
+JOINED = {"reasoning": "", "notice": "; "}
 """What stands between the parts of an information that comes in several."""
 
 INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs")
-REPEATED = "a key that the server repeated was taken out"
-AS_JSON = {"usage": dict, "logprobs": list}
+REPEATED = Change("answer: a key that the server repeated was taken out")
+LISTED = ("changed", "logprobs")
+AS_JSON = {"usage": dict, "changed": list, "logprobs": list}
 """Values that LangChain can add up only as the types that JSON has."""
 
 
@@ -32,7 +33,7 @@ class Assembly:
     chunk where it is news, since LangChain adds chunks up.
     """
 
-    def __init__(self, stop: Sequence[str], changed: Sequence[str] = (), secrets: Sequence[str] = ()) -> None:
+    def __init__(self, stop: Sequence[str], changed: Sequence[Change] = (), secrets: Sequence[str] = ()) -> None:
         """:param secrets: what the server knows and may repeat; it is taken out of text and facts."""
         self._filter = StopFilter(stop)
         self._changed = tuple(changed)
@@ -63,7 +64,7 @@ class Assembly:
             if value := getattr(delta, name):
                 info[name] = AS_JSON[name](value) if name in AS_JSON else value
         if self._changed:  # what was changed before anything was sent is news of the first piece
-            info["changed"] = "; ".join([*self._changed, *([delta.changed] if delta.changed else [])])
+            info["changed"] = [*self._changed, *delta.changed]
             self._changed = ()
         if self._secrets:
             self._clean(info)
@@ -74,9 +75,9 @@ class Assembly:
     def close(self) -> GenerationChunk:
         """End the answer; the last chunk holds what was held back, and may be empty."""
         thoughts = self._no_secret_thoughts.close()
-        info = {"reasoning": thoughts} if thoughts else {}
+        info: dict[str, Any] = {"reasoning": thoughts} if thoughts else {}
         if self._no_secrets.hit or self._no_secret_thoughts.hit:
-            info["changed"] = REPEATED
+            info["changed"] = [REPEATED]
         return self._chunk(self._rest(), info)
 
     def failed(self, error: ChatGLMError) -> None:
@@ -95,9 +96,11 @@ class Assembly:
                 info["reasoning"] = ready
         elif held := self._no_secret_thoughts.close():
             info["reasoning"] = held
-        for name in ("finish_reason", "usage", "model", "changed"):
+        for name in ("finish_reason", "usage", "model"):
             if name in info:
                 info[name] = mask_values(info[name], self._secrets)
+        if "changed" in info:
+            info["changed"] = [Change(mask(change, self._secrets), change.name) for change in info["changed"]]
 
     def _chunk(self, text: str, info: dict[str, Any]) -> GenerationChunk:
         self._parts.append(text)
@@ -112,8 +115,9 @@ def whole(chunks: list[GenerationChunk]) -> Generation:
         for name in JOINED:
             if name in news:
                 info.setdefault(name, []).append(news.pop(name))
-        if odds := news.pop("logprobs", None):
-            info.setdefault("logprobs", []).extend(odds)
+        for name in LISTED:
+            if listed := news.pop(name, None):
+                info.setdefault(name, []).extend(listed)
         info |= news
     info |= {name: between.join(info[name]) for name, between in JOINED.items() if name in info}
     return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)

@@ -12,7 +12,7 @@ from ..client.call import Call, Headers, checked_headers, encoded
 from ..credentials import key_within
 from ..errors import EndpointError, ParameterError
 from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, wire_names
-from ..values import Pair, Question
+from ..values import Change, Pair, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
 from .fields import limits
@@ -76,7 +76,7 @@ class RequestPlan:
     question: Question
     endpoint_url: str
     call: Call
-    changed: tuple[str, ...]
+    changed: tuple[Change, ...]
     remember: bool
     usage: bool
     tape: Tape | None
@@ -208,7 +208,7 @@ def _params(
 
 def _encode(
     question: Question, dialect: Dialect, url: str, *, usage: bool
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+) -> tuple[dict[str, Any], tuple[Change, ...]]:
     if dialect == "openai":
         return openai.encode(question, server=openai.server_of(url), usage=usage)
     return chatglm.encode(question)

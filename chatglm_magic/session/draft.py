@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .._version import __version__
-from ..values import Odds, Status, Turn
+from ..values import Change, Odds, Status, Turn
 
 
 class View(Protocol):
@@ -42,7 +42,7 @@ class Draft:
     finish_reason: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
-    changed: list[str] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
     notice: str = ""
     """What is being waited for, until an answer begins."""
     created: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
@@ -78,11 +78,9 @@ class Draft:
         self.model = info.get("model") or self.model
         self.logprobs += info.get("logprobs") or ()
         if info.get("retries"):
-            self.changed.append(
-                f"asked again {info['retries']} times" if info["retries"] > 1 else "asked again once"
-            )
-        if info.get("changed"):
-            self.changed += [part.strip() for part in info["changed"].split(";")]
+            times = "once" if info["retries"] == 1 else f"{info['retries']} times"
+            self.changed.append(Change(f"request: retried {times}"))
+        self.changed += info.get("changed") or ()
 
     def turn(self, status: Status, error: str | None = None, partial: str = "") -> Turn:
         """Return the turn as it stands; ``partial`` is the text an error carries, where none was shown."""

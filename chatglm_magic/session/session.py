@@ -1,44 +1,64 @@
-"""``Session``: holds *the* ``ChatGLM`` of a kernel, and asks its questions."""
+"""``Session``: the ``ChatGLM`` of a kernel, its settings, its conversation, and the one path of a prompt."""
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Coroutine
-from contextlib import aclosing, closing
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import ChatGLMError, ParameterError
+from ..errors import ParameterError
+from ..forks import Rank, lock
 from ..values import Answer, Kind, Turn
+from .conversation import ConversationLog, Entry, Place
 from .draft import NoView, View
 from .interrupts import Interrupts
-from .past import Past
-from .settings import ChatGLMSettings, configure
+from .settings import ChatGLMSettings, SettingsSync, configure, settings_for
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ..client.call import Call
     from ..client.probe import Finding
-    from .asking import Asking
+    from ..llm import ChatGLM
+    from ..store import History, Store
+    from .active_turn import ActiveTurn
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+STORE_FILE = "history.sqlite"
+STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 
 
-class Session(Past):
-    """One conversation with one model.
+class Session:
+    """One conversation at a time with one model, in memory and in the store.
 
-    ``settings`` and ``llm`` are handles on the same parameters: a change through one shows in the other.
+    ``settings`` and ``llm`` hold the same parameters: a change of one shows in the other.
+
+    .. code-block:: python
+
+        session = get_session()
+        session.ask("Why is the sea blue?", temperature=0.5).turn.usage
     """
 
     def __init__(self, shell: Any | None = None) -> None:
-        super().__init__(shell)
+        self._lock = lock(Rank.SESSION)
+        self._listeners: list[Callable[[], None]] = []
+        self._sync = SettingsSync(settings_for(shell))
+        self._store_lock = lock(Rank.STORING)
+        self._store: Store | None = None
+        self._store_setting: str | None = None
+        self._log = ConversationLog(self._open_store)
         self.cell: tuple[str | None, int] = (None, 0)
 
     @property
     def settings(self) -> ChatGLMSettings:
         """The parameters as traits."""
-        return self._handles.settings
+        return self._sync.settings
 
     def ask(
         self,
@@ -63,7 +83,7 @@ class Session(Past):
         :raises Interrupted: likewise.
         """
         with Interrupts() as interrupts:
-            asking = self._asking(
+            active = self._activate(
                 *(prompt, options, interrupts),
                 view=view,
                 history=history,
@@ -73,9 +93,9 @@ class Session(Past):
                 cell=self.cell,
             )
             try:
-                return self._through(asking)
+                return active.send()
             except KeyboardInterrupt:
-                raise asking.stopped() from None
+                raise active.interrupt() from None
 
     def aask(
         self,
@@ -92,7 +112,7 @@ class Session(Past):
 
         The request is settled now, not when the task first runs.
         """
-        asking = self._asking(
+        active = self._activate(
             *(prompt, options, Interrupts()),
             view=view,
             history=history,
@@ -101,7 +121,7 @@ class Session(Past):
             again=again,
             cell=(None, 0),
         )
-        return self._run(asking)
+        return active.asend()
 
     def submit(self, question: Coroutine[Any, Any, T]) -> Future[T]:
         """Run what :meth:`aask` returned, or another coroutine, on the package's loop thread.
@@ -112,70 +132,24 @@ class Session(Past):
 
         return LOOP.submit(question)
 
-    def _through(self, asking: Asking) -> Answer:
-        """Ask, and keep what comes of it; an interrupt is left to the caller."""
-        while True:
-            try:
-                asking.begun()
-                with closing(asking.llm.stream_plan(asking.plan)) as chunks:  # type: ignore[type-var]
-                    for chunk in chunks:
-                        asking.take(chunk)
-            except ChatGLMError as error:
-                if asking.shorten(error):
-                    continue
-                try:
-                    asking.explain(error)
-                finally:  # an interrupt of that look must not lose the turn
-                    asking.failed(error)
-                raise
-            except Exception as error:  # a view or a callback that failed must not lose what was received
-                asking.broken(error)
-                raise
-            return asking.end("complete")
-
-    async def _run(self, asking: Asking) -> Answer:
-        import asyncio
-
-        while True:
-            try:
-                async with aclosing(asking.llm.astream_plan(asking.plan)) as chunks:  # type: ignore[type-var]
-                    async for chunk in chunks:
-                        asking.take(chunk)
-            except asyncio.CancelledError:
-                asking.end("interrupted")
-                raise
-            except ChatGLMError as error:
-                if asking.shorten(error):
-                    continue
-                try:
-                    await asyncio.to_thread(asking.explain, error)
-                finally:
-                    asking.failed(error)
-                raise
-            except Exception as error:
-                asking.broken(error)
-                raise
-            else:
-                return asking.end("complete")
-
     def asked(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
-        return self._handles.asked()
+        return self._sync.asked()
 
     def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Call:
         """Return the exact request a question would send now; nothing is sent and nothing superseded."""
         with self._lock:
             self._settle()
-            seen = self._record.place(self.cell, None).history if history else ()
+            seen = self._log.place(self.cell, None).history if history else ()
         return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in seen]}).call
 
     def default(self, name: str) -> None:
         """Put a parameter back to its default, as if it had never been set."""
-        self._handles.default(name)
+        self._sync.default(name)
 
     def limits(self, name: str) -> tuple[float, float]:
         """Return the range of temperature, top_p or max_token that the server takes, as far as known."""
-        return self._handles.limits(name)
+        return self._sync.limits(name)
 
     def probe(self, **options: Any) -> Finding:
         """Look once what answers at the endpoint, or at a question's own: one GET, at most 2 s, never fatal."""
@@ -186,10 +160,159 @@ class Session(Past):
 
     def close(self) -> None:
         """Let go of connections, of the model and of the store."""
-        self._handles.let_go()
-        self._storing.close()
+        self._sync.let_go()
+        with self._store_lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
 
-    def _asking(
+    @property
+    def llm(self) -> ChatGLM:
+        """The session-scoped model."""
+        return self._sync.llm()
+
+    @llm.setter
+    def llm(self, llm: ChatGLM) -> None:
+        self._sync.replace(llm)
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Every turn of the conversation, in its order, whatever became of it."""
+        with self._lock:
+            if self._sync.made:
+                self._settle()
+            return tuple(self._log.conversation.turns)
+
+    @property
+    def conversation(self) -> str:
+        """The id of the present conversation: 12 hex digits."""
+        return self._log.conversation.id
+
+    @property
+    def context(self) -> int:
+        """How many earlier turns go along with the next question."""
+        with self._lock:
+            self._settle()
+            return len(self._log.conversation.pairs()) if self.llm.with_history else 0
+
+    @property
+    def store(self) -> Store:
+        """Where every turn is kept: a file, or with ``store=off`` memory."""
+        return self._open_store()
+
+    @property
+    def history(self) -> History:
+        """The stored turns of the present conversation, to filter, sort and slice; ``.all`` has every one's."""
+        with self._lock:
+            from ..store import History, Query
+
+            if self._sync.made:
+                self._settle()
+            return History(self.store, Query(conversation=self.conversation))
+
+    def undo(self) -> Turn | None:
+        """Take the last turn back; return it."""
+        return self._change(self._log.undo)
+
+    def reset(self) -> None:
+        """Begin a new conversation; the one before stays in the store."""
+        self._change(self._log.reset)
+
+    def resume(self, conversation: str | None = None) -> int:
+        """Go on with a stored conversation, by default the newest other one; return how many turns it has.
+
+        :raises ChatGLMError: if there is none.
+        """
+        return self._change(lambda: self._log.resume(conversation))
+
+    def fork(self, turn: str | None, *, before: bool = False) -> str:
+        """Begin a conversation that ends with a turn, by its id, or right ``before`` it; return the new one's id.
+
+        What that turn saw is copied; the other conversation stays as it is.
+
+        :raises ChatGLMError: if no turn has that id.
+        """
+        return self._change(lambda: self._log.fork(turn, before=before))
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Take turns out for good, by their ids; return how many there were."""
+        return self._change(lambda: self._log.delete(ids))
+
+    def forget(self, *, everything: bool = False) -> int:
+        """Forget the present conversation, or all of them, for good; return how many turns that were."""
+        return self._change(lambda: self._log.forget(everything=everything))
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` after each change of the turns; return what ends that."""
+        self._listeners.append(listener)
+
+        def forget() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return forget
+
+    def begin(self, place: Place, turn: Turn) -> Entry:
+        """Hold a place for an answer under way."""
+        with self._lock:
+            self._settle()
+            entry = self._log.begin(place, turn)
+            self._publish()
+            return entry
+
+    def progress(self, entry: Entry, turn: Turn) -> None:
+        """Store an answer under way as far as it has come."""
+        with self._lock:
+            if entry.pending:
+                entry.turn = turn
+                self._log.put(entry)
+
+    def keep(self, entry: Entry, turn: Turn) -> None:
+        """Put a finished turn into its place."""
+        with self._lock:
+            self._settle()
+            self._log.finish(entry, turn)
+            self._publish()
+        self._changed()
+
+    def _change(self, act: Callable[[], T]) -> T:
+        """Change the conversation, and tell those who follow it."""
+        with self._lock:
+            self._settle()
+            result = act()
+            self._publish()
+        self._changed()
+        return result
+
+    def _settle(self) -> None:
+        """Take over what was changed through the other handles since the last look."""
+        self._sync.settle()
+        self._log.adopt([(q, a) for q, a in self.llm.history])
+
+    def _publish(self) -> None:
+        """Write the conversation to where ``session.llm.invoke`` reads it."""
+        self.llm.history = [list(pair) for pair in self._log.conversation.pairs()]
+
+    def _open_store(self) -> Store:
+        """Return the store that the setting names; another one once the setting has changed."""
+        with self._store_lock:  # imports too: a child that is forked amid one could never do it
+            from ..store import Store
+
+            if self._store is None or self._store_setting != self.settings.store:
+                if self._store is not None:
+                    self._store.close()
+                self._store_setting = self.settings.store
+                self._store = Store(_place(self._store_setting))
+            return self._store
+
+    def _changed(self) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener()
+            except Exception:  # what follows the session must not cost anybody an answer
+                log.exception("A listener of the session failed.")
+
+    def _activate(
         self,
         prompt: str,
         options: dict[str, Any],
@@ -201,12 +324,12 @@ class Session(Past):
         kind: Kind,
         again: str | None,
         cell: tuple[str | None, int],
-    ) -> Asking:
+    ) -> ActiveTurn:
         with self._lock:
-            from .asking import Asking
+            from .active_turn import ActiveTurn
 
             self._settle()
-            place = self._record.place(cell, again)
+            place = self._log.place(cell, again)
             supersedes = record and kind == "chat"
             place = replace(place, history=place.history if history else (), old=place.old if supersedes else ())
             turn = Turn(
@@ -218,10 +341,22 @@ class Session(Past):
                 id=uuid.uuid4().hex if record else "",
                 conversation=self.conversation if record else "",
             )
-            asking = Asking(self, turn, place, options, view or NoView(), interrupts, record=record)
+            active = ActiveTurn(self, turn, place, options, view or NoView(), interrupts, record=record)
         if record:
             self._changed()  # outside the lock: who follows the session takes locks of its own
-        return asking
+        return active
+
+
+def _place(setting: str | None) -> Path | None:
+    """Return the file that the setting ``store`` means; None for ``off``."""
+    from ..store import Store
+
+    if setting is None:
+        return Store.default_path()
+    if setting.lower() == "off":
+        return None
+    path = Path(setting).expanduser()
+    return path if path.suffix in STORE_ENDINGS else path / STORE_FILE
 
 
 _current: Session | None = None

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from ..parameters import names, value_in
-from ..values import Turn
+from ..values import Change, Turn
 
 NARROW = ("id", "conversation", "status", "kind", "model", "duration")
 """Fields of a turn in the table ``turns``; beside them stand the number, the position and what is computed."""
@@ -46,7 +46,7 @@ def turn_of(values: Sequence[Any]) -> Turn:
     """Return the turn whose columns, in the order of ``READ``, these are."""
     found = dict(zip(READ, values, strict=True))
     found |= {name: json.loads(found[name], parse_constant=_no_number) for name in JSON}
-    return Turn(**found | {"changed": tuple(found["changed"]), "outside": bool(found["outside"])})
+    return Turn(**found | {"changed": tuple(map(Change, found["changed"])), "outside": bool(found["outside"])})
 
 
 def _no_number(name: str) -> None:

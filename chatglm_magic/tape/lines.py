@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..strictjson import strict_json
-from ..values import Delta, Odds
+from ..values import Change, Delta, Odds
 from ..wire.body import CONTROLS
 from .question import key_of
 
@@ -86,9 +86,11 @@ def _json(value: Any) -> str:
 def _news(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return a piece's news as the pieces have them; what is of another type is left out."""
     news = {name: found[name] for name in NEWS if name in found}
-    for name in ("finish_reason", "model", "changed"):
+    for name in ("finish_reason", "model"):
         if not isinstance(news.get(name, ""), str):
             del news[name]
+    if "changed" in news:
+        news["changed"] = _changes(news["changed"])
     if not isinstance(news.get("usage", {}), dict):
         del news["usage"]
     if "logprobs" in news:
@@ -97,6 +99,12 @@ def _news(found: Mapping[str, Any]) -> dict[str, Any]:
         except (ValueError, TypeError):
             del news["logprobs"]
     return news
+
+
+def _changes(found: Any) -> tuple[Change, ...]:
+    """Return what a tape says was changed: a list of notes, or as earlier versions wrote it, one text of them."""
+    notes = found.split(";") if isinstance(found, str) else found if isinstance(found, list) else []
+    return tuple(Change(note.strip()) for note in notes if isinstance(note, str) and note.strip())
 
 
 def _is_answer(values: Mapping[str, Any]) -> bool:

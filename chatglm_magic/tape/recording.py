@@ -11,7 +11,7 @@ from typing import Any
 from ..client.call import Call
 from ..credentials import MARK, SHORTEST_IN_TEXT
 from ..errors import TapeError
-from ..values import Delta, Turn
+from ..values import Change, Delta, Turn
 from ..wire.stop import StopFilter
 from .lines import NEWS, Recorded
 from .question import Asked, parameters, spoken
@@ -42,7 +42,7 @@ class Recording:
         self._stop = StopFilter(call.stop)
         self._pieces: list[list[Any]] = []
         self._news: dict[str, Any] = {}
-        self._changed: list[str] = []
+        self._changed: list[Change] = []
 
     @property
     def stopped(self) -> bool:
@@ -62,7 +62,7 @@ class Recording:
         seconds = round(time.monotonic() - self._began, 3)
         self._pieces.append([seconds, delta.text, delta.reasoning, *([news] if news else [])])
         self._stop.feed(delta.text)
-        self._changed += [news["changed"]] if "changed" in news else []
+        self._changed += delta.changed
         self._news |= news
 
     def recorded(self) -> Recorded:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ReplyError
 from ..strictjson import strict_json
+from ..values import Change
 
 LIMIT = 64 * 2**20
 """Bytes of a body, or of one event, above which we stop reading."""
@@ -184,3 +186,9 @@ def wrong_shape(reply: Any, missing: str, other_path: str) -> ReplyError:
         f"Then end endpoint_url in {other_path} (%chatglm_config endpoint_url=...).",
         kind="bad_shape",
     )
+
+
+def changes_of(headers: Mapping[str, str]) -> tuple[Change, ...]:
+    """Return what a server says, in the header ``X-ChatGLM-Changed``, that it changed of the request."""
+    notes = (note.strip() for note in headers.get("x-chatglm-changed", "").split(";"))
+    return tuple(Change(note) for note in notes if note)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ReplyError
 from ..parameters import PARAMETERS, wire_names
-from ..values import Delta, Question
+from ..values import Change, Delta, Question
 from . import body as bodies
 
 NAME = "chatglm"
@@ -26,7 +26,7 @@ def url(endpoint_url: str) -> str:
     return endpoint_url
 
 
-def encode(question: Question) -> tuple[dict[str, Any], tuple[str, ...]]:
+def encode(question: Question) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the request's body, and what had to be changed of the wish.
 
     ``api.py`` reads ``temperature if temperature else 0.95`` (and top_p likewise), so a zero would come out
@@ -34,22 +34,22 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[str, ...]]:
     role, so a system text stands before the prompt.
     """
     params = {name: value for name, value in question.params.items() if value is not None}
-    prompt, changed = question.prompt, tuple[str, ...]()
+    prompt, changed = question.prompt, tuple[Change, ...]()
     if system := params.pop("system", None):
         prompt = f"{system}\n\n{prompt}"
-        changed += ("system: put before the prompt, the protocol has no system role",)
+        changed += (Change("system: put before the prompt, the protocol has no system role"),)
     body: dict[str, Any] = {"prompt": prompt, "history": [list(pair) for pair in question.history]}
     params = {name: PARAMETERS[name].default for name in FIVE_KEYS} | params
     for name, key in wire_names(NAME):
         if name in params:
             body[key] = params.pop(name)
     params.pop("stop", None)  # applied here: what stands behind it is cut off
-    changed += tuple(f"{name}: not sent, this protocol has no key for it" for name in params)
+    changed += tuple(Change(f"{name}: not sent, this protocol has no key for it") for name in params)
     body |= dict(question.extra)
     for key, lowest in LOWEST.items():
         if body[key] == 0 and body[key] is not False:
             body[key] = lowest
-            changed += (f"{key}: 0 sent as {lowest}, servers of this protocol read 0 as unset",)
+            changed += (Change(f"{key}: 0 sent as {lowest}, servers of this protocol read 0 as unset"),)
     return body, changed
 
 
@@ -58,7 +58,7 @@ class Reader:
 
     def __init__(self, headers: dict[str, str]) -> None:
         self._body = bodies.Whole(headers)
-        self._changed = headers.get("x-chatglm-changed")
+        self._changed = bodies.changes_of(headers)
         self.done = False
 
     def feed(self, block: bytes) -> list[Delta]:

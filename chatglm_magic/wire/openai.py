@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ..parameters import PARAMETERS, wire_names
-from ..values import Question
+from ..values import Change, Question
 from .openai_reply import Reader as Reader
 from .thinking import thinking_keys
 
@@ -50,7 +50,7 @@ def server_of(url: str) -> Server | None:
 
 def encode(
     question: Question, *, server: Server | None = None, usage: bool = True
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the request's body, and what had to be changed of the wish: only what the user set is sent.
 
     ``usage`` asks for token counts in the stream; Z.ai sends them unasked and ``transformers serve`` refuses
@@ -90,20 +90,20 @@ def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return merged
 
 
-def _sampling(params: Mapping[str, Any], server: Server | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _sampling(params: Mapping[str, Any], server: Server | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the keys that have one value each, and what was changed of them."""
-    values, changed = {}, tuple[str, ...]()
+    values, changed = {}, tuple[Change, ...]()
     for name, key in wire_names(NAME):
         value = params.get(name)
         if value is None or value in ("", [], ()):
             continue
         if server in PARAMETERS[name].unsupported:
-            changed += (f"{name}: not sent, {TITLES[server]} doesn't take it",)
+            changed += (Change(f"{name}: not sent, {TITLES[server]} doesn't take it"),)
         else:
             values[key] = list(value) if isinstance(value, tuple) else value
     if values.get("top_p") == 0:  # vLLM and SGLang answer 400
         values["top_p"] = 0.01
-        changed += ("top_p: 0 sent as 0.01, the lowest that servers take",)
+        changed += (Change("top_p: 0 sent as 0.01, the lowest that servers take"),)
     if values.get("top_k") == 0:  # SGLang answers 400; -1 is off everywhere
         values["top_k"] = -1
     if server == "zai":
@@ -111,17 +111,17 @@ def _sampling(params: Mapping[str, Any], server: Server | None) -> tuple[dict[st
     return values, changed
 
 
-def _for_zai(values: dict[str, Any], changed: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _for_zai(values: dict[str, Any], changed: tuple[Change, ...]) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Z.ai takes temperatures from 0 to 1 (greedy is its ``do_sample: false``) and one stop string."""
     temperature, highest = values.get("temperature"), PARAMETERS["temperature"].server_maximum["zai"]
     if temperature == 0:
         del values["temperature"]
         values["do_sample"] = False
-        changed += ("temperature: 0 sent as do_sample false",)
+        changed += (Change("temperature: 0 sent as do_sample false"),)
     elif temperature is not None and temperature > highest:
         values["temperature"] = float(highest)
-        changed += (f"temperature: {temperature:g} sent as 1, the highest Z.ai takes",)
+        changed += (Change(f"temperature: {temperature:g} sent as {highest:g}, the highest Z.ai takes"),)
     if len(values.get("stop", ())) > 1:
         values["stop"] = values["stop"][:1]
-        changed += ("stop: one string sent, the others are applied here",)
+        changed += (Change("stop: one string sent, the others are applied here"),)
     return values, changed

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import BrokenOffError, RefusedError, ReplyError
 from ..strictjson import strict_json
-from ..values import Delta
+from ..values import Change, Delta
 from . import body as bodies
 from .logprobs import odds_of
 from .refusal import SHORTEN
@@ -18,7 +18,7 @@ from .sse import Event, SSEDecoder
 from .thinking import ThinkSplitter
 
 EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry")
-DAMAGED = "bytes that are no UTF-8 are shown as \ufffd"
+DAMAGED = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")
 
 
 class Reader:
@@ -31,7 +31,7 @@ class Reader:
         self._text = self._seen = self._lines = False
         self._reason: str | None = None
         self._split = ThinkSplitter()
-        self._changed = headers.get("x-chatglm-changed")
+        self._changed = bodies.changes_of(headers)
         self._model: str | None = None
         self.done = False
 
@@ -99,7 +99,7 @@ class Reader:
             ) from None
         if bodies.failed(reply) or event.name == "error":
             raise _broken_off(bodies.message_of(reply) or reply)
-        damage = [Delta(changed=DAMAGED)] if event.damaged else []
+        damage = [Delta(changed=(DAMAGED,))] if event.damaged else []
         return damage + self._pieces(reply, "delta")
 
     def _one(self, reply: Any) -> list[Delta]:
@@ -120,7 +120,7 @@ class Reader:
         if isinstance(model, str) and self._model is None:
             news["model"] = self._model = model
         if self._changed:
-            news["changed"], self._changed = self._changed, None
+            news["changed"], self._changed = self._changed, ()
         found = self._choice(_first(reply.get("choices")), part)
         return [*found, Delta(**news)] if news else found
 

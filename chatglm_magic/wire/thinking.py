@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..values import Delta
+from ..values import Change, Delta
 
 OLLAMA_EFFORT = {"off": "none", "low": "low", "high": "high", "max": "high"}
 OPEN, CLOSE = "<think>", "</think>"
 
 
-def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the keys that ask for ``off``, ``on``, ``low``, ``high`` or ``max`` thinking, and what they change.
 
     Z.ai has a ``thinking`` object and, for levels, ``reasoning_effort``; GLM-5.3 can't be told not to think
@@ -19,7 +19,7 @@ def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dic
     """
     if server == "zai":
         if wish == "off" and (model or "").lower().startswith("glm-5.3"):
-            return {"reasoning_effort": "low"}, ("thinking: off sent as low, GLM-5.3 always thinks",)
+            return {"reasoning_effort": "low"}, (Change("thinking: off sent as low, GLM-5.3 always thinks"),)
         switch = {"thinking": {"type": "disabled" if wish == "off" else "enabled"}}
         return switch if wish in ("on", "off") else switch | {"reasoning_effort": wish}, ()
     if server == "ollama":

@@ -160,14 +160,14 @@ def test_fifty_interrupts_at_random(page: Page) -> None:
 
 
 CLEANUP = [
-    "session/asking.py:stopped",
-    "session/asking.py:end",
+    "session/active_turn.py:interrupt",
+    "session/active_turn.py:end",
     "session/draft.py:turn",
-    "session/asking.py:_keep",
-    "session/past.py:keep",
-    "session/past.py:_settle",
-    "session/record.py:finish",
-    "session/record.py:put",
+    "session/active_turn.py:_keep",
+    "session/session.py:keep",
+    "session/session.py:_settle",
+    "session/conversation.py:finish",
+    "session/conversation.py:put",
     "store/store.py:put",
     "render/bundle.py:bundle",
     "render/views.py:_publish",

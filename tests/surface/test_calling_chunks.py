@@ -111,7 +111,7 @@ def test_calling_stream__says_what_was_changed(road: str) -> None:
 
     with ScriptedServer(script) as server:
         text, info, _ = told(make_model(server, "openai"), road)
-    assert text == "a\ufffd" and "UTF-8" in info["changed"]
+    assert text == "a\ufffd" and "UTF-8" in info["changed"][0]
 
 
 @both

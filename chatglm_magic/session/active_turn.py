@@ -1,11 +1,12 @@
-"""One question under way: what both the sync and the async road share."""
+"""A request in flight: what the synchronous and the asynchronous path share."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import aclosing, closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ STORED_EVERY = 1.0
 """Seconds between two savings of an answer under way: what a killed kernel may lose."""
 
 
-class Asking:
-    """A question with its place in the conversation, its options and its draft."""
+class ActiveTurn:
+    """A prompt with its place in the conversation, its plan and its draft."""
 
     def __init__(
         self,
@@ -50,13 +51,13 @@ class Asking:
         self._base = turn
         pairs = [list(pair) for pair in place.history]
         self.plan = self.llm.plan(self.prompt, **{**options, "history": pairs, "with_history": False})
-        self.draft = self._begin()  # raises for what can't be asked, before anything is superseded
+        self.draft = self._draft()  # raises for what can't be asked, before anything is superseded
         self._ended = False
-        interrupts.hold()  # until begun(): a turn that is begun is kept as stopped
+        interrupts.hold()  # until start(): a turn that is begun is kept as stopped
         self._entry = session.begin(place, self.draft.turn("incomplete")) if record else None
         self._stored = time.monotonic()
 
-    def _begin(self) -> Draft:
+    def _draft(self) -> Draft:
         plan = self.plan
         turn = replace(
             self._base,
@@ -72,7 +73,52 @@ class Asking:
         )
         return Draft(turn)
 
-    def begun(self) -> None:
+    def send(self) -> Answer:
+        """Send the request and keep what comes of it; an interrupt is left to the caller."""
+        while True:
+            try:
+                self.start()
+                with closing(self.llm.stream_plan(self.plan)) as chunks:  # type: ignore[type-var]
+                    for chunk in chunks:
+                        self.take(chunk)
+            except ChatGLMError as error:
+                if self.drop_oldest_turns(error):
+                    continue
+                try:
+                    self.add_model_hint(error)
+                finally:  # an interrupt of that look must not lose the turn
+                    self.fail(error)
+                raise
+            except Exception as error:  # a view or a callback that failed must not lose what was received
+                self.abort(error)
+                raise
+            return self.end("complete")
+
+    async def asend(self) -> Answer:
+        """As :meth:`send`; a cancelled task keeps what was received."""
+        while True:
+            try:
+                async with aclosing(self.llm.astream_plan(self.plan)) as chunks:  # type: ignore[type-var]
+                    async for chunk in chunks:
+                        self.take(chunk)
+            except asyncio.CancelledError:
+                self.end("interrupted")
+                raise
+            except ChatGLMError as error:
+                if self.drop_oldest_turns(error):
+                    continue
+                try:
+                    await asyncio.to_thread(self.add_model_hint, error)
+                finally:
+                    self.fail(error)
+                raise
+            except Exception as error:
+                self.abort(error)
+                raise
+            else:
+                return self.end("complete")
+
+    def start(self) -> None:
         """Let interrupts strike from here on, as one does that came since the turn began."""
         self._interrupts.release()
         self._interrupts.look()
@@ -86,14 +132,14 @@ class Asking:
             self._session.progress(self._entry, self.draft.turn("incomplete"))
             self._stored = time.monotonic()
 
-    def shorten(self, error: ChatGLMError) -> bool:
+    def drop_oldest_turns(self, error: ChatGLMError) -> bool:
         """Leave out the oldest turns where the conversation did not fit; tell whether to ask again."""
         if error.kind != "too_long" or not self._history:
             return False
         self._left_out += _too_many(self._history, error)
         self._history = self._place.history[self._left_out :]
         self.plan = self.plan.with_question(history=self._history)
-        self.draft = self._begin()
+        self.draft = self._draft()
         return True
 
     def end(self, status: Status, error: BaseException | None = None) -> Answer:
@@ -105,7 +151,7 @@ class Asking:
         self._view.close(turn)
         return Answer(turn)
 
-    def explain(self, error: ChatGLMError) -> None:
+    def add_model_hint(self, error: ChatGLMError) -> None:
         """Add the server's models to an error about the model: one look, at most 2 s."""
         unnamed = error.kind == "bad_request" and not self.draft.base.model and "model" in str(error).lower()
         if not (unnamed or (error.kind == "not_found" and "Choose a model" in str(error))):
@@ -115,15 +161,15 @@ class Asking:
         if models:
             error.args = (f"{error} The server has: {', '.join(models[:20])}.",)
 
-    def failed(self, error: ChatGLMError) -> None:
+    def fail(self, error: ChatGLMError) -> None:
         """Keep a turn that ended in an error; what was received stays."""
         self.end("incomplete" if self.draft.text or error.partial else "error", error)
 
-    def broken(self, error: Exception) -> None:
+    def abort(self, error: Exception) -> None:
         """Keep the turn when something of this side failed, such as a view; it is not shown again."""
         self._keep(self.draft.turn("incomplete" if self.draft.text else "error", repr(error)))
 
-    def stopped(self) -> Interrupted:
+    def interrupt(self) -> Interrupted:
         """Keep a turn that was interrupted; return the interrupt to raise again."""
         if self._ended:  # it struck while the last frame was made
             return Interrupted("the question had ended, and is kept: %chatglm_history shows it.")
