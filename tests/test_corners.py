@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.client import exposure
+from chatglm_magic.client import probe as probing
 from chatglm_magic.client.aio import AsyncClient
 from chatglm_magic.client.bridge import BridgedClient
 from chatglm_magic.client.incoming import Incoming
@@ -177,8 +177,8 @@ def test_another_process_has_its_own_pools(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_table_of_sockets_that_cant_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system keeps none, nobody is warned."""
-    monkeypatch.setattr(exposure, "TABLES", ("/nowhere",))
-    assert not exposure.open_to_others("http://127.0.0.1:8000/")
+    monkeypatch.setattr(probing, "SOCKET_TABLES", ("/nowhere",))
+    assert not probing.is_open_to_others("http://127.0.0.1:8000/")
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,25 @@ def test_all_html_leaves_through_one_function() -> None:
     assert find_words("text/html") - readers == {"render/outer.py"}
     assert find_words("mathjax", "tex2jax") == {"render/outer.py"}
     assert find_words("HTMLMath", "w.HTML(", "ipywidgets.HTML") == {"widgets/look.py"}
+
+
+def imported_modules(path: Path) -> set[Path]:
+    """Return the files of the package that a file imports, inside functions and for type checkers too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("chatglm_magic")):
+            folder = path.parents[node.level - 1] if node.level else PACKAGE.parent
+            base = folder.joinpath(*(node.module or "").split(".")) if node.module else folder
+            for name in [base / alias.name for alias in node.names] + [base]:
+                module = next((p for p in (name.with_suffix(".py"), name / "__init__.py") if p.is_file()), None)
+                if module is not None:
+                    found.add(module)
+    return found - {path}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Nor in a circle of several, nor for type checkers alone; a package stands for its names."""
+    graph = {path: {p for p in imported_modules(path) if p.name != "__init__.py"} for path in FILES}
+    while ready := {path for path, others in graph.items() if not others & graph.keys()}:
+        graph = {path: others for path, others in graph.items() if path not in ready}
+    assert not graph, f"circles among {sorted(str(path.relative_to(PACKAGE)) for path in graph)}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -14,12 +16,16 @@ from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..wire import Dialect, openai
 from ..wire.body import shown
-from .address import bare, bundle, proxy_for
+from .address import bare, bundle, is_loopback, proxy_for
 from .connections import new_session
-from .exposure import open_to_others
 
 SECONDS = 2.0
 READ = 262144
+LISTENING = "0A"
+SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+ANY_ADDRESS = {"0" * 8, "0" * 32}
+"""Of Linux: how its tables of sockets name a socket that listens, and one that does so on every address."""
+
 EXPOSED = (
     "Beware: it listens on every network address of this machine, so others can use it and read along; "
     "start it with --host 127.0.0.1."
@@ -57,7 +63,7 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
         return Finding(f"Nothing answers at {shown(url)} yet.")
     body = _json(raw)
     found = _v1(response.status_code, body, url) if dialect == "openai" else _own(response.status_code, url)
-    return replace(found, text=f"{found.text} {EXPOSED}") if open_to_others(url) else found
+    return replace(found, text=f"{found.text} {EXPOSED}") if is_open_to_others(url) else found
 
 
 def _read(response: requests.Response, began: float) -> bytes:
@@ -102,3 +108,28 @@ def _own(status: int, url: str) -> Finding:
         "A server that speaks OpenAI's has an address that ends in /v1.",
         True,
     )
+
+
+def is_open_to_others(url: str) -> bool:
+    """Tell whether the port of a loopback URL is listened on at every address of this machine.
+
+    Reads the kernel's table of sockets, on Linux; elsewhere, and where it can't be read, the answer is no.
+    """
+    if not is_loopback(url):
+        return False
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return any(_listens_everywhere(table, port) for table in SOCKET_TABLES)
+
+
+def _listens_everywhere(table: str, port: int) -> bool:
+    try:
+        lines = Path(table).read_text().splitlines()[1:]
+    except OSError:
+        return False
+    for line in lines:
+        fields = line.split()
+        address, _, number = fields[1].rpartition(":")
+        if fields[3] == LISTENING and int(number, 16) == port and address in ANY_ADDRESS:
+            return True
+    return False

@@ -113,12 +113,12 @@ class Lens:
         return f"<Lens of {len(self)} places, {named} named at each>"
 
     def _repr_html_(self) -> str:
-        from .html import html
+        from .report import html
 
         return html(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .text import text
+        from .report import text
 
         printer.text(repr(self) if len(printer.stack) > 1 else text(self))
 

@@ -17,7 +17,6 @@ from ..parameters import LANGCHAIN_CONFIG, PARAMETERS
 from . import fields, saving
 from .keys import Credentials, origin
 from .own import Own
-from .request_plan import refuse_object_fields
 from .spoken import with_roles
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ class Fields(BodyFields):
     @contextmanager
     def _calling(self, prompts: Sequence[str], call: Mapping[str, Any]) -> Iterator[None]:
         """Let the call's own values count among what identifies the model while the block runs."""
-        refuse_object_fields(call)
+        fields.refuse_object_fields(call)
         roles = [with_roles(prompt) for prompt in prompts]
         token = _CALL.set((id(self), {**call, "messages": roles} if any(roles) else call))
         try:

@@ -20,9 +20,10 @@ from . import many, tokens
 from .assembly import Assembly, atold, result, told, whole
 from .base import Fields
 from .composing import Configurable
+from .fields import refuse_no_arguments
 from .own import prepare_langchain
-from .request_plan import RequestPlan, plan_request, refuse_no_arguments
-from .spoken import PlannedPrompt, PlannedPromptValue, asked_text, keeping_messages
+from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
+from .spoken import asked_text, keeping_messages
 
 
 class ChatGLM(Fields):
@@ -244,6 +245,8 @@ class ChatGLM(Fields):
         return many.as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        if isinstance(model_input, PlannedPromptValue):
+            return model_input
         return keeping_messages(super()._convert_input(model_input))
 
     def _call(

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from ..client.address import no_secrets
 from ..client.limits import Limits
 from ..errors import ParameterError
-from ..parameters import PARAMETERS, Parameter, our_name
+from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, Parameter, our_name
 
 
 def _number(value: Any) -> Any:
@@ -122,3 +122,33 @@ def limits(timeout: float | Mapping[str, float] | None) -> Limits:
 
 SILENCES = ("first_byte", "idle", "content")
 """What a single number limits."""
+
+
+OBJECT_FIELDS = tuple(row.name for row in PARAMETERS.values() if not row.per_call)
+"""Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
+
+TAKEN = ("prompt", "prompts", "run_manager")
+"""Names that mean something on the way already."""
+
+
+def refuse_no_arguments(call: Mapping[str, Any]) -> None:
+    """Refuse what is no argument of a call, or LangChain's own and part of its configuration.
+
+    :raises ParameterError: which says where it goes.
+    """
+    refuse_object_fields(call)
+    name = next((name for name in LANGCHAIN_CONFIG if name in call), None)
+    if name is not None:
+        raise ParameterError(f"{name} is no parameter of the model: give it as config={{{name!r}: …}}.")
+
+
+def refuse_object_fields(call: Mapping[str, Any]) -> None:
+    """Refuse what can't be set for one call.
+
+    :raises ParameterError: for a field that belongs to the object alone.
+    """
+    name = next((name for name in (*OBJECT_FIELDS, *TAKEN) if name in call), None)
+    if name in TAKEN:
+        raise ParameterError(f"{name} is what is asked, no argument beside it.")
+    if name is not None:
+        raise ParameterError(f"{name} can't be set for one call: give it to ChatGLM(...), or assign it.")

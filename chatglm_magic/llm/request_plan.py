@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.outputs import GenerationChunk
+from langchain_core.prompt_values import PromptValue
+from pydantic import PrivateAttr
+
 from ..client.address import checked_url, is_loopback
 from ..client.call import Call, Headers, checked_headers, encoded
 from ..credentials import key_within
 from ..errors import EndpointError, ParameterError
-from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, wire_names
+from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Pair, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
-from .fields import limits
+from .fields import limits, refuse_object_fields
 from .keys import Credentials, key_for
 from .spoken import with_roles
 
@@ -28,35 +33,6 @@ CALL_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.per_call)
 """Fields that a call may set for itself; any other argument, but ``sample``, is a key of the request's body."""
 
 NOT_FURTHER = (*CALL_FIELDS, "sample")
-
-OBJECT_FIELDS = tuple(row.name for row in PARAMETERS.values() if not row.per_call)
-"""Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
-
-TAKEN = ("prompt", "prompts", "run_manager")
-"""Names that mean something on the way already."""
-
-
-def refuse_no_arguments(call: Mapping[str, Any]) -> None:
-    """Refuse what is no argument of a call, or LangChain's own and part of its configuration.
-
-    :raises ParameterError: which says where it goes.
-    """
-    refuse_object_fields(call)
-    name = next((name for name in LANGCHAIN_CONFIG if name in call), None)
-    if name is not None:
-        raise ParameterError(f"{name} is no parameter of the model: give it as config={{{name!r}: …}}.")
-
-
-def refuse_object_fields(call: Mapping[str, Any]) -> None:
-    """Refuse what can't be set for one call.
-
-    :raises ParameterError: for a field that belongs to the object alone.
-    """
-    name = next((name for name in (*OBJECT_FIELDS, *TAKEN) if name in call), None)
-    if name in TAKEN:
-        raise ParameterError(f"{name} is what is asked, no argument beside it.")
-    if name is not None:
-        raise ParameterError(f"{name} can't be set for one call: give it to ChatGLM(...), or assign it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +103,44 @@ class RequestPlan:
         body, changed = _encode(question, self.dialect, self.call.url, usage=usage)
         call = replace(self.call, body=body, data=encoded(body))
         return replace(self, question=question, call=call, changed=changed, usage=usage)
+
+
+class PlannedPrompt(str):
+    """A prompt's text with the plan of its request, on its way through LangChain, and the chunk that came last.
+
+    LangChain hands on text alone, of a prompt as of an answer.
+    """
+
+    __slots__ = ("chunk", "plan")
+    plan: RequestPlan
+    chunk: GenerationChunk
+
+    def __new__(cls, plan: RequestPlan) -> PlannedPrompt:
+        self = super().__new__(cls, plan.prompt)
+        self.plan = plan
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)  # a tracer's copy knows no plan, and with it no key
+
+
+class PlannedPromptValue(PromptValue):
+    """A prompt whose string form is a :class:`PlannedPrompt`."""
+
+    _prompt: PlannedPrompt = PrivateAttr()
+
+    @classmethod
+    def of(cls, prompt: PlannedPrompt) -> PlannedPromptValue:
+        """Return the value that LangChain converts to this very prompt."""
+        self = cls()
+        self._prompt = prompt
+        return self
+
+    def to_string(self) -> str:
+        return self._prompt
+
+    def to_messages(self) -> list[BaseMessage]:
+        return [HumanMessage(str(self._prompt))]
 
 
 def plan_request(llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> RequestPlan:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
+from langchain_core.language_models.llms import LLM
 
 from ..errors import ParameterError
-
-if TYPE_CHECKING:
-    from .base import Fields
 
 LEFT_OUT = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
 """Secrets, and what is code or a connection rather than a value."""
 
 
-def saved(llm: Fields) -> dict[str, Any]:
+def saved(llm: LLM) -> dict[str, Any]:
     """Return the fields that were set, from which ``ChatGLM`` builds an equal one, and LangChain's ``_type``."""
     found = {name: getattr(llm, name) for name in sorted(llm.model_fields_set) if name not in LEFT_OUT}
-    found |= {"history": llm.history} if llm.history else {}
+    history = getattr(llm, "history", None)  # changed in place, it isn't among the fields that were set
+    found |= {"history": history} if history else {}
     found.pop("metadata", None)  # LangChain adds the versions it runs under; they are not the model's
     told = {name: value for name, value in (llm.metadata or {}).items() if name != "lc_versions"}
     return {"_type": llm._llm_type} | found | ({"metadata": told} if told else {})
 
 
-def write(llm: Fields, path: Path) -> None:
+def write(llm: LLM, path: Path) -> None:
     """Write a model to a file that only its owner may read: the conversation is in it.
 
     :raises ParameterError: for a file whose name ends neither in .json nor in .yaml or .yml, and for a value

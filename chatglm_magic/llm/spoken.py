@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage, convert_to_openai_messages
-from langchain_core.outputs import GenerationChunk
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
 from langchain_core.prompt_values import PromptValue, StringPromptValue
-from pydantic import PrivateAttr
-
-if TYPE_CHECKING:
-    from .request_plan import RequestPlan
 
 
 class Spoken(str):
@@ -29,44 +24,6 @@ class Spoken(str):
         return Spoken, (str(self), self.messages)
 
 
-class PlannedPrompt(str):
-    """A prompt's text with the plan of its request, on its way through LangChain, and the chunk that came last.
-
-    LangChain hands on text alone, of a prompt as of an answer.
-    """
-
-    __slots__ = ("chunk", "plan")
-    plan: RequestPlan
-    chunk: GenerationChunk
-
-    def __new__(cls, plan: RequestPlan) -> PlannedPrompt:
-        self = super().__new__(cls, plan.prompt)
-        self.plan = plan
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return str, (str(self),)  # a tracer's copy knows no plan, and with it no key
-
-
-class PlannedPromptValue(PromptValue):
-    """A prompt whose string form is a :class:`PlannedPrompt`."""
-
-    _prompt: PlannedPrompt = PrivateAttr()
-
-    @classmethod
-    def of(cls, prompt: PlannedPrompt) -> PlannedPromptValue:
-        """Return the value that LangChain converts to this very prompt."""
-        self = cls()
-        self._prompt = prompt
-        return self
-
-    def to_string(self) -> str:
-        return self._prompt
-
-    def to_messages(self) -> list[BaseMessage]:
-        return [HumanMessage(str(self._prompt))]
-
-
 class SpokenPrompt(PromptValue):
     """A prompt whose string form is :class:`Spoken`."""
 
@@ -82,7 +39,7 @@ class SpokenPrompt(PromptValue):
 
 def keeping_messages(prompt: PromptValue) -> PromptValue:
     """Return a prompt of messages in a form that keeps them; one that is a plain string stays as it is."""
-    if isinstance(prompt, StringPromptValue | PlannedPromptValue):
+    if isinstance(prompt, StringPromptValue):
         return prompt
     return SpokenPrompt(messages=prompt.to_messages(), text=prompt.to_string())
 

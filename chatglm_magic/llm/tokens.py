@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..client.tokenizer import Counted, addresses, counted
 from ..errors import ChatGLMError, EndpointError
+from .request_plan import plan_request
 
 if TYPE_CHECKING:
-    from .chatglm import ChatGLM
+    from .base import Fields
 
 CJK = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
@@ -29,12 +30,12 @@ def estimated(text: str) -> int:
     return math.ceil(chinese * PER_CJK + (len(text) - chinese) * PER_OTHER)
 
 
-def from_server(llm: ChatGLM, text: str) -> Counted | None:
+def from_server(llm: Fields, text: str) -> Counted | None:
     """Ask the server; None where it has no tokenizer. Which address counts is remembered for each server.
 
     :raises ChatGLMError: if the server is not there, or refuses the key.
     """
-    call, known = llm.plan("").call, llm._own.tokenizers
+    call, known = plan_request(llm, "", None, {}).call, llm._own.tokenizers
     tried = [known[call.url]] if call.url in known else list(addresses(call))
     for url in tried:
         found = counted(llm._own.client, call, url, text) if url else None
@@ -45,7 +46,7 @@ def from_server(llm: ChatGLM, text: str) -> Counted | None:
     return None
 
 
-def count(llm: ChatGLM, text: str) -> int:
+def count(llm: Fields, text: str) -> int:
     """Return how many tokens a text is; a warning says so if it is an estimate."""
     if llm.custom_get_token_ids is not None:
         return len(llm.custom_get_token_ids(text))
@@ -61,7 +62,7 @@ def count(llm: ChatGLM, text: str) -> int:
     return estimated(text)
 
 
-def ids(llm: ChatGLM, text: str) -> list[int]:
+def ids(llm: Fields, text: str) -> list[int]:
     """Return a text's tokens as numbers.
 
     :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.

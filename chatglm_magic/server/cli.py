@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import secrets
 import sys
 from importlib.util import find_spec
 
-from .environ import usable_cores
-from .sources import HubModel, ModelError, ModelFile, find_model
-from .supervisor import Engine, Plan
+from .sources import ModelError, ModelFile, find_model
+from .supervisor import Engine, start_engine
 
 _EXTRA = 'The local server needs xllamacpp. Install the extra: pip install "chatglm-magic[local]"'
 
@@ -34,7 +32,7 @@ def _run(args: argparse.Namespace) -> int:
         model = find_model(args.model)
         if isinstance(model, ModelFile):
             # First of all: it loads while this process imports what it needs to listen.
-            engine = start_engine(model, args)
+            engine = start_engine(model, args.threads, args.ctx)
     except ModelError as error:
         return _fail(str(error), args.managed)
     if args.managed:
@@ -45,29 +43,6 @@ def _run(args: argparse.Namespace) -> int:
     from .standalone import run_standalone
 
     return asyncio.run(run_standalone(model, engine, args))
-
-
-def start_engine(model: ModelFile, args: argparse.Namespace) -> Engine:
-    """Start the engine for `model`: one thread and 2048 tokens for the built-in one, unless asked otherwise.
-
-    Others leave one core free: threads of llama.cpp that must share a core wait for each other, and crawl.
-    """
-    threads = args.threads or (1 if model.builtin else max(1, usable_cores() - 1))
-    engine = Engine(model, Plan(threads, args.ctx or (2048 if model.builtin else 8192)))
-    engine.start()
-    return engine
-
-
-def name_of(model: ModelFile | HubModel) -> str:
-    """Return what to call a model before it is there."""
-    return model.name if isinstance(model, ModelFile) else model.repo
-
-
-def token_of(args: argparse.Namespace) -> str | None:
-    """Return the token clients must send: from CHATGLM_SERVER_TOKEN, else a new one; None without --token."""
-    if not args.token:
-        return None
-    return os.environ.get("CHATGLM_SERVER_TOKEN", "").strip() or secrets.token_urlsafe(24)
 
 
 def _fail(reason: str, managed: bool) -> int:

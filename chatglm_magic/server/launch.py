@@ -10,10 +10,9 @@ from typing import NoReturn
 
 from . import hub
 from .backend import Backend
-from .cli import name_of, start_engine
 from .hub import Report
-from .sources import HubModel, ModelFile
-from .supervisor import Engine
+from .sources import HubModel, ModelFile, name_of
+from .supervisor import Engine, start_engine
 
 
 class Launch:
@@ -34,7 +33,7 @@ class Launch:
             self._model = await asyncio.to_thread(hub.fetch, self._model, report)
             self.backend.name = self._model.name
         if self.engine is None:
-            self.engine = start_engine(self._model, self._args)
+            self.engine = start_engine(self._model, self._args.threads, self._args.ctx)
         return await self.backend.open(self.engine)
 
     def end(self, code: int) -> NoReturn:

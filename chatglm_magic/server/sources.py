@@ -37,6 +37,11 @@ class HubModel:
     """A file name, a part of one such as `Q8_0`, or empty."""
 
 
+def name_of(model: ModelFile | HubModel) -> str:
+    """Return what to call a model before it is there."""
+    return model.name if isinstance(model, ModelFile) else model.repo
+
+
 def find_model(text: str | None) -> ModelFile | HubModel:
     """Return what `text` means; without a text the built-in model.
 

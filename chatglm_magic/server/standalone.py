@@ -6,13 +6,14 @@ import argparse
 import asyncio
 import errno
 import ipaddress
+import os
+import secrets
 import signal
 import socket
 import sys
 import traceback
 
 from .app import bind, listen, make_app, url_of
-from .cli import token_of
 from .environ import seconds_text
 from .guard import Guard
 from .launch import Launch
@@ -48,6 +49,13 @@ async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, arg
         launch.end(1)
     _say("\nStopped.")
     launch.end(0)
+
+
+def token_of(args: argparse.Namespace) -> str | None:
+    """Return the token clients must send: from CHATGLM_SERVER_TOKEN, else a new one; None without --token."""
+    if not args.token:
+        return None
+    return os.environ.get("CHATGLM_SERVER_TOKEN", "").strip() or secrets.token_urlsafe(24)
 
 
 async def _follow(launch: Launch) -> None:

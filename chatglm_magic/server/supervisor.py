@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import IO
 
-from .environ import child_command, child_env
+from .environ import child_command, child_env, usable_cores
 from .sources import ModelFile
 
 _LOG_LINE = re.compile(r"^[\d.]+ E (.*)\n", re.MULTILINE)
@@ -143,3 +143,14 @@ def _ending(code: int) -> str:
         return f"exit code {code}"
     hint = ", perhaps for lack of memory" if code == -9 else ""
     return f"killed by signal {-code}{hint}"
+
+
+def start_engine(model: ModelFile, threads: int | None, ctx: int | None) -> Engine:
+    """Start the engine for `model`: one thread and 2048 tokens for the built-in one, unless asked otherwise.
+
+    Others leave one core free: threads of llama.cpp that must share a core wait for each other, and crawl.
+    """
+    threads = threads or (1 if model.builtin else max(1, usable_cores() - 1))
+    engine = Engine(model, Plan(threads, ctx or (2048 if model.builtin else 8192)))
+    engine.start()
+    return engine

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..client.address import bare
 from ..errors import ChatGLMError, Interrupted, RefusedError
@@ -18,14 +18,26 @@ from .draft import Draft, View
 if TYPE_CHECKING:
     from langchain_core.outputs import GenerationChunk
 
+    from ..client.probe import Finding
     from ..llm import ChatGLM
-    from .conversation import Place
+    from .conversation import Entry, Place
     from .interrupts import Interrupts
-    from .session import Session
 
 
 STORED_EVERY = 1.0
 """Seconds between two savings of an answer under way: what a killed kernel may lose."""
+
+
+class Owner(Protocol):
+    """What a turn in flight needs of its session."""
+
+    @property
+    def llm(self) -> ChatGLM: ...
+    def asked(self) -> dict[str, Any]: ...
+    def probe(self, **options: Any) -> Finding: ...
+    def begin(self, place: Place, turn: Turn) -> Entry: ...
+    def progress(self, entry: Entry, turn: Turn) -> None: ...
+    def keep(self, entry: Entry, turn: Turn) -> None: ...
 
 
 class ActiveTurn:
@@ -33,7 +45,7 @@ class ActiveTurn:
 
     def __init__(
         self,
-        session: Session,
+        session: Owner,
         turn: Turn,
         place: Place,
         options: Mapping[str, Any],

@@ -6,9 +6,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import CommandError
 from ..parameters import names
@@ -16,9 +15,7 @@ from ..render.bundle import escape, footer, html, trouble
 from ..values import Turn
 from . import files
 from .columns import narrow
-
-if TYPE_CHECKING:
-    from .history import History
+from .query import Row
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
@@ -45,31 +42,34 @@ FORMULA = re.compile(
 whatever separates cells and lines where it is not told that commas do, as in a region that writes 0,5 for 0.5."""
 
 
-def export(history: History, path: str | Path, *, force: bool = False) -> Path:
-    """Write a history to a file, in the form that its ending names; return where it is.
+Rows = Callable[[], Iterable[Row]]
 
+
+def export(path: str | Path, rows: Rows, by_conversation: Rows, *, force: bool = False) -> Path:
+    """Write turns to a file, in the form that its ending names; return where it is.
+
+    :param rows: yields them in the order of a history.
+    :param by_conversation: yields those of a conversation together and in its order.
     :raises CommandError: for another ending, and for a path that can't be written to.
     """
     full = files.target(path, force=force)
     form = FORMS.get(full.suffix.lower())
     if form is None:
         raise CommandError(f"{full.name!a} must end in {', '.join(FORMS)}: that says which form is meant.")
-    files.write_whole(full, form(history), force=force)
+    source = by_conversation if form is _jsonl else rows  # lines have no numbers
+    files.write_whole(full, form(source()), force=force)
     return full
 
 
-def _jsonl(history: History) -> Iterator[str]:
-    """Yield each turn as one line; those of a conversation together and in its order: lines have no numbers."""
-    history = history.sort("position")
-    names = dict.fromkeys(turn.conversation for turn in history) if history.query.conversation is None else {}
-    for part in [history.filter(conversation=name) for name in names] or [history]:
-        for turn in part:
-            yield json.dumps(turn.to_json(), ensure_ascii=False, default=str) + "\n"
+def _jsonl(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield each turn as one line."""
+    for row in rows:
+        yield json.dumps(row.turn.to_json(), ensure_ascii=False, default=str) + "\n"
 
 
-def _markdown(history: History) -> Iterator[str]:
+def _markdown(rows: Iterable[Row]) -> Iterator[str]:
     """Yield the turns as Markdown: prompts as they were typed, answers in the Markdown they came in."""
-    for number, turn in enumerate(history, 1):
+    for number, turn in enumerate((row.turn for row in rows), 1):
         yield f"## {number} · {_heading(turn)}\n\n"
         for name, text in (("System", turn.system), ("Prompt", turn.prompt), ("Thinking", turn.reasoning)):
             if text:
@@ -85,7 +85,7 @@ def _fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _html(history: History) -> Iterator[str]:
+def _html(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a page that needs nothing else, loads nothing and runs nothing."""
     yield (
         f'<!doctype html>\n<html><head><meta charset="utf-8">\n'
@@ -93,7 +93,7 @@ def _html(history: History) -> Iterator[str]:
         '<meta name="viewport" content="width=device-width">\n<meta name="referrer" content="no-referrer">\n'
         f"<title>ChatGLM history</title>\n<style>{STYLE}</style></head>\n<body>\n"
     )
-    for number, turn in enumerate(history, 1):
+    for number, turn in enumerate((row.turn for row in rows), 1):
         yield f"<section><h2>{number} · {escape(_heading(turn))}</h2>\n"
         if turn.system:
             yield f'<p class="system">{escape(turn.system)}</p>\n'
@@ -101,13 +101,13 @@ def _html(history: History) -> Iterator[str]:
     yield "</body></html>\n"
 
 
-def _csv(history: History) -> Iterator[str]:
+def _csv(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a table for a spreadsheet, in which no cell is a formula, whatever it takes for the separator."""
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     yield "\ufeff"  # without it Excel reads Chinese as something else
     writer.writerow(COLUMNS)
-    for row in history.walk():
+    for row in rows:
         numbers = narrow(row.turn, row.position)
         values = (numbers[name] if name in numbers else getattr(row.turn, name) for name in COLUMNS)
         writer.writerow([_cell(value) for value in values])
@@ -125,7 +125,7 @@ def _heading(turn: Turn) -> str:
     return " · ".join(part for part in (turn.created, turn.model or "", turn.status) if part)
 
 
-FORMS: dict[str, Callable[[History], Iterator[str]]] = {
+FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
     ".jsonl": _jsonl,
     ".md": _markdown,
     ".html": _html,

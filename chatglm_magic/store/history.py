@@ -90,13 +90,20 @@ class History:
         """
         from .export import export
 
-        return export(self, path, force=force)
+        return export(path, self.walk, self._by_conversation, force=force)
 
     def walk(self) -> Iterator[Row]:
         """Yield all rows; which they are is settled at the first, their texts are read a page at a time."""
         numbers = iter(self.store.numbers(self.query))
         while page := list(islice(numbers, PAGE)):
             yield from self.store.rows(page)
+
+    def _by_conversation(self) -> Iterator[Row]:
+        """Yield all rows, those of a conversation together and in its order."""
+        ordered = self.sort("position")
+        names = dict.fromkeys(turn.conversation for turn in ordered) if self.query.conversation is None else {}
+        for part in [ordered.filter(conversation=name) for name in names] or [ordered]:
+            yield from part.walk()
 
     def __len__(self) -> int:
         return self.store.count(self.query)
@@ -122,9 +129,9 @@ class History:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         from .showing import as_text
 
-        printer.text(as_text(self, SHOWN))
+        printer.text(as_text(self.rows(0, SHOWN), len(self)))
 
     def _repr_html_(self) -> str:
         from .showing import as_html
 
-        return as_html(self, SHOWN)
+        return as_html(self.rows(0, SHOWN), len(self))

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from ..render.bundle import counted, escape
 from ..render.outer import outer
 from ..render.terminal import one_line
 from .query import Row
 
-if TYPE_CHECKING:
-    from .history import History
-
 HEADS = ("#", "asked", "status", "model", "tokens", "prompt", "answer")
 PROMPT, ANSWER = 40, 60
 """So many characters of each are shown."""
 
 
-def as_text(history: History, limit: int) -> str:
-    """Return the first turns as aligned lines."""
-    rows, more = _cells(history, limit)
+def as_text(first: Sequence[Row], total: int) -> str:
+    """Return the first turns of so many as aligned lines."""
+    rows, more = _cells(first, total)
     widths = [max(len(row[at]) for row in (HEADS, *rows)) for at in range(len(HEADS))]
     lines = [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (HEADS, *rows)
@@ -27,9 +24,9 @@ def as_text(history: History, limit: int) -> str:
     return "\n".join([*(line.rstrip() for line in lines), *([more] if more else [])])
 
 
-def as_html(history: History, limit: int) -> str:
-    """Return the first turns as a table."""
-    rows, more = _cells(history, limit)
+def as_html(first: Sequence[Row], total: int) -> str:
+    """Return the first turns of so many as a table."""
+    rows, more = _cells(first, total)
     cell = 'style="text-align:left;vertical-align:top"'
     head = "".join(f"<th {cell}>{name}</th>" for name in HEADS)
     body = "".join(f"<tr>{''.join(f'<td {cell}>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
@@ -37,8 +34,7 @@ def as_html(history: History, limit: int) -> str:
     return outer(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}")
 
 
-def _cells(history: History, limit: int) -> tuple[list[tuple[str, ...]], str]:
-    rows, total = history.rows(0, limit), len(history)
+def _cells(rows: Sequence[Row], total: int) -> tuple[list[tuple[str, ...]], str]:
     more = f"{total} turns, the first {len(rows)} are shown." if total > len(rows) else ""
     return [_row(row) for row in rows], more or ("" if rows else "No turns.")
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..values import Answer, Turn
 from .grid import Grid
@@ -78,6 +78,39 @@ class Cell:
         if self._stats is None or self._stats[0] != version:
             self._stats = version, stats(self.there, self.prompt, self.setting)
         return self._stats[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a sweep is: questions in all, answered whole, failed, and under way.
+
+    ``seconds`` the present run has taken so far, ``left`` it will take at its present pace; None before its first
+    answer and when nothing runs. ``pending`` of the present run's questions have not ended; 0 when nothing runs.
+    """
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    seconds: float
+    left: float | None
+    pending: int = 0
+
+
+class SweepAnswers(Protocol):
+    """What the tables, maps, files and pages of a sweep read of it."""
+
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def cells(self) -> tuple[Cell, ...]: ...
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]: ...
+    @property
+    def varied(self) -> list[str]: ...
+    @property
+    def progress(self) -> Progress: ...
+    def __iter__(self) -> Iterator[Turn]: ...
 
 
 class Board:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ChatGLMError, Interrupted
 from ..values import Turn
-from .board import Board
+from .board import Board, Progress
 from .grid import Grid
 from .stats import failed, missing
 
 if TYPE_CHECKING:
     from ..session import Session
     from .asking import Plans
-    from .run import Progress, Run
+    from .run import Run
 
 PATIENCE = 1.0
 """Seconds to wait for a run that was stopped."""
@@ -58,8 +58,6 @@ class Control:
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        from .run import Progress
-
         run = self._run
         with self._board.lock:
             turns = list(self._board.turns())

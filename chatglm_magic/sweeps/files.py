@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,16 +18,16 @@ from .board import Slot
 from .grid import Grid
 
 if TYPE_CHECKING:
-    from .result import PartialSweep, Sweep
+    from .board import SweepAnswers
 
 FORM = 1
 LARGEST = 256 << 20
 """Bytes that a file may have."""
 
-S = TypeVar("S", bound="Sweep")
+S = TypeVar("S", bound="SweepAnswers")
 
 
-def save(sweep: PartialSweep, path: str | Path, *, force: bool) -> Path:
+def save(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
     """Write a sweep; return where it is.
 
     :raises CommandError: for a path that can't be written to, or has another ending.
@@ -39,7 +39,7 @@ def save(sweep: PartialSweep, path: str | Path, *, force: bool) -> Path:
     return full
 
 
-def load(kind: type[S], path: str | Path) -> S:
+def load(make: Callable[[Grid], S], path: str | Path) -> S:
     """Read a sweep; of a file that breaks off all that is whole, with a warning.
 
     :raises CommandError: for anything else; the message names the line.
@@ -50,7 +50,7 @@ def load(kind: type[S], path: str | Path) -> S:
             raise CommandError(f"{shown} is larger than {LARGEST >> 20} MiB: no sweep of ours is.")
         data = file.read()
     try:
-        sweep, lost = _read(kind, data.splitlines(), whole=data.endswith(b"\n"))
+        sweep, lost = _read(make, data.splitlines(), whole=data.endswith(b"\n"))
     except Wrong as wrong:
         raise CommandError(f"{shown} was not read: {one_line(str(wrong)).rstrip('.')}.") from None
     if lost:
@@ -60,7 +60,7 @@ def load(kind: type[S], path: str | Path) -> S:
     return sweep
 
 
-def _lines(sweep: PartialSweep) -> Iterator[str]:
+def _lines(sweep: SweepAnswers) -> Iterator[str]:
     places = [
         (number, sample, turn)
         for number, cell in enumerate(sweep.cells)
@@ -79,7 +79,7 @@ def _lines(sweep: PartialSweep) -> Iterator[str]:
         yield json.dumps(turn.to_json(), ensure_ascii=False, default=str) + "\n"
 
 
-def _read(kind: type[S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
+def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
     """Return the sweep, and how many answers were cut off; not ``whole``: the last line has no end."""
     head = _object(lines[0] if lines else b"", 1)
     grid, places = _grid(head)
@@ -87,7 +87,7 @@ def _read(kind: type[S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
         raise Wrong(f"it should have {len(places)} answers and has {len(lines) - 1}")
     if len(lines) > 1 and not whole and _torn(lines[-1]):
         del lines[-1]
-    sweep = kind(grid)
+    sweep = make(grid)
     cells = sweep.cells
     for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=False), 2):
         value = _object(line, number)

@@ -9,13 +9,13 @@ from ..render.tables import table
 from ..values import Turn
 
 if TYPE_CHECKING:
-    from .result import PartialSweep
+    from .board import SweepAnswers
 
 FIGURES = ("length", "tokens", "first_token", "duration")
 FIELDS = ("answer", "reasoning", "status", "finish_reason", "error", "model", "created", "id")
 
 
-def frame(sweep: PartialSweep) -> Any:
+def frame(sweep: SweepAnswers) -> Any:
     """Return a row for each answer that has come: the prompt, the axes' values, the sample, the answer.
 
     Under the name of an axis stands the axis' value, as ``model`` the one that was asked for.

@@ -14,8 +14,7 @@ from .layout import Table, tables
 from .stats import LABELS
 
 if TYPE_CHECKING:
-    from .board import Cell
-    from .result import PartialSweep
+    from .board import Cell, SweepAnswers
 
 RATES = ("diversity", "similarity", "repeats", "distinct_1", "distinct_2", "first_token")
 EMPTY = "–"
@@ -32,7 +31,7 @@ class Plot:
     """
 
     def __init__(
-        self, sweep: PartialSweep, figure: str | None = None, rows: str | None = None, columns: str | None = None
+        self, sweep: SweepAnswers, figure: str | None = None, rows: str | None = None, columns: str | None = None
     ) -> None:
         self.figure = figure or default_figure(sweep)
         if not isinstance(self.figure, str) or self.figure not in LABELS:
@@ -129,7 +128,7 @@ class Plot:
         return "\n".join([*([visible(table.title)] if table.title else []), *lines])
 
 
-def default_figure(sweep: PartialSweep) -> str:
+def default_figure(sweep: SweepAnswers) -> str:
     """Return what is drawn unless something else is asked for."""
     return "diversity" if sweep.grid.samples > 1 else "length"
 

@@ -11,7 +11,7 @@ from .board import Cell
 from .grid import shown
 
 if TYPE_CHECKING:
-    from .result import PartialSweep
+    from .board import SweepAnswers
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Table:
     cells: tuple[tuple[Cell, ...], ...]
 
 
-def tables(sweep: PartialSweep, rows: str | None = None, columns: str | None = None) -> list[Table]:
+def tables(sweep: SweepAnswers, rows: str | None = None, columns: str | None = None) -> list[Table]:
     """Return a sweep's cells as tables over two axes, one table for each combination of the other axes' values.
 
     :param rows: an axis; by default the first that has more than one value and is not ``columns``.
@@ -51,7 +51,7 @@ def tables(sweep: PartialSweep, rows: str | None = None, columns: str | None = N
     return found
 
 
-def _chosen(sweep: PartialSweep, rows: str | None, columns: str | None) -> tuple[str, str]:
+def _chosen(sweep: SweepAnswers, rows: str | None, columns: str | None) -> tuple[str, str]:
     axes = {"prompt", *sweep.grid.axes}
     for name in (rows, columns):
         if name and name not in axes:

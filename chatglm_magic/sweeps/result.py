@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ParameterError
 from ..values import Answer, Turn
-from .board import Cell
+from .board import Cell, Progress
 from .control import Control
 from .grid import Grid, same, shown, values, varied
 from .stats import Stats
@@ -16,7 +16,6 @@ from .stats import Stats
 if TYPE_CHECKING:
     from ..session import Session
     from .heatmap import Plot
-    from .run import Progress
 
 
 class PartialSweep:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..session.draft import Draft
@@ -25,23 +25,6 @@ if TYPE_CHECKING:
 
 TURN = 0.2
 """Seconds that an interrupt may have to wait at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a sweep is: questions in all, answered whole, failed, and under way.
-
-    ``seconds`` the present run has taken so far, ``left`` it will take at its present pace; None before its first
-    answer and when nothing runs. ``pending`` of the present run's questions have not ended; 0 when nothing runs.
-    """
-
-    total: int
-    done: int
-    failed: int
-    running: int
-    seconds: float
-    left: float | None
-    pending: int = 0
 
 
 class Run:

@@ -10,17 +10,17 @@ from ..render.bundle import SMALL, encodable, escape, trouble
 from ..render.outer import outer
 from ..render.terminal import one_line, visible
 from .grid import told
+from .heatmap import Plot
 from .stats import failed
 
 if TYPE_CHECKING:
-    from .board import Cell
-    from .result import PartialSweep
+    from .board import Cell, SweepAnswers
 
 LISTED = 100
 """So many cells are listed with the beginning of an answer."""
 
 
-def summary(sweep: PartialSweep) -> str:
+def summary(sweep: SweepAnswers) -> str:
     """Say in one line what was asked and how much of it is there."""
     progress = sweep.progress
     bad = f", {progress.failed} failed" if progress.failed else ""
@@ -28,7 +28,7 @@ def summary(sweep: PartialSweep) -> str:
     return f"Sweep of {shape(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
 
 
-def shape(sweep: PartialSweep) -> str:
+def shape(sweep: SweepAnswers) -> str:
     """Say how many of what a sweep combines."""
     parts = [
         f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
@@ -36,17 +36,17 @@ def shape(sweep: PartialSweep) -> str:
     return " × ".join([*parts, f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}"])
 
 
-def text(sweep: PartialSweep) -> str:
+def text(sweep: SweepAnswers) -> str:
     """Return a sweep for a terminal."""
-    return visible("\n\n".join([summary(sweep), sweep.plot().text(), *_troubles(sweep)]))
+    return visible("\n\n".join([summary(sweep), Plot(sweep).text(), *_troubles(sweep)]))
 
 
-def page(sweep: PartialSweep) -> str:
+def page(sweep: SweepAnswers) -> str:
     """Return a sweep as safe HTML: a heat map, what failed, and where each setting's answers begin."""
     prompts = sweep.grid.prompts
     asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape(one_line(prompts[0], 300))}</div>'
     parts = [asked if len(prompts) == 1 else "", f'<div style="{SMALL}">{escape(summary(sweep))}</div>']
-    parts.append(f'<div style="margin:.6em 0">{sweep.plot().html()}</div>')
+    parts.append(f'<div style="margin:.6em 0">{Plot(sweep).html()}</div>')
     parts += [
         f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape(line)}</div>' for line in _troubles(sweep)
     ]
@@ -55,14 +55,14 @@ def page(sweep: PartialSweep) -> str:
     return page
 
 
-def _troubles(sweep: PartialSweep) -> Iterator[str]:
+def _troubles(sweep: SweepAnswers) -> Iterator[str]:
     """Yield each different failure with its number; ``retry()`` asks again."""
     found = Counter(one_line(turn.error or trouble(turn), 300) for turn in sweep if failed(turn))
     for error, count in found.most_common(5):
         yield f"{count} × {error}"
 
 
-def _beginnings(sweep: PartialSweep) -> str:
+def _beginnings(sweep: SweepAnswers) -> str:
     cell = 'style="text-align:left;vertical-align:top;padding:.2em .6em"'
     heads = "".join(f"<th {cell}>{name}</th>" for name in ("setting", "answers", "ended by", "one begins"))
     rows = "".join(

@@ -6,21 +6,31 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted
 from ..render.once import shell
 from ..render.views import has_front_end, in_notebook, is_final
 
 if TYPE_CHECKING:
-    from .control import Control
-    from .run import Progress
+    from .board import Progress
+
+
+class Joinable(Protocol):
+    """A sweep, as far as one waits for it."""
+
+    @property
+    def running(self) -> bool: ...
+    @property
+    def progress(self) -> Progress: ...
+    def join(self, timeout: float | None = None) -> None: ...
+
 
 INTERVAL_SECONDS = 0.5
 """Time between two updates of the progress."""
 
 
-def wait_for_reading(sweep: Control) -> None:
+def wait_for_reading(sweep: Joinable) -> None:
     """Wait until a sweep has ended, as a caller who needs all of its answers.
 
     :raises Interrupted: for an interrupt, which ends the waiting; the sweep continues.
@@ -36,7 +46,7 @@ def wait_for_reading(sweep: Control) -> None:
         ) from None
 
 
-def wait_with_progress(sweep: Control) -> None:
+def wait_with_progress(sweep: Joinable) -> None:
     """Wait until a sweep has ended; in the main thread, display its progress meanwhile.
 
     :raises KeyboardInterrupt: for an interrupt; nothing is stopped.

@@ -117,7 +117,7 @@ def test_an_interrupt_ends_a_recorded_answer_at_its_own_pace(say: Say) -> None:
         struck: list[float] = []
 
         def waits_for_the_second_piece() -> bool:
-            frame = find_frame("tape/streams.py:stream")
+            frame = find_frame("tape/tape.py:stream")
             return frame is not None and frame.f_locals.get("seconds", 0) > 10
 
         def strike() -> None:

@@ -12,8 +12,7 @@ from ...render.outer import output
 from ...render.terminal import one_line
 from ...session import get_session
 from ...sweeps import Sweep
-from ...sweeps.board import Cell
-from ...sweeps.run import Progress
+from ...sweeps.board import Cell, Progress
 from ...sweeps.showing import page, shape, summary, text
 from .. import look
 from ..answer import CSS as ANSWER

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from ...sweeps import Sweep
-from ...sweeps.run import Progress
+from ...sweeps.board import Progress
 from .. import look
 from ..viewer.calls import Calls
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...render.bundle import escape
-from ...sweeps.run import Progress
+from ...sweeps.board import Progress
 
 
 def told(progress: Progress) -> str:

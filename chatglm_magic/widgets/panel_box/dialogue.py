@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ...session import Session
+from ...session.draft import Draft
 from ...values import Kind, Turn
 from ..answer import AnswerPane
-from ..asking import Runner, Showing
+from ..asking import Runner, Screen, Showing
 from ..debounce import Debouncer, Sleep
 from ..still import Still, last_answer
 from ..trouble import Status, Trouble
 from .controls import Controls
 from .lanes import Lanes
-from .place import Place
 
 SETTLE_SECONDS = 0.25
 """In live mode, seconds without another change after which a slider has settled."""
@@ -201,3 +201,30 @@ class Dialogue:
 
 def _stands(turn: Turn) -> bool:
     return turn.kind == "chat" and turn.status != "superseded" and bool(turn.id)
+
+
+class Place:
+    """Where one question's answer is shown: alone, or in a lane beside others; ``turn`` is it once ended."""
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self._dialogue = dialogue
+        self.screen: Screen = dialogue.answer
+        self.turn: Turn | None = None
+        self._show: Callable[[], None] | None = None
+
+    def frame(self, draft: Draft) -> int:
+        """Show an answer as far as it has come; return the characters sent to the page."""
+        self._dialogue.status.say(draft.notice or "Answering…")
+        self._dialogue.controls.sync_again()
+        return self.screen.frame(draft)
+
+    def keep(self, turn: Turn) -> None:
+        """Keep the turn of an answer that has ended, rendered: nothing slow stands between parts of its end."""
+        self.turn = turn
+        self._show = self._dialogue.answer.prepare(turn)
+        self._dialogue.keep(turn)
+
+    def show_end(self) -> None:
+        """Show the whole answer, alone; nothing if there is none."""
+        if self._show is not None:
+            self._show()

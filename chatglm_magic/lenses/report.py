@@ -1,18 +1,70 @@
-"""A lens as static HTML, for saved notebooks: no script, every text escaped, legible in grey and on dark."""
+"""A lens as text for terminals, and as static HTML for saved notebooks: no script, every text escaped."""
 
 from __future__ import annotations
 
 import html as stdlib_html
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from ..render.outer import outer
-from .text import caption
 from .words import bits, percent
 
 if TYPE_CHECKING:
     from .distribution import Distribution
     from .position import Bar, Position
-    from .value import Lens
+
+
+class Reshaped(Protocol):
+    """A lens, as far as its report reads it."""
+
+    @property
+    def positions(self) -> Sequence[Position]: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def temperature(self) -> float | None: ...
+    @property
+    def top_p(self) -> float | None: ...
+    def reshape(self) -> Sequence[Distribution]: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Position]: ...
+
+
+TEXT_PLACES = 24
+"""How many places are shown."""
+
+WIDTH = 12
+
+
+def text(lens: Reshaped) -> str:
+    """Return a line for each place: its token, its entropy, the likeliest candidates after temperature and cut."""
+    settings = caption(lens)
+    lines = []
+    for position, found in zip(lens.positions[:TEXT_PLACES], lens.reshape(), strict=False):
+        shown = [bar for bar in position.bars(found, limit=4) if bar.kind != "others"]
+        said = " | ".join(f"{bar.label} {_fate(bar)}" for bar in shown)
+        lines.append(f"{position.index:>4}  {position.label:<{WIDTH}} {bits(found.entropy):>12}  {said}")
+    left = len(lens) - TEXT_PLACES
+    more = [f"      … {left} more places: lens.at(index)"] if left > 0 else []
+    return "\n".join([settings, *lines, *more])
+
+
+def _fate(bar: Bar) -> str:
+    return "cut" if bar.survives is False else percent(bar.probability)
+
+
+def caption(lens: Reshaped) -> str:
+    """Say what the figures are of."""
+    asked = [
+        f"{name} {value:g}"
+        for name, value in (("temperature", lens.temperature), ("top_p", lens.top_p))
+        if value is not None
+    ]
+    with_what = ", ".join(asked) or "the model's own probabilities, nothing re-shaped"
+    named = max((position.ranked for position in lens), default=0)
+    how = f"all {named} tokens named" if lens.complete else f"{named} tokens named, what others change as ranges"
+    return f"{len(lens)} places · {with_what} · {how}"
+
 
 PLACES = 48
 """How many places have their candidates shown; the strip shows all."""
@@ -28,7 +80,7 @@ COLUMNS = ("token", "model", "after temperature", "drawn")
 HEAD = "<tr>" + "".join(f'<th scope="col" style="{CELL};{MUTED}">{name}</th>' for name in COLUMNS) + "</tr>"
 
 
-def html(lens: Lens) -> str:
+def html(lens: Reshaped) -> str:
     """Return the answer with a mark of its entropy under each token, and each place's candidates, folded away."""
     found = lens.reshape()
     widest = max(range(len(found)), key=lambda at: found[at].entropy.high, default=0)
