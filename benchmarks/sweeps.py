@@ -87,10 +87,10 @@ def stopping(url: str) -> None:
 
 def begun(session: Session) -> Any:
     """Return a sweep that is under way."""
-    from chatglm_magic.sweeps.begin import prepared
+    from chatglm_magic.sweeps.prepare import prepare_sweep
 
     axes = {"temperature": TEMPERATURES, "top_p": TOP_PS}
-    result = prepared("hi", axes, samples=SAMPLES, jobs=JOBS, session=session, resume=None)
+    result = prepare_sweep("hi", axes, samples=SAMPLES, jobs=JOBS, session=session, resume=None)
     result.resume(wait=False)
     return result
 

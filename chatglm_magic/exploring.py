@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lenses import Lens, asked
-from .render.once import mark, shell
-from .render.views import has_front_end, in_notebook, is_final
+from .render.views import has_front_end, in_notebook, is_final, mark, shell
 from .session.draft import View
 from .sweeps import Sweep
-from .sweeps.begin import prepared
 from .sweeps.control import DEFAULT_JOBS
+from .sweeps.prepare import prepare_sweep
 
 if TYPE_CHECKING:
     from .session import Session
@@ -46,7 +45,7 @@ def sweep(
     :raises ParameterError: before anything is asked, for what can't be asked.
     :raises Interrupted: for an interrupt, which stops the sweep; ``chatglm_magic.sweeps.last()`` is what came.
     """
-    result = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=resume)
+    result = prepare_sweep(prompt, axes, samples=samples, jobs=jobs, session=session, resume=resume)
     result.resume(wait=False)
     present(result, show=show)
     return result

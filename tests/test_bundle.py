@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from chatglm_magic.render.bundle import bundle, card, live_html, shaped
+from chatglm_magic.render.answers import bundle, card, live_html, shaped
 from chatglm_magic.values import Turn
 
 from .support.markup import Page

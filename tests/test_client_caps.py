@@ -18,7 +18,7 @@ import requests
 
 from chatglm_magic import ChatGLM, Session, Turn
 from chatglm_magic.errors import ChatGLMError
-from chatglm_magic.render.bundle import bundle
+from chatglm_magic.render.answers import bundle
 
 from .support.canary import MANNERS, PROMPT, QUIET, Recorder, travel
 from .support.clock import assert_within

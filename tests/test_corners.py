@@ -18,12 +18,11 @@ import pytest
 
 from chatglm_magic import ChatGLM
 from chatglm_magic.client import probe as probing
-from chatglm_magic.client.aio import AsyncClient
-from chatglm_magic.client.bridge import BridgedClient
-from chatglm_magic.client.incoming import Incoming
-from chatglm_magic.client.limits import Clock, Limits
-from chatglm_magic.client.pool import SPARE, Pools
+from chatglm_magic.client.async_client import SPARE, AsyncClient, Pools
 from chatglm_magic.client.probe import probe
+from chatglm_magic.client.response import Incoming
+from chatglm_magic.client.sync_client import BridgedClient
+from chatglm_magic.client.timeouts import Clock, Limits
 from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError, ParameterError, ReplyError
 from chatglm_magic.wire import chatglm, openai
 from chatglm_magic.wire.inflate import Inflate
@@ -268,7 +267,7 @@ def test_an_interrupt_between_two_reads_is_noticed() -> None:
 
     def interrupt(connection: socket.socket, asked: Asked) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        wait_for(lambda: find_frame("client/connections.py:readinto"), 10)
+        wait_for(lambda: find_frame("client/sync_client.py:readinto"), 10)
         _thread.interrupt_main()  # marks an interrupt, as a signal does, and wakes nobody
         with suppress(OSError):
             connection.recv(1)

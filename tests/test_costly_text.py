@@ -15,7 +15,7 @@ from chatglm_magic.render.markdown import to_html
 from chatglm_magic.store import History
 from chatglm_magic.store.imports import read
 from chatglm_magic.values import Turn
-from chatglm_magic.wire.thinking import ThinkSplitter
+from chatglm_magic.wire.text_filters import ThinkSplitter
 
 from .support.servers import Script, ScriptedServer, chunk, raw, reply, sse
 from .support.stores import make_turn, open_store

@@ -16,7 +16,7 @@ import pytest
 
 import chatglm_magic
 from chatglm_magic import ChatGLM
-from chatglm_magic.client.limits import Limits
+from chatglm_magic.client.timeouts import Limits
 
 from .test_layers import MAY_IMPORT
 
@@ -231,8 +231,8 @@ def test_the_trust_model_is_five_lines() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     """Sizes and seconds of SECURITY.md, and the seconds of both READMEs."""
-    from chatglm_magic.client.call import REFUSAL_BYTES
-    from chatglm_magic.client.pool import HEADER_BYTES
+    from chatglm_magic.client.async_client import HEADER_BYTES
+    from chatglm_magic.client.request import REFUSAL_BYTES
     from chatglm_magic.server.guard import MAX_BODY
     from chatglm_magic.wire.body import LIMIT
 

@@ -16,7 +16,7 @@ import pytest
 from chatglm_magic import Session, lens
 from chatglm_magic.store import Query
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.begin import prepared
+from chatglm_magic.sweeps.prepare import prepare_sweep
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets.lens_box import LensBox
 from chatglm_magic.widgets.panel_box import Panel
@@ -328,7 +328,7 @@ def test_a_sweep_whose_last_answer_is_being_saved_is_not_complete() -> None:
     with ScriptedServer(failing_once()) as server:
         session, found = SlowDisk(), list[object]()
         session.settings.endpoint_url = server.url
-        sweep = prepared("p", {"temperature": [1.5]}, samples=1, jobs=1, session=session, resume=None)
+        sweep = prepare_sweep("p", {"temperature": [1.5]}, samples=1, jobs=1, session=session, resume=None)
 
         def listen() -> None:
             if come(sweep) == 1 and not found:

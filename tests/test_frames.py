@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.render.bundle import counted, footer
+from chatglm_magic.render.answers import counted, footer
 from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME, RENDERS, Throttle
-from chatglm_magic.sweeps.run import Progress
+from chatglm_magic.sweeps.cells import Progress
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets.explorer.progress import bar
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from chatglm_magic.server.errors import Refusal
 from chatglm_magic.server.guard import MAX_BODY, Guard
-from chatglm_magic.server.replies import Refusal
 
 HERE = "127.0.0.1:8000"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.client.incoming import HEADER_BYTES, MAX_HEADERS, STREAM_LIMIT, Incoming
-from chatglm_magic.client.limits import Clock, Limits
+from chatglm_magic.client.response import HEADER_BYTES, MAX_HEADERS, STREAM_LIMIT, Incoming
+from chatglm_magic.client.timeouts import Clock, Limits
 from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError
 
 EVENTS = [("Content-Type", "text/event-stream")]

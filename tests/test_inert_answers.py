@@ -13,7 +13,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.load import dumps, loads
 
 from chatglm_magic import ChatGLM, Session, Turn
-from chatglm_magic.render.bundle import bundle
+from chatglm_magic.render.answers import bundle
 
 from .support.canary import travel
 from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse

@@ -130,7 +130,7 @@ def find_words(*words: str) -> set[str]:
 def test_all_html_leaves_through_one_function() -> None:
     """Only ``render/outer.py`` makes an output with HTML or names MathJax's classes, and only ``widgets/look.py``
     a widget that shows HTML, which closes what it is given."""
-    readers = {"wire/body.py", "wire/refusal.py"}  # which look at what a server sends
+    readers = {"wire/body.py", "wire/error_response.py"}  # which look at what a server sends
     assert find_words("text/html") - readers == {"render/outer.py"}
     assert find_words("mathjax", "tex2jax") == {"render/outer.py"}
     assert find_words("HTMLMath", "w.HTML(", "ipywidgets.HTML") == {"widgets/look.py"}

@@ -18,7 +18,7 @@ import requests
 from chatglm_magic.errors import ServeError
 from chatglm_magic.local import LocalServer
 from chatglm_magic.server.child import ManagedServer
-from chatglm_magic.server.environ import child_env
+from chatglm_magic.server.process_env import child_env
 
 from .support.clock import assert_within
 from .support.local_servers import (

@@ -91,7 +91,7 @@ def test_a_question_that_fails_says_why_with_the_details_a_click_away() -> None:
         ask_and_wait(panel, "hi")
         assert "The server answered 500" in visible_text(panel.status)
         assert "RefusedError (server_error)" in visible_text(panel.status)
-        assert "client/aio.py" in visible_text(panel.status)
+        assert "client/async_client.py" in visible_text(panel.status)
         panel._session.llm.model_kwargs = {"x": object()}
         ask_and_wait(panel, "hi again")
         assert 'role="alert"' in panel.status.value and panel.controls.stop.disabled

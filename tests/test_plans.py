@@ -18,9 +18,8 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.outputs import GenerationChunk
 
 from chatglm_magic import ChatGLM, Session, sweep
-from chatglm_magic.client.call import encoded
-from chatglm_magic.llm.request_plan import RequestPlan, plan_request
-from chatglm_magic.llm.spoken import PlannedPrompt
+from chatglm_magic.client.request import encoded
+from chatglm_magic.llm.request_plan import PlannedPrompt, RequestPlan, plan_request
 from chatglm_magic.wire import chatglm, openai
 
 from .support.models import endpoint_of, make_model, reply_with

@@ -5,7 +5,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from chatglm_magic.render import markdown, sanitize, tex
+from chatglm_magic.render import markdown, math, sanitize
 from chatglm_magic.render.links import is_clickable
 
 from .support.hostile import ANSWERS, Hostile, arm, combine
@@ -129,8 +129,8 @@ def test_no_active_command_is_typeset(answer: Hostile) -> None:
 def test_taking_out_reaches_a_fixpoint() -> None:
     """What is left after taking commands out holds none, and harmless commands of like names stay."""
     nested = "\\hr" * 50 + "\\href" + "ef" * 50
-    assert tex.defused(tex.defused(nested)) == tex.defused(nested)
-    assert tex.defused(r"\left( \defeq \urlx \datum \frac12 \label{eq:1}\right)").split() == [
+    assert math.defused(math.defused(nested)) == math.defused(nested)
+    assert math.defused(r"\left( \defeq \urlx \datum \frac12 \label{eq:1}\right)").split() == [
         r"\left(", r"\defeq", r"\urlx", r"\datum", r"\frac12", r"\right)",
     ]  # fmt: skip
 

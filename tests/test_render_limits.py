@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chatglm_magic.render import cjk, highlight, links, markdown, mathrule, tex
+from chatglm_magic.render import cjk, highlight, links, markdown, math
 from chatglm_magic.render.terminal import one_line, visible
 
 from .support.clock import is_linear
@@ -59,7 +59,7 @@ marks = st.lists(
 
 def patterns() -> list[object]:
     """Every compiled expression of the room, by its module and name."""
-    rooms = [cjk, highlight, links, markdown, mathrule, tex, sys.modules[visible.__module__]]
+    rooms = [cjk, highlight, links, markdown, math, sys.modules[visible.__module__]]
     return [
         pytest.param(name, value, id=f"{room.__name__.rpartition('.')[2]}-{name}")
         for room in rooms
@@ -116,7 +116,7 @@ def test_a_mebibyte_is_shown_at_once(bit: str) -> None:
     begun = process_time()
     html = markdown.to_html(text)
     markdown.fenced_code(text)
-    tex.defused(text)
+    math.defused(text)
     visible(text)
     one_line(text)
     assert process_time() - begun < 20

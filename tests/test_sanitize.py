@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chatglm_magic.render.math import defused
 from chatglm_magic.render.sanitize import cleaned
-from chatglm_magic.render.tex import defused
 
 STYLES = [
     *("display:none", "position:fixed", "top:0", "left:0", "inset:0", "z-index:9999", "width:100vw", "height:9em"),

@@ -22,7 +22,7 @@ from langchain_core.tracers.schemas import Run
 
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError
-from chatglm_magic.render.bundle import bundle
+from chatglm_magic.render.answers import bundle
 
 from .support.canary import KEY, PLACES, PROMPT, has_leaked, make_model_with_key
 from .support.servers import ScriptedServer, answer, legacy, reply

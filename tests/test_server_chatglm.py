@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server import thudm
-from chatglm_magic.server.limits import BadField, Changes
+from chatglm_magic.server import chatglm_api
+from chatglm_magic.server.validation import BadField, Changes
 
 from .support.local_servers import auth_headers, post_json
 
@@ -194,9 +194,9 @@ def test_any_body_is_read_or_refused(body: dict[str, Any]) -> None:
     """Whatever the values are, the request is refused as a bad field or brought into range."""
     changes = Changes()
     try:
-        ask = thudm.read(body, 2048, changes)
+        ask = chatglm_api.read(body, 2048, changes)
     except BadField as error:
-        assert thudm.refusal(error)["detail"][0]["msg"]
+        assert chatglm_api.refusal(error)["detail"][0]["msg"]
         return
     assert 0 <= ask.sent["temperature"] <= 100 and 0 < ask.sent["top_p"] <= 1
     assert 1 <= ask.max_length <= 2048

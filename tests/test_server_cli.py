@@ -16,8 +16,7 @@ import pytest
 import requests
 
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server.hub import choose
-from chatglm_magic.server.sources import HubModel, ModelError, ModelFile, find_model
+from chatglm_magic.server.models import HubModel, ModelError, ModelFile, choose, find_model
 
 from .support.clock import assert_within
 from .support.local_servers import find_engine, read_until, run_standalone, serve_hub, wait_gone, write_model

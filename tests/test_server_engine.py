@@ -20,10 +20,10 @@ import requests
 
 from chatglm_magic.errors import ServeError
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server import sources
+from chatglm_magic.server import models
 from chatglm_magic.server.child import ManagedServer
-from chatglm_magic.server.sources import ModelError, local_file
-from chatglm_magic.server.supervisor import Engine, Plan
+from chatglm_magic.server.engine_process import Engine, Plan
+from chatglm_magic.server.models import ModelError, local_file
 
 from .support.clock import assert_within
 from .support.local_servers import ask_chat, auth_headers, find_engine, post_json, wait_for, write_model
@@ -284,18 +284,18 @@ def test_unreadable_file_is_named(good: bytes, tmp_path: Path) -> None:
 
 def test_damaged_builtin_model_is_not_loaded(tmp_path: Path) -> None:
     """One changed byte inside the weights, which llama.cpp would not notice, is found by the checksum."""
-    home = Path(sources.__file__).parent / "model"
+    home = Path(models.__file__).parent / "model"
     for name in ("glm-tiny.json", "glm-tiny.gguf"):
         (tmp_path / name).write_bytes((home / name).read_bytes())
-    assert sources.builtin_model(tmp_path).builtin
+    assert models.builtin_model(tmp_path).builtin
     data = bytearray((tmp_path / "glm-tiny.gguf").read_bytes())
     data[-1000] ^= 1
     (tmp_path / "glm-tiny.gguf").write_bytes(data)
     with pytest.raises(ModelError, match="is damaged"):
-        sources.builtin_model(tmp_path)
+        models.builtin_model(tmp_path)
     (tmp_path / "glm-tiny.gguf").unlink()
     with pytest.raises(ModelError, match="is missing"):
-        sources.builtin_model(tmp_path)
+        models.builtin_model(tmp_path)
 
 
 def test_a_users_module_beside_the_notebook_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

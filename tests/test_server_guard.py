@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from chatglm_magic.local import LocalServer
+from chatglm_magic.server.engine_process import Engine, Plan
 from chatglm_magic.server.guard import Guard
-from chatglm_magic.server.roles import neutralise
-from chatglm_magic.server.sources import local_file
-from chatglm_magic.server.supervisor import Engine, Plan
+from chatglm_magic.server.models import local_file
+from chatglm_magic.server.openai_api import escape_special_tokens
 
 from .support.clock import is_linear
 from .support.local_servers import (
@@ -209,16 +209,18 @@ def test_role_tokens_cannot_be_smuggled(server: LocalServer, bare: Engine, attac
 
     control = len(specials(attack))
     assert control or attack not in ROLE_TEXTS[: 1 + len(SPECIALS)]  # these do become special tokens by themselves
-    assert specials(neutralise(attack)) == []
-    assert neutralise(neutralise(attack)) == neutralise(attack)
+    assert specials(escape_special_tokens(attack)) == []
+    assert escape_special_tokens(escape_special_tokens(attack)) == escape_special_tokens(attack)
     # as many tokens as the engine counts for the harmless text: so the front sent that
-    clean = {"messages": [{"role": "user", "content": neutralise(attack)}]}
+    clean = {"messages": [{"role": "user", "content": escape_special_tokens(attack)}]}
     expected = ask_engine(bare, "/v1/chat/completions/input_tokens", clean).json()["input_tokens"]
     for path in ("v1/chat/completions/input_tokens",):
         assert post_json(server, path, body).json()["input_tokens"] == expected
     reply = post_json(server, "v1/chat/completions", body | {"max_tokens": 1})
     assert reply.json()["usage"]["prompt_tokens"] == expected
-    assert ("role tokens" in reply.headers.get("X-ChatGLM-Changed", "")) is (neutralise(attack) != attack)
+    assert ("role tokens" in reply.headers.get("X-ChatGLM-Changed", "")) is (
+        escape_special_tokens(attack) != attack
+    )
 
 
 def test_role_tokens_cannot_be_smuggled_through_history(server: LocalServer) -> None:
@@ -251,7 +253,7 @@ def test_ordinary_text_is_left_alone() -> None:
         "[MASKED]",
         "1 <| 2|> 3",
     ):
-        assert neutralise(text) == text
+        assert escape_special_tokens(text) == text
 
 
 @pytest.mark.row("S33")
@@ -259,4 +261,4 @@ def test_neutralise_is_linear() -> None:
     """A mebibyte of hostile text takes linear time."""
     for hostile in ("<|", "<|a", "<" * 64 + "|", "[gMASK]", "<|user|>", "<|" + "|" * 70, "<|" + "a" * 70):
         text = (hostile * ((1 << 20) // len(hostile) + 1))[: 1 << 20]
-        assert is_linear(neutralise, text), hostile
+        assert is_linear(escape_special_tokens, text), hostile

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.server import limits, thudm, tokens, v1
-from chatglm_magic.server.limits import BadField, Changes
-from chatglm_magic.server.sources import ModelError, builtin_model
+from chatglm_magic.server import chatglm_api, openai_api, validation
+from chatglm_magic.server.models import ModelError, builtin_model
+from chatglm_magic.server.validation import BadField, Changes
 
 SEEDS = {-1: None, None: None, 0: 0, 7: 7, 2**32 - 2: 2**32 - 2, 2**32 - 1: 0, -2: 2**32 - 3}
 HI = {"messages": [{"role": "user", "content": "hi"}]}
@@ -21,7 +21,7 @@ HI = {"messages": [{"role": "user", "content": "hi"}]}
 def test_a_seed_is_taken_into_range_and_minus_one_is_random(given: Any) -> None:
     """The highest one means random to the engine, so that it is none of ours; what was changed is noted."""
     changes = Changes()
-    assert limits.seed({"seed": given}, changes) == SEEDS[given]
+    assert validation.seed({"seed": given}, changes) == SEEDS[given]
     assert bool(changes.headers()) is (given in (2**32 - 1, -2))
 
 
@@ -36,7 +36,7 @@ def test_a_seed_is_taken_into_range_and_minus_one_is_random(given: Any) -> None:
 def test_a_sampling_value_is_taken_into_range(name: str, given: Any, kept: Any) -> None:
     """And noted where it was changed; a truth value, a text and no finite number are refused."""
     changes = Changes()
-    read = {"temperature": limits.temperature, "top_p": limits.top_p}[name]
+    read = {"temperature": validation.temperature, "top_p": validation.top_p}[name]
     assert read({name: given}, changes) == kept
     assert bool(changes.headers()) is (given != kept)
     for wrong in (True, "1", float("nan"), float("inf"), 10**400, []):
@@ -48,25 +48,25 @@ def test_a_sampling_value_is_taken_into_range(name: str, given: Any, kept: Any) 
 def test_an_empty_stop_text_is_left_out() -> None:
     """It would end every answer; 64 texts are the most."""
     changes = Changes()
-    assert limits.stop({"stop": ["", "a", ""]}, changes) == ["a"] and changes.headers()
-    assert limits.stop({"stop": ""}, Changes()) is None and limits.stop({}, Changes()) is None
-    assert limits.stop({"stop": ["x"] * 64}, Changes()) == ["x"] * 64
+    assert validation.stop({"stop": ["", "a", ""]}, changes) == ["a"] and changes.headers()
+    assert validation.stop({"stop": ""}, Changes()) is None and validation.stop({}, Changes()) is None
+    assert validation.stop({"stop": ["x"] * 64}, Changes()) == ["x"] * 64
     for wrong in (["x"] * 65, 7, ["x", 7], {"x": 1}):
         with pytest.raises(BadField):
-            limits.stop({"stop": wrong}, Changes())
+            validation.stop({"stop": wrong}, Changes())
 
 
 def test_an_answer_has_room_for_one_token_at_least() -> None:
     """With none left the reader is told what to shorten, and to raise max_length where that helps."""
-    ask = thudm.read({"prompt": "hi", "max_length": 10}, 2048, Changes())
-    assert (thudm.room(ask, 9), thudm.room(ask, 1)) == (1, 9)
+    ask = chatglm_api.read({"prompt": "hi", "max_length": 10}, 2048, Changes())
+    assert (chatglm_api.room(ask, 9), chatglm_api.room(ask, 1)) == (1, 9)
     for used in (10, 11):
         with pytest.raises(BadField, match="or raise max_length"):
-            thudm.room(ask, used)
-    full = thudm.read({"prompt": "hi", "max_length": 4096}, 2048, Changes())
+            chatglm_api.room(ask, used)
+    full = chatglm_api.read({"prompt": "hi", "max_length": 4096}, 2048, Changes())
     assert full.max_length == 2048
     with pytest.raises(BadField) as raised:
-        thudm.room(full, 2048)
+        chatglm_api.room(full, 2048)
     assert "raise" not in str(raised.value)
 
 
@@ -76,35 +76,35 @@ def test_an_answer_has_room_for_one_token_at_least() -> None:
 def test_max_length_is_the_context_at_most(given: Any, kept: int) -> None:
     """Nought is unset, as to the original; a small context lowers the default too."""
     body = {"prompt": "hi"} | ({} if given is None else {"max_length": given})
-    assert thudm.read(body, 4096, Changes()).max_length == kept
-    assert thudm.read(body, 100, Changes()).max_length == min(kept, 100)
+    assert chatglm_api.read(body, 4096, Changes()).max_length == kept
+    assert chatglm_api.read(body, 100, Changes()).max_length == min(kept, 100)
 
 
 @pytest.mark.parametrize(("given", "kept"), [(-1, None), (0, 1), (1, 1), (100, 100), (101, 100), (None, None)])
 def test_max_tokens_is_from_one_to_the_context(given: Any, kept: int | None) -> None:
     """Under either of its names; -1 is no limit."""
     for name in ("max_tokens", "max_completion_tokens"):
-        assert v1.chat_request({**HI, name: given}, 100, Changes()).get("max_tokens") == kept
+        assert openai_api.chat_request({**HI, name: given}, 100, Changes()).get("max_tokens") == kept
 
 
 def test_only_one_answer_is_given() -> None:
     """A wish for more is refused."""
     for fine in ({}, {"n": 1}, {"n": None}):
-        assert v1.chat_request({**HI, **fine}, 100, Changes())
+        assert openai_api.chat_request({**HI, **fine}, 100, Changes())
     for wrong in (0, 2, True, "1"):
         with pytest.raises(BadField):
-            v1.chat_request({**HI, "n": wrong}, 100, Changes())
+            openai_api.chat_request({**HI, "n": wrong}, 100, Changes())
 
 
 def test_ids_of_tokens_are_those_of_the_vocabulary() -> None:
     """From 0 to one below its size; whole numbers alone."""
-    assert tokens.detoken_request({"tokens": [0, 99]}, 100) == {"tokens": [0, 99]}
+    assert openai_api.detoken_request({"tokens": [0, 99]}, 100) == {"tokens": [0, 99]}
     for wrong in ([100], [-1], [True], [1.0], ["1"], "1", None, [0] * (2**20 + 1)):
         with pytest.raises(BadField):
-            tokens.detoken_request({"tokens": wrong}, 100)
-    assert tokens.token_request({"content": "x" * 2**20})
+            openai_api.detoken_request({"tokens": wrong}, 100)
+    assert openai_api.token_request({"content": "x" * 2**20})
     with pytest.raises(BadField):
-        tokens.token_request({"content": "x" * (2**20 + 1)})
+        openai_api.token_request({"content": "x" * (2**20 + 1)})
 
 
 def test_a_built_in_model_that_is_damaged_or_missing_is_not_loaded(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import requests
 pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
 
 from chatglm_magic.server.app import bind, listen, make_app, url_of
-from chatglm_magic.server.backend import Backend
+from chatglm_magic.server.engine_client import Backend
+from chatglm_magic.server.engine_process import Engine, Plan
 from chatglm_magic.server.guard import Guard
-from chatglm_magic.server.sources import local_file
-from chatglm_magic.server.supervisor import Engine, Plan
+from chatglm_magic.server.models import local_file
 
 from .support.local_servers import FIRST_SPECIAL, ROLE_TEXTS, SPECIALS, ask_engine, write_model
 from .support.servers import Asked, ScriptedServer

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server.sse import Events, WholeAnswer
+from chatglm_magic.server.openai_api import Events, WholeAnswer
 
 from .support.local_servers import ask_chat, auth_headers, post_json, stream_chat
 

@@ -12,7 +12,7 @@ import pytest
 from chatglm_magic import Session
 from chatglm_magic.lenses import Lens
 from chatglm_magic.magics.history import bundle_of
-from chatglm_magic.render.bundle import bundle, card, live_html
+from chatglm_magic.render.answers import bundle, card, live_html
 from chatglm_magic.render.outer import output
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.grid import Grid

@@ -10,9 +10,8 @@ import pytest
 from chatglm_magic.errors import BrokenOffError, ChatGLMError, ReplyError
 from chatglm_magic.values import Delta, Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
-from chatglm_magic.wire.refusal import refusal
-from chatglm_magic.wire.stop import StopFilter
-from chatglm_magic.wire.thinking import ThinkSplitter
+from chatglm_magic.wire.error_response import refusal
+from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter
 
 PAIRS = (("q1", "a1"), ("问二", "答二"))
 

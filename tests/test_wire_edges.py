@@ -14,12 +14,11 @@ from chatglm_magic.strictjson import strict_json
 from chatglm_magic.values import Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
 from chatglm_magic.wire.body import LIMIT, Whole, message_of, shown
+from chatglm_magic.wire.error_response import refusal
 from chatglm_magic.wire.inflate import PIECE, Inflate
-from chatglm_magic.wire.logprobs import odds_of
-from chatglm_magic.wire.refusal import refusal
+from chatglm_magic.wire.openai_reply import odds_of
 from chatglm_magic.wire.sse import SSEDecoder
-from chatglm_magic.wire.stop import StopFilter
-from chatglm_magic.wire.thinking import ThinkSplitter, thinking_keys
+from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter, thinking_keys
 
 
 def part(*pieces: str) -> tuple[str, str]:

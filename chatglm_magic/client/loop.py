@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from ..forks import Rank, lock
-from .limits import LOOK_UP
+from .timeouts import LOOK_UP
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from ..strictjson import strict_json
 from ..wire import Dialect, openai
 from ..wire.body import shown
 from .address import bare, bundle, is_loopback, proxy_for
-from .connections import new_session
+from .sync_client import new_session
 
 SECONDS = 2.0
 READ = 262144

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import ChatGLMError, RefusedError
 from ..values import Change, Delta
-from .call import Call, encoded
-from .limits import Clock
+from .request import Call, encoded
+from .timeouts import Clock
 
 MAX_RETRY_AFTER = 120.0
 """Seconds; a server that asks for a longer wait is not waited for."""

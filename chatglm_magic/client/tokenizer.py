@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import RefusedError
 from ..wire import openai
-from .call import Call, encoded
-from .limits import Limits
-from .sync import SyncClient
+from .request import Call, encoded
+from .sync_client import SyncClient
+from .timeouts import Limits
 
 LIMITS = Limits(connect=5.0, first_byte=30.0, idle=30.0, content=30.0, total=60.0)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from .distribution import Distribution
-from .math import reshaped
+from .distribution import Distribution, Range, Tail, reshaped
+from .lens import Lens
 from .position import Bar, Position
 from .request import asked
-from .tail import Range, Tail
-from .value import Lens
 
 __all__ = ["Bar", "Distribution", "Lens", "Position", "Range", "Tail", "asked", "reshaped"]

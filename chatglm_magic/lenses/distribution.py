@@ -1,13 +1,107 @@
-"""A distribution with all that is uncertain of it, and the cut that made it. Pure."""
+"""What temperature, top_k and top_p make of a server's probabilities, in the order of ChatGLM's own sampler."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import NamedTuple
 
-from .tail import ROUNDING, Range, mixed_entropy
+from ..errors import ParameterError
+
+LARGEST = 1e15
+"""More than any setting can mean."""
+
+LARGEST_VOCABULARY = 262_144
+"""Tokens; GLM-4 and its followers have 151 552, ChatGLM 65 024, the first ChatGLM 130 528."""
+
+ROUNDING = 1e-5
+"""How far a sum of probabilities may be off: servers compute with 32-bit numbers."""
+
+
+class Range(NamedTuple):
+    """A figure between two bounds, both of them possible as far as is known; alike where it is known."""
+
+    low: float
+    high: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether the figure is known, but for rounding."""
+        return self.high - self.low <= 1e-9 * max(1.0, abs(self.high))
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Tokens that were not named: at most ``count``, of a mass from ``low`` to ``high`` together.
+
+    None of them is likelier than the least likely one that was named, whose logarithm is ``ceiling``.
+    """
+
+    count: int
+    low: float
+    high: float
+    ceiling: float
+
+    @classmethod
+    def behind(cls, named: float, ceiling: float, count: int) -> Tail | None:
+        """Return the tail behind tokens whose probabilities add up to ``named``; None where there can be none."""
+        most = count * math.exp(ceiling)
+        left = min(1.0 - named, most)
+        high = min(max(left, 0.0) + ROUNDING, most)
+        return cls(count, max(left - ROUNDING, 0.0), high, ceiling) if high > 0 else None
+
+    def weight(self, temperature: float, top: float) -> Range:
+        """Return the bounds of the sum of ``(q / p) ** (1 / temperature)`` over the tail's probabilities ``q``.
+
+        ``top`` is the logarithm of ``p``. The power is concave above temperature 1 and convex below: so the sum
+        is extreme where the mass is spread evenly, and where it is heaped up on as few tokens as can carry it.
+        """
+        spread = [self._spread(mass, temperature, top) for mass in (self.low, self.high)]
+        heaped = [self._heaped(mass, temperature, top) for mass in (self.low, self.high)]
+        return Range(min(spread[0], heaped[0]), max(spread[1], heaped[1]))
+
+    def cut(self, count: int) -> Tail:
+        """Return what at most ``count`` of its tokens, the likeliest, can be."""
+        if count >= self.count:
+            return self
+        most = count * math.exp(self.ceiling)
+        return replace(self, count=count, low=self.low * count / self.count, high=min(self.high, most))
+
+    def _spread(self, mass: float, temperature: float, top: float) -> float:
+        if mass <= 0:
+            return 0.0
+        return self.count * math.exp((math.log(mass / self.count) - top) / temperature)
+
+    def _heaped(self, mass: float, temperature: float, top: float) -> float:
+        if mass <= 0:
+            return 0.0
+        whole = min(math.floor(mass / math.exp(self.ceiling)), self.count) if self.ceiling > -700 else 0
+        found = whole * math.exp((self.ceiling - top) / temperature)
+        rest = mass - whole * math.exp(self.ceiling)
+        return found + (math.exp((math.log(rest) - top) / temperature) if rest > 0 else 0.0)
+
+
+def mixed_entropy(share: Range, seen: float, unseen: Range) -> Range:
+    """Return the bounds of the entropy, in bits, of a distribution in two parts.
+
+    :param share: the mass of the second part.
+    :param seen: the entropy within the first part.
+    :param unseen: the bounds of the entropy within the second.
+    """
+    ends = [_mix(part, seen, unseen.low) for part in share]
+    difference = seen - unseen.high
+    peak = 1 / (1 + 2**difference) if difference < 1000 else 0.0
+    parts = (*share, min(max(peak, share.low), share.high))
+    return Range(min(ends), max(_mix(part, seen, unseen.high) for part in parts))
+
+
+def _mix(part: float, seen: float, unseen: float) -> float:
+    between = -sum(x * math.log2(x) for x in (part, 1 - part) if x > 0)
+    return between + (1 - part) * seen + part * unseen
+
 
 NOTHING = Range(0.0, 0.0)
 
@@ -134,3 +228,93 @@ class Ranked:
         low = max(sums[-1], reach.low) if rest_sure else sums[least - 1]
         high = min(whole.high, reach.high + self.last) if rest_possible else sums[most - 1]
         return least, most, Range(low, max(low, high)), rest_sure, rest_possible
+
+
+GREEDY_BELOW = 0.001
+"""Temperatures under this are 0: servers take the likeliest token then."""
+
+
+def reshaped(
+    logprobs: Sequence[float],
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    *,
+    tail: Tail | None = None,
+    ranked: int | None = None,
+) -> Distribution:
+    """Return what a server draws from, given what its model says.
+
+    :param logprobs: natural logarithms of the candidates' probabilities before anything was done to them, the
+        likeliest first; they need not add up to 1, where ``tail`` is None they are all there are.
+    :param temperature: 0 (always the likeliest) and up.
+    :param top_p: 0 (one token) to 1 (no cut).
+    :param top_k: how many are kept; 0 for all.
+    :param tail: what is known of the tokens that are not among the candidates.
+    :param ranked: how many of the candidates are certainly the likeliest, at least 1; all of them unless given.
+    :raises ParameterError: for values out of these ranges.
+    """
+    check(temperature, top_p, top_k)
+    named = len(logprobs) if ranked is None else ranked
+    top = logprobs[0]
+    if temperature < GREEDY_BELOW:
+        return _greedy(logprobs, temperature, top_p, top_k, named)
+    weights = [math.exp((logprob - top) / temperature) for logprob in logprobs]
+    unseen = tail.weight(temperature, top) if tail is not None else NOTHING
+    seen = math.fsum(weights)
+    total = Range(seen + unseen.low, seen + unseen.high)
+    likeliest = _likeliest(weights, named, top_k, tail, unseen, temperature, top)
+    return Distribution(temperature, top_p, top_k, weights, total, unseen, likeliest, *likeliest.cut(top_p))
+
+
+def _likeliest(
+    weights: list[float],
+    named: int,
+    top_k: int,
+    tail: Tail | None,
+    unseen: Range,
+    temperature: float,
+    top: float,
+) -> Ranked:
+    """Return what top_k leaves for top_p to choose from."""
+    if 0 < top_k <= named:
+        return Ranked(list(accumulate(weights[:top_k])), weights[top_k - 1])
+    extra, behind = sum(weights[named:]), len(weights) - named + (tail.count if tail is not None else 0)
+    if top_k and tail is not None:
+        behind = min(behind, top_k - named)
+        high = tail.cut(behind).weight(temperature, top).high + extra
+        low = tail.cut(behind).weight(temperature, top).low if not extra else 0.0
+        rest = Range(low, high)
+    else:
+        rest = Range(unseen.low + extra, unseen.high + extra)
+    return Ranked(list(accumulate(weights[:named])), weights[named - 1], rest, extra, behind)
+
+
+def check(temperature: float, top_p: float, top_k: int = 0) -> None:
+    """Refuse settings that make no sense.
+
+    :raises ParameterError: which says what the ranges are.
+    """
+    for name, value in (("temperature", temperature), ("top_p", top_p), ("top_k", top_k)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ParameterError(f"{name} must be a number, not {value!r}.")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ParameterError(f"{name} must be a smaller number.")  # no float could hold it
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise ParameterError(f"temperature must be a number from 0 on, not {temperature}.")
+    if not 0 <= top_p <= 1:
+        raise ParameterError(f"top_p must be between 0 and 1, not {top_p}.")
+    if top_k < 0:
+        raise ParameterError(f"top_k must be a number from 0 (off) on, not {top_k}.")
+
+
+def _greedy(logprobs: Sequence[float], temperature: float, top_p: float, top_k: int, named: int) -> Distribution:
+    """Return the likeliest token alone; of several that are alike any may be meant."""
+    alike = sum(logprob == logprobs[0] for logprob in logprobs[:named])
+    weights = [1.0] * alike + [0.0] * (len(logprobs) - alike)
+    likeliest = Ranked(list(accumulate(weights[:named])), weights[named - 1])
+    total, kept = Range(float(alike), float(alike)), Range(1.0, 1.0)
+    sure = 1 if alike == 1 else 0
+    return Distribution(
+        temperature, top_p, top_k, weights, total, NOTHING, likeliest, sure, alike, kept, False, False
+    )

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..values import Candidate, Odds
-from .distribution import Distribution
-from .math import reshaped
-from .tail import Range, Tail
-from .words import label, readable
+from .distribution import Distribution, Range, Tail, reshaped
+from .labels import label, readable
 
 
 class Bar(NamedTuple):

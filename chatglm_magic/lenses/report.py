@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..render.outer import outer
-from .words import bits, percent
+from .labels import bits, percent
 
 if TYPE_CHECKING:
     from .distribution import Distribution

@@ -10,8 +10,8 @@ from ..parameters import value_in
 from ..session import Session, session_of
 from ..session.draft import Draft, NoView, View
 from ..values import Odds, Turn
-from .tail import LARGEST
-from .value import Lens
+from .distribution import LARGEST
+from .lens import Lens
 
 CANDIDATES = 4096
 """How many of each place are asked for: more than the built-in model's vocabulary, less than a big model's."""

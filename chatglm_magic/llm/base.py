@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Valid
 from ..parameters import LANGCHAIN_CONFIG, PARAMETERS
 from . import fields, saving
 from .keys import Credentials, origin
-from .own import Own
-from .spoken import with_roles
+from .prompts import with_roles
+from .runtime import Own
 
 if TYPE_CHECKING:
     from ..tape import Tape

@@ -16,14 +16,14 @@ from langchain_core.runnables.config import get_config_list
 
 from ..client.loop import LOOP, handed_over
 from ..errors import ChatGLMError, ParameterError
-from . import many, tokens
-from .assembly import Assembly, atold, result, told, whole
+from . import batch, token_count
 from .base import Fields
+from .chunks import Assembly, atold, result, told, whole
 from .composing import Configurable
 from .fields import refuse_no_arguments
-from .own import prepare_langchain
+from .prompts import asked_text, keeping_messages
 from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
-from .spoken import asked_text, keeping_messages
+from .runtime import prepare_langchain
 
 
 class ChatGLM(Fields):
@@ -69,7 +69,7 @@ class ChatGLM(Fields):
         :param config: LangChain's configuration of the call.
         :raises ChatGLMError: as every method that asks.
         """
-        if not many.has_listeners(self, config):
+        if not batch.has_listeners(self, config):
             yield from self._chunks(plan)
             return
         prepare_langchain(self)
@@ -83,7 +83,7 @@ class ChatGLM(Fields):
         self, plan: RequestPlan, config: RunnableConfig | None = None
     ) -> AsyncIterator[GenerationChunk]:
         """As :meth:`stream_plan`, asynchronously."""
-        if not many.has_listeners(self, config):
+        if not batch.has_listeners(self, config):
             async with aclosing(self._achunks(plan)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -182,7 +182,7 @@ class ChatGLM(Fields):
         """As :meth:`batch`, awaited."""
         found = self._asked(inputs, config, return_exceptions, kwargs)
         async with aclosing(found):
-            return await many.in_order(found, len(inputs))
+            return await batch.in_order(found, len(inputs))
 
     def batch_as_completed(  # type: ignore[override]
         self,
@@ -215,14 +215,14 @@ class ChatGLM(Fields):
 
     def get_num_tokens(self, text: str) -> int:
         """Return how many tokens a text is: the server's count, or an estimate with a warning that says so."""
-        return tokens.count(self, text)
+        return token_count.count(self, text)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return a text's tokens as numbers.
 
         :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.
         """
-        return tokens.ids(self, text)
+        return token_count.ids(self, text)
 
     def _asked(
         self, inputs: Sequence[LanguageModelInput], config: Any, keep_errors: bool, kwargs: dict[str, Any]
@@ -231,8 +231,8 @@ class ChatGLM(Fields):
         arguments = ({"history": [list(pair) for pair in self.history]} if self.history else {}) | kwargs
         if arguments.get("with_history", self.with_history):
             arguments["with_history"] = False
-        limit = many.chosen_limit(configs, self.max_concurrency)
-        unheard = many.is_unobserved(self, config) and type(self)._agenerate is ChatGLM._agenerate
+        limit = batch.chosen_limit(configs, self.max_concurrency)
+        unheard = batch.is_unobserved(self, config) and type(self)._agenerate is ChatGLM._agenerate
 
         async def ask(index: int) -> str:
             refuse_no_arguments(kwargs)
@@ -242,7 +242,7 @@ class ChatGLM(Fields):
                 return (await self._aanswer(prompt, further.pop("stop", None), further)).text
             return await self.ainvoke(inputs[index], configs[index], **arguments)
 
-        return many.as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
+        return batch.as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         if isinstance(model_input, PlannedPromptValue):
@@ -282,9 +282,9 @@ class ChatGLM(Fields):
         async def ask(index: int) -> Generation:
             return await self._aanswer(prompts[index], stop, kwargs)
 
-        asked = many.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
+        asked = batch.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
         async with aclosing(asked):
-            return result(await many.in_order(asked, len(prompts)))
+            return result(await batch.in_order(asked, len(prompts)))
 
     def _stream(
         self,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from ..client.address import no_secrets
-from ..client.limits import Limits
+from ..client.timeouts import Limits
 from ..errors import ParameterError
 from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, Parameter, our_name
 

@@ -13,7 +13,7 @@ from langchain_core.prompt_values import PromptValue
 from pydantic import PrivateAttr
 
 from ..client.address import checked_url, is_loopback
-from ..client.call import Call, Headers, checked_headers, encoded
+from ..client.request import Call, Headers, checked_headers, encoded
 from ..credentials import key_within
 from ..errors import EndpointError, ParameterError
 from ..parameters import PARAMETERS, wire_names
@@ -22,7 +22,7 @@ from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
 from .fields import limits, refuse_object_fields
 from .keys import Credentials, key_for
-from .spoken import with_roles
+from .prompts import with_roles
 
 if TYPE_CHECKING:
     from ..tape import Tape

@@ -13,7 +13,7 @@ from typing import Any
 from ..credentials import SCHEME
 from ..errors import CommandError
 from ..parameters import PARAMETERS
-from ..render.bundle import FORMATS, footer, speed
+from ..render.answers import FORMATS, footer, speed
 from ..session import Session
 from ..session.draft import View
 from ..values import Answer

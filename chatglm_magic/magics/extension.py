@@ -119,7 +119,7 @@ class Extension:
     def _bundle(self, answer: Answer) -> tuple[dict[str, Any], dict[str, Any]] | None:
         if not in_notebook(self.shell):
             return None
-        from ..render.bundle import bundle
+        from ..render.answers import bundle
 
         return bundle(answer.turn)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ChatGLMError, CommandError
-from ..render.bundle import encodable, escape, footer, html, plain, provenance, speed
+from ..render.answers import encodable, escape, footer, html, plain, provenance, speed
 from ..render.outer import output
 from ..session import Session
 from ..values import Turn

@@ -96,7 +96,7 @@ def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
 def show(seen: Seen) -> Lens | None:
     """Show the sliders where there can be any, or nothing if that was asked for; return the cell's value."""
     from ..exploring import display_widget
-    from ..render.once import mark
+    from ..render.views import mark
 
     if seen.lens is not None and seen.quiet:
         mark(seen.lens)  # as if it had been shown

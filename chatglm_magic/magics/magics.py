@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 
-from ..render.bundle import card
+from ..render.answers import card
 from ..render.views import in_notebook, is_final, view_for
 from ..session import Session
 from ..session.draft import NoView

@@ -79,7 +79,7 @@ def run(
     out = ask.variable_name(options.out)
     sweep = _prepare(session, options, body, names)
     if options.dry_run:
-        from ..sweeps.forecast import forecast
+        from ..sweeps.prepare import forecast
 
         return forecast(sweep)
     count = sweep.missing()
@@ -127,8 +127,8 @@ def _values(name: str, part: str) -> list[Any]:
 
 
 def _prepare(session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]) -> Sweep:
-    from ..sweeps.begin import prepared
     from ..sweeps.control import DEFAULT_JOBS
+    from ..sweeps.prepare import prepare_sweep
 
     before = _named(options.resume, names) if options.resume else None
     text = f"{options.prompt}\n{body}" if options.prompt.strip() and body else options.prompt or body
@@ -141,7 +141,7 @@ def _prepare(session: Session, options: argparse.Namespace, body: str, names: Ma
     if not text.strip():
         raise CommandError("there is no prompt: write it below the line (see %chatglm_sweep --help)")
     prompt, jobs = ask.prompt_of(text, names, raw=options.raw), options.jobs or DEFAULT_JOBS
-    return prepared(prompt, options.axes, samples=options.samples, jobs=jobs, session=session, resume=before)
+    return prepare_sweep(prompt, options.axes, samples=options.samples, jobs=jobs, session=session, resume=before)
 
 
 def _named(name: str, names: Mapping[str, Any]) -> Sweep:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .bundle import escape
+from .answers import escape
 from .cjk import CJK
 
 __all__ = ["marked"]

@@ -2,8 +2,9 @@
 
 The model's Markdown is parsed with raw HTML switched off and its own HTML is never passed on; what the
 parser makes goes through an allow-list on top. Pictures are named, not fetched; nothing is typeset but
-formulas without their active commands. Whatever can't be parsed in sane time is shown as plain text.
-"""
+formulas without their active commands. Whatever can't be parsed in sane time is shown as plain text."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,11 +15,64 @@ from typing import TYPE_CHECKING
 from .cjk import add_cjk_emphasis
 from .highlight import Highlighter, code_block
 from .links import add_links
-from .mathrule import add_math, formula
+from .math import add_math, formula
 from .outer import CLOSED
 from .sanitize import cleaned
-from .shape import add_shape
 from .terminal import inert
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
+    from markdown_it.token import Token
+
+
+# Beyond these a paragraph's inline marks stay as typed, because some of the parser's rules are quadratic.
+_LONGEST_PARAGRAPH = 10_000
+_MOST_BRACKETS = 300
+_TASK = re.compile(r"\[([ xX])\][ \t]+")
+
+
+def add_shape(md: MarkdownIt) -> None:
+    """Adds the changes to `md`; the limit takes the place of its own inline step."""
+    md.core.ruler.at("inline", _inline)
+    md.core.ruler.after("inline", "cells", _cells)
+    md.core.ruler.after("inline", "task_lists", _task_lists)
+
+
+def _inline(state: StateCore) -> None:
+    """Core rule: parses the inline marks of every paragraph of a sane length."""
+    from markdown_it.token import Token
+
+    for token in state.tokens:
+        if token.type != "inline":
+            continue
+        token.children = []
+        if len(token.content) > _LONGEST_PARAGRAPH or token.content.count("[") > _MOST_BRACKETS:
+            token.children.append(Token("text", "", 0, content=token.content))
+        else:
+            state.md.inline.parse(token.content, state.md, state.env, token.children)
+
+
+def _cells(state: StateCore) -> None:
+    """Core rule: a column with no alignment of its own is left-aligned; Jupyter sets output tables right."""
+    for token in state.tokens:
+        if token.type in ("th_open", "td_open"):
+            token.attrs.setdefault("style", "text-align:left")
+
+
+def _task_lists(state: StateCore) -> None:
+    """Core rule: ``- [x] done`` gets a box that is a character; a real check box would be a form."""
+    for item, _, text in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        if item.type == "list_item_open" and text.type == "inline" and text.children:
+            _box(item, text.children[0])
+
+
+def _box(item: Token, first: Token) -> None:
+    match = _TASK.match(first.content) if first.type == "text" else None
+    if match:
+        first.content = ("☐ " if match[1] == " " else "☑ ") + first.content[match.end() :]
+        item.attrs["style"] = "list-style-type:none"
+
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -27,7 +81,6 @@ if TYPE_CHECKING:
 
     _Rule = Callable[[Token, EnvType], str]
 
-__all__ = ["fenced_code", "plain_html", "to_html"]
 
 # Longer answers are shown as they are. The parser takes a second or two for the worst text of this length.
 _LONGEST_ANSWER = 120_000
@@ -77,7 +130,7 @@ def _newlines(text: str) -> str:
 
 
 @cache
-def _parser() -> "MarkdownIt":
+def _parser() -> MarkdownIt:
     """The parser, built at the first use: markdown-it takes its time to import."""
     from markdown_it import MarkdownIt
 
@@ -93,17 +146,17 @@ def _parser() -> "MarkdownIt":
     return md
 
 
-def _adapted(rule: "_Rule") -> "Callable[[object, Sequence[Token], int, object, EnvType], str]":
+def _adapted(rule: _Rule) -> Callable[[object, Sequence[Token], int, object, EnvType], str]:
     """`rule` as the renderer calls it."""
     return lambda renderer, tokens, index, options, env: rule(tokens[index], env)
 
 
-def _code(token: "Token", env: "EnvType") -> str:
+def _code(token: Token, env: EnvType) -> str:
     highlighter: Highlighter = env["highlighter"]
     return highlighter.block(token.content, token.info)
 
 
-_RULES: "dict[str, _Rule]" = {
+_RULES: dict[str, _Rule] = {
     "fence": _code,
     "code_block": _code,
     "math": lambda token, env: formula(token.content),

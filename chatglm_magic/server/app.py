@@ -6,7 +6,7 @@ import socket
 
 from aiohttp import web
 
-from .backend import Backend
+from .engine_client import Backend
 from .guard import MAX_BODY, Guard, middleware, name_server
 from .routes import Routes
 

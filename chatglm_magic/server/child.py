@@ -12,7 +12,7 @@ import tempfile
 import threading
 from typing import IO, Any
 
-from .environ import child_command, child_env
+from .process_env import child_command, child_env
 
 
 class ManagedServer:

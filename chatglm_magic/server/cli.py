@@ -8,8 +8,8 @@ import os
 import sys
 from importlib.util import find_spec
 
-from .sources import ModelError, ModelFile, find_model
-from .supervisor import Engine, start_engine
+from .engine_process import Engine, start_engine
+from .models import ModelError, ModelFile, find_model
 
 _EXTRA = 'The local server needs xllamacpp. Install the extra: pip install "chatglm-magic[local]"'
 

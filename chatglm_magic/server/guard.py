@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .._version import __version__
-from .replies import Refusal, error_reply
+from .errors import Refusal, error_reply
 
 MAX_BODY = 16 << 20
 """Bytes."""

@@ -8,11 +8,9 @@ import os
 import sys
 from typing import NoReturn
 
-from . import hub
-from .backend import Backend
-from .hub import Report
-from .sources import HubModel, ModelFile, name_of
-from .supervisor import Engine, start_engine
+from .engine_client import Backend
+from .engine_process import Engine, start_engine
+from .models import HubModel, ModelFile, Report, fetch, name_of
 
 
 class Launch:
@@ -30,7 +28,7 @@ class Launch:
         """
         if isinstance(self._model, HubModel):
             self.backend.waiting = f"Downloading {self._model.repo}. Try again soon."
-            self._model = await asyncio.to_thread(hub.fetch, self._model, report)
+            self._model = await asyncio.to_thread(fetch, self._model, report)
             self.backend.name = self._model.name
         if self.engine is None:
             self.engine = start_engine(self._model, self._args.threads, self._args.ctx)

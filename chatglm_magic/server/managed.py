@@ -20,10 +20,10 @@ import time
 from typing import Any
 
 from .app import bind, listen, make_app, url_of
+from .engine_process import Engine, EngineFailed
 from .guard import Guard
 from .launch import Launch
-from .sources import HubModel, ModelError, ModelFile
-from .supervisor import Engine, EngineFailed
+from .models import HubModel, ModelError, ModelFile
 
 
 def say(event: str, **more: Any) -> None:

@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from . import thudm, tokens, v1
-from .backend import Backend, EngineRefusal
-from .limits import BadField, Changes, Json
-from .reading import read_json
-from .replies import Refusal, as_json, bad_field, error_body
-from .sse import Events, WholeAnswer
+from . import chatglm_api, openai_api
+from .engine_client import Backend, EngineRefusal
+from .errors import Refusal, as_json, bad_field, error_body
+from .openai_api import Events, WholeAnswer
+from .validation import BadField, Changes, Json, read_json
 
 SEED_HEADER = "X-ChatGLM-Seed"
 _WRITE_SECONDS = 60.0  # a client that reads nothing for so long gives up its turn
@@ -43,15 +42,15 @@ class Routes:
         backend, changes = self._backend, Changes()
         backend.session()
         try:
-            ask = thudm.read(await read_json(request), backend.n_ctx, changes)
-            left = thudm.room(ask, await backend.count(ask.sent))
+            ask = chatglm_api.read(await read_json(request), backend.n_ctx, changes)
+            left = chatglm_api.room(ask, await backend.count(ask.sent))
             seed = ask.sent.setdefault("seed", secrets.randbits(31))
             whole = await self._whole(ask.sent | {"max_tokens": left})
         except BadField as error:
-            return as_json(thudm.refusal(error), 422)
+            return as_json(chatglm_api.refusal(error), 422)
         except EngineRefusal as error:
-            return as_json(thudm.refusal(BadField(("prompt",), error.message, None, "engine")), 422)
-        return as_json(thudm.reply(ask, whole.text), 200, changes.headers() | {SEED_HEADER: str(seed)})
+            return as_json(chatglm_api.refusal(BadField(("prompt",), error.message, None, "engine")), 422)
+        return as_json(chatglm_api.reply(ask, whole.text), 200, changes.headers() | {SEED_HEADER: str(seed)})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer `/v1/chat/completions`, streamed or whole."""
@@ -59,8 +58,8 @@ class Routes:
         backend.session()
         try:
             body = await read_json(request)
-            sent = v1.chat_request(body, backend.n_ctx, changes)
-            usage = v1.wants_usage(body)
+            sent = openai_api.chat_request(body, backend.n_ctx, changes)
+            usage = openai_api.wants_usage(body)
             seed = sent.setdefault("seed", secrets.randbits(31))
             headers = changes.headers() | {SEED_HEADER: str(seed)}
             if sent.pop("stream"):
@@ -77,7 +76,7 @@ class Routes:
         self._backend.session()
         try:
             body = await read_json(request)
-            sent = {"messages": v1.messages(body if isinstance(body, dict) else {}, Changes())}
+            sent = {"messages": openai_api.messages(body if isinstance(body, dict) else {}, Changes())}
             counted = await self._backend.count(sent)
         except BadField as error:
             return bad_field(error)
@@ -96,9 +95,9 @@ class Routes:
         try:
             body = await read_json(request)
             if request.path == "/tokenize":
-                sent = tokens.token_request(body)
+                sent = openai_api.token_request(body)
             else:
-                sent = tokens.detoken_request(body, self._backend.n_vocab)
+                sent = openai_api.detoken_request(body, self._backend.n_vocab)
             return as_json(await self._backend.post(request.path, sent))
         except BadField as error:
             return bad_field(error)

@@ -14,11 +14,11 @@ import sys
 import traceback
 
 from .app import bind, listen, make_app, url_of
-from .environ import seconds_text
+from .engine_process import Engine, EngineFailed
 from .guard import Guard
 from .launch import Launch
-from .sources import HubModel, ModelError, ModelFile
-from .supervisor import Engine, EngineFailed
+from .models import HubModel, ModelError, ModelFile
+from .process_env import seconds_text
 
 
 async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> int:

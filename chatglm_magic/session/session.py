@@ -21,8 +21,8 @@ from .settings import ChatGLMSettings, SettingsSync, configure, settings_for
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from ..client.call import Call
     from ..client.probe import Finding
+    from ..client.request import Call
     from ..llm import ChatGLM
     from ..store import History, Store
     from .active_turn import ActiveTurn

@@ -265,7 +265,7 @@ class SettingsSync:
         if llm is None:
             return
         if name in LIMITS:
-            from ..client.limits import Limits
+            from ..client.timeouts import Limits
             from ..llm.fields import limits
 
             if limits(llm.timeout) != Limits(**self._timeout()):

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..values import Turn
-from . import forgetting, listing, schema, selecting, writing
+from . import forgetting, listing, schema, writing
 from .columns import turn_of
-from .query import Query, Row, Summary
-from .selecting import Found
-from .words import Wanted
+from .query import Found, Query, Row, Summary, count_found, select_numbers
+from .search import Wanted
 
 PATIENCE = 0.5
 """Seconds to wait for another process' lock; an answer waits no longer."""
@@ -93,12 +92,12 @@ class Database:
         values |= {"limit": -1, "upto": -1, "offset": offset}
         if limit is not None:
             values |= {"limit": limit, "upto": offset + limit}
-        return selecting.select(self._db, query, values, search=search).fetchall()
+        return select_numbers(self._db, query, values, search=search).fetchall()
 
     def count(self, query: Query, without: tuple[str, ...] = ()) -> int:
         """Return how many turns there are."""
         search, values = self._asked(query, without)
-        found: int = selecting.count(self._db, query, values, search=search).fetchone()[0]
+        found: int = count_found(self._db, query, values, search=search).fetchone()[0]
         return found
 
     def numbers(self, query: Query | None = None) -> list[int]:

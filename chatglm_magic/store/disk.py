@@ -11,8 +11,7 @@ from typing import TypeVar
 from ..forks import Rank, lock
 from . import aside, places, schema
 from .database import PATIENCE, Database
-from .mounts import journal_for
-from .places import RefusedFile
+from .places import RefusedFile, journal_for
 
 T = TypeVar("T")
 

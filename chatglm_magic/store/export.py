@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import CommandError
 from ..parameters import names
-from ..render.bundle import escape, footer, html, trouble
+from ..render.answers import escape, footer, html, trouble
 from ..values import Turn
 from . import files
 from .columns import narrow

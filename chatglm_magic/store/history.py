@@ -1,19 +1,94 @@
-"""``History``: stored turns as a sequence that is read only where one looks."""
+"""Stored turns as a sequence that is read only where one looks, at a glance, and as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import ParameterError
+from ..parameters import names
+from ..render.answers import counted, escape
+from ..render.dataframe import table
+from ..render.outer import outer
+from ..render.terminal import one_line
 from ..values import Pair, Turn
+from . import columns
 from .query import FIELDS, Order, Query, Row
 
 if TYPE_CHECKING:
     from .store import Store
+
+
+FIRST = ("number", "conversation", "position", "created", "status", "kind", "model")
+COMPUTED = (*names("sampling"), "tokens")
+
+
+def frame(rows: Iterable[Row]) -> Any:
+    """Return a row a turn: its fields, and what was asked of temperature, top_p and max_token as numbers.
+
+    :raises ChatGLMError: if pandas is not installed.
+    """
+    return table(map(_record, rows), [*FIRST, *COMPUTED, *_rest()])
+
+
+def _rest() -> list[str]:
+    return [name for name in columns.READ if name not in FIRST]
+
+
+def _record(row: Row) -> dict[str, Any]:
+    numbers = columns.narrow(row.turn, row.position)
+    return (
+        {name: getattr(row.turn, name) for name in columns.READ}
+        | {name: numbers[name] for name in ("position", *COMPUTED)}
+        | {"number": row.number}
+    )
+
+
+HEADS = ("#", "asked", "status", "model", "tokens", "prompt", "answer")
+PROMPT, ANSWER = 40, 60
+"""So many characters of each are shown."""
+
+
+def as_text(first: Sequence[Row], total: int) -> str:
+    """Return the first turns of so many as aligned lines."""
+    rows, more = _cells(first, total)
+    widths = [max(len(row[at]) for row in (HEADS, *rows)) for at in range(len(HEADS))]
+    lines = [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (HEADS, *rows)
+    ]
+    return "\n".join([*(line.rstrip() for line in lines), *([more] if more else [])])
+
+
+def as_html(first: Sequence[Row], total: int) -> str:
+    """Return the first turns of so many as a table."""
+    rows, more = _cells(first, total)
+    cell = 'style="text-align:left;vertical-align:top"'
+    head = "".join(f"<th {cell}>{name}</th>" for name in HEADS)
+    body = "".join(f"<tr>{''.join(f'<td {cell}>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    note = f"<p>{escape(more)}</p>" if more else ""
+    return outer(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}")
+
+
+def _cells(rows: Sequence[Row], total: int) -> tuple[list[tuple[str, ...]], str]:
+    more = f"{total} turns, the first {len(rows)} are shown." if total > len(rows) else ""
+    return [_row(row) for row in rows], more or ("" if rows else "No turns.")
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    turn = row.turn
+    return (
+        str(row.number),
+        one_line(turn.created, 16).replace("T", " "),
+        turn.status,
+        one_line(turn.model or "", 24),
+        str(counted(turn) or ""),
+        one_line(turn.prompt, PROMPT),
+        one_line(turn.answer, ANSWER),
+    )
+
 
 PAGE = 200
 """So many turns are read at once while one walks over them."""
@@ -76,8 +151,6 @@ class History:
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        from .frame import frame
-
         return frame(self.walk())
 
     def export(self, path: str | Path, *, force: bool = False) -> Path:
@@ -127,11 +200,7 @@ class History:
         return f"<History of {len(self)} turns>"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .showing import as_text
-
         printer.text(as_text(self.rows(0, SHOWN), len(self)))
 
     def _repr_html_(self) -> str:
-        from .showing import as_html
-
         return as_html(self.rows(0, SHOWN), len(self))

@@ -1,24 +1,186 @@
-"""Reading turns from a file that anybody may have written: every key and type is checked, nothing in it is run."""
+"""Reads a file of turns or of messages, checked field by field."""
 
 from __future__ import annotations
 
 import codecs
 import json
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
+from .._version import __version__
 from ..errors import CommandError
 from ..render.terminal import one_line
 from ..strictjson import strict_json
-from ..values import Turn
-from .checking import Wrong, turn_from
+from ..values import Kind, Status, Turn
 from .files import open_ordinary
-from .messages import turns_from
+
+
+class Wrong(Exception):
+    """Something in a file that is not as it must be; the message says what."""
+
+
+def turn_from(data: Mapping[str, Any]) -> Turn:
+    """Return the turn that an object describes.
+
+    :raises Wrong: for an unknown or missing key, or a value of another type.
+    """
+    for key, value in data.items():
+        if key not in CHECKS:
+            raise Wrong(f"there is no key {key!r} in a turn")
+        right, what = CHECKS[key]
+        if not right(value):
+            raise Wrong(f"{key} must be {what}")
+    if "prompt" not in data:
+        raise Wrong("a turn must have a prompt")
+    return Turn.from_json(data)
+
+
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check[0](value), f"{check[1]} or null"
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def _seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def _time(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return not value or bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _hex(digits: int) -> Check:
+    form = re.compile(f"([0-9a-f]{{{digits}}})?")
+    return lambda value: isinstance(value, str) and bool(form.fullmatch(value)), f"{digits} hex digits"
+
+
+def _one_of(names: tuple[str, ...]) -> Check:
+    return lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}"
+
+
+TEXT: Check = (_text, "a text")
+OBJECT: Check = (lambda value: isinstance(value, dict), "an object")
+COUNT: Check = (_count, "a whole number from 0")
+SECONDS: Check = (_seconds, "a number of seconds")
+
+CHECKS: dict[str, Check] = {
+    "prompt": TEXT,
+    "answer": TEXT,
+    "reasoning": TEXT,
+    "status": _one_of(get_args(Status)),
+    "endpoint": TEXT,
+    "dialect": TEXT,
+    "model": _or_none(TEXT),
+    "system": _or_none(TEXT),
+    "asked": OBJECT,
+    "sent": OBJECT,
+    "changed": (lambda value: isinstance(value, list) and all(map(_text, value)), "a list of texts"),
+    "turns_sent": COUNT,
+    "turns_left_out": COUNT,
+    "finish_reason": _or_none(TEXT),
+    "usage": OBJECT,
+    "first_token": _or_none(SECONDS),
+    "duration": _or_none(SECONDS),
+    "created": (_time, "an ISO 8601 time"),
+    "error": _or_none(TEXT),
+    "kind": _one_of(get_args(Kind)),
+    "cell_id": _or_none(TEXT),
+    "cell_run": COUNT,
+    "outside": (lambda value: isinstance(value, bool), "true or false"),
+    "version": TEXT,
+    "id": _hex(32),
+    "conversation": _hex(12),
+}
+
+
+KEYS = {"role", "content", "name", "reasoning_content"}
+EMPTY = {"refusal", "audio", "tool_calls", "function_call", "annotations"}
+"""Keys that clients write without a value; with one, the message is none that a turn can hold."""
+
+
+def turns_from(messages: list[Any]) -> list[Turn]:
+    """Return the turns of a conversation: each user's message with the assistant's answer to it.
+
+    A system message holds for the turns after it. A question without an answer becomes an incomplete turn.
+
+    :raises Wrong: for a message that is not of this form, or not in its place.
+    """
+    turns: list[Turn] = []
+    system: str | None = None
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    for number, message in enumerate(messages, 1):
+        role, text = _read(message, number)
+        if role == "user":
+            turns.append(
+                Turn(text, status="incomplete", error=UNANSWERED, system=system, created=now, version=__version__)
+            )
+        elif role == "assistant" and turns and turns[-1].error:
+            thought = message.get("reasoning_content") or ""
+            turns[-1] = replace(turns[-1], answer=text, reasoning=thought, status="complete", error=None)
+        elif role == "assistant":
+            raise Wrong(f"message {number} answers nothing: a user's message must come before it")
+        else:
+            system = text
+    return turns
+
+
+UNANSWERED = "the file has no answer"
+
+
+def _read(message: Any, number: int) -> tuple[str, str]:
+    """Return a message's role and text.
+
+    :raises Wrong: if it is not of OpenAI's form.
+    """
+    if not isinstance(message, dict):
+        raise Wrong(f'message {number} must be an object with "role" and "content"')
+    for key, value in message.items():
+        if key not in KEYS and not (key in EMPTY and not value):
+            raise Wrong(f"there is no key {key!r} in a message of user and assistant (message {number})")
+    role = message.get("role")
+    if role not in ("system", "developer", "user", "assistant"):
+        raise Wrong(
+            f"message {number} has the role {role!r}: only system, developer, user and assistant can be imported"
+        )
+    if not isinstance(message.get("reasoning_content") or "", str):
+        raise Wrong(f"reasoning_content of message {number} must be a text")
+    return role, _content(message.get("content"), number)
+
+
+def _content(content: Any, number: int) -> str:
+    """Return a message's text; it may come in parts.
+
+    :raises Wrong: if it is something else than text.
+    """
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        right = all(isinstance(part, dict) and part.keys() == {"type", "text"} for part in content)
+        if right and all(part["type"] == "text" and isinstance(part["text"], str) for part in content):
+            return "".join(part["text"] for part in content)
+    raise Wrong(f"message {number} must have a text as its content")
+
 
 MIB = 1 << 20
 LARGEST = 256 * MIB

@@ -6,8 +6,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from .query import Query, Summary
-from .selecting import Found
+from .query import Found, Query, Summary
 
 UNSAVED = 1 << 48
 """Added to the number of a turn that is not saved yet: it was asked after all that are."""

@@ -1,8 +1,10 @@
-"""What is asked of the store, and the values it answers with."""
+"""What turns are wanted, and the statements that find their numbers."""
 
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, time
 from typing import Any, Literal, NamedTuple, get_args
@@ -129,3 +131,139 @@ def _limits(name: str, span: Any) -> Range:
         raise ParameterError(
             f"{name} takes two numbers, the least and the greatest; None leaves one open."
         ) from None
+
+
+FILTERS = """
+    (:conversation IS NULL OR conversation = :conversation)
+    AND (:model IS NULL OR model = :model)
+    AND (:status IS NULL OR status = :status)
+    AND (:kind IS NULL OR kind = :kind)
+    AND (:since IS NULL OR created_at >= :since)
+    AND (:until IS NULL OR created_at <= :until)
+    AND (:temperature_low IS NULL OR temperature >= :temperature_low)
+    AND (:temperature_high IS NULL OR temperature <= :temperature_high)
+    AND (:top_p_low IS NULL OR top_p >= :top_p_low)
+    AND (:top_p_high IS NULL OR top_p <= :top_p_high)
+    AND (:max_token_low IS NULL OR max_token >= :max_token_low)
+    AND (:max_token_high IS NULL OR max_token <= :max_token_high)
+    AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
+    AND (:without IS NULL OR id NOT IN (SELECT value FROM json_each(:without)))
+"""
+PAGE = " LIMIT :limit OFFSET :offset"
+ALL = f" FROM turns WHERE {FILTERS}"
+KEY = """CASE :order
+    WHEN 'position' THEN CASE WHEN :conversation IS NULL THEN turns.number ELSE position END
+    WHEN 'newest' THEN -turns.number WHEN 'created' THEN created_at WHEN 'duration' THEN duration
+    WHEN 'tokens' THEN tokens WHEN 'temperature' THEN temperature WHEN 'top_p' THEN top_p END"""
+SORTED = f" ORDER BY {KEY} IS NULL, {KEY} * :sign, turns.number * :sign"
+
+IN_PLACE = " ORDER BY position, number"
+IN_PLACE_DOWN = " ORDER BY position DESC, number DESC"
+
+OF_IDS = f" FROM turns WHERE id IN (SELECT value FROM json_each(:ids)) AND {FILTERS}"
+OF_CONVERSATION = f" FROM turns WHERE conversation = :conversation AND {FILTERS}"
+IN_INDEX = f" FROM words CROSS JOIN turns ON turns.number = words.rowid WHERE words MATCH :match AND {FILTERS}"
+READ = f""" FROM turns CROSS JOIN texts ON texts.number = turns.number
+    WHERE {FILTERS} AND wanted(prompt, answer, reasoning)"""
+NOT_IN_INDEX = READ + " AND indexed = 0"
+FOUND = f"SELECT turns.number AS number, {KEY} AS key{IN_INDEX} UNION ALL SELECT turns.number, {KEY}{NOT_IN_INDEX}"
+# The index gives its rows in their order one by one, so each half stops when the page is full.
+NEWEST = f"""SELECT number, number FROM (
+    SELECT * FROM (SELECT words.rowid AS number{IN_INDEX} ORDER BY words.rowid DESC LIMIT :upto)
+    UNION ALL SELECT * FROM (SELECT turns.number{NOT_IN_INDEX} ORDER BY turns.number DESC LIMIT :upto))
+    ORDER BY number DESC{PAGE}"""
+OLDEST = f"""SELECT number, number FROM (
+    SELECT * FROM (SELECT words.rowid AS number{IN_INDEX} ORDER BY words.rowid LIMIT :upto)
+    UNION ALL SELECT * FROM (SELECT turns.number{NOT_IN_INDEX} ORDER BY turns.number LIMIT :upto))
+    ORDER BY number{PAGE}"""
+
+Found = list[tuple[int, float | None]]
+"""Numbers of turns, each with the value it is sorted by."""
+Values = Mapping[str, Any]
+
+
+def select_numbers(db: sqlite3.Connection, query: Query, values: Values, *, search: str | None) -> sqlite3.Cursor:
+    """Return the numbers of a page of turns, each with what they are sorted by.
+
+    :param search: ``index`` for a query whose words the index knows, ``read`` for one that must read all texts.
+    """
+    if search == "read":
+        return db.execute(f"SELECT turns.number, {KEY}{READ}{SORTED}{PAGE}", values)
+    if search == "index":
+        return _searched(db, query, values)
+    if query.ids is not None:
+        return db.execute(f"SELECT number, {KEY}{OF_IDS}{SORTED}{PAGE}", values)
+    if query.conversation is None:
+        return _walked(db, query, values)
+    if query.order != "position":
+        return db.execute(f"SELECT number, {KEY}{OF_CONVERSATION}{SORTED}{PAGE}", values)
+    if query.reverse:
+        return db.execute(f"SELECT number, position{OF_CONVERSATION}{IN_PLACE_DOWN}{PAGE}", values)
+    return db.execute(f"SELECT number, position{OF_CONVERSATION}{IN_PLACE}{PAGE}", values)
+
+
+def count_found(db: sqlite3.Connection, query: Query, values: Values, *, search: str | None) -> sqlite3.Cursor:
+    """Return how many turns there are, in one row."""
+    if search == "read":
+        return db.execute(f"SELECT count(*){READ}", values)
+    if search == "index":
+        return db.execute(f"SELECT (SELECT count(*){IN_INDEX}) + (SELECT count(*){NOT_IN_INDEX})", values)
+    if query.ids is not None:
+        return db.execute(f"SELECT count(*){OF_IDS}", values)
+    if query.conversation is not None:
+        return db.execute(f"SELECT count(*){OF_CONVERSATION}", values)
+    if query == Query(order=query.order, reverse=query.reverse) and values["without"] is None:
+        return db.execute("SELECT count(*) FROM turns")
+    return db.execute(f"SELECT count(*){ALL}", values)
+
+
+def _searched(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
+    """Return what a search finds; the index gives the newest, or the oldest, first by itself."""
+    first_asked_first = query.order == "position" and query.conversation is None
+    if first_asked_first or query.order == "newest":
+        if query.reverse == first_asked_first:
+            return db.execute(NEWEST, values)
+        return db.execute(OLDEST, values)
+    return db.execute(
+        f"SELECT number, key FROM ({FOUND}) ORDER BY key IS NULL, key * :sign, number * :sign{PAGE}",
+        values,
+    )
+
+
+def _walked(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
+    """Return a page of all turns along the index of their order, from either end."""
+    match query.order, query.reverse:
+        case ("newest", False) | ("position", True):
+            return db.execute(f"SELECT number, number{ALL} ORDER BY number DESC{PAGE}", values)
+        case ("newest", True) | ("position", False):
+            return db.execute(f"SELECT number, number{ALL} ORDER BY number{PAGE}", values)
+        case ("created", False):
+            return db.execute(
+                f"SELECT number, created_at{ALL} ORDER BY created_at NULLS LAST, number{PAGE}", values
+            )
+        case ("created", True):
+            return db.execute(
+                f"SELECT number, created_at{ALL} ORDER BY created_at DESC, number DESC{PAGE}", values
+            )
+        case ("duration", False):
+            return db.execute(f"SELECT number, duration{ALL} ORDER BY duration NULLS LAST, number{PAGE}", values)
+        case ("duration", True):
+            return db.execute(f"SELECT number, duration{ALL} ORDER BY duration DESC, number DESC{PAGE}", values)
+        case ("tokens", False):
+            return db.execute(f"SELECT number, tokens{ALL} ORDER BY tokens NULLS LAST, number{PAGE}", values)
+        case ("tokens", True):
+            return db.execute(f"SELECT number, tokens{ALL} ORDER BY tokens DESC, number DESC{PAGE}", values)
+        case ("temperature", False):
+            return db.execute(
+                f"SELECT number, temperature{ALL} ORDER BY temperature NULLS LAST, number{PAGE}", values
+            )
+        case ("temperature", True):
+            return db.execute(
+                f"SELECT number, temperature{ALL} ORDER BY temperature DESC, number DESC{PAGE}", values
+            )
+        case ("top_p", False):
+            return db.execute(f"SELECT number, top_p{ALL} ORDER BY top_p NULLS LAST, number{PAGE}", values)
+        case ("top_p", True):
+            return db.execute(f"SELECT number, top_p{ALL} ORDER BY top_p DESC, number DESC{PAGE}", values)
+        case _:
+            raise AssertionError(f"no order {query.order}")

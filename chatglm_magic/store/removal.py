@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from .pending import Saving
 from .query import Query
-from .saving import Saving
 
 STILL_READ = (
     "Another program has the history open, so what was forgotten may stand in the WAL beside it until that ends. "

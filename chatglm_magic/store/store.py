@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..values import Turn
 from . import merging, removal
+from .pending import RETRY_AFTER, Saving
 from .places import default_path
 from .query import Query, Row, Summary
-from .saving import RETRY_AFTER, Saving
 
 MODELS = 50
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ..values import Turn
 from .columns import narrow, wide
-from .words import indexed
+from .search import indexed
 
 INSERT = """
 INSERT INTO turns (id, conversation, position, status, kind, model, temperature, top_p, max_token, tokens,

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ChatGLMError, Interrupted
 from ..values import Turn
-from .board import Board, Progress
+from .cells import Board, Progress
 from .grid import Grid
 from .stats import failed, missing
 
 if TYPE_CHECKING:
     from ..session import Session
-    from .asking import Plans
-    from .run import Run
+    from .runner import Plans, Run
 
 PATIENCE = 1.0
 """Seconds to wait for a run that was stopped."""
@@ -150,15 +149,14 @@ class Control:
         :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
         """
         from ..session import get_session
-        from .asking import Plans
+        from .runner import Plans
 
         before = self._run.plans.llm if self._run else None
         return Plans(self._session or get_session(), self.grid.prompts[0], self.grid.settings, before)
 
     def _start(self, wanted: Callable[[Turn | None], bool], *, wait: bool) -> Self:
         from ..session import get_session
-        from .asking import refuse_another
-        from .run import Run
+        from .runner import Run, refuse_another
 
         with self._lock:
             with self._board.lock:

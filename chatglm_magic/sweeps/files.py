@@ -1,4 +1,4 @@
-"""A sweep as a file: a line about the grid, then each turn as one line of JSON."""
+"""A sweep as a file, and as a pandas table."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ChatGLMError, CommandError
+from ..render.answers import counted
+from ..render.dataframe import table
 from ..render.terminal import one_line
 from ..store import files
-from ..store.checking import Wrong, turn_from
+from ..store.imports import Wrong, turn_from
 from ..strictjson import strict_json
-from .board import Slot
+from ..values import Turn
+from .cells import Slot
 from .grid import Grid
 
 if TYPE_CHECKING:
-    from .board import SweepAnswers
+    from .cells import SweepAnswers
+
 
 FORM = 1
 LARGEST = 256 << 20
@@ -139,3 +143,30 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Wrong(f"line {number} is no object")
     return value
+
+
+FIGURES = ("length", "tokens", "first_token", "duration")
+FIELDS = ("answer", "reasoning", "status", "finish_reason", "error", "model", "created", "id")
+
+
+def frame(sweep: SweepAnswers) -> Any:
+    """Return a row for each answer that has come: the prompt, the axes' values, the sample, the answer.
+
+    Under the name of an axis stands the axis' value, as ``model`` the one that was asked for.
+
+    :raises ChatGLMError: if pandas is not installed.
+    """
+    rows = (
+        {"prompt": cell.prompt, "sample": sample, **_of(turn), **cell.setting}
+        for cell in sweep.cells
+        for sample, turn in enumerate(cell.turns)
+        if turn is not None
+    )
+    known = ("prompt", *sweep.grid.axes, "sample", *FIELDS, *FIGURES)
+    return table(rows, list(dict.fromkeys(known)))
+
+
+def _of(turn: Turn) -> dict[str, Any]:
+    found = {name: getattr(turn, name) for name in FIELDS}
+    times = {"first_token": turn.first_token, "duration": turn.duration}
+    return {**found, "length": len(turn.answer), "tokens": counted(turn) or None, **times}

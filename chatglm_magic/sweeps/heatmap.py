@@ -1,20 +1,116 @@
-"""Heat maps of a sweep's figures, as tables: they need no script, and a screen reader can read them."""
+"""Heat maps of a sweep as text and HTML: where each cell stands, and its colour."""
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ParameterError
-from ..render.bundle import SMALL, escape
+from ..render.answers import SMALL, escape
 from ..render.outer import outer
 from ..render.terminal import visible
-from .colours import colour, css, ink
+from .cells import Cell
 from .grid import shown
-from .layout import Table, tables
 from .stats import LABELS
 
 if TYPE_CHECKING:
-    from .board import Cell, SweepAnswers
+    from .cells import Cell, SweepAnswers
+
+
+STOPS = ((255, 247, 214), (199, 233, 180), (65, 182, 196), (34, 94, 168), (8, 29, 88))
+"""Yellow, green, blue: from the least to the most."""
+
+Colour = tuple[int, int, int]
+
+
+def colour(share: float) -> Colour:
+    """Return the colour of a share from 0 (light) to 1 (dark)."""
+    at = min(max(share, 0.0), 1.0) * (len(STOPS) - 1)
+    low = min(int(at), len(STOPS) - 2)
+    a, b = STOPS[low], STOPS[low + 1]
+    red, green, blue = (round(x + (y - x) * (at - low)) for x, y in zip(a, b, strict=True))
+    return red, green, blue
+
+
+def ink(ground: Colour) -> Colour:
+    """Return black or white, whichever is easier to read on a ground: a contrast of 4.5 at least."""
+    return (0, 0, 0) if contrast(ground, (0, 0, 0)) >= contrast(ground, (255, 255, 255)) else (255, 255, 255)
+
+
+def contrast(a: Colour, b: Colour) -> float:
+    """Return the contrast of two colours as WCAG defines it, 1 to 21."""
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(found: Colour) -> float:
+    """Return how light a colour is, 0 to 1: what is left of it in grey."""
+    parts = [part / 255 for part in found]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def css(found: Colour) -> str:
+    """Return a colour as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*found)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: ``cells[row][column]``; a name is empty where there is no such axis, with one empty value."""
+
+    title: str
+    row: str
+    rows: tuple[Any, ...]
+    column: str
+    columns: tuple[Any, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+
+
+def tables(sweep: SweepAnswers, rows: str | None = None, columns: str | None = None) -> list[Table]:
+    """Return a sweep's cells as tables over two axes, one table for each combination of the other axes' values.
+
+    :param rows: an axis; by default the first that has more than one value and is not ``columns``.
+    :param columns: likewise, the second; where only one axis has more than one value it is this one.
+    :raises ParameterError: for an axis that is not there, or the same one twice.
+    """
+    row, column = _chosen(sweep, rows, columns)
+    axes = {"prompt": sweep.grid.prompts, **sweep.grid.axes, "": ("",)}
+    others = [name for name in axes if name not in (row, column, "") and len(axes[name]) > 1]
+    every = itertools.product(*(range(len(values)) for values in axes.values()))
+    places = dict(zip(every, sweep.cells, strict=True))  # a grid's cells come in this very order
+    first = dict.fromkeys(axes, 0)
+    found = []
+    for at in itertools.product(*(range(len(axes[name])) for name in others)):
+        fixed = first | dict(zip(others, at, strict=True))
+        cells = tuple(
+            tuple(places[_key(axes, fixed | {row: r} | {column: c})] for c in range(len(axes[column])))
+            for r in range(len(axes[row]))
+        )
+        title = " · ".join(f"{name} {shown(axes[name][n])}" for name, n in zip(others, at, strict=True))
+        found.append(Table(title, row, axes[row], column, axes[column], cells))
+    return found
+
+
+def _chosen(sweep: SweepAnswers, rows: str | None, columns: str | None) -> tuple[str, str]:
+    axes = {"prompt", *sweep.grid.axes}
+    for name in (rows, columns):
+        if name and name not in axes:
+            raise ParameterError(f"There is no axis {name}. There are: {', '.join(sorted(axes))}.")
+    if rows and rows == columns:
+        raise ParameterError(f"{rows} can't be both the rows and the columns.")
+    free = [name for name in sweep.varied if name not in (rows, columns)]
+    if rows is None and (len(free) > 1 or columns):
+        rows = free.pop(0) if free else ""
+    if columns is None:
+        columns = free.pop(0) if free else ""
+    return rows or "", columns
+
+
+def _key(axes: dict[str, tuple[Any, ...]], at: dict[str, int]) -> tuple[int, ...]:
+    return tuple(at[name] if name else 0 for name in axes)
+
 
 RATES = ("diversity", "similarity", "repeats", "distinct_1", "distinct_2", "first_token")
 EMPTY = "–"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ParameterError
 from ..values import Answer, Turn
-from .board import Cell, Progress
+from .cells import Cell, Progress
 from .control import Control
 from .grid import Grid, same, shown, values, varied
 from .stats import Stats
@@ -118,7 +118,7 @@ class PartialSweep:
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        from .frame import frame
+        from .files import frame
 
         return frame(self)
 
@@ -152,17 +152,17 @@ class PartialSweep:
         return Plot(self, figure, rows, columns)
 
     def __repr__(self) -> str:
-        from .showing import summary
+        from .summary import summary
 
         return f"<{summary(self)}>"
 
     def _repr_html_(self) -> str:
-        from .showing import page
+        from .summary import page
 
         return page(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .showing import text
+        from .summary import text
 
         printer.text(repr(self) if len(printer.stack) > 1 else text(self))
 
@@ -310,7 +310,7 @@ class Sweep(Control):
         self.partial._repr_pretty_(printer, cycle)
 
     def _ipython_display_(self) -> None:
-        from ..render.once import just_shown
+        from ..render.views import just_shown
 
         if not just_shown(self):
             raise NotImplementedError  # IPython then goes on to the other forms

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted
-from ..render.once import shell
-from ..render.views import has_front_end, in_notebook, is_final
+from ..render.views import has_front_end, in_notebook, is_final, shell
 
 if TYPE_CHECKING:
-    from .board import Progress
+    from .cells import Progress
 
 
 class Joinable(Protocol):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..errors import TapeError
 from ..wire.body import shown
+from .entry import read
 from .held import BOM, Held
-from .lines import read
 
 LARGEST = 512 * 2**20
 """Bytes of a tape; a larger one is refused."""

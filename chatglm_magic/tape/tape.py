@@ -12,20 +12,18 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..client.call import Call
-from ..client.limits import pause
+from ..client.request import Call
+from ..client.timeouts import pause
 from ..errors import ParameterError, TapeError
 from ..values import Delta
 from ..wire.body import shown
+from .entry import Asked, Recorded, Recording, asked
 from .file import TapeFile
-from .lines import Recorded
-from .nearest import in_words, nearest
-from .question import Asked, asked
-from .recording import Recording
+from .mismatch import in_words, nearest
 
 if TYPE_CHECKING:
-    from ..client.aio import AsyncClient
-    from ..client.sync import SyncClient
+    from ..client.async_client import AsyncClient
+    from ..client.sync_client import SyncClient
 
 Mode = Literal["auto", "replay", "record"]
 """``auto`` gives what is there and records what is not, ``replay`` never asks, ``record`` always asks."""

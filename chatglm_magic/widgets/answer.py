@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 from ..parameters import shown_with_answers, value_in
-from ..render.bundle import counted, escape, live_html, trouble
+from ..render.answers import counted, escape, live_html, trouble
 from .look import Html, Typeset, small
 
 if TYPE_CHECKING:

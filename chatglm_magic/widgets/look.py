@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as w
 import traitlets
 
-from ..render.bundle import escape
+from ..render.answers import escape
 from ..render.outer import CLOSED, outer
 
 TEXT = "var(--jp-ui-font-color1,var(--vscode-foreground,inherit))"

@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..render.bundle import encodable, escape, html, plain
+from ..render.answers import encodable, escape, html, plain
 from ..render.outer import output
 from ..render.views import in_notebook, is_final
 

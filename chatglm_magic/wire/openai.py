@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Question
 from .openai_reply import Reader as Reader
-from .thinking import thinking_keys
+from .text_filters import thinking_keys
 
 NAME = "openai"
 PATH = "/chat/completions"

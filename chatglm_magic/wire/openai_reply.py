@@ -1,7 +1,4 @@
-"""An answer in OpenAI's protocol: the bytes of a stream of events, or of one JSON object, made into pieces.
-
-Servers differ in nearly everything; see :mod:`.openai` for the sources.
-"""
+"""Responses of OpenAI's protocol, streamed or whole, with the log probabilities of their tokens."""
 
 from __future__ import annotations
 
@@ -10,12 +7,57 @@ from typing import Any
 
 from ..errors import BrokenOffError, RefusedError, ReplyError
 from ..strictjson import strict_json
-from ..values import Change, Delta
+from ..values import Candidate, Change, Delta, Odds
 from . import body as bodies
-from .logprobs import odds_of
-from .refusal import SHORTEN
+from .error_response import SHORTEN
 from .sse import Event, SSEDecoder
-from .thinking import ThinkSplitter
+from .text_filters import ThinkSplitter
+
+LEAST = -1e4
+"""The smallest logarithm that is kept: less is as impossible, and ``-inf`` is no JSON."""
+
+DIGITS = 7
+"""After the point: as exact as the 32-bit numbers that servers compute with."""
+
+
+def odds_of(found: Any) -> tuple[Odds, ...]:
+    """Return the odds of the tokens in a choice's ``logprobs``; what has another shape is left out."""
+    content = found.get("content") if isinstance(found, dict) else None
+    if not isinstance(content, list):
+        return ()
+    places = []
+    for item in content:
+        taken = _candidate(item)
+        if taken is not None:
+            top = item.get("top_logprobs")
+            listed = map(_candidate, top) if isinstance(top, list) else ()
+            places.append(Odds(taken, tuple(candidate for candidate in listed if candidate is not None)))
+    return tuple(places)
+
+
+def _candidate(item: Any) -> Candidate | None:
+    if not isinstance(item, dict):
+        return None
+    token, logprob, number = item.get("token"), item.get("logprob"), item.get("id")
+    if not isinstance(token, str) or isinstance(logprob, bool) or not isinstance(logprob, int | float):
+        return None
+    if logprob != logprob:  # not isnan, which fails for a whole number that no float can hold
+        return None
+    value = round(float(min(0.0, max(LEAST, logprob))), DIGITS)
+    number = number if isinstance(number, int) and not isinstance(number, bool) else None
+    return Candidate(token, value, number, _raw(item.get("bytes"), token))
+
+
+def _raw(given: Any, token: str) -> str | None:
+    """Return a token's bytes in hexadecimal where they are not those of its text."""
+    if not isinstance(given, list):
+        return None
+    try:
+        found = bytes(given)
+    except (TypeError, ValueError):
+        return None
+    return None if found == token.encode(errors="surrogatepass") else found.hex()
+
 
 EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry")
 DAMAGED = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")

@@ -17,7 +17,7 @@ from .conftest import installed
 pytestmark = pytest.mark.heavy
 
 RICH = "| a | b |\n|---|---|\n" + "| `x = 1` | **2** |\n" * 40 + "\n"
-FRAME = "render/bundle.py:live_html call"
+FRAME = "render/answers.py:live_html call"
 """A moment at which some of an answer has come and is about to be shown."""
 
 
@@ -91,7 +91,7 @@ def test_while_the_whole_answer_is_rendered(page: Page) -> None:
     """It has all come and is kept as complete, whether its last frame is shown or not."""
     with ScriptedServer(answer(RICH * 20)) as server:
         point_at(page, server)
-        running = page.send("inside.strike_at('render/bundle.py:html call')\n%chatglm q1")
+        running = page.send("inside.strike_at('render/answers.py:html call')\n%chatglm q1")
         page.done(running)
         (struck,) = evaluate(page, "inside.struck")
         ran = wait_stopped(page, server, running, struck)
@@ -120,7 +120,7 @@ def test_whichever_thread_the_signal_finds(page: Page, way: str) -> None:
         point_at(page, server)
         block = "signal.pthread_sigmask(signal.{}, {{signal.SIGINT}})"
         page.run(f"import signal; {block.format('SIG_BLOCK')}")
-        strike = "inside.strike_within('client/limits.py:pause', 0)\n" if way == "wait" else ""
+        strike = "inside.strike_within('client/timeouts.py:pause', 0)\n" if way == "wait" else ""
         running = page.send(f"{strike}with inside.record_end():\n    {code}", stop_on_error=False)
         page.until_true(lambda: server.posts)
         struck = 0.0 if strike else interrupt(page)
@@ -169,7 +169,7 @@ CLEANUP = [
     "session/conversation.py:finish",
     "session/conversation.py:put",
     "store/store.py:put",
-    "render/bundle.py:bundle",
+    "render/answers.py:bundle",
     "render/views.py:_publish",
 ]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from chatglm_magic.lenses import Distribution, Tail, reshaped
-from chatglm_magic.lenses.math import GREEDY_BELOW
+from chatglm_magic.lenses.distribution import GREEDY_BELOW
 
 NAMED = (0.5, 0.2, 0.1)
 LOGPROBS = [math.log(share) for share in NAMED]

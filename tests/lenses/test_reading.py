@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.llm.assembly import Assembly, whole
+from chatglm_magic.llm.chunks import Assembly, whole
 from chatglm_magic.values import Candidate, Delta, Odds
-from chatglm_magic.wire.logprobs import odds_of
 from chatglm_magic.wire.openai import Reader
+from chatglm_magic.wire.openai_reply import odds_of
 
 from ..support.logprobs import make_entry
 

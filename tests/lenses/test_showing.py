@@ -11,7 +11,7 @@ from IPython.lib.pretty import pretty
 
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.lenses import Lens, Range
-from chatglm_magic.lenses.words import bits, label, percent, readable
+from chatglm_magic.lenses.labels import bits, label, percent, readable
 from chatglm_magic.values import Candidate, Odds, Turn
 
 from ..support.hostile import ANSWERS

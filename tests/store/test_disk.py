@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatglm_magic.errors import ChatGLMError
-from chatglm_magic.store import Query, saving
+from chatglm_magic.store import Query, pending
 
 from ..support.clock import assert_within
 from ..support.disks import mount_disk
@@ -250,5 +250,5 @@ def test_a_file_that_is_held_for_ever_does_not_hold_the_end_up(tmp_path: Path) -
             began = time.monotonic()
             store.close()
             took = time.monotonic() - began
-            assert took >= saving.LAST and store.unsaved == 1
-            assert_within(took, saving.LAST + 2)
+            assert took >= pending.LAST and store.unsaved == 1
+            assert_within(took, pending.LAST + 2)

@@ -285,7 +285,7 @@ def test_every_field_of_a_turn_has_its_check() -> None:
     """A field that is added to ``Turn`` must be added to what an import knows."""
     from dataclasses import fields
 
-    from chatglm_magic.store.checking import CHECKS
     from chatglm_magic.store.columns import READ
+    from chatglm_magic.store.imports import CHECKS
 
     assert set(CHECKS) == set(READ) == {field.name for field in fields(Turn)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chatglm_magic.store import Query, Store
-from chatglm_magic.store.saving import Saving
+from chatglm_magic.store.pending import Saving
 
 from ..support.stores import make_turn
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatglm_magic.store import Query, Store
-from chatglm_magic.store.words import Wanted, indexed, words
+from chatglm_magic.store.search import Wanted, indexed, words
 
 from ..support.clock import measure
 from ..support.stores import CONVERSATION, list_prompts, make_turn, open_store

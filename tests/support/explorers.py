@@ -12,7 +12,7 @@ import ipywidgets as w
 
 from chatglm_magic import Session
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.begin import prepared
+from chatglm_magic.sweeps.prepare import prepare_sweep
 from chatglm_magic.widgets import sweep_explorer
 from chatglm_magic.widgets.explorer import Explorer
 from chatglm_magic.widgets.trouble import Status
@@ -37,7 +37,7 @@ def start_sweep(
     if session is None:
         session = open_session(server.url + path)
     session.settings.endpoint_url = server.url + path
-    found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
+    found = prepare_sweep(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
     found.resume(wait=False)
     return found
 

@@ -19,7 +19,7 @@ import psutil
 import requests
 
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server.supervisor import Engine
+from chatglm_magic.server.engine_process import Engine
 
 from .clock import bound
 
@@ -224,7 +224,7 @@ def read_until(process: subprocess.Popen[str], mark: str) -> str:
 KERNEL = """
 import os, signal, subprocess, time
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server.supervisor import Engine
+from chatglm_magic.server.engine_process import Engine
 signal.signal(signal.SIGINT, lambda *_: None)
 server = LocalServer({model!r}).start()
 other = 0

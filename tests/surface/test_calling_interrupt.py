@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.client.foreign import translated
-from chatglm_magic.client.limits import Clock
+from chatglm_magic.client.timeouts import Clock
+from chatglm_magic.client.transport_errors import translated
 
 from ..support.clock import assert_within
 from ..support.inside import strike_at
@@ -67,7 +67,7 @@ def test_calling_invoke__an_interrupt_is_not_lost(dialect: str, place: str) -> N
     """Wherever it strikes while a connection's reads are set up, the caller has its KeyboardInterrupt."""
     with ScriptedServer(reply_with("ok")) as server:
         llm = make_model(server, dialect)
-        strike_at(f"client/connections.py:{place}")
+        strike_at(f"client/sync_client.py:{place}")
         with pytest.raises(KeyboardInterrupt):
             llm.invoke("0")
         assert llm.invoke("0") == "ok"

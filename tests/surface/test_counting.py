@@ -14,8 +14,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from chatglm_magic import ChatGLM, LocalServer
-from chatglm_magic.client.call import Call
-from chatglm_magic.client.sync import SyncClient
+from chatglm_magic.client.request import Call
+from chatglm_magic.client.sync_client import SyncClient
 from chatglm_magic.client.tokenizer import addresses, counted
 from chatglm_magic.errors import EndpointError, RefusedError
 

@@ -10,9 +10,8 @@ import pytest
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, CommandError, ParameterError
 from chatglm_magic.magics.sweep import read
-from chatglm_magic.sweeps.begin import prepared
-from chatglm_magic.sweeps.forecast import forecast
 from chatglm_magic.sweeps.grid import grid, spaced, values
+from chatglm_magic.sweeps.prepare import forecast, prepare_sweep
 
 from ..support.servers import ScriptedServer, legacy
 from ..support.sweeps import open_session
@@ -106,7 +105,7 @@ def test_a_value_no_server_would_take_is_refused_before_anything_is_sent() -> No
     """The last of many settings is checked first of all."""
     with ScriptedServer(legacy()) as server:
         session = open_session(server.url)
-        sweep = prepared("p", {"temperature": [0.1, 99]}, samples=1, jobs=1, session=session, resume=None)
+        sweep = prepare_sweep("p", {"temperature": [0.1, 99]}, samples=1, jobs=1, session=session, resume=None)
         with pytest.raises(ParameterError, match="temperature must be"):
             sweep.resume()
         assert server.asked == []
@@ -117,7 +116,7 @@ def test_a_dry_run_says_how_much_it_would_be_and_sends_nothing() -> None:
     with ScriptedServer(legacy()) as server:
         axes = {"temperature": [0.1, 0.5, 0.7, 1, 1.5], "top_p": "0.5:0.9:5", "max_token": [100]}
         session = open_session(server.url + "v1")
-        sweep = prepared("p", axes, samples=4, jobs=1, session=session, resume=None)
+        sweep = prepare_sweep("p", axes, samples=4, jobs=1, session=session, resume=None)
         told = forecast(sweep)
         assert "100 requests" in told and "At most 10,000 tokens (for the answers)" in told
         assert server.asked == []
@@ -127,9 +126,9 @@ def test_a_dry_run_is_honest_about_a_limit_that_is_not_there() -> None:
     """On /v1 an untouched max_token is not sent, so nobody knows; a seed makes samples alike."""
     session = open_session("http://127.0.0.1:9/v1")
     axes: dict[str, Any] = {"temperature": [0.1, 1], "seed": [7]}
-    told = forecast(prepared("p", axes, samples=2, jobs=1, session=session, resume=None))
+    told = forecast(prepare_sweep("p", axes, samples=2, jobs=1, session=session, resume=None))
     assert "no limit is set" in told and "A seed is set" in told
-    mixed = forecast(prepared("p", {"max_token": [None, 5]}, samples=1, jobs=1, session=session, resume=None))
+    mixed = forecast(prepare_sweep("p", {"max_token": [None, 5]}, samples=1, jobs=1, session=session, resume=None))
     assert "no limit is set" in mixed
 
 
@@ -194,7 +193,7 @@ def test_a_line_that_can_not_be_understood_says_so(line: str, says: str) -> None
 def test_a_sweep_needs_no_axis() -> None:
     """Samples of one setting are a sweep too, and so is one answer."""
     with ScriptedServer(legacy(lambda body: body["prompt"])) as server:
-        sweep = prepared("p", {}, samples=3, jobs=2, session=open_session(server.url), resume=None).resume()
+        sweep = prepare_sweep("p", {}, samples=3, jobs=2, session=open_session(server.url), resume=None).resume()
         assert [turn.answer for turn in sweep] == ["p"] * 3 and sweep.grid.settings == [{}]
 
 
@@ -202,7 +201,7 @@ def test_a_sweep_needs_no_axis() -> None:
 def test_jobs_must_be_a_whole_number(jobs: Any) -> None:
     """One question at once is the least."""
     with pytest.raises(ChatGLMError, match="jobs must be"):
-        prepared("p", {}, samples=1, jobs=jobs, session=Session(), resume=None)
+        prepare_sweep("p", {}, samples=1, jobs=jobs, session=Session(), resume=None)
 
 
 @pytest.mark.parametrize("prompt", [None, 5, [[1]], [{}], b"x", {"a": "b"}, []])
@@ -222,4 +221,4 @@ def test_very_long_numbers_are_no_range() -> None:
 def test_only_a_sweep_can_be_resumed(before: Any) -> None:
     """Or the file of one."""
     with pytest.raises(ParameterError, match="resume is a sweep"):
-        prepared("p", {}, samples=1, jobs=1, session=None, resume=before)
+        prepare_sweep("p", {}, samples=1, jobs=1, session=None, resume=before)

@@ -10,9 +10,8 @@ import pytest
 
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.sweeps import LABELS, Sweep
-from chatglm_magic.sweeps.colours import colour, contrast, css, ink, luminance
 from chatglm_magic.sweeps.grid import Grid
-from chatglm_magic.sweeps.layout import tables
+from chatglm_magic.sweeps.heatmap import colour, contrast, css, ink, luminance, tables
 from chatglm_magic.values import Turn
 
 

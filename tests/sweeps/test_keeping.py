@@ -10,8 +10,8 @@ import pytest
 from chatglm_magic import Session, sweep
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.begin import prepared
 from chatglm_magic.sweeps.grid import grid, same
+from chatglm_magic.sweeps.prepare import prepare_sweep
 from chatglm_magic.values import Turn
 
 from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
@@ -48,7 +48,7 @@ def test_a_sweep_is_over_when_every_answer_is_in_the_store() -> None:
         session = SlowSession()
         session.slow = SlowStore()
         session.settings.endpoint_url = server.url
-        result = prepared("p", {"seed": range(6)}, samples=1, jobs=6, session=session, resume=None)
+        result = prepare_sweep("p", {"seed": range(6)}, samples=1, jobs=6, session=session, resume=None)
         result.on_change(lambda: None if result.running or not len(result) else session.slow.over.set())
         result.resume()
         assert not session.slow.was_over
@@ -65,7 +65,7 @@ def test_a_stopped_sweep_is_over_when_what_came_is_in_the_store() -> None:
     came = threading.Event()
     with ScriptedServer(by_body(choose)) as server:
         session = open_session(server.url + "v1")
-        result = prepared("p", {"seed": [0, 1]}, samples=1, jobs=2, session=session, resume=None)
+        result = prepare_sweep("p", {"seed": [0, 1]}, samples=1, jobs=2, session=session, resume=None)
 
         def follow() -> None:
             cells = result.partial.cells

@@ -18,7 +18,7 @@ import pytest
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, Interrupted, ParameterError
 from chatglm_magic.sweeps import Sweep, last
-from chatglm_magic.sweeps.begin import prepared
+from chatglm_magic.sweeps.prepare import prepare_sweep
 
 from ..support.clock import assert_within
 from ..support.servers import Asked, Script, ScriptedServer, answer, by_body, chunk, hang, legacy, reply, sse
@@ -27,7 +27,7 @@ from ..support.sweeps import open_session, run_sweep, wait_until
 
 def begun(session: Any, *, samples: int = 1, jobs: int = 16, prompt: Any = "p", **axes: Any) -> Sweep:
     """Begin a sweep and return at once."""
-    found = prepared(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
+    found = prepare_sweep(prompt, axes, samples=samples, jobs=jobs, session=session, resume=None)
     found.resume(wait=False)
     return found
 
@@ -258,7 +258,7 @@ class Full(Session):
 def test_a_sweep_that_could_not_begin_is_not_under_way() -> None:
     """It can be resumed when there is room again, and nothing waits for ever."""
     with ScriptedServer(legacy()) as server:
-        result = prepared("p", {"top_p": [0.1]}, samples=1, jobs=1, session=Full(), resume=None)
+        result = prepare_sweep("p", {"top_p": [0.1]}, samples=1, jobs=1, session=Full(), resume=None)
         result.session.settings.endpoint_url, result.session.settings.store = server.url, "off"
         for _ in range(2):
             with pytest.raises(RuntimeError, match="thread"):
@@ -338,7 +338,7 @@ def test_followers_hear_of_changes_at_most_twelve_times_a_second_and_of_the_end(
     """What they see last is the whole, and that nothing runs any more; one that fails costs nothing."""
     seen: list[tuple[float, int, bool]] = []
     with ScriptedServer(legacy()) as server:
-        result = prepared(
+        result = prepare_sweep(
             "p", {"seed": range(300)}, samples=1, jobs=4, session=open_session(server.url + ""), resume=None
         )
         result.on_change(lambda: 1 / 0)  # type: ignore[arg-type, return-value]

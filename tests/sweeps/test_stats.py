@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.sweeps.stats import stats
-from chatglm_magic.sweeps.texts import distinct, mean_similarity, repeats, similarity, units
+from chatglm_magic.sweeps.stats import distinct, mean_similarity, repeats, similarity, stats, units
 from chatglm_magic.values import Turn
 
 

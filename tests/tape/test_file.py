@@ -18,9 +18,8 @@ from pathlib import Path
 import pytest
 
 from chatglm_magic.errors import TapeError
+from chatglm_magic.tape.entry import Recorded, key_of
 from chatglm_magic.tape.file import TapeFile
-from chatglm_magic.tape.lines import Recorded
-from chatglm_magic.tape.question import key_of
 
 from ..support.scale import choose_count
 from ..support.servers import ScriptedServer, answer, chunk, sse

@@ -10,8 +10,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import TapeError
-from chatglm_magic.tape.lines import Recorded
-from chatglm_magic.tape.question import key_of
+from chatglm_magic.tape.entry import Recorded, key_of
 
 from ..support.servers import ScriptedServer
 from ..support.tapes import count_pieces, make_model, make_offline_model, read_miss

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from ...sweeps import Sweep
-from ...sweeps.board import Cell
+from ...sweeps.cells import Cell
 from .. import look
 from ..viewer.calls import Calls
 from .side import Side

@@ -12,8 +12,8 @@ from ...render.outer import output
 from ...render.terminal import one_line
 from ...session import get_session
 from ...sweeps import Sweep
-from ...sweeps.board import Cell, Progress
-from ...sweeps.showing import page, shape, summary, text
+from ...sweeps.cells import Cell, Progress
+from ...sweeps.summary import page, shape, summary, text
 from .. import look
 from ..answer import CSS as ANSWER
 from ..debounce import Sleep

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from ...sweeps import Sweep
-from ...sweeps.board import Progress
+from ...sweeps.cells import Progress
 from .. import look
 from ..viewer.calls import Calls
 

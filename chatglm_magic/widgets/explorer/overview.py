@@ -9,7 +9,7 @@ import ipywidgets as w
 
 from ...render.terminal import one_line
 from ...sweeps import PartialSweep
-from ...sweeps.board import Cell
+from ...sweeps.cells import Cell
 from ...sweeps.grid import shown
 from ...sweeps.heatmap import Plot
 from .. import look

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...render.bundle import escape
-from ...sweeps.board import Progress
+from ...render.answers import escape
+from ...sweeps.cells import Progress
 
 
 def told(progress: Progress) -> str:

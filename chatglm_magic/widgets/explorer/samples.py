@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...render.bundle import counted, escape, live_html
+from ...render.answers import counted, escape, live_html
 from ...render.terminal import one_line
-from ...sweeps.board import Cell
+from ...sweeps.cells import Cell
 from ...values import Turn
 from .. import look
 from ..answer import answer_html

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ...sweeps.board import Cell
+from ...sweeps.cells import Cell
 from .. import look
 from ..viewer.calls import Calls
 from .samples import sample_html, text_of

@@ -9,13 +9,11 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...render.bundle import escape
+from ...render.answers import escape
 from ...sweeps import PartialSweep
-from ...sweeps.board import Cell
-from ...sweeps.colours import colour, css
+from ...sweeps.cells import Cell
 from ...sweeps.grid import shown
-from ...sweeps.heatmap import Plot
-from ...sweeps.layout import Table
+from ...sweeps.heatmap import Plot, Table, colour, css
 from .. import look
 from ..viewer.calls import Calls
 from .words import face, title

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...render.bundle import trouble
+from ...render.answers import trouble
 from ...render.terminal import one_line, visible
-from ...sweeps.board import Cell
+from ...sweeps.cells import Cell
 from ...sweeps.grid import shown, told
 from ...sweeps.heatmap import EMPTY, Plot
 from ...sweeps.stats import Stats, failed

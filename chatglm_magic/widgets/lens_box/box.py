@@ -7,8 +7,7 @@ from typing import Any
 import ipywidgets as w
 
 from ...lenses import Lens
-from ...lenses.html import bars, html
-from ...lenses.text import caption, text
+from ...lenses.report import bars, caption, html, text
 from ...render.outer import output
 from ...render.terminal import one_line
 from ...session import get_session

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import ipywidgets as w
 
 from ...lenses import Distribution, Lens, Range
-from ...lenses.html import HIGHEST
-from ...lenses.words import bits
+from ...lenses.labels import bits
+from ...lenses.report import HIGHEST
 from .. import look
 from ..trouble import Trouble
 from .style import LEVELS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
-from ...render.bundle import escape
+from ...render.answers import escape
 from ...session import Session
 from ..look import ERROR, GOOD, UNSURE, Html, above, button
 from ..trouble import Trouble

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
-from ...render.bundle import escape, trouble
+from ...render.answers import escape, trouble
 from ..answer import metrics, parameters
 from ..asking import Screen
 from ..look import Html, small

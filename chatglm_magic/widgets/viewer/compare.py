@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as w
 
-from ...render.bundle import escape, speed
+from ...render.answers import escape, speed
 from ...render.diff import marked
 from ...store import Row
 from .. import look

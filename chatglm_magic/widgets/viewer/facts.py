@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from ...render.bundle import escape
+from ...render.answers import escape
 from ...render.terminal import one_line
 from ...store import Row, Summary
 from ...values import Turn

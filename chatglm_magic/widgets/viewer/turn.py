@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...parameters import names, our_name
-from ...render.bundle import counted, escape, speed
+from ...render.answers import counted, escape, speed
 from ...render.terminal import one_line
 from ...store import Row
 from ...values import Turn

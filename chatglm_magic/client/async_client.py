@@ -1,0 +1,290 @@
+"""The asynchronous client over aiohttp, with its pools of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from functools import partial
+
+import aiohttp
+from aiohttp.connector import Connection
+
+from ..errors import ChatGLMError, EndpointError
+from ..values import Delta
+from .address import authorities, proxy_for
+from .loop import awake
+from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
+from .response import Incoming, refused
+from .retries import Retries
+from .timeouts import Clock
+from .transport_errors import translated
+
+HEADER_BYTES = 65536
+"""The longest header line, as in Python's own HTTP client."""
+
+SPARE = 128
+"""File descriptors that the rest of the process may need."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request whose connection is broken off if it is given up while bytes of the request still wait."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if conn.transport is not None:
+            conn.add_callback(partial(_drop_unsent, conn.transport))
+        return await super().send(conn)
+
+
+def _drop_unsent(transport: asyncio.Transport) -> None:
+    """Abort a connection that has unsent bytes: ``close`` alone would wait until the server has read them all."""
+    if transport.get_write_buffer_size():
+        transport.abort()
+
+
+class Pool:
+    """The connections of one loop, as many as the process may have files open.
+
+    The session is closed by its loop: ``asyncio.run`` and our loop thread end the asynchronous generators of a
+    loop before they close it, and a generator that is forgotten is ended too.
+    """
+
+    def __init__(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0)
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            request_class=_Request,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+        )
+        self.slots = asyncio.Semaphore(_most())
+        self._asking = 0
+        self._over = False
+        self._keeper = _kept(self.session)
+
+    async def open(self) -> None:
+        """Hand the session to its loop."""
+        await anext(self._keeper)
+
+    def end(self) -> None:
+        """Close the session, on its loop, once nobody asks over it any more."""
+        self._over = True
+        if not self._asking:
+            self._ending = asyncio.get_running_loop().create_task(self._keeper.aclose())
+
+    def __enter__(self) -> None:
+        self._asking += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._asking -= 1
+        self.slots.release()
+        if self._over:
+            self.end()
+
+
+class Pools:
+    """The pools of one owner; made again after a fork, closed when the owner goes."""
+
+    def __init__(self) -> None:
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._owner = os.getpid()
+        # What a finaliser holds is no part of a cycle of garbage, whose parts would end in any order.
+        weakref.finalize(self, _close, self._pools, self._owner).atexit = False
+
+    async def here(self) -> Pool:
+        """Return the pool of the running loop."""
+        if self._owner != os.getpid():  # the parent's sockets are not ours to use, nor to close
+            self.__init__()  # type: ignore[misc]
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None or pool.session.closed:
+            for other in [other for other in self._pools if other.is_closed()]:
+                self._pools.pop(other, None)
+            pool = self._pools[loop] = Pool()
+            await pool.open()
+        return pool
+
+    def close(self) -> None:
+        """Let the pools go; their loops close what is idle."""
+        _close(self._pools, self._owner)
+
+
+def _close(pools: dict[asyncio.AbstractEventLoop, Pool], owner: int) -> None:
+    """Have each loop that still runs close its pool; any thread may call."""
+    while pools:
+        loop, pool = pools.popitem()
+        with suppress(RuntimeError):  # a closed loop has closed its pool already
+            if owner == os.getpid():
+                loop.call_soon_threadsafe(pool.end)
+
+
+async def _kept(session: aiohttp.ClientSession) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    try:
+        yield session
+    finally:
+        await session.close()
+
+
+def _most() -> int:
+    """Return how many connections the process's limit of open files allows."""
+    try:
+        import resource
+    except ImportError:  # pragma: no cover - Windows has no such limit on sockets
+        return 4096
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(4096, soft - SPARE)) if soft != resource.RLIM_INFINITY else 4096
+
+
+class AsyncClient:
+    """Asks over pooled connections, from any event loop."""
+
+    def __init__(self) -> None:
+        self._pools = Pools()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._pools.close()
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
+        """Ask, and yield the answer's pieces as they arrive; a cancelled task closes its connection.
+
+        :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
+        """
+        clock = Clock(call.limits)
+        pool = await self._pools.here()
+        await _slot(pool, clock)
+        with pool, awake():
+            try:
+                async with aclosing(_answer(pool, call, clock)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+            except BaseException as error:  # noqa: BLE001 - raised again
+                raise call.hidden(error) from None
+
+
+async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta, None]:
+    retries = Retries(call, clock)
+    while True:
+        try:
+            response = await _attempt(pool, retries.call, clock)
+            break
+        except ChatGLMError as error:
+            wait = retries.wait_or_raise(error)
+        if wait.notice:
+            yield Delta(notice=wait.notice)
+        await asyncio.sleep(wait.seconds)
+    try:
+        if told := retries.told():
+            yield told
+        async for delta in _read(response, call, clock):
+            yield delta
+        await _let_go(response)
+    finally:
+        response.close()
+
+
+async def _read(response: aiohttp.ClientResponse, call: Call, clock: Clock) -> AsyncIterator[Delta]:
+    incoming = Incoming(call, clock, response.headers.items())
+    while not incoming.done:
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
+        with translated(call, clock):
+            async with asyncio.timeout(clock.until_bytes()):
+                block = await response.content.readany()
+        if not block:
+            break
+        for delta in incoming.feed(block):
+            yield delta
+    for delta in incoming.close():
+        yield delta
+
+
+async def _slot(pool: Pool, clock: Clock) -> None:
+    """Take one of the connections that the process may have open."""
+    if not pool.slots.locked():
+        await pool.slots.acquire()
+        return
+    try:
+        async with asyncio.timeout(clock.until_answer()):
+            await pool.slots.acquire()
+    except TimeoutError:
+        raise EndpointError(
+            "All connections this process may open are in use. Ask fewer questions at once "
+            "(max_concurrency), or raise the limit of open files (ulimit -n).",
+            kind="pool_timeout",
+        ) from None
+
+
+async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
+    response = await _post(pool, call, clock)
+    if response.status == 200:
+        return response
+    try:
+        raise refused(call, response.status, response.headers.items(), await _beginning(response, call))
+    finally:
+        response.close()
+
+
+async def _post(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
+    connect = min(call.limits.connect, clock.left())
+    try:
+        async with asyncio.timeout(clock.until_answer()) as patience:
+            body = _Body(call, clock, patience)
+            with translated(call, clock):
+                return await pool.session.post(
+                    call.url,
+                    data=body if body.long else call.data,
+                    headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
+                    allow_redirects=False,
+                    proxy=proxy_for(call.url),
+                    ssl=authorities(call.url),
+                    timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+                )
+    except TimeoutError:
+        raise clock.expired() from None
+
+
+class _Body:
+    """A long body in blocks, each of which the server must take within the connect limit."""
+
+    def __init__(self, call: Call, clock: Clock, patience: asyncio.Timeout) -> None:
+        self._call, self._clock, self._patience = call, clock, patience
+        self.long = len(call.data) > BLOCK
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._call.data), BLOCK):
+            self._wait(self._call.limits.connect)
+            self._clock.sending = True
+            yield self._call.data[start : start + BLOCK]
+        if not self._patience.expired():  # else it is the sending that took too long
+            self._clock.sending = False
+        self._wait(self._clock.until_answer())
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(RuntimeError):  # the answer, or its refusal, came before all of the question was sent
+            self._patience.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+async def _let_go(response: aiohttp.ClientResponse) -> None:
+    """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
+    if response.content.at_eof():
+        response.release()
+        return
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(END_WAIT):
+            if not await response.content.readany():
+                response.release()
+
+
+async def _beginning(response: aiohttp.ClientResponse, call: Call) -> bytes:
+    """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
+    raw = b""
+    with suppress(Exception):
+        async with asyncio.timeout(call.limits.idle):
+            while len(raw) < REFUSAL_BYTES and (block := await response.content.readany()):
+                raw += block
+    return raw

@@ -1,0 +1,93 @@
+"""Reads a response within its limits of time and size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..errors import BrokenOffError, EndpointError, RefusedError, ReplyError
+from ..values import Delta
+from ..wire import chatglm, openai
+from ..wire.body import LIMIT
+from ..wire.error_response import refusal
+from ..wire.inflate import Inflate
+from .address import bare
+from .request import Call
+from .timeouts import Clock
+
+MAX_HEADERS = 100
+"""As many as Python's own HTTP client takes."""
+
+HEADER_BYTES = 65532
+"""Characters of a header's name and value: with colon, blank and line end the 64 KiB of Python's own client."""
+
+STREAM_LIMIT = 4 * LIMIT
+"""Bytes of a whole stream above which we stop reading: 256 MiB, some 800 000 tokens in vLLM's chunks."""
+
+
+class Incoming:
+    """Takes in an answer's bytes, undoes compression, keeps to the limits, and hands out what the codec makes."""
+
+    def __init__(self, call: Call, clock: Clock, headers: Iterable[tuple[str, str]]) -> None:
+        pairs = list(headers)
+        if len(pairs) > MAX_HEADERS or any(len(name) + len(value) >= HEADER_BYTES for name, value in pairs):
+            raise EndpointError(
+                f"The server sent more than {MAX_HEADERS} headers, or one above 64 KiB. "
+                "Check its address and port.",
+                kind="protocol",
+            )
+        named = lowered(pairs)
+        clock.answered, clock.sending = True, False
+        self._clock = clock
+        self._inflate = Inflate(named.get("content-encoding", ""))
+        self._plain = not self._inflate.undoes
+        self._reader = (openai if call.dialect == "openai" else chatglm).Reader(named)
+        self._size = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer has said that it is whole."""
+        return bool(self._reader.done)
+
+    def feed(self, block: bytes) -> Iterator[Delta]:
+        """Take in the next bytes; yield the pieces they complete, also those before an error.
+
+        :raises ChatGLMError: as the codecs; ``stalled`` or ``total_timeout`` if bytes come but no answer.
+        """
+        content = False
+        for plain in (block,) if self._plain else self._inflate.feed(block):
+            self._size += len(plain)
+            if self._size > STREAM_LIMIT:
+                raise BrokenOffError(
+                    f"The answer is larger than {STREAM_LIMIT // 2**20} MiB; reading stopped.", kind="too_large"
+                )
+            for delta in self._reader.feed(plain):
+                content = True
+                yield delta
+        self._clock.heard(content=content)
+
+    def close(self) -> Iterator[Delta]:
+        """End the answer; yield its last pieces.
+
+        :raises ChatGLMError: if it is none, or is not whole.
+        """
+        if not self.done:
+            self._inflate.close()
+        yield from self._reader.close()
+        self._reader.check()
+
+
+def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers by their lower-cased names."""
+    return {name.lower(): value for name, value in headers}
+
+
+def refused(call: Call, status: int, headers: Iterable[tuple[str, str]], raw: bytes) -> RefusedError | ReplyError:
+    """Return the error that a status other than 200 is."""
+    named = lowered(headers)
+    if status == 204:
+        return ReplyError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
+    try:
+        raw = next(Inflate(named.get("content-encoding", "")).feed(raw), b"")  # its beginning says what is wrong
+    except ReplyError:
+        raw = b""
+    return refusal(status, named, raw, bare(call.url))

@@ -1,0 +1,270 @@
+"""The synchronous client over requests, its connections, and the bridge to the asynchronous one."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from ..errors import ChatGLMError
+from ..forks import Rank, lock
+from ..values import Delta
+from ..wire.body import Whole
+from .address import bundle, proxy_for
+from .loop import handed_over
+from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
+from .response import Incoming, lowered, refused
+from .retries import Retries
+from .timeouts import LOOK_UP, Clock, pause
+from .transport_errors import translated
+
+if TYPE_CHECKING:
+    from .async_client import AsyncClient
+
+
+POOL = 64
+"""Idle connections kept; more threads than this open further ones."""
+
+
+class Timed(io.RawIOBase):
+    """A socket's file whose reads give up at the moment ``end``, by :func:`time.monotonic`.
+
+    :param file: http.client's buffered file, of which nothing has been read; it is closed with this one.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._sock = file, file.raw._sock
+        limit = self._sock.gettimeout()
+        self.end = time.monotonic() + (3600.0 if limit is None else limit)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        while True:
+            left = self.end - time.monotonic()
+            self._sock.settimeout(max(0.001, min(left, LOOK_UP)))
+            try:
+                # Not the file's own readinto, which reads no more after its first wait in vain.
+                count: int = self._sock.recv_into(buffer)
+            except TimeoutError:
+                if left <= LOOK_UP:
+                    raise
+            else:
+                return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        # Not detached: an interrupt in between would leave a file that can't be closed, and be lost in that error.
+        self.fp = io.BufferedReader(Timed(self.fp), 65536)
+        super().begin()
+
+
+class _Plain(HTTPConnection):
+    response_class = _Response
+
+
+class _Safe(HTTPSConnection):
+    response_class = _Response
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SafePool(HTTPSConnectionPool):
+    ConnectionCls = _Safe
+
+
+POOLS = {"http": _PlainPool, "https": _SafePool}
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
+
+
+def timer(response: requests.Response) -> Timed | None:
+    """Return what times the reads of an answer; None once it has been read to its end."""
+    file = getattr(getattr(getattr(response.raw, "_fp", None), "fp", None), "raw", None)
+    return file if isinstance(file, Timed) else None
+
+
+def give(response: requests.Response, seconds: float) -> None:
+    """Let the next reads of an answer take so long, all together."""
+    file = timer(response)
+    if file is not None:
+        file.end = time.monotonic() + seconds
+
+
+def new_session() -> requests.Session:
+    """Return a session that keeps connections, and neither cookies nor anything of the environment.
+
+    Neither netrc, which would replace our Authorization, nor proxies for loopback: see ``proxy_for``.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter(pool_maxsize=POOL))
+    return session
+
+
+class SyncClient:
+    """Asks over one pool of connections; made again after a fork, closed with its owner."""
+
+    def __init__(self) -> None:
+        self._session: requests.Session | None = None
+        self._owner = 0
+        self._lock = lock(Rank.CLIENT)
+
+    def stream(self, call: Call) -> Generator[Delta, None, None]:
+        """Ask, and yield the answer's pieces as they arrive.
+
+        :raises ChatGLMError: of the kinds of EndpointError, RefusedError, ReplyError and BrokenOffError.
+        """
+        try:
+            yield from self._answer(call, Clock(call.limits))
+        except BaseException as error:  # noqa: BLE001 - raised again
+            raise call.hidden(error) from None
+
+    def _answer(self, call: Call, clock: Clock) -> Generator[Delta, None, None]:
+        retries = Retries(call, clock)
+        response = yield from self._begin(retries, clock)
+        with closing(response):
+            if told := retries.told():
+                yield told
+            incoming = Incoming(call, clock, response.raw.headers.items())
+            read, timed, guard = response.raw.read1, timer(response), translated(call, clock)
+            while not incoming.done:  # once for each token of a stream
+                if timed is not None:  # pragma: no branch - as long as urllib3 is made as it is
+                    timed.end = clock.moment()
+                with guard:
+                    block = read(BLOCK)
+                if not block:
+                    break
+                yield from incoming.feed(block)
+            yield from incoming.close()
+            _let_go(response)
+
+    def ask_json(self, call: Call) -> Any:
+        """Ask something that is no question, such as a count of tokens; return the whole JSON reply.
+
+        :raises ChatGLMError: as :meth:`stream`.
+        """
+        try:
+            return self._whole(call, Clock(call.limits))
+        except BaseException as error:  # noqa: BLE001 - raised again
+            raise call.hidden(error) from None
+
+    def _whole(self, call: Call, clock: Clock) -> Any:
+        with closing(self._attempt(call, clock)) as response:
+            clock.answered = True
+            body = Whole(lowered(response.raw.headers.items()))
+            give(response, call.limits.idle)
+            with translated(call, clock):
+                while block := response.raw.read1(BLOCK):
+                    clock.heard(content=False)
+                    body.feed(block)
+            response.raw.release_conn()
+        return body.json()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        session, self._session = self._session, None
+        if session and self._owner == os.getpid():
+            session.close()
+
+    def _begin(self, retries: Retries, clock: Clock) -> Generator[Delta, None, requests.Response]:
+        while True:
+            try:
+                return self._attempt(retries.call, clock)
+            except ChatGLMError as error:
+                wait = retries.wait_or_raise(error)
+            if wait.notice:
+                yield Delta(notice=wait.notice)
+            pause(wait.seconds)
+
+    def _attempt(self, call: Call, clock: Clock) -> requests.Response:
+        response = self._post(call, clock)
+        if response.status_code != 200:
+            with closing(response):
+                words = _beginning(response, call)
+                raise refused(call, response.status_code, response.raw.headers.items(), words)
+        return response
+
+    def _post(self, call: Call, clock: Clock) -> requests.Response:
+        proxy = proxy_for(call.url)
+        with translated(call, clock):
+            return self._pool().post(
+                call.url,
+                # A long body goes in blocks, each under the connect limit; in one piece all of it would be.
+                data=call.data if len(call.data) <= BLOCK else io.BytesIO(call.data),
+                headers=call.all_headers,
+                timeout=(min(call.limits.connect, clock.left()), clock.until_answer()),
+                allow_redirects=False,
+                stream=True,
+                verify=bundle(call.url) or True,
+                proxies={"http": proxy, "https": proxy} if proxy else {},
+            )
+
+    def _pool(self) -> requests.Session:
+        with self._lock:
+            if self._session is None or self._owner != os.getpid():
+                self._session, self._owner = new_session(), os.getpid()
+            return self._session
+
+
+def _beginning(response: requests.Response, call: Call) -> bytes:
+    """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
+    raw = b""
+    give(response, call.limits.idle)  # for all of it together
+    with suppress(Exception):
+        while len(raw) < REFUSAL_BYTES and (block := response.raw.read1(BLOCK)):
+            raw += block
+    return raw
+
+
+def _let_go(response: requests.Response) -> None:
+    """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
+    give(response, END_WAIT)
+    with suppress(Exception):
+        if not response.raw.read1(1):
+            response.raw.release_conn()
+
+
+GENUINE = issubclass(HTTPConnection, http.client.HTTPConnection)
+"""Whether urllib3 is the one that requests was made for."""
+
+
+class BridgedClient(SyncClient):
+    """Has the questions asked on the package's loop thread, and hands their answers over as they come."""
+
+    def __init__(self, client: Callable[[], AsyncClient]) -> None:
+        super().__init__()
+        self._client = client
+
+    def stream(self, call: Call) -> Generator[Delta, None, None]:
+        """Ask, and yield the answer's pieces as they arrive; as :meth:`SyncClient.stream`."""
+        yield from handed_over(self._client().stream(call))

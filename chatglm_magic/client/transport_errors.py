@@ -1,0 +1,135 @@
+"""Translates the errors of requests, urllib3 and aiohttp into ours: the only place that knows them.
+
+Their texts and objects may hold URLs, proxies and headers, so none of it is passed on, not as a cause either."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from urllib3 import exceptions as u3
+
+from ..errors import BrokenOffError, ChatGLMError, EndpointError
+from ..wire.body import shown
+from .address import bare
+
+if TYPE_CHECKING:
+    from .request import Call
+    from .timeouts import Clock
+
+
+START = (
+    "Start it, or set another address: %chatglm_config endpoint_url=URL; %chatglm_serve starts the built-in model."
+)
+
+GONE = {
+    "RemoteDisconnected",
+    "ServerDisconnectedError",
+    "ConnectionResetError",
+    "BrokenPipeError",
+    "ClientOSError",
+}
+
+
+class translated:
+    """Turns what a network library raises inside into our errors; the clock knows how far the answer is.
+
+    A class, since this is entered for every read of every stream.
+    """
+
+    __slots__ = ("_call", "_clock")
+
+    def __init__(self, call: Call, clock: Clock) -> None:
+        self._call, self._clock = call, clock
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, ChatGLMError):
+            return
+        if isinstance(error, FOREIGN) or _from_aiohttp(error):
+            if _has(error, KeyboardInterrupt):  # it struck, and the library's cleanup failed and took its place
+                raise KeyboardInterrupt from None
+            raise _translation(error, self._call, self._clock) from None
+
+
+FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+
+
+def _from_aiohttp(error: BaseException) -> bool:
+    aiohttp = sys.modules.get("aiohttp")  # it is imported on use only
+    return aiohttp is not None and isinstance(error, aiohttp.ClientError)
+
+
+def _translation(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
+    if not clock.answered:
+        return _unreached(error, call, clock)
+    if _has(error, u3.ReadTimeoutError, TimeoutError):
+        return clock.expired()
+    return BrokenOffError(
+        f"The answer is incomplete: the connection broke ({type(error).__name__}). Ask again.", kind="incomplete"
+    )
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error with the ones inside it: libraries wrap each other as cause, reason or argument."""
+    found: list[BaseException] = []
+    todo: list[object] = [error]
+    while todo and len(found) < 20:
+        item = todo.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            todo += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+    return found
+
+
+def _has(error: BaseException, *types: type[BaseException]) -> bool:
+    return any(isinstance(cause, types) for cause in _causes(error))
+
+
+def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
+    where = shown(bare(call.url))
+    names = {type(cause).__name__ for cause in _causes(error)}
+    plain = " If it wants TLS, its address begins with https://." if urlsplit(call.url).scheme == "http" else ""
+    if _has(error, ssl.SSLError, u3.SSLError):
+        return EndpointError(
+            f"No safe connection to {where}: its certificate or its TLS is not in order. "
+            "Is it http:// instead of https://?",
+            kind="tls",
+        )
+    if any(isinstance(cause, OSError) and cause.errno == errno.EMFILE for cause in _causes(error)):
+        return EndpointError(
+            "This process has too many files open to connect. Ask fewer questions at once, "
+            "or raise the limit (ulimit -n).",
+            kind="pool_timeout",
+        )
+    # Before the time-outs: urllib3 counts a refused connection as one of them.
+    if _has(error, ConnectionRefusedError, u3.NewConnectionError, socket.gaierror):
+        return EndpointError(f"No server answers at {where}. {START}", kind="connect")
+    if _has(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
+        limit = f"{call.limits.connect:g} s"
+        return EndpointError(f"{where} did not accept a connection in {limit}. {START}", kind="connect_timeout")
+    if _has(error, u3.ReadTimeoutError):
+        return clock.expired()
+    if _has(error, TimeoutError):  # neither to connect nor to read: requests was still sending
+        clock.sending = True
+        return clock.expired()
+    if names & GONE:
+        return EndpointError(
+            f"{where} closed the connection before it answered. Ask again, or look at the server's log.{plain}",
+            kind="server_closed",
+        )
+    if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema"} or _has(error, UnicodeError):
+        return EndpointError(f"endpoint_url {where} is no address that can be asked.", kind="bad_url")
+    return EndpointError(
+        f"{where} does not answer as a web server does ({type(error).__name__}). "
+        f"Check the address and the port.{plain}",
+        kind="protocol",
+    )

@@ -1,0 +1,51 @@
+"""Tokens and figures as short, harmless text: what a model or a server says is shown, never obeyed."""
+
+from __future__ import annotations
+
+from ..values import Candidate
+from .distribution import Range
+
+MARKS = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
+LONGEST = 40
+"""Characters of a token that are shown."""
+
+
+def label(candidate: Candidate) -> str:
+    """Return a token as one can read it: blanks at its ends and line ends visible, half characters as bytes."""
+    if not candidate.token and not candidate.data:
+        return f"⟨control {candidate.id}⟩" if candidate.id is not None else "⟨control⟩"
+    if candidate.raw is None:
+        return readable(candidate.token)
+    return readable(candidate.data.decode("utf-8", "backslashreplace"))
+
+
+def readable(text: str) -> str:
+    """Return text on one line, nothing in it that a terminal or a reader's eye could be misled by."""
+    inner = text.strip(" ")
+    ends = len(text) - len(text.lstrip(" ")) if inner else len(text)
+    text = "␣" * ends + inner + "␣" * (len(text) - ends - len(inner))
+    shown = "".join(MARKS.get(char) or (char if char.isprintable() else ascii(char)[1:-1]) for char in text)
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def percent(share: Range) -> str:
+    """Return a probability in per cent, as a range where it is one."""
+    low, high = _percent(share.low), _percent(share.high)
+    if high.startswith("<"):
+        low = high
+    return f"{low} %" if low == high else f"{low}–{high} %"
+
+
+def bits(entropy: Range) -> str:
+    """Return an entropy in bits, as a range where it is one."""
+    low, high = f"{entropy.low:.2f}", f"{entropy.high:.2f}"
+    return f"{low} bits" if low == high else f"{low}–{high} bits"
+
+
+def _percent(share: float) -> str:
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "< 0.1"
+    if 99.9 < value < 100:
+        return "> 99.9"
+    return f"{value:.0f}" if value in (0, 100) else f"{value:.1f}"

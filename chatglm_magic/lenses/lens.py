@@ -1,0 +1,180 @@
+"""``Lens``: an answer with the probabilities of its tokens, as a value and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ChatGLMError
+from ..render.dataframe import table
+from ..values import Odds, Turn
+from .distribution import LARGEST, LARGEST_VOCABULARY, Distribution
+from .labels import label
+from .position import Position
+
+
+def frame(positions: Iterable[Position], temperature: float, top_p: float, top_k: int) -> Any:
+    """Return the candidates with what these settings make of them.
+
+    :raises ChatGLMError: if pandas is not installed.
+    """
+    return table(row for position in positions for row in _rows(position, temperature, top_p, top_k))
+
+
+def _rows(position: Position, temperature: float, top_p: float, top_k: int) -> Iterator[dict[str, Any]]:
+    found, said = position.reshape(temperature, top_p, top_k), position.reshape()
+    for place, candidate in enumerate(position.candidates):
+        before, share, drawn = said.share(place), found.share(place), found.probability(place)
+        yield {
+            "position": position.index,
+            "rank": place + 1 if place < position.ranked else None,
+            "token": candidate.token,
+            "label": label(candidate),
+            "id": candidate.id,
+            "taken": place == position.taken,
+            "logprob": candidate.logprob,
+            "before_low": before.low,
+            "before_high": before.high,
+            "share_low": share.low,
+            "share_high": share.high,
+            "probability_low": drawn.low,
+            "probability_high": drawn.high,
+            "survives": found.survives(place),
+        }
+
+
+SMALLEST_VOCABULARY = 256
+"""A token for each byte; a shorter list has been cut."""
+
+WHOLE = 1e-3
+"""How far the probabilities of a whole vocabulary may be off 1."""
+
+
+@dataclass(frozen=True)
+class Lens:
+    """An answer, place by place; every re-shaping is computed here, nothing is asked again.
+
+    ``complete`` is whether the server named every token of its vocabulary, so that all figures are exact;
+    ``vocabulary`` bounds its size where it did not.
+    """
+
+    turn: Turn
+    positions: tuple[Position, ...]
+    complete: bool
+    vocabulary: int
+
+    @classmethod
+    def of(cls, turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None = None) -> Lens:
+        """Make a lens of an answer's turn and of what the server told of its tokens.
+
+        :param asked_for: how many candidates of each place were asked for.
+        """
+        named = [place for place in odds if place.top]
+        complete = _complete(turn, named, asked_for, vocabulary)
+        size = max((len(place.top) for place in named), default=0) if complete else None
+        most = vocabulary or LARGEST_VOCABULARY
+        positions = (Position.of(n, place, None if complete else most) for n, place in enumerate(named))
+        return cls(turn, tuple(positions), complete, size or most)
+
+    @property
+    def text(self) -> str:
+        """The answer."""
+        return self.turn.answer
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature the answer was drawn with, None where it was left to the server."""
+        return _number(self.turn, "temperature")
+
+    @property
+    def top_p(self) -> float | None:
+        """The top_p the answer was drawn with, None where it was left to the server."""
+        return _number(self.turn, "top_p")
+
+    def at(self, index: int) -> Position:
+        """Return the place of that number, from 0 on; from -1 down counted from the end.
+
+        :raises ChatGLMError: where the answer has no such place.
+        """
+        if not isinstance(index, int) or not -len(self) <= index < len(self):
+            raise ChatGLMError(f"The answer has places 0 to {len(self) - 1}, no {index}.", kind="not_found")
+        return self.positions[index]
+
+    def reshape(
+        self, temperature: float | None = None, top_p: float | None = None, top_k: int | None = None
+    ) -> tuple[Distribution, ...]:
+        """Return, for each place, what the server would draw from with these settings.
+
+        What is None is as it was asked for; left to the server, temperature and top_p count as 1, top_k as off.
+
+        :raises ParameterError: for a temperature below 0, or a top_p outside 0 to 1.
+        """
+        settings = self._settings(temperature, top_p, top_k)
+        return tuple(position.reshape(*settings) for position in self.positions)
+
+    def to_dataframe(
+        self, temperature: float | None = None, top_p: float | None = None, top_k: int | None = None
+    ) -> Any:
+        """Return a pandas DataFrame: a row for each candidate of each place; settings as in :meth:`reshape`.
+
+        :raises ChatGLMError: if pandas is not installed.
+        """
+        return frame(self, *self._settings(temperature, top_p, top_k))
+
+    def _settings(
+        self, temperature: float | None, top_p: float | None, top_k: int | None
+    ) -> tuple[float, float, int]:
+        if top_k is None:
+            top_k = int(_number(self.turn, "top_k") or 0)
+        wished = (temperature, self.temperature, 1.0), (top_p, self.top_p, 1.0)
+        found = [next(value for value in values if value is not None) for values in wished]
+        return found[0], found[1], 0 if top_k == -1 else top_k  # a server takes -1 for off, too
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[Position]:
+        return iter(self.positions)
+
+    def __repr__(self) -> str:
+        named = "every token" if self.complete else f"{max((p.ranked for p in self), default=0)} tokens"
+        return f"<Lens of {len(self)} places, {named} named at each>"
+
+    def _repr_html_(self) -> str:
+        from .report import html
+
+        return html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from .report import text
+
+        printer.text(repr(self) if len(printer.stack) > 1 else text(self))
+
+    def _ipython_display_(self) -> None:
+        from ..render.views import just_shown
+
+        if not just_shown(self):
+            raise NotImplementedError  # IPython then goes on to the other forms
+
+
+def _complete(turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None) -> bool:
+    """Tell whether every token was named: a server gives all it has where it is asked for more than that.
+
+    A list that was cut short tells so by its length, by its sum, or in what was changed of the question.
+    """
+    counts = {len(place.top) for place in odds}
+    if len(counts) != 1 or any(change.name == "top_logprobs" for change in turn.changed):
+        return False
+    (count,) = counts
+    sums = [math.fsum(math.exp(candidate.logprob) for candidate in place.top) for place in odds]
+    enough = count >= vocabulary if vocabulary else SMALLEST_VOCABULARY <= count < asked_for
+    return enough and all(abs(found - 1) < WHOLE for found in sums)
+
+
+def _number(turn: Turn, name: str) -> float | None:
+    value = turn.sent.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
+        return None
+    return float(value)

@@ -1,0 +1,181 @@
+"""Formulas: where they begin and end in a text, and which commands they may hold."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .cjk import CJK
+from .outer import OPENED
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.utils import EnvType
+
+
+_ACTIVE = (
+    # links, pictures, other files
+    "href url ref eqref hyperref hyperlink includegraphics input include openin openout read write "
+    "immediate special "
+    # classes, ids, styles and data of the page (MathJax and KaTeX); mmlToken takes any attribute, bbox any CSS,
+    # and the font of unicode reaches a style unescaped: it was seen to load a picture in JupyterLab 4.6
+    "style class cssId data mmlToken bbox unicode htmlClass htmlId htmlStyle htmlData texHTML "
+    # things that react to the pointer
+    "toggle mathtip texttip tooltip action endaction "
+    # loading, and settings of the typesetter itself
+    "require usepackage setOptions mathtoolsset newtagform renewtagform usetagform begingroupSandbox begingroup "
+    # definitions, and what builds a command out of pieces
+    "def edef gdef xdef let futurelet global newcommand renewcommand providecommand newcommandx newenvironment "
+    "renewenvironment newextarrow Newextarrow DeclareMathOperator DeclarePairedDelimiter DeclarePairedDelimiters "
+    "DeclarePairedDelimiterX DeclarePairedDelimitersX DeclarePairedDelimiterXPP DeclarePairedDelimitersXPP "
+    "definecolor csname endcsname expandafter noexpand catcode lccode uccode lowercase uppercase string char "
+    "scantokens"
+)
+
+# TeX reads a command's name as the longest run of ASCII letters. A backslash before the backslash makes no
+# difference here: `\verb` with a backslash as its mark would shift the pairs.
+_ACTIVE_COMMAND = re.compile(rf"\\(?:{'|'.join(_ACTIVE.split())})(?![A-Za-z])\*?")
+# Labels share one name space in the page: shown a second time (each frame of a stream is), they are an error.
+_LABEL = re.compile(r"\\label *\{[^{}\\]*\}|\\label(?![A-Za-z])")
+# No command left puts CSS into a style; a colour still reaches an attribute as it is written.
+_CSS_FETCH = re.compile(r"(url|image-set)(?=\()", re.IGNORECASE)
+
+
+def defused(tex: str) -> str:
+    """`tex` without its active commands; their arguments stay, as plain mathematics.
+
+    A space takes a command's place, so the pieces left and right of it can't join to a new command:
+    one pass reaches the fixpoint.
+    """
+    return _CSS_FETCH.sub(r"\1 ", _LABEL.sub(" ", _ACTIVE_COMMAND.sub(" ", tex)))
+
+
+_LONGEST_INLINE = 1_000
+_LONGEST_DISPLAY = 4_000
+_MOST_LINES = 120
+# Characters that may be searched for closing marks in one answer. Honest answers need a hundredth; after it
+# what is left is text. It makes the work linear, and depends on the text alone, never on the clock.
+_PATIENCE = 10_000_000
+_WORK_OF_A_LINE = 100
+
+_ENVIRONMENTS = (
+    "equation|align|alignat|aligned|flalign|gather|gathered|multline|eqnarray|split|cases|array|"
+    "matrix|pmatrix|bmatrix|Bmatrix|vmatrix|Vmatrix|smallmatrix"
+)
+_OPENER = re.compile(rf"\$\$|\\\[|\\\(|\\begin\{{(?P<name>(?:{_ENVIRONMENTS})\*?)\}}")
+_CLOSERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
+_TAILS = frozenset(["", *".,;:。，；："])
+
+# Pandoc's rule, and two more: no digit, dollar or letter of a name (`$HOME/$USER`) may follow the last dollar.
+_LAST_DOLLAR = re.compile(r"(?<![\s\\$])\$(?![\d$])(?!(?<=[/:,.=+-]\$)\w)")
+_IN_WORDS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox)\{[^{}]*\}")
+_SUM_OF_MONEY = re.compile(r"\d[^\\^_=+*/<>{}]*? [A-Za-z]{2}")
+
+
+def formula(tex: str) -> str:
+    """`tex`, delimiters included, as HTML that a typesetter will find; active commands are gone."""
+    from markdown_it.common.utils import escapeHtml
+
+    return f'<span class="{OPENED}">{escapeHtml(defused(tex))}</span>'
+
+
+def add_math(md: MarkdownIt) -> None:
+    """Teaches `md` the formulas: tokens of type ``math``, ``math_block`` and ``math_unclosed``."""
+    interrupted = ["paragraph", "reference", "blockquote", "list"]
+    md.block.ruler.before("fence", "math_block", _block, {"alt": interrupted})
+    md.inline.ruler.before("escape", "math", _inline)
+
+
+def _inline(state: StateInline, silent: bool) -> bool:
+    """Inline rule: takes a formula that begins at the state's position."""
+    start, source = state.pos, state.src
+    if source[start] not in "$\\":
+        return False
+    opener = _OPENER.match(source, start, state.posMax)
+    if _is_exhausted(state.env) or not (opener or source[start] == "$"):
+        return False
+    if opener:
+        end = _display_end(source, opener, state.posMax)
+    else:
+        end = _dollar_end(source, start, state.posMax)
+    if end < 0:
+        _spend(state.env, _LONGEST_DISPLAY if opener else _LONGEST_INLINE)
+        return False
+    if not silent:
+        state.push("math", "", 0).content = source[start:end]
+    state.pos = end
+    return True
+
+
+def _is_exhausted(env: EnvType) -> bool:
+    return bool(env.get("math_searched", 0) > _PATIENCE)
+
+
+def _spend(env: EnvType, characters: int) -> None:
+    env["math_searched"] = env.get("math_searched", 0) + characters
+
+
+def _closer(opener: re.Match[str]) -> str:
+    return _CLOSERS.get(opener.group()) or f"\\end{{{opener['name']}}}"
+
+
+def _display_end(source: str, opener: re.Match[str], limit: int) -> int:
+    """Where the formula that `opener` begins has ended, or -1."""
+    closer = _closer(opener)
+    found = source.find(closer, opener.end(), min(limit, opener.end() + _LONGEST_DISPLAY))
+    inside = source[opener.end() : found]
+    return -1 if found < 0 or not inside.strip() or "`" in inside else found + len(closer)
+
+
+def _dollar_end(source: str, start: int, limit: int) -> int:
+    """Where the formula that the single dollar at `start` begins has ended, or -1 for money and shell words."""
+    before = source[start - 1 : start]
+    if before == "$" or (before.isascii() and before.isalnum()) or source[start + 1 : start + 2].isspace():
+        return -1
+    newline = source.find("\n", start, start + _LONGEST_INLINE)
+    stop = min(limit, start + _LONGEST_INLINE, newline if newline >= 0 else limit)
+    found = _LAST_DOLLAR.search(source, start + 2, stop)
+    if not found:
+        return -1
+    inside = source[start + 1 : found.start()]
+    prose = "`" in inside or CJK.search(_IN_WORDS.sub("", inside)) or _SUM_OF_MONEY.match(inside)
+    return -1 if prose else found.end()
+
+
+def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Block rule: a formula over several lines, so that its ``=``, ``-`` and ``+`` lines stay its own."""
+    if state.is_code_block(start) or _is_exhausted(state.env):
+        return False
+    first = _line(state, start)
+    opener = _OPENER.match(first)
+    if not opener or opener.group() == "\\(" or _closer(opener) in first[opener.end() :]:
+        return False
+    after, closed = _line_after(state, start, end, _closer(opener))
+    _spend(state.env, _WORK_OF_A_LINE * (after - start))
+    if not closed and not (after == end and state.env.get("streaming")):
+        return False
+    if not silent:
+        state.line = after
+        token = state.push("math_block" if closed else "math_unclosed", "", 0)
+        token.content = state.getLines(start, after, state.blkIndent, False).strip()
+        token.map = [start, after]
+    return True
+
+
+def _line(state: StateBlock, number: int) -> str:
+    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
+
+
+def _line_after(state: StateBlock, start: int, end: int, closer: str) -> tuple[int, bool]:
+    """The line after the block formula begun in line `start` and True; or where the search broke off and False."""
+    for number in range(start + 1, min(end, start + _MOST_LINES)):
+        text = _line(state, number)
+        if not text or state.sCount[number] < state.blkIndent or text.startswith(("```", "~~~")):
+            return number, False
+        head, found, tail = text.partition(closer)
+        if found:
+            closed = "`" not in head and tail.strip() in _TAILS
+            return (number + 1, True) if closed else (number, False)
+    return min(end, start + _MOST_LINES), False

@@ -1,0 +1,156 @@
+"""The front's hold on its engine process: start it, know its state, show its log, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import tempfile
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import IO
+
+from .models import ModelFile
+from .process_env import child_command, child_env, usable_cores
+
+_LOG_LINE = re.compile(r"^[\d.]+ E (.*)\n", re.MULTILINE)
+_WHERE = re.compile(r"^(?:\w+ +)?\w+(?:\(\))?: (?:error loading model: )?")  # the C++ function it is from
+
+
+class EngineFailed(Exception):
+    """The engine did not come up; the message is one line with the engine's own reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a model is to be run."""
+
+    threads: int = 1
+    ctx: int = 2048
+    """Context in tokens."""
+
+
+@dataclass
+class Engine:
+    """One engine process. `start` must be called from the main thread (see `engine._die_with`)."""
+
+    model: ModelFile
+    plan: Plan
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    url: Future[str] = field(default_factory=Future)
+    """Where it listens; EngineFailed if it never will."""
+    ended: Future[str] = field(default_factory=Future)
+    """Why it ended, in words, once it has."""
+
+    def start(self) -> None:
+        """Start the process and a thread that listens to it. Returns at once."""
+        self.began = time.monotonic()
+        # nameless: nobody else reads it, and nothing stays of it
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._process = subprocess.Popen(
+            child_command("chatglm_magic.server.engine"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,
+            env=child_env(os.environ, network=False),
+        )
+        order: dict[str, object] = {"path": str(self.model.path), "name": self.model.name, "key": self.key}
+        order |= {"threads": self.plan.threads, "ctx": self.plan.ctx}
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died at once; the listener says why
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+        self._listener = threading.Thread(target=self._listen, name="chatglm-engine", daemon=True)
+        self._listener.start()
+
+    @property
+    def pid(self) -> int:
+        """The engine's process number."""
+        return self._process.pid
+
+    def progress(self) -> tuple[float, float | None]:
+        """Return the seconds since the start, and how much of the file is in memory (0 to 0.99, or None).
+
+        llama.cpp reports no progress; what the process holds in memory is the nearest to it.
+        """
+        seconds = time.monotonic() - self.began
+        try:
+            with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
+                pages = int(file.read().split()[1])
+            size = self.model.path.stat().st_size
+            return seconds, min(0.99, pages * os.sysconf("SC_PAGE_SIZE") / max(size, 1))
+        except (OSError, ValueError, IndexError):
+            return seconds, None
+
+    def stop(self, grace: float = 0.3) -> None:
+        """End the process: politely, after `grace` seconds by force. Returns when it is reaped; idempotent."""
+        self._process.terminate()
+        try:
+            self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._listener.join(5.0)  # it may still look for the reason in the log
+        for file in (self._process.stdin, self._process.stdout, self._log):
+            assert file is not None
+            with contextlib.suppress(OSError):  # what it has not read can't be flushed
+                file.close()
+
+    def trim_log(self, limit: int = 4 << 20) -> None:
+        """Empty the log when it has grown over `limit` bytes; both processes write at one shared place."""
+        if not self._log.closed and os.fstat(self._log.fileno()).st_size > limit:
+            self._log.truncate(0)
+            self._log.seek(0)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        event = json.loads(line) if line.endswith(b"\n") else {}
+        if "url" in event:
+            self.url.set_result(event["url"])
+        if "failed" in event:
+            self.url.set_exception(EngineFailed(self._reason(event["failed"])))
+            self._process.kill()
+        code = self._process.wait()
+        if not self.url.done():
+            last = self._log_text().strip().splitlines()[-1:] or [""]
+            text = f"the engine ended while it loaded the model ({_ending(code)}) {last[0]}"
+            self.url.set_exception(EngineFailed(text.strip()[:500]))
+        self.ended.set_result(_ending(code))
+
+    def _reason(self, said: str, patience: float = 2.0) -> str:
+        """Return one line: the first error in the log, which may come a moment later, or what the engine said."""
+        if not said.startswith("Failed to init server"):
+            return said[:500]
+        deadline = time.monotonic() + patience
+        while not (found := _LOG_LINE.findall(self._log_text())) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return _WHERE.sub("", found[0] if found else said, count=1).strip()[:500]
+
+    def _log_text(self) -> str:
+        # not read(): its place in the file is the engine's, too
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode("utf-8", "replace")
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    hint = ", perhaps for lack of memory" if code == -9 else ""
+    return f"killed by signal {-code}{hint}"
+
+
+def start_engine(model: ModelFile, threads: int | None, ctx: int | None) -> Engine:
+    """Start the engine for `model`: one thread and 2048 tokens for the built-in one, unless asked otherwise.
+
+    Others leave one core free: threads of llama.cpp that must share a core wait for each other, and crawl.
+    """
+    threads = threads or (1 if model.builtin else max(1, usable_cores() - 1))
+    engine = Engine(model, Plan(threads, ctx or (2048 if model.builtin else 8192)))
+    engine.start()
+    return engine

@@ -1,0 +1,49 @@
+"""The errors the front answers with: llama.cpp's shape, `{"error": {"message", "type", "code"}}`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from .validation import BadField
+
+
+class Refusal(Exception):
+    """A request is not served; carries the HTTP status, a sentence and a type."""
+
+    def __init__(self, status: int, message: str, kind: str, **more: Any):
+        super().__init__(message)
+        self.status, self.message, self.kind, self.more = status, message, kind, more
+
+
+class EngineGone(Refusal):
+    """The engine has ended; nothing starts it again by itself."""
+
+    def __init__(self, why: str):
+        message = f"The model's process has ended ({why}). Start the server again."
+        super().__init__(502, message, "engine_gone")
+
+
+def error_body(status: int, message: str, kind: str, **more: Any) -> dict[str, Any]:
+    """Return the JSON of an error."""
+    return {"error": {"message": message, "type": kind, "code": status, **more}}
+
+
+def error_reply(status: int, message: str, kind: str, **more: Any) -> web.Response:
+    """Return the response of an error; a 503 says when to come again."""
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return as_json(error_body(status, message, kind, **more), status, headers)
+
+
+def bad_field(error: BadField) -> web.Response:
+    """Return the 400 for a wrong field of `/v1`."""
+    message = f"{error.name}: {error.message}" if error.where else error.message
+    return error_reply(400, message, "invalid_request_error", param=error.name or None)
+
+
+def as_json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return `body` as UTF-8 JSON, Chinese left readable as the original's is."""
+    text = json.dumps(body, ensure_ascii=False)
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")

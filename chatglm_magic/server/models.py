@@ -1,0 +1,193 @@
+"""Which model is meant, where it is, and how it is downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_HOME = Path(__file__).parent / "model"
+_REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(:[\w./-]{1,200})?")
+
+
+class ModelError(ValueError):
+    """A model can't be had; the message is one line and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A GGUF file on this machine."""
+
+    path: Path
+    name: str
+    """What `/v1/models` and every reply call it."""
+    builtin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A GGUF file to be fetched from a Hugging Face repository."""
+
+    repo: str
+    """`owner/name`"""
+    wanted: str
+    """A file name, a part of one such as `Q8_0`, or empty."""
+
+
+def name_of(model: ModelFile | HubModel) -> str:
+    """Return what to call a model before it is there."""
+    return model.name if isinstance(model, ModelFile) else model.repo
+
+
+def find_model(text: str | None) -> ModelFile | HubModel:
+    """Return what `text` means; without a text the built-in model.
+
+    A path that exists is a file, else `owner/name` or `owner/name:part` is a repository.
+    Raises ModelError.
+    """
+    if text is None:
+        return builtin_model()
+    path = Path(os.path.expanduser(text))
+    if _exists(path):
+        return local_file(path)
+    if _REPO.fullmatch(text) and not text.startswith(".") and not text.endswith(".gguf"):
+        repo, _, wanted = text.partition(":")
+        return HubModel(repo, wanted)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+:.+\.gguf", text):
+        repo, _, wanted = text.partition(":")
+        return HubModel(repo, wanted)
+    raise ModelError(f"There is no file {text!r}. Give the path of a GGUF file, or owner/name of a repository.")
+
+
+def local_file(path: Path) -> ModelFile:
+    """Return `path` as a model, its first bytes checked. Raises ModelError."""
+    if path.is_dir():
+        raise ModelError(f"{str(path)!r} is a directory. Give the GGUF file inside it.")
+    if not path.is_file():
+        raise ModelError(f"{str(path)!r} is not an ordinary file. Give the path of a GGUF file.")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ModelError(f"{str(path)!r} can't be read: {error.strerror}.") from error
+    if magic != b"GGUF":
+        what = "is empty" if not magic else f"is no GGUF file (it begins with {magic!r}, not b'GGUF')"
+        raise ModelError(f"{str(path)!r} {what}. Give the path of a GGUF file.")
+    return ModelFile(path.resolve(), path.stem)
+
+
+def builtin_model(home: Path = _HOME) -> ModelFile:
+    """Return the built-in model, its checksum compared: llama.cpp doesn't notice damaged weights.
+
+    Raises ModelError.
+    """
+    try:
+        facts = json.loads((home / "glm-tiny.json").read_text("utf-8"))
+        path = home / "glm-tiny.gguf"
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        name, expected = str(facts["name"]), str(facts["sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"The built-in model is missing or can't be read ({error}). "
+            "Install the package again: pip install --force-reinstall chatglm-magic"
+        ) from error
+    if found != expected:
+        raise ModelError(
+            f"The built-in model is damaged (SHA-256 {found[:12]}… instead of {expected[:12]}…). "
+            "Install the package again: pip install --force-reinstall chatglm-magic"
+        )
+    return ModelFile(path, name, builtin=True)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, a NUL in it
+        return False
+
+
+Report = Callable[[str, int, int | None], None]
+"""Is told the file's name, the bytes there so far, and how many there will be (None: not known)."""
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_PREFERRED = ("Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "Q4_0")
+
+
+def fetch(model: HubModel, report: Report) -> ModelFile:
+    """Return the model's file, downloaded unless it is in the cache already. Raises ModelError.
+
+    Where the hub can't be asked, what is in the cache is taken.
+    """
+    try:
+        from huggingface_hub import HfApi, hf_hub_download
+    except ImportError as error:
+        raise ModelError(f'{error}. Install the extra: pip install "chatglm-magic[local]"') from error
+    try:
+        names = [file.rfilename for file in HfApi().model_info(model.repo, timeout=15).siblings or []]
+        paths = [hf_hub_download(model.repo, name, tqdm_class=_bar(name, report)) for name in choose(names, model)]
+    except ModelError:
+        raise
+    # what a lost network raises depends on its release: requests', httpx's or httpx2's own errors
+    except Exception as error:
+        paths = _cached(model)
+        if not paths:
+            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ModelError(f"{model.repo!r} could not be fetched: {said[:300]}") from error
+    file = local_file(Path(paths[0]))
+    # the cache keeps a link with the file's name to a file named by its checksum
+    return ModelFile(file.path, _SHARD.sub("", Path(paths[0]).name).removesuffix(".gguf"))
+
+
+def _cached(model: HubModel) -> list[str]:
+    """Return the files of the model that an earlier download left in the cache, whole; or none."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(model.repo, local_files_only=True))
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")]
+        return [str(folder / name) for name in choose(names, model)]
+    except (OSError, ValueError):  # nothing there; ModelError is a ValueError
+        return []
+
+
+def choose(names: list[str], model: HubModel) -> list[str]:
+    """Return the files to fetch of those in the repository, the one to load first. Raises ModelError."""
+    found = sorted(name for name in names if name.lower().endswith(".gguf") and "mmproj" not in name.lower())
+    if not found:
+        raise ModelError(f"{model.repo!r} has no GGUF file. Look for a repository whose name ends in -GGUF.")
+    first = [name for name in found if not _SHARD.search(name) or "-00001-of-" in name]
+    if model.wanted:
+        first = [n for n in first if n == model.wanted] or [n for n in first if model.wanted.lower() in n.lower()]
+    elif len(first) > 1:
+        best = [name for part in _PREFERRED for name in first if part.lower() in name.lower()]
+        first = best[:1] or first
+    if len(first) != 1:
+        listed = ", ".join((first or found)[:8])
+        raise ModelError(f"Which file of {model.repo!r}? Write {model.repo}:PART with a part of one of: {listed}")
+    if not _SHARD.search(first[0]):
+        return first
+    stem = _SHARD.sub("", first[0])
+    return [name for name in found if _SHARD.search(name) and _SHARD.sub("", name) == stem]
+
+
+def _bar(name: str, report: Report) -> Any:
+    """Return huggingface_hub's own progress bar, which tells `report` as well."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg,misc,unused-ignore]
+        # counts for itself: without a terminal tqdm is switched off and counts nothing
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)  # type: ignore[no-untyped-call,unused-ignore]
+            self._there = int(options.get("initial") or 0)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown: bool | None = super().update(n)
+            self._there += int(n or 0)
+            report(name, self._there, int(self.total) if self.total else None)
+            return shown
+
+    return Bar

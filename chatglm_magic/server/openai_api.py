@@ -1,0 +1,240 @@
+"""Requests of `/v1`: checked, with role tokens taken apart, and their streamed events."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from . import validation
+from .validation import BadField, Changes, Json
+
+# Any `<|name|>`, and the tokens of the GLM family that look otherwise. Every alternative matches only the
+# opening of a token and looks ahead for the rest, so that overlapping ones (`<|<|user|>`) are all found; and
+# no token holds a space, so that what comes out can't hold one: a second pass changes nothing.
+_OPENINGS = re.compile(
+    r"<(?=\|[^\s<>]{1,64}\|>)"
+    r"|<(?=/?(?:s|sop|eop|eos|bos|pad|unk|think|tool_call|tool_response|arg_key|arg_value)>)"
+    r"|<(?=(?:start|end)_of_(?:turn|image)>)"
+    r"|\[(?=/?(?:gMASK|sMASK|MASK|INST|SYS|TOOL_CALLS|AVAILABLE_TOOLS)\])"
+    r"|<(?=[｜︱][^\s<>]{1,64}[｜︱]>)"
+)
+
+
+def escape_special_tokens(text: str) -> str:
+    """Return `text` with a space after the opening bracket of everything that could be a special token."""
+    return _OPENINGS.sub(lambda match: match[0] + " ", text)
+
+
+_MOST = 1 << 20  # characters or tokens: about half a second of work
+
+
+def token_request(body: object) -> Json:
+    """Return the request for the engine's `/tokenize`. Raises BadField."""
+    if not isinstance(body, dict):
+        raise BadField((), "Input should be a JSON object", body, "dict_type")
+    content = validation.text(body.get("content"), ("content",))
+    if len(content) > _MOST:
+        raise BadField(("content",), "Input should have at most 1048576 characters", None, "too_long")
+    switches = [name for name in ("add_special", "parse_special", "with_pieces") if name in body]
+    return {"content": content} | {name: validation.flag(body, name) for name in switches}
+
+
+def detoken_request(body: object, n_vocab: int) -> Json:
+    """Return the request for the engine's `/detokenize`; ids it doesn't have are refused. Raises BadField."""
+    tokens: Any = body.get("tokens") if isinstance(body, dict) else None
+    if not isinstance(tokens, list) or len(tokens) > _MOST:
+        raise BadField(("tokens",), "Input should be a list of token ids", None, "list_type")
+    for place, token in enumerate(tokens):
+        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < n_vocab:
+            raise BadField(("tokens", place), f"Input should be a token id, 0 to {n_vocab - 1}", token, "int_type")
+    return {"tokens": tokens}
+
+
+class Events:
+    """Bytes in, the events' JSON out, whatever the bytes' splits are."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.done = False
+        """Whether `[DONE]` was seen."""
+
+    def feed(self, data: bytes) -> Iterator[Json]:
+        """Yield the events that `data` completes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            kind, _, value = line.partition(b":")
+            value = value.strip()
+            if value == b"[DONE]":
+                self.done = True
+            elif kind == b"data":
+                yield json.loads(value)
+            elif kind == b"error":
+                yield {"error": json.loads(value)}
+
+
+class WholeAnswer:
+    """The reply that was not streamed, as llama.cpp would have given it."""
+
+    def __init__(self) -> None:
+        self._head: Json = {}
+        self._texts: dict[str, list[str]] = {"content": [], "reasoning_content": []}
+        self._logprobs: list[Json] | None = None
+        self._finish: str | None = None
+
+    def add(self, event: Json) -> None:
+        """Take in one event of the stream."""
+        for name, value in event.items():
+            if name != "choices":
+                self._head[name] = value
+        for choice in event.get("choices", ()):
+            for name, pieces in self._texts.items():
+                pieces.append(choice.get("delta", {}).get(name) or "")
+            if choice.get("logprobs"):
+                self._logprobs = (self._logprobs or []) + choice["logprobs"].get("content", [])
+            self._finish = choice.get("finish_reason") or self._finish
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return "".join(self._texts["content"])
+
+    def reply(self) -> Json:
+        """Return the body of `/v1/chat/completions` without `stream`."""
+        message: Json = {"role": "assistant", "content": self.text}
+        if reasoning := "".join(self._texts["reasoning_content"]):
+            message["reasoning_content"] = reasoning
+        choice: Json = {"finish_reason": self._finish, "index": 0, "message": message}
+        if self._logprobs is not None:
+            choice["logprobs"] = {"content": self._logprobs}
+        return {"choices": [choice], **self._head, "object": "chat.completion"}
+
+
+_ROLES = ("system", "user", "assistant", "tool", "developer", "observation")
+_TOP_LOGPROBS = 65536  # entries in one whole answer, or in one event of a stream: some 5 MB of JSON
+_KNOWN_TEXT = (
+    "messages model stream stream_options temperature top_p top_k min_p presence_penalty frequency_penalty "
+    "repetition_penalty repeat_penalty max_tokens max_completion_tokens stop seed n "
+    "logprobs top_logprobs chat_template_kwargs reasoning_format user"
+)
+_KNOWN = frozenset(_KNOWN_TEXT.split())
+
+
+def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
+    """Return the request for the engine; without a seed one is *not* added. Raises BadField.
+
+    `n_ctx` is the slot's context in tokens, and thereby the most that `max_tokens` can be.
+    """
+    if not isinstance(body, dict):
+        raise BadField((), "Input should be a JSON object", body, "dict_type")
+    for name in body.keys() - _KNOWN:
+        changes.note(name, body[name], "dropped")
+    sent: Json = {"messages": messages(body, changes), "stream": validation.flag(body, "stream")}
+    sent["max_tokens"] = _max_tokens(body, n_ctx, changes)
+    sent["temperature"] = validation.temperature(body, changes)
+    sent["top_p"] = validation.top_p(body, changes)
+    sent["top_k"] = 0 if body.get("top_k") == -1 else _clamped(body, "top_k", 0, 1_000_000, changes)
+    sent["min_p"] = validation.between(body, "min_p", 0, 1, changes)
+    for name in ("presence_penalty", "frequency_penalty"):
+        sent[name] = validation.between(body, name, -2, 2, changes)
+    repetition = "repeat_penalty" if body.get("repetition_penalty") is None else "repetition_penalty"
+    sent["repeat_penalty"] = validation.between(body, repetition, 0.01, 10, changes)
+    sent["seed"] = validation.seed(body, changes)
+    sent["stop"] = validation.stop(body, changes)
+    at_once = 1 if sent["stream"] else sent["max_tokens"] or n_ctx  # tokens that are held together
+    sent |= _logprobs(body, at_once, changes)
+    if validation.whole(body, "n") not in (None, 1):
+        raise BadField(("n",), "Input should be 1: this server answers one at a time", body["n"], "n")
+    sent |= _thinking(body)
+    return {name: value for name, value in sent.items() if value is not None}
+
+
+def wants_usage(body: Json) -> bool:
+    """Tell whether a stream should end with its usage (`stream_options.include_usage`). Raises BadField."""
+    options = body.get("stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise BadField(("stream_options",), "Input should be a JSON object", options, "dict_type")
+    return validation.flag(options, "include_usage")
+
+
+def messages(body: Json, changes: Changes) -> list[Json]:
+    """Return the messages, role tokens in their text taken apart. Raises BadField."""
+    listed = body.get("messages")
+    if not isinstance(listed, list) or not listed:
+        raise BadField(("messages",), "Input should be a list of at least one message", listed, "list_type")
+    return [_message(item, ("messages", place), changes) for place, item in enumerate(listed)]
+
+
+def clean(value: object, where: tuple[str | int, ...], changes: Changes) -> str:
+    """Return text with its role tokens taken apart, noted if there were any. Raises BadField."""
+    asked = validation.text(value, where)
+    now = escape_special_tokens(asked)
+    if now != asked:
+        changes.note(BadField(where, "").name, "role tokens", "plain text")
+    return now
+
+
+def _message(item: object, where: tuple[str | int, ...], changes: Changes) -> Json:
+    if not isinstance(item, dict):
+        raise BadField(where, "Input should be a JSON object with role and content", item, "dict_type")
+    role = item.get("role")
+    if role not in _ROLES:  # a role goes into the chat's tokens, so no other word will do
+        raise BadField((*where, "role"), f"Input should be one of {', '.join(_ROLES)}", role, "literal_error")
+    if "content" not in item:
+        raise BadField((*where, "content"), "Field required", None, "missing")
+    content = item["content"]
+    if isinstance(content, list):
+        content = "".join(_part(part, (*where, "content", place)) for place, part in enumerate(content))
+    return {"role": role, "content": clean(content if content is not None else "", (*where, "content"), changes)}
+
+
+def _part(part: object, where: tuple[str | int, ...]) -> str:
+    if isinstance(part, dict) and part.get("type") == "text":
+        return validation.text(part.get("text"), (*where, "text"))
+    raise BadField(where, "Input should be a text part: this model reads text only", None, "literal_error")
+
+
+def _max_tokens(body: Json, n_ctx: int, changes: Changes) -> int | None:
+    name = "max_completion_tokens" if body.get("max_tokens") is None else "max_tokens"
+    if body.get(name) == -1:  # llama.cpp's word for "no limit"
+        return None
+    return _clamped(body, name, 1, n_ctx, changes)
+
+
+def _clamped(body: Json, name: str, low: int, high: int, changes: Changes) -> int | None:
+    asked = validation.whole(body, name)
+    if asked is None:
+        return None
+    now = max(low, min(asked, high))
+    if now != asked:
+        changes.note(name, asked if abs(asked) < 10**30 else "huge", now)
+    return now
+
+
+def _logprobs(body: Json, tokens: int, changes: Changes) -> Json:
+    wanted = validation.flag(body, "logprobs")
+    most = max(20, _TOP_LOGPROBS // tokens)
+    top = _clamped(body, "top_logprobs", 0, most, changes)
+    if top and not wanted:
+        raise BadField(("top_logprobs",), "Input needs logprobs: true beside it", top, "top_logprobs")
+    if top == 0 and wanted:
+        changes.note("top_logprobs", 0, 1)  # with none llama.cpp gives no probability at all
+    return {"logprobs": True, "top_logprobs": top or 1} if wanted else {}
+
+
+def _thinking(body: Json) -> Json:
+    """Return the switches for thinking; only truth values, since they go into the template. Raises BadField."""
+    sent: Json = {}
+    if (switches := body.get("chat_template_kwargs")) is not None:
+        if not isinstance(switches, dict) or not all(isinstance(on, bool) for on in switches.values()):
+            where = ("chat_template_kwargs",)
+            raise BadField(where, "Input should be a JSON object of true and false", None, "dict_type")
+        sent["chat_template_kwargs"] = switches
+    if (form := body.get("reasoning_format")) is not None:
+        if form not in ("none", "auto", "deepseek"):
+            raise BadField(("reasoning_format",), "Input should be none, auto or deepseek", form, "literal_error")
+        sent["reasoning_format"] = form
+    return sent

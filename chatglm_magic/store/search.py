@@ -1,0 +1,74 @@
+"""How a search is read, and the words of a text as the index has them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SINGLE = (
+    # kana, bopomofo, hangul, ideographs with their extensions, and the marks 々〆〇
+    r"\u1100-\u11ff\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u30fa\u30fc-\ua4cf"
+    r"\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+    # arrows, mathematics, boxes, dingbats, emoji
+    r"\u2190-\u2bff\U0001f000-\U0001fbff"
+    # symbols that names are made with (C++, C#, R&D); not the stars, dashes and bars that Markdown is full of
+    r"#$%&+<=>@^~\xa2-\xa5\xa7\xa9\xac\xae\xb0\xb1\xb6\xd7\xf7\u20a0-\u20cf"
+)
+_BETWEEN = (
+    # controls, blanks, other punctuation of ASCII and Latin-1, general and Chinese punctuation, private use
+    r"\x00-\x20!\"'()*,\-./:;?\[\\\]_`{|}\x7f-\xa1\xa6\xa8\xab\xad\xaf\xb4\xb7\xb8\xbb\xbf"
+    r"\u2000-\u206f\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u3040\u30fb\ufe00-\ufe6f\ufff0-\uffff"
+    r"\ud800-\uf8ff\U000e0000-\U0010ffff"
+)
+_WORD = re.compile(f"[{_SINGLE}]|[^{_SINGLE}{_BETWEEN}]+")
+_ALONE = re.compile(f"[{_SINGLE}]")
+
+FENCE = "\ue000"
+"""Stands between two texts of one turn, so that no phrase runs over the seam."""
+_WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+PREFIX = 3
+"""From so many letters on, a word also finds the words that begin with it."""
+
+
+def fold(text: str) -> str:
+    """Return a text without differences of width, form and case."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words in their order."""
+    return _WORD.findall(fold(text))
+
+
+def indexed(*texts: str) -> str:
+    """Return texts in the form that the index is given."""
+    return f" {FENCE} ".join(" ".join(words(text)) for text in texts)
+
+
+class Wanted:
+    """What a query looks for: every blank-separated part of it is a phrase, and all must be there.
+
+    A query of nothing but punctuation has no words; it is looked for as it stands, narrow or wide.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._phrases = [found for part in text.split() if (found := words(part))]
+        plain = unicodedata.normalize("NFKC", text.strip())
+        self._literal = () if self._phrases else (plain, plain.translate(_WIDE))
+
+    @property
+    def match(self) -> str | None:
+        """The query in FTS5's language; a word can't hold a quotation mark, so nothing in it is an operator."""
+        return " AND ".join(f'"{" ".join(phrase)}"{" *" * _open(phrase)}' for phrase in self._phrases) or None
+
+    def found(self, *texts: str | None) -> bool:
+        """Tell whether texts that are not in the index answer the query."""
+        if self._literal:
+            return any(form in text for text in texts if text for form in self._literal)
+        there = f" {indexed(*(text or '' for text in texts))} "
+        return all(f" {' '.join(phrase)}{' ' * (not _open(phrase))}" in there for phrase in self._phrases)
+
+
+def _open(phrase: list[str]) -> bool:
+    """Tell whether a phrase's last word may be the beginning of a longer one."""
+    return len(phrase[-1]) >= PREFIX and not _ALONE.match(phrase[-1])

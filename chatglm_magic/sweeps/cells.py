@@ -1,0 +1,191 @@
+"""The cells of a sweep with their answers, changed on one thread and read from any."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ..values import Answer, Turn
+from .grid import Grid
+from .stats import Stats, failed, stats
+
+if TYPE_CHECKING:
+    from ..session.draft import Draft
+
+
+log = logging.getLogger(__name__)
+
+Slot = tuple[int, int]
+"""A cell's number and a sample's."""
+
+CALLS = 12
+"""A follower is called at most so many times a second."""
+
+
+@dataclass(eq=False)
+class Cell:
+    """One prompt with one setting: ``turns`` has a place for each sample, None where nothing has come.
+
+    ``drafts`` holds the answers under way by the number of their sample; ``version`` grows with each change.
+    """
+
+    prompt: str
+    setting: Mapping[str, Any]
+    turns: list[Turn | None]
+    drafts: dict[int, Draft] = field(default_factory=dict)
+    version: int = 0
+    _stats: tuple[int, Stats] | None = None
+
+    @property
+    def there(self) -> list[Turn]:
+        """The turns that have come, whole or not."""
+        return [turn for turn in self.turns if turn is not None]
+
+    @property
+    def answers(self) -> list[Answer]:
+        """Every answer as text that knows its turn; a failure is an empty or partial one with its error."""
+        return [Answer(turn) for turn in self.there]
+
+    @property
+    def beginning(self) -> str:
+        """The text of the first sample that has any, under way or done."""
+        drafts = dict(self.drafts)
+        for n, turn in enumerate(self.turns):
+            text = drafts[n].text if n in drafts else turn.answer if turn else ""
+            if text:
+                return text
+        return ""
+
+    @property
+    def state(self) -> Literal["waiting", "running", "failed", "partial", "done"]:
+        """What a grid shows; ``partial`` is a cell that lacks samples, none of which is under way."""
+        if self.drafts:
+            return "running"
+        if any(failed(turn) for turn in self.there):
+            return "failed"
+        if not self.there:
+            return "waiting"
+        return "done" if all(turn is not None and turn.status == "complete" for turn in self.turns) else "partial"
+
+    def stats(self) -> Stats:
+        """Return the cell's figures, counted anew only after a change."""
+        version = self.version
+        if self._stats is None or self._stats[0] != version:
+            self._stats = version, stats(self.there, self.prompt, self.setting)
+        return self._stats[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a sweep is: questions in all, answered whole, failed, and under way.
+
+    ``seconds`` the present run has taken so far, ``left`` it will take at its present pace; None before its first
+    answer and when nothing runs. ``pending`` of the present run's questions have not ended; 0 when nothing runs.
+    """
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    seconds: float
+    left: float | None
+    pending: int = 0
+
+
+class SweepAnswers(Protocol):
+    """What the tables, maps, files and pages of a sweep read of it."""
+
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def cells(self) -> tuple[Cell, ...]: ...
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]: ...
+    @property
+    def varied(self) -> list[str]: ...
+    @property
+    def progress(self) -> Progress: ...
+    def __iter__(self) -> Iterator[Turn]: ...
+
+
+class Board:
+    """All cells; changed on the loop's thread alone, read from any."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.cells = tuple(Cell(prompt, setting, [None] * grid.samples) for prompt, setting in grid.cells())
+        self.samples = grid.samples
+        self.lock = threading.Lock()
+        """Held while a run puts its last answer and ends: others see both or neither."""
+        self._listeners: list[Callable[[], None]] = []
+        self._next = 0.0
+        self._later: asyncio.TimerHandle | None = None
+
+    def slots(self, wanted: Callable[[Turn | None], bool]) -> list[Slot]:
+        """Return the places whose turn is wanted: the first samples of all cells, then the second ones, …"""
+        return [
+            (number, sample)
+            for sample in range(self.samples)
+            for number, cell in enumerate(self.cells)
+            if wanted(cell.turns[sample])
+        ]
+
+    def turns(self) -> Iterator[Turn]:
+        """Yield what has come, cell by cell."""
+        for cell in self.cells:
+            yield from cell.there
+
+    def began(self, slot: Slot, draft: Draft) -> None:
+        """Take note of a question under way."""
+        cell = self.cells[slot[0]]
+        cell.drafts = cell.drafts | {slot[1]: draft}  # a new one, since others read it meanwhile
+        cell.version += 1
+        self.ring()
+
+    def ended(self, slot: Slot, turn: Turn | None) -> None:
+        """Put a turn into its place and tell the followers; None leaves the place as it was."""
+        self.put(slot, turn)
+        self.ring()
+
+    def put(self, slot: Slot, turn: Turn | None) -> None:
+        """Put a turn into its place; None leaves the place as it was."""
+        cell = self.cells[slot[0]]
+        if turn is not None:
+            cell.turns[slot[1]] = turn
+        cell.drafts = {sample: draft for sample, draft in cell.drafts.items() if sample != slot[1]}
+        cell.version += 1
+
+    def follow(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` after changes; return what ends that."""
+        self._listeners.append(listener)
+
+        def forget() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return forget
+
+    def ring(self) -> None:
+        """Tell the followers soon that something has changed; to be called on the loop's thread."""
+        wait = self._next - time.monotonic()
+        if wait <= 0:
+            self.tell()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(wait, self.tell)
+
+    def tell(self) -> None:
+        """Tell the followers now."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        for listener in tuple(self._listeners):
+            try:
+                listener()
+            except Exception:  # what follows a sweep must not cost anybody an answer
+                log.exception("A follower of the sweep failed.")
+        self._next = time.monotonic() + 1 / CALLS

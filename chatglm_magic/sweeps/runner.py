@@ -1,0 +1,296 @@
+"""Sends the requests of a sweep, planned before the first is sent, and records what came."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import math
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..client.address import bare
+from ..errors import ChatGLMError
+from ..parameters import PARAMETERS
+from ..session.draft import Draft
+from ..session.settings import SHARED
+from ..values import Status, Turn
+from .cells import Board, Slot
+from .grid import Setting, same, shown
+
+if TYPE_CHECKING:
+    from ..llm import ChatGLM
+    from ..llm.request_plan import RequestPlan
+    from ..session import Session
+    from ..store import Store
+
+
+class Recorder:
+    """Writes turns in the order they come, in a thread; used on one loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: deque[tuple[Turn, int]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, turn: Turn, position: int) -> None:
+        """Have a turn written soon."""
+        self._waiting.append((turn, position))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._drain())
+
+    async def close(self) -> None:
+        """Wait until all is written."""
+        if self._task is not None:
+            with suppress(asyncio.CancelledError):
+                await self._task
+        self._write()  # what a loop that ends has left
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            await asyncio.to_thread(self._write)
+
+    def _write(self) -> None:
+        with suppress(IndexError):  # another thread has taken the last one
+            while True:
+                self._store.put(*self._waiting.popleft())
+
+
+PINNED = tuple(row.name for row in PARAMETERS.values() if row.in_body)
+"""Fields that stay as they were when the sweep began, also when it is resumed; the server may be another one."""
+
+
+class Plans:
+    """What each setting's questions are, settled and checked before the first one is sent.
+
+    :param pinned: the model of an earlier run, whose parameters hold.
+    :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
+    """
+
+    def __init__(
+        self, session: Session, prompt: str, settings: Sequence[Setting], pinned: ChatGLM | None = None
+    ) -> None:
+        session.preview("", history=False)  # takes over what other handles have set
+        self.llm = _own_model(session.llm, pinned)
+        self._plans = [self.llm.plan(prompt, **setting) for setting in settings]
+        self._current: tuple[int, RequestPlan] | None = None
+        self.bases = [self._base(*pair) for pair in zip(self._plans, settings, strict=True)]
+
+    def base(self, cell: int, prompt: str) -> Turn:
+        """Return the turn of a cell's questions as it stands before it is asked."""
+        return replace(self.bases[cell % len(self.bases)], prompt=prompt)
+
+    async def answered(self, draft: Draft, cell: int, sample: int) -> Turn:
+        """Ask; return the turn, whatever became of it. What was received of a cancelled one is in its draft."""
+        if self._current is None or self._current[0] != cell:  # a cell's samples follow each other
+            self._current = cell, self._plans[cell % len(self._plans)].with_question(prompt=draft.base.prompt)
+        plan = self._current[1].with_sample(sample)
+        try:
+            async with aclosing(self.llm.astream_plan(plan)) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    draft.take(chunk.text, chunk.generation_info or {})
+        except ChatGLMError as error:
+            return _failed(draft, str(error), error.partial)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a callback of the user's that failed costs one cell
+            return _failed(draft, repr(error), "")
+        return draft.turn("complete")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.llm.close()
+
+    def _base(self, plan: RequestPlan, setting: Setting) -> Turn:
+        wished = [n for n in SHARED if n in self.llm.model_fields_set and PARAMETERS[n].recorded]
+        return Turn(
+            prompt=plan.prompt,
+            kind="sweep",
+            outside=True,
+            endpoint=bare(plan.call.url),
+            dialect=plan.dialect,
+            model=plan.sent.get("model"),
+            system=plan.question.params.get("system"),
+            asked={name: getattr(self.llm, name) for name in wished} | setting,
+            sent=plan.sent,
+            changed=plan.changed,
+        )
+
+
+def _own_model(llm: ChatGLM, pinned: ChatGLM | None) -> ChatGLM:
+    """Return a copy of the session's model for one run: later changes do not touch it, it has no conversation."""
+    update: dict[str, Any] = {"history": [], "with_history": False}
+    if pinned is not None:
+        update |= {name: getattr(pinned, name) for name in PINNED}
+    own = llm.model_copy(update=update)
+    own.model_fields_set.discard("history")
+    if pinned is not None:
+        for name in PINNED:
+            if name not in pinned.model_fields_set:
+                own.model_fields_set.discard(name)
+    return own
+
+
+def _failed(draft: Draft, error: str, partial: str) -> Turn:
+    status: Status = "incomplete" if draft.text or partial else "error"
+    return draft.turn(status, error, partial)
+
+
+def request_of(turn: Turn) -> dict[str, Any]:
+    """Return all that can change an answer besides the prompt; never the address, which may be another one."""
+    return {"dialect": turn.dialect, "system": turn.system, **turn.sent}
+
+
+def key_of(turn: Turn) -> str:
+    """Return a text that is the same for the same request."""
+    return json.dumps([turn.prompt, request_of(turn)], sort_keys=True, default=str)
+
+
+def refuse_another(now: Turn, then: Turn) -> None:
+    """Refuse to mix answers to different requests in one cell.
+
+    :param now: what would be asked; ``then`` what an answer that is there was asked with.
+    :raises ChatGLMError: which names what differs.
+    """
+    new, old = request_of(now), request_of(then)
+    for name in (*old, *new):
+        if not same(new.get(name), old.get(name)):
+            raise ChatGLMError(
+                f"The answers that are there were asked with {name} {shown(old.get(name))}, now it is "
+                f"{shown(new.get(name))}: set it back, or begin a new sweep.",
+                kind="mixed",
+            )
+
+
+TURN = 0.2
+"""Seconds that an interrupt may have to wait at most."""
+
+
+class Run:
+    """Asks what is to be asked; failures are turns, and stop nothing.
+
+    The last answer is put on the board together with the end of the run: whoever sees it can begin the next run.
+    """
+
+    def __init__(self, board: Board, plans: Plans, slots: Sequence[Slot], jobs: int, name: str) -> None:
+        self.plans = plans
+        self._board, self._slots, self._jobs, self._name = board, slots, jobs, name
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._future: Future[None] | None = None
+        self.thread: int | None = None
+        self.over = self._stopping = self._closing = False
+        self._started, self._took, self.ended = time.monotonic(), 0.0, 0
+        self._last: tuple[Slot, Turn | None] | None = None
+        # One random number for the run, and counted on: the system takes its time over each.
+        self._ids = itertools.count(uuid.uuid4().int >> 1)
+
+    @property
+    def future(self) -> Future[None]:
+        """The run's end; not to be cancelled, there is :meth:`stop`."""
+        assert self._future is not None, "the run was started"
+        return self._future
+
+    @property
+    def active(self) -> bool:
+        """Whether it goes on."""
+        return not self.over and (self._future is None or not self._future.done())
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken, or took."""
+        return self._took if self.over else time.monotonic() - self._started
+
+    @property
+    def pending(self) -> int:
+        """How many of its questions have not ended; 0 once it is over."""
+        return len(self._slots) - self.ended if self.active else 0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that it will take at the present pace."""
+        if self.over or not self.ended:
+            return None
+        return self.seconds / self.ended * (len(self._slots) - self.ended)
+
+    def start(self, session: Session) -> None:
+        """Begin; returns at once."""
+        self._recorder = Recorder(session.store)
+        self._future = session.submit(self._main())  # type: ignore[arg-type, assignment, unused-ignore]
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for its end in short turns: an interrupt does not end a long wait on every system."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.future.done() and (left := end - time.monotonic()) > 0:
+            wait([self.future], min(left, TURN))
+
+    def stop(self) -> None:
+        """Cancel what is under way, from any thread; what came is kept."""
+        self._stopping = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended, and with it every task
+                self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None and not self._closing:
+            self._closing = True
+            self._task.cancel()
+
+    async def _main(self) -> None:
+        self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        todo = iter(() if self._stopping else self._slots)
+        workers = [asyncio.create_task(self._work(todo)) for _ in range(min(self._jobs, len(self._slots)))]
+        try:
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*workers)
+        finally:
+            self._closing = True
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            try:
+                await self._recorder.close()
+                self.plans.close()
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        with self._board.lock:
+            self._took, self.over = self.seconds, True
+            if self._last is not None:
+                self.ended += 1
+                self._board.put(*self._last)
+        self._board.tell()
+
+    async def _work(self, todo: Iterator[Slot]) -> None:
+        for slot in todo:
+            await self._ask(slot)
+
+    async def _ask(self, slot: Slot) -> None:
+        number, sample = slot
+        draft = Draft(self.plans.base(number, self._board.cells[number].prompt))
+        self._board.began(slot, draft)
+        turn: Turn | None = None
+        try:
+            turn = await self.plans.answered(draft, number, sample)
+        except asyncio.CancelledError:
+            stopped = draft.turn("interrupted")
+            turn = stopped if stopped.answer or stopped.reasoning else None
+            raise
+        finally:
+            if turn is not None:
+                turn = replace(turn, id=f"{next(self._ids):032x}", conversation=self._name)
+                self._recorder.put(turn, number * self._board.samples + sample)
+            if self.ended == len(self._slots) - 1:
+                self._last = slot, turn
+            else:
+                self.ended += 1
+                self._board.ended(slot, turn)

@@ -1,0 +1,84 @@
+"""A sweep as text and as static HTML, in which times never stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..render.answers import SMALL, encodable, escape, trouble
+from ..render.outer import outer
+from ..render.terminal import one_line, visible
+from .grid import told
+from .heatmap import Plot
+from .stats import failed
+
+if TYPE_CHECKING:
+    from .cells import Cell, SweepAnswers
+
+
+LISTED = 100
+"""So many cells are listed with the beginning of an answer."""
+
+
+def summary(sweep: SweepAnswers) -> str:
+    """Say in one line what was asked and how much of it is there."""
+    progress = sweep.progress
+    bad = f", {progress.failed} failed" if progress.failed else ""
+    going = ", running" if progress.pending else ""
+    return f"Sweep of {shape(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
+
+
+def shape(sweep: SweepAnswers) -> str:
+    """Say how many of what a sweep combines."""
+    parts = [
+        f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
+    ]
+    return " × ".join([*parts, f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}"])
+
+
+def text(sweep: SweepAnswers) -> str:
+    """Return a sweep for a terminal."""
+    return visible("\n\n".join([summary(sweep), Plot(sweep).text(), *_troubles(sweep)]))
+
+
+def page(sweep: SweepAnswers) -> str:
+    """Return a sweep as safe HTML: a heat map, what failed, and where each setting's answers begin."""
+    prompts = sweep.grid.prompts
+    asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape(one_line(prompts[0], 300))}</div>'
+    parts = [asked if len(prompts) == 1 else "", f'<div style="{SMALL}">{escape(summary(sweep))}</div>']
+    parts.append(f'<div style="margin:.6em 0">{Plot(sweep).html()}</div>')
+    parts += [
+        f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape(line)}</div>' for line in _troubles(sweep)
+    ]
+    parts.append(_beginnings(sweep))
+    page: str = encodable(outer("".join(parts)))
+    return page
+
+
+def _troubles(sweep: SweepAnswers) -> Iterator[str]:
+    """Yield each different failure with its number; ``retry()`` asks again."""
+    found = Counter(one_line(turn.error or trouble(turn), 300) for turn in sweep if failed(turn))
+    for error, count in found.most_common(5):
+        yield f"{count} × {error}"
+
+
+def _beginnings(sweep: SweepAnswers) -> str:
+    cell = 'style="text-align:left;vertical-align:top;padding:.2em .6em"'
+    heads = "".join(f"<th {cell}>{name}</th>" for name in ("setting", "answers", "ended by", "one begins"))
+    rows = "".join(
+        f"<tr>{''.join(f'<td {cell}>{escape(t)}</td>' for t in _row(c))}</tr>" for c in sweep.cells[:LISTED]
+    )
+    more = f"<p>{len(sweep.cells)} cells, the first {LISTED} are listed.</p>" if len(sweep.cells) > LISTED else ""
+    return (
+        '<details><summary style="cursor:pointer">Answers</summary>'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{more}</details>"
+    )
+
+
+def _row(cell: Cell) -> Iterator[str]:
+    figures = cell.stats()
+    yield told(cell.setting) or one_line(cell.prompt, 60)
+    yield f"{figures.answers} of {len(cell.turns)}"
+    yield ", ".join(f"{name} {count}" for name, count in figures.finish_reasons.items())
+    yield one_line(cell.beginning, 80)
