@@ -6,7 +6,8 @@ panel, the line of its code and the key of the request. The next parameter costs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -412,3 +413,13 @@ def value_in(body: Mapping[str, Any], name: str) -> Any:
     row = PARAMETERS[name]
     keys = (name, *row.wire.values(), *row.synonyms)
     return next((body[key] for key in keys if body.get(key) is not None), None)
+
+
+def suggest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Return "Did you mean …?" for the known name that is meant or most alike; empty if there is none.
+
+    :param cutoff: how much alike two names must be, 0 to 1.
+    """
+    ours = our_name(name)
+    close = [ours] if ours != name and ours in known else difflib.get_close_matches(name, known, 1, cutoff)
+    return f"Did you mean {close[0]}?" if close else ""

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chatglm_magic.render import cjk, highlight, links, markdown, math
-from chatglm_magic.render.terminal import one_line, visible
+from chatglm_magic.render.text import one_line, visible
 
 from .support.clock import is_linear
 from .support.markup import Page

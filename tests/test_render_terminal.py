@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatglm_magic.render.terminal import inert, one_line, visible
+from chatglm_magic.render.text import inert, one_line, visible
 
 from .support.hostile import ANSWERS, Hostile
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..render.outer import outer
+from ..render.text import plural
 from .labels import bits, percent
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _table(position: Position, found: Distribution) -> str:
     rows = "".join(_row(bar) for bar in position.bars(found))
     note = ""
     if position.hidden:
-        bytes_ = f"{position.hidden} byte{'s' * (position.hidden > 1)}"
+        bytes_ = plural(position.hidden, "byte")
         note = (
             f'<div style="{MUTED}">The first {bytes_} of this text, a part of a character, came in tokens before '
             "it, of which the server tells nothing.</div>"

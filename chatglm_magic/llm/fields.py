@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Real
@@ -15,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from ..client.address import no_secrets
 from ..client.timeouts import Limits
 from ..errors import ParameterError
-from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, Parameter, our_name
+from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, Parameter, suggest
 
 
 def _number(value: Any) -> Any:
@@ -94,9 +93,7 @@ def refused(error: ValidationError) -> ParameterError:
 
 def unknown(name: str, known: Iterable[str]) -> ParameterError:
     """Say that a name does not exist, with the nearest that does."""
-    ours = our_name(name)
-    close = [ours] if ours != name else difflib.get_close_matches(name, list(known), n=1)
-    hint = f"Did you mean {close[0]}?" if close else "Further keys of the request go into model_kwargs."
+    hint = suggest(name, list(known)) or "Further keys of the request go into model_kwargs."
     return ParameterError(f"ChatGLM has no field {name!r}. {hint}", kind="unknown_name")
 
 

@@ -8,10 +8,10 @@ from traitlets import Bool, TraitError
 
 from ..credentials import names_a_key
 from ..errors import CommandError, ParameterError
-from ..parameters import PARAMETERS, names
+from ..parameters import PARAMETERS, names, suggest
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
-from .parser import NO_KEYS, Parser, parse_literal, suggest
+from .parser import NO_KEYS, Parser, parse_literal
 
 
 def config_parser() -> Parser:
@@ -58,7 +58,9 @@ def assignments(line: str) -> dict[str, Any]:
         if not equals or not name.isidentifier():
             raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")
         if name not in NAMES:
-            raise CommandError(f"no parameter {name}. " + suggest(name, NAMES, f"There are: {', '.join(NAMES)}."))
+            raise CommandError(
+                f"no parameter {name}. " + (suggest(name, NAMES) or f"There are: {', '.join(NAMES)}.")
+            )
         value, length = _value(rest.lstrip(), text=name in TEXT_PARAMETERS)
         found[name] = value
         at += line[at:].index("=") + 1 + len(rest) - len(rest.lstrip()) + length

@@ -125,7 +125,7 @@ class Extension:
 
     def _pretty(self, answer: Answer, printer: Any, cycle: bool) -> None:
         """A terminal has written ``Out[n]:`` before it asks: after a streamed answer its footer goes there."""
-        from ..render.terminal import visible
+        from ..render.text import visible
 
         if len(printer.stack) > 1:
             printer.text(str.__repr__(answer))

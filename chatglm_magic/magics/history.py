@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ChatGLMError, CommandError
 from ..render.answers import encodable, escape, footer, html, plain, provenance, speed
 from ..render.outer import output
+from ..render.text import plural
 from ..session import Session
 from ..values import Turn
 from .parser import Parser, expect_nothing, parse, positive
@@ -175,7 +176,7 @@ def _reset(session: Session, options: argparse.Namespace) -> str:
 def _resume(session: Session, options: argparse.Namespace) -> str:
     count = session.resume(options.value)
     first = next((line(turn.prompt) for turn in session.turns), "")
-    return f"Resumed: {first}\n{_turns(count)}, {session.context} in context."
+    return f"Resumed: {first}\n{plural(count, 'turn')}, {session.context} in context."
 
 
 def _fork(session: Session, options: argparse.Namespace) -> str:
@@ -187,7 +188,7 @@ def _fork(session: Session, options: argparse.Namespace) -> str:
 def _export(session: Session, options: argparse.Namespace) -> str:
     history = _history(session, options)
     history.export(options.value, force=options.force)
-    return f"{_turns(len(history))} written to {options.value}."
+    return f"{plural(len(history), 'turn')} written to {options.value}."
 
 
 def _import(session: Session, options: argparse.Namespace) -> str:
@@ -196,18 +197,14 @@ def _import(session: Session, options: argparse.Namespace) -> str:
     turns = read_file(options.value)
     new = session.store.add(turns)
     ids = list(dict.fromkeys(turn.conversation for turn, _ in turns))
-    there = f" ({_turns(len(turns) - new)} already there)" if new < len(turns) else ""
-    return f"{_turns(new)} imported{there}. Continue with: %chatglm_history --resume {ids[-1]}"
+    there = f" ({plural(len(turns) - new, 'turn')} already there)" if new < len(turns) else ""
+    return f"{plural(new, 'turn')} imported{there}. Continue with: %chatglm_history --resume {ids[-1]}"
 
 
 def _forget(session: Session, options: argparse.Namespace) -> str:
     count = session.forget(everything=options.all)
     what = "every conversation" if options.all else "the conversation"
-    return f"Permanently deleted {_turns(count)} of {what}, including their search-index entries."
-
-
-def _turns(count: int) -> str:
-    return f"{count} turn{'s' * (count != 1)}"
+    return f"Permanently deleted {plural(count, 'turn')} of {what}, including their search-index entries."
 
 
 ACTIONS: dict[str, Callable[[Session, argparse.Namespace], str]] = {

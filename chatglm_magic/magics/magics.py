@@ -226,7 +226,7 @@ class ChatGLMMagics(Magics):
 
         Where they are differs on every machine: a notebook under test is not told.
         """
-        from ..render.terminal import visible
+        from ..render.text import visible
 
         final = is_final()
         for text in self._session.store.news():
@@ -234,7 +234,7 @@ class ChatGLMMagics(Magics):
                 sys.stderr.write(visible(text) + "\n")
 
     def _print(self, text: str) -> None:
-        from ..render.terminal import visible
+        from ..render.text import visible
 
         sys.stdout.write(visible(text).rstrip("\n") + "\n")
 

@@ -7,7 +7,6 @@ line is left alone; only the values of options are unquoted, alike on every plat
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import re
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from ..credentials import LOOKS_LIKE_A_KEY, names_a_key
 from ..errors import CommandError
-from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, names
+from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, names, suggest
 
 RESERVED = {*NOT_PARAMETERS, *names("conversation"), "stop"}
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
@@ -168,12 +167,6 @@ def add_common_options(parser: Parser) -> None:
     parser.add_help_option()
 
 
-def suggest(name: str, known: list[str] | tuple[str, ...], otherwise: str) -> str:
-    """Return "Did you mean …?" for the nearest known name, or another hint."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]}?" if close else otherwise
-
-
 def _add_parameter(group: Any, row: Parameter) -> None:
     """Add the option of a parameter, absent unless typed: None is a value, which leaves it to the server."""
     options: dict[str, Any] = {"dest": row.name, "default": argparse.SUPPRESS, "help": row.help}
@@ -212,7 +205,7 @@ def _option(parser: Parser, line: str, position: int) -> tuple[str, int]:
         flag, end, equals = flag[:2], position + 2, "glued"
     action = parser.action_of(flag)
     if action is None:
-        hint = suggest(flag, parser.flags, f"{parser.prog} --help lists them.")
+        hint = suggest(flag, parser.flags) or f"{parser.prog} --help lists them."
         raise CommandError(f"no option {flag}. {hint} (Put -- before a prompt that begins with a dash.)")
     if action.nargs == 0:
         if equals:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..render.terminal import one_line
+from ..render.text import one_line
 from ..session import Session
 from .parser import Parser
 

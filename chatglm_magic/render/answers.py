@@ -11,6 +11,7 @@ from ..parameters import shown_with_answers
 from ..strictjson import strict_json
 from ..values import Turn
 from .outer import output
+from .text import plural
 
 Format = Literal["rich", "text", "code", "json", "markdown"]
 FORMATS: tuple[Format, ...] = ("rich", "text", "code", "json", "markdown")
@@ -119,7 +120,7 @@ def footer(turn: Turn) -> str:
     sampling = [f"{name} {_short(turn.asked[name])}" for name in told]
     parts = [turn.model or "", ", ".join(sampling)]
     if turn.turns_sent:
-        parts.append(f"{turn.turns_sent} earlier turn{'s' * (turn.turns_sent > 1)} sent")
+        parts.append(f"{plural(turn.turns_sent, 'earlier turn')} sent")
     if turn.turns_left_out:
         parts.append(f"{turn.turns_left_out} left out, too long")
     if tokens := counted(turn):
@@ -151,7 +152,7 @@ def escape(text: str) -> str:
     """Escape text for HTML, control characters made visible."""
     import html as stdlib_html
 
-    from .terminal import visible
+    from .text import visible
 
     return stdlib_html.escape(visible(text))
 

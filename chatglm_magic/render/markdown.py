@@ -18,7 +18,7 @@ from .links import add_links
 from .math import add_math, formula
 from .outer import CLOSED
 from .sanitize import cleaned
-from .terminal import inert
+from .text import inert
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

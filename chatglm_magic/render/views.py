@@ -151,7 +151,7 @@ class TerminalView:
 
     def update(self, draft: Draft) -> None:
         """Write what is new."""
-        from .terminal import visible
+        from .text import visible
 
         if draft.notice and draft.notice != self._noticed:
             self._noticed = draft.notice
@@ -166,7 +166,7 @@ class TerminalView:
 
     def close(self, turn: Turn) -> None:
         """Write the rest and, if the answer is not whole, why."""
-        from .terminal import visible
+        from .text import visible
 
         rest = plain(turn)[self._written :]
         if turn.answer or turn.status == "complete":
@@ -230,7 +230,7 @@ class _TerminalFinal:
 
     def close(self, turn: Turn) -> None:
         """Write the turn."""
-        from .terminal import visible
+        from .text import visible
 
         if turn.answer or turn.status == "complete":
             _write(sys.stdout, visible(plain(turn, form=self._form)) + "\n")

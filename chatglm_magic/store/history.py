@@ -13,7 +13,7 @@ from ..parameters import names
 from ..render.answers import counted, escape
 from ..render.dataframe import table
 from ..render.outer import outer
-from ..render.terminal import one_line
+from ..render.text import one_line
 from ..values import Pair, Turn
 from . import columns
 from .query import FIELDS, Order, Query, Row

@@ -16,7 +16,7 @@ from typing import IO, Any, get_args
 
 from .._version import __version__
 from ..errors import CommandError
-from ..render.terminal import one_line
+from ..render.text import one_line
 from ..strictjson import strict_json
 from ..values import Kind, Status, Turn
 from .files import open_ordinary

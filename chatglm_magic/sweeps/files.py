@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import ChatGLMError, CommandError
 from ..render.answers import counted
 from ..render.dataframe import table
-from ..render.terminal import one_line
+from ..render.text import one_line
 from ..store import files
 from ..store.imports import Wrong, turn_from
 from ..strictjson import strict_json

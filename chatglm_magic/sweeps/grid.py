@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 import re
@@ -11,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError
-from ..parameters import NOT_PARAMETERS, PARAMETERS, names, our_name
-from ..render.terminal import one_line
+from ..parameters import NOT_PARAMETERS, PARAMETERS, names, our_name, suggest
+from ..render.text import one_line
 
 MOST = 100_000
 """Requests that one sweep may have: each keeps its answer in memory."""
@@ -170,5 +169,5 @@ def _check_name(name: str) -> None:
         raise ParameterError(f"{name} can't be swept: it is no parameter of the model.{hint}")
     if our_name(name) in FIELDS:
         return
-    if close := difflib.get_close_matches(name, (*FIELDS, *OWN), n=1, cutoff=0.85):
-        raise ParameterError(f"There is no parameter {name}. Did you mean {close[0]}?", kind="unknown_name")
+    if hint := suggest(name, (*FIELDS, *OWN), cutoff=0.85):  # another key of a body may be like one of ours
+        raise ParameterError(f"There is no parameter {name}. {hint}", kind="unknown_name")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ParameterError
 from ..render.answers import SMALL, escape
 from ..render.outer import outer
-from ..render.terminal import visible
+from ..render.text import visible
 from .cells import Cell
 from .grid import shown
 from .stats import LABELS

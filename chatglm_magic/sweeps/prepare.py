@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ParameterError
 from ..parameters import PARAMETERS, value_in
+from ..render.text import plural
 from ..session import session_of
 from ..values import Turn
 from .grid import grid
@@ -55,7 +56,7 @@ def forecast(sweep: Sweep) -> str:
     wanted = [sum(map(missing, cell.turns)) for cell in sweep.partial.cells]
     limits = [_limit(base) for base in plans.bases]
     asked = sum(wanted)
-    lines = [shape(sweep.partial), f"{asked:,} request{'s' * (asked != 1)}" + _had(sweep, asked)]
+    lines = [shape(sweep.partial), plural(asked, "request") + _had(sweep, asked)]
     found = [(count, limits[n % len(limits)]) for n, count in enumerate(wanted) if count]
     if any(limit is None for _, limit in found):
         lines.append("Tokens: no limit is set (max_token); the server's own holds.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..render.answers import SMALL, encodable, escape, trouble
 from ..render.outer import outer
-from ..render.terminal import one_line, visible
+from ..render.text import one_line, plural, visible
 from .grid import told
 from .heatmap import Plot
 from .stats import failed
@@ -34,7 +34,7 @@ def shape(sweep: SweepAnswers) -> str:
     parts = [
         f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
     ]
-    return " × ".join([*parts, f"{sweep.grid.samples} sample{'s' * (sweep.grid.samples > 1)}"])
+    return " × ".join([*parts, plural(sweep.grid.samples, "sample")])
 
 
 def text(sweep: SweepAnswers) -> str:

@@ -9,6 +9,7 @@ import ipywidgets as w
 
 from ..parameters import shown_with_answers, value_in
 from ..render.answers import counted, escape, live_html, trouble
+from ..render.text import plural
 from .look import Html, Typeset, small
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def answer_html(turn: Turn) -> str:
 def metrics(turn: Turn) -> str:
     """Say in one line which model answered, how much, how fast, how it ended, and what was changed of the wish."""
     tokens, parts = counted(turn), [turn.model or "the server's own model"]
-    parts.append(f"{tokens} token{'' if tokens == 1 else 's'}" if tokens else "tokens not counted")
+    parts.append(plural(tokens, "token") if tokens else "tokens not counted")
     writing = (turn.duration or 0) - (turn.first_token or 0)
     if tokens and writing > 0.05:
         parts.append(f"{tokens / writing:.0f} tokens/s")

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..credentials import mask, secrets_in
 from ..errors import ChatGLMError
-from ..render.terminal import one_line
+from ..render.text import one_line
 from ..session import Session
 from .look import Html, status_html
 

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as w
 
 from ...render.outer import output
-from ...render.terminal import one_line
+from ...render.text import one_line, plural
 from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.cells import Cell, Progress
@@ -169,5 +169,5 @@ class Explorer(w.VBox):  # type: ignore[misc]
 
 def _heading(sweep: Sweep) -> str:
     first, *others = sweep.grid.prompts
-    more = f" (and {len(others)} more prompt{'s' * (len(others) > 1)})" if others else ""
+    more = f" (and {plural(len(others), 'more prompt')})" if others else ""
     return look.heading(one_line(first, 200) + more)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ...render.terminal import one_line
+from ...render.text import one_line
 from ...sweeps import PartialSweep
 from ...sweeps.heatmap import Plot, default_figure
 from ...sweeps.stats import LABELS

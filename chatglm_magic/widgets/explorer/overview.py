@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets as w
 
-from ...render.terminal import one_line
+from ...render.text import one_line
 from ...sweeps import PartialSweep
 from ...sweeps.cells import Cell
 from ...sweeps.grid import shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...render.answers import counted, escape, live_html
-from ...render.terminal import one_line
+from ...render.text import one_line, plural
 from ...sweeps.cells import Cell
 from ...values import Turn
 from .. import look
@@ -34,9 +34,9 @@ def sample_html(cell: Cell, number: int) -> str:
 def facts_of(turn: Turn) -> str:
     """Say in one line how an answer ended, and how long it is."""
     tokens, size = counted(turn), len(turn.answer)
-    parts = [turn.status, f"{size} character{'s' * (size != 1)}"]
+    parts = [turn.status, plural(size, "character")]
     if tokens:
-        parts.append(f"{tokens} token{'s' * (tokens != 1)}")
+        parts.append(plural(tokens, "token"))
     if turn.finish_reason:
         parts.append(f"finish: {one_line(turn.finish_reason, 40)}")
     parts += [f"changed: {one_line(what, 200)}" for what in turn.changed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...render.answers import trouble
-from ...render.terminal import one_line, visible
+from ...render.text import one_line, visible
 from ...sweeps.cells import Cell
 from ...sweeps.grid import shown, told
 from ...sweeps.heatmap import EMPTY, Plot

@@ -9,7 +9,7 @@ import ipywidgets as w
 from ...lenses import Lens
 from ...lenses.report import bars, caption, html, text
 from ...render.outer import output
-from ...render.terminal import one_line
+from ...render.text import one_line
 from ...session import get_session
 from .. import look
 from ..still import CSS as STILL

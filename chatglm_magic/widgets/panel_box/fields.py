@@ -8,6 +8,7 @@ import ipywidgets as w
 
 from ...errors import ParameterError
 from ...parameters import THINKING_LEVELS
+from ...render.text import plural
 from ...session import Session
 from ..look import above
 from ..trouble import Trouble
@@ -41,7 +42,7 @@ class Fields:
 
     def count(self, turns: int) -> None:
         """Show how many turns go along with the next question."""
-        self.context.value = f"context: {turns} turn{'' if turns == 1 else 's'}"
+        self.context.value = f"context: {plural(turns, 'turn')}"
 
     def forget(self) -> None:
         """Stop following the settings."""

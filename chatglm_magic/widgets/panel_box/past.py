@@ -6,6 +6,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from ...render.text import plural
 from ...session import Session
 from ..look import button, close_all
 from ..trouble import Trouble
@@ -46,4 +47,4 @@ class PastSection(w.VBox):  # type: ignore[misc]
 
     def _name(self) -> None:
         verb = "Hide" if self._open else "Show"
-        self._button.description = f"{verb} history ({self._turns} turn{'' if self._turns == 1 else 's'})"
+        self._button.description = f"{verb} history ({plural(self._turns, 'turn')})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ...errors import ChatGLMError
-from ...render.terminal import one_line
+from ...render.text import one_line
 from ...session import Session
 from .. import look
 from ..answer import AnswerPane

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as w
 
+from ...render.text import plural
 from .. import look
 from .calls import Calls
 
@@ -49,4 +50,4 @@ class Delete(w.Box):  # type: ignore[misc]
 
 def turns(count: int) -> str:
     """Return a number of turns in words."""
-    return f"{count:,} turn{'s' * (count != 1)}"
+    return plural(count, "turn")

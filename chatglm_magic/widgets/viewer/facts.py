@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ...render.answers import escape
-from ...render.terminal import one_line
+from ...render.text import one_line, plural
 from ...store import Row, Summary
 from ...values import Turn
 
@@ -35,7 +35,7 @@ def facts(turn: Turn) -> str:
 
 def summary_facts(summary: Summary, present: str) -> str:
     """Return what a line says of a conversation."""
-    turns = f"{summary.turns:,} turn{'s' * (summary.turns != 1)}"
+    turns = plural(summary.turns, "turn")
     parts = [
         ("time", when(summary.last, short=True)),
         ("model", turns),

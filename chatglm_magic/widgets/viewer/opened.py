@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import ipywidgets as w
 
 from ...errors import CommandError
+from ...render.text import plural
 from ...session import Session
 from ...store import Row
 from ...values import Turn
@@ -111,7 +112,7 @@ class Opened(w.VBox):  # type: ignore[misc]
         if self.turn.conversation != self._session.conversation:
             count = self._session.resume(self.turn.conversation)
             self.mark()
-            self._calls.say(f"This is the present conversation now; it has {count} turn{'s' * (count != 1)}.")
+            self._calls.say(f"Switched to this conversation ({plural(count, 'turn')}).")
 
     def _copy(self, text: str) -> None:
         from ..copying import Copier

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...parameters import names, our_name
 from ...render.answers import counted, escape, speed
-from ...render.terminal import one_line
+from ...render.text import one_line
 from ...store import Row
 from ...values import Turn
 from .. import look

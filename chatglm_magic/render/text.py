@@ -1,14 +1,14 @@
-"""Model and server text made safe for a terminal: every control character is shown, none is obeyed.
+"""Text for people: a server's or a model's without control characters, and counts with their nouns.
 
-A model can write the bytes that move a cursor, set a clipboard (OSC 52), rename a window or turn the rest
-of a line around. Here each such character becomes a visible escape. The mapping looks at one character at
-a time and keeps no state, so a stream may be cut anywhere: ``visible(a) + visible(b) == visible(a + b)``.
+A model can write the bytes that move a cursor, set a clipboard (OSC 52), rename a window or turn the rest of a
+line around. Here each such character becomes a visible escape. The mapping looks at one character at a time and
+keeps no state, so a stream may be cut anywhere: ``visible(a) + visible(b) == visible(a + b)``.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable
-
-__all__ = ["inert", "one_line", "visible"]
 
 # C0 without tab and newline, DEL, C1 (a bare U+009B is CSI), surrogates: what a terminal obeys or can't print.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
@@ -64,3 +64,8 @@ def one_line(text: str, limit: int = 500) -> str:
     line = visible(" ".join(text[:_LONGEST_LINE_SOURCE].split()))
     complete = len(line) <= limit and len(text) <= _LONGEST_LINE_SOURCE
     return line if complete else line[: max(limit - 1, 0)].rstrip() + "…"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 turn``, ``1,024 turns``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
