@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import ast
-import asyncio
-import inspect
+import getpass
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 import chatglm_magic
-from chatglm_magic import ChatGLM
+from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.client.timeouts import Limits
 
 from .test_layers import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-DOCUMENTS = (*READMES, "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+RUN = (*READMES, *PAGES)
+"""Documents whose code blocks are run."""
+PAIRS = {"README.md": "README.zh-CN.md"} | {f"docs/{Path(page).name}": page for page in PAGES if "/zh/" in page}
+"""Each English document that has a Chinese one."""
+DOCUMENTS = (*RUN, "SECURITY.md", "CHANGELOG.md", "CONTRIBUTING.md")
 TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
 README, CHINESE = (TEXTS[name] for name in READMES)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,9 +62,17 @@ def prompts(text: str) -> set[str]:
     return {prompt.strip() for prompt in found if "{{" not in prompt} - {"PROMPT"}
 
 
-def blocks(text: str) -> list[str]:
-    """Return the Python blocks of a document."""
-    return re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+def blocks(text: str, *languages: str) -> list[tuple[str, str]]:
+    """Return a document's code blocks, each with its language; of some languages, or all."""
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.M | re.S)
+    return [(language, code) for language, code in found if not languages or language in languages]
+
+
+def cells(language: str, code: str) -> list[str]:
+    """Return the cells that a block stands for: magics a line each, without the explanation behind two blanks."""
+    if language == "python" or code.startswith("%%"):
+        return [code]
+    return [re.split(r" {2,}|　", line)[0] for line in code.splitlines()]
 
 
 def prompts_in_code(code: str) -> set[str]:
@@ -81,13 +95,19 @@ def tables(text: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in re.findall(r"^\| .*\|$", text, re.M)]
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_the_readmes_prompts_are_promised(name: str) -> None:
-    """Whatever a README tells people to ask, the model is tested on."""
-    in_lines = prompts(TEXTS[name])
-    in_code = {prompt for block in blocks(TEXTS[name]) for prompt in prompts_in_code(block)}
-    assert len(in_lines) >= 4 and len(in_code) >= 5 and len(blocks(TEXTS[name])) == TEXTS[name].count("```python")
-    assert in_lines | in_code <= PROMISED
+@pytest.mark.parametrize("name", RUN)
+def test_a_documents_prompts_are_promised(name: str) -> None:
+    """Whatever a page tells people to send, the model is tested on."""
+    in_code = {prompt for _, block in blocks(TEXTS[name], "python") for prompt in prompts_in_code(block)}
+    assert prompts(TEXTS[name]) | in_code <= PROMISED
+    assert len(blocks(TEXTS[name])) * 2 == len(re.findall("^```", TEXTS[name], re.M)), "a block without a language"
+
+
+def test_the_documents_have_prompts_to_try() -> None:
+    """So that the test of them does not pass for want of any."""
+    assert all(len(prompts(TEXTS[name])) >= 4 for name in READMES)
+    python = [block for name in RUN for _, block in blocks(TEXTS[name], "python")]
+    assert len(python) > 25 and len({p for block in python for p in prompts_in_code(block)}) > 10
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -113,50 +133,64 @@ def test_a_notebook_is_saved_as_it_should_be(path: Path) -> None:
     assert not re.search(r"/(home|root|tmp|work)/|sk-[A-Za-z0-9]{8}|NBVAL_IGNORE", text)
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_the_readmes_python_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def shell(
+    shared_shell: InteractiveShell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InteractiveShell]:
+    """A shell in a folder of its own, in which nobody types a key; the extension and its server go with it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: "")
+    shared_shell.run_line_magic("load_ext", "chatglm_magic")
+    yield shared_shell
+    if isinstance(server := shared_shell.user_ns.get("server"), LocalServer):
+        server.stop()
+    shared_shell.run_line_magic("unload_ext", "chatglm_magic")
+    shared_shell.reset(new_session=False)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_documents_code_runs(name: str, shell: InteractiveShell) -> None:
     """The blocks run one after the other, as in a notebook, and print what the comments behind them say."""
-    names: dict[str, Any] = {"__name__": name}
-
-    async def run(code: str) -> None:
-        made = eval(compile(code, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)  # noqa: S307
-        if inspect.isawaitable(made):
-            await made
-
-    async def run_all() -> None:
-        for code in blocks(TEXTS[name]):
-            await run(code)
-            printed = capsys.readouterr().out
-            for said in re.findall(r"^ *print\(.*\)  # (.+)$", code, re.M):
-                assert f"{said}\n" in printed
-
-    try:
-        asyncio.run(run_all())
-    finally:
-        names["server"].stop()
+    for language, code in blocks(TEXTS[name], "text", "python"):
+        for cell in cells(language, code):
+            with capture_output() as caught:
+                result = shell.run_cell(cell)
+            assert result.success, (cell, caught.stdout[-500:], result.error_in_exec)
+            for said in re.findall(r"^ *print\(.*\)  # (.+)$", cell, re.M):
+                assert f"{said}\n" in caught.stdout, cell
 
 
-def test_the_readmes_magics_exist_and_none_is_missing() -> None:
+@pytest.mark.parametrize("name", RUN)
+def test_commands_are_python_programs_of_ours(name: str) -> None:
+    """Each line of a shell block makes the environment, or runs a module that exists."""
+    for _, code in blocks(TEXTS[name], "sh"):
+        for module in re.findall(r"python -m ([\w.]+)", code):
+            assert (ROOT / module.replace(".", "/") / "__main__.py").is_file(), code
+        assert re.match(r"(python3 -m venv \.venv && )?\.venv/bin/", code), code
+
+
+def test_the_magics_of_the_table_exist_and_none_is_missing() -> None:
     """The table of magics is the list of magics, in both languages with the same options."""
     from chatglm_magic.magics.magics import ChatGLMMagics
 
     registered = {name for kind in ChatGLMMagics.magics.values() for name in kind}
     rows, chinese = (
         [re.findall(r"`([^`]+)`", row[0]) for row in tables(text) if row[0].startswith("`%")]
-        for text in (README, CHINESE)
+        for text in (TEXTS["docs/magics.md"], TEXTS["docs/zh/magics.md"])
     )
     assert {row[0].split()[0].strip("%") for row in rows} == registered
     assert rows == chinese
 
 
 def servers(text: str) -> dict[str, list[str]]:
-    """Return the rows of a README's table of servers, by address and by what ``thinking`` becomes."""
+    """Return the rows of a table of servers, by address and by what ``thinking`` becomes."""
     return {f"{row[1]} {''.join(re.findall('`[^`]+`', row[4]))}": row for row in tables(text) if "`http" in row[1]}
 
 
-def test_both_readmes_know_the_same_servers() -> None:
+def test_both_languages_know_the_same_servers() -> None:
     """Each with the same address, and with the same names of fields and keys beside it."""
-    english, chinese = servers(README), servers(CHINESE)
+    english, chinese = servers(TEXTS["docs/servers.md"]), servers(TEXTS["docs/zh/servers.md"])
     assert english.keys() == chinese.keys() and len(english) == 8
     for key, row in english.items():
         if key.startswith("`https://api.z.ai"):  # one of the two says "as the other"
@@ -165,7 +199,7 @@ def test_both_readmes_know_the_same_servers() -> None:
         assert set(re.findall("`[^`]+`", " ".join(row))) == set(re.findall("`[^`]+`", " ".join(other)))
 
 
-@pytest.mark.parametrize("row", servers(README).values(), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", servers(TEXTS["docs/servers.md"]).values(), ids=lambda row: row[0])
 def test_thinking_is_sent_as_the_table_says(row: list[str]) -> None:
     """The keys of the request are those of the table."""
     if row[0] == "transformers serve":  # where it must be left unset
@@ -182,11 +216,37 @@ def test_both_readmes_have_the_same_two_commands() -> None:
     assert "(README.zh-CN.md)" in README[:200] and "(README.md)" in CHINESE[:200]
 
 
-def test_chinese_is_set_as_chinese() -> None:
+@pytest.mark.parametrize("name", PAIRS.values())
+def test_chinese_is_set_as_chinese(name: str) -> None:
     """Full-width punctuation after Chinese characters, and blanks between them and Latin text."""
-    prose = re.sub(r"`[^`\n]+`", "`x`", re.sub(r"```.*?```", "", CHINESE, flags=re.S))
+    prose = re.sub(r"`[^`\n]+`", "`x`", re.sub(r"```.*?```", "", TEXTS[name], flags=re.S))
     assert re.findall(r"[\u4e00-\u9fff][A-Za-z0-9`]|[A-Za-z0-9`][\u4e00-\u9fff]", prose) == []
     assert re.findall(r"[\u4e00-\u9fff*][,;:?!()]", re.sub(r"\]\([^)]*\)", "", prose)) == []
+
+
+FOR_CHINESE_READERS = {
+    "pip config set global.index-url https://pypi.tuna.tsinghua.edu.cn/simple",
+    "pip install jupyterlab-language-pack-zh-CN",
+    "%chatglm_serve FILE.gguf",
+    "OWNER/NAME",
+    "%env HF_ENDPOINT=镜像地址",
+    "api.py",
+    "ChatGLM3",
+    "max_token",
+    "max_tokens",
+    "/v1/chat/completions",
+}
+
+
+@pytest.mark.parametrize(("english", "chinese"), PAIRS.items(), ids=PAIRS)
+def test_both_languages_name_the_same_things(english: str, chinese: str) -> None:
+    """Whatever one page quotes as code, the other does; a few things are for Chinese readers alone."""
+    quoted = [
+        set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", TEXTS[n], flags=re.S))) for n in (english, chinese)
+    ]
+    prompts_apart = {name for name in quoted[0] ^ quoted[1] if "python -m chatglm_magic" in name}
+    assert quoted[0] - quoted[1] - prompts_apart == set()
+    assert quoted[1] - quoted[0] - prompts_apart <= FOR_CHINESE_READERS
 
 
 def test_the_public_names_are_there() -> None:
@@ -214,8 +274,9 @@ def heading_links(text: str) -> set[str]:
 def test_links_lead_somewhere(name: str) -> None:
     """Files that a document points at exist, and their headings too; nothing names the place it was written at."""
     for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", TEXTS[name]):
-        assert (ROOT / target).exists(), target
-        assert not heading or heading in heading_links(TEXTS[target or name])
+        path = (ROOT / name).parent / target if target else ROOT / name
+        assert path.exists(), target
+        assert not heading or heading in heading_links(path.read_text(encoding="utf-8"))
     assert not re.search(r"/(home|root|tmp|work)/", TEXTS[name])
 
 
@@ -230,7 +291,7 @@ def test_the_trust_model_is_five_lines() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    """Sizes and seconds of SECURITY.md, and the seconds of both READMEs."""
+    """Sizes and seconds of SECURITY.md, and the seconds of the pages on servers."""
     from chatglm_magic.client.async_client import HEADER_BYTES
     from chatglm_magic.client.request import REFUSAL_BYTES
     from chatglm_magic.server.guard import MAX_BODY
@@ -244,7 +305,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     )
     assert rows[1] == f"{HEADER_BYTES >> 10} KiB each" == f"{REFUSAL_BYTES >> 10} KiB each"
     assert rows[3:] == [f"{seconds[name]:g} s" for name in ("connect", "first_byte", "idle", "content", "total")]
-    for text, marks in ((README, " ()"), (CHINESE, "（）")):
+    for text, marks in ((TEXTS["docs/servers.md"], " ()"), (TEXTS["docs/zh/servers.md"], "（）")):
         found = re.findall(rf"`(\w+)`{re.escape(marks[:-1])}(\d+){re.escape(marks[-1])}", text)
         assert {name: float(number) for name, number in found if name in seconds} == seconds
 
