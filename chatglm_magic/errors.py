@@ -4,9 +4,9 @@ ChatGLMError (a ValueError, as all errors of the original ``ChatGLM`` were)
 ├── ParameterError   a value no server would take, or a name that does not exist
 ├── CommandError     a magic's line that can't be understood
 ├── EndpointError    the server was not reached, or the line to it broke before an answer began
-├── RefusedError     the server answered, and said no
-├── ReplyError       the server answered with something that is no answer
-├── BrokenOffError   an answer began and did not end; ``partial`` holds its text
+├── ResponseError     the server answered, and said no
+├── InvalidResponseError       the server's response isn't an answer
+├── IncompleteAnswerError   an answer began and did not end; ``partial`` holds its text
 ├── TapeError        a tape does not have an answer, or can't be read or written
 └── ServeError       the local server could not be started, or has ended
 
@@ -63,7 +63,7 @@ class ChatGLMError(OneLine, ValueError):
 
 
 class ParameterError(ChatGLMError):
-    """A value no server would take, or a name that does not exist.
+    """A value that no server accepts, or an unknown name.
 
     Kinds: parameter, unknown_name.
     """
@@ -72,13 +72,13 @@ class ParameterError(ChatGLMError):
 
 
 class CommandError(ChatGLMError):
-    """A magic's line that can't be understood."""
+    """A magic's line can't be parsed."""
 
     kind = "usage"
 
 
 class EndpointError(ChatGLMError):
-    """The server was not reached, or the line broke before an answer began.
+    """The server was not reached, or the connection broke before an answer began.
 
     Kinds: connect, connect_timeout, write_timeout, first_byte_timeout, total_timeout, pool_timeout,
     server_closed, tls, protocol, bad_url, bad_header, insecure, no_tokenizer.
@@ -87,8 +87,8 @@ class EndpointError(ChatGLMError):
     kind = "connect"
 
 
-class RefusedError(ChatGLMError):
-    """The server answered, and said no.
+class ResponseError(ChatGLMError):
+    """The server answered with an error.
 
     Kinds: auth, not_found, bad_request, too_long, rate_limit, no_money, loading, redirect, server_error.
     ``status`` is the HTTP status, ``retry_after`` the header of that name. With ``too_long``, ``tokens`` is
@@ -101,8 +101,8 @@ class RefusedError(ChatGLMError):
     tokens: tuple[int, int] | None = None
 
 
-class ReplyError(ChatGLMError):
-    """The server answered with something that is no answer.
+class InvalidResponseError(ChatGLMError):
+    """The server's response isn't an answer.
 
     Kinds: bad_json, bad_shape, bad_encoding, empty_reply, no_logprobs, not_a_model_server, not_sse, too_large,
     server_error.
@@ -111,7 +111,7 @@ class ReplyError(ChatGLMError):
     kind = "bad_shape"
 
 
-class BrokenOffError(ChatGLMError):
+class IncompleteAnswerError(ChatGLMError):
     """An answer began and did not end; ``partial`` holds its text.
 
     Kinds: incomplete, idle_timeout, stalled, total_timeout, bad_event, server_error, too_large.
@@ -137,3 +137,9 @@ class ServeError(ChatGLMError):
 
 class Interrupted(OneLine, KeyboardInterrupt):
     """An interrupt, raised again after the partial answer was kept."""
+
+
+RefusedError = ResponseError
+ReplyError = InvalidResponseError
+BrokenOffError = IncompleteAnswerError
+"""The names of these classes before 0.1.0, for code that catches them."""

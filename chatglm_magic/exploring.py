@@ -35,7 +35,7 @@ def sweep(
         result = sweep("Name a colour.", temperature=[0.1, 0.5, 1.0], top_p="0.5:0.9:5", samples=4)
 
     :param axes: any parameter: a list of values, ``"a:b:n"`` for n evenly spaced numbers, or one value for all.
-        A name that is no field of ``ChatGLM`` is a key of the request's body.
+        A name that isn't a field of ``ChatGLM`` is a key of the request's body.
     :param samples: answers for each prompt with each setting, from 1.
     :param jobs: questions under way at once, from 1.
     :param show: in a notebook, display the explorer and return at once; whatever reads the answers waits for

@@ -1,4 +1,5 @@
-"""Locks that a forked child can take: who forks holds them all, so that no thread it lacks has one, half way."""
+"""Fork-safe locks. The forking thread acquires every registered lock first, so the child never inherits one that is
+held by a thread that doesn't exist there."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ def _let_go() -> None:
     _forking.release()
 
 
-def _begin_anew() -> None:
+def _reset() -> None:
     for one in _asked:
         if one not in _held:
             one._at_fork_reinit()
@@ -75,4 +76,4 @@ def _begin_anew() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_begin_anew)
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_reset)

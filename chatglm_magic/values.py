@@ -80,7 +80,7 @@ def _checked(candidate: Candidate) -> Candidate:
     token, logprob, number, raw = candidate
     right = isinstance(token, str) and type(logprob) in (int, float) and -1e6 <= logprob <= 0
     if not (right and (number is None or type(number) is int) and (raw is None or isinstance(raw, str))):
-        raise ValueError("is no candidate")
+        raise ValueError("isn't a candidate")
     bytes.fromhex(raw or "")
     return candidate
 
@@ -131,7 +131,7 @@ class Turn:
     Times are seconds; ``created`` is an ISO 8601 time with its zone. ``asked`` is what the user wanted,
     ``sent`` what went over the wire (without the conversation and without the key). ``cell_run`` counts
     the runs of cells in this kernel, so that a loop's turns belong to one run. A turn ``outside`` was asked
-    without the conversation and is no part of it. ``id`` is 32 hex digits, ``conversation`` 12; both are empty for
+    without the conversation and isn't part of it. ``id`` is 32 hex digits, ``conversation`` 12; both are empty for
     a turn that is not recorded.
     """
 

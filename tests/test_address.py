@@ -122,8 +122,8 @@ def test_no_address_holds_a_name_or_password(user: str) -> None:
     ("url", "why"),
     [
         ("http://glm.invalid:0/", "port"),
-        ("http://glm.invalid:65536/", "is no address|port"),
-        ("http://glm.invalid:x/", "is no address"),
+        ("http://glm.invalid:65536/", "isn't a valid URL|port"),
+        ("http://glm.invalid:x/", "isn't a valid URL"),
         ("http:///path", "host"),
         ("http://glm.invalid/ x", "blanks"),
         ("http://glm.invalid/\x7f", "blanks"),

@@ -23,7 +23,13 @@ from chatglm_magic.client.probe import probe
 from chatglm_magic.client.response import Incoming
 from chatglm_magic.client.sync_client import BridgedClient
 from chatglm_magic.client.timeouts import Clock, Limits
-from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError, ParameterError, ReplyError
+from chatglm_magic.errors import (
+    ChatGLMError,
+    EndpointError,
+    IncompleteAnswerError,
+    InvalidResponseError,
+    ParameterError,
+)
 from chatglm_magic.wire import chatglm, openai
 from chatglm_magic.wire.inflate import Inflate
 
@@ -151,7 +157,7 @@ def test_a_stream_without_end_is_cut() -> None:
     call = ChatGLM(endpoint_url="http://127.0.0.1:1/v1").plan("x").call
     small = zlib.compress((b": " + b"a" * (2**20 - 3) + b"\n") * 64)
     incoming = Incoming(call, Clock(Limits()), [("Content-Type", "text/event-stream")])
-    with pytest.raises(BrokenOffError) as caught:
+    with pytest.raises(IncompleteAnswerError) as caught:
         for _ in range(5):
             for plain in Inflate("deflate").feed(small):
                 list(incoming.feed(plain))
@@ -210,7 +216,7 @@ def test_a_status_that_is_a_word() -> None:
     """Whatever is not a success is none."""
     reader = chatglm.Reader({})
     reader.feed(b'{"response": "out of memory", "status": "failed"}')
-    with pytest.raises(ReplyError, match="out of memory"):
+    with pytest.raises(InvalidResponseError, match="out of memory"):
         reader.close()
 
 
@@ -256,7 +262,7 @@ def test_an_address_that_cant_be_parsed_holds_no_secret() -> None:
 def test_bytes_without_text_use_up_the_whole_time() -> None:
     """The whole time is over also while bytes come, and what it means depends on how far the answer is."""
     clock = Clock(Limits(total=0.01))
-    with pytest.raises(BrokenOffError) as caught:
+    with pytest.raises(IncompleteAnswerError) as caught:
         while True:
             clock.heard(content=True)
     assert caught.value.kind == "total_timeout"

@@ -10,7 +10,7 @@ from time import process_time
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.errors import BrokenOffError, ChatGLMError, CommandError, ReplyError
+from chatglm_magic.errors import ChatGLMError, CommandError, IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.render.markdown import to_html
 from chatglm_magic.store import History
 from chatglm_magic.store.imports import read
@@ -98,10 +98,10 @@ STRANGE = {
 def test_an_event_is_read_as_strictly_as_a_whole_answer(name: str, way: str) -> None:
     """NaN, Infinity and a name twice are refused in both; what had come before is kept."""
     end = chunk(None, finish_reason="stop")
-    with pytest.raises(BrokenOffError) as broken:
+    with pytest.raises(IncompleteAnswerError) as broken:
         ask(sse([chunk("a"), STRANGE[name], end]), way, "v1")
     assert broken.value.partial == "a"
-    with pytest.raises(ReplyError):
+    with pytest.raises(InvalidResponseError):
         ask(reply(STRANGE[name].replace("delta", "message")), way, "v1")
     control = STRANGE[name].replace("NaN", "1").replace("-Infinity", "1").replace(', "content": "c"', "")
     assert ask(sse([chunk("a"), control, end]), way, "v1") == "ab"

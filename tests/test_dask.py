@@ -15,7 +15,7 @@ pytest.importorskip("xllamacpp", reason='the local server needs the extra "local
 from distributed import Client, LocalCluster
 
 from chatglm_magic import ChatGLM, LocalServer
-from chatglm_magic.errors import EndpointError, RefusedError
+from chatglm_magic.errors import EndpointError, ResponseError
 
 from .support.scale import choose_count
 
@@ -93,7 +93,7 @@ def test_an_error_comes_home_as_it_is(server: LocalServer, workers: Client) -> N
         workers.submit(asked_there, "x", nobody).result()
     assert caught.value.kind == "connect"
     missing = ChatGLM(endpoint_url=server.url + "/nothing", dialect="openai")
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(ResponseError) as refused:
         workers.submit(asked_there, "x", missing).result()
     assert (refused.value.kind, refused.value.status) == ("not_found", 404)
     assert server.token not in repr(refused.value)

@@ -10,7 +10,7 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.client.response import HEADER_BYTES, MAX_HEADERS, STREAM_LIMIT, Incoming
 from chatglm_magic.client.timeouts import Clock, Limits
-from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError
+from chatglm_magic.errors import ChatGLMError, EndpointError, IncompleteAnswerError
 
 EVENTS = [("Content-Type", "text/event-stream")]
 
@@ -37,7 +37,7 @@ def test_a_stream_is_read_up_to_its_limit_and_no_further() -> None:
     first, block = b"data:\n\n", b"data: " + b" " * ((32 << 20) - 8) + b"\n\n"
     for piece in (first, *[block] * (STREAM_LIMIT // len(block) - 1), block[: -len(first)]):
         list(incoming.feed(piece))
-    with pytest.raises(BrokenOffError) as raised:
+    with pytest.raises(IncompleteAnswerError) as raised:
         list(incoming.feed(b"\n"))
     assert raised.value.kind == "too_large" and STREAM_LIMIT == 256 << 20
 
@@ -47,7 +47,7 @@ def test_bytes_without_a_piece_of_the_answer_do_not_keep_it_alive() -> None:
     incoming = begin(EVENTS, content=0.2)
     piece = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n'
     end = time.monotonic() + 20
-    with pytest.raises(BrokenOffError) as raised:
+    with pytest.raises(IncompleteAnswerError) as raised:
         while time.monotonic() < end:
             list(incoming.feed(b": still here\n\n"))
     assert raised.value.kind == "stalled"

@@ -171,12 +171,17 @@ def test_a_rerun_cell_takes_the_place_of_its_earlier_run(kernel: Kernel) -> None
 
 FAULTS: list[tuple[str, Script | None, str, str]] = [
     ("server down", None, "EndpointError", "%chatglm_serve"),
-    ("wrong path", reply({"detail": "Not Found"}, status=404), "RefusedError", "endpoint_url"),
-    ("HTML", reply("<!doctype html><title>Log in</title>", kind="text/html"), "ReplyError", "endpoint_url"),
-    ("401", reply({"error": "Unauthorized"}, status=401), "RefusedError", "%chatglm_config api_key"),
-    ("422", reply({"detail": [{"loc": ["prompt"], "msg": "required"}]}, status=422), "RefusedError", "--dry-run"),
-    ("500", reply("Internal Server Error", status=500, kind="text/plain"), "RefusedError", "log"),
-    ("loading", reply({"error": {"message": "Loading model"}}, status=503), "RefusedError", "Wait"),
+    ("wrong path", reply({"detail": "Not Found"}, status=404), "ResponseError", "endpoint_url"),
+    (
+        "HTML",
+        reply("<!doctype html><title>Log in</title>", kind="text/html"),
+        "InvalidResponseError",
+        "endpoint_url",
+    ),
+    ("401", reply({"error": "Unauthorized"}, status=401), "ResponseError", "%chatglm_config api_key"),
+    ("422", reply({"detail": [{"loc": ["prompt"], "msg": "required"}]}, status=422), "ResponseError", "--dry-run"),
+    ("500", reply("Internal Server Error", status=500, kind="text/plain"), "ResponseError", "log"),
+    ("loading", reply({"error": {"message": "Loading model"}}, status=503), "ResponseError", "Wait"),
     ("closed", raw(b""), "EndpointError", "log"),
 ]
 

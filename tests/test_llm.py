@@ -13,7 +13,7 @@ import time
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.errors import BrokenOffError, ChatGLMError, EndpointError, ParameterError, RefusedError
+from chatglm_magic.errors import ChatGLMError, EndpointError, IncompleteAnswerError, ParameterError, ResponseError
 
 from .support.clock import assert_within
 from .support.servers import Asked, Script, ScriptedServer, answer, chunk, hang, legacy, raw, reply, sse
@@ -271,7 +271,7 @@ def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) ->
         llm.invoke("x")
         asyncio.run(llm.ainvoke("x"))
         assert len(server.posts) == 2 and proxy.asked == []
-        with pytest.raises(RefusedError):
+        with pytest.raises(ResponseError):
             ChatGLM(endpoint_url="http://glm.invalid/", max_retries=0).invoke("x")
         assert len(proxy.asked) == 1
 
@@ -320,7 +320,7 @@ def test_a_stream_that_breaks_keeps_its_text(road: str) -> None:
     """What was received is in the error."""
     with ScriptedServer(sse([chunk("你好"), chunk("世")], done=False)) as server:
         llm = ChatGLM(endpoint_url=server.url + "v1")
-        with pytest.raises(BrokenOffError) as caught:
+        with pytest.raises(IncompleteAnswerError) as caught:
             llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
         assert (caught.value.kind, caught.value.partial) == ("incomplete", "你好世")
         assert len(server.posts) == 1
@@ -353,7 +353,7 @@ def test_single_bytes_outside_of_the_answer_have_a_limit_too(road: str) -> None:
         llm = ChatGLM(endpoint_url=trailing.url + "v1")
         assert (llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))) == "ok"
         llm = ChatGLM(endpoint_url=stalled.url + "v1", timeout={"idle": 0.4, "content": 0.4})
-        with pytest.raises(BrokenOffError) as caught:
+        with pytest.raises(IncompleteAnswerError) as caught:
             llm.invoke("x") if road == "sync" else asyncio.run(llm.ainvoke("x"))
         assert caught.value.kind in ("idle_timeout", "stalled") and caught.value.partial == "ok"
         assert_within(time.monotonic() - began, 3)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM, Session
-from chatglm_magic.errors import BrokenOffError, ChatGLMError, ParameterError, RefusedError
+from chatglm_magic.errors import ChatGLMError, IncompleteAnswerError, ParameterError, ResponseError
 
 from .support.servers import Asked, Script, ScriptedServer, answer, by_body, chunk, legacy, raw, reply, sse
 
@@ -79,7 +79,7 @@ def test_a_server_that_goes_on_refusing_is_asked_no_more_than_twice() -> None:
     refusal = reply({"error": {"message": "stream_options is wrong"}}, status=400)
     for wished, posts in ((True, 2), (False, 1)):
         with ScriptedServer(refusal) as server:
-            with pytest.raises(RefusedError):
+            with pytest.raises(ResponseError):
                 ChatGLM(endpoint_url=server.url + "v1", stream_usage=wished).invoke("q")
             assert len(server.posts) == posts
 
@@ -89,7 +89,7 @@ def test_a_question_is_asked_again_as_often_as_was_wished(count: int) -> None:
     """A busy server is asked once, and max_retries times more."""
     busy = reply({"detail": "busy"}, status=429, Retry_After="0.01")
     with ScriptedServer(busy) as server:
-        with pytest.raises(RefusedError) as raised:
+        with pytest.raises(ResponseError) as raised:
             ChatGLM(endpoint_url=server.url, max_retries=count).invoke("q")
         assert raised.value.kind == "rate_limit" and len(server.posts) == count + 1
 
@@ -103,7 +103,7 @@ def test_a_wait_that_is_too_long_is_an_error_and_one_without_sense_is_none(wait:
         if posts == 2:
             assert llm.invoke("q") == "ok"
         else:
-            with pytest.raises(RefusedError, match=r"asks to wait 12\d s"):
+            with pytest.raises(ResponseError, match=r"asks to wait 12\d s"):
                 llm.invoke("q")
         assert len(server.posts) == posts
 
@@ -157,7 +157,7 @@ def test_a_question_that_reached_the_server_is_not_asked_again(script: Script, m
 def test_an_account_without_money_is_not_asked_again() -> None:
     """429 means something else there."""
     with ScriptedServer(reply({"error": {"code": "1113", "message": "余额不足"}}, status=429)) as server:
-        with pytest.raises(RefusedError) as raised:
+        with pytest.raises(ResponseError) as raised:
             ChatGLM(endpoint_url=server.url + "v1").invoke("q")
         assert raised.value.kind == "no_money" and len(server.posts) == 1
 
@@ -174,7 +174,7 @@ BROKEN = [
 def test_what_was_held_back_for_a_stop_word_is_part_of_a_broken_answer(manner: str, script: Script) -> None:
     """Its beginning had come, and might have been one; the error has all that came."""
     with ScriptedServer(script) as server:
-        with pytest.raises(BrokenOffError) as raised:
+        with pytest.raises(IncompleteAnswerError) as raised:
             ask(ChatGLM(endpoint_url=server.url + "v1"), manner, stop=["END", " ENOUGH"])
         assert raised.value.partial == "hello EN"
 
@@ -185,7 +185,7 @@ def test_a_turn_that_broke_off_has_what_was_held_back_too(manner: str) -> None:
     with ScriptedServer(BROKEN[0]) as server:
         session = Session()
         session.settings.endpoint_url, session.settings.store = server.url + "v1", "off"
-        with pytest.raises(BrokenOffError):
+        with pytest.raises(IncompleteAnswerError):
             if manner == "sync":
                 session.ask("q", stop=["END"])
             else:
@@ -255,8 +255,8 @@ def test_the_first_error_of_a_batch_stops_what_is_under_way() -> None:
     with ScriptedServer(by_body(choose)) as server:
         llm = ChatGLM(endpoint_url=server.url)
         found = llm.batch(["a", "b", "c"], return_exceptions=True)
-        assert [found[0], type(found[1]), found[2]] == ["a", RefusedError, "c"]
-        with pytest.raises(RefusedError):
+        assert [found[0], type(found[1]), found[2]] == ["a", ResponseError, "c"]
+        with pytest.raises(ResponseError):
             llm.batch(["a", "b", "c"])
 
 
@@ -289,6 +289,6 @@ def test_a_deadline_counts_the_waits_between_attempts() -> None:
     """A wait that would end after it is not begun."""
     busy = reply({"detail": "busy"}, status=503, Retry_After="3")
     with ScriptedServer(busy, legacy("ok")) as server:
-        with pytest.raises(RefusedError):
+        with pytest.raises(ResponseError):
             ChatGLM(endpoint_url=server.url, timeout={"total": 2}).invoke("q")
         assert len(server.posts) == 1

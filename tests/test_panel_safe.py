@@ -90,7 +90,7 @@ def test_a_question_that_fails_says_why_with_the_details_a_click_away() -> None:
     with ScriptedServer(refusal, answer("ok")) as server, open_panel(server) as panel:
         ask_and_wait(panel, "hi")
         assert "The server answered 500" in visible_text(panel.status)
-        assert "RefusedError (server_error)" in visible_text(panel.status)
+        assert "ResponseError (server_error)" in visible_text(panel.status)
         assert "client/async_client.py" in visible_text(panel.status)
         panel._session.llm.model_kwargs = {"x": object()}
         ask_and_wait(panel, "hi again")

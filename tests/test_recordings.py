@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.errors import BrokenOffError
+from chatglm_magic.errors import IncompleteAnswerError
 from chatglm_magic.values import Delta
 from chatglm_magic.wire.openai import Reader
 
@@ -106,7 +106,7 @@ def heard(name: str, size: int) -> Heard:
                 deltas.append(delta)
         deltas += reader.close()
         reader.check()
-    except BrokenOffError as error:
+    except IncompleteAnswerError as error:
         kind = error.kind
     return Heard(
         "".join(delta.text for delta in deltas),
@@ -135,7 +135,7 @@ def test_a_recording_is_an_answer_of_the_class(name: str) -> None:
     with ScriptedServer(raw(head + data)) as server:
         llm = ChatGLM(endpoint_url=server.url + "v1")
         if expected.kind:
-            with pytest.raises(BrokenOffError) as caught:
+            with pytest.raises(IncompleteAnswerError) as caught:
                 llm.invoke("x")
             assert (caught.value.kind, caught.value.partial) == (expected.kind, expected.text)
             return

@@ -212,8 +212,8 @@ def damaged(good: bytes, seed: int) -> bytes:
 
 BAD_FILES: dict[str, Any] = {
     "empty": (lambda good: b"", "is empty"),
-    "text": (lambda good: b"hello, this is no model\n" * 9, "is no GGUF file"),
-    "zip": (lambda good: b"PK\x03\x04" + good, "is no GGUF file"),
+    "text": (lambda good: b"hello, this is no model\n" * 9, "isn't a GGUF file"),
+    "zip": (lambda good: b"PK\x03\x04" + good, "isn't a GGUF file"),
     "magic alone": (lambda good: b"GGUF", "failed to read"),
     "half a head": (lambda good: good[:1500], "failed to read"),
     "half": (lambda good: good[: len(good) // 2], "corrupted or incomplete"),

@@ -13,7 +13,7 @@ import pytest
 from traitlets import TraitError
 
 from chatglm_magic import ChatGLM, Session, history_viewer, lens, panel, sweep
-from chatglm_magic.errors import BrokenOffError, ParameterError, RefusedError
+from chatglm_magic.errors import IncompleteAnswerError, ParameterError, ResponseError
 from chatglm_magic.session.conversation import Conversation
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.session.settings import settings_for
@@ -91,7 +91,7 @@ def test_a_failed_turn_is_kept_but_not_sent() -> None:
     """An incomplete answer stays in the record with its text, and out of the context."""
     with ScriptedServer(sse([chunk("你好")], done=False), answer("ok")) as server:
         session = session_at(server.url + "v1")
-        with pytest.raises(BrokenOffError):
+        with pytest.raises(IncompleteAnswerError):
             session.ask("a")
         session.ask("b")
         assert [(turn.status, turn.answer) for turn in session.turns] == [
@@ -141,7 +141,7 @@ def test_a_prompt_that_is_too_long_by_itself_is_an_error() -> None:
     """With nothing left to leave out, the refusal stands."""
     with ScriptedServer(reply({"error": {"message": "maximum context length is 10"}}, status=400)) as server:
         session = session_at(server.url + "v1")
-        with pytest.raises(RefusedError) as caught:
+        with pytest.raises(ResponseError) as caught:
             session.ask("a" * 100)
         assert caught.value.kind == "too_long" and len(server.posts) == 1
 
@@ -205,7 +205,7 @@ def test_an_error_about_the_model_lists_the_servers_models() -> None:
     refuse = reply({"error": {"message": "The model `x` does not exist."}}, status=404)
     with ScriptedServer(refuse, on_get=reply({"data": [{"id": "glm-4.7"}, {"id": "glm-5"}]})) as server:
         session = session_at(server.url + "v1")
-        with pytest.raises(RefusedError, match=r"glm-4\.7, glm-5"):
+        with pytest.raises(ResponseError, match=r"glm-4\.7, glm-5"):
             session.ask("hi", model="x")
 
 
@@ -217,7 +217,7 @@ def test_an_error_about_a_missing_model_lists_those_of_the_server_that_was_asked
         ScriptedServer(refuse, on_get=reply({"data": [{"id": "right"}]})) as other,
     ):
         session = session_at(own.url + "v1")
-        with pytest.raises(RefusedError, match="has: right"):
+        with pytest.raises(ResponseError, match="has: right"):
             session.ask("hi", endpoint_url=other.url + "v1")
         assert own.asked == []
 

@@ -13,7 +13,7 @@ import pytest
 from traitlets import TraitError
 
 from chatglm_magic import Session
-from chatglm_magic.errors import ChatGLMError, Interrupted, RefusedError
+from chatglm_magic.errors import ChatGLMError, Interrupted, ResponseError
 from chatglm_magic.session.settings import LIMITS
 from chatglm_magic.values import Turn
 
@@ -79,7 +79,7 @@ def test_a_conversation_that_never_fits_ends_with_the_refusal(session: Session, 
     with ScriptedServer(answer("x")) as server:
         talk(session, server, "abcd")
         server.scripts[:] = [fits(0)]
-        with pytest.raises(RefusedError) as raised:
+        with pytest.raises(ResponseError) as raised:
             ask(session, "e", manner)
         assert raised.value.kind == "too_long" and lengths(server) == [9, 5, 3, 1]
         assert session.turns[-1].turns_left_out == 4 and session.turns[-1].status == "error"
@@ -117,7 +117,7 @@ def test_other_refusals_shorten_nothing(session: Session) -> None:
     with ScriptedServer(answer("x")) as server:
         talk(session, server, "ab")
         server.scripts[:] = [reply({"error": {"message": "temperature is wrong"}}, status=400)]
-        with pytest.raises(RefusedError):
+        with pytest.raises(ResponseError):
             session.ask("c")
         assert lengths(server) == [5] and session.turns[-1].turns_left_out == 0
 

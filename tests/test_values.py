@@ -99,3 +99,16 @@ def test_a_key_is_found_however_deep_it_lies() -> None:
     for _ in range(DEEP - 1):
         deep = [deep]
     assert key_within({"a": deep}) == "a: api_key" and key_within({"a": [deep]}) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("RefusedError", "ResponseError"),
+        ("ReplyError", "InvalidResponseError"),
+        ("BrokenOffError", "IncompleteAnswerError"),
+    ],
+)
+def test_errors_can_be_caught_by_their_old_names(old: str, new: str) -> None:
+    """Both names are one class."""
+    assert getattr(errors, old) is getattr(errors, new)

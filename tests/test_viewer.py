@@ -67,7 +67,7 @@ def test_an_empty_store_is_no_trouble() -> None:
     with open_viewer() as shown:
         assert shown.lines == [] and "0 turns" in shown.text
         shown.click("Refresh")
-        shown.click("Tick this page")
+        shown.click("Select page")
         shown.type("Show", "conversations")
         shown.says("No conversations yet")
 
@@ -185,7 +185,7 @@ def test_a_number_that_is_none_is_told(typed: str) -> None:
     with open_viewer(None, make_turn(1, asked={"temperature": 0.5}), make_turn(2)) as shown:
         shown.type("Filters", True)
         shown.type("temperature from", typed)
-        shown.says(f"temperature from: {typed!r} is no number.")
+        shown.says(f"temperature from: {typed!r} isn't a number.")
         assert len(shown.lines) == 2
         shown.type("temperature from", "0.5")
         assert shown.lines == ["question 1"] and "is no number" not in shown.text
@@ -243,7 +243,7 @@ def test_a_conversation_is_continued(server: ScriptedServer) -> None:
         shown.type("Show", "conversations")
         shown.open("question 1")
         shown.click("Continue this conversation")
-        shown.says("This is the present conversation now; it has 2 turns.")
+        shown.says("Switched to this conversation (2 turns).")
         assert shown.session.conversation == OTHER
         assert "Continue this conversation" not in shown.names
         shown.session.ask("and now?")

@@ -226,7 +226,7 @@ def test_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> None:
     """Paging, opening, ticking and new turns, all at once in many threads: no error, and the list is right."""
     with open_viewer(server, *(make_turn(n) for n in range(60))) as shown:
         named = {
-            name: shown.named(name) for name in ("Next", "Previous", "Last", "First", "Refresh", "Tick this page")
+            name: shown.named(name) for name in ("Next", "Previous", "Last", "First", "Refresh", "Select page")
         }
         lines = shown.box._list.lines.children
 
@@ -445,7 +445,7 @@ def test_a_confirmation_is_for_what_it_named() -> None:
         shown.click("Delete…")
         shown.click("Delete 2 turns for good")
         assert shown.session.store.count(Query()) == 0
-        shown.says("No turn ticked")
+        shown.says("Nothing selected")
 
 
 def test_ticks_stay_over_pages_and_searches() -> None:
@@ -458,11 +458,11 @@ def test_ticks_stay_over_pages_and_searches() -> None:
         shown.click("Previous")
         assert [line.tick.value for line in shown.box._list.lines.children] == [True, *[False] * 19]
         shown.says("2 turns ticked")
-        shown.click("Tick this page")
+        shown.click("Select page")
         shown.says("21 turns ticked")
-        shown.click("Untick all")
+        shown.click("Clear selection")
         assert not any(line.tick.value for line in shown.box._list.lines.children)
-        shown.says("No turn ticked")
+        shown.says("Nothing selected")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "md", "html", "csv"])

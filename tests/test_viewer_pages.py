@@ -24,12 +24,12 @@ def test_ticking_a_page_adds_to_what_is_ticked_on_others(tmp_path: Path) -> None
     with open_viewer(None, *(make_turn(n) for n in range(45))) as shown:
         set_value(shown.named("#45"), True)
         shown.click("Next")
-        shown.click("Tick this page")
+        shown.click("Select page")
         assert "21 turns ticked" in shown.text
         shown.click("Next")
-        shown.click("Tick this page")
+        shown.click("Select page")
         assert "26 turns ticked" in shown.text and "Export 26 turns" in shown.names
-        shown.click("Tick this page")
+        shown.click("Select page")
         set_value(shown.named("#1"), False)
         assert "25 turns ticked" in shown.text
         shown.click("Previous")
@@ -38,7 +38,7 @@ def test_ticking_a_page_adds_to_what_is_ticked_on_others(tmp_path: Path) -> None
         shown.click("Delete 25 turns for good")
         left = {row.turn.prompt for row in shown.session.store.find(Query())}
         assert left == {"question 0", *(f"question {n}" for n in range(25, 44))}
-        assert "No turn ticked" in shown.text
+        assert "Nothing selected" in shown.text
 
 
 def test_a_last_page_that_was_emptied_gives_way_to_the_one_before() -> None:

@@ -94,11 +94,11 @@ def untick_it(shown: Viewer) -> None:
 
 
 def tick_page(shown: Viewer) -> None:
-    shown.click("Tick this page")
+    shown.click("Select page")
 
 
 def untick_all(shown: Viewer) -> None:
-    shown.click("Untick all")
+    shown.click("Clear selection")
 
 
 def delete_it_elsewhere(shown: Viewer) -> None:
@@ -128,8 +128,8 @@ def test_a_ticked_turn_that_is_deleted_is_counted_no_more() -> None:
         shown.open("question 1")
         shown.click("Delete…")
         shown.click("Delete 1 turn for good")
-        assert "No turn ticked" in shown.text and "Export all that are listed" in shown.names
-        assert shown.named("Untick all").disabled and shown.named("Delete…").disabled
+        assert "Nothing selected" in shown.text and "Export all that are listed" in shown.names
+        assert shown.named("Clear selection").disabled and shown.named("Delete…").disabled
         set_value(shown.named("#2"), True)
         assert "1 turn ticked" in shown.text
 
@@ -220,7 +220,7 @@ def test_a_click_on_a_line_that_has_gone_does_nothing() -> None:
         wait_until(lambda: shown.lines == ["question 2"])
         set_value(tick, True)
         click(line)
-        assert "No turn ticked" in shown.text and "Ask again" not in shown.names
+        assert "Nothing selected" in shown.text and "Ask again" not in shown.names
         shown.type("Show", "conversations")
         click(line)
         lines = [widget.value for widget in shown.widgets() if isinstance(widget, Status)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.errors import BrokenOffError, ChatGLMError, ReplyError
+from chatglm_magic.errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.values import Delta, Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
 from chatglm_magic.wire.error_response import refusal
@@ -133,7 +133,7 @@ def test_chatglm_reads_an_answer_without_history() -> None:
 )
 def test_what_is_no_answer_is_an_error_that_says_so(body: bytes, kind: str) -> None:
     """Nothing that is no answer becomes an empty success or a foreign exception."""
-    with pytest.raises(ReplyError) as caught:
+    with pytest.raises(InvalidResponseError) as caught:
         read(chatglm, body, "application/json", size=10_000)
     assert caught.value.kind == kind
 
@@ -208,7 +208,7 @@ def test_a_stream_cut_short_is_incomplete() -> None:
     cut = events({"choices": [{"index": 0, "delta": {"content": "hal"}}]}, done=False)
     reader = openai.Reader({"content-type": "text/event-stream"})
     assert text_of([*reader.feed(cut), *reader.close()]) == "hal"
-    with pytest.raises(BrokenOffError, match="incomplete"):
+    with pytest.raises(IncompleteAnswerError, match="incomplete"):
         reader.check()
 
 
@@ -221,7 +221,7 @@ def test_a_stream_that_breaks_off_with_an_error(event: str, kind: str) -> None:
     before = events({"choices": [{"index": 0, "delta": {"content": "hal"}}]}, done=False)
     pieces = reader.feed(before + f"data: {event}\n\n".encode())
     assert next(pieces).text == "hal"  # what came in the same bytes is not lost
-    with pytest.raises(BrokenOffError) as caught:
+    with pytest.raises(IncompleteAnswerError) as caught:
         list(pieces)
     assert caught.value.kind == kind
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.errors import BrokenOffError, ReplyError
+from chatglm_magic.errors import IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.strictjson import strict_json
 from chatglm_magic.values import Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
@@ -86,7 +86,7 @@ def test_an_event_may_be_as_long_as_the_limit_and_not_longer() -> None:
         assert [event.data for block in blocks for event in decoder.feed(block)] == ["1234567890"]
     for endless in (b"x" * 8, b"data: x\n", b": comment without an end "):
         decoder = SSEDecoder(32)
-        with pytest.raises(BrokenOffError) as raised:
+        with pytest.raises(IncompleteAnswerError) as raised:
             for _ in range(40):
                 decoder.feed(endless)
         assert raised.value.kind == "too_large"
@@ -117,11 +117,11 @@ def test_a_compressed_body_is_undone_in_pieces_and_must_have_an_end(make: Any) -
     assert b"".join(pieces) == plain and max(map(len, pieces)) <= PIECE
     broken = Inflate("deflate")
     list(broken.feed(packed[:-9]))
-    with pytest.raises(BrokenOffError):
+    with pytest.raises(IncompleteAnswerError):
         broken.close()
-    with pytest.raises(ReplyError):
+    with pytest.raises(InvalidResponseError):
         list(Inflate("gzip").feed(b"not compressed"))
-    with pytest.raises(ReplyError):
+    with pytest.raises(InvalidResponseError):
         Inflate("br")
     assert list(Inflate(" Identity ").feed(b"x")) == [b"x"] and not Inflate("").undoes
     Inflate("gzip").close()  # nothing came at all: another error will say so
@@ -141,7 +141,7 @@ def test_a_body_may_be_as_long_as_the_limit_and_not_longer() -> None:
     block = b" " * 2**20
     for _ in range(LIMIT // len(block)):
         body.feed(block)
-    with pytest.raises(ReplyError) as raised:
+    with pytest.raises(InvalidResponseError) as raised:
         body.feed(b"x")
     assert raised.value.kind == "too_large"
 
@@ -179,7 +179,7 @@ def test_a_stream_that_does_not_say_that_it_is_whole_broke_off() -> None:
         reader = openai.Reader({"content-type": "text/event-stream"})
         list(reader.feed(data))
         reader.close()
-        with pytest.raises(BrokenOffError):
+        with pytest.raises(IncompleteAnswerError):
             reader.check()
 
 

@@ -83,7 +83,7 @@ def checked_url(url: str) -> str:
         parts = urlsplit(url)
         port_ok = parts.port is None or 0 < parts.port < 65536
     except ValueError:
-        raise _bad_url("is no address") from None
+        raise _bad_url("isn't a valid URL") from None
     if any(char.isspace() or ord(char) < 32 or ord(char) == 127 for char in url):
         raise _bad_url("holds blanks or control characters")
     if parts.scheme not in ("http", "https"):

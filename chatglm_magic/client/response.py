@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..errors import BrokenOffError, EndpointError, RefusedError, ReplyError
+from ..errors import EndpointError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..values import Delta
 from ..wire import chatglm, openai
 from ..wire.body import LIMIT
@@ -57,7 +57,7 @@ class Incoming:
         for plain in (block,) if self._plain else self._inflate.feed(block):
             self._size += len(plain)
             if self._size > STREAM_LIMIT:
-                raise BrokenOffError(
+                raise IncompleteAnswerError(
                     f"The answer is larger than {STREAM_LIMIT // 2**20} MiB; reading stopped.", kind="too_large"
                 )
             for delta in self._reader.feed(plain):
@@ -81,13 +81,15 @@ def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
 
 
-def refused(call: Call, status: int, headers: Iterable[tuple[str, str]], raw: bytes) -> RefusedError | ReplyError:
+def refused(
+    call: Call, status: int, headers: Iterable[tuple[str, str]], raw: bytes
+) -> ResponseError | InvalidResponseError:
     """Return the error that a status other than 200 is."""
     named = lowered(headers)
     if status == 204:
-        return ReplyError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
+        return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
     try:
         raw = next(Inflate(named.get("content-encoding", "")).feed(raw), b"")  # its beginning says what is wrong
-    except ReplyError:
+    except InvalidResponseError:
         raw = b""
     return refusal(status, named, raw, bare(call.url))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..errors import ChatGLMError, RefusedError
+from ..errors import ChatGLMError, ResponseError
 from ..values import Change, Delta
 from .request import Call, encoded
 from .timeouts import Clock
@@ -61,11 +61,11 @@ class Retries:
             self.changed = Change(f"{ODDS_KEY}: {self.call.body[ODDS_KEY]} refused, {most} taken")
             self._send({**self.call.body, ODDS_KEY: most})
             return Wait(0.0)
-        refused = isinstance(error, RefusedError) and error.status in (429, 503) and error.kind != "no_money"
+        refused = isinstance(error, ResponseError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")
         if not (refused or unsent) or self.count >= self.call.retries:
             raise error
-        wished = _seconds(error.retry_after) if isinstance(error, RefusedError) else None
+        wished = _seconds(error.retry_after) if isinstance(error, ResponseError) else None
         if wished is not None and wished > MAX_RETRY_AFTER:
             error.args = (f"{error} The server asks to wait {wished:.0f} s.",)
             raise error
@@ -73,7 +73,7 @@ class Retries:
         if seconds >= self._clock.left():
             raise error
         self.count += 1
-        why = f"the server answered {error.status}" if isinstance(error, RefusedError) else "no connection"
+        why = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
         return Wait(seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.call.retries})")
 
     def _send(self, body: dict[str, Any]) -> None:

@@ -142,7 +142,7 @@ class SyncClient:
     def stream(self, call: Call) -> Generator[Delta, None, None]:
         """Ask, and yield the answer's pieces as they arrive.
 
-        :raises ChatGLMError: of the kinds of EndpointError, RefusedError, ReplyError and BrokenOffError.
+        :raises ChatGLMError: an EndpointError, ResponseError, InvalidResponseError or IncompleteAnswerError.
         """
         try:
             yield from self._answer(call, Clock(call.limits))
@@ -169,7 +169,7 @@ class SyncClient:
             _let_go(response)
 
     def ask_json(self, call: Call) -> Any:
-        """Ask something that is no question, such as a count of tokens; return the whole JSON reply.
+        """Send a request that isn't a prompt, such as a count of tokens; return the whole JSON response.
 
         :raises ChatGLMError: as :meth:`stream`.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from ..errors import BrokenOffError, ChatGLMError, EndpointError
+from ..errors import ChatGLMError, EndpointError, IncompleteAnswerError
 
 LOOK_UP = 0.25
 """Seconds that the main thread waits at most in one go: an interrupt that came just before is noticed then."""
@@ -84,7 +84,7 @@ class Clock:
         now, slack = time.monotonic(), 0.01  # a timer may wake a little early
         limits = self._limits
         if now + slack >= self._ends:
-            error = BrokenOffError if self.begun else EndpointError
+            error = IncompleteAnswerError if self.begun else EndpointError
             return error(
                 f"{self._what()} took longer than {limits.total:g} s in all. {_longer('total')}",
                 kind="total_timeout",
@@ -100,11 +100,11 @@ class Clock:
                 kind="first_byte_timeout",
             )
         if now + slack >= self._content_due:
-            return BrokenOffError(
+            return IncompleteAnswerError(
                 f"{self._what()} is incomplete: no new text came for {limits.content:g} s. {_longer('content')}",
                 kind="stalled",
             )
-        return BrokenOffError(
+        return IncompleteAnswerError(
             f"{self._what()} is incomplete: nothing came for {limits.idle:g} s. {_longer('idle')}",
             kind="idle_timeout",
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ..errors import RefusedError
+from ..errors import ResponseError
 from ..wire import openai
 from .request import Call, encoded
 from .sync_client import SyncClient
@@ -51,7 +51,7 @@ def counted(client: SyncClient, call: Call, url: str, text: str) -> Counted | No
         body = {**model, "prompt": text, "content": text, "add_special_tokens": False}
     try:
         reply = client.ask_json(replace(call, url=url, body=body, data=encoded(body), limits=LIMITS, retries=0))
-    except RefusedError as error:
+    except ResponseError as error:
         if error.kind in ("not_found", "bad_request"):
             return None
         raise

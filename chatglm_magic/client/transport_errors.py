@@ -15,7 +15,7 @@ import requests
 import urllib3
 from urllib3 import exceptions as u3
 
-from ..errors import BrokenOffError, ChatGLMError, EndpointError
+from ..errors import ChatGLMError, EndpointError, IncompleteAnswerError
 from ..wire.body import shown
 from .address import bare
 
@@ -73,7 +73,7 @@ def _translation(error: BaseException, call: Call, clock: Clock) -> ChatGLMError
         return _unreached(error, call, clock)
     if _has(error, u3.ReadTimeoutError, TimeoutError):
         return clock.expired()
-    return BrokenOffError(
+    return IncompleteAnswerError(
         f"The answer is incomplete: the connection broke ({type(error).__name__}). Ask again.", kind="incomplete"
     )
 
@@ -127,7 +127,7 @@ def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
             kind="server_closed",
         )
     if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema"} or _has(error, UnicodeError):
-        return EndpointError(f"endpoint_url {where} is no address that can be asked.", kind="bad_url")
+        return EndpointError(f"endpoint_url {where} isn't a valid URL.", kind="bad_url")
     return EndpointError(
         f"{where} does not answer as a web server does ({type(error).__name__}). "
         f"Check the address and the port.{plain}",

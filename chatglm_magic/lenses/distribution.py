@@ -301,11 +301,11 @@ def check(temperature: float, top_p: float, top_k: int = 0) -> None:
         if isinstance(value, int) and abs(value) > LARGEST:
             raise ParameterError(f"{name} must be a smaller number.")  # no float could hold it
     if not (math.isfinite(temperature) and temperature >= 0):
-        raise ParameterError(f"temperature must be a number from 0 on, not {temperature}.")
+        raise ParameterError(f"temperature must be 0 or more, not {temperature}.")
     if not 0 <= top_p <= 1:
         raise ParameterError(f"top_p must be between 0 and 1, not {top_p}.")
     if top_k < 0:
-        raise ParameterError(f"top_k must be a number from 0 (off) on, not {top_k}.")
+        raise ParameterError(f"top_k must be 0 (off) or a positive number, not {top_k}.")
 
 
 def _greedy(logprobs: Sequence[float], temperature: float, top_p: float, top_k: int, named: int) -> Distribution:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ParameterError, RefusedError, ReplyError
+from ..errors import InvalidResponseError, ParameterError, ResponseError
 from ..parameters import value_in
 from ..session import Session, session_of
 from ..session.draft import Draft, NoView, View
@@ -45,7 +45,7 @@ def asked(
         assumed wherever it did not name them all.
     :param options: values for this question alone, as for :meth:`Session.ask`.
     :raises ParameterError: for numbers out of range, and where the endpoint speaks ChatGLM's own protocol.
-    :raises ReplyError: ``no_logprobs`` if the answer came without probabilities.
+    :raises InvalidResponseError: ``no_logprobs`` if the answer came without probabilities.
     :raises ChatGLMError: as :meth:`Session.ask`.
     """
     session = session_of(session)
@@ -53,7 +53,7 @@ def asked(
     heard = _Heard(view or NoView())
     try:
         answer = session.ask(prompt, view=heard, history=history, record=record, kind="lens", **options)
-    except RefusedError as error:
+    except ResponseError as error:
         if error.kind == "bad_request" and "logprobs" in str(error):
             error.args = (f"{error} The lens needs the probabilities of tokens: {WHERE}",)
         raise
@@ -102,15 +102,15 @@ class _Heard:
     def odds(self, turn: Turn) -> list[Odds]:
         """Return what came, with at least one candidate somewhere.
 
-        :raises ReplyError: ``no_logprobs`` otherwise.
+        :raises InvalidResponseError: ``no_logprobs`` otherwise.
         """
         odds = list(self._found)
         if any(place.top for place in odds):
             return odds
         if not turn.answer and not turn.reasoning:
-            raise ReplyError("The answer is empty: there is no token to look at.", kind="empty_reply")
+            raise InvalidResponseError("The answer is empty: there is no token to look at.", kind="empty_reply")
         told = "only those of the tokens it took, without the others'" if odds else "none (logprobs)"
-        raise ReplyError(
+        raise InvalidResponseError(
             f"The lens needs the probabilities of tokens, and the server gave {told}. {WHERE}",
             kind="no_logprobs",
             partial=turn.answer,

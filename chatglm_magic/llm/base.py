@@ -64,7 +64,7 @@ else:
 class Fields(BodyFields):
     """Every field and default of the original, and ours; those of a request's body are rows of ``parameters.py``.
 
-    :raises ParameterError: at construction and on assignment, for a wrong value or a name that is no field.
+    :raises ParameterError: at construction and on assignment, for a wrong value or an unknown field.
     """
 
     endpoint_url: fields.Address = "http://127.0.0.1:8000/"
@@ -97,7 +97,7 @@ class Fields(BodyFields):
     """A file of recorded answers, as JSON lines; a relative path is of the folder it is first used in."""
     tape_mode: Literal["auto", "replay", "record"] = "auto"
     """``auto`` gives the answers that are on the tape and records the others, ``replay`` asks no server,
-    ``record`` asks each question anew. CHATGLM_MAGIC_TAPE_MODE in the environment where unset."""
+    ``record`` sends each request again. CHATGLM_MAGIC_TAPE_MODE in the environment where unset."""
     tape_timing: bool = False
     """Whether a recorded answer comes as it did when it was recorded, or at once."""
 

@@ -100,7 +100,7 @@ class ChatGLM(Fields):
     ) -> str:
         """Ask as code of 2023 does; deprecated, use :meth:`invoke`.
 
-        :raises ParameterError: for a prompt that is no string.
+        :raises ParameterError: for a prompt that isn't a string.
         """
         warnings.warn("llm(prompt) is deprecated; use llm.invoke(prompt).", DeprecationWarning, stacklevel=2)
         if not isinstance(prompt, str):
@@ -210,7 +210,7 @@ class ChatGLM(Fields):
 
     def configurable_fields(self, **kwargs: Any) -> RunnableSerializable[LanguageModelInput, str]:
         """Let fields be set by a call's configuration; what the configuration leaves alone stays unset."""
-        super().configurable_fields(**kwargs)  # raises for a name that is no field
+        super().configurable_fields(**kwargs)  # raises for an unknown field
         return Configurable(default=self, fields=kwargs)
 
     def get_num_tokens(self, text: str) -> int:

@@ -30,7 +30,7 @@ AS_JSON = {"usage": dict, "changed": list, "logprobs": list}
 class Assembly:
     """Feeds on pieces, applies the stop strings, and remembers the text so far.
 
-    A chunk's ``generation_info`` carries what is no text, under the names of :data:`INFO`; each key only in the
+    A chunk's ``generation_info`` carries what isn't text, under the names of :data:`INFO`; each key only in the
     chunk where it is news, since LangChain adds chunks up.
     """
 

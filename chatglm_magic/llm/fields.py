@@ -100,7 +100,7 @@ def unknown(name: str, known: Iterable[str]) -> ParameterError:
 def limits(timeout: float | Mapping[str, float] | None) -> Limits:
     """Return the time limits that a ``timeout`` field means: seconds for all waiting, or a mapping of each.
 
-    :raises ParameterError: for a name that is no limit, or no positive number of seconds.
+    :raises ParameterError: for an unknown limit, or a number of seconds that isn't positive.
     """
     if timeout is None:
         return Limits()
@@ -129,14 +129,14 @@ TAKEN = ("prompt", "prompts", "run_manager")
 
 
 def refuse_no_arguments(call: Mapping[str, Any]) -> None:
-    """Refuse what is no argument of a call, or LangChain's own and part of its configuration.
+    """Refuse what isn't an argument of a call, and what belongs to LangChain's configuration.
 
     :raises ParameterError: which says where it goes.
     """
     refuse_object_fields(call)
     name = next((name for name in LANGCHAIN_CONFIG if name in call), None)
     if name is not None:
-        raise ParameterError(f"{name} is no parameter of the model: give it as config={{{name!r}: …}}.")
+        raise ParameterError(f"{name} isn't a parameter of the model: give it as config={{{name!r}: …}}.")
 
 
 def refuse_object_fields(call: Mapping[str, Any]) -> None:

@@ -255,8 +255,8 @@ def _guard(url: str, headers: Headers, *, insecure: bool) -> None:
 def _sample(number: Any) -> int:
     """Return which of several answers to one question is wanted.
 
-    :raises ParameterError: for anything but a whole number from 0 on.
+    :raises ParameterError: for anything but a whole number, 0 or more.
     """
     if type(number) is not int or number < 0:
-        raise ParameterError("sample must be a whole number from 0 on: the answers to one question are counted.")
+        raise ParameterError("sample must be a whole number, 0 or more.")
     return number

@@ -39,7 +39,7 @@ def prepare_langchain(llm: BaseLLM) -> None:
 
 
 class Own:
-    """Never copied, never pickled, made anew instead."""
+    """Never copied or pickled: a copy gets new ones."""
 
     def __init__(self) -> None:
         self.client = SyncClient() if GENUINE else BridgedClient(lambda: self.aclient)

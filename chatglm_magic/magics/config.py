@@ -44,7 +44,7 @@ def table(session: Session) -> dict[str, str]:
 def assignments(line: str) -> dict[str, Any]:
     """Read ``NAME=VALUE …``; values may be quoted.
 
-    :raises CommandError: for what is no assignment, and for a name that does not exist.
+    :raises CommandError: for anything but assignments, and for an unknown name.
     """
     found, at = {}, 0
     while at < len(line):
@@ -71,7 +71,7 @@ TEXT_PARAMETERS = (*(row.name for row in PARAMETERS.values() if row.type is str)
 
 
 def _value(rest: str, *, text: bool) -> tuple[Any, int]:
-    """Read one value; return it with the length of what was read. A text stays as typed: 1.10 is no 1.1."""
+    """Read one value; return it with the length of what was read. A text stays as typed: 1.10 isn't 1.1."""
     if rest[:1] in ("'", '"'):
         close = rest.find(rest[0], 1)
         if close < 0:

@@ -76,7 +76,7 @@ def local_file(path: Path) -> ModelFile:
     except OSError as error:
         raise ModelError(f"{str(path)!r} can't be read: {error.strerror}.") from error
     if magic != b"GGUF":
-        what = "is empty" if not magic else f"is no GGUF file (it begins with {magic!r}, not b'GGUF')"
+        what = "is empty" if not magic else f"isn't a GGUF file (it begins with {magic!r}, not b'GGUF')"
         raise ModelError(f"{str(path)!r} {what}. Give the path of a GGUF file.")
     return ModelFile(path.resolve(), path.stem)
 

@@ -111,7 +111,7 @@ def text(value: object, where: tuple[str | int, ...]) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        message = f"Input holds half of a surrogate pair at character {error.start}, which is no text"
+        message = f"Input holds half of a surrogate pair at character {error.start}, which isn't text"
         raise BadField(where, message, None, "string_unicode") from error
     return value
 

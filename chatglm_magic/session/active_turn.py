@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..client.address import bare
-from ..errors import ChatGLMError, Interrupted, RefusedError
+from ..errors import ChatGLMError, Interrupted, ResponseError
 from ..values import Answer, Pair, Status, Turn
 from .draft import Draft, View
 
@@ -201,7 +201,7 @@ class ActiveTurn:
 
 def _too_many(history: tuple[Pair, ...], error: ChatGLMError) -> int:
     """Estimate how many of the oldest turns to leave out: by the server's count where it gave one."""
-    tokens = error.tokens if isinstance(error, RefusedError) else None
+    tokens = error.tokens if isinstance(error, ResponseError) else None
     if tokens is None:
         return math.ceil(len(history) / 2)
     asked, room = tokens

@@ -76,7 +76,7 @@ class Session:
         :param view: is told of the answer while it arrives.
         :param history: False asks outside the conversation: no turn is sent, and this one will not be.
         :param record: False keeps no turn of it.
-        :param kind: what is no ``chat`` is recorded, and never part of the conversation.
+        :param kind: anything but ``chat`` is recorded outside the conversation.
         :param again: the id of the turn whose place this one takes; it sees what that one saw.
         :param options: values for this question alone: fields of ``ChatGLM``, or further keys of the body.
         :raises ChatGLMError: after the turn, with what was received, was kept.
@@ -375,11 +375,11 @@ def get_session(shell: Any | None = None) -> Session:
 def session_of(given: Session | None) -> Session:
     """Return the session that was given, or else this process' own.
 
-    :raises ParameterError: for anything that is no session.
+    :raises ParameterError: for anything but a session.
     """
     if given is not None and not isinstance(given, Session):
         raise ParameterError(
-            f"session is a chatglm_magic.Session, not {type(given).__name__}: leave it out for the present one. "
+            f"session must be a chatglm_magic.Session, not {type(given).__name__}. Omit it to use the current session. "
             "Another model goes in with get_session().llm = …."
         )
     return get_session() if given is None else given

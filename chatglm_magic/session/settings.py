@@ -201,7 +201,7 @@ class SettingsSync:
     def replace(self, llm: ChatGLM) -> None:
         """Put another model in the place of the present one; the settings take its values.
 
-        :raises ParameterError: for anything that is no ``ChatGLM``.
+        :raises ParameterError: for anything but a ``ChatGLM``.
         """
         from ..llm import ChatGLM
 

@@ -136,10 +136,10 @@ class Database:
             gone = forgetting.forget(db, conversation)
         return gone, forgetting.shrink(self._db)
 
-    def index_anew(self) -> None:
+    def rebuild_index(self) -> None:
         """Begin the search index again: it is filled with later turns, and until then all texts are read."""
         with self.writing() as db:
-            schema.index_anew(db)
+            schema.rebuild_index(db)
 
     def _asked(self, query: Query, without: tuple[str, ...]) -> tuple[str | None, dict[str, Any]]:
         """Return how a query's text is searched for, and the values for the statements."""

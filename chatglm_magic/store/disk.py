@@ -108,7 +108,7 @@ class Disk:
             return False
         self._moved = True
         if code == BROKEN_INDEX and self._database is not None:
-            self._database.index_anew()
+            self._database.rebuild_index()
             return True
         self.close()
         assert self._which is not None
@@ -120,7 +120,7 @@ class Disk:
 def _look(path: Path, *, read_only: bool) -> None:
     """Look at a file without writing to it.
 
-    :raises sqlite3.Error: if it is no database.
+    :raises sqlite3.Error: if it isn't a database.
     :raises RefusedFile: if it is not for this version.
     """
     if 0 < path.stat().st_size < SMALLEST:  # SQLite would write over it

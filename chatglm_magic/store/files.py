@@ -31,7 +31,7 @@ def target(path: str | Path, *, force: bool = False) -> Path:
     shown = _shown(path)
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
-        raise CommandError(f"{shown} is no file name.")
+        raise CommandError(f"{shown} isn't a file name.")
     try:
         given = Path(text).expanduser()
     except RuntimeError:
@@ -51,7 +51,7 @@ def target(path: str | Path, *, force: bool = False) -> Path:
     if stat.S_ISDIR(found.st_mode):
         raise CommandError(f"{shown} is a folder: name a file in it.")
     if not stat.S_ISREG(found.st_mode):
-        raise CommandError(f"{shown} is no ordinary file.")
+        raise CommandError(f"{shown} isn't a regular file.")
     if not force:
         raise CommandError(
             f"{shown} is there already. To replace it: --force in a magic, force=True in Python, the box beside "
@@ -95,7 +95,7 @@ def open_ordinary(path: str | Path) -> int:
         raise CommandError(f"{shown} can't be read: {why}.") from None
     if not stat.S_ISREG(os.fstat(place).st_mode):
         os.close(place)
-        raise CommandError(f"{shown} is no ordinary file.")
+        raise CommandError(f"{shown} isn't a regular file.")
     return place
 
 

@@ -44,7 +44,7 @@ def wipe(db: sqlite3.Connection) -> bool:
 
 
 def shrink(db: sqlite3.Connection) -> bool:
-    """Write the file anew without its free pages, and empty the WAL; tell whether nobody stood in the way.
+    """Rewrite the file without its free pages, and empty the WAL; tell whether nobody stood in the way.
 
     The copy that is made for it has what is kept alone, and is as large as that: not for memory.
     """

@@ -275,15 +275,15 @@ def _parsed(source: bytes, first: int) -> Any:
     """Return the value that JSON describes.
 
     :param first: the number of its first line.
-    :raises Wrong: if it is no JSON, or nested too deeply.
+    :raises Wrong: if it isn't JSON, or nested too deeply.
     """
     try:
         value = strict_json(source.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = first + source.count(b"\n", 0, error.start)
-        raise Wrong(f"line {line} is no UTF-8 text") from None
+        raise Wrong(f"line {line} isn't UTF-8 text") from None
     except json.JSONDecodeError as error:
-        raise Wrong(f"line {first + error.lineno - 1} is no JSON: {error.msg} at column {error.colno}") from None
+        raise Wrong(f"line {first + error.lineno - 1} isn't JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
         raise Wrong(f"line {first} is nested too deeply") from None
     except ValueError as error:

@@ -142,7 +142,7 @@ def _keep_private(path: Path) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no file", str(path))
+        raise OSError(errno.EINVAL, "it isn't a file", str(path))
     if os.name != "posix":
         return
     if found.st_uid != os.geteuid():

@@ -106,7 +106,7 @@ FIELDS = tuple(field.name for field in fields(Query))
 def moment(value: str | datetime | None, *, end: bool = False) -> float | None:
     """Return a time as seconds since 1970; ``end`` takes a date alone for the end of that day.
 
-    :raises ParameterError: for a text that is no ISO 8601 time.
+    :raises ParameterError: for a text that isn't an ISO 8601 time.
     """
     if value is None:
         return None
@@ -117,7 +117,7 @@ def moment(value: str | datetime | None, *, end: bool = False) -> float | None:
         return read.timestamp()
     except (ValueError, OverflowError, OSError):
         raise ParameterError(
-            f"{value!r} is no time: write it as 2025-01-31, 2025-01-31T18:30 or 2025-01-31T18:30+08:00."
+            f"{value!r} isn't a time: write it as 2025-01-31, 2025-01-31T18:30 or 2025-01-31T18:30+08:00."
         ) from None
 
 

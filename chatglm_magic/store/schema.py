@@ -86,7 +86,7 @@ def prepare(db: sqlite3.Connection) -> None:
         raise
 
 
-def index_anew(db: sqlite3.Connection) -> None:
+def rebuild_index(db: sqlite3.Connection) -> None:
     """Throw a broken index away and begin an empty one, within a transaction."""
     db.execute("DROP TABLE words")
     db.execute(WORDS)

@@ -164,7 +164,7 @@ class Store:
             return self._saving.flush()
 
     def close(self) -> None:
-        """Save what waits and let go of the file; it is opened anew if it is used again."""
+        """Save what waits and let go of the file; it is opened again when it is used."""
         with self._saving.held():
             self._saving.close()
 

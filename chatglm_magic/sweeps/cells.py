@@ -74,7 +74,7 @@ class Cell:
         return "done" if all(turn is not None and turn.status == "complete" for turn in self.turns) else "partial"
 
     def stats(self) -> Stats:
-        """Return the cell's figures, counted anew only after a change."""
+        """Return the cell's statistics, computed again only after a change."""
         version = self.version
         if self._stats is None or self._stats[0] != version:
             self._stats = version, stats(self.there, self.prompt, self.setting)

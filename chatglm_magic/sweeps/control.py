@@ -128,7 +128,7 @@ class Control:
         return self
 
     def resume(self, *, wait: bool = True) -> Self:
-        """Ask what is missing: what was not asked yet, and what was stopped half way.
+        """Send what is missing: requests not sent yet, and those stopped before their end.
 
         :param wait: False returns at once.
         :raises ChatGLMError: if it is running, or if the session's parameters are not those of the answers.

@@ -100,7 +100,7 @@ def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tupl
         except Wrong as wrong:
             raise Wrong(f"line {number}: {wrong}") from None
         if turn.prompt != cells[cell].prompt:
-            raise Wrong(f"line {number} is no answer to the prompt of its place")
+            raise Wrong(f"line {number} isn't an answer to its prompt")
         cells[cell].turns[sample] = turn
     return sweep, len(places) - len(lines) + 1
 
@@ -119,7 +119,7 @@ def _grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
     prompts, axes, samples, places = (head.get(name) for name in ("prompts", "axes", "samples", "places"))
     listed = isinstance(axes, dict) and all(isinstance(found, list) and found for found in axes.values())
     if not (isinstance(prompts, list) and listed and isinstance(places, list)):
-        raise Wrong("line 1 is no grid")
+        raise Wrong("line 1 isn't a grid")
     assert isinstance(axes, dict)
     try:
         grid = Grid(tuple(prompts), {name: tuple(found) for name, found in axes.items()}, samples)  # type: ignore[arg-type]
@@ -139,9 +139,9 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
         value = strict_json(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise Wrong(f"line {number} is no JSON") from None
+        raise Wrong(f"line {number} isn't JSON") from None
     if not isinstance(value, dict):
-        raise Wrong(f"line {number} is no object")
+        raise Wrong(f"line {number} isn't an object")
     return value
 
 

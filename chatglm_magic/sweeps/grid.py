@@ -19,7 +19,7 @@ MOST = 100_000
 FIELDS = tuple(row.name for row in PARAMETERS.values() if row.can_be_swept)
 OWN = ("samples", "jobs", "show", "session", "resume")
 NOT_SWEPT = {*NOT_PARAMETERS, *names("conversation"), "kind", "again", "sample", "tape"}
-"""What belongs to the asking itself, and is no parameter of the model."""
+"""What belongs to the asking itself, and isn't a parameter of the model."""
 
 _NUMBER = r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"
 SPACED = re.compile(rf"({_NUMBER}):({_NUMBER}):(\d{{1,12}})")
@@ -47,7 +47,7 @@ class Grid:
         if not self.prompts or not all(isinstance(prompt, str) for prompt in self.prompts):
             raise ParameterError("A sweep needs a prompt, or a list of prompts: texts.")
         if isinstance(self.samples, bool) or not isinstance(self.samples, int) or self.samples < 1:
-            raise ParameterError(f"samples must be a whole number from 1 on, not {self.samples!r}.")
+            raise ParameterError(f"samples must be a positive whole number, not {self.samples!r}.")
         for name in self.axes:
             _check_name(name)
         if self.requests > MOST:
@@ -166,7 +166,7 @@ def _plain(value: Any) -> Any:
 def _check_name(name: str) -> None:
     if name in NOT_SWEPT:
         hint = " Did you mean samples?" if name == "sample" else ""
-        raise ParameterError(f"{name} can't be swept: it is no parameter of the model.{hint}")
+        raise ParameterError(f"{name} can't be swept: it isn't a parameter of the model.{hint}")
     if our_name(name) in FIELDS:
         return
     if hint := suggest(name, (*FIELDS, *OWN), cutoff=0.85):  # another key of a body may be like one of ours

@@ -91,7 +91,7 @@ def prepare_sweep(
 ) -> Sweep:
     """Return a sweep of which nothing is asked yet, with the answers that ``resume`` has for it."""
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-        raise ParameterError(f"jobs must be a whole number from 1 on, not {jobs!r}.")
+        raise ParameterError(f"jobs must be a positive whole number, not {jobs!r}.")
     result = Sweep(grid(prompt, axes, samples), session_of(session), jobs)
     if resume is not None:
         before = Sweep.load(resume) if isinstance(resume, str | Path) else resume

@@ -44,7 +44,7 @@ def asked(call: Call) -> Asked:
     sent = json.loads(call.data)  # as it is sent: tuples are lists there
     body = {name: value for name, value in sent.items() if name not in DELIVERY}
     request: dict[str, Any] = {"dialect": call.dialect, "body": body}
-    if call.dialect == "openai":  # the other protocol hands out whole answers, which are cut each time anew
+    if call.dialect == "openai":  # the other protocol hands out whole answers, which are cut again each time
         told = body.get("stop") or []
         unsent = [text for text in call.stop if text not in ([told] if isinstance(told, str) else told)]
         request |= {"stop": unsent} if unsent else {}
@@ -137,9 +137,9 @@ def read(line: bytes) -> Recorded:
     try:
         values = strict_json(line.decode())
     except (ValueError, RecursionError):
-        raise ValueError("is no JSON") from None
+        raise ValueError("isn't JSON") from None
     if not isinstance(values, dict) or not _is_answer(values):
-        raise ValueError("is no recorded answer")
+        raise ValueError("isn't a recorded answer")
     found = Recorded(**{name: values[name] for name in Recorded._fields if name in values})
     if key_of(found.request, found.sample) != found.key:
         raise ValueError("has a key that is not its request's")

@@ -64,10 +64,10 @@ class TapeFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.begin_anew()
+        self.reset()
         _FILES.add(self)
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Forget what is known of the file, and who is at work on it."""
         self._reading = threading.RLock()
         """Held by whoever looks at, or changes, what is known of the file."""
@@ -159,7 +159,7 @@ _FILES: weakref.WeakSet[TapeFile] = weakref.WeakSet()
 def _after_fork() -> None:
     close_inherited()
     for file in _FILES:
-        file.begin_anew()  # another thread of the parent may have been half way
+        file.reset()  # another thread of the parent may have been half way
     DOOR.release()
 
 

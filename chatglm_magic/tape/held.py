@@ -17,7 +17,7 @@ SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BI
 A pipe is not waited on."""
 
 BEGINNING = b'{"key"'
-"""How every line of a tape begins; a file that begins otherwise is no tape, and nothing is added to it."""
+"""How every line of a tape begins; a file that begins otherwise isn't a tape, so nothing is added to it."""
 
 BLOCK = 2**20
 """Bytes that are read at a time."""
@@ -132,7 +132,7 @@ def opened_to_add(path: Path) -> Held:
     start = start.removeprefix(BOM).lstrip()
     if not (start.startswith((BEGINNING, CONFLICT)) or BEGINNING.startswith(start)):
         held.close()
-        raise TapeError(f"{shown(str(path))} is no tape, and nothing is added to it. {OTHER}", kind="tape_file")
+        raise TapeError(f"{shown(str(path))} isn't a tape, so nothing is added to it. {OTHER}", kind="tape_file")
     if new:
         _sync_folder(path.parent)
     return held
@@ -144,7 +144,7 @@ def _opened(path: Path, how: int) -> int:
     if stat.S_ISREG(os.fstat(place).st_mode):
         return place
     _let_go(place)
-    raise OSError(errno.EINVAL, "it is no ordinary file")
+    raise OSError(errno.EINVAL, "it isn't a regular file")
 
 
 def _let_go(place: int) -> None:

@@ -44,7 +44,7 @@ def _in_order(box: B) -> B:
 def panel(session: Session | None = None) -> Panel:
     """Return a panel over a session, the present one unless another is given: sliders, prompt, answer, turns.
 
-    :raises ChatGLMError: where ipywidgets is missing, or for what is no session.
+    :raises ChatGLMError: where ipywidgets is missing, or for anything but a session.
     """
     from .panel_box import Panel
 
@@ -55,7 +55,7 @@ def panel(session: Session | None = None) -> Panel:
 def history_viewer(session: Session | None = None) -> HistoryViewer:
     """Return a viewer of all that a session, the present one unless another is given, has stored.
 
-    :raises ChatGLMError: where ipywidgets is missing, or for what is no session.
+    :raises ChatGLMError: where ipywidgets is missing, or for anything but a session.
     """
     from .viewer import HistoryViewer
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ReplyError
+from ..errors import InvalidResponseError
 from ..strictjson import strict_json
 from ..values import Change
 
@@ -35,7 +35,7 @@ class Whole:
     def feed(self, block: bytes) -> None:
         self._size += len(block)
         if self._size > LIMIT:
-            raise ReplyError(
+            raise InvalidResponseError(
                 f"The server's answer is larger than {LIMIT // 2**20} MiB; reading stopped.", kind="too_large"
             )
         self._blocks.append(block)
@@ -51,22 +51,22 @@ class Whole:
         return begun[:size] if len(begun) >= size else b""
 
     def taken(self) -> bytes:
-        """Return the body so far, and forget it: it is no whole one."""
+        """Return the body so far, and forget it: it isn't whole."""
         raw, self._blocks = b"".join(self._blocks), []
         return raw
 
     def json(self) -> Any:
         """Return the body as JSON values.
 
-        :raises ReplyError: with what the body is instead.
+        :raises InvalidResponseError: with what the body is instead.
         """
         raw = b"".join(self._blocks)
         if not raw.strip():
-            raise ReplyError("The server sent an empty answer. Look at its log.", kind="empty_reply")
+            raise InvalidResponseError("The server sent an empty answer. Look at its log.", kind="empty_reply")
         text = _decode(raw, self._type)
         if _is_html(text, self._type):
-            raise ReplyError(
-                "This address answers with a web page, not with a model: "
+            raise InvalidResponseError(
+                "This URL returned a web page, not an API response: "
                 f"{shown(page_title(text))}. Check endpoint_url (%chatglm_config endpoint_url=...).",
                 kind="not_a_model_server",
             )
@@ -77,17 +77,19 @@ class Whole:
         raise problem
 
 
-def _no_json(text: str, error: Exception) -> ReplyError:
+def _no_json(text: str, error: Exception) -> InvalidResponseError:
     if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and _is_object(text[: error.pos]):
         return json_lines()
     where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
     why = f" ({shown(str(error), 80)})" if type(error) is ValueError else ""
-    return ReplyError(f"The server's answer is no valid JSON{where}{why}: {shown(text)}", kind="bad_json")
+    return InvalidResponseError(
+        f"The server's response isn't valid JSON{where}{why}: {shown(text)}", kind="bad_json"
+    )
 
 
-def json_lines() -> ReplyError:
+def json_lines() -> InvalidResponseError:
     """Say that JSON came line by line, as Ollama's own protocol has it."""
-    return ReplyError(
+    return InvalidResponseError(
         "The server sent JSON lines, not server-sent events: that is another protocol (Ollama's /api?). "
         "Its address for OpenAI's protocol ends in /v1 (%chatglm_config endpoint_url=...).",
         kind="not_sse",
@@ -104,7 +106,7 @@ def _decode(raw: bytes, content_type: str) -> str:
     try:
         return raw.decode(name if name.lower() != "utf-8" else "utf-8-sig")
     except (LookupError, UnicodeError) as error:
-        raise ReplyError(
+        raise InvalidResponseError(
             f"The server's answer is not the {shown(name)} it should be ({type(error).__name__}).",
             kind="bad_encoding",
         ) from None
@@ -164,11 +166,13 @@ def raise_if_error(reply: Any) -> None:
     status, words = reply.get("status"), reply.get("response")
     if isinstance(status, int) and status >= 400:
         said = shown(words or message_of(reply) or reply)
-        raise ReplyError(f"The server reports status {status}: {said}", kind="server_error")
+        raise InvalidResponseError(f"The server reports status {status}: {said}", kind="server_error")
     if isinstance(words, str):
         return
     if failed(reply):
-        raise ReplyError(f"The server reports an error: {shown(message_of(reply) or reply)}", kind="server_error")
+        raise InvalidResponseError(
+            f"The server reports an error: {shown(message_of(reply) or reply)}", kind="server_error"
+        )
 
 
 def failed(reply: Any) -> bool:
@@ -179,9 +183,9 @@ def failed(reply: Any) -> bool:
     return bool(said) or reply.get("success") is False
 
 
-def wrong_shape(reply: Any, missing: str, other_path: str) -> ReplyError:
+def wrong_shape(reply: Any, missing: str, other_path: str) -> InvalidResponseError:
     """Say that JSON came, but no answer of this dialect."""
-    return ReplyError(
+    return InvalidResponseError(
         f"The server's answer holds no {missing}: {shown(reply)}. Does it speak the other dialect? "
         f"Then end endpoint_url in {other_path} (%chatglm_config endpoint_url=...).",
         kind="bad_shape",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ReplyError
+from ..errors import InvalidResponseError
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Delta, Question
 from . import body as bodies
@@ -64,7 +64,7 @@ class Reader:
     def feed(self, block: bytes) -> list[Delta]:
         """Take in the next bytes.
 
-        :raises ReplyError: ``too_large`` above 64 MiB.
+        :raises InvalidResponseError: ``too_large`` above 64 MiB.
         """
         self._body.feed(block)
         return []
@@ -72,7 +72,7 @@ class Reader:
     def close(self) -> list[Delta]:
         """End the answer.
 
-        :raises ReplyError: if it is no JSON, has no ``response``, or says that the server failed.
+        :raises InvalidResponseError: if it isn't JSON, has no ``response``, or says that the server failed.
         """
         reply = self._body.json()
         bodies.raise_if_error(reply)
@@ -80,9 +80,11 @@ class Reader:
             raise bodies.wrong_shape(reply, "'response'", "/v1")
         answer, status = reply["response"], reply.get("status")
         if isinstance(status, str) and status.lower() not in ("ok", "success", "200"):
-            raise ReplyError(f"The server reports status {status}: {bodies.shown(answer)}", kind="server_error")
+            raise InvalidResponseError(
+                f"The server reports status {status}: {bodies.shown(answer)}", kind="server_error"
+            )
         if not isinstance(answer, str):
-            raise ReplyError(
+            raise InvalidResponseError(
                 f"The server's answer holds no text but {bodies.shown(answer)}. Ask again, or look at its log.",
                 kind="empty_reply",
             )

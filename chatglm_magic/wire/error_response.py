@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import RefusedError
+from ..errors import ResponseError
 from ..strictjson import strict_json
 from . import body as bodies
 
@@ -27,7 +27,7 @@ SHORTEN = " Shorten the prompt, or start a new conversation: %chatglm_history --
 NO_MONEY = re.compile(r"\"code\": ?\"?1113\b|insufficient balance|余额不足", re.I)
 
 
-def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> RefusedError:
+def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> ResponseError:
     """Return the error that an HTTP refusal is; its text is the server's own, made safe, then our advice.
 
     :param raw: the body's first bytes, whatever they are.
@@ -45,7 +45,7 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Refus
     tokens = _counts(text) if kind == "too_long" else None
     if tokens:
         advice = f" That is {tokens[0] - tokens[1]} tokens too many.{advice}"
-    error = RefusedError(f"The server answered {status}: {said}{advice}", kind=kind)
+    error = ResponseError(f"The server answered {status}: {said}{advice}", kind=kind)
     error.status, error.retry_after, error.tokens = status, headers.get("retry-after"), tokens
     return error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from ..errors import BrokenOffError, ReplyError
+from ..errors import IncompleteAnswerError, InvalidResponseError
 from .body import shown
 
 PIECE = 1 << 18
@@ -22,10 +22,10 @@ class Inflate:
     """Takes in a body's bytes and yields them plain."""
 
     def __init__(self, encoding: str) -> None:
-        """Raise a ReplyError for an encoding that was not asked for and can't be undone."""
+        """Raise a InvalidResponseError for an encoding that was not asked for and can't be undone."""
         name = encoding.strip().lower()
         if name not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise ReplyError(
+            raise InvalidResponseError(
                 f"The server compressed its answer in a way that was not asked for: {shown(encoding, 40)}.",
                 kind="bad_encoding",
             )
@@ -40,7 +40,7 @@ class Inflate:
     def feed(self, block: bytes) -> Iterator[bytes]:
         """Take in the next bytes; yield what they mean, at most 256 KiB at a time.
 
-        :raises ReplyError: ``bad_encoding`` for bytes that are not compressed as they should be.
+        :raises InvalidResponseError: ``bad_encoding`` for bytes that are not compressed as they should be.
         """
         if self._undo is None:
             yield block
@@ -50,7 +50,7 @@ class Inflate:
             try:
                 plain = self._undo.decompress(block, PIECE)
             except zlib.error:
-                raise ReplyError(
+                raise InvalidResponseError(
                     "The server's answer is damaged: it is not compressed as its headers say.", kind="bad_encoding"
                 ) from None
             block = self._undo.unconsumed_tail
@@ -60,7 +60,9 @@ class Inflate:
     def close(self) -> None:
         """End the body.
 
-        :raises BrokenOffError: ``incomplete`` if the compressed form has no end.
+        :raises IncompleteAnswerError: ``incomplete`` if the compressed form has no end.
         """
         if self._undo is not None and self._fed and not self._undo.eof:
-            raise BrokenOffError("The answer is incomplete: its compressed form has no end.", kind="incomplete")
+            raise IncompleteAnswerError(
+                "The answer is incomplete: its compressed form has no end.", kind="incomplete"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import BrokenOffError, RefusedError, ReplyError
+from ..errors import IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..strictjson import strict_json
 from ..values import Candidate, Change, Delta, Odds
 from . import body as bodies
@@ -14,7 +14,7 @@ from .sse import Event, SSEDecoder
 from .text_filters import ThinkSplitter
 
 LEAST = -1e4
-"""The smallest logarithm that is kept: less is as impossible, and ``-inf`` is no JSON."""
+"""The smallest logarithm that is kept: less is as impossible, and ``-inf`` isn't JSON."""
 
 DIGITS = 7
 """After the point: as exact as the 32-bit numbers that servers compute with."""
@@ -80,7 +80,7 @@ class Reader:
     def feed(self, block: bytes) -> Iterator[Delta]:
         """Take in the next bytes; yield the pieces they complete, also those before an error.
 
-        :raises BrokenOffError: on an error the server sends mid-stream, or an event that can't be read.
+        :raises IncompleteAnswerError: on an error the server sends mid-stream, or an event that can't be read.
         """
         if self._stream is None:
             self._whole.feed(block)
@@ -97,7 +97,7 @@ class Reader:
     def close(self) -> list[Delta]:
         """End the answer; return the last pieces.
 
-        :raises ReplyError: if a whole answer is not one.
+        :raises InvalidResponseError: if a whole answer is not one.
         """
         if self._stream is None:
             return self._one(self._whole.json())
@@ -107,20 +107,20 @@ class Reader:
     def check(self) -> None:
         """Say whether the answer came whole.
 
-        :raises BrokenOffError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or without
-            a word because something failed inside the server.
-        :raises RefusedError: ``too_long`` if there was no room for a word.
+        :raises IncompleteAnswerError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or if
+            it is empty because something failed inside the server.
+        :raises ResponseError: ``too_long`` if there was no room for a word.
         """
         if not (self.done or self._reason):
             if self._lines:
                 raise bodies.json_lines()
-            raise BrokenOffError(
+            raise IncompleteAnswerError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."
             )
         if self._reason == "network_error":
             raise _broken_off("network_error")
         if self._reason == "model_context_window_exceeded" and not self._text:
-            raise RefusedError(f"There is no room left for an answer.{SHORTEN}", kind="too_long")
+            raise ResponseError(f"There is no room left for an answer.{SHORTEN}", kind="too_long")
 
     def _event(self, event: Event) -> list[Delta]:
         data = event.data.strip()
@@ -136,8 +136,8 @@ class Reader:
                 return []  # close() says that the answer is incomplete
             if event.name == "error":
                 raise _broken_off(data) from None
-            raise BrokenOffError(
-                f"The server sent an event that is no JSON: {bodies.shown(data)}", kind="bad_event"
+            raise IncompleteAnswerError(
+                f"The server sent an event that isn't JSON: {bodies.shown(data)}", kind="bad_event"
             ) from None
         if bodies.failed(reply) or event.name == "error":
             raise _broken_off(bodies.message_of(reply) or reply)
@@ -150,7 +150,9 @@ class Reader:
             raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1")
         pieces = self._pieces(reply, "message") + self._split.close()
         if not any(piece.text or piece.reasoning for piece in pieces) and not _silent(reply["choices"]):
-            raise ReplyError("The server's answer is empty. Ask again, or look at its log.", kind="empty_reply")
+            raise InvalidResponseError(
+                "The server's answer is empty. Ask again, or look at its log.", kind="empty_reply"
+            )
         self.done = True
         return pieces
 
@@ -200,5 +202,5 @@ def _silent(choices: list[Any]) -> bool:
     return said == "" or choice.get("finish_reason") in ("length", "tool_calls", "function_call")
 
 
-def _broken_off(words: Any) -> BrokenOffError:
-    return BrokenOffError(f"The server broke off with an error: {bodies.shown(words)}", kind="server_error")
+def _broken_off(words: Any) -> IncompleteAnswerError:
+    return IncompleteAnswerError(f"The server broke off with an error: {bodies.shown(words)}", kind="server_error")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..errors import BrokenOffError
+from ..errors import IncompleteAnswerError
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
 BOM = b"\xef\xbb\xbf"
@@ -40,7 +40,7 @@ class SSEDecoder:
     def feed(self, block: bytes) -> list[Event]:
         """Take in the next bytes; return the events they complete.
 
-        :raises BrokenOffError: ``too_large`` for an event above the limit.
+        :raises IncompleteAnswerError: ``too_large`` for an event above the limit.
         """
         if self._at_rest and block[:6] == b"data: " and block[-2:] == b"\n\n":
             value = block[6:-2]
@@ -88,7 +88,7 @@ class SSEDecoder:
 
     def _check(self, size: int) -> None:
         if size > self._limit:
-            raise BrokenOffError(
+            raise IncompleteAnswerError(
                 f"The server sent an event larger than {self._limit / 2**20:g} MiB; reading stopped.",
                 kind="too_large",
             )

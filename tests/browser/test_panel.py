@@ -303,7 +303,7 @@ def test_an_error_is_one_line_with_its_details_a_click_away(panel: Shown) -> Non
     assert not details.is_visible()
     alert.get_by_text("Details").click()
     assert (
-        "RefusedError (server_error)" in details.inner_text() and "client/async_client.py" in details.inner_text()
+        "ResponseError (server_error)" in details.inner_text() and "client/async_client.py" in details.inner_text()
     )
     panel.ask("again")
     assert panel.answer.inner_text().strip() == "ok"

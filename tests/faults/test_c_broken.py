@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from chatglm_magic.errors import BrokenOffError
+from chatglm_magic.errors import IncompleteAnswerError
 
 from ..support.fault_requests import send, v1
 from ..support.fault_scripts import (
@@ -30,7 +30,7 @@ def broken(script: Script, dialect: str, road: str, kind: str, partial: str, of:
     """Assert that an answer breaks off like this, after one POST; return the error's message."""
     with ScriptedServer(script) as server:
         error = send(server, dialect, road).failed(kind, partial, of)
-        assert isinstance(error, BrokenOffError), of
+        assert isinstance(error, IncompleteAnswerError), of
         assert len(server.posts) == 1, of
         return str(error)
 
@@ -141,7 +141,7 @@ def test_a_drop_inside_a_chunk(dialect: str, road: str) -> None:
                 if name == "no size" and road == "async" and outcome.error:
                     kind = outcome.error.kind  # aiohttp 3.14 closes the connection, and tells nobody
                     assert kind in ("incomplete", "idle_timeout")
-                assert isinstance(outcome.failed(kind, partial, of=(name, over)), BrokenOffError)
+                assert isinstance(outcome.failed(kind, partial, of=(name, over)), IncompleteAnswerError)
                 assert len(server.posts) == 1, (name, over)
     for missing in (1, 50):
         head = STREAM.replace(b"Connection: close", b"Content-Length: %d" % (len(piece("你")) + missing))
@@ -157,5 +157,5 @@ def test_a_reset_in_the_middle(dialect: str, road: str) -> None:
         data = piece("你") if head is STREAM else chunked(piece("你"))
         with ScriptedServer(say(head, data, shown, reset)) as server:
             outcome = send(server, dialect, road, seen=Waiter(shown, "你"))
-            assert isinstance(outcome.failed("incomplete", "你"), BrokenOffError) and outcome.text == "你"
+            assert isinstance(outcome.failed("incomplete", "你"), IncompleteAnswerError) and outcome.text == "你"
             assert len(server.posts) == 1

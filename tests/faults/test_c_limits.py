@@ -8,7 +8,7 @@ from socket import socket
 
 import pytest
 
-from chatglm_magic.errors import BrokenOffError
+from chatglm_magic.errors import IncompleteAnswerError
 
 from ..support.clock import assert_within
 from ..support.fault_requests import make_model, read_whole, send, v1, v1_waiting
@@ -56,7 +56,7 @@ def test_silence_in_the_middle(dialect: str, road: str) -> None:
     """The limit between two bytes holds, and what came is kept."""
     with ScriptedServer(say(STREAM, piece("你"), stay)) as server:
         outcome = send(server, dialect, road, timeout={"idle": 0.3})
-        assert isinstance(outcome.failed("idle_timeout", "你"), BrokenOffError)
+        assert isinstance(outcome.failed("idle_timeout", "你"), IncompleteAnswerError)
         assert outcome.seconds >= 0.3 - 0.05 and len(server.posts) == 1
         assert_within(outcome.seconds, 0.3 + 0.5)
 
@@ -75,7 +75,7 @@ def test_bytes_without_content(dialect: str, road: str) -> None:
     """A line that is kept open with comments alone is given up when no text came for too long."""
     with ScriptedServer(dripping) as server:
         outcome = send(server, dialect, road, timeout={"idle": 1.0, "content": 1.2})
-        assert isinstance(outcome.failed("stalled", "你"), BrokenOffError)
+        assert isinstance(outcome.failed("stalled", "你"), IncompleteAnswerError)
         assert outcome.seconds >= 1.2 - 0.05 and len(server.posts) == 1
         assert_within(outcome.seconds, 1.2 + 0.5)
 
@@ -98,7 +98,7 @@ def test_a_stream_without_end(dialect: str, road: str) -> None:
         outcome = send(server, dialect, road, timeout={"total": 1.0})
         numbers = outcome.text.split(",")
         assert numbers == [*map(str, range(len(numbers) - 1)), ""] and 1 < len(numbers) <= sent + 1
-        assert isinstance(outcome.failed("total_timeout", outcome.text), BrokenOffError)
+        assert isinstance(outcome.failed("total_timeout", outcome.text), IncompleteAnswerError)
         assert outcome.seconds >= 1.0 - 0.05
         assert_within(outcome.seconds, 1.0 + 0.5)
         server.wait_closed(server.posts[0], 1.0)
@@ -126,7 +126,7 @@ def test_one_huge_event(dialect: str, road: str) -> None:
 
     with ScriptedServer(huge) as server:
         outcome = send(server, dialect, road)
-        assert isinstance(outcome.failed("too_large", "你"), BrokenOffError)
+        assert isinstance(outcome.failed("too_large", "你"), IncompleteAnswerError)
         assert len(server.posts) == 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic import LocalServer, lens
-from chatglm_magic.errors import ChatGLMError, ParameterError, RefusedError, ReplyError
+from chatglm_magic.errors import ChatGLMError, InvalidResponseError, ParameterError, ResponseError
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.values import Turn
 
@@ -109,11 +109,11 @@ def test_a_limit_is_kept_to_once() -> None:
     """A server that goes on to refuse is not asked a third time; so is one that names no limit below the wish."""
     refusal = reply({"error": {"message": "top_logprobs 4096 is above 20, or 5"}}, status=400)
     with ScriptedServer(refusal) as server:
-        with pytest.raises(RefusedError, match=r"llama\.cpp and vLLM"):
+        with pytest.raises(ResponseError, match=r"llama\.cpp and vLLM"):
             lens("x", open_session(server.url + V1))
         assert len(server.posts) == 2
     with ScriptedServer(reply({"error": {"message": "logprobs is not supported"}}, status=400)) as server:
-        with pytest.raises(RefusedError, match=r"not supported.*%chatglm_serve"):
+        with pytest.raises(ResponseError, match=r"not supported.*%chatglm_serve"):
             lens("x", open_session(server.url + V1))
         assert len(server.posts) == 1
 
@@ -121,7 +121,7 @@ def test_a_limit_is_kept_to_once() -> None:
 def test_an_ordinary_question_is_not_asked_again_for_a_number() -> None:
     """Without top_logprobs of its own a refused question stays refused, whatever numbers stand in the words."""
     with ScriptedServer(reply({"error": {"message": "logprobs: 20"}}, status=400)) as server:
-        with pytest.raises(RefusedError):
+        with pytest.raises(ResponseError):
             open_session(server.url + V1).ask("x")
         assert len(server.posts) == 1
 
@@ -136,7 +136,7 @@ def test_an_ordinary_question_is_not_asked_again_for_a_number() -> None:
 )
 def test_an_answer_without_probabilities_is_told(script: Any, words: str) -> None:
     """The error says which servers have them; the answer's text is not lost."""
-    with ScriptedServer(script) as server, pytest.raises(ReplyError, match=words) as caught:
+    with ScriptedServer(script) as server, pytest.raises(InvalidResponseError, match=words) as caught:
         lens("x", open_session(server.url + V1))
     assert caught.value.kind == "no_logprobs" and caught.value.partial == "Hi"
     assert "%chatglm_serve" in str(caught.value)
@@ -144,7 +144,7 @@ def test_an_answer_without_probabilities_is_told(script: Any, words: str) -> Non
 
 def test_an_empty_answer_is_told() -> None:
     """There is nothing to look at."""
-    with ScriptedServer(answer()) as server, pytest.raises(ReplyError) as caught:
+    with ScriptedServer(answer()) as server, pytest.raises(InvalidResponseError) as caught:
         lens("x", open_session(server.url + V1))
     assert caught.value.kind == "empty_reply"
 

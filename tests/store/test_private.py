@@ -161,7 +161,7 @@ def test_links_are_not_followed(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.row("S32")
 def test_a_folder_or_a_device_is_no_store(tmp_path: Path) -> None:
-    """What is no ordinary file is told, and not opened."""
+    """What isn't a regular file is told, and not opened."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
         with open_store(path) as store:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.errors import RefusedError
+from chatglm_magic.errors import ResponseError
 
 from ..support.clock import assert_within
 from ..support.local_servers import wait_for
@@ -111,7 +111,7 @@ def test_calling_batch__keeps_good_answers(dialect: str, way: str) -> None:
     """With return_exceptions an error stands in the place of its answer alone."""
     with ScriptedServer(no_to("3", "7")) as server:
         found = WAYS[way](make_model(server, dialect), PROMPTS, return_exceptions=True)
-    assert [n for n, said in enumerate(found) if isinstance(said, RefusedError)] == [3, 7]
+    assert [n for n, said in enumerate(found) if isinstance(said, ResponseError)] == [3, 7]
     assert [said for said in found if isinstance(said, str)] == ["ok"] * 10
 
 
@@ -132,7 +132,7 @@ def test_calling_batch__stops_at_the_first_error(dialect: str, way: str, handler
             hang()(connection, asked)
 
     with ScriptedServer(script) as server:
-        with pytest.raises(RefusedError):
+        with pytest.raises(ResponseError):
             WAYS[way](make_model(server, dialect, max_concurrency=4, callbacks=handlers), PROMPTS)
         ended = time.monotonic()
         waiting = [post for post in server.posts if read_prompt(post.body) != "2"]
@@ -177,7 +177,7 @@ def test_calling_batch__asks_nothing_after_the_first_error(dialect: str, way: st
         llm = make_model(server, dialect, max_concurrency=4)
         llm.batch(["warm"] * 8, {"max_concurrency": 8})
         assert server.made == server.open == 8
-        with pytest.raises(RefusedError):
+        with pytest.raises(ResponseError):
             WAYS[way](llm, PROMPTS)
         asked = [read_prompt(post.body) for post in server.posts]
         assert sorted(asked[8:]) == ["0", "1", "2", "3"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM, LocalServer
-from chatglm_magic.errors import ParameterError, RefusedError
+from chatglm_magic.errors import ParameterError, ResponseError
 
 from ..support.models import SMALL, both, make_local_model, make_model, reply_with
 from ..support.servers import ScriptedServer
@@ -37,7 +37,7 @@ def test_calling_call__with_stop(dialect: str, local: LocalServer) -> None:
 @both
 def test_calling_invoke__of_what_does_not_fit(dialect: str, local: LocalServer) -> None:
     """The local server's context is too small for it: ``too_long`` in each dialect, with how much too long."""
-    with pytest.raises(RefusedError, match="24004") as caught:
+    with pytest.raises(ResponseError, match="24004") as caught:
         make_local_model(local, dialect, max_token=20000).invoke("你好世界" * 6000)
     assert caught.value.kind == "too_long" and caught.value.tokens == (24004, 2048)
 

@@ -17,7 +17,7 @@ from chatglm_magic import ChatGLM, LocalServer
 from chatglm_magic.client.request import Call
 from chatglm_magic.client.sync_client import SyncClient
 from chatglm_magic.client.tokenizer import addresses, counted
-from chatglm_magic.errors import EndpointError, RefusedError
+from chatglm_magic.errors import EndpointError, ResponseError
 
 from ..support.models import both, endpoint_of, make_local_model, make_model
 from ..support.servers import Asked, ScriptedServer, reply
@@ -167,7 +167,7 @@ def test_counting_get_token_ids__with_a_wrong_key(dialect: str, local: LocalServ
     """A refused key is said as such, and not taken for a server without a tokenizer."""
     llm = make_local_model(local, dialect)
     llm.api_key = "sk-wrong"
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ResponseError) as caught:
         llm.get_token_ids("hi")
     assert caught.value.kind == "auth"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.errors import BrokenOffError, ChatGLMError, ParameterError, RefusedError
+from chatglm_magic.errors import ChatGLMError, IncompleteAnswerError, ParameterError, ResponseError
 
 from ..support.clock import assert_within
 from ..support.models import both, make_model, reply_with
@@ -68,7 +68,7 @@ def test_field_timeout__within_an_answer(road: str, timeout: Any, kind: str, say
     with ScriptedServer(script) as server:
         error = failing(make_model(server, "openai", timeout=timeout), road, 1.0)
         both_at_once = {"idle_timeout", "stalled"} if timeout == 0.5 and not says_more else {kind}
-        assert isinstance(error, BrokenOffError) and error.kind in both_at_once and error.partial == "ab"
+        assert isinstance(error, IncompleteAnswerError) and error.kind in both_at_once and error.partial == "ab"
 
 
 class _Unshut:
@@ -172,7 +172,7 @@ def test_field_thinking__shows_a_refusal(road: str, monkeypatch: pytest.MonkeyPa
     words = "This model always engages in thinking and cannot be disabled; please use low, high, or max"
     with ScriptedServer(reply({"error": {"code": "1210", "message": words}}, status=400)) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        with pytest.raises(RefusedError, match=words) as caught:
+        with pytest.raises(ResponseError, match=words) as caught:
             ROADS[road](ChatGLM(endpoint_url=ZAI, model="glm-6", thinking="off"))
         assert (caught.value.kind, caught.value.status, len(proxy.posts)) == ("bad_request", 400, 1)
 

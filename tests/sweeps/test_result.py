@@ -146,8 +146,8 @@ TURN = {"prompt": "p", "answer": "x"}
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ([], "line 1 is no JSON"),
-        (["[]"], "line 1 is no object"),
+        ([], "line 1 isn't JSON"),
+        (["[]"], "line 1 isn't an object"),
         ([{**HEAD, "sweep": 2}], "of this version"),
         ([{**HEAD, "axes": []}], "no grid"),
         ([{**HEAD, "axes": {"temperature": []}}], "no grid"),
@@ -163,10 +163,10 @@ TURN = {"prompt": "p", "answer": "x"}
         ([HEAD, {**TURN, "evil": 1}], "line 2: there is no key 'evil'"),
         ([HEAD, {**TURN, "baseline": 1}], "line 2: there is no key 'baseline'"),
         ([HEAD, {**TURN, "answer": 5}], "line 2: answer must be"),
-        ([HEAD, {**TURN, "prompt": "other"}], "line 2 is no answer to the prompt of its place"),
-        ([HEAD, "{", ""], "line 2 is no JSON"),
-        ([HEAD, "[" * 100_000, ""], "line 2 is no JSON"),
-        ([HEAD, "\udcff", ""], "line 2 is no JSON"),
+        ([HEAD, {**TURN, "prompt": "other"}], "line 2 isn't an answer to its prompt"),
+        ([HEAD, "{", ""], "line 2 isn't JSON"),
+        ([HEAD, "[" * 100_000, ""], "line 2 isn't JSON"),
+        ([HEAD, "\udcff", ""], "line 2 isn't JSON"),
     ],
 )
 def test_a_file_that_is_no_sweep_is_refused_by_its_line(tmp_path: Path, lines: list[Any], says: str) -> None:

@@ -103,12 +103,12 @@ def test_a_torn_last_line_is_told_and_passed_over(tmp_path: Path) -> None:
         whole = tape.read_bytes()
         tape.write_bytes(whole[:-40])
         llm = make_model(server, "openai", tape)
-        with pytest.warns(UserWarning, match=r"line 2 is no JSON \(it breaks off\)\. Passed over") as caught:
+        with pytest.warns(UserWarning, match=r"line 2 isn't JSON \(it breaks off\)\. Passed over") as caught:
             assert llm.invoke("one") == first
             assert llm.invoke("two") == "two 答 3"
             assert llm.invoke("two") == "two 答 3"
         assert len(caught) == 1
-    with pytest.warns(UserWarning, match="line 2 is no JSON"):
+    with pytest.warns(UserWarning, match="line 2 isn't JSON"):
         assert TapeFile(tape).find(recorded(0).key) is None
     assert tape.read_bytes().startswith(whole[:-40] + b"\n{")
 
@@ -142,7 +142,7 @@ def test_lines_that_are_no_answers_are_told_and_passed_over(tmp_path: Path) -> N
     ]
     tape.write_bytes(b"".join([*odd, b"\r\n", good.replace(b"\n", b"\r\n")]))
     file = TapeFile(tape)
-    with pytest.warns(UserWarning, match="line 1 is no JSON; line 2 has a key that is not its request's.*6 more"):
+    with pytest.warns(UserWarning, match="line 1 isn't JSON; line 2 has a key that is not its request's.*6 more"):
         assert file.find(recorded(1).key) is not None
     assert file.find(recorded(2).key) is None and len(list(file.all())) == 1
 

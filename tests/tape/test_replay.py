@@ -11,7 +11,7 @@ import pytest
 from langchain_core.outputs import GenerationChunk
 
 from chatglm_magic import ChatGLM, Session
-from chatglm_magic.errors import BrokenOffError, EndpointError, ParameterError, TapeError
+from chatglm_magic.errors import EndpointError, IncompleteAnswerError, ParameterError, TapeError
 
 from ..support.clock import assert_within
 from ..support.models import WAYS, Heard, ways
@@ -189,7 +189,7 @@ def test_what_is_not_finished_is_not_recorded(tmp_path: Path) -> None:
     tape = tmp_path / "t.jsonl"
     with ScriptedServer(sse([chunk("half")], done=False), answer("a", "b", "c", pause=0.05)) as server:
         llm = make_model(server, "openai", tape)
-        with pytest.raises(BrokenOffError):
+        with pytest.raises(IncompleteAnswerError):
             llm.invoke("q")
         stream = llm.stream("q")
         assert next(piece for piece in stream if piece) == "a"

@@ -82,7 +82,7 @@ def errors_and_their_attributes(llm: ChatGLM) -> None:
     """Every error is a ValueError with a kind and the text that came before it."""
     try:
         llm.invoke("x")
-    except errors.RefusedError as refused:
+    except errors.ResponseError as refused:
         assert_type(refused.status, int)
         assert_type(refused.retry_after, str | None)
         assert_type(refused.tokens, tuple[int, int] | None)
@@ -95,8 +95,8 @@ def errors_and_their_attributes(llm: ChatGLM) -> None:
         key: KeyboardInterrupt = interrupt
         print(key)
     tree: list[type[errors.ChatGLMError]] = [
-        *(errors.ParameterError, errors.CommandError, errors.EndpointError, errors.RefusedError),
-        *(errors.ReplyError, errors.BrokenOffError, errors.ServeError),
+        *(errors.ParameterError, errors.CommandError, errors.EndpointError, errors.ResponseError),
+        *(errors.InvalidResponseError, errors.IncompleteAnswerError, errors.ServeError),
     ]
     print(tree)
 

@@ -54,7 +54,7 @@ class Side(w.VBox):  # type: ignore[misc]
         self.show()
 
     def show(self) -> None:
-        """Bring the samples up to the cell; each is drawn anew only where it has changed."""
+        """Bring the samples up to the cell; each is drawn again only where it has changed."""
         first = self.page.value
         for place, pane in enumerate(self.panes):
             number = first + place

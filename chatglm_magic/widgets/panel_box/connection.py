@@ -19,7 +19,7 @@ from .handle import Field, or_empty, or_none
 if TYPE_CHECKING:
     from ...session import Finding
 
-DIALECTS = [("by the address", ""), ("ChatGLM's own", "chatglm"), ("OpenAI's", "openai")]
+DIALECTS = [("Auto (from URL)", ""), ("ChatGLM (POST /)", "chatglm"), ("OpenAI (/v1)", "openai")]
 
 CSS = """
 .chatglm-box .chatglm-connection{display:flex;flex-flow:row wrap;align-items:flex-end;gap:8px 10px;
@@ -88,7 +88,7 @@ class Connection(w.Box):  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - it is told
             if number == self._number:
                 self._trouble.tell(error)
-                self._tell(ERROR, "●", "The endpoint could not be looked at.")
+                self._tell(ERROR, "●", "Couldn't check the endpoint.")
 
     def _show(self, finding: Finding) -> None:
         self.model.options = finding.models  # first: once the state is told, they can be chosen

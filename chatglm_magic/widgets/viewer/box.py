@@ -29,7 +29,7 @@ TEXT = "chatglm history: run %chatglm_history --view in a notebook to search it,
 class HistoryViewer(w.VBox):  # type: ignore[misc]
     """A viewer over a session's store; several may show the same one.
 
-    It has as many widgets for 100 000 turns as for 20: its lines are filled anew for each page. Turns that are
+    It has as many widgets for 100 000 turns as for 20: its lines are filled again for each page. Turns that are
     asked elsewhere in this kernel appear by themselves, those of other kernels with the next look.
 
     :param sleep: waits until the next look into the store; it is for tests, which decide when that is.

@@ -136,4 +136,4 @@ def _float(box: Any) -> float | None:
     try:
         return float(typed) if typed else None
     except ValueError:
-        raise ParameterError(f"{box.description}: {typed!r} is no number.") from None
+        raise ParameterError(f"{box.description}: {typed!r} isn't a number.") from None

@@ -73,7 +73,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.fill()
 
     def fill(self) -> None:
-        """Look into the store and fill the list anew."""
+        """Read the store and fill the list again."""
         with self._calls.filling():
             if self.show.value == CONVERSATIONS:
                 self._fill_conversations()
@@ -83,7 +83,7 @@ class Listing(w.VBox):  # type: ignore[misc]
             self.news.ask(self._session.store)
 
     def mark(self) -> None:
-        """Fill the lines anew with what is known: which turn is open, and which ones are ticked."""
+        """Fill the lines again: which turn is open, and which ones are selected."""
         if self.show.value != CONVERSATIONS:
             with self._calls.filling():
                 self._show_rows()

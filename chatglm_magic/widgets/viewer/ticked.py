@@ -39,7 +39,7 @@ class Ticked(w.VBox):  # type: ignore[misc]
         self._page, self._found, self._changed = page, found, changed
         self.ids: dict[str, None] = {}
         self.count = look.Html()
-        self.all, self.none = look.button("Tick this page"), look.button("Untick all")
+        self.all, self.none = look.button("Select page"), look.button("Clear selection")
         self.delete = Delete(calls, lambda: tuple(self.ids), delete)
         placeholder = f"a name that ends in {ENDINGS}"
         self.file = look.above(w.Text(description="File", placeholder=placeholder, continuous_update=False))
@@ -68,7 +68,7 @@ class Ticked(w.VBox):  # type: ignore[misc]
         self._show()
 
     def clear(self) -> None:
-        """Untick all."""
+        """Clear selection."""
         self.ids.clear()
         self._show()
         self._changed()
@@ -86,7 +86,7 @@ class Ticked(w.VBox):  # type: ignore[misc]
 
     def _show(self) -> None:
         count = len(self.ids)
-        self.count.value = look.small(f"{turns(count)} ticked" if count else "No turn ticked")
+        self.count.value = look.small(f"{turns(count)} ticked" if count else "Nothing selected")
         self.none.disabled = self.delete.first.disabled = not count
         self.export.description = f"Export {turns(count)}" if count else "Export all that are listed"
         self.delete.forget()
