@@ -1,5 +1,8 @@
-"""Fork-safe locks. The forking thread acquires every registered lock first, so the child never inherits one that is
-held by a thread that doesn't exist there."""
+"""Fork-safe locks.
+
+The forking thread acquires every registered lock first, so the child never inherits one that is held by a thread
+which doesn't exist there.
+"""
 
 from __future__ import annotations
 

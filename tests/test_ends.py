@@ -281,7 +281,7 @@ def test_continuing_a_conversation_is_told_when_the_buttons_show_it() -> None:
                 offered.append(name in shown.names and not shown.named(name).disabled)
 
             for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
-                act_once(line, "value", lambda html: "present conversation" in html, act)
+                act_once(line, "value", lambda html: "Switched to this conversation" in html, act)
             shown.click(name)
             assert offered == [False]
 

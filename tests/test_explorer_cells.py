@@ -71,7 +71,7 @@ def test_a_click_shows_every_sample_of_a_cell_whole() -> None:
         assert "Sample 1" not in shown.text
         shown.open("temperature 0.5")
         for number in (1, 2):
-            assert f"Sample {number} · complete · 2007 characters · 42 tokens · finish: stop" in shown.text
+            assert f"Sample {number} · complete · 2,007 characters · 42 tokens · finish: stop" in shown.text
         assert shown.text.count("word " * 400 + "end") == 2 and "<strong>end</strong>" in shown.html
         assert "chatglm-is-open" in shown.tile("temperature 0.5")._dom_classes
         assert "open" in shown.tile("temperature 0.5").description.split("\n")[0]

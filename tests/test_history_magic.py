@@ -206,6 +206,7 @@ def test_lines_are_read_as_people_type_them() -> None:
     assert read_parts('--search "--all"')[:3] == ("--search", "--all", False)
     assert read_parts("--export 'my file.md' --force") == ("--export", "my file.md", False, 1, True)
     assert read_parts("--export my file.md --force")[1] == "my file.md"
+    assert read_parts("--export --force my file.md")[1:] == ("my file.md", False, 1, True)
     assert read_parts("--resume")[:2] == ("--resume", None) and read_parts("--resume abc")[1] == "abc"
     assert read_parts("--resume --all")[:3] == ("--resume", None, True)
     assert read_parts("--show #12")[1] == read_parts("--show=12")[1] == 12

@@ -184,7 +184,7 @@ def test_every_known_language_has_a_lexer() -> None:
 def test_importing_the_room_imports_no_parser() -> None:
     """markdown-it, nh3 and Pygments are imported when an answer is rendered, not before."""
     code = (
-        "import sys, chatglm_magic.render.markdown, chatglm_magic.render.terminal\n"
+        "import sys, chatglm_magic.render.markdown, chatglm_magic.render.text\n"
         "print([name for name in ('markdown_it', 'nh3', 'pygments') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -108,7 +108,14 @@ def test_a_request_that_is_looked_at_shows_no_key(place: str, monkeypatch: pytes
     session.llm = make_model_with_key(place, monkeypatch)
     for plan in (session.llm.plan(PROMPT), session.llm.plan(PROMPT, temperature=1)):
         assert KEY in "".join(plan.call.headers.values())
-        for thing in (plan, vars(plan), plan.call, plan.call.headers, plan.sent, pretty(plan.call)):
+        for thing in (
+            plan,
+            {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)},
+            plan.call,
+            plan.call.headers,
+            plan.sent,
+            pretty(plan.call),
+        ):
             assert not has_leaked(thing)
         assert not has_leaked(dataclasses.asdict(plan.call))
     assert not has_leaked(session.preview(PROMPT), session.asked(), session.settings.trait_values())

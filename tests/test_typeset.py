@@ -16,7 +16,7 @@ from chatglm_magic.render.answers import bundle, card, live_html
 from chatglm_magic.render.outer import output
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.grid import Grid
-from chatglm_magic.values import Candidate, Odds, Turn
+from chatglm_magic.values import Candidate, Change, Odds, Turn
 from chatglm_magic.widgets import lens_explorer, panel
 from chatglm_magic.widgets.look import Html, Typeset
 
@@ -35,7 +35,7 @@ TURN = Turn(
     model=TRAP,
     system=TRAP,
     finish_reason=TRAP,
-    changed=(TRAP,),
+    changed=(Change(TRAP),),
     asked={"system": TRAP},
     endpoint=TRAP,
     created="2026-01-01T12:00:00+00:00",

@@ -93,7 +93,8 @@ def parse(
     :param assign: reads ``NAME=…`` at a position among the options and returns its end; None for another word.
     :raises CommandError: for an unknown option, a missing value, or a quotation mark that is not closed.
     """
-    tokens, position = [], 0
+    tokens: list[str] = []
+    position, pending = 0, ""
     while True:
         position = _skip_blanks(line, position)
         if line.startswith("--", position) and line[position + 2 : position + 3].strip() == "":
@@ -104,10 +105,16 @@ def parse(
             position = end
         elif OPTION.match(line, position):
             option, position = _option(parser, line, position)
-            tokens.append(option)
+            if option in parser.takes_words:  # its words follow another option, as in --export --force FILE
+                pending = option
+            else:
+                tokens.append(option)
+        elif pending:
+            words, position = _words(parser, pending, line, position)
+            tokens, pending = [*tokens, f"{pending}={words}"], ""
         else:
             break
-    return parser.parse_args(tokens), line[position:]
+    return parser.parse_args([*tokens, pending] if pending else tokens), line[position:]
 
 
 def expect_nothing(parser: Parser, rest: str) -> None:
@@ -212,7 +219,9 @@ def _option(parser: Parser, line: str, position: int) -> tuple[str, int]:
             parser.error(f"{flag} takes no value")
         return flag, end
     start = end + (equals == "=") if equals else _skip_blanks(line, end)
-    if action.nargs == "?" and (start >= len(line) or line.startswith("--", start)):
+    if (action.nargs == "?" or flag in parser.takes_words) and (
+        start >= len(line) or line.startswith("--", start)
+    ):
         return flag, end
     read = _words if flag in parser.takes_words else _value
     value, end = read(parser, flag, line, start)

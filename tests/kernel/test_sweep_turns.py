@@ -99,7 +99,7 @@ def test_a_sweep_is_stored_when_its_kernel_is_restarted(page: Page) -> None:
         assert on_disk(page, sweep)[0] == ("complete", "red", 0.1)
         found = evaluate(page, "[t.conversation for t in get_session().history.all.filter(kind='sweep')]")
         assert sweep in found
-        assert "1 turn, of which 1 are" in page.run("%chatglm_history --resume").text
+        assert "1 turn, 1 in context" in page.run("%chatglm_history --resume").text
         assert evaluate(page, "get_session().conversation") == before
 
 

@@ -109,8 +109,8 @@ def find_frame(function: str) -> FrameType | None:
 
 
 def _came(frame: FrameType) -> str:
-    asking = frame.f_locals.get("asking")
-    return "" if asking is None else str(asking.draft.text)
+    active = frame.f_locals.get("active")
+    return "" if active is None else str(active.draft.text)
 
 
 class _Strike:

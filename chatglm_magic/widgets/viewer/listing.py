@@ -160,4 +160,4 @@ class Listing(w.VBox):  # type: ignore[misc]
         if self.conversation not in (None, self._session.conversation):
             count = self._session.resume(self.conversation)
             self.fill()
-            self._calls.say(f"This is the present conversation now; it has {turns(count)}.")
+            self._calls.say(f"Switched to this conversation ({turns(count)}).")
