@@ -20,7 +20,7 @@ from chatglm_magic import ChatGLM
 from chatglm_magic.client import probe as probing
 from chatglm_magic.client.async_client import SPARE, AsyncClient, Pools
 from chatglm_magic.client.probe import probe
-from chatglm_magic.client.response import Incoming
+from chatglm_magic.client.response import ResponseReader
 from chatglm_magic.client.sync_client import BridgedClient
 from chatglm_magic.client.timeouts import Clock, Limits
 from chatglm_magic.errors import (
@@ -31,7 +31,7 @@ from chatglm_magic.errors import (
     ParameterError,
 )
 from chatglm_magic.wire import chatglm, openai
-from chatglm_magic.wire.inflate import Inflate
+from chatglm_magic.wire.body import Inflate
 
 from .support.clock import assert_within
 from .support.inside import find_frame
@@ -156,7 +156,7 @@ def test_a_stream_without_end_is_cut() -> None:
     """256 MiB of comments are no answer, however small they came."""
     call = ChatGLM(endpoint_url="http://127.0.0.1:1/v1").plan("x").call
     small = zlib.compress((b": " + b"a" * (2**20 - 3) + b"\n") * 64)
-    incoming = Incoming(call, Clock(Limits()), [("Content-Type", "text/event-stream")])
+    incoming = ResponseReader(call, Clock(Limits()), [("Content-Type", "text/event-stream")])
     with pytest.raises(IncompleteAnswerError) as caught:
         for _ in range(5):
             for plain in Inflate("deflate").feed(small):
@@ -241,7 +241,7 @@ def test_an_answers_head_has_an_end() -> None:
     call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").call
     for headers in ([(f"X-{number}", "a") for number in range(101)], [("X", "a" * 65536)]):
         with pytest.raises(EndpointError) as caught:
-            Incoming(call, Clock(Limits()), headers)
+            ResponseReader(call, Clock(Limits()), headers)
         assert caught.value.kind == "protocol"
 
 

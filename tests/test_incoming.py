@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.client.response import HEADER_BYTES, MAX_HEADERS, STREAM_LIMIT, Incoming
+from chatglm_magic.client.response import HEADER_BYTES, MAX_HEADERS, STREAM_LIMIT, ResponseReader
 from chatglm_magic.client.timeouts import Clock, Limits
 from chatglm_magic.errors import ChatGLMError, EndpointError, IncompleteAnswerError
 
 EVENTS = [("Content-Type", "text/event-stream")]
 
 
-def begin(headers: Any, **limits: float) -> Incoming:
+def begin(headers: Any, **limits: float) -> ResponseReader:
     """Return an answer of which the headers have come."""
     call = ChatGLM(endpoint_url="http://127.0.0.1:1/v1").plan("q").call
-    return Incoming(call, Clock(Limits(**limits)), headers)
+    return ResponseReader(call, Clock(Limits(**limits)), headers)
 
 
 def test_a_hundred_headers_are_taken_and_not_one_more() -> None:

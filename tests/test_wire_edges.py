@@ -13,9 +13,8 @@ from chatglm_magic.errors import IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.strictjson import strict_json
 from chatglm_magic.values import Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
-from chatglm_magic.wire.body import LIMIT, Whole, message_of, shown
+from chatglm_magic.wire.body import LIMIT, PIECE, Inflate, Whole, message_of, shown
 from chatglm_magic.wire.error_response import refusal
-from chatglm_magic.wire.inflate import PIECE, Inflate
 from chatglm_magic.wire.openai_reply import odds_of
 from chatglm_magic.wire.sse import SSEDecoder
 from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter, thinking_keys

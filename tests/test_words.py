@@ -1,4 +1,4 @@
-"""What users read is plain English: a few turns of phrase that read as translated stand in no text of the package."""
+"""What users read is plain English: no text of the package has a few turns of phrase that read as translated."""
 
 from __future__ import annotations
 

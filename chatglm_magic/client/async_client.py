@@ -17,10 +17,10 @@ from ..values import Delta
 from .address import authorities, proxy_for
 from .loop import awake
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import Incoming, refused
+from .response import ResponseReader, refused
 from .retries import Retries
 from .timeouts import Clock
-from .transport_errors import translated
+from .transport_errors import translate_errors
 
 HEADER_BYTES = 65536
 """The longest header line, as in Python's own HTTP client."""
@@ -189,10 +189,10 @@ async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta,
 
 
 async def _read(response: aiohttp.ClientResponse, call: Call, clock: Clock) -> AsyncIterator[Delta]:
-    incoming = Incoming(call, clock, response.headers.items())
+    incoming = ResponseReader(call, clock, response.headers.items())
     while not incoming.done:
         # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
-        with translated(call, clock):
+        with translate_errors(call, clock):
             async with asyncio.timeout(clock.until_bytes()):
                 block = await response.content.readany()
         if not block:
@@ -234,7 +234,7 @@ async def _post(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
     try:
         async with asyncio.timeout(clock.until_answer()) as patience:
             body = _Body(call, clock, patience)
-            with translated(call, clock):
+            with translate_errors(call, clock):
                 return await pool.session.post(
                     call.url,
                     data=body if body.long else call.data,

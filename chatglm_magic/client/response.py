@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from ..errors import EndpointError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..values import Delta
 from ..wire import chatglm, openai
-from ..wire.body import LIMIT
+from ..wire.body import LIMIT, Inflate
 from ..wire.error_response import refusal
-from ..wire.inflate import Inflate
 from .address import bare
 from .request import Call
 from .timeouts import Clock
@@ -24,7 +23,7 @@ STREAM_LIMIT = 4 * LIMIT
 """Bytes of a whole stream above which we stop reading: 256 MiB, some 800 000 tokens in vLLM's chunks."""
 
 
-class Incoming:
+class ResponseReader:
     """Takes in an answer's bytes, undoes compression, keeps to the limits, and hands out what the codec makes."""
 
     def __init__(self, call: Call, clock: Clock, headers: Iterable[tuple[str, str]]) -> None:

@@ -23,10 +23,10 @@ from ..wire.body import Whole
 from .address import bundle, proxy_for
 from .loop import handed_over
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import Incoming, lowered, refused
+from .response import ResponseReader, lowered, refused
 from .retries import Retries
 from .timeouts import LOOK_UP, Clock, pause
-from .transport_errors import translated
+from .transport_errors import translate_errors
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient
@@ -155,8 +155,8 @@ class SyncClient:
         with closing(response):
             if told := retries.told():
                 yield told
-            incoming = Incoming(call, clock, response.raw.headers.items())
-            read, timed, guard = response.raw.read1, timer(response), translated(call, clock)
+            incoming = ResponseReader(call, clock, response.raw.headers.items())
+            read, timed, guard = response.raw.read1, timer(response), translate_errors(call, clock)
             while not incoming.done:  # once for each token of a stream
                 if timed is not None:  # pragma: no branch - as long as urllib3 is made as it is
                     timed.end = clock.moment()
@@ -183,7 +183,7 @@ class SyncClient:
             clock.answered = True
             body = Whole(lowered(response.raw.headers.items()))
             give(response, call.limits.idle)
-            with translated(call, clock):
+            with translate_errors(call, clock):
                 while block := response.raw.read1(BLOCK):
                     clock.heard(content=False)
                     body.feed(block)
@@ -216,7 +216,7 @@ class SyncClient:
 
     def _post(self, call: Call, clock: Clock) -> requests.Response:
         proxy = proxy_for(call.url)
-        with translated(call, clock):
+        with translate_errors(call, clock):
             return self._pool().post(
                 call.url,
                 # A long body goes in blocks, each under the connect limit; in one piece all of it would be.

@@ -37,7 +37,7 @@ GONE = {
 }
 
 
-class translated:
+class translate_errors:
     """Turns what a network library raises inside into our errors; the clock knows how far the answer is.
 
     A class, since this is entered for every read of every stream.

@@ -18,7 +18,7 @@ from ..client.loop import LOOP, handed_over
 from ..errors import ChatGLMError, ParameterError
 from . import batch, token_count
 from .base import Fields
-from .chunks import Assembly, atold, result, told, whole
+from .chunks import ChunkBuilder, aemit, emit, merge_chunks, to_llm_result
 from .composing import Configurable
 from .fields import refuse_no_arguments
 from .prompts import asked_text, keeping_messages
@@ -267,7 +267,7 @@ class ChatGLM(Fields):
     ) -> LLMResult:
         if len(prompts) > 1:
             return LOOP.run(self._agenerate(prompts, stop, **kwargs))
-        return result([self._answer(prompt, stop, kwargs) for prompt in prompts])
+        return to_llm_result([self._answer(prompt, stop, kwargs) for prompt in prompts])
 
     async def _agenerate(
         self,
@@ -277,14 +277,14 @@ class ChatGLM(Fields):
         **kwargs: Any,
     ) -> LLMResult:
         if len(prompts) == 1:
-            return result([await self._aanswer(prompts[0], stop, kwargs)])
+            return to_llm_result([await self._aanswer(prompts[0], stop, kwargs)])
 
         async def ask(index: int) -> Generation:
             return await self._aanswer(prompts[index], stop, kwargs)
 
         asked = batch.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
         async with aclosing(asked):
-            return result(await batch.in_order(asked, len(prompts)))
+            return to_llm_result(await batch.in_order(asked, len(prompts)))
 
     def _stream(
         self,
@@ -297,7 +297,7 @@ class ChatGLM(Fields):
         with closing(self._chunks(planned.plan)) as chunks:
             for chunk in chunks:
                 planned.chunk = chunk
-                yield told(chunk, run_manager)
+                yield emit(chunk, run_manager)
 
     async def _astream(
         self,
@@ -310,7 +310,7 @@ class ChatGLM(Fields):
         async with aclosing(self._achunks(planned.plan)) as chunks:
             async for chunk in chunks:
                 planned.chunk = chunk
-                yield await atold(chunk, run_manager)
+                yield await aemit(chunk, run_manager)
 
     def _planned(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> PlannedPrompt:
         """Return a prompt with its plan: the one that :meth:`stream_plan` sent on its way, or a new one."""
@@ -320,27 +320,27 @@ class ChatGLM(Fields):
 
     def _answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        return whole(list(self._pieces(plan, Assembly.of(plan))))
+        return merge_chunks(list(self._pieces(plan, ChunkBuilder.of(plan))))
 
     async def _aanswer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        async with aclosing(self._apieces(plan, Assembly.of(plan))) as chunks:
-            return whole([chunk async for chunk in chunks])
+        async with aclosing(self._apieces(plan, ChunkBuilder.of(plan))) as chunks:
+            return merge_chunks([chunk async for chunk in chunks])
 
     def _chunks(self, plan: RequestPlan) -> Generator[GenerationChunk, None, None]:
         """Send a request, and remember the exchange if the plan says so."""
-        assembly = Assembly.of(plan)
+        assembly = ChunkBuilder.of(plan)
         yield from self._pieces(plan, assembly)
         self._remember(plan.remember, plan.prompt, assembly.text)
 
     async def _achunks(self, plan: RequestPlan) -> AsyncGenerator[GenerationChunk, None]:
-        assembly = Assembly.of(plan)
+        assembly = ChunkBuilder.of(plan)
         async with aclosing(self._apieces(plan, assembly)) as chunks:
             async for chunk in chunks:
                 yield chunk
         self._remember(plan.remember, plan.prompt, assembly.text)
 
-    def _pieces(self, plan: RequestPlan, assembly: Assembly) -> Generator[GenerationChunk, None, None]:
+    def _pieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
         try:
             client = self._own.client if plan.tape is None else plan.tape.over(self._own.client)
             with closing(client.stream(plan.call)) as deltas:
@@ -354,7 +354,7 @@ class ChatGLM(Fields):
             raise
         yield assembly.close()
 
-    async def _apieces(self, plan: RequestPlan, assembly: Assembly) -> AsyncGenerator[GenerationChunk, None]:
+    async def _apieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
         try:
             client = self._own.aclient if plan.tape is None else plan.tape.aover(self._own.aclient)
             async with aclosing(client.stream(plan.call)) as deltas:

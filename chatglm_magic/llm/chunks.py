@@ -27,7 +27,7 @@ AS_JSON = {"usage": dict, "changed": list, "logprobs": list}
 """Values that LangChain can add up only as the types that JSON has."""
 
 
-class Assembly:
+class ChunkBuilder:
     """Feeds on pieces, applies the stop strings, and remembers the text so far.
 
     A chunk's ``generation_info`` carries what isn't text, under the names of :data:`INFO`; each key only in the
@@ -43,7 +43,7 @@ class Assembly:
         self._parts: list[str] = []
 
     @classmethod
-    def of(cls, plan: RequestPlan) -> Assembly:
+    def of(cls, plan: RequestPlan) -> ChunkBuilder:
         """Return what assembles the answer to a plan's request."""
         return cls(plan.stop, plan.changed, plan.call.secrets)
 
@@ -108,7 +108,7 @@ class Assembly:
         return GenerationChunk(text=text, generation_info=info or None)
 
 
-def whole(chunks: list[GenerationChunk]) -> Generation:
+def merge_chunks(chunks: list[GenerationChunk]) -> Generation:
     """Add chunks up; text and reasoning in one go, since adding pairs is quadratic."""
     info: dict[str, Any] = {}
     for chunk in chunks:
@@ -124,7 +124,7 @@ def whole(chunks: list[GenerationChunk]) -> Generation:
     return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)
 
 
-def result(answers: list[Generation]) -> LLMResult:
+def to_llm_result(answers: list[Generation]) -> LLMResult:
     """Return answers as LangChain wants them, with the tokens of all of them and the model's name."""
     usage: dict[str, int] = {}
     for answer in answers:
@@ -139,14 +139,14 @@ def result(answers: list[Generation]) -> LLMResult:
     )
 
 
-def told(chunk: GenerationChunk, run_manager: CallbackManagerForLLMRun | None) -> GenerationChunk:
+def emit(chunk: GenerationChunk, run_manager: CallbackManagerForLLMRun | None) -> GenerationChunk:
     """Tell the callbacks of a chunk; return it."""
     if run_manager:
         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
     return chunk
 
 
-async def atold(chunk: GenerationChunk, run_manager: AsyncCallbackManagerForLLMRun | None) -> GenerationChunk:
+async def aemit(chunk: GenerationChunk, run_manager: AsyncCallbackManagerForLLMRun | None) -> GenerationChunk:
     """Tell the callbacks of a chunk; return it."""
     if run_manager:
         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)

@@ -9,29 +9,29 @@ from langchain_core.messages import BaseMessage, convert_to_openai_messages
 from langchain_core.prompt_values import PromptValue, StringPromptValue
 
 
-class Spoken(str):
+class MessagePrompt(str):
     """The flattened text, as the original sends it, that knows the messages it was made of."""
 
     __slots__ = ("messages",)
     messages: Sequence[BaseMessage]
 
-    def __new__(cls, text: str, messages: Sequence[BaseMessage]) -> Spoken:
+    def __new__(cls, text: str, messages: Sequence[BaseMessage]) -> MessagePrompt:
         self = super().__new__(cls, text)
         self.messages = messages
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Spoken, (str(self), self.messages)
+        return MessagePrompt, (str(self), self.messages)
 
 
-class SpokenPrompt(PromptValue):
-    """A prompt whose string form is :class:`Spoken`."""
+class MessagePromptValue(PromptValue):
+    """A prompt whose string form is :class:`MessagePrompt`."""
 
     messages: list[BaseMessage]
     text: str
 
     def to_string(self) -> str:
-        return Spoken(self.text, self.messages)
+        return MessagePrompt(self.text, self.messages)
 
     def to_messages(self) -> list[BaseMessage]:
         return self.messages
@@ -41,12 +41,12 @@ def keeping_messages(prompt: PromptValue) -> PromptValue:
     """Return a prompt of messages in a form that keeps them; one that is a plain string stays as it is."""
     if isinstance(prompt, StringPromptValue):
         return prompt
-    return SpokenPrompt(messages=prompt.to_messages(), text=prompt.to_string())
+    return MessagePromptValue(messages=prompt.to_messages(), text=prompt.to_string())
 
 
 def with_roles(prompt: str) -> tuple[dict[str, Any], ...]:
     """Return a prompt's messages with their roles, in OpenAI's form; none for plain text."""
-    if not isinstance(prompt, Spoken):
+    if not isinstance(prompt, MessagePrompt):
         return ()
     found = convert_to_openai_messages(list(prompt.messages))
     return tuple(found)
@@ -54,6 +54,10 @@ def with_roles(prompt: str) -> tuple[dict[str, Any], ...]:
 
 def asked_text(prompt: str) -> str:
     """Return what a conversation remembers as the question: a single message's own words, without its role."""
-    if isinstance(prompt, Spoken) and len(prompt.messages) == 1 and isinstance(prompt.messages[0].content, str):
+    if (
+        isinstance(prompt, MessagePrompt)
+        and len(prompt.messages) == 1
+        and isinstance(prompt.messages[0].content, str)
+    ):
         return prompt.messages[0].content
     return str(prompt)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PROG = "%chatglm_lens"
 
 
-class Seen(NamedTuple):
+class LensResult(NamedTuple):
     """What came of a line: text to print, or a lens with the name of the variable that is to hold it."""
 
     text: str = ""
@@ -52,7 +52,7 @@ def lens_parser() -> Parser:
     return parser
 
 
-def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -> Seen:
+def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -> LensResult:
     """Do what a line says.
 
     :param names: the variables that ``{{name}}`` may insert.
@@ -65,7 +65,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     parser = lens_parser()
     options, text = parse(parser, line)
     if options.help:
-        return Seen(parser.format_help())
+        return LensResult(parser.format_help())
     out = ask.variable_name(options.out)
     if body:
         text = f"{text}\n{body}" if text.strip() else body
@@ -73,7 +73,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
         raise CommandError(f"{PROG} needs a prompt (see {PROG} --help)")
     prompt = ask.prompt_of(text, names, raw=options.raw)
     if options.dry_run:
-        return Seen(_dry_run(session, prompt, options))
+        return LensResult(_dry_run(session, prompt, options))
     found = asked(
         prompt,
         session,
@@ -83,7 +83,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
         vocabulary=options.vocabulary,
         **ask.given(options),
     )
-    return Seen(lens=found, out=out, quiet=options.quiet)
+    return LensResult(lens=found, out=out, quiet=options.quiet)
 
 
 def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
@@ -93,7 +93,7 @@ def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
     return ask.dry_run(session, prompt, options, values)
 
 
-def show(seen: Seen) -> Lens | None:
+def show(seen: LensResult) -> Lens | None:
     """Show the sliders where there can be any, or nothing if that was asked for; return the cell's value."""
     from ..exploring import display_widget
     from ..render.views import mark

@@ -379,8 +379,8 @@ def session_of(given: Session | None) -> Session:
     """
     if given is not None and not isinstance(given, Session):
         raise ParameterError(
-            f"session must be a chatglm_magic.Session, not {type(given).__name__}. Omit it to use the current session. "
-            "Another model goes in with get_session().llm = …."
+            f"session must be a chatglm_magic.Session, not {type(given).__name__}. "
+            "Omit it to use the current session. Another model goes in with get_session().llm = …."
         )
     return get_session() if given is None else given
 

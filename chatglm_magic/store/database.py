@@ -14,7 +14,7 @@ from ..values import Turn
 from . import forgetting, listing, schema, writing
 from .columns import turn_of
 from .query import Found, Query, Row, Summary, count_found, select_numbers
-from .search import Wanted
+from .search import SearchQuery
 
 PATIENCE = 0.5
 """Seconds to wait for another process' lock; an answer waits no longer."""
@@ -37,7 +37,7 @@ class Database:
     """
 
     def __init__(self, path: Path | None, journal: schema.Journal = "wal", *, read_only: bool = False) -> None:
-        self._wanted: Wanted | None = None
+        self._wanted: SearchQuery | None = None
         name = ":memory:" if path is None else path.absolute().as_uri() + "?immutable=1" * read_only
         self._db = sqlite3.connect(
             name, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=path is not None
@@ -143,7 +143,7 @@ class Database:
 
     def _asked(self, query: Query, without: tuple[str, ...]) -> tuple[str | None, dict[str, Any]]:
         """Return how a query's text is searched for, and the values for the statements."""
-        self._wanted = Wanted(query.text) if query.text and query.text.strip() else None
+        self._wanted = SearchQuery(query.text) if query.text and query.text.strip() else None
         match = self._wanted.match if self._wanted else None
         search = None if self._wanted is None else "index" if match else "read"
         return search, query.parameters(match, without)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..forks import Rank, lock
-from . import aside, places, schema
+from . import places, schema
 from .database import PATIENCE, Database
 from .places import RefusedFile, journal_for
 
@@ -72,7 +72,7 @@ class Disk:
         Where nothing can be written beside it, it is opened as it lies there: SQLite's log needs a file of its own
         even to read.
         """
-        known = aside.identity(self.path) == self._which and self._read_only == places.is_read_only(self.path)
+        known = places.identity(self.path) == self._which and self._read_only == places.is_read_only(self.path)
         if self._database is not None and not known:
             self.close()
         if self._database is None:
@@ -81,7 +81,7 @@ class Disk:
                 places.check(self.path)
             else:
                 self._new = places.make(self.path) or self._new
-            self._which = aside.identity(self.path)
+            self._which = places.identity(self.path)
             _look(self.path, read_only=self._read_only)
             self._database = Database(self.path, journal_for(self.path), read_only=self._read_only)
             if self._new:
@@ -112,7 +112,7 @@ class Disk:
             return True
         self.close()
         assert self._which is not None
-        if moved := aside.move_aside(self.path, self._which):
+        if moved := places.move_aside(self.path, self._which):
             self._tell(f"{self.path} was damaged: it is kept as {moved.name}, and a new one was begun.")
         return True
 

@@ -22,23 +22,23 @@ from ..values import Kind, Status, Turn
 from .files import open_ordinary
 
 
-class Wrong(Exception):
+class InvalidTurn(Exception):
     """Something in a file that is not as it must be; the message says what."""
 
 
 def turn_from(data: Mapping[str, Any]) -> Turn:
     """Return the turn that an object describes.
 
-    :raises Wrong: for an unknown or missing key, or a value of another type.
+    :raises InvalidTurn: for an unknown or missing key, or a value of another type.
     """
     for key, value in data.items():
         if key not in CHECKS:
-            raise Wrong(f"there is no key {key!r} in a turn")
+            raise InvalidTurn(f"there is no key {key!r} in a turn")
         right, what = CHECKS[key]
         if not right(value):
-            raise Wrong(f"{key} must be {what}")
+            raise InvalidTurn(f"{key} must be {what}")
     if "prompt" not in data:
-        raise Wrong("a turn must have a prompt")
+        raise InvalidTurn("a turn must have a prompt")
     return Turn.from_json(data)
 
 
@@ -124,7 +124,7 @@ def turns_from(messages: list[Any]) -> list[Turn]:
 
     A system message holds for the turns after it. A question without an answer becomes an incomplete turn.
 
-    :raises Wrong: for a message that is not of this form, or not in its place.
+    :raises InvalidTurn: for a message that is not of this form, or not in its place.
     """
     turns: list[Turn] = []
     system: str | None = None
@@ -139,7 +139,7 @@ def turns_from(messages: list[Any]) -> list[Turn]:
             thought = message.get("reasoning_content") or ""
             turns[-1] = replace(turns[-1], answer=text, reasoning=thought, status="complete", error=None)
         elif role == "assistant":
-            raise Wrong(f"message {number} answers nothing: a user's message must come before it")
+            raise InvalidTurn(f"message {number} answers nothing: a user's message must come before it")
         else:
             system = text
     return turns
@@ -151,27 +151,27 @@ UNANSWERED = "the file has no answer"
 def _read(message: Any, number: int) -> tuple[str, str]:
     """Return a message's role and text.
 
-    :raises Wrong: if it is not of OpenAI's form.
+    :raises InvalidTurn: if it is not of OpenAI's form.
     """
     if not isinstance(message, dict):
-        raise Wrong(f'message {number} must be an object with "role" and "content"')
+        raise InvalidTurn(f'message {number} must be an object with "role" and "content"')
     for key, value in message.items():
         if key not in KEYS and not (key in EMPTY and not value):
-            raise Wrong(f"there is no key {key!r} in a message of user and assistant (message {number})")
+            raise InvalidTurn(f"there is no key {key!r} in a message of user and assistant (message {number})")
     role = message.get("role")
     if role not in ("system", "developer", "user", "assistant"):
-        raise Wrong(
+        raise InvalidTurn(
             f"message {number} has the role {role!r}: only system, developer, user and assistant can be imported"
         )
     if not isinstance(message.get("reasoning_content") or "", str):
-        raise Wrong(f"reasoning_content of message {number} must be a text")
+        raise InvalidTurn(f"reasoning_content of message {number} must be a text")
     return role, _content(message.get("content"), number)
 
 
 def _content(content: Any, number: int) -> str:
     """Return a message's text; it may come in parts.
 
-    :raises Wrong: if it is something else than text.
+    :raises InvalidTurn: if it is something else than text.
     """
     if isinstance(content, str):
         return content
@@ -179,7 +179,7 @@ def _content(content: Any, number: int) -> str:
         right = all(isinstance(part, dict) and part.keys() == {"type", "text"} for part in content)
         if right and all(part["type"] == "text" and isinstance(part["text"], str) for part in content):
             return "".join(part["text"] for part in content)
-    raise Wrong(f"message {number} must have a text as its content")
+    raise InvalidTurn(f"message {number} must have a text as its content")
 
 
 MIB = 1 << 20
@@ -206,7 +206,7 @@ def read(path: str | Path) -> list[tuple[Turn, int]]:
             raise CommandError(f"{shown} is larger than {LARGEST // MIB} MiB: split it.")
         try:
             turns = [turn for found in _lists(file) for turn in found]
-        except Wrong as wrong:
+        except InvalidTurn as wrong:
             raise CommandError(f"{shown} was not imported: {one_line(str(wrong))}.") from None
     if not turns:
         raise CommandError(f"{shown} has no turns.")
@@ -222,12 +222,12 @@ def _placed(turns: list[Turn]) -> list[tuple[Turn, int]]:
 def _lists(file: IO[bytes]) -> Iterator[list[Turn]]:
     """Yield the turns of each line, or of the one list that the file is.
 
-    :raises Wrong: for what is neither.
+    :raises InvalidTurn: for what is neither.
     """
     nameless = _new_conversation()
     start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start:
-        raise Wrong("it is UTF-16 text, save it as UTF-8")
+        raise InvalidTurn("it is UTF-16 text, save it as UTF-8")
     file.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
     if file.read(1024).lstrip()[:1] == b"[":
         file.seek(0)
@@ -242,27 +242,27 @@ def _lists(file: IO[bytes]) -> Iterator[list[Turn]]:
 def _line(line: bytes, number: int, nameless: str) -> list[Turn]:
     """Return the turns that one line holds.
 
-    :raises Wrong: with the line's number.
+    :raises InvalidTurn: with the line's number.
     """
     data = _parsed(line, number)
     try:
         if not isinstance(data, dict):
-            raise Wrong("it must be an object")
+            raise InvalidTurn("it must be an object")
         if data.keys() == {"messages"}:
             return _conversation(data["messages"])
         turn = turn_from(data)
-    except Wrong as wrong:
-        raise Wrong(f"line {number}: {wrong}") from None
+    except InvalidTurn as wrong:
+        raise InvalidTurn(f"line {number}: {wrong}") from None
     return [replace(turn, id=turn.id or uuid.uuid4().hex, conversation=turn.conversation or nameless)]
 
 
 def _conversation(messages: Any) -> list[Turn]:
     """Return a list of messages as a new conversation.
 
-    :raises Wrong: if it is none.
+    :raises InvalidTurn: if it is none.
     """
     if not isinstance(messages, list):
-        raise Wrong("messages must be a list")
+        raise InvalidTurn("messages must be a list")
     name = _new_conversation()
     return [replace(turn, id=uuid.uuid4().hex, conversation=name) for turn in turns_from(messages)]
 
@@ -275,21 +275,23 @@ def _parsed(source: bytes, first: int) -> Any:
     """Return the value that JSON describes.
 
     :param first: the number of its first line.
-    :raises Wrong: if it isn't JSON, or nested too deeply.
+    :raises InvalidTurn: if it isn't JSON, or nested too deeply.
     """
     try:
         value = strict_json(source.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = first + source.count(b"\n", 0, error.start)
-        raise Wrong(f"line {line} isn't UTF-8 text") from None
+        raise InvalidTurn(f"line {line} isn't UTF-8 text") from None
     except json.JSONDecodeError as error:
-        raise Wrong(f"line {first + error.lineno - 1} isn't JSON: {error.msg} at column {error.colno}") from None
+        raise InvalidTurn(
+            f"line {first + error.lineno - 1} isn't JSON: {error.msg} at column {error.colno}"
+        ) from None
     except RecursionError:
-        raise Wrong(f"line {first} is nested too deeply") from None
+        raise InvalidTurn(f"line {first} is nested too deeply") from None
     except ValueError as error:
-        raise Wrong(f"line {first}: {error}") from None
+        raise InvalidTurn(f"line {first}: {error}") from None
     if _deeper(value, DEEPEST):
-        raise Wrong(f"line {first} is nested too deeply")
+        raise InvalidTurn(f"line {first} is nested too deeply")
     return value
 
 

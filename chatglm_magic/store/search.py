@@ -45,7 +45,7 @@ def indexed(*texts: str) -> str:
     return f" {FENCE} ".join(" ".join(words(text)) for text in texts)
 
 
-class Wanted:
+class SearchQuery:
     """What a query looks for: every blank-separated part of it is a phrase, and all must be there.
 
     A query of nothing but punctuation has no words; it is looked for as it stands, narrow or wide.

@@ -114,7 +114,7 @@ class SweepAnswers(Protocol):
     def __iter__(self) -> Iterator[Turn]: ...
 
 
-class Board:
+class CellGrid:
     """All cells; changed on the loop's thread alone, read from any."""
 
     def __init__(self, grid: Grid) -> None:

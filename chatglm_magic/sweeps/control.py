@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ChatGLMError, Interrupted
 from ..values import Turn
-from .cells import Board, Progress
+from .cells import CellGrid, Progress
 from .grid import Grid
 from .stats import failed, missing
 
@@ -31,7 +31,7 @@ class Control:
     def __init__(self, grid: Grid, session: Session | None = None, jobs: int = DEFAULT_JOBS) -> None:
         self.grid = grid
         self.id = uuid.uuid4().hex[:12]
-        self._board = Board(grid)
+        self._board = CellGrid(grid)
         self._session, self._jobs = session, jobs
         self._run: Run | None = None
         self._lock = threading.Lock()

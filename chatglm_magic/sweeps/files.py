@@ -14,7 +14,7 @@ from ..render.answers import counted
 from ..render.dataframe import table
 from ..render.text import one_line
 from ..store import files
-from ..store.imports import Wrong, turn_from
+from ..store.imports import InvalidTurn, turn_from
 from ..strictjson import strict_json
 from ..values import Turn
 from .cells import Slot
@@ -55,7 +55,7 @@ def load(make: Callable[[Grid], S], path: str | Path) -> S:
         data = file.read()
     try:
         sweep, lost = _read(make, data.splitlines(), whole=data.endswith(b"\n"))
-    except Wrong as wrong:
+    except InvalidTurn as wrong:
         raise CommandError(f"{shown} was not read: {one_line(str(wrong)).rstrip('.')}.") from None
     if lost:
         warnings.warn(
@@ -88,7 +88,7 @@ def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tupl
     head = _object(lines[0] if lines else b"", 1)
     grid, places = _grid(head)
     if len(lines) - 1 > len(places):
-        raise Wrong(f"it should have {len(places)} answers and has {len(lines) - 1}")
+        raise InvalidTurn(f"it should have {len(places)} answers and has {len(lines) - 1}")
     if len(lines) > 1 and not whole and _torn(lines[-1]):
         del lines[-1]
     sweep = make(grid)
@@ -97,10 +97,10 @@ def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tupl
         value = _object(line, number)
         try:
             turn = turn_from(value)
-        except Wrong as wrong:
-            raise Wrong(f"line {number}: {wrong}") from None
+        except InvalidTurn as wrong:
+            raise InvalidTurn(f"line {number}: {wrong}") from None
         if turn.prompt != cells[cell].prompt:
-            raise Wrong(f"line {number} isn't an answer to its prompt")
+            raise InvalidTurn(f"line {number} isn't an answer to its prompt")
         cells[cell].turns[sample] = turn
     return sweep, len(places) - len(lines) + 1
 
@@ -108,30 +108,30 @@ def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tupl
 def _torn(line: bytes) -> bool:
     try:
         _object(line, 0)
-    except Wrong:
+    except InvalidTurn:
         return True
     return False
 
 
 def _grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
     if head.get("sweep") != FORM:
-        raise Wrong("line 1 does not say that it is a sweep of this version")
+        raise InvalidTurn("line 1 does not say that it is a sweep of this version")
     prompts, axes, samples, places = (head.get(name) for name in ("prompts", "axes", "samples", "places"))
     listed = isinstance(axes, dict) and all(isinstance(found, list) and found for found in axes.values())
     if not (isinstance(prompts, list) and listed and isinstance(places, list)):
-        raise Wrong("line 1 isn't a grid")
+        raise InvalidTurn("line 1 isn't a grid")
     assert isinstance(axes, dict)
     try:
         grid = Grid(tuple(prompts), {name: tuple(found) for name, found in axes.items()}, samples)  # type: ignore[arg-type]
     except ChatGLMError as error:
-        raise Wrong(f"line 1: {error}") from None
+        raise InvalidTurn(f"line 1: {error}") from None
     limits = grid.requests // grid.samples, grid.samples
     for place in places:
         pair = isinstance(place, list) and len(place) == 2
         if not (pair and all(type(n) is int and 0 <= n < most for n, most in zip(place, limits, strict=True))):
-            raise Wrong("line 1 has a place that is not in the grid")
+            raise InvalidTurn("line 1 has a place that is not in the grid")
     if len({tuple(place) for place in places}) != len(places):
-        raise Wrong("line 1 has a place twice")
+        raise InvalidTurn("line 1 has a place twice")
     return grid, [(cell, sample) for cell, sample in places]
 
 
@@ -139,9 +139,9 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
         value = strict_json(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise Wrong(f"line {number} isn't JSON") from None
+        raise InvalidTurn(f"line {number} isn't JSON") from None
     if not isinstance(value, dict):
-        raise Wrong(f"line {number} isn't an object")
+        raise InvalidTurn(f"line {number} isn't an object")
     return value
 
 

@@ -22,7 +22,7 @@ from ..parameters import PARAMETERS
 from ..session.draft import Draft
 from ..session.settings import SHARED
 from ..values import Status, Turn
-from .cells import Board, Slot
+from .cells import CellGrid, Slot
 from .grid import Setting, same, shown
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Run:
     The last answer is put on the board together with the end of the run: whoever sees it can begin the next run.
     """
 
-    def __init__(self, board: Board, plans: Plans, slots: Sequence[Slot], jobs: int, name: str) -> None:
+    def __init__(self, board: CellGrid, plans: Plans, slots: Sequence[Slot], jobs: int, name: str) -> None:
         self.plans = plans
         self._board, self._slots, self._jobs, self._name = board, slots, jobs, name
         self._task: asyncio.Task[None] | None = None

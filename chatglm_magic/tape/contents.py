@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import TapeError
 from ..wire.body import shown
 from .entry import read
-from .held import BOM, Held
+from .held import BOM, LockedFile
 
 LARGEST = 512 * 2**20
 """Bytes of a tape; a larger one is refused."""
@@ -49,7 +49,7 @@ class Contents:
         """Return the take that counts for each key."""
         return {key: take for key, (take, _) in self.lines.items()}
 
-    def read(self, held: Held) -> None:
+    def read(self, held: LockedFile) -> None:
         """Read what was added to the open file; all of it, if it was changed otherwise.
 
         :raises TapeError: ``tape_file`` for a file that is too large.
@@ -70,7 +70,7 @@ class Contents:
         self._take(data)
         self._seen = now
 
-    def _added(self, held: Held, now: tuple[int, ...]) -> bytes | None:
+    def _added(self, held: LockedFile, now: tuple[int, ...]) -> bytes | None:
         """Return what stands behind what was read; None where that is not there any more."""
         if self._seen is None or not self._seam or now[:2] != self._seen[:2] or now[2] <= self._seen[2]:
             return None

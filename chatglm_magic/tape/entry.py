@@ -97,7 +97,7 @@ Piece = Sequence[Any]
 """Seconds since the question, text, reasoning; a fourth item holds the piece's news by name, where it has any."""
 
 
-class Recorded(NamedTuple):
+class TapeEntry(NamedTuple):
     """One recorded answer; where a key stands on a tape twice, the highest ``take`` counts, else the first."""
 
     key: str
@@ -129,7 +129,7 @@ class Recorded(NamedTuple):
         yield 0.0, Delta(self.turn["answer"], self.turn.get("reasoning", ""), **_news(self.turn))
 
 
-def read(line: bytes) -> Recorded:
+def read(line: bytes) -> TapeEntry:
     """Return the answer that a line holds.
 
     :raises ValueError: if it holds none; the message says why.
@@ -140,7 +140,7 @@ def read(line: bytes) -> Recorded:
         raise ValueError("isn't JSON") from None
     if not isinstance(values, dict) or not _is_answer(values):
         raise ValueError("isn't a recorded answer")
-    found = Recorded(**{name: values[name] for name in Recorded._fields if name in values})
+    found = TapeEntry(**{name: values[name] for name in TapeEntry._fields if name in values})
     if key_of(found.request, found.sample) != found.key:
         raise ValueError("has a key that is not its request's")
     return found
@@ -215,7 +215,7 @@ LEFT_OUT = ("endpoint", "id", "conversation", "cell_id", "cell_run")
 _EMPTY = Delta()
 
 
-class Recording:
+class TapeRecorder:
     """Takes in the pieces of one answer.
 
     :raises TapeError: ``secret`` for a question that holds the key it is asked with.
@@ -258,7 +258,7 @@ class Recording:
         self._changed += delta.changed
         self._news |= news
 
-    def recorded(self) -> Recorded:
+    def recorded(self) -> TapeEntry:
         """Return the finished answer, without the key it was asked with, should the server have repeated it."""
         turn = self._clean(self._turn())
         pieces = self._clean(self._pieces)
@@ -267,7 +267,7 @@ class Recording:
                 pieces = [[seconds, "", "", *news] for seconds, _, _, *news in pieces]
                 pieces[0][1:3] = turn["answer"], turn.get("reasoning", "")
                 break
-        return Recorded(self._asked.key, self._asked.sample, self._asked.request, turn, pieces)
+        return TapeEntry(self._asked.key, self._asked.sample, self._asked.request, turn, pieces)
 
     def _turn(self) -> dict[str, Any]:
         request = self._asked.request

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from ..errors import TapeError
 from .contents import Contents
-from .entry import Recorded, read
-from .held import DOOR, Held, close_inherited, opened_to_add, opened_to_read, unwritable
+from .entry import TapeEntry, read
+from .held import DOOR, LockedFile, close_inherited, opened_to_add, opened_to_read, unwritable
 
 
 class Batch:
     """Answers that several threads want to add at once; the first of them writes all."""
 
     def __init__(self) -> None:
-        self.wanted: list[tuple[Recorded, bool]] = []
+        self.wanted: list[tuple[TapeEntry, bool]] = []
         self.done = False
         self.problem = ""
 
@@ -36,7 +36,7 @@ class Batch:
         return found
 
 
-def add_lines(held: Held, lines: list[bytes]) -> None:
+def add_lines(held: LockedFile, lines: list[bytes]) -> None:
     """Write lines to the end of a locked tape in one go, and see to it that they are on the disk.
 
     :raises TapeError: ``tape_file`` if they can't be written; the tape is then as it was.
@@ -70,7 +70,7 @@ class TapeFile:
     def reset(self) -> None:
         """Forget what is known of the file, and who is at work on it."""
         self._reading = threading.RLock()
-        """Held by whoever looks at, or changes, what is known of the file."""
+        """LockedFile by whoever looks at, or changes, what is known of the file."""
         self._adding = threading.Lock()
         self._contents = Contents(self.path)
         self._batch = Batch()
@@ -85,7 +85,7 @@ class TapeFile:
         """Whether there is a file of that name."""
         return os.path.lexists(self.path)
 
-    def find(self, key: str) -> Recorded | None:
+    def find(self, key: str) -> TapeEntry | None:
         """Return the answer that counts for a key; the file is read again if it has changed.
 
         :raises TapeError: ``tape_file`` if the file can't be read.
@@ -96,7 +96,7 @@ class TapeFile:
             line = self._contents.lines.get(key)
         return read(line[1]) if line else None
 
-    def all(self) -> Iterator[Recorded]:
+    def all(self) -> Iterator[TapeEntry]:
         """Yield the answers that count, in the order of the file as it was when it was last read."""
         with self._reading:
             lines = [line for _, line in self._contents.lines.values()]
@@ -109,7 +109,7 @@ class TapeFile:
         """
         opened_to_add(self.path).close()
 
-    def add(self, recorded: Recorded, *, again: bool) -> None:
+    def add(self, recorded: TapeEntry, *, again: bool) -> None:
         """Add an answer for good: it is on the disk when this returns. What several threads add goes together.
 
         :param again: add it also where the tape has one for its key; the new one counts then.

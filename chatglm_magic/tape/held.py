@@ -31,7 +31,7 @@ _open: set[int] = set()
 """Descriptors in use; a forked child closes its copies, which would hold the files for it and against it."""
 
 DOOR = threading.Lock()
-"""Held while a descriptor comes or goes, and over a fork: the child knows all that it has got."""
+"""LockedFile while a descriptor comes or goes, and over a fork: the child knows all that it has got."""
 
 
 def close_inherited() -> None:
@@ -42,7 +42,7 @@ def close_inherited() -> None:
     _open.clear()
 
 
-class Held:
+class LockedFile:
     """An open tape."""
 
     def __init__(self, path: Path, place: int, *, to_add: bool) -> None:
@@ -97,27 +97,27 @@ class Held:
             return False
 
 
-def opened_to_read(path: Path) -> Held | None:
+def opened_to_read(path: Path) -> LockedFile | None:
     """Open a tape to read it; None where there is no file.
 
     :raises TapeError: ``tape_file`` if it can't be opened.
     """
     try:
-        return Held(path, _opened(path, os.O_RDONLY), to_add=False)
+        return LockedFile(path, _opened(path, os.O_RDONLY), to_add=False)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _unreadable(path, error) from None
 
 
-def opened_to_add(path: Path) -> Held:
+def opened_to_add(path: Path) -> LockedFile:
     """Open a tape to add to it; a new one is its owner's alone.
 
     :raises TapeError: ``tape_file`` if it can't be opened, or is another kind of file.
     """
     new = not os.path.lexists(path)
     try:
-        held = Held(path, _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), to_add=True)
+        held = LockedFile(path, _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), to_add=True)
     except FileNotFoundError:
         raise TapeError(
             f"There is no folder {shown(str(path.parent))}: make it first.", kind="tape_file"

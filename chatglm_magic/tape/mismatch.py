@@ -9,7 +9,7 @@ from typing import Any
 
 from ..parameters import our_name
 from ..wire.body import shown
-from .entry import Recorded, escaped, parameters, spoken
+from .entry import TapeEntry, escaped, parameters, spoken
 
 ABSENT = "not set"
 LOOKED_AT = 20
@@ -24,7 +24,7 @@ SHOWN = 40
 """Characters of a text that are shown."""
 
 
-def nearest(request: Mapping[str, Any], sample: int, tape: Iterable[Recorded]) -> list[str] | None:
+def nearest(request: Mapping[str, Any], sample: int, tape: Iterable[TapeEntry]) -> list[str] | None:
     """Return how the recorded question that differs least does differ, in words; None for an empty tape."""
     asked = _view(request, sample)
     found = [(_distance(_view(other.request, other.sample), asked), other) for other in tape]
@@ -32,7 +32,7 @@ def nearest(request: Mapping[str, Any], sample: int, tape: Iterable[Recorded]) -
     if not found:
         return None
 
-    def closely(item: tuple[float, Recorded]) -> float:
+    def closely(item: tuple[float, TapeEntry]) -> float:
         theirs = spoken(item[1].request).prompt[:500]
         likeness = difflib.SequenceMatcher(None, theirs, asked["prompt"][:500], autojunk=False).ratio()
         return item[0] - likeness / 2

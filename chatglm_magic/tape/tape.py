@@ -17,7 +17,7 @@ from ..client.timeouts import pause
 from ..errors import ParameterError, TapeError
 from ..values import Delta
 from ..wire.body import shown
-from .entry import Asked, Recorded, Recording, asked
+from .entry import Asked, TapeEntry, TapeRecorder, asked
 from .file import TapeFile
 from .mismatch import in_words, nearest
 
@@ -60,20 +60,20 @@ class Tape:
         found.path, found.mode, found.timed, found._file = self.path, mode, timed, self._file
         return found
 
-    def over(self, client: SyncClient) -> Taped:
+    def over(self, client: SyncClient) -> RecordingClient:
         """Return a client that asks through another one what the tape does not have."""
-        return Taped(self, client)
+        return RecordingClient(self, client)
 
-    def aover(self, client: AsyncClient) -> AsyncTaped:
+    def aover(self, client: AsyncClient) -> AsyncRecordingClient:
         """As :meth:`over`, for tasks."""
-        return AsyncTaped(self, client)
+        return AsyncRecordingClient(self, client)
 
     @property
     def waits(self) -> bool:
         """Whether looking into the tape may take a while: to read its file, or to find what is nearest."""
         return self._file.changed or self.mode == "replay"
 
-    def find(self, question: Asked) -> Recorded | None:
+    def find(self, question: Asked) -> TapeEntry | None:
         """Return the recorded answer, if that is what the mode wants.
 
         :raises TapeError: ``not_on_tape`` if nothing may be asked, with the nearest question that is there.
@@ -83,16 +83,16 @@ class Tape:
             raise TapeError(self._missing(question), kind="not_on_tape")
         return found
 
-    def begin(self, question: Asked, call: Call) -> Recording:
+    def begin(self, question: Asked, call: Call) -> TapeRecorder:
         """Begin to record an answer.
 
         :raises TapeError: if it could not be put on the tape, before it is asked for.
         """
-        recording = Recording(question, call)
+        recording = TapeRecorder(question, call)
         self._file.check()
         return recording
 
-    def keep(self, recording: Recording) -> None:
+    def keep(self, recording: TapeRecorder) -> None:
         """Put a finished answer on the tape; it is on the disk when this returns."""
         self._file.add(recording.recorded(), again=self.mode == "record")
 
@@ -107,7 +107,7 @@ class Tape:
         return f"This question is not on the tape {path}. The nearest there differs in {in_words(found)}. {record}"
 
 
-class Taped:
+class RecordingClient:
     """Answers from a tape, or asks through a client and records."""
 
     def __init__(self, tape: Tape, client: SyncClient) -> None:
@@ -145,8 +145,8 @@ class Taped:
             self._tape.keep(recording)
 
 
-class AsyncTaped:
-    """As :class:`Taped`, for tasks; what touches the disk does not hold up the loop."""
+class AsyncRecordingClient:
+    """As :class:`RecordingClient`, for tasks; what touches the disk does not hold up the loop."""
 
     def __init__(self, tape: Tape, client: AsyncClient) -> None:
         self._tape, self._client = tape, client

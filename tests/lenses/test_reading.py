@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.llm.chunks import Assembly, whole
+from chatglm_magic.llm.chunks import ChunkBuilder, merge_chunks
 from chatglm_magic.values import Candidate, Delta, Odds
 from chatglm_magic.wire.openai import Reader
 from chatglm_magic.wire.openai_reply import odds_of
@@ -94,10 +94,10 @@ def test_streams_and_whole_answers_pass_them_on() -> None:
 def test_chunks_that_are_added_up_keep_all_of_them() -> None:
     """LangChain adds chunks up in a stream, we do in a whole answer: neither loses a token's odds."""
     odds = [Odds(Candidate(text, -1.0), (Candidate(text, -1.0),)) for text in "abc"]
-    assembly = Assembly(())
+    assembly = ChunkBuilder(())
     chunks = [assembly.feed(Delta(text=place.taken.token, logprobs=(place,))) for place in odds]
     found = [chunk for chunk in chunks if chunk is not None]
-    assert (whole(found).generation_info or {})["logprobs"] == odds
+    assert (merge_chunks(found).generation_info or {})["logprobs"] == odds
     assert ((found[0] + found[1] + found[2]).generation_info or {})["logprobs"] == odds
 
 

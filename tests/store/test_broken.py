@@ -16,9 +16,8 @@ import pytest
 
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.store import Query, Store, schema
-from chatglm_magic.store.aside import identity, move_aside
 from chatglm_magic.store.database import Database
-from chatglm_magic.store.places import journal_for
+from chatglm_magic.store.places import identity, journal_for, move_aside
 
 from ..support.stores import is_sound, list_prompts, make_turn, open_store, run_code, start_code
 

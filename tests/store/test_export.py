@@ -123,16 +123,16 @@ def test_a_file_that_is_there_needs_force(history: History) -> None:
 
 
 WRONG = {
-    "": "no file name",
-    "  ": "no file name",
-    "a\0.jsonl": "no file name",
+    "": "isn't a file name",
+    "  ": "isn't a file name",
+    "a\0.jsonl": "isn't a file name",
     "..": "is a folder",
     "sub": "is a folder",
     "sub/": "is a folder",
     "sub/..": "is a folder",
     "missing/out.jsonl": "no folder missing",
     "file/out.jsonl": "no folder file",
-    "pipe.jsonl": "no ordinary file",
+    "pipe.jsonl": "isn't a regular file",
     "CON.jsonl": "device on Windows",
     "nul": "device on Windows",
     "sub/com1.tar.jsonl": "device on Windows",

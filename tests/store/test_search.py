@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatglm_magic.store import Query, Store
-from chatglm_magic.store.search import Wanted, indexed, words
+from chatglm_magic.store.search import SearchQuery, indexed, words
 
 from ..support.clock import measure
 from ..support.stores import CONVERSATION, list_prompts, make_turn, open_store
@@ -234,7 +234,7 @@ WORDS = st.text(alphabet='ab C爱情是のカｶ한𠀀+=#"*-_.，？？é １\x
 @given(texts=st.lists(WORDS, min_size=3, max_size=3), wanted=WORDS)
 def test_reading_finds_what_the_index_finds(texts: list[str], wanted: str) -> None:
     """For any text and any query, both ways agree, and no query is an error to the index."""
-    query = Wanted(wanted)
+    query = SearchQuery(wanted)
     if query.match is None:
         return
     db = sqlite3.connect(":memory:")
@@ -254,7 +254,7 @@ def test_a_text_finds_itself() -> None:
     for text in TEXTS.values():
         cut = words(text)
         for start in range(len(cut)):
-            assert Wanted("".join(cut[start : start + 1])).found(text)
+            assert SearchQuery("".join(cut[start : start + 1])).found(text)
 
 
 @pytest.mark.row("S33")

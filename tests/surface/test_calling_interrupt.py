@@ -14,7 +14,7 @@ import pytest
 
 from chatglm_magic import ChatGLM
 from chatglm_magic.client.timeouts import Clock
-from chatglm_magic.client.transport_errors import translated
+from chatglm_magic.client.transport_errors import translate_errors
 
 from ..support.clock import assert_within
 from ..support.inside import strike_at
@@ -76,7 +76,7 @@ def test_calling_invoke__an_interrupt_is_not_lost(dialect: str, place: str) -> N
 def test_calling_invoke__an_interrupt_is_raised_where_cleaning_up_failed() -> None:
     """An error that a library raises while it handles an interrupt does not take its place."""
     call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").call
-    with pytest.raises(KeyboardInterrupt), translated(call, Clock(call.limits)):
+    with pytest.raises(KeyboardInterrupt), translate_errors(call, Clock(call.limits)):
         try:
             raise KeyboardInterrupt
         finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from chatglm_magic.errors import TapeError
-from chatglm_magic.tape.entry import Recorded, key_of
+from chatglm_magic.tape.entry import TapeEntry, key_of
 from chatglm_magic.tape.file import TapeFile
 
 from ..support.scale import choose_count
@@ -43,11 +43,11 @@ def recorder(server: ScriptedServer, tape: Path, first: int, count: int, *more: 
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def recorded(number: int, text: str = "答") -> Recorded:
+def recorded(number: int, text: str = "答") -> TapeEntry:
     """Return an answer to put on a tape."""
     request = {"dialect": "openai", "body": {"messages": [{"role": "user", "content": f"q{number}"}]}}
     turn = {"prompt": f"q{number}", "answer": text, "status": "complete"}
-    return Recorded(key_of(request, 0), 0, request, turn, [[0.1, text, ""]])
+    return TapeEntry(key_of(request, 0), 0, request, turn, [[0.1, text, ""]])
 
 
 def test_two_processes_record_into_one_tape(tmp_path: Path) -> None:
@@ -273,8 +273,8 @@ def test_what_is_no_tape_is_neither_written_nor_followed(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe")
     refused = {
         "link.jsonl": "a link, and those are not followed",
-        "pipe": "no ordinary file",
-        ".": "no ordinary file",
+        "pipe": "isn't a regular file",
+        ".": "isn't a regular file",
         "notes.txt": "is no tape, and nothing is added",
         "missing/t.jsonl": "There is no folder",
     }
