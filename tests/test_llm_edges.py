@@ -261,7 +261,7 @@ def test_the_first_error_of_a_batch_stops_what_is_under_way() -> None:
 
 
 def test_the_tokens_of_several_answers_are_added_up() -> None:
-    """Each name by itself; what is no number is left out."""
+    """Each name by itself; what isn't a number is left out."""
     usage = {"prompt_tokens": 2, "completion_tokens": 3}
     with ScriptedServer(answer("x", usage=usage)) as server:
         found = ChatGLM(endpoint_url=server.url + "v1").generate(["a", "b", "c"])

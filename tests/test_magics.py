@@ -495,7 +495,7 @@ def test_a_refused_configuration_changes_nothing(shell: InteractiveShell) -> Non
 
 
 def test_texts_stay_as_typed(shell: InteractiveShell) -> None:
-    """A system prompt of 1.10 is no number."""
+    """A system prompt of 1.10 isn't a number."""
     run(shell, "%chatglm_config system=1.10 model=1e5")
     assert (get_session().settings.system, get_session().settings.model) == ("1.10", "1e5")
     run(shell, "%chatglm_config system=None model=none")

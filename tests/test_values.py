@@ -56,9 +56,9 @@ def test_a_turn_is_read_as_it_was_written() -> None:
 
 def test_every_error_is_a_value_error_as_the_originals_were() -> None:
     """Code of 2023 catches ValueError; ``except Exception`` lets an interrupt through."""
-    kinds = [
+    kinds = {
         kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__
-    ]
+    }
     ours = [kind for kind in kinds if issubclass(kind, errors.ChatGLMError)]
     assert len(ours) == 9 and all(issubclass(kind, ValueError) for kind in ours)
     assert issubclass(errors.Interrupted, KeyboardInterrupt) and not issubclass(errors.Interrupted, Exception)

@@ -188,7 +188,7 @@ def test_a_number_that_is_none_is_told(typed: str) -> None:
         shown.says(f"temperature from: {typed!r} isn't a number.")
         assert len(shown.lines) == 2
         shown.type("temperature from", "0.5")
-        assert shown.lines == ["question 1"] and "is no number" not in shown.text
+        assert shown.lines == ["question 1"] and "isn't a number" not in shown.text
 
 
 def test_models_are_offered_as_they_come() -> None:

@@ -457,9 +457,9 @@ def test_ticks_stay_over_pages_and_searches() -> None:
         set_value(shown.named("#24"), True)
         shown.click("Previous")
         assert [line.tick.value for line in shown.box._list.lines.children] == [True, *[False] * 19]
-        shown.says("2 turns ticked")
+        shown.says("2 turns selected")
         shown.click("Select page")
-        shown.says("21 turns ticked")
+        shown.says("21 turns selected")
         shown.click("Clear selection")
         assert not any(line.tick.value for line in shown.box._list.lines.children)
         shown.says("Nothing selected")

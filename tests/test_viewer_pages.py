@@ -25,13 +25,13 @@ def test_ticking_a_page_adds_to_what_is_ticked_on_others(tmp_path: Path) -> None
         set_value(shown.named("#45"), True)
         shown.click("Next")
         shown.click("Select page")
-        assert "21 turns ticked" in shown.text
+        assert "21 turns selected" in shown.text
         shown.click("Next")
         shown.click("Select page")
-        assert "26 turns ticked" in shown.text and "Export 26 turns" in shown.names
+        assert "26 turns selected" in shown.text and "Export 26 turns" in shown.names
         shown.click("Select page")
         set_value(shown.named("#1"), False)
-        assert "25 turns ticked" in shown.text
+        assert "25 turns selected" in shown.text
         shown.click("Previous")
         assert shown.named("#25").value and shown.named("#6").value
         shown.click("Delete…")

@@ -131,7 +131,7 @@ def test_a_ticked_turn_that_is_deleted_is_counted_no_more() -> None:
         assert "Nothing selected" in shown.text and "Export all that are listed" in shown.names
         assert shown.named("Clear selection").disabled and shown.named("Delete…").disabled
         set_value(shown.named("#2"), True)
-        assert "1 turn ticked" in shown.text
+        assert "1 turn selected" in shown.text
 
 
 @pytest.mark.parametrize("open_another", OPENINGS)

@@ -1,4 +1,4 @@
-"""``python -m tests.browser.pictures [NAME …]``: takes README's pictures anew, into ``notebooks/pictures``."""
+"""``python -m tests.browser.pictures [NAME …]``: takes README's pictures again, into ``notebooks/pictures``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PICTURES = Path(__file__).parent.parent.parent / "notebooks" / "pictures"
 START = "%load_ext chatglm_magic\n%chatglm_serve"
+MARGIN, ABOVE = 12, 4
+"""Pixels around what a picture shows, and above it, where the cell's code ends."""
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 
 QUICKSTART = (
@@ -64,7 +66,7 @@ def quickstart(name: str, theme: str) -> None:
 
 def panel(name: str, theme: str, width: int) -> None:
     """The panel after a question, in its live mode."""
-    with opened((START, "%chatglm_panel"), theme=theme, width=width, height=1000) as notebook:
+    with opened((START, "%chatglm_panel"), theme=theme, width=width, height=1500) as notebook:
         notebook.run(0)
         shown = notebook.run(1)
         box = shown.get_by_role("spinbutton", name="temperature", exact=True)
@@ -86,7 +88,7 @@ def panel(name: str, theme: str, width: int) -> None:
 def history(name: str, theme: str) -> None:
     """The viewer with one turn opened."""
     cells = (START, "\n".join(f"%chatglm -q {prompt}" for prompt in ASKED), "%chatglm_history --view")
-    with opened(cells, theme=theme, width=1300, height=1000) as notebook:
+    with opened(cells, theme=theme, width=1300, height=1500) as notebook:
         for number in (0, 1):
             notebook.run(number)
         shown = notebook.run(2)
@@ -110,11 +112,11 @@ def lens(name: str, theme: str) -> None:
 
 def explorer(name: str, theme: str) -> None:
     """A sweep that is done, with two of its cells compared."""
-    sweep = "%%chatglm_sweep temperature=0.1,0.5,1,2 top_p=0.5:1:3 --samples 4 -o jokes\nTell me a joke."
+    sweep = "%%chatglm_sweep temperature=0.1,0.5,1,2 top_p=0.5:1:3 --samples 2 -o jokes\nTell me a joke."
     with opened((START, sweep), theme=theme, width=1000, height=1800) as notebook:
         notebook.run(0)
         shown = notebook.run(1)
-        shown.get_by_text("48 of 48 answers").first.wait_for()
+        shown.get_by_text("24 of 24 answers").first.wait_for()
         shown.locator('button[title="temperature 0.1, top_p 1"]').click()
         shown.get_by_role("button", name="Pin as baseline").click()
         shown.locator('button[title="temperature 2, top_p 0.5"]').click()
@@ -123,11 +125,19 @@ def explorer(name: str, theme: str) -> None:
 
 
 def save(notebook: Notebook, what: Locator, name: str) -> None:
-    """Take a picture once the page has settled: fonts, formulas and status bar."""
+    """Take a picture of a widget, or of cells, once the page has settled; with a margin, and nothing cut off."""
     notebook.wait_idle()
     notebook.page.mouse.move(5, 5)
     notebook.page.wait_for_timeout(1500)
-    what.screenshot(path=str(PICTURES / f"{name}.png"))
+    widget = what.locator(".chatglm-box").first
+    if not widget.count():
+        what.screenshot(path=str(PICTURES / f"{name}.png"))
+        return
+    box = widget.bounding_box()
+    assert box is not None and box["y"] >= ABOVE, "the page is too low to show all of it"
+    clip = {"x": box["x"] - MARGIN, "y": box["y"] - ABOVE}
+    clip |= {"width": box["width"] + 2 * MARGIN, "height": box["height"] + ABOVE + MARGIN}
+    notebook.page.screenshot(path=str(PICTURES / f"{name}.png"), clip=clip)  # type: ignore[arg-type]
 
 
 PARTS: dict[str, Callable[[str], None]] = {

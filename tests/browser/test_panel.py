@@ -284,7 +284,7 @@ def test_a_double_click_sends_once(panel: Shown) -> None:
     """Two clicks in a row are one question, however fast its answer comes."""
     panel.server.scripts[:] = [legacy("fast")]
     panel.page.keyboard.press("Escape")
-    panel.area.get_by_role("combobox", name="Dialect").select_option("ChatGLM's own")
+    panel.area.get_by_role("combobox", name="Dialect").select_option("ChatGLM (POST /)")
     panel.box("Prompt").fill("hi")
     panel.button("Send").dblclick()
     panel.ended(1)
@@ -432,7 +432,8 @@ def test_everything_is_reached_by_keyboard_in_order(panel: Shown) -> None:
     assert order == [
         *("Endpoint", "Model", "Dialect", "Check"),
         *(f"{part}" for name in ("temperature", "top_p", "max_token") for part in parts(name)),
-        *("thinking", "seed", "stop strings", "with_history", "System prompt", "Prompt"),
+        *("thinking", "seed", "stop strings", "with_history"),
+        *("More sampling", "System prompt", "Prompt"),
         *("Send", "Regenerate", "Live mode", "Copy as magic", "Copy as Python"),
         "Show history",
     ]

@@ -101,7 +101,7 @@ def run_places(notebook: Notebook) -> None:
         panel.get_by_role("textbox", name="Prompt", exact=True).fill(place)
         panel.get_by_role("button", name="Send", exact=True).click()
         panel.get_by_role("button", name="Send", exact=True).and_(panel.locator(":enabled")).wait_for()
-        panel.get_by_text("incomplete" if place.endswith("error") else "Answered.").first.wait_for()
+        panel.get_by_text("[incomplete" if place.endswith("error") else "Answered.").first.wait_for()
     viewer = notebook.run(7)
     viewer.get_by_role("combobox", name="Show", exact=True).select_option(index=0)
     viewer.locator(".chatglm-line button", has_text="view-prompt").click()

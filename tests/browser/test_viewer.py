@@ -152,7 +152,7 @@ def test_a_chinese_search_and_filters_find_turns(shown: Shown, page: Page) -> No
     shown.field("temperature to").click()
     page.keyboard.type("hot")
     page.keyboard.press("Tab")
-    shown.says("temperature to: 'hot' is no number.")
+    shown.says("temperature to: 'hot' isn't a number.")
     shown.button("Clear filters").click()
     shown.says("1–20 of 30 turns")
     shown.box.get_by_label("Since").click(position={"x": 12, "y": 14})  # the month
@@ -256,7 +256,7 @@ def test_delete_and_export_what_is_ticked(shown: Shown, page: Page) -> None:
     shown.button("Next").click()
     shown.says("21–29 of 29 turns")
     shown.box.get_by_role("checkbox", name="#1", exact=True).check()
-    shown.says("2 turns ticked")
+    shown.says("2 turns selected")
     shown.field("File").click()
     page.keyboard.type("ticked.jsonl")
     page.keyboard.press("Tab")

@@ -102,7 +102,7 @@ def test_field_timeout__holds_for_retries_too(dialect: str, road: str) -> None:
     "wrong", [0, -1, True, float("nan"), float("inf"), "soon", {"read": 3}, {"idle": 0}, {"idle": None}, [1]]
 )
 def test_field_timeout__is_seconds(wrong: Any) -> None:
-    """What is no number of seconds, and a limit that does not exist, is refused with the field's name."""
+    """What isn't a number of seconds, and a limit that does not exist, is refused with the field's name."""
     llm = ChatGLM()
     for attempt in (
         lambda: ChatGLM(timeout=wrong),

@@ -157,7 +157,7 @@ def test_true_and_one_are_two_cells_that_can_be_told_apart() -> None:
 
 
 def test_numbers_are_the_same_but_for_rounding() -> None:
-    """0.1 + 0.2 is 0.3; huge ones are compared as they are; truth is no number."""
+    """0.1 + 0.2 is 0.3; huge ones are compared as they are; truth isn't a number."""
     assert same(0.1 + 0.2, 0.3) and same(1, 1.0) and same(10**400, 10**400) and same("a", "a") and same([1], [1])
     assert not same(0.3, 0.3001) and not same(True, 1) and not same(0, False) and not same("1", 1)
     assert not same(10**400, 10**400 + 1) and not same(1e-13, 1e-11) and same(0.0, 1e-13)

@@ -275,7 +275,7 @@ def test_what_is_no_tape_is_neither_written_nor_followed(tmp_path: Path) -> None
         "link.jsonl": "a link, and those are not followed",
         "pipe": "isn't a regular file",
         ".": "isn't a regular file",
-        "notes.txt": "is no tape, and nothing is added",
+        "notes.txt": "isn't a tape, so nothing is added",
         "missing/t.jsonl": "There is no folder",
     }
     with ScriptedServer(answer("a")) as server:

@@ -78,5 +78,5 @@ class Side(w.VBox):  # type: ignore[misc]
     def mark(self, html: str | None) -> None:
         """Show what differs in the compared sample, as safe HTML; None where nothing is compared."""
         self.sample.layout.display = None if html is not None and self._samples > 1 else "none"
-        name = f'<div class="chatglm-label">Sample {self.sample.value + 1}, what differs is marked</div>'
+        name = f'<div class="chatglm-label">Sample {self.sample.value + 1} (differences highlighted)</div>'
         self.marked.value = "" if html is None else f'{name}<div class="chatglm-marked">{html}</div>'

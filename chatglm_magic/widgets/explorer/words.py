@@ -63,5 +63,5 @@ def _size(stats: Stats) -> str:
         f"{one_line(reason, 16)}{f' {count}' if several else ''}"
         for reason, count in list(stats.finish_reasons.items())[:3]
     ]
-    mean = "Ø " if stats.answers > 1 else ""
+    mean = "avg " if stats.answers > 1 else ""
     return f"{mean}{stats.length:.0f} chars · {', '.join(reasons)}"

@@ -148,8 +148,8 @@ class MoreSampling(w.VBox):  # type: ignore[misc]
         settings = self._session.settings
         values = [(name, getattr(settings, name)) for name in names("more")]
         told = ", ".join(f"{name} {value:g}" for name, value in values if value is not None)
-        verb = "Less" if self._is_open else "More"
-        self.toggle.description = f"{verb} sampling" + (f": {told}" if told else "")
+        title = "Hide more sampling" if self._is_open else "More sampling"
+        self.toggle.description = title + (f": {told}" if told else "")
 
 
 def parameter_rows(

@@ -86,7 +86,7 @@ class Ticked(w.VBox):  # type: ignore[misc]
 
     def _show(self) -> None:
         count = len(self.ids)
-        self.count.value = look.small(f"{turns(count)} ticked" if count else "Nothing selected")
+        self.count.value = look.small(f"{turns(count)} selected" if count else "Nothing selected")
         self.none.disabled = self.delete.first.disabled = not count
         self.export.description = f"Export {turns(count)}" if count else "Export all that are listed"
         self.delete.forget()
