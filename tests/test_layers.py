@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,3 +157,11 @@ def test_no_two_modules_import_each_other() -> None:
     while ready := {path for path, others in graph.items() if not others & graph.keys()}:
         graph = {path: others for path, others in graph.items() if path not in ready}
     assert not graph, f"circles among {sorted(str(path.relative_to(PACKAGE)) for path in graph)}"
+
+
+def test_docstrings_refer_to_modules_that_exist() -> None:
+    """``:mod:`.name``` is a module of the same package, ``..name`` one of the package above."""
+    for path in FILES:
+        for dots, name in re.findall(r":mod:`(\.+)([\w.]+)`", path.read_text(encoding="utf-8")):
+            target = path.parents[len(dots) - 1].joinpath(*name.split("."))
+            assert target.with_suffix(".py").is_file() or target.is_dir(), f"{path.name}: {dots}{name}"

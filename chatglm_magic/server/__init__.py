@@ -2,7 +2,8 @@
 
 Two processes, because the engine's constructor holds the interpreter's lock while it loads a model:
 
-* the **front** (`app`, `guard`, `chat`, `thudm`) listens, checks who asks and what, and relays;
+* the **front** (`app`, `guard`, `routes`, `openai_api`, `chatglm_api`) listens, checks who asks and what, and
+  relays;
 * the **engine** (`engine`) is llama.cpp through xllamacpp, a child of the front, on a loopback port with a
   key of its own.
 

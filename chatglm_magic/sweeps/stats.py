@@ -93,7 +93,7 @@ def _dice(a: Grams, b: Grams) -> float:
 class Stats:
     """The figures of one cell; None where one is not defined. Texts are those of complete answers alone.
 
-    ``repeats``, ``distinct_1``, ``distinct_2`` and ``similarity`` are as :mod:`.texts` says, ``diversity`` is
+    ``repeats``, ``distinct_1``, ``distinct_2`` and ``similarity`` are as the functions above say, ``diversity`` is
     1 − ``similarity``. ``length`` is the mean in characters, ``spread`` the sample's standard deviation of it.
     ``tokens`` is the mean of what the server counted. ``first_token`` is in seconds, the mean;
     ``tokens_per_second`` are all tokens over all seconds from the first token to the end.
