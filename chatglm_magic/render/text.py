@@ -20,6 +20,8 @@ _WIDTHLESS = r"\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u2060-\u2065\ufeff"
 _UNSAFE_IN_TERMINAL = re.compile(f"[{_CONTROLS}{_DECEIVING}{_WIDTHLESS}]")
 _UNSAFE_IN_PAGE = re.compile(f"[{_CONTROLS}{_DECEIVING}]")
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 # Enough input for any message, so that a server's 100 MB error page costs nothing.
 _LONGEST_LINE_SOURCE = 65_536
 
@@ -64,6 +66,11 @@ def one_line(text: str, limit: int = 500) -> str:
     line = visible(" ".join(text[:_LONGEST_LINE_SOURCE].split()))
     complete = len(line) <= limit and len(text) <= _LONGEST_LINE_SOURCE
     return line if complete else line[: max(limit - 1, 0)].rstrip() + "…"
+
+
+def spell_surrogates(text: str) -> str:
+    r"""Return a text with each lone surrogate as the six characters ``\udXXX``."""
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plural(count: int, noun: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from ..parameters import names, value_in
+from ..render.text import spell_surrogates
 from ..values import Change, Turn
 
 NARROW = ("id", "conversation", "status", "kind", "model", "duration")
@@ -22,8 +22,6 @@ PLAIN = (
 JSON = ("asked", "sent", "changed", "usage")
 READ = (*NARROW, *TEXT, *PLAIN, *JSON)
 """The fields in the order in which they are read."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def narrow(turn: Turn, position: int) -> dict[str, Any]:
@@ -55,17 +53,12 @@ def _no_number(name: str) -> None:
 
 def _bound(value: Any) -> Any:
     """Return a value as SQLite takes it: half of a surrogate pair, which UTF-8 has no bytes for, is spelt out."""
-    return visible(value) if isinstance(value, str) else value
-
-
-def visible(text: str) -> str:
-    r"""Return a text with each lone surrogate as the six characters ``\udXXX``."""
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return spell_surrogates(value) if isinstance(value, str) else value
 
 
 def _dumped(value: Any) -> str:
     """Return JSON; a spelt-out surrogate in it is JSON's own form and is read as it was."""
-    return visible(json.dumps(value, ensure_ascii=False, default=str))
+    return spell_surrogates(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _first_number(turn: Turn, name: str) -> float | None:

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from .. import safe_files
 from ..errors import CommandError
 from ..parameters import names
 from ..render.answers import escape, footer, html, trouble
 from ..values import Turn
-from . import files
 from .columns import narrow
 from .query import Row
 
@@ -52,12 +52,12 @@ def export(path: str | Path, rows: Rows, by_conversation: Rows, *, force: bool =
     :param by_conversation: yields those of a conversation together and in its order.
     :raises CommandError: for another ending, and for a path that can't be written to.
     """
-    full = files.target(path, force=force)
+    full = safe_files.target(path, force=force)
     form = FORMS.get(full.suffix.lower())
     if form is None:
         raise CommandError(f"{full.name!a} must end in {', '.join(FORMS)}: that says which form is meant.")
     source = by_conversation if form is _jsonl else rows  # lines have no numbers
-    files.write_whole(full, form(source()), force=force)
+    safe_files.write_whole(full, form(source()), force=force)
     return full
 
 

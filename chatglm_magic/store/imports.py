@@ -17,9 +17,9 @@ from typing import IO, Any, get_args
 from .._version import __version__
 from ..errors import CommandError
 from ..render.text import one_line
+from ..safe_files import open_ordinary
 from ..strictjson import strict_json
 from ..values import Kind, Status, Turn
-from .files import open_ordinary
 
 
 class InvalidTurn(Exception):

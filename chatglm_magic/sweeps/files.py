@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .. import safe_files
 from ..errors import ChatGLMError, CommandError
 from ..render.answers import counted
 from ..render.dataframe import table
 from ..render.text import one_line
-from ..store import files
 from ..store.imports import InvalidTurn, turn_from
 from ..strictjson import strict_json
 from ..values import Turn
@@ -36,10 +36,10 @@ def save(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
 
     :raises CommandError: for a path that can't be written to, or has another ending.
     """
-    full = files.target(path, force=force)
+    full = safe_files.target(path, force=force)
     if full.suffix.lower() != ".jsonl":
         raise CommandError(f"{full.name!a} must end in .jsonl: a line of JSON for each answer.")
-    files.write_whole(full, _lines(sweep), force=force)
+    safe_files.write_whole(full, _lines(sweep), force=force)
     return full
 
 
@@ -49,7 +49,7 @@ def load(make: Callable[[Grid], S], path: str | Path) -> S:
     :raises CommandError: for anything else; the message names the line.
     """
     shown = one_line(os.fspath(path), 120)
-    with os.fdopen(files.open_ordinary(path), "rb") as file:
+    with os.fdopen(safe_files.open_ordinary(path), "rb") as file:
         if os.fstat(file.fileno()).st_size > LARGEST:
             raise CommandError(f"{shown} is larger than {LARGEST >> 20} MiB: no sweep of ours is.")
         data = file.read()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import TapeError
+from ..safe_files import sync_folder
 from ..wire.body import shown
 
 SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"))
@@ -134,7 +135,7 @@ def opened_to_add(path: Path) -> LockedFile:
         held.close()
         raise TapeError(f"{shown(str(path))} isn't a tape, so nothing is added to it. {OTHER}", kind="tape_file")
     if new:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     return held
 
 
@@ -163,13 +164,3 @@ def unwritable(path: Path, error: OSError) -> TapeError:
 
 def _why(error: OSError) -> str:
     return "it is a link, and those are not followed" if error.errno == errno.ELOOP else str(error.strerror)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the name of a new tape outlive a loss of power too, where folders can be synced."""
-    with suppress(OSError):
-        place = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(place)
-        finally:
-            os.close(place)

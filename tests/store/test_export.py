@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from chatglm_magic import safe_files as files
 from chatglm_magic.errors import CommandError
-from chatglm_magic.store import History, Query, Store, files
+from chatglm_magic.store import History, Query, Store
 from chatglm_magic.store.imports import read
 
 from ..support.hostile import ANSWERS, arm

@@ -41,7 +41,7 @@ EXPORT = """
 import json
 from pathlib import Path
 from chatglm_magic.errors import CommandError
-from chatglm_magic.store import files
+from chatglm_magic import safe_files as files
 from chatglm_magic.store.imports import read
 from chatglm_magic.store import Store, History, Query
 

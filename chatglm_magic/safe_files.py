@@ -9,9 +9,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import CommandError
-from ..render.text import one_line
-from .columns import visible
+from .errors import CommandError
+from .render.text import one_line, spell_surrogates
 
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 """Names that are devices on Windows, with whatever ending."""
@@ -74,7 +73,7 @@ def write_whole(path: Path, pieces: Iterable[str], *, force: bool = False) -> No
         finally:
             with contextlib.suppress(FileNotFoundError):
                 beside.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise CommandError(f"{_shown(path)} can't be written: {error.strerror or error}.") from None
 
@@ -134,7 +133,7 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
     place = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o600)
     with os.fdopen(place, "wb") as file:
         for piece in pieces:
-            file.write(visible(piece).encode())
+            file.write(spell_surrogates(piece).encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -154,7 +153,7 @@ def _give_name(beside: Path, path: Path, *, force: bool) -> None:
         beside.rename(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Let the name outlive a loss of power too, where folders can be synced."""
     with contextlib.suppress(OSError):
         place = os.open(folder, os.O_RDONLY)
