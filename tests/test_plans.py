@@ -103,7 +103,7 @@ def test_a_plan_gives_the_same_chunks_with_and_without_listeners(dialect: str, r
     told = Told()
     with ScriptedServer(reply_with("fine")) as server:
         llm = make_model(server, dialect, temperature=0)
-        plan = llm.plan("hello", top_p=0.5)
+        plan = llm.plan("hello", top_p=0.5, stop=["END"])
         alone = collect(llm, plan, road)
         heard = collect(llm, plan, road, {"callbacks": [told]})
         bodies = [post.body for post in server.posts]
@@ -112,6 +112,7 @@ def test_a_plan_gives_the_same_chunks_with_and_without_listeners(dialect: str, r
     assert told.events[0] == ("start", ["hello"]) and told.events[-1] == ("end", "fine")
     assert "".join(text for event, text in told.events if event == "token") == "fine"
     assert told.parameters["top_p"] == 0.5 and told.parameters["temperature"] == 0
+    assert told.parameters["stop"] == ["END"]
 
 
 @pytest.mark.parametrize("road", ["sync", "async"])

@@ -74,7 +74,8 @@ class ChatGLM(Fields):
             return
         prepare_langchain(self)
         prompt = PlannedPrompt(plan)
-        stream = super().stream(PlannedPromptValue.of(prompt), config, **plan.arguments)
+        stop = list(plan.stop) or None
+        stream = super().stream(PlannedPromptValue.of(prompt), config, stop=stop, **plan.arguments)
         with closing(stream) as texts:  # type: ignore[type-var]
             for _ in texts:
                 yield prompt.chunk
@@ -90,7 +91,8 @@ class ChatGLM(Fields):
             return
         prepare_langchain(self)
         prompt = PlannedPrompt(plan)
-        stream = super().astream(PlannedPromptValue.of(prompt), config, **plan.arguments)
+        stop = list(plan.stop) or None
+        stream = super().astream(PlannedPromptValue.of(prompt), config, stop=stop, **plan.arguments)
         async with aclosing(stream) as texts:  # type: ignore[type-var]
             async for _ in texts:
                 yield prompt.chunk

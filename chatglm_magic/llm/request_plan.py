@@ -46,7 +46,7 @@ class RequestPlan:
     :param remember: whether the exchange is added to the model's ``history``.
     :param usage: whether a stream is asked for its token counts.
     :param tape: where the answer is recorded, or taken from.
-    :param arguments: what the caller set, as callbacks and tracers see it.
+    :param arguments: what the caller set besides ``stop``, as callbacks and tracers see it.
     """
 
     question: Question
@@ -182,8 +182,7 @@ def plan_request(llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: M
         stop,
     )
     tape = llm._tape() if fields["tape"] is not None else None
-    arguments = {name: value for name, value in kwargs.items() if name != "stop"}
-    return RequestPlan(question, endpoint_url, call, changed, values["with_history"], usage, tape, arguments)
+    return RequestPlan(question, endpoint_url, call, changed, values["with_history"], usage, tape, dict(kwargs))
 
 
 def _dialect(own: Mapping[str, Any], configured: Dialect | None, endpoint_url: str) -> Dialect:
