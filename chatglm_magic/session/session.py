@@ -143,6 +143,11 @@ class Session:
             seen = self._log.place(self.cell, None).history if history else ()
         return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in seen]}).call
 
+    def settle(self) -> None:
+        """Take over what was set to its present value, or changed in ``llm.history``: neither is observed."""
+        with self._lock:
+            self._settle()
+
     def default(self, name: str) -> None:
         """Put a parameter back to its default, as if it had never been set."""
         self._sync.default(name)

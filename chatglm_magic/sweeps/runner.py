@@ -77,7 +77,7 @@ class Plans:
     def __init__(
         self, session: Session, prompt: str, settings: Sequence[Setting], pinned: ChatGLM | None = None
     ) -> None:
-        session.preview("", history=False)  # takes over what other handles have set
+        session.settle()
         self.llm = _own_model(session.llm, pinned)
         self._plans = [self.llm.plan(prompt, **setting) for setting in settings]
         self._current: tuple[int, RequestPlan] | None = None
