@@ -36,7 +36,7 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         hostile = arm(ANSWERS, beacon.url.rstrip("/"))
         starts = range(0, len(hostile), AT_ONCE)
         assert len(hostile) >= 40
-        from ..support.lab import Notebook, wait_requests
+        from ..support.lab import Notebook
 
         url = lab.write(
             "hostile.ipynb",
@@ -49,7 +49,7 @@ def test_no_hostile_answer_does_anything(lab: Lab, page: Page) -> None:
         notebook.run(0)
         notebook.run(1)
         page.wait_for_function("window.__control === 1")
-        wait_requests(page, beacon, CONTROLS)
+        beacon.wait_paths(CONTROLS)
         shown = 0
         for cell in range(2, 2 + len(starts)):
             notebook.run(cell)

@@ -120,7 +120,7 @@ def test_only_formulas_of_answers_are_typeset(
 ) -> None:
     """Nothing is loaded and nothing defined from any place; let through to MathJax, each loads its picture, and
     α and γ have become Q."""
-    from ..support.lab import Notebook, wait_requests
+    from ..support.lab import Notebook
 
     with ScriptedServer(legacy(), on_get=reply("", Access_Control_Allow_Origin="*")) as beacon:
         write_import(front_end.folder, beacon.url)
@@ -146,7 +146,7 @@ def test_only_formulas_of_answers_are_typeset(
             run_places(notebook)
             notebook.run(10)  # MathJax typesets in turn: what it loads for this comes after all else
             shown = {f"/{place}" for place in PLACES} if is_open else set()
-            wait_requests(page, beacon, {"/control", "/last"} | shown)
+            beacon.wait_paths({"/control", "/last"} | shown)
             assert {asked.path for asked in beacon.asked} == {"/control", "/last"} | shown
             drawn = notebook.cell(9).locator("mjx-container").first.inner_html()
             assert [drawn.count(code) for code in ("1D444", "1D6FC", "1D6FE")] == (

@@ -130,7 +130,7 @@ class Counting(ScriptedServer):
     connections = 0
 
     def _serve(self, connection: socket.socket) -> None:
-        with self._lock:
+        with self._arrived:
             self.connections += 1
         self._talk(connection)
 

@@ -18,8 +18,6 @@ from typing import Any, Literal
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from .servers import ScriptedServer
-
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -190,11 +188,3 @@ class Notebook:
     def outputs(self, number: int) -> Locator:
         """Return a cell's outputs."""
         return self.cell(number).locator(".jp-OutputArea-output")
-
-
-def wait_requests(page: Page, server: ScriptedServer, paths: set[str]) -> None:
-    """Wait until a page has asked a server for each of these paths."""
-    end = time.monotonic() + 10
-    while missing := paths - {asked.path for asked in server.asked}:
-        assert time.monotonic() < end, f"not asked for: {sorted(missing)}"
-        page.wait_for_timeout(20)

@@ -43,7 +43,7 @@ class ScriptedServer:
         self.scripts = list(scripts)
         self.on_get = on_get or reply({"detail": "Method Not Allowed"}, status=405)
         self.asked: list[Asked] = []
-        self._lock = threading.Lock()
+        self._arrived = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -81,11 +81,21 @@ class ScriptedServer:
 
     def wait_posts(self, count: int = 1, seconds: float = 30.0) -> list[Asked]:
         """Wait until so many questions have come in; return them."""
-        end = time.monotonic() + seconds
-        while len(posts := self.posts) < count:
-            assert time.monotonic() < end, f"{len(posts)} of {count} questions came in {seconds:g} s"
-            time.sleep(0.002)
+        with self._arrived:
+            self._arrived.wait_for(lambda: len(self.posts) >= count, seconds)
+        posts = self.posts
+        assert len(posts) >= count, f"{len(posts)} of {count} questions came in {seconds:g} s"
         return posts
+
+    def wait_paths(self, paths: set[str], seconds: float = 10.0) -> None:
+        """Wait until each of these paths has been asked for."""
+
+        def find_missing() -> set[str]:
+            return paths - {asked.path for asked in self.asked}
+
+        with self._arrived:
+            self._arrived.wait_for(lambda: not find_missing(), seconds)
+        assert not find_missing(), f"not asked for: {sorted(find_missing())}"
 
     def _accept(self) -> None:
         while True:
@@ -104,9 +114,10 @@ class ScriptedServer:
     def _serve(self, connection: socket.socket) -> None:
         try:
             while asked := _read(connection):
-                with self._lock:
+                with self._arrived:
                     self.asked.append(asked)
                     script = self._next(asked)
+                    self._arrived.notify_all()
                 try:
                     script(connection, asked)
                 except OSError:
