@@ -60,7 +60,7 @@ class Candidate(NamedTuple):
 class Odds(NamedTuple):
     """What a server tells of one token of its answer: the one it took, and those that it could have taken.
 
-    ``top`` has the likeliest first, and need not hold ``taken``.
+    ``top`` has the most likely first, and need not hold ``taken``.
     """
 
     taken: Candidate

@@ -17,7 +17,7 @@ from ..values import Delta
 from .address import authorities, proxy_for
 from .loop import awake
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, refused
+from .response import ResponseReader, response_error
 from .retries import Retries
 from .timeouts import Clock
 from .transport_errors import translate_errors
@@ -65,7 +65,7 @@ class Pool:
         self.slots = asyncio.Semaphore(_most())
         self._asking = 0
         self._over = False
-        self._keeper = _kept(self.session)
+        self._keeper = _hold_open(self.session)
 
     async def open(self) -> None:
         """Hand the session to its loop."""
@@ -93,7 +93,7 @@ class Pools:
     def __init__(self) -> None:
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._owner = os.getpid()
-        # What a finaliser holds is no part of a cycle of garbage, whose parts would end in any order.
+        # The finalizer holds no reference to self: parts of a garbage cycle would be finalized in any order.
         weakref.finalize(self, _close, self._pools, self._owner).atexit = False
 
     async def here(self) -> Pool:
@@ -123,7 +123,7 @@ def _close(pools: dict[asyncio.AbstractEventLoop, Pool], owner: int) -> None:
                 loop.call_soon_threadsafe(pool.end)
 
 
-async def _kept(session: aiohttp.ClientSession) -> AsyncGenerator[aiohttp.ClientSession, None]:
+async def _hold_open(session: aiohttp.ClientSession) -> AsyncGenerator[aiohttp.ClientSession, None]:
     try:
         yield session
     finally:
@@ -224,7 +224,7 @@ async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientRespon
     if response.status == 200:
         return response
     try:
-        raise refused(call, response.status, response.headers.items(), await _beginning(response, call))
+        raise response_error(call, response.status, response.headers.items(), await _beginning(response, call))
     finally:
         response.close()
 

@@ -80,7 +80,7 @@ def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers}
 
 
-def refused(
+def response_error(
     call: Call, status: int, headers: Iterable[tuple[str, str]], raw: bytes
 ) -> ResponseError | InvalidResponseError:
     """Return the error that a status other than 200 is."""

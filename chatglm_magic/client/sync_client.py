@@ -23,7 +23,7 @@ from ..wire.body import Whole
 from .address import bundle, proxy_for
 from .loop import handed_over
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, lowered, refused
+from .response import ResponseReader, lowered, response_error
 from .retries import Retries
 from .timeouts import LOOK_UP, Clock, pause
 from .transport_errors import translate_errors
@@ -211,7 +211,7 @@ class SyncClient:
         if response.status_code != 200:
             with closing(response):
                 words = _beginning(response, call)
-                raise refused(call, response.status_code, response.raw.headers.items(), words)
+                raise response_error(call, response.status_code, response.raw.headers.items(), words)
         return response
 
     def _post(self, call: Call, clock: Clock) -> requests.Response:

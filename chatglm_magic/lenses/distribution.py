@@ -64,7 +64,7 @@ class Tail:
         return Range(min(spread[0], heaped[0]), max(spread[1], heaped[1]))
 
     def cut(self, count: int) -> Tail:
-        """Return what at most ``count`` of its tokens, the likeliest, can be."""
+        """Return what at most ``count`` of its tokens, the most likely, can be."""
         if count >= self.count:
             return self
         most = count * math.exp(self.ceiling)
@@ -111,7 +111,7 @@ class Distribution:
     """The probabilities at one place of an answer, re-shaped and cut; candidates go by their rank, from 0 on.
 
     The first ``sure`` candidates survive the cut, those from ``possible`` on do not; between them it is uncertain.
-    Weights are beside the likeliest candidate's, which is 1.
+    Weights are relative to the most likely candidate's, which is 1.
     """
 
     temperature: float
@@ -124,7 +124,7 @@ class Distribution:
     unseen: Range
     """The weight of those among them that were not named."""
     ranked: Ranked
-    """The candidates that are certainly the likeliest, and what may come after them."""
+    """The candidates that are certainly the most likely, and what may come after them."""
     sure: int
     possible: int
     kept: Range
@@ -202,7 +202,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """The candidates that are certainly the likeliest: where top_p cuts, as far as one can know."""
+    """The candidates that are certainly the most likely: where top_p cuts, as far as one can know."""
 
     sums: Sequence[float]
     """The weights of the candidates up to each one."""
@@ -231,7 +231,7 @@ class Ranked:
 
 
 GREEDY_BELOW = 0.001
-"""Temperatures under this are 0: servers take the likeliest token then."""
+"""Temperatures under this are 0: servers take the most likely token then."""
 
 
 def reshaped(
@@ -246,12 +246,12 @@ def reshaped(
     """Return what a server draws from, given what its model says.
 
     :param logprobs: natural logarithms of the candidates' probabilities before anything was done to them, the
-        likeliest first; they need not add up to 1, where ``tail`` is None they are all there are.
-    :param temperature: 0 (always the likeliest) and up.
+        most likely first; they need not add up to 1, where ``tail`` is None they are all there are.
+    :param temperature: 0 (greedy) and up.
     :param top_p: 0 (one token) to 1 (no cut).
     :param top_k: how many are kept; 0 for all.
     :param tail: what is known of the tokens that are not among the candidates.
-    :param ranked: how many of the candidates are certainly the likeliest, at least 1; all of them unless given.
+    :param ranked: how many of the candidates are certainly the most likely, at least 1; all of them unless given.
     :raises ParameterError: for values out of these ranges.
     """
     check(temperature, top_p, top_k)
@@ -309,7 +309,7 @@ def check(temperature: float, top_p: float, top_k: int = 0) -> None:
 
 
 def _greedy(logprobs: Sequence[float], temperature: float, top_p: float, top_k: int, named: int) -> Distribution:
-    """Return the likeliest token alone; of several that are alike any may be meant."""
+    """Return the most likely token alone; of several that are alike any may be meant."""
     alike = sum(logprob == logprobs[0] for logprob in logprobs[:named])
     weights = [1.0] * alike + [0.0] * (len(logprobs) - alike)
     likeliest = Ranked(list(accumulate(weights[:named])), weights[named - 1])

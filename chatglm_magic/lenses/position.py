@@ -33,7 +33,7 @@ class Position:
     """One place of an answer.
 
     ``token`` is the text that came here. ``candidates`` stand in their order of likelihood; the first ``ranked``
-    are certainly the likeliest. ``tail`` is what is known of tokens that were not named, None where all were.
+    are certainly the most likely. ``tail`` is what is known of tokens that were not named, None where all were.
     ``hidden`` counts bytes, parts of a character, that came in tokens before, of which the server tells nothing.
     """
 
@@ -54,7 +54,7 @@ class Position:
         taken = min(gaps, key=gaps.__getitem__) if gaps else len(top)
         ranked = len(top)
         candidates = top if gaps else [*top, odds.taken]
-        if not gaps and odds.taken.logprob > top[-1].logprob:  # named apart, but one of the likeliest
+        if not gaps and odds.taken.logprob > top[-1].logprob:  # named apart, but one of the most likely
             candidates.sort(key=lambda candidate: -candidate.logprob)
             taken, ranked = candidates.index(odds.taken), len(candidates)
         whole, own = odds.taken.data, candidates[taken].data
@@ -88,7 +88,7 @@ class Position:
         return reshaped(self.logprobs, temperature, top_p, top_k, tail=self.tail, ranked=self.ranked)
 
     def bars(self, found: Distribution | None = None, limit: int = 10) -> list[Bar]:
-        """Return the likeliest candidates, the taken one, and the rest summed up, as a picture shows them.
+        """Return the most likely candidates, the taken one, and the rest summed up, as a picture shows them.
 
         :param found: what :meth:`reshape` gave; what the model itself says unless given.
         """

@@ -38,7 +38,7 @@ WIDTH = 12
 
 
 def text(lens: Reshaped) -> str:
-    """Return a line for each place: its token, its entropy, the likeliest candidates after temperature and cut."""
+    """Return a line for each place: its token, its entropy, the likely candidates after temperature and cut."""
     settings = caption(lens)
     lines = []
     for position, found in zip(lens.positions[:TEXT_PLACES], lens.reshape(), strict=False):

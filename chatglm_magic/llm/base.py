@@ -118,7 +118,7 @@ class Fields(BodyFields):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            problem = fields.refused(error)
+            problem = fields.parameter_error(error)
         else:
             self._credentials = Credentials(origin(self.endpoint_url), self.api_key, self.headers)
             return
@@ -135,7 +135,7 @@ class Fields(BodyFields):
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
-            problem = fields.refused(error)
+            problem = fields.parameter_error(error)
         else:
             if left:  # a key never goes to another origin than the one it was given for
                 self._credentials = Credentials(origin(self.endpoint_url))
@@ -196,7 +196,7 @@ class Fields(BodyFields):
                 blank = BaseModel.__copy__(_blank(type(self)))
                 copy = self.__pydantic_validator__.validate_assignment(blank, name, value)
             except ValidationError as error:
-                problem = fields.refused(error)
+                problem = fields.parameter_error(error)
             else:
                 found[name] = getattr(copy, name)
                 continue

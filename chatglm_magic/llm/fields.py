@@ -79,7 +79,7 @@ def field_of(row: Parameter) -> tuple[Any, Any]:
     return kind | None, row.default
 
 
-def refused(error: ValidationError) -> ParameterError:
+def parameter_error(error: ValidationError) -> ParameterError:
     """Turn pydantic's report into one line that names the field and what it takes; never shows the value."""
     parts = []
     for item in error.errors(include_input=False, include_url=False):

@@ -84,7 +84,9 @@ class Session:
         """
         with Interrupts() as interrupts:
             active = self._activate(
-                *(prompt, options, interrupts),
+                prompt,
+                options,
+                interrupts,
                 view=view,
                 history=history,
                 record=record,
@@ -113,7 +115,9 @@ class Session:
         The request is settled now, not when the task first runs.
         """
         active = self._activate(
-            *(prompt, options, Interrupts()),
+            prompt,
+            options,
+            Interrupts(),
             view=view,
             history=history,
             record=record,
