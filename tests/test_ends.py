@@ -6,9 +6,10 @@ Each test acts inside an observer of what tells, which is as early as anybody ca
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ipywidgets as w
 import pytest
@@ -28,6 +29,8 @@ from .support.logprobs import open_session as open_lens_session
 from .support.panels import click, open_panel, send_prompt, set_value, visible_text, wait_idle, wait_until
 from .support.servers import Asked, Script, ScriptedServer, answer, chunk, legacy, reply, sse
 from .support.viewers import Viewer, make_turn, open_viewer
+
+T = TypeVar("T")
 
 REFUSAL = reply({"error": {"message": "no such luck"}}, status=400)
 ENDS = ("answered", "failed", "stopped")
@@ -159,6 +162,26 @@ def test_regenerate_as_soon_as_the_panel_tells_of_an_end_replaces_that_answer() 
         wait_until(lambda: len(server.posts) == 2, "the second request")
         wait_idle(panel)
         assert {t.answer: t.status for t in panel._session.turns} == {"eins": "superseded", "two": "complete"}
+
+
+class Swift(Session):
+    """A session whose questions have ended before the click that asked them returns."""
+
+    def submit(self, question: Coroutine[Any, Any, T]) -> Future[T]:
+        future = super().submit(question)
+        wait([future], 10)
+        return future
+
+
+@pytest.mark.parametrize("sign", sorted(PANEL_SIGNS.keys() - {"lane", "line about the answer"}))
+@pytest.mark.parametrize("end", ["answered", "failed"])
+def test_an_end_is_told_however_fast_it_comes(end: str, sign: str) -> None:
+    """The buttons are those of a question under way before it can end, so that its end changes them."""
+    with ScriptedServer(first_answer(end)) as server, open_panel(server, session=Swift()) as panel:
+        told = act_once(*PANEL_SIGNS[sign](panel), lambda: None)
+        send_prompt(panel, "hi")
+        assert told.is_set()
+        assert TOLD[end] in visible_text(panel.status) and not panel.controls.send.disabled
 
 
 def test_a_refused_click_is_not_the_first_of_two() -> None:

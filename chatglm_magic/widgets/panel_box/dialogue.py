@@ -131,6 +131,7 @@ class Dialogue:
                 self.answer.begin()
                 self._place = place
             self.status.say(WAITING)
+            self._sync()  # before it runs: its end may come at once, and is told by what changes back
             return asked
 
         try:
