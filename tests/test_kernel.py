@@ -131,6 +131,19 @@ def test_streaming_is_at_most_twelve_frames_a_second(kernel: Kernel) -> None:
         assert ran.displays == ["".join(pieces)]
 
 
+def test_all_that_came_is_shown_while_the_server_pauses(kernel: Kernel) -> None:
+    """Three pieces come at once, and then nothing for long: the third is on the page, not only the first."""
+    hold = threading.Event()
+    with ScriptedServer(answer("one ", "two ", "three ", hold=hold)) as server:
+        at(kernel, server.url + "v1")
+        running = kernel.send("%chatglm hi")
+        shown = kernel.until("display_data")
+        while shown["data"]["text/plain"] != "one two three ":
+            shown = kernel.until("update_display_data", 10)
+        hold.set()
+        assert kernel.wait(running).displays == ["one two three "]
+
+
 def test_an_interrupt_keeps_what_came(kernel: Kernel) -> None:
     """The prompt is back, the server sees the close, the partial answer is shown and marked, the next works."""
     hold = threading.Event()

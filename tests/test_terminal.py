@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chatglm_magic import Session
+from chatglm_magic.render.views import TerminalView
+
+from .support.panels import wait_until
 from .support.servers import ScriptedServer, answer
 
 
@@ -35,6 +42,21 @@ def test_each_evaluation_in_a_terminal(line: str) -> None:
         shell.expect(r"In \[5\]: ")
         assert shell.before.count("你好") == 1, shell.before
         shell.close()
+
+
+def test_all_that_came_is_written_while_the_server_pauses() -> None:
+    """Three pieces come at once, and then nothing for long: the third stands there, not only the first."""
+    hold, stream = threading.Event(), io.StringIO()
+    with ScriptedServer(answer("one ", "two ", "three", hold=hold)) as server, ThreadPoolExecutor() as pool:
+        session = Session()
+        session.settings.endpoint_url = f"{server.url}v1"
+        asked = pool.submit(session.ask, "hi", view=TerminalView(stream))
+        try:
+            wait_until(lambda: stream.getvalue() == "one two three", "the third piece")
+        finally:
+            hold.set()
+        assert asked.result() == "one two three" and stream.getvalue() == "one two three\n"
+        session.close()
 
 
 def test_one_question_from_a_shell() -> None:

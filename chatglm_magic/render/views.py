@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import sys
+import threading
 import time
 from typing import Any, Protocol, TextIO
 
@@ -84,10 +86,13 @@ class FinalView:
 
 
 class Throttle:
-    """Tells when the next frame may be shown: slowly enough for a front end, a message limit and a core."""
+    """Tells when the next frame may be shown: slowly enough for a front end, a message limit and a core.
 
-    def __init__(self) -> None:
-        self._next, self._sent = 0.0, 0
+    :param frame: seconds between two frames at least.
+    """
+
+    def __init__(self, frame: float = FRAME) -> None:
+        self._frame, self._next, self._sent = frame, 0.0, 0
 
     def ready(self) -> bool:
         """Tell whether it is time for a frame."""
@@ -97,39 +102,100 @@ class Throttle:
         """Take note of a frame: its size in characters, the seconds it took to render, the answer's characters."""
         self._sent += size
         pace = BYTES_PER_SECOND if self._sent <= FREE + TIMES * length else SLOW_BYTES_PER_SECOND
-        self._next = time.monotonic() + max(FRAME, size / pace, RENDERS * took)
+        self._next = time.monotonic() + max(self._frame, size / pace, RENDERS * took)
 
 
-class CellView:
+class LiveView:
+    """Shows an answer as it grows, at a pace; also what came too soon for a frame, if nothing follows it.
+
+    Whoever inherits it says how a frame is shown, and the end.
+    """
+
+    def __init__(self, throttle: Throttle) -> None:
+        self._throttle = throttle
+        self._lock = threading.Lock()
+        self._later: threading.Timer | None = None
+        self._failed: Exception | None = None
+        self._ended = False
+
+    def update(self, draft: Draft) -> None:
+        """Show the answer so far, if it is time to, or else as soon as it is.
+
+        :raises Exception: what failed in a frame, also in an earlier one that was shown later.
+        """
+        with self._lock:
+            failed, self._failed = self._failed, None
+            if failed is not None:
+                raise failed
+            self._advance(draft)
+
+    def close(self, turn: Turn) -> None:
+        """Show the whole turn."""
+        self._ended = True
+        with self._lock:
+            if self._later is not None:
+                self._later.cancel()
+            self._finish(turn)
+
+    def _advance(self, draft: Draft) -> None:
+        if self._throttle.ready():
+            self._show(draft)
+        elif self._later is None:
+            # In the cell's own context: a kernel reads there to which cell an output belongs.
+            self._later = threading.Timer(FRAME, contextvars.copy_context().run, (self._advance_late, draft))
+            self._later.daemon = True
+            self._later.start()
+
+    def _advance_late(self, draft: Draft) -> None:
+        with self._lock:
+            self._later = None
+            if self._ended:
+                return
+            try:
+                self._advance(draft)
+            except Exception as error:  # noqa: BLE001 - nobody called: whoever calls next hears of it
+                self._failed = error
+
+    def _show(self, draft: Draft) -> None:
+        raise NotImplementedError
+
+    def _finish(self, turn: Turn) -> None:
+        raise NotImplementedError
+
+
+class CellView(LiveView):
     """Grows one display in a notebook's cell, slowly enough for every front end, and leaves one final output."""
 
     def __init__(self, shell: Any, form: Format = "rich") -> None:
+        super().__init__(Throttle())
         self._publisher, self._form = shell.display_pub, form
         # A display's id can be used by any later cell to change it; this one can't be guessed.
         self._id = os.urandom(16).hex()
         self._shown = False
-        self._throttle = Throttle()
+        self._seen: tuple[str, str, str] | None = None
 
-    def update(self, draft: Draft) -> None:
-        """Show the answer so far, if it is time to."""
-        if not self._throttle.ready() or not (draft.text or draft.reasoning or draft.notice):
+    def _show(self, draft: Draft) -> None:
+        """Show a frame; there is none where nothing has come since the last one."""
+        text, reasoning, _ = seen = draft.text, draft.reasoning, draft.notice
+        if seen == self._seen or not any(seen):
             return
+        self._seen = seen
         began = time.monotonic()
-        data = self._frame(draft)
+        data = self._frame(*seen)
         took = time.monotonic() - began
         self._publish(data, {})
         size = sum(len(value) for value in data.values())
-        self._throttle.spent(size, took, len(draft.text) + len(draft.reasoning))
+        self._throttle.spent(size, took, len(text) + len(reasoning))
 
-    def close(self, turn: Turn) -> None:
+    def _finish(self, turn: Turn) -> None:
         """Show the whole turn; an update replaces metadata, so the last frame carries it."""
         if self._shown or turn.answer or turn.status == "complete":
             self._publish(*bundle(turn, form=self._form))
 
-    def _frame(self, draft: Draft) -> dict[str, str]:
-        data = {"text/plain": draft.text or draft.notice}
+    def _frame(self, text: str, reasoning: str, notice: str) -> dict[str, str]:
+        data = {"text/plain": text or notice}
         if self._form == "rich":
-            data = output(data["text/plain"], live_html(draft.text, draft.reasoning, draft.notice))
+            data = output(data["text/plain"], live_html(text, reasoning, notice))
         frame: dict[str, str] = encodable(data)
         return frame
 
@@ -140,31 +206,29 @@ class CellView:
         self._shown = True
 
 
-class TerminalView:
+class TerminalView(LiveView):
     """Writes an answer to a terminal as it comes; control sequences are made visible."""
 
     def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
+        super().__init__(Throttle(FRAME / 3))
         self._stream, self._with_footer = stream or sys.stdout, with_footer
         self._written = 0
         self._noticed = ""
-        self._next = 0.0
 
-    def update(self, draft: Draft) -> None:
+    def _show(self, draft: Draft) -> None:
         """Write what is new."""
         from .text import visible
 
         if draft.notice and draft.notice != self._noticed:
             self._noticed = draft.notice
             sys.stderr.write(visible(draft.notice) + "\n")
-        if time.monotonic() < self._next:
-            return
         text = draft.text
         new, self._written = text[self._written :], len(text)
-        self._next = time.monotonic() + FRAME / 3
         if new:
             self._write(visible(new))
+            self._throttle.spent(0, 0.0, 0)
 
-    def close(self, turn: Turn) -> None:
+    def _finish(self, turn: Turn) -> None:
         """Write the rest and, if the answer is not whole, why."""
         from .text import visible
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..support.servers import Asked, ScriptedServer, answer, chunk, legacy, reply
+from ..support.counting import WHOLE, Counting
+from ..support.servers import Asked, ScriptedServer, answer, legacy, reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -21,52 +19,6 @@ if TYPE_CHECKING:
     from ..support.lab import Lab, Notebook
 
 pytestmark = pytest.mark.heavy
-
-WHOLE = "".join(f"word{n} " for n in range(30)) + "end"
-
-
-class Counting:
-    """Answers with thirty words and an end; each word is sent when the test lets it go."""
-
-    def __init__(self) -> None:
-        self._gate = threading.Semaphore(0)
-
-    def __call__(self, connection: Any, asked: Asked) -> None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-        connection.sendall(head)
-        for number in range(30):
-            self._wait(connection, asked)
-            self._say(connection, chunk(f"word{number} "))
-        self._wait(connection, asked)
-        self._say(connection, chunk("end", finish_reason="stop"))
-        self._say(connection, {"choices": [], "usage": {"completion_tokens": 31}})
-        connection.sendall(b"data: [DONE]\n\n")
-        connection.shutdown(socket.SHUT_WR)
-
-    def grow(self, text: Locator, words: int, sent: int = 0) -> None:
-        """Let so many more words go, and read from the page that they are there, and no more than these."""
-        self._gate.release(words)
-        text.get_by_text(f"word{sent + words - 1}").wait_for()
-        assert f"word{sent + words} " not in text.inner_text()
-
-    def finish(self) -> None:
-        """Let all the rest go."""
-        self._gate.release(31)
-
-    def _say(self, connection: socket.socket, event: Any) -> None:
-        connection.sendall(f"data: {json.dumps(event)}\n\n".encode())
-
-    def _wait(self, connection: socket.socket, asked: Asked) -> None:
-        """Wait for leave to send, and note when the client closes."""
-        connection.settimeout(0.01)
-        while not self._gate.acquire(blocking=False):
-            try:
-                if not connection.recv(1):
-                    asked.closed_at = time.monotonic()
-                    raise ConnectionResetError("the client has gone")
-            except TimeoutError:
-                continue
-        connection.settimeout(None)
 
 
 class Shown:
@@ -311,18 +263,18 @@ def test_an_error_is_one_line_with_its_details_a_click_away(panel: Shown) -> Non
 
 def test_two_panels_and_the_model_are_one(lab: Lab, page: Page, server: ScriptedServer) -> None:
     """What is typed into one panel shows in the other, and in session.llm; answers don't mix."""
+    from playwright.sync_api import expect
+
     slow = Counting()
     shown = opened(lab, page, server, "two.ipynb", "%chatglm_panel", "from chatglm_magic import get_session")
     second = Shown(shown.notebook, shown.notebook.run(2), server)
     shown.number("temperature").fill("1.5")
     shown.number("temperature").press("Tab")
-    page.wait_for_timeout(200)
-    assert second.number("temperature").input_value() == "1.5"
-    assert not second.area.get_by_role("checkbox", name="unset temperature").is_checked()
+    expect(second.number("temperature")).to_have_value("1.5")
+    expect(second.area.get_by_role("checkbox", name="unset temperature")).not_to_be_checked()
     second.box("System prompt").fill("Be brief.")
     second.box("System prompt").press("Tab")
-    page.wait_for_timeout(200)
-    assert shown.box("System prompt").input_value() == "Be brief."
+    expect(shown.box("System prompt")).to_have_value("Be brief.")
     server.scripts[:] = [slow, answer("the other")]
     shown.send("slow")
     slow.grow(shown.answer, 2)
