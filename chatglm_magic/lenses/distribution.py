@@ -263,11 +263,11 @@ def reshaped(
     unseen = tail.weight(temperature, top) if tail is not None else NOTHING
     seen = math.fsum(weights)
     total = Range(seen + unseen.low, seen + unseen.high)
-    likeliest = _likeliest(weights, named, top_k, tail, unseen, temperature, top)
-    return Distribution(temperature, top_p, top_k, weights, total, unseen, likeliest, *likeliest.cut(top_p))
+    candidates = _rank(weights, named, top_k, tail, unseen, temperature, top)
+    return Distribution(temperature, top_p, top_k, weights, total, unseen, candidates, *candidates.cut(top_p))
 
 
-def _likeliest(
+def _rank(
     weights: list[float],
     named: int,
     top_k: int,
@@ -312,9 +312,9 @@ def _greedy(logprobs: Sequence[float], temperature: float, top_p: float, top_k: 
     """Return the most likely token alone; of several that are alike any may be meant."""
     alike = sum(logprob == logprobs[0] for logprob in logprobs[:named])
     weights = [1.0] * alike + [0.0] * (len(logprobs) - alike)
-    likeliest = Ranked(list(accumulate(weights[:named])), weights[named - 1])
+    candidates = Ranked(list(accumulate(weights[:named])), weights[named - 1])
     total, kept = Range(float(alike), float(alike)), Range(1.0, 1.0)
     sure = 1 if alike == 1 else 0
     return Distribution(
-        temperature, top_p, top_k, weights, total, NOTHING, likeliest, sure, alike, kept, False, False
+        temperature, top_p, top_k, weights, total, NOTHING, candidates, sure, alike, kept, False, False
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ParameterError
 from ..forks import Rank, lock
+from ..listeners import Listeners
 from ..values import Answer, Kind, Turn
 from .conversation import ConversationLog, Entry, Place
 from .draft import NoView, View
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from .active_turn import ActiveTurn
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 STORE_FILE = "history.sqlite"
 STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
@@ -47,7 +45,7 @@ class Session:
 
     def __init__(self, shell: Any | None = None) -> None:
         self._lock = lock(Rank.SESSION)
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners = Listeners("session")
         self._sync = SettingsSync(settings_for(shell))
         self._store_lock = lock(Rank.STORING)
         self._store: Store | None = None
@@ -253,13 +251,7 @@ class Session:
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after each change of the turns; return what ends that."""
-        self._listeners.append(listener)
-
-        def forget() -> None:
-            with suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return forget
+        return self._listeners.add(listener)
 
     def begin(self, place: Place, turn: Turn) -> Entry:
         """Hold a place for an answer under way."""
@@ -282,7 +274,7 @@ class Session:
             self._settle()
             self._log.finish(entry, turn)
             self._publish()
-        self._changed()
+        self._listeners.call()
 
     def _change(self, act: Callable[[], T]) -> T:
         """Change the conversation, and tell those who follow it."""
@@ -290,7 +282,7 @@ class Session:
             self._settle()
             result = act()
             self._publish()
-        self._changed()
+        self._listeners.call()
         return result
 
     def _settle(self) -> None:
@@ -313,13 +305,6 @@ class Session:
                 self._store_setting = self.settings.store
                 self._store = Store(_place(self._store_setting))
             return self._store
-
-    def _changed(self) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                listener()
-            except Exception:  # what follows the session must not cost anybody an answer
-                log.exception("A listener of the session failed.")
 
     def _activate(
         self,
@@ -352,7 +337,7 @@ class Session:
             )
             active = ActiveTurn(self, turn, place, options, view or NoView(), interrupts, record=record)
         if record:
-            self._changed()  # outside the lock: who follows the session takes locks of its own
+            self._listeners.call()  # outside the lock: who follows the session takes locks of its own
         return active
 
 

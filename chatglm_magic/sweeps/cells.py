@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ..listeners import Listeners
 from ..values import Answer, Turn
 from .grid import Grid
 from .stats import Stats, failed, stats
@@ -18,8 +17,6 @@ from .stats import Stats, failed, stats
 if TYPE_CHECKING:
     from ..session.draft import Draft
 
-
-log = logging.getLogger(__name__)
 
 Slot = tuple[int, int]
 """A cell's number and a sample's."""
@@ -122,7 +119,8 @@ class CellGrid:
         self.samples = grid.samples
         self.lock = threading.Lock()
         """Held while a run puts its last answer and ends: others see both or neither."""
-        self._listeners: list[Callable[[], None]] = []
+        self.listeners = Listeners("sweep")
+        """Whoever follows the cells; called at most 12 times a second."""
         self._next = 0.0
         self._later: asyncio.TimerHandle | None = None
 
@@ -160,16 +158,6 @@ class CellGrid:
         cell.drafts = {sample: draft for sample, draft in cell.drafts.items() if sample != slot[1]}
         cell.version += 1
 
-    def follow(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after changes; return what ends that."""
-        self._listeners.append(listener)
-
-        def forget() -> None:
-            with suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return forget
-
     def ring(self) -> None:
         """Tell the followers soon that something has changed; to be called on the loop's thread."""
         wait = self._next - time.monotonic()
@@ -183,9 +171,5 @@ class CellGrid:
         if self._later is not None:
             self._later.cancel()
             self._later = None
-        for listener in tuple(self._listeners):
-            try:
-                listener()
-            except Exception:  # what follows a sweep must not cost anybody an answer
-                log.exception("A follower of the sweep failed.")
+        self.listeners.call()
         self._next = time.monotonic() + 1 / CALLS

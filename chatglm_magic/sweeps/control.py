@@ -77,7 +77,7 @@ class Control:
 
         :returns: what ends that.
         """
-        return self._board.follow(listener)
+        return self._board.listeners.add(listener)
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the sweep has ended, or for ``timeout`` seconds, and display its progress; return the sweep.

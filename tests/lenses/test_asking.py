@@ -66,7 +66,7 @@ def test_re_shaping_sends_nothing() -> None:
         assert len(server.asked) == 1
 
 
-def test_the_taken_token_need_not_be_among_the_likeliest() -> None:
+def test_the_taken_token_need_not_be_among_the_most_likely() -> None:
     """As vLLM gives it: it stands behind the named ones, its rank unknown, its own probability known."""
     with ScriptedServer(ANSWER) as server:
         first, second = lens("x", open_session(server.url + V1))

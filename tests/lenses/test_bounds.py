@@ -23,7 +23,7 @@ def tail(count: int = 3) -> Tail:
 
 
 def drawn(shares: Sequence[float], temperature: float, top_p: float, top_k: int) -> list[float]:
-    """Return what a server draws from that knows all shares, the likeliest first: the plain definition."""
+    """Return what a server draws from that knows all shares, the most likely first: the plain definition."""
     weights = [share ** (1 / temperature) for share in shares]
     kept = weights[:top_k] if top_k else weights
     reach, total, survivors = top_p * sum(kept), 0.0, []
@@ -86,7 +86,7 @@ def test_a_top_k_among_the_unnamed_leaves_so_many_of_them() -> None:
 
 
 TAKEN = [math.log(share) for share in (0.5, 0.2, 0.05)]
-"""The last one is named because it was taken: two are certainly the likeliest."""
+"""The last one is named because it was taken: two are certainly the most likely."""
 
 
 def test_a_taken_token_of_unknown_rank_counts_among_the_survivors() -> None:
@@ -103,7 +103,7 @@ def test_a_taken_token_of_unknown_rank_counts_among_the_survivors() -> None:
     assert cut.survives(2) is None and cut.survivors == (2, 3)
 
 
-def test_a_top_k_of_just_the_likeliest_leaves_nothing_else() -> None:
+def test_a_top_k_of_just_the_most_likely_leaves_nothing_else() -> None:
     """Neither the taken token nor any that was not named."""
     found = reshaped(TAKEN, 1.0, 1.0, 2, tail=Tail.behind(0.75, TAKEN[1], 9), ranked=2)
     assert found.survivors == (2, 2) and found.survives(2) is False and found.tail == (0.0, 0.0)
@@ -135,7 +135,7 @@ def test_the_bounds_hold_for_a_taken_token_wherever_it_ranks(top_p: float, top_k
 
 
 def test_the_temperature_below_which_a_server_is_greedy() -> None:
-    """At its edge all is computed; below it the likeliest alone is left, or any of several alike."""
+    """At its edge all is computed; below it the most likely alone is left, or any of several alike."""
     greedy = reshaped(LOGPROBS, GREEDY_BELOW / 2)
     assert [greedy.probability(n) for n in range(3)] == [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0)]
     assert greedy.survivors == (1, 1) and greedy.entropy == (0.0, 0.0)

@@ -143,7 +143,7 @@ def test_places_are_counted_as_lists_are() -> None:
 
 
 def test_bars_add_up() -> None:
-    """The likeliest, the taken one, the others together and the unnamed ones make up the whole."""
+    """The most likely, the taken one, the others together and the unnamed ones make up the whole."""
     many = odds(*[(f"t{n}", 0.04) for n in range(24)], taken=20)
     found = lens_of(many).at(0)
     bars = found.bars(limit=10)

@@ -109,7 +109,7 @@ def test_field_temperature(dialect: str, local: LocalServer) -> None:
 
 @both
 def test_field_top_p(dialect: str, local: LocalServer) -> None:
-    """The smallest share keeps the likeliest word alone, whatever the temperature."""
+    """The smallest share keeps the most likely word alone, whatever the temperature."""
     greedy = make_local_model(local, dialect).invoke("hi")
     assert make_local_model(local, dialect, temperature=1, top_p=0.01).invoke("hi") == greedy
 
