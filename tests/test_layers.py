@@ -13,7 +13,7 @@ import chatglm_magic
 
 PACKAGE = Path(chatglm_magic.__file__).parent
 
-GROUND = {"_version", "credentials", "errors", "forks", "parameters", "strictjson", "values"}
+GROUND = {"_version", "credentials", "errors", "forks", "listeners", "parameters", "strictjson", "values"}
 """Modules that import nothing of the package; every room but the server may import them."""
 
 MAY_IMPORT: dict[str, set[str]] = {
