@@ -19,6 +19,9 @@ class Listeners:
         self._thing = thing
         self._listeners: list[Callable[[], None]] = []
 
+    def __len__(self) -> int:
+        return len(self._listeners)
+
     def add(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` from now on; return what ends that."""
         self._listeners.append(listener)

@@ -104,13 +104,18 @@ class Change(str):
         return Change, (str(self), self.name)
 
 
+CONTEXT_FULL = "model_context_window_exceeded"
+"""The ``finish_reason`` of an answer for whose rest the model's context had no room; Z.ai's name for it."""
+
+
 class Delta(NamedTuple):
     """One piece of an answer as it arrives; a tuple, since one is made for every token.
 
     ``usage`` counts tokens (``prompt_tokens``, ``completion_tokens``, ``total_tokens``); ``changed`` says
     what the server or this package changed of what was asked or answered. ``notice`` tells people what is being
     waited for, ``retries`` how often the question was asked again before this answer began. ``logprobs`` has the
-    odds of the tokens that came, where they were asked for.
+    odds of the tokens that came, where they were asked for. ``thought`` says that all text before this piece was
+    thinking: its end has come, and nothing had marked its beginning.
     """
 
     text: str = ""
@@ -122,6 +127,7 @@ class Delta(NamedTuple):
     notice: str | None = None
     retries: int = 0
     logprobs: tuple[Odds, ...] = ()
+    thought: bool = False
 
 
 @dataclass(frozen=True, slots=True)

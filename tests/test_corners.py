@@ -217,7 +217,7 @@ def test_a_status_that_is_a_word() -> None:
     reader = chatglm.Reader({})
     reader.feed(b'{"response": "out of memory", "status": "failed"}')
     with pytest.raises(InvalidResponseError, match="out of memory"):
-        reader.close()
+        list(reader.close())
 
 
 def test_compressed_bytes_one_by_one() -> None:

@@ -46,7 +46,8 @@ def test_the_grid_fills_while_answers_come() -> None:
         with open_explorer(sweep) as shown:
             wait_until(lambda: "colour 0.1" in shown.faces[0], str(shown.faces))
             wait_until(lambda: [face.split(" ")[1] for face in shown.faces[1:]] == ["running", "running"])
-            assert "1 of 3 answers" in shown.text and "left" in shown.text and "Name a colour." in shown.text
+            wait_until(lambda: "1 of 3 answers" in shown.text and "left" in shown.text, "the words beside the bar")
+            assert "Name a colour." in shown.text
             assert 'role="progressbar"' in shown.html and 'aria-valuenow="1"' in shown.html
             assert not shown.named("Stop").disabled and shown.named("Resume").disabled
             hold.set()

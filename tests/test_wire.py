@@ -99,7 +99,7 @@ def test_zai_gets_its_own_ranges() -> None:
 def read(module: Any, data: bytes, content_type: str, size: int = 7) -> list[Delta]:
     reader = module.Reader({"content-type": content_type})
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
-    found = [delta for piece in pieces for delta in reader.feed(piece)] + reader.close()
+    found = [delta for piece in pieces for delta in reader.feed(piece)] + [*reader.close()]
     reader.check()
     return found
 

@@ -13,8 +13,8 @@ from chatglm_magic.errors import IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.strictjson import strict_json
 from chatglm_magic.values import Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
-from chatglm_magic.wire.body import LIMIT, PIECE, Inflate, Whole, message_of, shown
-from chatglm_magic.wire.error_response import refusal
+from chatglm_magic.wire.body import LIMIT, PIECE, Inflate, Whole, shown
+from chatglm_magic.wire.error_response import message_of, refusal
 from chatglm_magic.wire.openai_reply import odds_of
 from chatglm_magic.wire.sse import SSEDecoder
 from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter, thinking_keys
@@ -145,9 +145,9 @@ def test_a_body_may_be_as_long_as_the_limit_and_not_longer() -> None:
     assert raised.value.kind == "too_large"
 
 
-def read(*choices: dict[str, Any], **more: Any) -> str:
+def read(*choices: dict[str, Any], several: bool = False, **more: Any) -> str:
     """Return the text of an answer whose events have these choices."""
-    reader = openai.Reader({"content-type": "text/event-stream"})
+    reader = openai.Reader({"content-type": "text/event-stream"}, several=several)
     events = [{"choices": [choice], **more} for choice in choices]
     data = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
     return "".join(delta.text for delta in [*reader.feed(data.encode()), *reader.close()])
@@ -156,7 +156,7 @@ def read(*choices: dict[str, Any], **more: Any) -> str:
 def test_only_the_first_of_several_answers_is_read() -> None:
     """A server that sends two at once does not mix them; one without a number is the first."""
     said = [{"index": n % 2, "delta": {"content": letter}} for n, letter in enumerate("axbycz")]
-    assert read(*said) == "abc"
+    assert read(*said, several=True) == "abc"
     assert read({"delta": {"content": "a"}}, {"index": None, "delta": {"content": "b"}}) == "ab"
 
 
@@ -177,7 +177,7 @@ def test_a_stream_that_does_not_say_that_it_is_whole_broke_off() -> None:
     for data in (b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n', b": comment\n\n", b""):
         reader = openai.Reader({"content-type": "text/event-stream"})
         list(reader.feed(data))
-        reader.close()
+        list(reader.close())
         with pytest.raises(IncompleteAnswerError):
             reader.check()
 

@@ -17,7 +17,7 @@ from ..values import Delta
 from .address import authorities, proxy_for
 from .loop import awake
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, response_error
+from .response import ResponseReader, is_answer, response_error
 from .retries import Retries
 from .timeouts import Clock
 from .transport_errors import translate_errors
@@ -172,24 +172,26 @@ async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta,
     while True:
         try:
             response = await _attempt(pool, retries.call, clock)
-            break
+            try:
+                async with aclosing(_read(response, retries, clock)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+                await _let_go(response)
+            finally:
+                response.close()
+            return
         except ChatGLMError as error:
             wait = retries.wait_or_raise(error)
         if wait.notice:
             yield Delta(notice=wait.notice)
         await asyncio.sleep(wait.seconds)
-    try:
-        if told := retries.told():
-            yield told
-        async for delta in _read(response, call, clock):
-            yield delta
-        await _let_go(response)
-    finally:
-        response.close()
 
 
-async def _read(response: aiohttp.ClientResponse, call: Call, clock: Clock) -> AsyncIterator[Delta]:
-    incoming = ResponseReader(call, clock, response.headers.items())
+async def _read(response: aiohttp.ClientResponse, retries: Retries, clock: Clock) -> AsyncGenerator[Delta, None]:
+    call = retries.call
+    if told := retries.told():
+        yield told
+    incoming = retries.reader = ResponseReader(call, clock, response.headers.items())
     while not incoming.done:
         # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
         with translate_errors(call, clock):
@@ -221,7 +223,7 @@ async def _slot(pool: Pool, clock: Clock) -> None:
 
 async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
     response = await _post(pool, call, clock)
-    if response.status == 200:
+    if is_answer(response.status):
         return response
     try:
         raise response_error(call, response.status, response.headers.items(), await _beginning(response, call))

@@ -39,13 +39,27 @@ class ResponseReader:
         self._clock = clock
         self._inflate = Inflate(named.get("content-encoding", ""))
         self._plain = not self._inflate.undoes
-        self._reader = (openai if call.dialect == "openai" else chatglm).Reader(named)
+        url, several = bare(call.url), call.body.get("n", 1) != 1
+        self._reader = (
+            openai.Reader(named, url, several=several) if call.dialect == "openai" else chatglm.Reader(named, url)
+        )
+        self._streams = "text/event-stream" in named.get("content-type", "").lower()
         self._size = 0
 
     @property
     def done(self) -> bool:
         """Whether the answer has said that it is whole."""
         return bool(self._reader.done)
+
+    @property
+    def begun(self) -> bool:
+        """Whether text of the answer, or of its thinking, has come."""
+        return bool(self._reader.begun)
+
+    @property
+    def empty_stream(self) -> bool:
+        """Whether a stream was promised, and not one byte of it has come."""
+        return self._streams and not self._size
 
     def feed(self, block: bytes) -> Iterator[Delta]:
         """Take in the next bytes; yield the pieces they complete, also those before an error.
@@ -75,6 +89,11 @@ class ResponseReader:
         self._reader.check()
 
 
+def is_answer(status: int) -> bool:
+    """Tell whether a body with this status may be an answer: any success but "no content"."""
+    return 200 <= status < 300 and status != 204
+
+
 def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return headers by their lower-cased names."""
     return {name.lower(): value for name, value in headers}
@@ -83,7 +102,7 @@ def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def response_error(
     call: Call, status: int, headers: Iterable[tuple[str, str]], raw: bytes
 ) -> ResponseError | InvalidResponseError:
-    """Return the error that a status other than 200 is."""
+    """Return the error that a status other than 2xx is."""
     named = lowered(headers)
     if status == 204:
         return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")

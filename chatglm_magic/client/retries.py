@@ -8,12 +8,15 @@ import re
 import time
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ChatGLMError, ResponseError
 from ..values import Change, Delta
 from .request import Call, encoded
 from .timeouts import Clock
+
+if TYPE_CHECKING:
+    from .response import ResponseReader
 
 MAX_RETRY_AFTER = 120.0
 """Seconds; a server that asks for a longer wait is not waited for."""
@@ -34,13 +37,18 @@ class Wait:
 
 
 class Retries:
-    """Decides whether a question may be asked again: only if nothing was sent, or the server said to wait."""
+    """Decides whether a question may be asked again: only if nothing was sent, or the server said to wait.
+
+    What a server refuses before it runs, and says so, is asked again without it, or with as much as it takes.
+    """
 
     def __init__(self, call: Call, clock: Clock) -> None:
         self.call = call
+        self.reader: ResponseReader | None = None
+        """What reads the present attempt's answer, once there is one."""
         self.count = 0
         """Attempts after the first one that the server had to see."""
-        self.changed: Change | None = None
+        self.changed: list[Change] = []
         """What the server made us change of the question."""
         self._clock = clock
 
@@ -51,15 +59,11 @@ class Retries:
         seconds or as a date (RFC 9110, section 10.2.3), is obeyed up to 120 s, and a longer one means not to
         try. Waiting counts against the total time.
         """
-        if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in self.call.body:
-            # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
-            self._send({key: value for key, value in self.call.body.items() if key != USAGE_KEY})
-            self.call.no_usage.add(self.call.url)
-            return Wait(0.0)
-        most = _most_odds(error, self.call.body.get(ODDS_KEY)) if self.changed is None else None
-        if most is not None:
-            self.changed = Change(f"{ODDS_KEY}: {self.call.body[ODDS_KEY]} refused, {most} taken")
-            self._send({**self.call.body, ODDS_KEY: most})
+        reader, self.reader = self.reader, None
+        if reader is not None and reader.begun:
+            raise error
+        self._clock.begun = self._clock.answered = False
+        if self._adapt(error, empty=reader is not None and reader.empty_stream):
             return Wait(0.0)
         refused = isinstance(error, ResponseError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")
@@ -76,26 +80,60 @@ class Retries:
         why = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
         return Wait(seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.call.retries})")
 
+    def told(self) -> Delta | None:
+        """Return what is to be told of the way to an answer that has now begun."""
+        return Delta(retries=self.count, changed=tuple(self.changed)) if self.count or self.changed else None
+
+    def _adapt(self, error: ChatGLMError, *, empty: bool) -> bool:
+        """Change what the server did not take; return whether there is anything to ask again for."""
+        body = self.call.body
+        if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in body:
+            # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
+            self._send({key: value for key, value in body.items() if key != USAGE_KEY})
+            self.call.no_usage.add(self.call.url)
+            return True
+        if empty and error.kind == "incomplete" and body.get("stream"):
+            # ChatGLM3's api_server.py has an empty stream for every short answer, and whole answers otherwise.
+            self.changed.append(Change("stream: the server sent an empty one, asked again without"))
+            self._send({key: value for key, value in body.items() if key != USAGE_KEY} | {"stream": False})
+            return True
+        for key, word in LIMITED.items():
+            asked = body.get(key)
+            size = len(asked) if isinstance(asked, list) else asked
+            most = _most_taken(error, word, size)
+            if most is None or any(change.name == key for change in self.changed):
+                continue
+            if isinstance(asked, list):
+                self.changed.append(Change(f"{key}: {most} of {size} sent, the others are applied here", key))
+                self._send({**body, key: asked[: int(most)]})
+            else:
+                self.changed.append(Change(f"{key}: {size:g} refused, {most:g} taken", key))
+                self._send({**body, key: most})
+            return True
+        return False
+
     def _send(self, body: dict[str, Any]) -> None:
         self.call = replace(self.call, body=body, data=encoded(body))
 
-    def told(self) -> Delta | None:
-        """Return what is to be told of the way to an answer that has now begun."""
-        changed = () if self.changed is None else (self.changed,)
-        return Delta(retries=self.count, changed=changed) if self.count or changed else None
+
+LIMITED = {ODDS_KEY: "logprobs", "stop": "stop", "temperature": "temperature"}
+"""Keys that servers take up to a limit of their own, by the word that their refusals have for them."""
+
+NUMBER = re.compile(r"(?<![\w.])\d{1,9}(?:\.\d{1,4})?(?![\w%])")
 
 
-def _most_odds(error: ChatGLMError, asked: Any) -> int | None:
-    """Return the highest ``top_logprobs`` that a server takes, where it refused a higher one and names its limit.
+def _most_taken(error: ChatGLMError, word: str, asked: Any) -> float | None:
+    """Return the most that a server takes of something, where it refused more and names its limit.
 
     vLLM: "Requested sample logprobs of 4096, which is greater than max allowed: 20". OpenAI and Ollama: "between 0
     and 20", "less than or equal to 20".
     """
-    words = str(error).partition("logprobs")[2]
-    if error.kind != "bad_request" or not words or type(asked) is not int:
+    said = str(error).partition(word)[2]
+    if error.kind != "bad_request" or not said or isinstance(asked, bool) or not isinstance(asked, int | float):
         return None
-    limits = [int(number) for number in re.findall(r"\d{1,9}", words)]
-    return max((number for number in limits if 0 < number < asked), default=None)
+    limits = [float(number) for number in NUMBER.findall(said)]
+    most = max((number for number in limits if 0 < number < asked), default=None)
+    return int(most) if most is not None and most == int(most) else most
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -23,7 +23,7 @@ from ..wire.body import Whole
 from .address import bundle, proxy_for
 from .loop import handed_over
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, lowered, response_error
+from .response import ResponseReader, is_answer, lowered, response_error
 from .retries import Retries
 from .timeouts import LOOK_UP, Clock, pause
 from .transport_errors import translate_errors
@@ -31,6 +31,9 @@ from .transport_errors import translate_errors
 if TYPE_CHECKING:
     from .async_client import AsyncClient
 
+
+MAX_INTERIM = 100
+"""Interim responses before an answer: more are no way of this protocol."""
 
 POOL = 64
 """Idle connections kept; more threads than this open further ones."""
@@ -73,6 +76,15 @@ class _Response(http.client.HTTPResponse):
         # Not detached: an interrupt in between would leave a file that can't be closed, and be lost in that error.
         self.fp = io.BufferedReader(Timed(self.fp), 65536)
         super().begin()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Pass over what a server says on the way (102, 103); http.client itself does so with 100 alone."""
+        for _ in range(MAX_INTERIM):
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 101 < found[1] < 200:
+                break
+            http.client.parse_headers(self.fp)
+        return found
 
 
 class _Plain(HTTPConnection):
@@ -151,22 +163,33 @@ class SyncClient:
 
     def _answer(self, call: Call, clock: Clock) -> Generator[Delta, None, None]:
         retries = Retries(call, clock)
-        response = yield from self._begin(retries, clock)
-        with closing(response):
-            if told := retries.told():
-                yield told
-            incoming = ResponseReader(call, clock, response.raw.headers.items())
-            read, timed, guard = response.raw.read1, timer(response), translate_errors(call, clock)
-            while not incoming.done:  # once for each token of a stream
-                if timed is not None:  # pragma: no branch - as long as urllib3 is made as it is
-                    timed.end = clock.moment()
-                with guard:
-                    block = read(BLOCK)
-                if not block:
-                    break
-                yield from incoming.feed(block)
-            yield from incoming.close()
-            _let_go(response)
+        while True:
+            try:
+                with closing(self._attempt(retries.call, clock)) as response:
+                    yield from self._read(response, retries, clock)
+                return
+            except ChatGLMError as error:
+                wait = retries.wait_or_raise(error)
+            if wait.notice:
+                yield Delta(notice=wait.notice)
+            pause(wait.seconds)
+
+    def _read(self, response: requests.Response, retries: Retries, clock: Clock) -> Generator[Delta, None, None]:
+        call = retries.call
+        if told := retries.told():
+            yield told
+        incoming = retries.reader = ResponseReader(call, clock, response.raw.headers.items())
+        read, timed, guard = response.raw.read1, timer(response), translate_errors(call, clock)
+        while not incoming.done:  # once for each token of a stream
+            if timed is not None:  # pragma: no branch - as long as urllib3 is made as it is
+                timed.end = clock.moment()
+            with guard:
+                block = read(BLOCK)
+            if not block:
+                break
+            yield from incoming.feed(block)
+        yield from incoming.close()
+        _let_go(response)
 
     def ask_json(self, call: Call) -> Any:
         """Send a request that isn't a prompt, such as a count of tokens; return the whole JSON response.
@@ -196,19 +219,9 @@ class SyncClient:
         if session and self._owner == os.getpid():
             session.close()
 
-    def _begin(self, retries: Retries, clock: Clock) -> Generator[Delta, None, requests.Response]:
-        while True:
-            try:
-                return self._attempt(retries.call, clock)
-            except ChatGLMError as error:
-                wait = retries.wait_or_raise(error)
-            if wait.notice:
-                yield Delta(notice=wait.notice)
-            pause(wait.seconds)
-
     def _attempt(self, call: Call, clock: Clock) -> requests.Response:
         response = self._post(call, clock)
-        if response.status_code != 200:
+        if not is_answer(response.status_code):
             with closing(response):
                 words = _beginning(response, call)
                 raise response_error(call, response.status_code, response.raw.headers.items(), words)

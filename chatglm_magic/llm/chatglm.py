@@ -63,7 +63,8 @@ class ChatGLM(Fields):
         """Send a planned request, whatever became of the model since; yield the answer's chunks as they arrive.
 
         A chunk's ``generation_info`` has what isn't text: ``reasoning``, ``finish_reason``, ``usage``, ``model``,
-        ``changed``, ``notice``, ``retries``, ``logprobs``. Callbacks and tracers are told as by :meth:`stream`.
+        ``changed``, ``notice``, ``retries``, ``logprobs``, and ``thought`` where all text before was thinking.
+        Callbacks and tracers are told as by :meth:`stream`.
 
         :param plan: what :meth:`plan` returned; it can be sent several times.
         :param config: LangChain's configuration of the call.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 JOINED = {"reasoning": "", "notice": "; "}
 """What stands between the parts of an information that comes in several."""
 
-INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs")
+INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs", "thought")
 REPEATED = Change("answer: a key that the server repeated was taken out")
 LISTED = ("changed", "logprobs")
 AS_JSON = {"usage": dict, "changed": list, "logprobs": list}
@@ -36,6 +36,7 @@ class ChunkBuilder:
 
     def __init__(self, stop: Sequence[str], changed: Sequence[Change] = (), secrets: Sequence[str] = ()) -> None:
         """:param secrets: what the server knows and may repeat; it is taken out of text and facts."""
+        self._stop = stop
         self._filter = StopFilter(stop)
         self._changed = tuple(changed)
         self._secrets = tuple(secrets)
@@ -59,6 +60,9 @@ class ChunkBuilder:
 
     def feed(self, delta: Delta) -> GenerationChunk | None:
         """Take in a piece; return a chunk if there is anything to hand out."""
+        if delta.thought:
+            delta = delta._replace(reasoning=self._rest() + delta.reasoning)
+            self._filter, self._parts = StopFilter(self._stop), []
         text = self._filter.feed(self._no_secrets.feed(delta.text))
         info: dict[str, Any] = {}
         for name in INFO:
@@ -111,8 +115,13 @@ class ChunkBuilder:
 def merge_chunks(chunks: list[GenerationChunk]) -> Generation:
     """Add chunks up; text and reasoning in one go, since adding pairs is quadratic."""
     info: dict[str, Any] = {}
+    texts: list[str] = []
     for chunk in chunks:
         news = dict(chunk.generation_info or {})
+        if news.pop("thought", False):  # what came before was no text
+            info["reasoning"] = [*info.get("reasoning", ()), "".join(texts)]
+            texts.clear()
+        texts.append(chunk.text)
         for name in JOINED:
             if name in news:
                 info.setdefault(name, []).append(news.pop(name))
@@ -121,7 +130,7 @@ def merge_chunks(chunks: list[GenerationChunk]) -> Generation:
                 info.setdefault(name, []).extend(listed)
         info |= news
     info |= {name: between.join(info[name]) for name, between in JOINED.items() if name in info}
-    return Generation(text="".join(chunk.text for chunk in chunks), generation_info=info or None)
+    return Generation(text="".join(texts), generation_info=info or None)
 
 
 def to_llm_result(answers: list[Generation]) -> LLMResult:

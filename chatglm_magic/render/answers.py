@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..parameters import shown_with_answers
 from ..strictjson import strict_json
-from ..values import Turn
+from ..values import CONTEXT_FULL, Turn
 from .outer import output
 from .text import plural
 
@@ -111,6 +111,8 @@ def trouble(turn: Turn) -> str:
         return "no answer"
     if turn.finish_reason == "length":
         return "cut at max_token" if turn.answer else "max_token was used up by thinking"
+    if turn.finish_reason == CONTEXT_FULL:
+        return "cut: the model's context is full"
     return "empty answer" if not turn.answer else ""
 
 

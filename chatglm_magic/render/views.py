@@ -47,6 +47,8 @@ FREE, TIMES = 256 * 1024, 8
 SLOW_BYTES_PER_SECOND = 32 * 1024
 """What is left of the pace then: each update sends the whole text once more."""
 
+THOUGHT = "\n[what stands above was thinking]\n\n"
+
 WHOLE: tuple[Format, ...] = ("code", "json")
 """Formats that are made of a whole answer."""
 
@@ -212,7 +214,7 @@ class TerminalView(LiveView):
     def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
         super().__init__(Throttle(FRAME / 3))
         self._stream, self._with_footer = stream or sys.stdout, with_footer
-        self._written = 0
+        self._written = ""
         self._noticed = ""
 
     def _show(self, draft: Draft) -> None:
@@ -222,9 +224,7 @@ class TerminalView(LiveView):
         if draft.notice and draft.notice != self._noticed:
             self._noticed = draft.notice
             sys.stderr.write(visible(draft.notice) + "\n")
-        text = draft.text
-        new, self._written = text[self._written :], len(text)
-        if new:
+        if new := self._unwritten(draft.text):
             self._write(visible(new))
             self._throttle.spent(0, 0.0, 0)
 
@@ -232,11 +232,17 @@ class TerminalView(LiveView):
         """Write the rest and, if the answer is not whole, why."""
         from .text import visible
 
-        rest = plain(turn)[self._written :]
         if turn.answer or turn.status == "complete":
-            self._write(visible(rest) + "\n")
+            self._write(visible(self._unwritten(plain(turn))) + "\n")
         if self._with_footer:
             self._write(visible(closing_line(turn)) + "\n")
+
+    def _unwritten(self, text: str) -> str:
+        """Return what of a text is not written yet; what was written and is no part of it was thinking."""
+        written, self._written = self._written, text
+        if text.startswith(written):
+            return text[len(written) :]
+        return f"{THOUGHT}{text}"
 
     def _write(self, text: str) -> None:
         _write(self._stream, text)

@@ -64,6 +64,9 @@ class Draft:
     def take(self, text: str, info: Mapping[str, Any]) -> None:
         """Take in a chunk's text and its ``generation_info``."""
         thought = info.get("reasoning")
+        if info.get("thought"):  # all that came as text so far was thinking
+            self._reasoning += self._text
+            self._text = []
         self.notice = info.get("notice") or self.notice
         if text or thought:
             self.notice = ""

@@ -232,6 +232,7 @@ class TapeRecorder:
             )
         self._began = time.monotonic()
         self._created = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._stops = call.stop
         self._stop = StopFilter(call.stop)
         self._pieces: list[list[Any]] = []
         self._news: dict[str, Any] = {}
@@ -249,6 +250,10 @@ class TapeRecorder:
 
     def take(self, delta: Delta) -> None:
         """Take in a piece."""
+        if delta.thought:  # what came as text was thinking, and is replayed as such
+            for piece in self._pieces:
+                piece[1:3] = "", piece[1] + piece[2]
+            self._stop = StopFilter(self._stops)
         news = {name: value for name in NEWS if (value := getattr(delta, name)) != getattr(_EMPTY, name)}
         if not (delta.text or delta.reasoning or news):
             return  # a word about the way

@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..errors import IncompleteAnswerError, InvalidResponseError
@@ -72,14 +73,14 @@ class Inflate:
 LIMIT = 64 * 2**20
 """Bytes of a body, or of one event, above which we stop reading."""
 
-DEEPEST_WORDS = 8
-"""How far into an error body a server's own words are looked for; what lies deeper is shown as JSON."""
-
 CONTROLS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]+"
 )
 """Characters that a terminal obeys, or that are there to mislead a reader."""
+
+
+EVENT_LINE = re.compile(rb"^(?:data|event|id|retry|error)?:", re.M)
 
 
 class Whole:
@@ -113,26 +114,41 @@ class Whole:
         raw, self._blocks = b"".join(self._blocks), []
         return raw
 
+    def json_and_events(self) -> tuple[Any, bytes]:
+        """Return the JSON that a body begins with, and the server-sent events behind it, if there are any.
+
+        :raises InvalidResponseError: with what the body is instead.
+        """
+        raw = b"".join(self._blocks)
+        if raw.lstrip()[:1] == b"{" and (events := EVENT_LINE.search(raw)):
+            with suppress(InvalidResponseError):
+                return self._json(raw[: events.start()]), raw[events.start() :]
+        return self._json(raw), b""
+
     def json(self) -> Any:
         """Return the body as JSON values.
 
         :raises InvalidResponseError: with what the body is instead.
         """
-        raw = b"".join(self._blocks)
+        return self._json(b"".join(self._blocks))
+
+    def _json(self, raw: bytes) -> Any:
         if not raw.strip():
             raise InvalidResponseError("The server sent an empty answer. Look at its log.", kind="empty_reply")
-        text = _decode(raw, self._type)
-        if _is_html(text, self._type):
-            raise InvalidResponseError(
-                "This URL returned a web page, not an API response: "
-                f"{shown(page_title(text))}. Check endpoint_url (%chatglm_config endpoint_url=...).",
-                kind="not_a_model_server",
-            )
+        text = decode(raw, self._type)
         try:
-            return strict_json(text)
+            return strict_json(text)  # whatever type it is sent as
         except (ValueError, RecursionError) as error:
-            problem = _no_json(text, error)
+            problem = _web_page(text) if is_html(text, self._type) else _no_json(text, error)
         raise problem
+
+
+def _web_page(text: str) -> InvalidResponseError:
+    return InvalidResponseError(
+        "This URL returned a web page, not an API response: "
+        f"{shown(page_title(text))}. Check endpoint_url (%chatglm_config endpoint_url=...).",
+        kind="not_a_model_server",
+    )
 
 
 def _no_json(text: str, error: Exception) -> InvalidResponseError:
@@ -158,8 +174,15 @@ def _is_object(text: str) -> bool:
     return text.lstrip()[:1] == "{"
 
 
-def _decode(raw: bytes, content_type: str) -> str:
-    charset = re.search(r"charset=\"?([\w.:-]{1,40})", content_type, re.IGNORECASE)
+CHARSET = re.compile(r"charset=[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+
+
+def decode(raw: bytes, content_type: str) -> str:
+    """Return a body as text, by its declared charset.
+
+    :raises InvalidResponseError: ``bad_encoding`` for bytes that are not of it, and for a charset nobody knows.
+    """
+    charset = CHARSET.search(content_type)
     name = charset[1] if charset else "utf-8"
     try:
         return raw.decode(name if name.lower() != "utf-8" else "utf-8-sig")
@@ -170,7 +193,8 @@ def _decode(raw: bytes, content_type: str) -> str:
         ) from None
 
 
-def _is_html(text: str, content_type: str) -> bool:
+def is_html(text: str, content_type: str) -> bool:
+    """Tell whether a text that isn't JSON is a web page."""
     return "text/html" in content_type or text.lstrip()[:15].lower().startswith(("<!doctype", "<html"))
 
 
@@ -181,64 +205,16 @@ def page_title(text: str) -> str:
 
 def shown(value: Any, limit: int = 300) -> str:
     """Make a server's text fit for one line of a message: no control characters, cut at ``limit``."""
-    text = value if isinstance(value, str) else _as_json(value)
+    text = value if isinstance(value, str) else as_json(value)
     line = CONTROLS.sub(" ", text[: limit * 4]).strip()
     return line if len(line) <= limit else line[:limit] + "…"
 
 
-def _as_json(value: Any) -> str:
+def as_json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, default=repr)
     except RecursionError:
         return "(JSON that is nested too deep to be shown)"
-
-
-def message_of(reply: Any, deep: int = DEEPEST_WORDS) -> str | None:
-    """Find the server's own words in an error body, which servers write in at least eight shapes.
-
-    :param deep: how far into lists and objects to look.
-    """
-    if isinstance(reply, str):
-        return reply
-    if not deep:
-        return None
-    if isinstance(reply, list):
-        parts = [message_of(item, deep - 1) for item in reply[:5]]
-        return "; ".join(part for part in parts if part) or None
-    if not isinstance(reply, dict):
-        return None
-    for key in ("error", "detail", "message", "msg"):
-        if reply.get(key):
-            found = message_of(reply[key], deep - 1)
-            if found:
-                loc = reply.get("loc")
-                where = ".".join(str(part) for part in loc) if isinstance(loc, list) else ""
-                return f"{where}: {found}" if where else found
-    return None
-
-
-def raise_if_error(reply: Any) -> None:
-    """Raise what an answer with HTTP status 200 says went wrong, if it says so."""
-    if not isinstance(reply, dict) or reply.get("choices"):
-        return
-    status, words = reply.get("status"), reply.get("response")
-    if isinstance(status, int) and status >= 400:
-        said = shown(words or message_of(reply) or reply)
-        raise InvalidResponseError(f"The server reports status {status}: {said}", kind="server_error")
-    if isinstance(words, str):
-        return
-    if failed(reply):
-        raise InvalidResponseError(
-            f"The server reports an error: {shown(message_of(reply) or reply)}", kind="server_error"
-        )
-
-
-def failed(reply: Any) -> bool:
-    """Tell whether an answer, or an event of one, says that something went wrong."""
-    if not isinstance(reply, dict) or reply.get("choices"):
-        return isinstance(reply, dict) and bool(reply.get("error"))
-    said = reply.get("error") or reply.get("detail") or reply.get("object") == "error"
-    return bool(said) or reply.get("success") is False
 
 
 def wrong_shape(reply: Any, missing: str, other_path: str) -> InvalidResponseError:

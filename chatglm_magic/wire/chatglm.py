@@ -11,6 +11,8 @@ from ..errors import InvalidResponseError
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Delta, Question
 from . import body as bodies
+from .error_response import raise_if_error
+from .text_filters import ThinkSplitter, settled
 
 NAME = "chatglm"
 
@@ -54,12 +56,16 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[Change, ...]]:
 
 
 class Reader:
-    """Takes in the bytes of one whole answer; hands it out as one piece."""
+    """Takes in the bytes of one whole answer; hands out its thinking and its text.
 
-    def __init__(self, headers: dict[str, str]) -> None:
+    :param url: where the question was posted.
+    """
+
+    def __init__(self, headers: dict[str, str], url: str = "") -> None:
         self._body = bodies.Whole(headers)
         self._changed = bodies.changes_of(headers)
-        self.done = False
+        self._url = url
+        self.done = self.begun = False
 
     def feed(self, block: bytes) -> list[Delta]:
         """Take in the next bytes.
@@ -75,21 +81,20 @@ class Reader:
         :raises InvalidResponseError: if it isn't JSON, has no ``response``, or says that the server failed.
         """
         reply = self._body.json()
-        bodies.raise_if_error(reply)
+        raise_if_error(reply, self._url)
         if not isinstance(reply, dict) or "response" not in reply:
             raise bodies.wrong_shape(reply, "'response'", "/v1")
-        answer, status = reply["response"], reply.get("status")
-        if isinstance(status, str) and status.lower() not in ("ok", "success", "200"):
-            raise InvalidResponseError(
-                f"The server reports status {status}: {bodies.shown(answer)}", kind="server_error"
-            )
+        answer = reply["response"]
         if not isinstance(answer, str):
             raise InvalidResponseError(
                 f"The server's answer holds no text but {bodies.shown(answer)}. Ask again, or look at its log.",
                 kind="empty_reply",
             )
         self.done = True
-        return [Delta(text=answer, finish_reason="stop", changed=self._changed)]
+        split = ThinkSplitter()
+        pieces = settled([*split.feed(answer), *split.close()])
+        text, thought = ("".join(getattr(piece, name) for piece in pieces) for name in ("text", "reasoning"))
+        return [Delta(text, thought, finish_reason="stop", changed=self._changed)]
 
     def check(self) -> None:
         """Do nothing: one JSON object is whole or no JSON."""

@@ -1,13 +1,17 @@
-"""What a server's error says: its kind, its words, and what to do next."""
+"""What a server's error says, as an HTTP refusal or inside a 200: its kind, its words, and what to do next."""
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Any
 
-from ..errors import ResponseError
+from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..strictjson import strict_json
 from . import body as bodies
+
+DEEPEST_WORDS = 8
+"""How far into an error body a server's own words are looked for; what lies deeper is shown as JSON."""
 
 TOO_LONG = re.compile(
     r"context.(length|size|window)|max_model_len|exceeds max length|no room for an answer|too long|\"1261\"",
@@ -20,11 +24,60 @@ COUNTS = (
     re.compile(r"passed (\d{1,12}) input tokens.{0,90}context length is only (\d{1,12})"),
 )
 ROOM_FIRST = (
-    re.compile(r"maximum context length is (\d{1,12}) tokens\. However, you requested (\d{1,12})"),
+    re.compile(r"maximum context length is (\d{1,12}) tokens.{0,200}for a total of at least (\d{1,12}) tokens"),
+    re.compile(r"maximum context length is (\d{1,12}) tokens.{0,200}contains at least (\d{1,12}) input tokens"),
+    re.compile(r"maximum context length is (\d{1,12}) tokens\. However, you requested (\d{1,12}) tokens"),
     re.compile(r"maximum context length of (\d{1,12}) tokens\. You requested a total of (\d{1,12})"),
+)
+CHARACTERS = re.compile(
+    r"contains (\d{1,12}) characters "
+    r"\(more than (\d{1,12}) characters.{0,60}upper bound for (\d{1,12}) input tokens"
+)
+"""vLLM's, for a prompt that it doesn't even cut into tokens."""
+
+MAX_TOKEN = re.compile(
+    r"max_(?:completion_|new_)?tokens\b[^.]{0,60}"
+    r"(?:too large|too high|greater than|less than|at most|exceed|between)",
+    re.I,
+)
+LIMITS = (
+    re.compile(r"max_model_len ?= ?(\d{1,12})"),
+    re.compile(r"maximum context length is (\d{1,12})"),
+    re.compile(r"(?:at most|up to|less than or equal to|not exceed|between \d{1,12} and) (\d{1,12})"),
+    re.compile(r"\[\d{1,12}, ?(\d{1,12})\]"),
 )
 SHORTEN = " Shorten the prompt, or start a new conversation: %chatglm_history --reset."
 NO_MONEY = re.compile(r"\"code\": ?\"?1113\b|insufficient balance|余额不足", re.I)
+NO_MODEL = re.compile(
+    r"invalid model|unknown model|no such model|model[^.]{0,80}(?:does not exist|doesn't exist|not found)"
+    r"|\"1211\"|模型不存在",
+    re.I,
+)
+RATE = re.compile(r"rate.?limit|too many requests|concurrency|throttl|并发|频率|限流|请求过多|访问量过大", re.I)
+KEY = re.compile(
+    r"(?:invalid|incorrect|wrong|missing|expired).{0,20}(?:api.?key|token)|unauthorized|令牌|身份验证", re.I
+)
+
+VENDOR_STATUS = {
+    **dict.fromkeys(range(1000, 1005), 401),
+    1113: 429,
+    1261: 400,
+    **dict.fromkeys((1302, 1303, 1304, 1305, 1308), 429),
+    **dict.fromkeys((40001, 40302), 400),
+    **dict.fromkeys((40101, 40102, 40103), 401),
+    40301: 404,
+    40303: 413,
+    **dict.fromkeys((42901, 42902, 42903), 429),
+}
+"""Codes of Z.ai and BigModel (four digits) and of FastChat (five), by the status that says the same."""
+
+NO_ERROR = (None, "", 0, "0", 200, "200", False, "success", "ok")
+"""Values of a code with which servers say that nothing is wrong."""
+
+FAILED = re.compile(
+    r"err|fail|exception|invalid|timeout|timed|abort|cancel|busy|overload|unavail|refus|denied", re.I
+)
+PENDING = re.compile(r"pending|processing|queued|running|in.progress|waiting", re.I)
 
 
 def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> ResponseError:
@@ -33,21 +86,158 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Respo
     :param raw: the body's first bytes, whatever they are.
     :param url: where the question was posted, without userinfo.
     """
-    text = raw.decode("utf-8", errors="replace")
-    words = bodies.message_of(_json(text)) or text
-    if "text/html" in headers.get("content-type", "") or words.lstrip()[:15].lower().startswith(
-        ("<!doctype", "<html")
-    ):
+    kind = headers.get("content-type", "")
+    text = _leniently(raw, kind)
+    words = message_of(_json(text)) or text
+    if words not in text:
+        text = f"{words[:4096]}\n{text}"  # its JSON writes other than ASCII as escapes
+    if bodies.is_html(words, kind):
         words = bodies.page_title(words)
-    said = bodies.shown(words, 500) or "(no text)"
-    said += "" if said[-1] in ".!?…。！？" else "."
+    return _refused(status, words, text, url, headers.get("retry-after"))
+
+
+def stated_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
+    """Return the error that an event of a stream says.
+
+    Before any text it is a refusal, of the status that its code is or stands for; after that the answer broke off.
+
+    :param begun: whether text of the answer has come.
+    """
+    words, text = message_of(reply) or reply, bodies.as_json(reply)
+    code = code_of(reply)
+    status = VENDOR_STATUS.get(code or 0, code)
+    known = status if status is not None and 400 <= status < 500 else None
+    if known is not None and not begun:
+        return _refused(known, bodies.shown(words, 500), text, url, code=code)
+    kind, advice = _meaning(known, text, url) if known is not None else _by_words(text)
+    said = bodies.shown(words)
+    if advice:
+        said = _ended(said) + advice
+    return IncompleteAnswerError(f"The server broke off with an error: {said}", kind=kind)
+
+
+def raise_if_error(reply: Any, url: str) -> None:
+    """Raise what a whole answer with HTTP status 200 says went wrong, if it says so."""
+    if not isinstance(reply, dict) or reply.get("choices"):
+        return
+    status, words = reply.get("status"), reply.get("response")
+    if isinstance(status, str) and status.isascii() and status.isdecimal() and len(status) < 9:
+        status = int(status)
+    if isinstance(status, int) and status >= 400:
+        said = bodies.shown(words or message_of(reply) or reply)
+        raise InvalidResponseError(f"The server reports status {status}: {said}", kind="server_error")
+    if reports_failure(reply):
+        found = message_of({key: value for key, value in reply.items() if key != "response"}) or words or reply
+        code = code_of(reply)
+        kind, advice = _by_words(bodies.as_json(reply))
+        if (known := VENDOR_STATUS.get(code or 0)) is not None:
+            kind, advice = _meaning(known, bodies.as_json(reply), url)
+        said = bodies.shown(found)
+        raise InvalidResponseError(
+            f"The server reports an error: {_ended(said) + advice if advice else said}", kind=kind
+        )
+    if isinstance(status, str) and isinstance(words, str) and (FAILED.search(status) or PENDING.search(status)):
+        raise InvalidResponseError(
+            f"The server reports status {bodies.shown(status, 80)}: {bodies.shown(words)}", kind="server_error"
+        )
+
+
+def reports_failure(reply: Any) -> bool:
+    """Tell whether an answer, or an event of one, says that something went wrong."""
+    if not isinstance(reply, dict):
+        return False
+    if _is_error(reply.get("error")):
+        return not (isinstance(reply.get("response"), str) and reply["response"].strip())
+    if reply.get("choices"):
+        return False
+    if reply.get("success") is False:
+        return True
+    if isinstance(reply.get("response"), str):
+        return False
+    if reply.get("object") == "error" or reply.get("detail") or reply.get("error_code", 0) not in NO_ERROR:
+        return True
+    worded = any(isinstance(reply.get(key), str) and reply[key] for key in ("message", "msg"))
+    return worded and "code" in reply and _lowered(reply["code"]) not in NO_ERROR
+
+
+def _is_error(found: Any) -> bool:
+    """Tell whether what stands under ``error`` is one: some servers send an empty one with each event."""
+    if isinstance(found, dict):
+        if "code" in found and _lowered(found["code"]) in (0, "0", 200, "200", "success", "ok"):
+            return False
+        return any(found.values())
+    return bool(found) and _lowered(found) not in ("null", "none", "false")
+
+
+def _lowered(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value if isinstance(value, int | None) else str(value)
+
+
+def code_of(reply: Any) -> int | None:
+    """Return the number by which a server calls its error: a status, or a code of its own."""
+    if not isinstance(reply, dict):
+        return None
+    inner = reply.get("error")
+    for place in (inner, reply) if isinstance(inner, dict) else (reply,):
+        for key in ("code", "error_code", "status_code", "status", "errorCode"):
+            value = place.get(key)
+            if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 9:
+                value = int(value)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    return None
+
+
+def message_of(reply: Any, deep: int = DEEPEST_WORDS) -> str | None:
+    """Find the server's own words in an error body, which servers write in at least ten shapes.
+
+    :param deep: how far into lists and objects to look.
+    """
+    if isinstance(reply, str):
+        return reply
+    if not deep:
+        return None
+    if isinstance(reply, list):
+        parts = [message_of(item, deep - 1) for item in reply[:5]]
+        return "; ".join(part for part in parts if part) or None
+    if not isinstance(reply, dict):
+        return None
+    for key in ("error", "detail", "message", "msg", "error_msg", "error_message", "errorMessage", "text"):
+        if reply.get(key):
+            found = message_of(reply[key], deep - 1)
+            if found:
+                loc = reply.get("loc")
+                where = ".".join(str(part) for part in loc) if isinstance(loc, list) else ""
+                return f"{where}: {found}" if where else found
+    return None
+
+
+def _refused(
+    status: int, words: str, text: str, url: str, retry_after: str | None = None, code: int | None = None
+) -> ResponseError:
     kind, advice = _meaning(status, text, url)
     tokens = _counts(text) if kind == "too_long" else None
-    if tokens:
+    if tokens and tokens[0] > tokens[1]:
         advice = f" That is {tokens[0] - tokens[1]} tokens too many.{advice}"
-    error = ResponseError(f"The server answered {status}: {said}{advice}", kind=kind)
-    error.status, error.retry_after, error.tokens = status, headers.get("retry-after"), tokens
+    said = _ended(bodies.shown(words, 500) or "(no text)")
+    error = ResponseError(f"The server answered {code or status}: {said}{advice}", kind=kind)
+    error.status, error.retry_after, error.tokens = status, retry_after, tokens
     return error
+
+
+def _ended(said: str) -> str:
+    return said + ("" if said[-1:] in ".!?…。！？" else ".")
+
+
+def _leniently(raw: bytes, content_type: str) -> str:
+    """Return a refusal's first bytes as text, by the charset that it or its page declares."""
+    declared = bodies.CHARSET.search(content_type) or bodies.CHARSET.search(raw[:1024].decode("latin-1"))
+    try:
+        found = codecs.getincrementaldecoder(declared[1] if declared else "utf-8")
+    except LookupError:
+        found = codecs.getincrementaldecoder("utf-8")
+    text = found(errors="replace").decode(raw)  # not final: the bytes may end within a character
+    return str(text) if isinstance(text, str) else raw.decode(errors="replace")
 
 
 def _json(text: str) -> Any:
@@ -59,31 +249,60 @@ def _json(text: str) -> Any:
 
 def _counts(text: str) -> tuple[int, int] | None:
     """Return (tokens asked for, tokens there is room for) where the server says so."""
-    for pattern in COUNTS:
-        found = pattern.search(text[:4096])
-        if found:
-            return int(found[1]), int(found[2])
-    for pattern in ROOM_FIRST:
-        found = pattern.search(text[:4096])
-        if found:
-            return int(found[2]), int(found[1])
-    return None
+    head = text[:4096]
+    if found := CHARACTERS.search(head):
+        characters, most, room = (int(number) for number in found.groups())
+        return -(-characters * room // max(most, 1)), room
+    pairs = [(int(found[1]), int(found[2])) for pattern in COUNTS if (found := pattern.search(head))]
+    pairs += [(int(found[2]), int(found[1])) for pattern in ROOM_FIRST if (found := pattern.search(head))]
+    return pairs[0] if pairs else None
+
+
+def _lower_max_token(head: str) -> str:
+    most = next((int(found[1]) for pattern in LIMITS if (found := pattern.search(head))), None)
+    in_all = " in all" if re.search(r"max_model_len|context length", head) else ""
+    limit = f": this model takes at most {most} tokens{in_all}" if most is not None else ""
+    return f" Lower max_token{limit}."
+
+
+def _by_words(text: str) -> tuple[str, str]:
+    """Return kind and advice of an error that has no status."""
+    head = text[:4096]
+    if NO_MONEY.search(head):
+        return "no_money", NO_MONEY_ADVICE
+    if RATE.search(head):
+        return "rate_limit", RATE_ADVICE
+    if KEY.search(head):
+        return "auth", KEY_ADVICE
+    if re.search(r"context.(length|size|window)|max_model_len|exceeds max length", head, re.I):
+        return "too_long", SHORTEN
+    return "server_error", ""
+
+
+NO_MONEY_ADVICE = " The account has no credit left: asking again will not help."
+RATE_ADVICE = " Wait a moment and ask again."
+KEY_ADVICE = " Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY."
 
 
 def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
+    """Return the kind of a refusal, and what to do about it."""
     head = text[:4096]
     if status in (301, 302, 303, 307, 308):
         return "redirect", " It points elsewhere; set endpoint_url to the new address."
     if status in (401, 403):
-        return "auth", " Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY."
+        return "auth", KEY_ADVICE
     if status in (404, 405):
         return _not_found(head, url)
     if NO_MONEY.search(head):
-        return "no_money", " The account has no credit left: asking again will not help."
+        return "no_money", NO_MONEY_ADVICE
+    if status in (400, 422) and MAX_TOKEN.search(head):
+        return "bad_request", _lower_max_token(head)
     if status == 413 or (status in (400, 422) and TOO_LONG.search(head)):
         return "too_long", SHORTEN
+    if status in (400, 422) and NO_MODEL.search(head):
+        return "not_found", CHOOSE_A_MODEL
     if status == 429:
-        return "rate_limit", " Wait a moment and ask again."
+        return "rate_limit", RATE_ADVICE
     if status == 503 and "oading" in head:
         return "loading", " Wait until it is loaded, then ask again."
     if status >= 500:
@@ -91,9 +310,12 @@ def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
     return "bad_request", " See what is sent with %chatglm --dry-run PROMPT."
 
 
+CHOOSE_A_MODEL = " Choose a model the server has: %chatglm_config model=NAME."
+
+
 def _not_found(head: str, url: str) -> tuple[str, str]:
-    if "model" in head.lower():
-        return "not_found", " Choose a model the server has: %chatglm_config model=NAME."
+    if "model" in head.lower() or NO_MODEL.search(head):
+        return "not_found", CHOOSE_A_MODEL
     from . import dialect_of
 
     if dialect_of(url) == "openai":

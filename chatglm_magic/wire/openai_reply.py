@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import IncompleteAnswerError, InvalidResponseError, ResponseError
+from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..strictjson import strict_json
-from ..values import Candidate, Change, Delta, Odds
+from ..values import CONTEXT_FULL, Candidate, Change, Delta, Odds
 from . import body as bodies
-from .error_response import SHORTEN
+from .error_response import SHORTEN, message_of, raise_if_error, reports_failure, stated_error
 from .sse import Event, SSEDecoder
-from .text_filters import ThinkSplitter
+from .text_filters import ThinkSplitter, settled
 
 LEAST = -1e4
 """The smallest logarithm that is kept: less is as impossible, and ``-inf`` isn't JSON."""
@@ -59,18 +60,49 @@ def _raw(given: Any, token: str) -> str | None:
     return None if found == token.encode(errors="surrogatepass") else found.hex()
 
 
-EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry")
+PART_TEXTS = ("thinking", "reasoning", "refusal", "text", "content", "summary", "value")
+"""Where a part of a content may have its text."""
+
+EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry", b"error:")
 DAMAGED = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")
+REFUSED = Change("answer: the model refused")
+FULL = Change("answer: cut, the model's context is full")
+ENDS = ("done", "[done]")
+"""How servers say that nothing follows, in any case of letters."""
+
+FULL_REASONS = (CONTEXT_FULL, "context_length_exceeded", "max_context_length")
+LENGTH_REASONS = ("length", "max_tokens", "max_length", "max_output_tokens")
+BROKEN_REASONS = {
+    "network_error": "network_error",
+    "abort": "it was aborted",
+    "aborted": "it was aborted",
+    "cancelled": "it was cancelled",
+    "canceled": "it was cancelled",
+    "error": "something failed inside it",
+    "timeout": "it took too long",
+    "insufficient_system_resource": "the server ran out of resources",
+}
+"""Reasons to end an answer before its end that are failures, in words."""
+
+FILTERED_REASONS = ("content_filter", "sensitive", "safety", "blocked", "prohibited_content")
 
 
 class Reader:
-    """Takes in the bytes of one answer, a stream of events or a whole JSON object, and hands out its pieces."""
+    """Takes in the bytes of one answer, a stream of events or a whole JSON object, and hands out its pieces.
 
-    def __init__(self, headers: dict[str, str]) -> None:
+    :param url: where the question was posted.
+    :param several: whether several answers were asked for: then the number of a choice tells whose a piece is.
+        Else some servers count tokens with it, or begin at 1.
+    """
+
+    def __init__(self, headers: dict[str, str], url: str = "", *, several: bool = False) -> None:
         self._typed = "text/event-stream" in headers.get("content-type", "")
         self._stream: SSEDecoder | None = SSEDecoder(bodies.LIMIT) if self._typed else None
         self._whole = bodies.Whole(headers)
-        self._text = self._seen = self._lines = False
+        self._url, self._numbered = url, several
+        self._number: int | None = None
+        self._texts: list[str] = []
+        self._thought = self._seen = False
         self._reason: str | None = None
         self._split = ThinkSplitter()
         self._changed = bodies.changes_of(headers)
@@ -81,82 +113,114 @@ class Reader:
         """Take in the next bytes; yield the pieces they complete, also those before an error.
 
         :raises IncompleteAnswerError: on an error the server sends mid-stream, or an event that can't be read.
+        :raises ResponseError: for a refusal that comes as an event.
         """
+        if self._stream is not None and not self._seen and (begun := block.lstrip()):
+            self._seen = True
+            if begun[:1] in b"{[":  # an object of JSON under the type of a stream
+                self._stream = None
         if self._stream is None:
             self._whole.feed(block)
-            if not self._typed and (begun := self._whole.beginning(len(b"data:"))):
+            if not self._typed and (begun := self._whole.beginning(len(b"error:"))):
                 self._typed = True
                 if begun.startswith(EVENT_MARKS):  # events under another name, such as text/plain
-                    self._stream, block = SSEDecoder(bodies.LIMIT), self._whole.taken()
+                    self._stream, self._seen, block = SSEDecoder(bodies.LIMIT), True, self._whole.taken()
         if self._stream is not None:
-            if not self._seen and (begun := block.lstrip()):
-                self._seen, self._lines = True, begun[:1] == b"{"
-            for event in self._stream.feed(block):
-                yield from self._event(event)
+            yield from self._events(self._stream.feed(block))
 
-    def close(self) -> list[Delta]:
-        """End the answer; return the last pieces.
+    def close(self) -> Iterator[Delta]:
+        """End the answer; yield the last pieces, also those before an error.
 
         :raises InvalidResponseError: if a whole answer is not one.
         """
         if self._stream is None:
-            return self._one(self._whole.json())
-        found = [piece for event in self._stream.close() for piece in self._event(event)]
-        return found + self._split.close()
+            whole, behind = self._whole.json_and_events()
+            yield from self._one(whole)
+            yield from self._events(SSEDecoder(bodies.LIMIT).feed(behind + b"\n\n"))  # most often "[DONE]" alone
+        else:
+            yield from self._events(self._stream.close())
+        yield from self._split.close()
+
+    def _events(self, events: list[Event]) -> Iterator[Delta]:
+        try:
+            for event in events:
+                yield from self._event(event)
+        except ChatGLMError:
+            yield from self._split.close()  # what was held back is text that came before it
+            raise
 
     def check(self) -> None:
         """Say whether the answer came whole.
 
-        :raises IncompleteAnswerError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or if
-            it is empty because something failed inside the server.
+        :raises IncompleteAnswerError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or
+            because something failed inside the server, or a filter stopped it.
         :raises ResponseError: ``too_long`` if there was no room for a word.
         """
         if not (self.done or self._reason):
-            if self._lines:
-                raise bodies.json_lines()
             raise IncompleteAnswerError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."
             )
-        if self._reason == "network_error":
-            raise _broken_off("network_error")
-        if self._reason == "model_context_window_exceeded" and not self._text:
+        reason = (self._reason or "").lower()
+        if reason in FULL_REASONS and not self._texts:
             raise ResponseError(f"There is no room left for an answer.{SHORTEN}", kind="too_long")
+        if reason in FILTERED_REASONS:
+            raise IncompleteAnswerError(
+                f"The server's content filter stopped the answer ({bodies.shown(self._reason)}). "
+                "Ask in other words.",
+                kind="content_filter",
+            )
+        if reason in BROKEN_REASONS:
+            named = BROKEN_REASONS[reason]
+            told = named if named == reason else f"{named} ({bodies.shown(self._reason)})"
+            raise IncompleteAnswerError(f"The server broke off with an error: {told}", kind="server_error")
 
     def _event(self, event: Event) -> list[Delta]:
         data = event.data.strip()
         if self.done or not data:
             return []
-        if data.startswith("[DONE]"):
+        if data.lower() in ENDS or data.startswith("[DONE]"):
             self.done = True
             return []
         try:
             reply = strict_json(data)
         except (ValueError, RecursionError):
-            if event.cut:
-                return []  # close() says that the answer is incomplete
-            if event.name == "error":
-                raise _broken_off(data) from None
+            failed = event.name == "error" and not (event.cut or self._reason)
+            if not failed and (event.cut or event.bare or self._reason):
+                return []  # close() says whether the answer is incomplete
+            if failed:
+                raise stated_error(data, self._url, begun=self.begun) from None
             raise IncompleteAnswerError(
                 f"The server sent an event that isn't JSON: {bodies.shown(data)}", kind="bad_event"
             ) from None
-        if bodies.failed(reply) or event.name == "error":
-            raise _broken_off(bodies.message_of(reply) or reply)
+        if reports_failure(reply) or event.name == "error":
+            if self._reason:  # the answer has said that it is whole
+                said = bodies.shown(message_of(reply) or reply)
+                return [Delta(changed=(Change(f"answer: the server reported an error after its end: {said}"),))]
+            raise stated_error(reply, self._url, begun=self.begun)
         damage = [Delta(changed=(DAMAGED,))] if event.damaged else []
-        return damage + self._pieces(reply, "delta")
+        return damage + self._pieces(reply)
 
     def _one(self, reply: Any) -> list[Delta]:
-        bodies.raise_if_error(reply)
+        """Return the pieces of an answer that came as one JSON object."""
+        if self._typed and reports_failure(reply):
+            raise stated_error(reply, self._url, begun=False)
+        raise_if_error(reply, self._url)
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
             raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1")
-        pieces = self._pieces(reply, "message") + self._split.close()
-        if not any(piece.text or piece.reasoning for piece in pieces) and not _silent(reply["choices"]):
+        pieces = settled(self._pieces(reply) + self._split.close())
+        if not any(piece.text or piece.reasoning for piece in pieces) and not self._silent(reply["choices"]):
             raise InvalidResponseError(
                 "The server's answer is empty. Ask again, or look at its log.", kind="empty_reply"
             )
         self.done = True
         return pieces
 
-    def _pieces(self, reply: Any, part: str) -> list[Delta]:
+    @property
+    def begun(self) -> bool:
+        """Whether text of the answer, or of its thinking, has come."""
+        return bool(self._texts) or self._thought
+
+    def _pieces(self, reply: Any) -> list[Delta]:
         if not isinstance(reply, dict):
             return []
         usage, model = reply.get("usage"), reply.get("model")
@@ -165,42 +229,103 @@ class Reader:
             news["model"] = self._model = model
         if self._changed:
             news["changed"], self._changed = self._changed, ()
-        found = self._choice(_first(reply.get("choices")), part)
+        choice = self._own_choice(reply.get("choices"))
+        said = _said(choice)
+        if reply.get("object") == "chat.completion" and isinstance(choice.get("message"), dict):
+            self._reason = self._reason or "stop"  # an object that is whole, whatever it says of its end
+            if self._texts and said.get("content") == "".join(self._texts):
+                said = {}  # once more, after it came in pieces
+        found = self._choice(choice, said)
         return [*found, Delta(**news)] if news else found
 
-    def _choice(self, choice: dict[str, Any], part: str) -> list[Delta]:
-        said = choice.get(part)
-        said = said if isinstance(said, dict) else {}
-        reasoning = said.get("reasoning_content") or said.get("reasoning")
-        found = [Delta(reasoning=reasoning)] if isinstance(reasoning, str) and reasoning else []
-        content = said.get("content")
-        if isinstance(content, str) and content:
-            self._text = True
-            found += self._split.feed(content)
+    def _own_choice(self, choices: Any) -> dict[str, Any]:
+        """Return the choice that is shown; nothing where there is none.
+
+        Where an event holds several, or several answers were asked for, it is the one of the lowest number, else
+        the first.
+        """
+        found = [item for item in choices if isinstance(item, dict)] if isinstance(choices, list) else []
+        if len(found) > 1:
+            self._numbered = True
+            if self._number is None:
+                self._number = min(_number(item) for item in found)
+        if self._numbered:
+            own = self._number or 0
+            return next((item for item in found if _number(item) == own), {})
+        return found[0] if found else {}
+
+    def _choice(self, choice: dict[str, Any], said: dict[str, Any]) -> list[Delta]:
+        found = []
+        if reasoning := _reasoning(said):
+            found.append(self._think(reasoning))
+        for kind, text in _parts(said.get("content")):
+            found += [self._think(text)] if kind == "reasoning" else self._say(text)
+            if kind == "refusal":
+                found.append(Delta(changed=(REFUSED,)))
+        refusal = said.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            found += [*self._say(refusal), Delta(changed=(REFUSED,))]
         if (told := choice.get("logprobs")) and (odds := odds_of(told)):
             found.append(Delta(logprobs=odds))
         reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason:
+        if isinstance(reason, str) and reason and reason.lower() not in ("null", "none"):
             self._reason = reason
-            found += [*self._split.close(), Delta(finish_reason=reason)]
+            full = reason.lower() in FULL_REASONS
+            named = CONTEXT_FULL if full else "length" if reason.lower() in LENGTH_REASONS else reason
+            found += [*self._split.close(), Delta(finish_reason=named, changed=(FULL,) if full else ())]
         return found
 
+    def _think(self, text: str) -> Delta:
+        self._thought = True
+        self._split.thought_apart()
+        return Delta(reasoning=text)
 
-def _first(choices: Any) -> dict[str, Any]:
-    """Return the choice that is shown: the one numbered 0, or not at all; nothing where there is none."""
-    for item in choices if isinstance(choices, list) else ():
-        if isinstance(item, dict) and item.get("index", 0) in (0, None):
-            return item
-    return {}
+    def _say(self, text: str) -> list[Delta]:
+        self._texts.append(text)
+        return self._split.feed(text)
+
+    def _silent(self, choices: list[Any]) -> bool:
+        """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room, a filter."""
+        choice = self._own_choice(choices)
+        reason = str(choice.get("finish_reason")).lower()
+        spent = (*LENGTH_REASONS, *FILTERED_REASONS, *BROKEN_REASONS, *FULL_REASONS, "tool_calls", "function_call")
+        return _said(choice).get("content") in ("", []) or reason in spent
 
 
-def _silent(choices: list[Any]) -> bool:
-    """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room."""
-    choice = _first(choices)
-    message = choice.get("message")
-    said = message.get("content") if isinstance(message, dict) else None
-    return said == "" or choice.get("finish_reason") in ("length", "tool_calls", "function_call")
+def _said(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return what a choice says: a piece of it, or all; some servers put a bare text there."""
+    for name in ("delta", "message"):
+        if isinstance(choice.get(name), dict) and choice[name]:
+            return dict(choice[name])
+    return {"content": choice.get("text")}
 
 
-def _broken_off(words: Any) -> IncompleteAnswerError:
-    return IncompleteAnswerError(f"The server broke off with an error: {bodies.shown(words)}", kind="server_error")
+def _number(choice: dict[str, Any]) -> int:
+    number = choice.get("index")
+    return number if isinstance(number, int) else 0
+
+
+def _reasoning(said: dict[str, Any]) -> str:
+    """Return the thinking that stands beside the text; a server may say it under two names at once."""
+    for name in ("reasoning_content", "reasoning", "reasoning_details"):
+        found = "".join(text for _, text in _parts(said.get(name)))
+        if found:
+            return found
+    return ""
+
+
+def _parts(content: Any) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a content, each with its kind: ``text``, ``reasoning`` or ``refusal``."""
+    if isinstance(content, str):
+        if content:
+            yield "text", content
+        return
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            yield from _parts(part)
+        elif isinstance(part, dict):
+            named = next((name for name in PART_TEXTS if part.get(name)), "")
+            text = "".join(words for _, words in _parts(part.get(named)))
+            thinks = named in ("thinking", "reasoning") or re.search("think|reason", str(part.get("type")))
+            if text:
+                yield "reasoning" if thinks else "refusal" if named == "refusal" else "text", text

@@ -1,7 +1,8 @@
 """Server-sent events: bytes in, events out, whatever the pieces they come in.
 
-Follows the WHATWG HTML standard, section "Interpreting an event stream", with one addition: an event that
-the stream's end cut short is handed out too, marked, so that nothing received is silently lost.
+Follows the WHATWG HTML standard, section "Interpreting an event stream", with additions, so that nothing received
+is silently lost: an event that the stream's end cut short is handed out too, marked; and so are a field ``error``,
+as llama.cpp sends it, and lines of bare JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +17,17 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Event(NamedTuple):
-    """One event. ``cut`` is true if the stream ended before its blank line, ``damaged`` if it held bad UTF-8."""
+    """One event.
+
+    ``cut`` is true if the stream ended before its blank line, ``damaged`` if it held bad UTF-8, ``bare`` for what
+    the standard would pass over.
+    """
 
     data: str
     name: str = "message"
     cut: bool = False
     damaged: bool = False
+    bare: bool = False
 
 
 class SSEDecoder:
@@ -32,6 +38,7 @@ class SSEDecoder:
         self._limit = limit
         self._line: list[bytes] = []
         self._data: list[bytes] = []
+        self._bare: list[bytes] = []
         self._line_size = self._data_size = 0
         self._name = b""
         self._after_cr = False
@@ -62,24 +69,21 @@ class SSEDecoder:
         for piece in rest:
             line = b"".join(self._line)
             self._line = [piece]
-            if event := self._take(line):
-                events.append(event)
+            events += self._take(line)
         self._count(block, bool(rest))
         return events
 
     @property
     def _at_rest(self) -> bool:
         """Whether nothing is held: the last block ended with an event's blank line."""
-        return not (self._at_start or self._after_cr or self._data or self._name or any(self._line))
+        return not (self._at_start or self._after_cr or self._data or self._bare or self._name or any(self._line))
 
     def close(self) -> list[Event]:
         """End the stream; return what was left without its blank line, marked as cut."""
         line = b"".join(self._line)
         self._line = []
-        if line:
-            self._take(line)
-        event = self._dispatch(cut=True)
-        return [event] if event else []
+        events = self._take(line) if line else []
+        return events + self._dispatch(cut=True)
 
     def _count(self, block: bytes, line_ended: bool) -> None:
         """Keep to the limit: what is held is the data of an event and the line that has not ended."""
@@ -93,7 +97,7 @@ class SSEDecoder:
                 kind="too_large",
             )
 
-    def _take(self, line: bytes) -> Event | None:
+    def _take(self, line: bytes) -> list[Event]:
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(BOM)
@@ -102,24 +106,33 @@ class SSEDecoder:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
+            bare = self._dispatch() if self._bare else []  # a line of data ends it
             self._data.append(value)
-            self._data_size += len(value)
-            self._check(self._data_size)
-        elif name == b"event":
+            self._hold(value)
+            return bare
+        if name == b"event":
             self._name = value
-        return None  # comments (an empty name), id, retry and unknown fields say nothing to us
+        elif name == b"error" and value:
+            return [*self._dispatch(), _event(value, b"error", bare=True)]
+        elif self._bare or line.lstrip()[:1] == b"{":
+            self._bare.append(line)
+            self._hold(line)
+        return []  # comments (an empty name), id, retry and unknown fields say nothing to us
 
-    def _dispatch(self, *, cut: bool = False) -> Event | None:
-        data, name = b"\n".join(self._data), self._name
-        had_data, self._data, self._name, self._data_size = bool(self._data), [], b"", 0
-        if not had_data:
-            return None
-        return _event(data, name, cut)
+    def _hold(self, value: bytes) -> None:
+        self._data_size += len(value)
+        self._check(self._data_size)
+
+    def _dispatch(self, *, cut: bool = False) -> list[Event]:
+        data, bare, name = self._data, self._bare, self._name
+        self._data, self._bare, self._name, self._data_size = [], [], b"", 0
+        found = [_event(b"\n".join(data), name, cut)] if data else []
+        return found + ([_event(b"\n".join(bare), cut=cut, bare=True)] if bare else [])
 
 
-def _event(data: bytes, name: bytes = b"", cut: bool = False) -> Event:
+def _event(data: bytes, name: bytes = b"", cut: bool = False, bare: bool = False) -> Event:
     try:
         text, damaged = data.decode(), False
     except UnicodeDecodeError:
         text, damaged = data.decode(errors="replace"), True
-    return Event(text, name.decode(errors="replace") or "message", cut, damaged)
+    return Event(text, name.decode(errors="replace") or "message", cut, damaged, bare)

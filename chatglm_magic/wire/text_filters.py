@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from ..values import Change, Delta
 
 OLLAMA_EFFORT = {"off": "none", "low": "low", "high": "high", "max": "high"}
 OPEN, CLOSE = "<think>", "</think>"
+TAG = re.compile(r"</?think>")
+MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
+"""What Markdown's marks of code are told by: runs of them, the ends of lines, and all that stands between."""
 
 
 def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
@@ -30,16 +34,62 @@ def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dic
     return keys if wish in ("on", "off") else keys | {"reasoning_effort": wish}, ()
 
 
-class ThinkSplitter:
-    """Parts a text that begins with ``<think>…</think>`` into reasoning and answer, whatever its pieces.
+class CodeMarks:
+    """Reads Markdown in pieces and knows whether what comes next stands in code: fenced, or between backticks.
 
-    Only a tag at the very beginning counts: later on it is the answer's own words.
+    Source: CommonMark 0.31, sections 4.5 and 6.1; but a line's end also ends what stands between backticks, so
+    that a single one doesn't make code of all the rest.
+    """
+
+    def __init__(self) -> None:
+        self._fence = self._run = ""
+        self._inline = 0
+        self._at_start = True
+
+    def read(self, text: str) -> None:
+        """Take in the next piece."""
+        text = self._run + text  # marks that are cut in two count as one
+        self._run = text[len(text.rstrip("`~")) :]
+        for piece in MARKS.findall(text[: len(text) - len(self._run)]):
+            self._take(piece)
+
+    @property
+    def inside(self) -> bool:
+        """Whether what comes next stands in code; it begins with no mark."""
+        run, self._run = self._run, ""
+        if run:
+            for piece in MARKS.findall(run):
+                self._take(piece)
+        return bool(self._fence or self._inline)
+
+    def _take(self, piece: str) -> None:
+        if piece == "\n":
+            self._inline, self._at_start = 0, True
+            return
+        if self._at_start and len(piece) >= 3 and piece[0] in "`~":
+            if not self._fence:
+                self._fence = piece
+            elif piece[0] == self._fence[0] and len(piece) >= len(self._fence):
+                self._fence = ""
+        elif piece[0] == "`" and not self._fence and self._inline in (0, len(piece)):
+            self._inline = len(piece) - self._inline
+        self._at_start = self._at_start and piece.isspace()
+
+
+class ThinkSplitter:
+    """Parts a text into reasoning and answer, whatever its pieces.
+
+    Thinking stands between ``<think>`` and ``</think>`` at the very beginning. Where a chat template opens it in
+    the prompt, ``</think>`` comes alone: all text before it was thinking, which ``Delta.thought`` says. In code,
+    after a ``<think>`` within the text, and after thinking that came apart, a tag is the answer's own words.
     """
 
     def __init__(self) -> None:
         self._held = ""
         self._blanks: list[str] = []
         self._state = "start"
+        self._code = CodeMarks()
+        self._apart = self._any = False
 
     def feed(self, text: str) -> list[Delta]:
         """Take in text; return what can be told of it."""
@@ -48,17 +98,22 @@ class ThinkSplitter:
             self._state = "text" if text else "after"
         if self._state in ("text", "after"):
             return [Delta(text=text)] if text else []
-        if self._state == "thinking":
-            self._held += text
-            return self._thinking()
-        return self._start(text)
+        if self._state == "start":
+            return self._start(text)
+        self._held += text
+        return self._thinking() if self._state == "thinking" else self._open()
+
+    def thought_apart(self) -> None:
+        """Take note that thinking came as such: the end of one counts only before the answer's first word."""
+        self._apart = True
 
     def close(self) -> list[Delta]:
         """Return what was held back."""
-        if self._state != "thinking":
-            return self._flush_text()
-        held, self._held = self._held, ""
-        return [Delta(reasoning=held)] if held else []
+        held, self._held = "".join(self._blanks) + self._held, ""
+        self._blanks.clear()
+        if not held:
+            return []
+        return [Delta(reasoning=held)] if self._state == "thinking" else [Delta(text=held)]
 
     def _start(self, text: str) -> list[Delta]:
         """Look for a tag after blank characters, which are kept apart: each is looked at once."""
@@ -67,28 +122,59 @@ class ThinkSplitter:
             self._blanks.append(text[: len(text) - len(begun)])
             text = begun
         self._held += text
-        if len(self._held) < len(OPEN) and OPEN.startswith(self._held):
+        if len(self._held) < len(CLOSE) and (OPEN.startswith(self._held) or CLOSE.startswith(self._held)):
             return []
+        if self._held.startswith((OPEN, CLOSE)):
+            self._blanks.clear()
         if not self._held.startswith(OPEN):
-            self._state = "text"
-            return self._flush_text()
+            self._held, self._state = "".join(self._blanks) + self._held, "open"
+            self._blanks.clear()
+            return self._open()
         self._held, self._state = self._held[len(OPEN) :], "thinking"
-        self._blanks.clear()
         return self._thinking()
 
     def _thinking(self) -> list[Delta]:
         thought, tag, rest = self._held.partition(CLOSE)
         if tag:
-            self._held, self._state = "", "after"
-            return ([Delta(reasoning=thought)] if thought else []) + self.feed(rest)
+            return ([Delta(reasoning=thought)] if thought else []) + self._answer(rest)
         keep = tail_match(self._held, CLOSE)
         thought, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return [Delta(reasoning=thought)] if thought else []
 
-    def _flush_text(self) -> list[Delta]:
-        text, self._held = "".join(self._blanks) + self._held, ""
-        self._blanks.clear()
-        return [Delta(text=text)] if text else []
+    def _open(self) -> list[Delta]:
+        """Let text through; it may yet turn out to be a thought, by its end."""
+        held, read = self._held, 0
+        for tag in TAG.finditer(held):
+            self._code.read(held[read : tag.start()])
+            read = tag.start()
+            if self._code.inside:
+                continue
+            if tag[0] == OPEN or (self._apart and (self._any or tag.start())):
+                self._held, self._state = "", "text"
+                return [Delta(text=held)]
+            before = [Delta(text=held[: tag.start()])] if tag.start() else []
+            thought = [Delta(thought=True)] if before or self._any else []
+            return before + thought + self._answer(held[tag.end() :])
+        keep = max(tail_match(held, OPEN), tail_match(held, CLOSE))
+        shown, self._held = held[: len(held) - keep], held[len(held) - keep :]
+        self._code.read(shown[read:])
+        self._any = self._any or bool(shown)
+        return [Delta(text=shown)] if shown else []
+
+    def _answer(self, rest: str) -> list[Delta]:
+        self._held, self._state = "", "after"
+        return self.feed(rest)
+
+
+def settled(deltas: Iterable[Delta]) -> list[Delta]:
+    """Return the pieces of a whole answer with its thinking as such from the beginning."""
+    found: list[Delta] = []
+    for delta in deltas:
+        if delta.thought:
+            found = [piece._replace(reasoning=piece.text + piece.reasoning, text="") for piece in found]
+        else:
+            found.append(delta)
+    return found
 
 
 def tail_match(text: str, mark: str) -> int:
