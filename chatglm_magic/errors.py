@@ -81,7 +81,7 @@ class EndpointError(ChatGLMError):
     """The server was not reached, or the connection broke before an answer began.
 
     Kinds: connect, connect_timeout, write_timeout, first_byte_timeout, total_timeout, pool_timeout,
-    server_closed, tls, protocol, bad_url, bad_header, insecure, no_tokenizer.
+    server_closed, tls, protocol, proxy, bad_url, bad_header, insecure, no_tokenizer.
     """
 
     kind = "connect"

@@ -6,15 +6,17 @@ import pytest
 from traitlets import TraitError
 
 from chatglm_magic import ChatGLM, Session
-from chatglm_magic.client.address import bare, bundle, checked_url, proxy_for
+from chatglm_magic.client.address import bare, checked_url
+from chatglm_magic.client.proxies import Proxy, proxy_for
+from chatglm_magic.client.trust import trust
 from chatglm_magic.errors import EndpointError, ParameterError
 
 from .support.canary import KEY
 
-HERE = ["localhost", "LOCALHOST", "glm.localhost", "127.0.0.1", "127.8.0.1", "[::1]"]
+HERE = ["localhost", "LOCALHOST", "glm.localhost", "127.0.0.1", "127.8.0.1", "[::1]", "0.0.0.0", "[::]"]
 ELSEWHERE = [
     *("evillocalhost", "evil-localhost", "localhost.evil.invalid", "localhost.localdomain", "xlocalhost.invalid"),
-    *("127.0.0.1.evil.invalid", "evil127.0.0.1", "128.0.0.1", "0.0.0.0", "[::2]", "[fe80::1]", "10.0.0.1"),
+    *("127.0.0.1.evil.invalid", "evil127.0.0.1", "128.0.0.1", "0.0.0.1", "[::2]", "[fe80::1]", "10.0.0.1"),
 ]
 
 
@@ -55,15 +57,16 @@ def test_no_header_goes_to_another_machine_over_plain_http(name: str) -> None:
 
 def test_only_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that only looks like this machine goes the way of all others; all_proxy is for the rest."""
-    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    own = Proxy("http://proxy.invalid:3128", "http_proxy")
+    monkeypatch.setenv("http_proxy", own.url)
     for host in ELSEWHERE:
-        assert proxy_for(f"http://{host}:8000/") == "http://proxy.invalid:3128"
+        assert proxy_for(f"http://{host}:8000/") == own
     for host in HERE:
         assert proxy_for(f"http://{host}:8000/") is None
     assert proxy_for("https://glm.invalid/") is None
     monkeypatch.setenv("all_proxy", "http://any.invalid:1080")
-    assert proxy_for("https://glm.invalid/") == "http://any.invalid:1080"
-    assert proxy_for("http://glm.invalid/") == "http://proxy.invalid:3128"
+    assert proxy_for("https://glm.invalid/") == Proxy("http://any.invalid:1080", "all_proxy")
+    assert proxy_for("http://glm.invalid/") == own
 
 
 NAMES = (
@@ -103,11 +106,11 @@ def test_the_authorities_of_the_environment_hold_for_https_in_capitals(monkeypat
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/authorities.pem")
     for scheme in ("https", "HTTPS"):
         with pytest.raises(EndpointError, match="REQUESTS_CA_BUNDLE") as raised:
-            bundle(f"{scheme}://glm.invalid/")
+            trust(f"{scheme}://glm.invalid/")
         assert raised.value.kind == "tls"
-    assert bundle("http://glm.invalid/") is None
+    assert trust("http://glm.invalid/") is None
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
-    assert bundle("https://glm.invalid/") is None
+    assert trust("https://glm.invalid/") is not None
 
 
 @pytest.mark.parametrize("user", [f"me:{KEY}", KEY, f":{KEY}", "@"])

@@ -165,7 +165,7 @@ def test_the_environments_key_is_held_back_as_well(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.row("S22")
-@pytest.mark.parametrize("url", ["http://localhost.example/", "http://127.0.0.1.example/", "http://0.0.0.0:8000/"])
+@pytest.mark.parametrize("url", ["http://localhost.example/", "http://127.0.0.1.example/", "http://0.0.0.1:8000/"])
 def test_a_name_that_only_looks_like_this_machine_is_another(url: str) -> None:
     """Loopback is an address or the name localhost, not the beginning of a name."""
     with pytest.raises(EndpointError) as caught:

@@ -209,7 +209,7 @@ def test_no_more_than_12_updates_a_second() -> None:
             shown.box.bar.observe(lambda change: times.append(time.monotonic()), names="value")
             shown.tiles[0].observe(lambda change: faces.append(time.monotonic()), names="description")
             shown.ended()
-            assert len(times) > 3 and "600 of 600 answers" in shown.text and "300 of" not in shown.faces[0]
+            assert len(times) > 1 and "600 of 600 answers" in shown.text and "300 of" not in shown.faces[0]
             for seen in (times, faces):
                 assert all(sum(at <= other < at + 1 for other in seen) <= 12 for at in seen)
 

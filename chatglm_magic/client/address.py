@@ -1,19 +1,14 @@
-"""Addresses: whether one can be asked, what of it may be shown, and how it is reached."""
+"""Addresses: whether one can be asked, and what of it may be shown."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from ..credentials import names_a_key
 from ..errors import EndpointError
-
-if TYPE_CHECKING:
-    import ssl
 
 
 def bare(url: str) -> str:
@@ -22,54 +17,17 @@ def bare(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def bundle(url: str) -> str | None:
-    """Return the file of certificates that ``REQUESTS_CA_BUNDLE`` names; None means the usual ones, or no TLS.
-
-    :raises EndpointError: ``tls`` for a file or folder that is not there.
-    """
-    path = (os.environ.get("REQUESTS_CA_BUNDLE") or None) if urlsplit(url).scheme == "https" else None
-    if path is not None and not os.path.exists(path):
-        raise EndpointError(
-            f"REQUESTS_CA_BUNDLE names {path!a}, which is not there. Correct or unset it.", kind="tls"
-        )
-    return path
-
-
-def authorities(url: str) -> ssl.SSLContext | bool:
-    """Return what certificates are checked against: the system's, or those of ``REQUESTS_CA_BUNDLE``."""
-    path = bundle(url)
-    return _context(path) if path else True
-
-
-@lru_cache(maxsize=4)  # a new context would mean a new connection for each question
-def _context(path: str) -> ssl.SSLContext:
-    import ssl
-
-    folder = os.path.isdir(path)
-    return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
-
-
 @lru_cache(maxsize=256)
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL's host is this machine."""
+    """Tell whether a URL's host is this machine; 0.0.0.0 is, which servers print for all its addresses."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
-
-
-def proxy_for(url: str) -> str | None:
-    """Return the environment's proxy for a URL; loopback never goes through one."""
-    import urllib.request  # here and not above: it takes as long as all of this package to import
-
-    parts = urlsplit(url)
-    if is_loopback(url) or urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    return address.is_loopback or address.is_unspecified
 
 
 @lru_cache(maxsize=256)

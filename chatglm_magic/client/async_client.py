@@ -14,13 +14,14 @@ from aiohttp.connector import Connection
 
 from ..errors import ChatGLMError, EndpointError
 from ..values import Delta
-from .address import authorities, proxy_for
 from .loop import awake
+from .proxies import Proxy, proxy_for
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
 from .response import ResponseReader, is_answer, response_error
 from .retries import Retries
 from .timeouts import Clock
 from .transport_errors import translate_errors
+from .trust import trust
 
 HEADER_BYTES = 65536
 """The longest header line, as in Python's own HTTP client."""
@@ -52,20 +53,12 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0)
-        self.session = aiohttp.ClientSession(
-            connector=connector,
-            request_class=_Request,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-            max_line_size=HEADER_BYTES,
-            max_field_size=HEADER_BYTES,
-        )
+        self.session = _new_session(aiohttp.TCPConnector(limit=0))
+        self._socks: dict[str, aiohttp.ClientSession] = {}
         self.slots = asyncio.Semaphore(_most())
         self._asking = 0
         self._over = False
-        self._keeper = _hold_open(self.session)
+        self._keeper = self._hold_open()
 
     async def open(self) -> None:
         """Hand the session to its loop."""
@@ -76,6 +69,25 @@ class Pool:
         self._over = True
         if not self._asking:
             self._ending = asyncio.get_running_loop().create_task(self._keeper.aclose())
+
+    def session_for(self, proxy: Proxy | None, url: str) -> aiohttp.ClientSession:
+        """Return the session that goes through a proxy: one of its own for each that speaks SOCKS.
+
+        :raises EndpointError: ``proxy`` where the packages for that are missing.
+        """
+        if proxy is None or not proxy.is_socks:
+            return self.session
+        if proxy.url not in self._socks:
+            proxy.require("aiohttp_socks", url)
+            self._socks[proxy.url] = _new_session(_socks_connector(proxy))
+        return self._socks[proxy.url]
+
+    async def _hold_open(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            for session in (self.session, *self._socks.values()):
+                await session.close()
 
     def __enter__(self) -> None:
         self._asking += 1
@@ -123,11 +135,26 @@ def _close(pools: dict[asyncio.AbstractEventLoop, Pool], owner: int) -> None:
                 loop.call_soon_threadsafe(pool.end)
 
 
-async def _hold_open(session: aiohttp.ClientSession) -> AsyncGenerator[aiohttp.ClientSession, None]:
-    try:
-        yield session
-    finally:
-        await session.close()
+def _new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        request_class=_Request,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        max_line_size=HEADER_BYTES,
+        max_field_size=HEADER_BYTES,
+    )
+
+
+def _socks_connector(proxy: Proxy) -> aiohttp.BaseConnector:
+    """Return a connector through a proxy that speaks SOCKS; it looks names up itself where its scheme says so."""
+    from aiohttp_socks import ProxyConnector
+
+    scheme, _, rest = proxy.with_port().partition("://")
+    far = scheme.lower() in ("socks5h", "socks4a")
+    connector: aiohttp.BaseConnector = ProxyConnector.from_url(f"{scheme.lower()[:6]}://{rest}", rdns=far, limit=0)
+    return connector
 
 
 def _most() -> int:
@@ -233,17 +260,19 @@ async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientRespon
 
 async def _post(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
     connect = min(call.limits.connect, clock.left())
+    proxy, context = proxy_for(call.url), trust(call.url)
+    session = pool.session_for(proxy, call.url)
     try:
         async with asyncio.timeout(clock.until_answer()) as patience:
             body = _Body(call, clock, patience)
-            with translate_errors(call, clock):
-                return await pool.session.post(
+            with translate_errors(call, clock, proxy):
+                return await session.post(
                     call.url,
                     data=body if body.long else call.data,
                     headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
                     allow_redirects=False,
-                    proxy=proxy_for(call.url),
-                    ssl=authorities(call.url),
+                    proxy=proxy.url if proxy and not proxy.is_socks else None,
+                    ssl=True if context is None else context,
                     timeout=aiohttp.ClientTimeout(total=None, connect=connect),
                 )
     except TimeoutError:

@@ -16,8 +16,9 @@ from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..wire import Dialect, openai
 from ..wire.body import shown
-from .address import bare, bundle, is_loopback, proxy_for
-from .sync_client import new_session
+from .address import bare, is_loopback
+from .proxies import proxy_for
+from .sync_client import new_session, proxies_of
 
 SECONDS = 2.0
 READ = 262144
@@ -34,17 +35,39 @@ EXPOSED = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look found: a sentence for people, whether something answered, and the models it names."""
+    """What a look found.
+
+    :param text: a sentence for people.
+    :param answered: whether something answers at the address.
+    :param models: those that it names.
+    :param fits: whether it looks like a server of the dialect that is set.
+    """
 
     text: str
     answered: bool = False
     models: tuple[str, ...] = ()
+    fits: bool = False
 
 
 def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Finding:
-    """Look with one GET of at most 2 s; never raises for what a server does, and never asks a question."""
+    """Look with a GET, or a second one in the other dialect; each takes at most 2 s, and no question is asked.
+
+    Never raises for what a server does.
+    """
+    found, status = _look(endpoint_url, dialect, headers)
+    if found.answered and not found.fits and not 300 <= status < 400:
+        other: Dialect = "chatglm" if dialect == "openai" else "openai"
+        second, status = _look(endpoint_url, other, headers)
+        if status == (200 if other == "openai" else 405) and second.fits:
+            found = replace(second, text=f"{second.text} %chatglm_config dialect={other} asks it so.", fits=False)
+    exposed = found.answered and is_open_to_others(endpoint_url)
+    return replace(found, text=f"{found.text} {EXPOSED}") if exposed else found
+
+
+def _look(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tuple[Finding, int]:
+    """Return what one look found, and the status that was answered; 0 where nothing answered."""
     url = openai.base(endpoint_url) + "/models" if dialect == "openai" else bare(endpoint_url)
-    proxy, began = proxy_for(url), time.monotonic()
+    began = time.monotonic()
     try:
         with (
             new_session() as session,
@@ -54,16 +77,14 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
                 timeout=SECONDS,
                 allow_redirects=False,
                 stream=True,
-                proxies={"http": proxy, "https": proxy} if proxy else {},
-                verify=bundle(url) or True,
+                proxies=proxies_of(proxy_for(url)),
             ) as response,
         ):
             raw = _read(response, began)
     except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
-        return Finding(f"Nothing answers at {shown(url)} yet.")
-    body = _json(raw)
-    found = _v1(response.status_code, body, url) if dialect == "openai" else _own(response.status_code, url)
-    return replace(found, text=f"{found.text} {EXPOSED}") if is_open_to_others(url) else found
+        return Finding(f"Nothing answers at {shown(url)} yet."), 0
+    status = response.status_code
+    return _v1(status, _json(raw), url) if dialect == "openai" else _own(status, url), status
 
 
 def _read(response: requests.Response, began: float) -> bytes:
@@ -90,19 +111,19 @@ def _v1(status: int, body: Any, url: str) -> Finding:
         names = [row.get("id") for row in rows if isinstance(row, dict)]
         models = tuple(shown(name, 100) for name in names if isinstance(name, str))
         listed = ", ".join(models[:5]) + (", …" if len(models) > 5 else "") or "no model"
-        return Finding(f"Found a server that speaks OpenAI's protocol, with {listed}.", True, models)
+        return Finding(f"Found a server that speaks OpenAI's protocol, with {listed}.", True, models, fits=True)
     if status in (401, 403):
-        return Finding("Found a server that wants a key: %chatglm_config api_key", True)
+        return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
     if status == 503:
-        return Finding("Found a server that is still loading its model.", True)
+        return Finding("Found a server that is still loading its model.", True, fits=True)
     return Finding(f"Something answers at {shown(url)}, but does not list models (status {status}).", True)
 
 
 def _own(status: int, url: str) -> Finding:
     if status == 405:
-        return Finding("Found a server that takes POST here, as ChatGLM's own api.py does.", True)
+        return Finding("Found a server that takes POST here, as ChatGLM's own api.py does.", True, fits=True)
     if status in (401, 403):
-        return Finding("Found a server that wants a key: %chatglm_config api_key", True)
+        return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
     return Finding(
         f"Something answers at {shown(url)} (status {status}), but not as ChatGLM's own protocol does. "
         "A server that speaks OpenAI's has an address that ends in /v1.",

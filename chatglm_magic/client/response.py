@@ -10,6 +10,7 @@ from ..wire import chatglm, openai
 from ..wire.body import LIMIT, Inflate
 from ..wire.error_response import refusal
 from .address import bare
+from .proxies import proxy_for
 from .request import Call
 from .timeouts import Clock
 
@@ -101,9 +102,11 @@ def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def response_error(
     call: Call, status: int, headers: Iterable[tuple[str, str]], raw: bytes
-) -> ResponseError | InvalidResponseError:
+) -> ResponseError | InvalidResponseError | EndpointError:
     """Return the error that a status other than 2xx is."""
     named = lowered(headers)
+    if status == 407 and (proxy := proxy_for(call.url)):
+        return proxy.refused(status, call.url)
     if status == 204:
         return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
     try:

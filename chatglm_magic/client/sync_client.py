@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
+from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,14 @@ from ..errors import ChatGLMError
 from ..forks import Rank, lock
 from ..values import Delta
 from ..wire.body import Whole
-from .address import bundle, proxy_for
 from .loop import handed_over
+from .proxies import Proxy, proxy_for
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
 from .response import ResponseReader, is_answer, lowered, response_error
 from .retries import Retries
 from .timeouts import LOOK_UP, Clock, pause
 from .transport_errors import translate_errors
+from .trust import trust
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient
@@ -106,14 +108,37 @@ class _SafePool(HTTPSConnectionPool):
 POOLS = {"http": _PlainPool, "https": _SafePool}
 
 
+@cache
+def _socks_pools() -> dict[str, Any]:
+    """Return the pools for a proxy that speaks SOCKS; the library they need is an extra."""
+    from urllib3.contrib import socks
+
+    def timed(pool: Any) -> Any:
+        connection = type("Connection", (pool.ConnectionCls,), {"response_class": _Response})
+        return type("Pool", (pool,), {"ConnectionCls": connection})
+
+    return {scheme: timed(pool) for scheme, pool in socks.SOCKSProxyManager.pool_classes_by_scheme.items()}
+
+
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = POOLS
 
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        """Have certificates checked as on every other road: pools that trust others are others."""
+        host, keys = super().build_connection_pool_key_attributes(request, verify, cert)
+        if (context := trust(request.url)) is not None:
+            keys["ssl_context"] = context
+        return host, keys
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Add nothing to what the pool's own context trusts."""
+        conn.cert_reqs, conn.ca_certs, conn.ca_cert_dir = "CERT_REQUIRED", None, None
+
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = POOLS
+        manager.pool_classes_by_scheme = _socks_pools() if proxy.lower().startswith("socks") else POOLS
         return manager
 
 
@@ -141,6 +166,11 @@ def new_session() -> requests.Session:
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter(pool_maxsize=POOL))
     return session
+
+
+def proxies_of(proxy: Proxy | None) -> dict[str, str]:
+    """Return a proxy as requests wants it."""
+    return dict.fromkeys(("http", "https"), proxy.with_port()) if proxy else {}
 
 
 class SyncClient:
@@ -229,7 +259,10 @@ class SyncClient:
 
     def _post(self, call: Call, clock: Clock) -> requests.Response:
         proxy = proxy_for(call.url)
-        with translate_errors(call, clock):
+        trust(call.url)  # here, where its error is ours
+        if proxy and proxy.is_socks:
+            proxy.require("socks", call.url)
+        with translate_errors(call, clock, proxy):
             return self._pool().post(
                 call.url,
                 # A long body goes in blocks, each under the connect limit; in one piece all of it would be.
@@ -238,8 +271,7 @@ class SyncClient:
                 timeout=(min(call.limits.connect, clock.left()), clock.until_answer()),
                 allow_redirects=False,
                 stream=True,
-                verify=bundle(call.url) or True,
-                proxies={"http": proxy, "https": proxy} if proxy else {},
+                proxies=proxies_of(proxy),
             )
 
     def _pool(self) -> requests.Session:

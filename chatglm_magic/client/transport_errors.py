@@ -5,6 +5,7 @@ Their texts and objects may hold URLs, proxies and headers, so none of it is pas
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 import sys
@@ -20,6 +21,7 @@ from ..wire.body import shown
 from .address import bare
 
 if TYPE_CHECKING:
+    from .proxies import Proxy
     from .request import Call
     from .timeouts import Clock
 
@@ -43,10 +45,10 @@ class translate_errors:
     A class, since this is entered for every read of every stream.
     """
 
-    __slots__ = ("_call", "_clock")
+    __slots__ = ("_call", "_clock", "_proxy")
 
-    def __init__(self, call: Call, clock: Clock) -> None:
-        self._call, self._clock = call, clock
+    def __init__(self, call: Call, clock: Clock, proxy: Proxy | None = None) -> None:
+        self._call, self._clock, self._proxy = call, clock, proxy
 
     def __enter__(self) -> None:
         pass
@@ -54,18 +56,54 @@ class translate_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, ChatGLMError):
             return
-        if isinstance(error, FOREIGN) or _from_aiohttp(error):
+        if isinstance(error, FOREIGN) or _from_library(error):
             if _has(error, KeyboardInterrupt):  # it struck, and the library's cleanup failed and took its place
                 raise KeyboardInterrupt from None
+            if self._proxy is not None and (blamed := _blame(error, self._proxy, self._call)):
+                raise blamed from None
             raise _translation(error, self._call, self._clock) from None
 
 
 FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
-def _from_aiohttp(error: BaseException) -> bool:
-    aiohttp = sys.modules.get("aiohttp")  # it is imported on use only
-    return aiohttp is not None and isinstance(error, aiohttp.ClientError)
+def _from_library(error: BaseException) -> bool:
+    """Tell whether an error is one of libraries that are imported on use only."""
+    aiohttp = sys.modules.get("aiohttp")
+    if aiohttp is not None and isinstance(error, aiohttp.ClientError):
+        return True
+    return type(error).__module__.partition(".")[0] in ("aiohttp_socks", "python_socks", "socks")
+
+
+PROXY_ERRORS = {
+    "ProxyError",
+    "ProxyConnectionError",
+    "ProxyTimeoutError",
+    "ClientProxyConnectionError",
+    "ClientHttpProxyError",
+    "GeneralProxyError",
+    "SOCKS4Error",
+    "SOCKS5Error",
+    "SOCKS5AuthError",
+}
+"""Names, in all the libraries, of an error that a proxy is to blame for."""
+
+
+def _blame(error: BaseException, proxy: Proxy, call: Call) -> EndpointError | None:
+    """Return the error of a proxy that did not let a question through; None if it is not to blame."""
+    causes = _causes(error)
+    names = {type(cause).__name__ for cause in causes}
+    if not names & PROXY_ERRORS:
+        return None
+    answers = [getattr(cause, "status", None) for cause in causes]
+    answers += [int(found[1]) for cause in causes if (found := TUNNEL.search(str(cause)))]
+    status = next((answer for answer in answers if isinstance(answer, int) and answer >= 300), None)
+    if status is not None:
+        return proxy.refused(status, call.url)
+    return proxy.error("can't be reached, or did not let the question through", call.url)
+
+
+TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 def _translation(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:

@@ -217,11 +217,11 @@ def as_json(value: Any) -> str:
         return "(JSON that is nested too deep to be shown)"
 
 
-def wrong_shape(reply: Any, missing: str, other_path: str) -> InvalidResponseError:
-    """Say that JSON came, but no answer of this dialect."""
+def wrong_shape(reply: Any, missing: str, other_path: str, other: str) -> InvalidResponseError:
+    """Say that JSON came, but no answer of this dialect; ``other`` is the other one."""
     return InvalidResponseError(
         f"The server's answer holds no {missing}: {shown(reply)}. Does it speak the other dialect? "
-        f"Then end endpoint_url in {other_path} (%chatglm_config endpoint_url=...).",
+        f"Then end endpoint_url in {other_path} (%chatglm_config endpoint_url=...), or set dialect={other}.",
         kind="bad_shape",
     )
 

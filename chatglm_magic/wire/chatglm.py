@@ -83,7 +83,7 @@ class Reader:
         reply = self._body.json()
         raise_if_error(reply, self._url)
         if not isinstance(reply, dict) or "response" not in reply:
-            raise bodies.wrong_shape(reply, "'response'", "/v1")
+            raise bodies.wrong_shape(reply, "'response'", "/v1", "openai")
         answer = reply["response"]
         if not isinstance(answer, str):
             raise InvalidResponseError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from typing import Any
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..strictjson import strict_json
@@ -93,7 +94,20 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Respo
         text = f"{words[:4096]}\n{text}"  # its JSON writes other than ASCII as escapes
     if bodies.is_html(words, kind):
         words = bodies.page_title(words)
-    return _refused(status, words, text, url, headers.get("retry-after"))
+    error = _refused(status, words, text, url, headers.get("retry-after"))
+    if error.kind == "redirect" and (target := headers.get("location")):
+        there = bodies.shown(_bare(url, target))
+        error.args = (f"{error} It points to {there}: set endpoint_url to that address.",)
+    return error
+
+
+def _bare(url: str, target: str) -> str:
+    """Return the address that a redirect points to, without what could hold a key."""
+    try:
+        parts = urlsplit(urljoin(url, target))
+    except ValueError:
+        return "an address that can't be read"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.partition(";")[0], "", ""))
 
 
 def stated_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
@@ -288,7 +302,7 @@ def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
     """Return the kind of a refusal, and what to do about it."""
     head = text[:4096]
     if status in (301, 302, 303, 307, 308):
-        return "redirect", " It points elsewhere; set endpoint_url to the new address."
+        return "redirect", ""
     if status in (401, 403):
         return "auth", KEY_ADVICE
     if status in (404, 405):
@@ -321,5 +335,5 @@ def _not_found(head: str, url: str) -> tuple[str, str]:
     if dialect_of(url) == "openai":
         other = "a server with ChatGLM's own POST / has its address end in a plain /"
     else:
-        other = "a server that speaks OpenAI's protocol has its address end in /v1"
+        other = "a server that speaks OpenAI's protocol has its address end in /v1, or wants dialect=openai"
     return "not_found", f" Nothing answers at {bodies.shown(url)}: {other} (%chatglm_config endpoint_url=...)."

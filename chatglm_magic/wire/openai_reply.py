@@ -206,7 +206,7 @@ class Reader:
             raise stated_error(reply, self._url, begun=False)
         raise_if_error(reply, self._url)
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
-            raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1")
+            raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1", "chatglm")
         pieces = settled(self._pieces(reply) + self._split.close())
         if not any(piece.text or piece.reasoning for piece in pieces) and not self._silent(reply["choices"]):
             raise InvalidResponseError(

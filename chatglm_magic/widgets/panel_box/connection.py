@@ -92,8 +92,7 @@ class Connection(w.Box):  # type: ignore[misc]
 
     def _show(self, finding: Finding) -> None:
         self.model.options = finding.models  # first: once the state is told, they can be chosen
-        right = finding.answered and finding.text.startswith("Found")
-        self._tell(GOOD if right else UNSURE if finding.answered else ERROR, "●", finding.text)
+        self._tell(GOOD if finding.fits else UNSURE if finding.answered else ERROR, "●", finding.text)
 
     def _tell(self, colour: str, dot: str, words: str) -> None:
         mark = f'<span aria-hidden="true" style="color:{colour}">{dot}</span>'

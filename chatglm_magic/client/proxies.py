@@ -1,0 +1,133 @@
+"""The environment's proxies: which one a URL goes through, and what is said when one stands in the way."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from ..errors import EndpointError
+from ..wire.body import shown
+from .address import bare, is_loopback
+
+SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
+PACKAGES = 'pip install "chatglm-magic[socks]"'
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy's address, and what names it: a variable, or the system's settings."""
+
+    url: str
+    source: str
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it speaks SOCKS, for which further packages are needed."""
+        return urlsplit(self.url).scheme.lower() in SOCKS
+
+    def error(self, what: str, url: str, advice: str = "Check it, unset {source}, or") -> EndpointError:
+        """Return the error of a question that did not get past this proxy.
+
+        :param url: where the question was to go.
+        """
+        host = shown(urlsplit(url).hostname, 80)
+        return EndpointError(
+            f"The proxy {shown(bare(self.url))} ({self.source}) {what}. {advice.format(source=self.source)} "
+            f"leave this server out: NO_PROXY={host}.",
+            kind="proxy",
+        )
+
+    def refused(self, status: int, url: str) -> EndpointError:
+        """Return the error of a proxy that answered for itself."""
+        if status == 407:
+            return self.error(
+                "wants a name and password (407)", url, "Write {source} as http://NAME:PASSWORD@HOST:PORT, or"
+            )
+        return self.error(f"did not reach {shown(urlsplit(url).hostname, 80)}: it answered {status}", url)
+
+    def require(self, module: str, url: str) -> None:
+        """Make sure that the module which speaks SOCKS is there.
+
+        :raises EndpointError: ``proxy``, with what to install.
+        """
+        if importlib.util.find_spec(module) is None:
+            raise self.error("speaks SOCKS, for which packages are missing", url, f"Install them: {PACKAGES}. Or")
+
+    def with_port(self) -> str:
+        """Return its address with its port, 1080 for SOCKS where none is given."""
+        parts = urlsplit(self.url)
+        return (
+            self.url if parts.port or not self.is_socks else parts._replace(netloc=f"{parts.netloc}:1080").geturl()
+        )
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """Return the proxy for a URL; this machine is never asked through one.
+
+    As ``requests`` has it: ``SCHEME_proxy``, then ``all_proxy``, in either case of letters, then the system's
+    settings; an address without a scheme is http. ``no_proxy`` lists hosts, domains (``.lan``, ``*.lan``) and
+    networks (``10.0.0.0/8``), each with a port or without.
+
+    :raises EndpointError: ``proxy`` for a variable that holds no address.
+    """
+    import urllib.request  # here and not above: it takes as long as all of this package to import
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(url):
+        return None
+    found = urllib.request.getproxies()
+    named = next((name for name in (parts.scheme, "all") if found.get(name)), None)
+    if named is None or _is_left_out(host, parts.port, found.get("no", "")) or urllib.request.proxy_bypass(host):
+        return None
+    names = (f"{named}_proxy", f"{named}_proxy".upper())
+    source = next((name for name in names if os.environ.get(name) == found[named]), "the system's settings")
+    return _read(found[named], source)
+
+
+@lru_cache(maxsize=64)
+def _read(address: str, source: str) -> Proxy:
+    url = address.strip() if "://" in address else f"http://{address.strip().lstrip('/')}"
+    try:
+        parts = urlsplit(url)
+        good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)
+    except ValueError:
+        good = False
+    if not good or parts.scheme.lower() not in ("http", "https", *SOCKS):
+        raise EndpointError(
+            f"{source} holds no address of a proxy. Write it like http://127.0.0.1:7890, or unset it.",
+            kind="proxy",
+        )
+    return Proxy(url, source)
+
+
+def _is_left_out(host: str, port: int | None, listed: str) -> bool:
+    """Tell whether ``no_proxy`` names a host."""
+    return any(_names(entry.strip().lower(), host.lower(), port) for entry in re.split(r"[,\s]+", listed))
+
+
+def _names(entry: str, host: str, port: int | None) -> bool:
+    if not entry:
+        return False
+    with_port = re.fullmatch(r"(\[[^\]]+\]|[^:]+):(\d{1,5})", entry)
+    if with_port:
+        if int(with_port[2]) != port:
+            return False
+        entry = with_port[1]
+    entry = entry.strip("[]")
+    if entry == "*":
+        return True
+    try:
+        network = ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        domain = entry.lstrip("*").lstrip(".")
+        return bool(domain) and (host == domain or host.endswith(f".{domain}"))
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]) in network
+    except ValueError:
+        return False
