@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Any
 
-from ..render.views import closing_line, in_notebook
+from ..render.views import captured_outputs, closing_line, in_notebook
 from ..session import get_session
 from ..session.session import end_session
 from ..values import Answer
@@ -93,6 +93,9 @@ class Extension:
     def _run_ended(self, result: Any) -> None:
         self._depth = max(0, self._depth - 1)
         self.magics.in_cell = self._depth > 0
+        if self.magics.shown and (captured := captured_outputs(self.shell)) is not None:
+            # IPython adds an empty output for a value that is displayed already.
+            captured[:] = [output for output in captured if output["data"]]
 
     def _formatters(self, *, add: bool) -> None:
         """Show an ``Answer`` as an answer; what this run has just shown is not shown twice."""

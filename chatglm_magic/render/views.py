@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from functools import cache
 from typing import Any, Protocol, TextIO
 
 from ..values import Turn
@@ -48,6 +49,9 @@ SLOW_BYTES_PER_SECOND = 32 * 1024
 """What is left of the pace then: each update sends the whole text once more."""
 
 THOUGHT = "\n[what stands above was thinking]\n\n"
+
+CONSOLES = ("jupyter-console", "jupyter_console", "jupyter console", "qtconsole")
+"""Front ends that start a kernel of their own and ignore ``update_display_data``, as their commands name them."""
 
 WHOLE: tuple[Format, ...] = ("code", "json")
 """Formats that are made of a whole answer."""
@@ -276,6 +280,48 @@ def has_front_end(shell: Any) -> bool:
     return bool(content.get("allow_stdin", True))
 
 
+def updates_reach(shell: Any) -> bool:
+    """Tell whether what a cell of this kernel displays can be replaced later.
+
+    Not where outputs are captured (``%%capture``), inside an ``ipywidgets.Output`` (``interact`` has one), or in a
+    console: they show the first frame alone.
+    """
+    return not (captured_outputs(shell) is not None or _in_output_widget(shell) or in_console())
+
+
+def captured_outputs(shell: Any) -> list[dict[str, Any]] | None:
+    """Return the outputs that are being captured, as far as they have come; None where none are."""
+    capturing = getattr(sys.modules.get("IPython.core.displaypub"), "CapturingDisplayPublisher", ())
+    return shell.display_pub.outputs if isinstance(shell.display_pub, capturing) else None
+
+
+def _in_output_widget(shell: Any) -> bool:
+    widgets, outputs = (sys.modules.get(f"ipywidgets.widgets.{name}") for name in ("widget", "widget_output"))
+    if widgets is None or outputs is None:
+        return False
+    running = (shell.get_parent() or {}).get("header", {}).get("msg_id")
+    made = tuple(widgets._instances.values())
+    return any(isinstance(one, outputs.Output) and one.msg_id and one.msg_id == running for one in made)
+
+
+def in_console() -> bool:
+    """Tell whether a kernel is ``jupyter console``'s or QtConsole's: they ignore updates, and show a stream."""
+    return _is_console(os.getppid())
+
+
+@cache
+def _is_console(parent: int) -> bool:
+    """Tell whether a kernel's parent process is a console; the protocol doesn't tell which front end it is."""
+    psutil = sys.modules.get("psutil")  # ipykernel has imported it
+    if psutil is None:
+        return False
+    try:
+        words = " ".join(psutil.Process(parent).cmdline()[:3])
+    except (psutil.Error, OSError):
+        return False
+    return any(name in words for name in CONSOLES)
+
+
 def is_final() -> bool:
     """Tell whether each output must be complete in its first frame (``CHATGLM_MAGIC_RENDER=final``, for nbval)."""
     return os.environ.get("CHATGLM_MAGIC_RENDER") == "final"
@@ -283,9 +329,9 @@ def is_final() -> bool:
 
 def view_for(shell: Any, form: Format, *, stream: bool) -> View:
     """Return the view for a shell; ``CHATGLM_MAGIC_RENDER=final`` shows each answer once."""
-    if not in_notebook(shell):
+    if not in_notebook(shell) or in_console():
         return _TerminalFinal(form) if form in WHOLE or not stream else TerminalView()
-    final = form in WHOLE or not stream or is_final()
+    final = form in WHOLE or not stream or is_final() or not updates_reach(shell)
     return FinalView(shell, form) if final else CellView(shell, form)
 
 

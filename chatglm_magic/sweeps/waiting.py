@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted
-from ..render.views import has_front_end, in_notebook, is_final, shell
+from ..render.views import has_front_end, in_notebook, is_final, shell, updates_reach
 
 if TYPE_CHECKING:
     from .cells import Progress
@@ -110,6 +110,6 @@ class _NotebookLine:
 def _choose_display() -> _TerminalLine | _NotebookLine | None:
     current: Any = shell()
     if in_notebook(current):
-        watched = has_front_end(current) and not is_final()
+        watched = has_front_end(current) and not is_final() and updates_reach(current)
         return _NotebookLine(current.display_pub.publish) if watched else None
     return _TerminalLine() if sys.stderr.isatty() and not is_final() else None

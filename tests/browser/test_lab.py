@@ -108,3 +108,27 @@ def test_the_text_is_shown_once_in_lab(lab: Lab, page: Page) -> None:
             assert notebook.outputs(number).count() == 1
             shown = notebook.cell(number).locator(".jp-OutputArea").inner_text()
             assert shown.count("你好") == 1, (number, shown)
+
+
+IN_WIDGETS = """
+import ipywidgets
+out = ipywidgets.Output()
+def ask(n):
+    %chatglm hi
+display(out, ipywidgets.interactive(ask, n=3))
+with out:
+    %chatglm hi
+"""
+
+
+@pytest.mark.row("H17")
+def test_an_answer_in_an_output_widget_is_whole(lab: Lab, page: Page) -> None:
+    """In JupyterLab, where an Output widget shows no update: all of the text, in it and in ``interact``."""
+    with ScriptedServer(answer("The ", "sea ", "is ", "blue.", pause=0.1)) as server:
+        notebook = open_notebook(page, lab.write("widgets.ipynb", start_cell(server), IN_WIDGETS))
+        notebook.run(0)
+        notebook.run(1)
+        shown = notebook.cell(1).locator(".jupyter-widgets .chatglm-answer")
+        for number in range(2):
+            shown.nth(number).get_by_text("The sea is blue.").wait_for()
+        assert shown.count() == 2
