@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import keyword
-import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +16,7 @@ from ..session import Session
 from ..session.draft import View
 from ..values import Answer
 from .parser import Parser, add_common_options, add_parameters
-
-PLACE = re.compile(r"\{\{ ?([^\W\d]\w*) ?\}\}")
+from .words import insert, tell_missing
 
 
 def ask_parser(prog: str) -> Parser:
@@ -47,20 +44,6 @@ def ask_parser(prog: str) -> Parser:
     return parser
 
 
-def insert(prompt: str, names: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Return the prompt with the text of its ``{{variables}}``, and the names that don't exist, left as typed."""
-    missing: list[str] = []
-
-    def value(found: re.Match[str]) -> str:
-        name = found[1]
-        if name in names:
-            return str(names[name])
-        missing.append(name)
-        return found[0]
-
-    return PLACE.sub(value, prompt), missing
-
-
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """Return the values of this question alone: only what was typed, so that ``-t none`` unsets."""
     named = [row.name for row in PARAMETERS.values() if row.flags and hasattr(options, row.name)]
@@ -70,11 +53,10 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 def prompt_of(text: str, names: Mapping[str, Any], *, raw: bool) -> str:
     """Return the prompt with its variables in place; a name that does not exist stays, with a note."""
-    if raw or "{{" not in text:
+    if raw or not ("{{" in text or "｛｛" in text):
         return text
     prompt, missing = insert(text, names)
-    for name in dict.fromkeys(missing):
-        print(f"No variable {name}: {{{{{name}}}}} is sent as typed.", file=sys.stderr)  # noqa: T201
+    tell_missing(missing)
     return prompt
 
 

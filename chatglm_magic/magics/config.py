@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 from traitlets import Bool, TraitError
@@ -9,9 +11,11 @@ from traitlets import Bool, TraitError
 from ..credentials import names_a_key
 from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, names, suggest
+from ..render.text import visible
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
-from .parser import NO_KEYS, Parser, parse_literal
+from .parser import NO_KEYS, Parser
+from .words import QUOTES, Line, parse_literal
 
 
 def config_parser() -> Parser:
@@ -41,17 +45,19 @@ def table(session: Session) -> dict[str, str]:
     return rows | {"api_key": "set" if "Authorization" in plan.call.headers else "not set"}
 
 
-def assignments(line: str) -> dict[str, Any]:
-    """Read ``NAME=VALUE …``; values may be quoted.
+def assignments(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``NAME=VALUE …``; values may be quoted, and a list stands in brackets.
 
+    :param variables: what ``{{name}}`` inserts into a value.
     :raises CommandError: for anything but assignments, and for an unknown name.
     """
-    found, at = {}, 0
-    while at < len(line):
-        if line[at].isspace():
+    line, found, at = Line(text, variables), dict[str, Any](), 0
+    while (at := line.skip_blanks(at)) < len(text):
+        if text[at].isspace():
             at += 1
             continue
-        name, equals, rest = line[at:].partition("=")
+        name, equals, _ = line.narrow[at:].partition("=")
+        end = at + len(name)
         name = name.strip()
         if names_a_key(name.split(maxsplit=1)[0].lstrip("-") if name else name):
             raise CommandError(NO_KEYS)
@@ -61,31 +67,19 @@ def assignments(line: str) -> dict[str, Any]:
             raise CommandError(
                 f"no parameter {name}. " + (suggest(name, NAMES) or f"There are: {', '.join(NAMES)}.")
             )
-        value, length = _value(rest.lstrip(), text=name in TEXT_PARAMETERS)
+        line.take(at, end + 1)
+        start = line.skip_blanks(end + 1)
+        bare = start < len(text) and text[start] not in QUOTES
+        value, at = line.value(start, name, lists=True, escapes=name in ("stop", "system"))
+        if bare and isinstance(value, str) and (name not in TEXT_PARAMETERS or value.lower() == "none"):
+            value = parse_literal(line.take(start, at))  # a text stays as typed: 1.10 isn't 1.1
         found[name] = value
-        at += line[at:].index("=") + 1 + len(rest) - len(rest.lstrip()) + length
+    if line.changed:
+        sys.stderr.write(visible(f"Read as: {line.narrow.strip()}") + "\n")
     return found
 
 
 TEXT_PARAMETERS = (*(row.name for row in PARAMETERS.values() if row.type is str), "store")
-
-
-def _value(rest: str, *, text: bool) -> tuple[Any, int]:
-    """Read one value; return it with the length of what was read. A text stays as typed: 1.10 isn't 1.1."""
-    if rest[:1] in ("'", '"'):
-        close = rest.find(rest[0], 1)
-        if close < 0:
-            raise CommandError("a quotation mark is not closed")
-        return rest[1:close], close + 1
-    if rest[:1] == "[":
-        close = rest.find("]")
-        if close < 0:
-            raise CommandError("a list is not closed with ]")
-        return parse_literal(rest[: close + 1].replace("'", '"')), close + 1
-    word = rest.split(maxsplit=1)[0] if rest.strip() else ""
-    if text and word.lower() != "none":
-        return word, len(word)
-    return parse_literal(word), len(word)
 
 
 def apply(session: Session, values: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ come before it. Help on the magics themselves (``%chatglm?``) stays.
 from __future__ import annotations
 
 import re
+import sys
 import tokenize
 from typing import Any
 
@@ -16,13 +17,32 @@ from IPython.core.inputtransformer2 import (
     find_end_of_continued_line,
 )
 
+from ..errors import CommandError
+from ..parameters import suggest
+
 PROMPT_MAGICS = ("chatglm", "chatglm_sweep", "chatglm_lens")
 """Magics whose text is a prompt."""
 
-WIDE = "\u3000"
+OTHERS = ("chatglm_config", "chatglm_history", "chatglm_panel", "chatglm_serve")
+TIMERS = ("time", "timeit", "prun", "memit", "mprun", "lprun")
+"""Magics that run the rest of their line as code."""
+
+WIDE, WIDE_PERCENT = "\u3000", "\uff05"
 BLANKS = (" ", "\t", WIDE)
-CELL = re.compile(rf"%%({'|'.join(PROMPT_MAGICS)})(?![\w?])[ \t\u3000]*(.*)")
-LINE = re.compile(rf"%({'|'.join(PROMPT_MAGICS)})(?![\w?])[ \t\u3000]?(.*)")
+SIGNS = re.compile(rf"[%{WIDE_PERCENT}]{{1,2}}(?=(?:{'|'.join((*PROMPT_MAGICS, *OTHERS))})(?![\w?]))")
+
+
+def prompt_magics() -> tuple[str, ...]:
+    """Return the magics whose text is a prompt, with their names by ``%alias_magic``."""
+    core = sys.modules.get("IPython.core.getipython")
+    shell = core.get_ipython() if core else None
+    found = shell.magics_manager.magics if shell is not None else {}
+    return PROMPT_MAGICS + tuple(
+        name
+        for kind in ("line", "cell")
+        for name, magic in found.get(kind, {}).items()
+        if getattr(magic, "magic_name", None) in PROMPT_MAGICS
+    )
 
 
 class AskLine(TokenTransformBase):
@@ -41,7 +61,7 @@ class AskLine(TokenTransformBase):
             first = next((i for i, t in enumerate(line) if t.type not in _INDENTS), None)
             if first is None:
                 continue
-            for at in (first, _after_assignment(line)):
+            for at in (first, _after_assignment(line), _after_timer(line, first)):
                 if at is not None and _asks(line, at):
                     # IPython sorts by this start; help begins at the line's first token, so must we.
                     found = cls(line[first].start)
@@ -54,14 +74,26 @@ class AskLine(TokenTransformBase):
         row, column = self.at
         end = find_end_of_continued_line(lines, row)
         text = assemble_continued_line(lines, (row, column), end)
-        name = max((name for name in PROMPT_MAGICS if text[1:].startswith(name)), key=len)
+        name = max((name for name in prompt_magics() if text[1:].startswith(name)), key=len)
         rest = text[1 + len(name) :]
         rest = rest[1:] if rest[:1] in BLANKS else rest
-        call = f"{lines[row][:column]}get_ipython().run_line_magic({name!r}, {rest!r})\n"
-        return [*lines[:row], call, *lines[end + 1 :]]
+        before, call = lines[row][:column], f"get_ipython().run_line_magic({name!r}, {rest!r})"
+        if timer := TIMER.match(before):  # it runs the rest of its line as code
+            code = f"{timer[3]}{call}"
+            call = f"get_ipython().run_line_magic({timer[2]!r}, {code!r})"
+            before = timer[1]
+        return [*lines[:row], f"{before}{call}\n", *lines[end + 1 :]]
 
 
 _INDENTS = {tokenize.INDENT, tokenize.DEDENT}
+TIMER = re.compile(rf"(\s*)%({'|'.join(TIMERS)})[ \t]+(.*)$", re.DOTALL)
+
+
+def _after_timer(line: list[Any], first: int) -> int | None:
+    """Return the index of a magic of ours that a timer runs, behind its options."""
+    if line[first].string != "%" or first + 1 >= len(line) or line[first + 1].string not in TIMERS:
+        return None
+    return next((at for at in range(first + 2, len(line)) if _asks(line, at)), None)
 
 
 def _after_assignment(line: list[Any]) -> int | None:
@@ -78,7 +110,7 @@ def _after_assignment(line: list[Any]) -> int | None:
 
 
 def _asks(line: list[Any], at: int) -> bool:
-    if at + 1 >= len(line) or line[at].string != "%" or line[at + 1].string not in PROMPT_MAGICS:
+    if at + 1 >= len(line) or line[at].string != "%" or line[at + 1].string not in prompt_magics():
         return False
     sign, name = line[at], line[at + 1]
     if name.start != sign.end:
@@ -92,17 +124,22 @@ def raw_cell(lines: list[str]) -> list[str]:
     for number, line in enumerate(lines):
         if not line.strip():
             continue
-        found = CELL.match(line.strip())
+        typed = SIGNS.sub(lambda found: "%" * len(found[0]), line.strip(), count=1)
+        names = "|".join(map(re.escape, prompt_magics()))
+        found = re.match(rf"%%({names})(?![\w?])[ \t\u3000]*(.*)", typed)
         if not found:
-            return _wide(line.strip(), lines[number + 1 :]) or lines
+            return _wide(line.strip(), typed, lines[number + 1 :]) or lines
         body = "".join(lines[number + 1 :])
         return [f"get_ipython().run_cell_magic({found[1]!r}, {found[2]!r}, {body!r})\n"]
     return lines
 
 
-def _wide(line: str, rest: list[str]) -> list[str] | None:
-    """Turn a single line of ours with a full-width blank into the call: Python 3.12's tokens end at that blank."""
-    asked = LINE.match(line) if WIDE in line and not any(other.strip() for other in rest) else None
+def _wide(line: str, typed: str, rest: list[str]) -> list[str] | None:
+    """Turn a single line of ours with a full-width sign or blank into the call: Python's tokens end there."""
+    if not (WIDE in line or line[:1] == WIDE_PERCENT) or any(other.strip() for other in rest):
+        return None
+    names = "|".join(map(re.escape, (*prompt_magics(), *OTHERS)))
+    asked = re.match(rf"%({names})(?![\w?])[ \t\u3000]?(.*)", typed)
     return [f"get_ipython().run_line_magic({asked[1]!r}, {asked[2]!r})\n"] if asked else None
 
 
@@ -110,15 +147,61 @@ def _wide(line: str, rest: list[str]) -> list[str] | None:
 raw_cell.has_side_effects = True  # type: ignore[attr-defined]
 
 
+MISREAD = re.compile(r"\s*(%{1,2})(\w+)[ \t]+\S.*?\??\s*$", re.MULTILINE)
+
+
+class Help:
+    """IPython's ``pinfo`` where a prompt was meant: it ends in ``?``, and was read before we could see it."""
+
+    def __init__(self, shell: Any, name: str) -> None:
+        self._shell, self._name = shell, name
+        self._before = shell.find_line_magic(name)  # not the table's: IPython may load it only now
+
+    def __call__(self, line: str = "", namespaces: Any = None) -> Any:
+        """Say why a prompt was not sent; anything else is IPython's to explain.
+
+        :raises CommandError: if a line of the cell has one of our magics, or one like it, and ends in this word.
+        """
+        known = self._shell.magics_manager.magics["line"]
+        typed = self._shell.history_manager.input_hist_raw[-1:] or [""]
+        for found in MISREAD.finditer(typed[0]):
+            name = f"{found[1]}{found[2]}"
+            if not re.search(rf"{re.escape(line)}\?{{1,2}}\s*$", found[0]):
+                continue
+            if found[2] in prompt_magics():
+                raise CommandError(
+                    f"{name} was not loaded when this cell was read, so the ? at its end asks for help. "
+                    "Run the cell again, or load chatglm_magic in a cell of its own."
+                )
+            if found[2] not in known and (hint := suggest(found[2], prompt_magics())):
+                raise CommandError(f"no magic {name}. {hint} (The ? at the line's end asked for help.)")
+        return None if self._before is None else self._before(line)
+
+    def install(self) -> None:
+        """Stand in for IPython's own."""
+        if self._before is not None:
+            self._shell.magics_manager.magics["line"][self._name] = self
+
+    def remove(self) -> None:
+        """Put IPython's own back."""
+        if self._before is not None:
+            self._shell.magics_manager.magics["line"][self._name] = self._before
+
+
 def install(shell: Any) -> None:
-    """Put both transformers first."""
+    """Put both transformers first, and have help explain what they came too late for."""
     manager = shell.input_transformer_manager
     manager.token_transformers.insert(0, AskLine)
     shell.input_transformers_cleanup.insert(0, raw_cell)
+    for name in ("pinfo", "pinfo2"):
+        Help(shell, name).install()
 
 
 def remove(shell: Any) -> None:
-    """Take both out again."""
+    """Take all of it out again."""
+    for name in ("pinfo", "pinfo2"):
+        if isinstance(help_ := shell.magics_manager.magics["line"].get(name), Help):
+            help_.remove()
     manager = shell.input_transformer_manager
     for transformers, ours in (
         (manager.token_transformers, AskLine),

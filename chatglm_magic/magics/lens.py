@@ -63,7 +63,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     from ..lenses import asked
 
     parser = lens_parser()
-    options, text = parse(parser, line)
+    options, text = parse(parser, line, variables=names)
     if options.help:
         return LensResult(parser.format_help())
     out = ask.variable_name(options.out)

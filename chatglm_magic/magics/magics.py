@@ -66,7 +66,8 @@ class ChatGLMMagics(Magics):
         """Ask the model; see ``%chatglm --help``."""
         refuse_keys(line)
         parser = ask.ask_parser("%chatglm" if cell is None else "%%chatglm")
-        options, text = parse(parser, line)
+        names = {**self.shell.user_ns, **(local_ns or {})}
+        options, text = parse(parser, line, variables=names)
         if options.help:
             return self._print(parser.format_help())
         if cell is not None:
@@ -75,7 +76,6 @@ class ChatGLMMagics(Magics):
         elif not text.strip():
             return self._card(ask.status(self._session))
         out = ask.variable_name(options.out)
-        names = {**self.shell.user_ns, **(local_ns or {})}
         prompt = ask.prompt_of(text, names, raw=options.raw)
         values = ask.given(options)
         if options.dry_run:
@@ -105,7 +105,7 @@ class ChatGLMMagics(Magics):
             return self._card(config.table(self._session))
         if rest.split() == ["api_key"]:
             return self._ask_key()
-        return config.apply(self._session, config.assignments(rest))
+        return config.apply(self._session, config.assignments(rest, self.shell.user_ns))
 
     @helped(serve.serve_parser)
     @no_var_expand
@@ -171,10 +171,10 @@ class ChatGLMMagics(Magics):
         from . import sweep
 
         refuse_keys(line)
-        options = sweep.read(line)
+        names = {**self.shell.user_ns, **(local_ns or {})}
+        options = sweep.read(line, names)
         if options.help:
             return self._print(sweep.sweep_parser().format_help())
-        names = {**self.shell.user_ns, **(local_ns or {})}
         found = sweep.run(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
         return self._print(found) if isinstance(found, str) else found
 

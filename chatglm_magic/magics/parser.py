@@ -9,17 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from ..credentials import LOOKS_LIKE_A_KEY, names_a_key
 from ..errors import CommandError
 from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, names, suggest
+from ..render.text import visible
+from .words import QUOTES, WORD, Line, narrow, parse_literal
 
 RESERVED = {*NOT_PARAMETERS, *names("conversation"), "stop"}
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
-WORD = re.compile(r"\S+")
-QUOTED_PAIR = re.compile(r"([A-Za-z_]\w*)=[\"']")
+PAIR = re.compile(r"[A-Za-z_]\w*=(?=\S)")
 NO_KEYS = (
     "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
     "%chatglm_config api_key, which asks for it"
@@ -86,35 +88,48 @@ def refuse_keys(line: str) -> None:
 
 
 def parse(
-    parser: Parser, line: str, assign: Callable[[str, int], int | None] | None = None
+    parser: Parser,
+    text: str,
+    assign: Callable[[Line, int], int | None] | None = None,
+    variables: Mapping[str, Any] | None = None,
 ) -> tuple[argparse.Namespace, str]:
     """Return the options and the prompt, exactly as it stands in the line.
 
+    Full-width letters and signs, and dashes and quotation marks of print, count among the options as their ASCII
+    forms; one line says how they were read.
+
     :param assign: reads ``NAME=…`` at a position among the options and returns its end; None for another word.
+    :param variables: what ``{{name}}`` inserts into an option's value.
     :raises CommandError: for an unknown option, a missing value, or a quotation mark that is not closed.
     """
+    line = Line(text, variables)
     tokens: list[str] = []
     position, pending = 0, ""
     while True:
-        position = _skip_blanks(line, position)
-        if line.startswith("--", position) and line[position + 2 : position + 3].strip() == "":
-            position = min(position + 3, len(line))
+        position = _skip_ascii(text, position)
+        if text.startswith("--", position) and text[position + 2 : position + 3].strip() == "":
+            position = min(position + 3, len(text))
             break
-        end = assign(line, position) if assign is not None else None
+        begin = line.skip_blanks(position)
+        end = assign(line, begin) if assign is not None else None
+        flag = _flag(parser, line, begin) if end is None else None
         if end is not None:
             position = end
-        elif OPTION.match(line, position):
-            option, position = _option(parser, line, position)
-            if option in parser.takes_words:  # its words follow another option, as in --export --force FILE
-                pending = option
+        elif flag is not None:
+            line.take(position, begin)
+            found, position = _option(parser, line, begin, *flag)
+            if found[0] in parser.takes_words:  # its words follow another option, as in --export --force FILE
+                pending = found[0]
             else:
-                tokens.append(option)
+                tokens += found
         elif pending:
-            words, position = _words(parser, pending, line, position)
+            words, position = _words(parser, pending, line, begin)
             tokens, pending = [*tokens, f"{pending}={words}"], ""
         else:
             break
-    return parser.parse_args([*tokens, pending] if pending else tokens), line[position:]
+    if line.changed:
+        sys.stderr.write(visible(f"Read as: {line.narrow[:position].strip()}") + "\n")
+    return parser.parse_args([*tokens, pending] if pending else tokens), text[position:]
 
 
 def expect_nothing(parser: Parser, rest: str) -> None:
@@ -136,17 +151,6 @@ def pair(text: str) -> tuple[str, Any]:
     if names_a_key(name):
         raise argparse.ArgumentTypeError(NO_KEYS)
     return name, parse_literal(value)
-
-
-def parse_literal(text: str) -> Any:
-    """Read a value as a person types it: JSON, Python's True, False and None, or else plain text."""
-    words = {"None": None, "none": None, "True": True, "False": False}
-    if text in words:
-        return words[text]
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def positive(text: str) -> int:
@@ -190,65 +194,110 @@ def _add_parameter(group: Any, row: Parameter) -> None:
 
 def _or_none(convert: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
-        return None if text.lower() == "none" else convert(text)
+        return None if text.lower() == "none" else convert(narrow(text))
 
     read.__name__ = convert.__name__
     return read
 
 
-def _skip_blanks(line: str, position: int) -> int:
-    while position < len(line) and line[position] in " \t":
+def _skip_ascii(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t":
         position += 1
     return position
 
 
-def _option(parser: Parser, line: str, position: int) -> tuple[str, int]:
-    """Read one option with its value; return it as argparse reads it, and where it ends."""
-    word = WORD.match(line, position)
+def _flag(parser: Parser, line: Line, position: int) -> tuple[str, int, bool] | None:
+    """Return the flag at a place, where it ends, and whether its value is glued to it; None for another word.
+
+    A dash of print begins an option only where it names one: a prompt may begin with such a dash. An editor may
+    have made one of two hyphens.
+    """
+    if not OPTION.match(line.narrow, position):
+        return None
+    word = WORD.match(line.narrow, position)
     assert word is not None, "an option begins here"
-    flag, equals, _ = word[0].partition("=")
-    end = position + len(flag)
+    flag = word[0].partition("=")[0]
+    if line.text[position] != "-":
+        long = f"--{flag.lstrip('-')}"
+        known = (
+            long if len(long) > 3 and parser.action_of(long) else flag[:2] if parser.action_of(flag[:2]) else ""
+        )
+        if known == flag[:2] and not re.fullmatch(r"-+[A-Za-z](?:[-+.\d]\S*)?", flag):
+            return None
+        if not known:
+            return None
+        end = position + len(flag) if known == long else position + 2
+        line.take(position, end)
+        return known, end, known != long and len(flag) > 2
     if not flag.startswith("--") and len(flag) > 2:  # -t0.5
-        flag, end, equals = flag[:2], position + 2, "glued"
+        line.take(position, position + 2)
+        return flag[:2], position + 2, True
+    line.take(position, position + len(flag))
+    return flag, position + len(flag), False
+
+
+def _option(parser: Parser, line: Line, position: int, flag: str, end: int, glued: bool) -> tuple[list[str], int]:
+    """Read one option with its value; return it as argparse reads it, and where it ends."""
     action = parser.action_of(flag)
     if action is None:
         hint = suggest(flag, parser.flags) or f"{parser.prog} --help lists them."
         raise CommandError(f"no option {flag}. {hint} (Put -- before a prompt that begins with a dash.)")
+    equals = line.narrow.startswith("=", end) and not glued
     if action.nargs == 0:
-        if equals:
+        if equals or glued:
             parser.error(f"{flag} takes no value")
-        return flag, end
-    start = end + (equals == "=") if equals else _skip_blanks(line, end)
+        return [flag], end
+    start = end if glued else end + 1 if equals else line.skip_blanks(end)
+    line.take(end, start)
     if (action.nargs == "?" or flag in parser.takes_words) and (
-        start >= len(line) or line.startswith("--", start)
+        start >= len(line.text) or line.narrow.startswith("--", start)
     ):
-        return flag, end
-    read = _words if flag in parser.takes_words else _value
-    value, end = read(parser, flag, line, start)
-    return f"{flag}={value}", end
+        return [flag], end
+    if flag in parser.takes_words:
+        words, end = _words(parser, flag, line, start)
+        return [f"{flag}={words}"], end
+    if flag == "-k":
+        pair_, end = _pair(parser, line, start)
+        return [f"-k={pair_}"], end
+    value, end = _value(parser, action, flag, line, start)
+    return [f"{flag}={one}" for one in value], end
 
 
-def _words(parser: Parser, flag: str, line: str, position: int) -> tuple[str, int]:
-    first, position = _value(parser, flag, line, position)
-    words = [first]
-    while (position := _skip_blanks(line, position)) < len(line) and not line.startswith("--", position):
-        word, position = _value(parser, flag, line, position)
-        words.append(word)
-    return " ".join(words), position
+def _words(parser: Parser, flag: str, line: Line, position: int) -> tuple[str, int]:
+    words = []
+    while True:
+        word, position = line.value(position, f"{flag}", lists=False, escapes=False)
+        words.append(str(word))
+        position = line.skip_blanks(position)
+        if position >= len(line.text) or line.narrow.startswith("--", position):
+            return " ".join(words), position
 
 
-def _value(parser: Parser, flag: str, line: str, position: int) -> tuple[str, int]:
-    if flag == "-k" and (named := QUOTED_PAIR.match(line, position)):  # -k name="two words"
-        value, end = _value(parser, "", line, named.end() - 1)
-        return f"{named[1]}={json.dumps(value)}", end
-    quote = line[position : position + 1]
-    if not quote or quote.isspace():
-        parser.error(f"{flag} needs a value")
-    if quote in "\"'":
-        close = line.find(quote, position + 1)
-        if close < 0:
-            raise CommandError(f"the quotation mark after {flag} is not closed")
-        return line[position + 1 : close], close + 1
-    word = WORD.match(line, position)
-    assert word is not None, "a value begins here"
-    return word[0], position + len(word[0])
+def _pair(parser: Parser, line: Line, position: int) -> tuple[str, int]:
+    """Read NAME=VALUE of ``-k``; return it with the value as JSON unless it is a bare word."""
+    named = PAIR.match(line.narrow, position)
+    if named is None:
+        word, end = line.value(position, "-k", lists=False, escapes=False)
+        return str(word), end
+    name = line.take(named.start(), named.end())
+    start = named.end()
+    bare = start < len(line.text) and line.text[start] not in QUOTES and line.narrow[start] not in "[{("
+    value, end = line.value(start, f"-k {name[:-1]}", lists=True, escapes=True)
+    if bare and isinstance(value, str):
+        return f"{name}{value}", end
+    try:
+        return f"{name}{json.dumps(value, allow_nan=False)}", end
+    except (TypeError, ValueError):
+        parser.error(f"-k {name[:-1]}: {type(value).__name__} has no form in JSON")
+
+
+def _value(parser: Parser, action: argparse.Action, flag: str, line: Line, position: int) -> tuple[list[str], int]:
+    """Read the value of an option; several where a list is given to one that may be repeated."""
+    repeated = isinstance(action, argparse._AppendAction)
+    texts = action.dest in ("stop", "system")
+    found, end = line.value(position, flag, lists=repeated, escapes=texts)
+    if repeated and isinstance(found, list | tuple):
+        return [str(one) for one in found], end
+    if isinstance(found, str) and (action.type is not None or action.choices):
+        found = line.take(position, end) if found == line.text[position:end] else narrow(found)
+    return [str(found)], end

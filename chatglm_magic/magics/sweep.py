@@ -11,7 +11,8 @@ from ..credentials import names_a_key
 from ..errors import ChatGLMError, CommandError
 from ..session import Session
 from . import ask
-from .parser import NO_KEYS, RESERVED, Parser, parse, parse_literal, positive
+from .parser import NO_KEYS, RESERVED, Parser, parse, positive
+from .words import QUOTES, Line, narrow, parse_literal
 
 if TYPE_CHECKING:
     from ..sweeps import Sweep
@@ -20,7 +21,7 @@ FREE_REQUESTS = 200
 """Requests that a cell may send without ``--yes``."""
 
 AXIS = re.compile(r"([A-Za-z_]\w*)=")
-PART = re.compile(r"\"[^\"]*\"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^\s,\"'\[{]+")
+UNKNOWN = re.compile(r"\s*([^\W\d]\w*)\s*=\S")
 
 
 def sweep_parser() -> Parser:
@@ -48,18 +49,22 @@ def sweep_parser() -> Parser:
     return parser
 
 
-def read(line: str) -> argparse.Namespace:
+def read(text: str, variables: Mapping[str, Any] | None = None) -> argparse.Namespace:
     """Return the options, the parameters (``axes``) and what stood behind them (``prompt``).
 
+    :param variables: what ``{{name}}`` inserts: into an option, a value; for a parameter a list of them too.
     :raises CommandError: for an unknown option, and a parameter without a value, given twice, or holding a key.
     """
     parser, axes = sweep_parser(), dict[str, list[Any]]()
 
-    def assign(line: str, position: int) -> int | None:
-        found = AXIS.match(line, position)
-        return None if found is None else _axis(parser, axes, found[1], line, found.end())
+    def assign(line: Line, position: int) -> int | None:
+        found = AXIS.match(line.narrow, position)
+        if found is None:
+            return None
+        line.take(found.start(), found.end())
+        return _axis(parser, axes, found[1], line, found.end())
 
-    options, prompt = parse(parser, line, assign)
+    options, prompt = parse(parser, text, assign, variables)
     options.prompt, options.axes = prompt, axes
     return options
 
@@ -94,7 +99,7 @@ def run(
     return sweep
 
 
-def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: str, position: int) -> int:
+def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, position: int) -> int:
     """Read the values of a parameter; return where they end."""
     if names_a_key(name):
         raise CommandError(NO_KEYS)
@@ -103,27 +108,39 @@ def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: str, posi
     if name in axes:
         parser.error(f"{name} is given twice: put its values behind one {name}=, with commas")
     values: list[Any] = []
-    start = position
-    while part := PART.match(line, position):
-        values += _values(name, part[0])
-        position = part.end()
-        if line[position : position + 1] != ",":
+    unread = f"the values of {name} can't be read: {name}=0.1,0.5 or {name}=0.1:0.9:5"
+    while True:
+        if line.narrow[position : position + 1] in ("", " ", "\t", "\n", ","):
+            parser.error(unread)
+        found, end = line.value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
+        named = line.narrow.startswith("{{", position)
+        bare = named or (line.text[position] not in QUOTES and line.narrow[position] not in "[{(")
+        values += _values(name, found, line.narrow[position:end] if bare else None)
+        if bare and isinstance(found, str):
+            line.take(position, end)
+        position = end
+        if line.narrow[position : position + 1] != ",":
             break
+        line.take(position, position + 1)
         position += 1
-    if position == start or line[position : position + 1].strip() or line[position - 1] == ",":
-        parser.error(f"the values of {name} can't be read: {name}=0.1,0.5 or {name}=0.1:0.9:5")
+    if line.narrow[position : position + 1].strip():
+        parser.error(unread)
     axes[name] = values
     return position
 
 
-def _values(name: str, part: str) -> list[Any]:
+def _values(name: str, found: Any, bare: str | None) -> list[Any]:
+    """Return the values that one part between commas means: several for a range, or for a variable with a list."""
     from ..sweeps.grid import is_text, spaced
 
-    if part[0] in "\"'":
-        return [part[1:-1]]
-    if is_text(name) and part[0] not in "[{":
-        return [None if part.lower() == "none" else part]
-    return list(spaced(part) or [parse_literal(part)])
+    if not isinstance(found, str):
+        several = bare is not None and not isinstance(found, Mapping) and hasattr(found, "__iter__")
+        return list(found) if several else [found]
+    if bare is None:
+        return [found]
+    if is_text(name):
+        return [None if bare.lower() == "none" else found]
+    return list(spaced(bare) or [parse_literal(bare)])
 
 
 def _prepare(session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]) -> Sweep:
@@ -131,6 +148,13 @@ def _prepare(session: Session, options: argparse.Namespace, body: str, names: Ma
     from ..sweeps.prepare import prepare_sweep
 
     before = _named(options.resume, names) if options.resume else None
+    if body.strip() and (unknown := UNKNOWN.match(narrow(options.prompt))):
+        from ..sweeps.grid import FIELDS
+
+        raise CommandError(
+            f"no parameter {unknown[1]}. There are: {', '.join(FIELDS)}, and keys of the request's body. "
+            "(Put -- before a prompt that begins so.)"
+        )
     text = f"{options.prompt}\n{body}" if options.prompt.strip() and body else options.prompt or body
     if before is not None and not text.strip():
         if options.axes or options.samples > 1 or options.jobs is not None:

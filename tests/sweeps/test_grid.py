@@ -173,7 +173,7 @@ def test_the_prompt_begins_where_options_end() -> None:
         ("temperature=,1", "can't be read"),
         ("temperature=1,", "can't be read"),
         ("temperature=0.1, 0.5", "can't be read"),
-        ('system="open', "can't be read"),
+        ('system="open', "is not closed"),
         ("temperature=1 temperature=2", "given twice"),
         ("api_key=abc", "a key does not belong in a cell"),
         ("history=1", "can't be swept"),
