@@ -18,6 +18,7 @@ Each carries ``kind``, a short word that code can rely on (``connect``, ``auth``
 
 from __future__ import annotations
 
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ class OneLine:
         error: Any = self
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
         if any(Path(name).parts[-3:-1] == OUR_MAGICS for name in files):
-            return [f"{type(self).__name__}: {self}"]
+            line = f"{type(self).__name__}: {self}"
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # IPython writes it there as it is
+            return [line.encode(encoding, "backslashreplace").decode(encoding)]
         from IPython.core.getipython import get_ipython
 
         shell: Any = get_ipython()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from ..errors import EndpointError
+from ..wire.body import shown
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Name a file or folder of certificates that is trusted in place of all others; the first one counts."""
@@ -30,11 +31,11 @@ def trust(url: str) -> ssl.SSLContext | None:
         return _everybody()
     path = os.environ[name]
     if not os.path.exists(path):
-        raise EndpointError(f"{name} names {path!a}, which is not there. Correct or unset it.", kind="tls")
+        raise EndpointError(f"{name} names {shown(path)!r}, which is not there. Correct or unset it.", kind="tls")
     try:
         return _those(path, os.stat(path).st_mtime_ns)
     except (ssl.SSLError, OSError):
-        raise EndpointError(f"{name} names {path!a}, which holds no certificates.", kind="tls") from None
+        raise EndpointError(f"{name} names {shown(path)!r}, which holds no certificates.", kind="tls") from None
 
 
 @lru_cache(maxsize=1)  # a new context would mean a new connection for each question

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..render.outer import outer
-from ..render.text import plural
+from ..render.text import pad, plural
 from .labels import bits, percent
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def text(lens: Reshaped) -> str:
     for position, found in zip(lens.positions[:TEXT_PLACES], lens.reshape(), strict=False):
         shown = [bar for bar in position.bars(found, limit=4) if bar.kind != "others"]
         said = " | ".join(f"{bar.label} {_fate(bar)}" for bar in shown)
-        lines.append(f"{position.index:>4}  {position.label:<{WIDTH}} {bits(found.entropy):>12}  {said}")
+        lines.append(f"{position.index:>4}  {pad(position.label, WIDTH)} {bits(found.entropy):>12}  {said}")
     left = len(lens) - TEXT_PLACES
     more = [f"      … {left} more places: lens.at(index)"] if left > 0 else []
     return "\n".join([settings, *lines, *more])

@@ -21,7 +21,7 @@ from .base import Fields
 from .chunks import ChunkBuilder, aemit, emit, merge_chunks, to_llm_result
 from .composing import Configurable
 from .fields import refuse_no_arguments
-from .prompts import asked_text, keeping_messages
+from .prompts import keeping_messages, remembered
 from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
 from .runtime import prepare_langchain
 
@@ -378,7 +378,7 @@ class ChatGLM(Fields):
     def _remember(self, wanted: bool, prompt: str, answer: str) -> None:
         if wanted:
             with self._own.lock:
-                self.history = [*self.history, [asked_text(prompt), answer]]
+                self.history = [*self.history, *remembered(prompt, answer)]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         found = super()._get_ls_params(stop=stop, **kwargs)

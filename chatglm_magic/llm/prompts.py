@@ -52,12 +52,20 @@ def with_roles(prompt: str) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
-def asked_text(prompt: str) -> str:
-    """Return what a conversation remembers as the question: a single message's own words, without its role."""
-    if (
-        isinstance(prompt, MessagePrompt)
-        and len(prompt.messages) == 1
-        and isinstance(prompt.messages[0].content, str)
-    ):
-        return prompt.messages[0].content
-    return str(prompt)
+def remembered(prompt: str, answer: str) -> list[list[str]]:
+    """Return what a conversation remembers of an exchange: pairs of a person's words and an answer, without roles.
+
+    Of a prompt of messages these are its own earlier pairs, and the last words with the answer; what the system
+    says belongs to each request, and is not remembered as anybody's words.
+    """
+    if not isinstance(prompt, MessagePrompt):
+        return [[str(prompt), answer]]
+    pairs: list[list[str]] = []
+    asked: list[str] = []
+    for message in prompt.messages:
+        if message.type == "human":
+            asked.append(message.text)
+        elif message.type == "ai" and asked:
+            pairs.append(["\n\n".join(asked), message.text])
+            asked = []
+    return [*pairs, ["\n\n".join(asked) if asked else str(prompt), answer]]

@@ -11,6 +11,7 @@ import yaml
 from langchain_core.language_models.llms import LLM
 
 from ..errors import ParameterError
+from ..wire.body import shown
 
 LEFT_OUT = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
 """Secrets, and what is code or a connection rather than a value."""
@@ -40,7 +41,7 @@ def write(llm: LLM, path: Path) -> None:
 
 def _text(values: dict[str, Any], path: Path) -> str:
     if path.suffix not in (".json", ".yaml", ".yml"):
-        raise ParameterError(f"{path.name!a} must be json or yaml: let it end in .json or .yaml.")
+        raise ParameterError(f"'{shown(path.name, 80)}' must be json or yaml: let it end in .json or .yaml.")
     try:
         if path.suffix == ".json":
             return json.dumps(values, ensure_ascii=False, indent=4)

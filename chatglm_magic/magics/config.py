@@ -11,7 +11,7 @@ from traitlets import Bool, TraitError
 from ..credentials import names_a_key
 from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, names, suggest
-from ..render.text import visible
+from ..render.text import write
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
 from .parser import NO_KEYS, Parser
@@ -75,7 +75,7 @@ def assignments(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
             value = parse_literal(line.take(start, at))  # a text stays as typed: 1.10 isn't 1.1
         found[name] = value
     if line.changed:
-        sys.stderr.write(visible(f"Read as: {line.narrow.strip()}") + "\n")
+        write(sys.stderr, f"Read as: {line.narrow.strip()}" + "\n")
     return found
 
 

@@ -128,14 +128,14 @@ class Extension:
 
     def _pretty(self, answer: Answer, printer: Any, cycle: bool) -> None:
         """A terminal has written ``Out[n]:`` before it asks: after a streamed answer its footer goes there."""
-        from ..render.text import visible
+        from ..render.text import printable, visible
 
         if len(printer.stack) > 1:
-            printer.text(str.__repr__(answer))
+            printer.text(printable(str.__repr__(answer), sys.stdout))
         elif not in_notebook(self.shell) and self._was_shown(answer):
-            printer.text(visible(closing_line(answer.turn)))
+            printer.text(printable(visible(closing_line(answer.turn)), sys.stdout))
         else:
-            printer.text(visible(str(answer)))
+            printer.text(printable(visible(str(answer)), sys.stdout))
 
     @property
     def _complete(self) -> Any:

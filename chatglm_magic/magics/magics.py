@@ -226,17 +226,17 @@ class ChatGLMMagics(Magics):
 
         Where they are differs on every machine: a notebook under test is not told.
         """
-        from ..render.text import visible
+        from ..render.text import write
 
         final = is_final()
         for text in self._session.store.news():
             if not (final and text.startswith("Turns are kept in ")):
-                sys.stderr.write(visible(text) + "\n")
+                write(sys.stderr, text + "\n")
 
     def _print(self, text: str) -> None:
-        from ..render.text import visible
+        from ..render.text import write
 
-        sys.stdout.write(visible(text).rstrip("\n") + "\n")
+        write(sys.stdout, text.rstrip("\n") + "\n")
 
     def _card(self, rows: dict[str, str]) -> None:
         data = card(rows)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 from ..credentials import LOOKS_LIKE_A_KEY, names_a_key
 from ..errors import CommandError
 from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, names, suggest
-from ..render.text import visible
+from ..render.text import write
 from .words import QUOTES, WORD, Line, narrow, parse_literal
 
 RESERVED = {*NOT_PARAMETERS, *names("conversation"), "stop"}
@@ -128,7 +128,7 @@ def parse(
         else:
             break
     if line.changed:
-        sys.stderr.write(visible(f"Read as: {line.narrow[:position].strip()}") + "\n")
+        write(sys.stderr, f"Read as: {line.narrow[:position].strip()}" + "\n")
     return parser.parse_args([*tokens, pending] if pending else tokens), text[position:]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..render.text import one_line
+from ..render.text import one_line, pad, printable
 from ..session import Session
 from .parser import Parser
 
@@ -101,7 +101,7 @@ class _ProgressLine:
             text = f"loading{part}, {event['seconds']:.0f} s"
         else:
             return
-        sys.stderr.write(f"\r{text:<{WIDTH}}")  # over all of what stood there
+        sys.stderr.write("\r" + printable(pad(text, WIDTH), sys.stderr))  # over all of what stood there
         sys.stderr.flush()
         self._written = True
 

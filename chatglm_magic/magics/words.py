@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CommandError
-from ..render.text import one_line, visible
+from ..render.text import one_line, write
 
 DASHES = "-‐‑‒–—―−－"
 QUOTES = {'"': '"', "'": "'", "“": '“”"', "”": '“”"', "‘": "‘’'", "’": "‘’'", "＂": "＂", "＇": "＇", "「": "」"}
@@ -66,7 +66,7 @@ def tell_missing(missing: list[str]) -> None:
             text = f"{name} is sent as typed: only a variable's name can stand there, nothing is evaluated."
         else:
             text = f"No variable {name}: {{{{{name}}}}} is sent as typed."
-        sys.stderr.write(visible(text) + "\n")
+        write(sys.stderr, text + "\n")
 
 
 class Line:

@@ -11,7 +11,7 @@ from ..parameters import shown_with_answers
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Turn
 from .outer import output
-from .text import plural
+from .text import aligned, plural
 
 Format = Literal["rich", "text", "code", "json", "markdown"]
 FORMATS: tuple[Format, ...] = ("rich", "text", "code", "json", "markdown")
@@ -161,8 +161,7 @@ def escape(text: str) -> str:
 
 def card(rows: Mapping[str, str]) -> dict[str, str]:
     """Return a short table of names and values as plain text and HTML; every value is text, never markup."""
-    width = max(len(name) for name in rows)
-    lines = [f"{name:<{width}}  {value}" for name, value in rows.items()]
+    lines = aligned([(name, value) for name, value in rows.items()])
     cell = "text-align:left;padding:.15em .8em .15em 0"
     body = "".join(
         f'<tr><th style="{cell};font-weight:600">{escape(name)}</th><td style="{cell}">{escape(value)}</td></tr>'

@@ -8,7 +8,9 @@ keeps no state, so a stream may be cut anywhere: ``visible(a) + visible(b) == vi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
 
 # C0 without tab and newline, DEL, C1 (a bare U+009B is CSI), surrogates: what a terminal obeys or can't print.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"
@@ -66,6 +68,48 @@ def one_line(text: str, limit: int = 500) -> str:
     line = visible(" ".join(text[:_LONGEST_LINE_SOURCE].split()))
     complete = len(line) <= limit and len(text) <= _LONGEST_LINE_SOURCE
     return line if complete else line[: max(limit - 1, 0)].rstrip() + "…"
+
+
+def quoted(text: object) -> str:
+    """Return a name, of a file say, between quotation marks: readable, whatever letters it has."""
+    return f"'{one_line(str(text), 300)}'"
+
+
+def display_width(text: str) -> int:
+    """Return how many columns a text takes in a terminal: two for a wide character (UAX #11), none for marks."""
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text with blanks behind it, or before it, so that it takes as many columns."""
+    blanks = " " * max(0, width - display_width(text))
+    return blanks + text if right else text + blanks
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
+    """Return the rows of a table as lines whose columns stand below each other."""
+    widths = [max(display_width(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = (
+        "  ".join(pad(cell, width, right=right) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )
+    return [line.rstrip() for line in lines]
+
+
+def printable(text: str, stream: Any) -> str:
+    """Return a text with what a stream's encoding lacks (``LANG=C``, a pipe on Windows) as escapes."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding)
+
+
+def write(stream: Any, text: str) -> None:
+    """Write text for a terminal to a stream of any encoding; nothing in it is obeyed."""
+    stream.write(printable(visible(text), stream))
 
 
 def spell_surrogates(text: str) -> str:

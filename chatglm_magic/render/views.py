@@ -223,23 +223,21 @@ class TerminalView(LiveView):
 
     def _show(self, draft: Draft) -> None:
         """Write what is new."""
-        from .text import visible
+        from .text import write
 
         if draft.notice and draft.notice != self._noticed:
             self._noticed = draft.notice
-            sys.stderr.write(visible(draft.notice) + "\n")
+            write(sys.stderr, draft.notice + "\n")
         if new := self._unwritten(draft.text):
-            self._write(visible(new))
+            self._write(new)
             self._throttle.spent(0, 0.0, 0)
 
     def _finish(self, turn: Turn) -> None:
         """Write the rest and, if the answer is not whole, why."""
-        from .text import visible
-
         if turn.answer or turn.status == "complete":
-            self._write(visible(self._unwritten(plain(turn))) + "\n")
+            self._write(self._unwritten(plain(turn)) + "\n")
         if self._with_footer:
-            self._write(visible(closing_line(turn)) + "\n")
+            self._write(closing_line(turn) + "\n")
 
     def _unwritten(self, text: str) -> str:
         """Return what of a text is not written yet; what was written and is no part of it was thinking."""
@@ -249,14 +247,10 @@ class TerminalView(LiveView):
         return f"{THOUGHT}{text}"
 
     def _write(self, text: str) -> None:
-        _write(self._stream, text)
+        from .text import write
 
-
-def _write(stream: TextIO, text: str) -> None:
-    """Write text; what the stream's encoding lacks (a pipe on Windows) is written as an escape."""
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
-    stream.flush()
+        write(self._stream, text)
+        self._stream.flush()
 
 
 def closing_line(turn: Turn) -> str:
@@ -346,7 +340,8 @@ class _TerminalFinal:
 
     def close(self, turn: Turn) -> None:
         """Write the turn."""
-        from .text import visible
+        from .text import write
 
         if turn.answer or turn.status == "complete":
-            _write(sys.stdout, visible(plain(turn, form=self._form)) + "\n")
+            write(sys.stdout, plain(turn, form=self._form) + "\n")
+            sys.stdout.flush()

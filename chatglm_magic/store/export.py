@@ -6,20 +6,24 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from .. import safe_files
 from ..errors import CommandError
 from ..parameters import names
 from ..render.answers import escape, footer, html, trouble
+from ..render.cjk import CJK
+from ..render.text import quoted
 from ..values import Turn
 from .columns import narrow
 from .query import Row
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:50em;margin:2em auto;padding:0 1em;color:#212121;background:#fff}
+body{font:16px/1.5 system-ui,"PingFang SC","Microsoft YaHei","Noto Sans CJK SC",sans-serif}
+body{max-width:50em;margin:2em auto;padding:0 1em;color:#212121;background:#fff}
 section{border-top:1px solid #bdbdbd;padding:1em 0}
 h2{font-size:.85em;font-weight:600;color:#616161;margin:0 0 .5em}
 .prompt{white-space:pre-wrap;background:#f5f5f5;border-left:3px solid #1976d2;padding:.5em .8em;margin:0 0 1em}
@@ -55,7 +59,7 @@ def export(path: str | Path, rows: Rows, by_conversation: Rows, *, force: bool =
     full = safe_files.target(path, force=force)
     form = FORMS.get(full.suffix.lower())
     if form is None:
-        raise CommandError(f"{full.name!a} must end in {', '.join(FORMS)}: that says which form is meant.")
+        raise CommandError(f"{quoted(full.name)} must end in {', '.join(FORMS)}: that says which form is meant.")
     source = by_conversation if form is _jsonl else rows  # lines have no numbers
     safe_files.write_whole(full, form(source()), force=force)
     return full
@@ -85,15 +89,25 @@ def _fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
+def _language(turns: Sequence[Turn]) -> str:
+    """Return the language of most of some turns, for a browser's fonts, hyphens and voice: Chinese or English."""
+    letters = [char for turn in turns for char in f"{turn.prompt}{turn.answer}"[:2000] if char.isalpha()]
+    chinese = sum(1 for char in letters if CJK.match(char))
+    return "zh-Hans" if 3 * chinese > len(letters) else "en"
+
+
 def _html(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a page that needs nothing else, loads nothing and runs nothing."""
+    rows = iter(rows)
+    first = list(islice(rows, 20))
+    turns = [row.turn for row in first]
     yield (
-        f'<!doctype html>\n<html><head><meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="{_language(turns)}"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width">\n<meta name="referrer" content="no-referrer">\n'
         f"<title>ChatGLM history</title>\n<style>{STYLE}</style></head>\n<body>\n"
     )
-    for number, turn in enumerate((row.turn for row in rows), 1):
+    for number, turn in enumerate((row.turn for row in chain(first, rows)), 1):
         yield f"<section><h2>{number} · {escape(_heading(turn))}</h2>\n"
         if turn.system:
             yield f'<p class="system">{escape(turn.system)}</p>\n'

@@ -13,7 +13,7 @@ from ..parameters import names
 from ..render.answers import counted, escape
 from ..render.dataframe import table
 from ..render.outer import outer
-from ..render.text import one_line
+from ..render.text import aligned, one_line
 from ..values import Pair, Turn
 from . import columns
 from .query import FIELDS, Order, Query, Row
@@ -55,11 +55,7 @@ PROMPT, ANSWER = 40, 60
 def as_text(first: Sequence[Row], total: int) -> str:
     """Return the first turns of so many as aligned lines."""
     rows, more = _cells(first, total)
-    widths = [max(len(row[at]) for row in (HEADS, *rows)) for at in range(len(HEADS))]
-    lines = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (HEADS, *rows)
-    ]
-    return "\n".join([*(line.rstrip() for line in lines), *([more] if more else [])])
+    return "\n".join([*aligned([HEADS, *rows]), *([more] if more else [])])
 
 
 def as_html(first: Sequence[Row], total: int) -> str:
@@ -81,7 +77,7 @@ def _row(row: Row) -> tuple[str, ...]:
     turn = row.turn
     return (
         str(row.number),
-        one_line(turn.created, 16).replace("T", " "),
+        one_line(turn.created[:16].replace("T", " ")),
         turn.status,
         one_line(turn.model or "", 24),
         str(counted(turn) or ""),

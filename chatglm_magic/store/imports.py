@@ -20,6 +20,7 @@ from ..render.text import one_line
 from ..safe_files import open_ordinary
 from ..strictjson import strict_json
 from ..values import Kind, Status, Turn
+from .foreign import FORMS, messages_of
 
 
 class InvalidTurn(Exception):
@@ -114,7 +115,7 @@ CHECKS: dict[str, Check] = {
 }
 
 
-KEYS = {"role", "content", "name", "reasoning_content"}
+KEYS = {"role", "content", "name", "reasoning_content", "reasoning"}
 EMPTY = {"refusal", "audio", "tool_calls", "function_call", "annotations"}
 """Keys that clients write without a value; with one, the message is none that a turn can hold."""
 
@@ -136,7 +137,7 @@ def turns_from(messages: list[Any]) -> list[Turn]:
                 Turn(text, status="incomplete", error=UNANSWERED, system=system, created=now, version=__version__)
             )
         elif role == "assistant" and turns and turns[-1].error:
-            thought = message.get("reasoning_content") or ""
+            thought = message.get("reasoning_content") or message.get("reasoning") or ""
             turns[-1] = replace(turns[-1], answer=text, reasoning=thought, status="complete", error=None)
         elif role == "assistant":
             raise InvalidTurn(f"message {number} answers nothing: a user's message must come before it")
@@ -163,8 +164,9 @@ def _read(message: Any, number: int) -> tuple[str, str]:
         raise InvalidTurn(
             f"message {number} has the role {role!r}: only system, developer, user and assistant can be imported"
         )
-    if not isinstance(message.get("reasoning_content") or "", str):
-        raise InvalidTurn(f"reasoning_content of message {number} must be a text")
+    for key in ("reasoning_content", "reasoning"):  # the latter is vLLM's
+        if not isinstance(message.get(key) or "", str):
+            raise InvalidTurn(f"{key} of message {number} must be a text")
     return role, _content(message.get("content"), number)
 
 
@@ -194,7 +196,8 @@ def read(path: str | Path) -> list[tuple[Turn, int]]:
     """Return a file's turns with their positions, for :meth:`Store.add`.
 
     The file has turns as :meth:`Turn.to_json` writes them, one a line; or OpenAI's messages, as one JSON list or
-    as an object ``{"messages": […]}`` a line, each of which becomes a conversation. What has no id gets one.
+    as an object ``{"messages": […]}``, or a form of :mod:`.foreign`, each of which becomes a conversation: one for
+    the whole file, one a line, or a JSON list of them. What has no id gets one.
 
     :raises CommandError: for whatever else it is; the message names the line.
     """
@@ -231,7 +234,13 @@ def _lists(file: IO[bytes]) -> Iterator[list[Turn]]:
     file.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
     if file.read(1024).lstrip()[:1] == b"[":
         file.seek(0)
-        yield _conversation(_parsed(file.read(LARGEST), 1))
+        yield from _list(_parsed(file.read(LARGEST), 1))
+        return
+    file.seek(0)
+    first = next((line for line in file if line.strip()), b"")
+    file.seek(0)
+    if first.strip(b" \t\r\n\xef\xbb\xbf") == b"{":  # one object on many lines
+        yield _object(_parsed(file.read(LARGEST), 1), nameless)
         return
     file.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
     for number, line in enumerate(file, 1):
@@ -246,13 +255,41 @@ def _line(line: bytes, number: int, nameless: str) -> list[Turn]:
     """
     data = _parsed(line, number)
     try:
-        if not isinstance(data, dict):
-            raise InvalidTurn("it must be an object")
-        if data.keys() == {"messages"}:
-            return _conversation(data["messages"])
-        turn = turn_from(data)
+        return _object(data, nameless)
     except InvalidTurn as wrong:
         raise InvalidTurn(f"line {number}: {wrong}") from None
+
+
+def _list(data: Any) -> Iterator[list[Turn]]:
+    """Yield the conversations of a list: the list itself, or one for each object of another form in it.
+
+    :raises InvalidTurn: with the object's number.
+    """
+    found = [messages_of(one) if isinstance(one, dict) and "role" not in one else None for one in data]
+    if not data or any(messages is None for messages in found):
+        yield _conversation(data)
+        return
+    for number, messages in enumerate(found, 1):
+        try:
+            yield _conversation(messages)
+        except InvalidTurn as wrong:
+            raise InvalidTurn(f"conversation {number}: {wrong}") from None
+
+
+def _object(data: Any, nameless: str) -> list[Turn]:
+    """Return the turns of an object: a turn, or a conversation of another form.
+
+    :raises InvalidTurn: if it is neither.
+    """
+    if not isinstance(data, dict):
+        raise InvalidTurn("it must be an object")
+    messages = messages_of(data)
+    if messages is not None:
+        return _conversation(messages)
+    try:
+        turn = turn_from(data)
+    except InvalidTurn as wrong:
+        raise InvalidTurn(f"{wrong} ({FORMS})" if "prompt" not in data else str(wrong)) from None
     return [replace(turn, id=turn.id or uuid.uuid4().hex, conversation=turn.conversation or nameless)]
 
 

@@ -13,7 +13,7 @@ from .. import safe_files
 from ..errors import ChatGLMError, CommandError
 from ..render.answers import counted
 from ..render.dataframe import table
-from ..render.text import one_line
+from ..render.text import one_line, quoted
 from ..store.imports import InvalidTurn, turn_from
 from ..strictjson import strict_json
 from ..values import Turn
@@ -38,7 +38,7 @@ def save(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
     """
     full = safe_files.target(path, force=force)
     if full.suffix.lower() != ".jsonl":
-        raise CommandError(f"{full.name!a} must end in .jsonl: a line of JSON for each answer.")
+        raise CommandError(f"{quoted(full.name)} must end in .jsonl: a line of JSON for each answer.")
     safe_files.write_whole(full, _lines(sweep), force=force)
     return full
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ParameterError
 from ..render.answers import SMALL, escape
 from ..render.outer import outer
-from ..render.text import visible
+from ..render.text import aligned, visible
 from .cells import Cell
 from .grid import shown
 from .stats import LABELS
@@ -217,11 +217,7 @@ class Plot:
             [_plain(value), *(self.number(self.of(cell)) for cell in cells)]
             for value, cells in zip(table.rows, table.cells, strict=True)
         ]
-        widths = [max(len(line[at]) for line in (heads, *rows)) for at in range(len(heads))]
-        lines = [
-            "  ".join(f"{part:>{w}}" for part, w in zip(line, widths, strict=True)) for line in (heads, *rows)
-        ]
-        return "\n".join([*([visible(table.title)] if table.title else []), *lines])
+        return "\n".join([*([visible(table.title)] if table.title else []), *aligned([heads, *rows], right=True)])
 
 
 def default_figure(sweep: SweepAnswers) -> str:

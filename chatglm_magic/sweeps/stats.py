@@ -15,7 +15,8 @@ from ..render.answers import counted
 from ..render.cjk import CJK
 from ..values import Turn
 
-WORDS = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_LETTER = rf"[^\W_{CJK.pattern[1:-1]}]"
+UNITS = re.compile(rf"{CJK.pattern}|{_LETTER}+(?:['’]{_LETTER}+)*")
 
 Grams = Counter[tuple[str, ...]]
 
@@ -23,14 +24,11 @@ Grams = Counter[tuple[str, ...]]
 def units(text: str) -> list[str]:
     """Return what n-grams of a text are made of, in its order; case and the width of letters do not count.
 
-    These are the letters and digits one by one where more than half of them are Chinese, Japanese or Korean,
-    else the words. Blanks, punctuation and signs are none.
+    Each Chinese, Japanese or Korean letter is one, and each word of other letters and digits; blanks, punctuation
+    and signs are none.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
-    letters = [char for char in plain if char.isalnum()]
-    if 2 * sum(1 for char in letters if CJK.match(char)) > len(letters):
-        return letters
-    return WORDS.findall(plain)
+    return [unit for unit in UNITS.findall(plain) if unit[0].isalnum()]
 
 
 def grams(found: Sequence[str], n: int) -> Grams:

@@ -7,6 +7,7 @@ demo servers of ChatGLM2, ChatGLM3 and GLM-4); their differences are why the rea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -68,12 +69,14 @@ def encode(
 
 
 def messages(question: Question, *, zai: bool = False) -> list[dict[str, Any]]:
-    """Return the conversation as messages with roles."""
+    """Return the conversation as messages with roles: what the system says first, the prompt's own before ours."""
+    own = [dict(message) for message in question.messages]
+    said = list(takewhile(lambda message: message["role"] == "system", own))
     system = question.params.get("system")
-    found: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+    found: list[dict[str, Any]] = [*said] or ([{"role": "system", "content": system}] if system else [])
     for asked, answered in question.history:
         found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    found += [dict(message) for message in question.messages] or [{"role": "user", "content": question.prompt}]
+    found += own[len(said) :] or ([] if own else [{"role": "user", "content": question.prompt}])
     return _merged(found) if zai else found
 
 

@@ -327,7 +327,7 @@ def test_an_exported_page_is_inert(history: History) -> None:
     page = Page(path.read_text(encoding="utf-8"))
     assert page.wrong == [] and page.policy == "default-src 'none'; style-src 'unsafe-inline'"
     assert page.text.count("window.__pwned=1") > 100
-    assert path.read_bytes().startswith(b'<!doctype html>\n<html><head><meta charset="utf-8">')
+    assert path.read_bytes().startswith(b'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">')
 
 
 SIGNS = "=+-@＝＋－＠"

@@ -21,16 +21,16 @@ def turn(answer: str = "", **known: Any) -> Turn:
         ("The cat, the CAT!", ["the", "cat", "the", "cat"]),
         ("don't stop", ["don't", "stop"]),
         ("我爱北京。", ["我", "爱", "北", "京"]),
-        ("我用GPT", ["我用gpt"]),
-        ("我们都用GPT", ["我", "们", "都", "用", "g", "p", "t"]),
+        ("我用GPT", ["我", "用", "gpt"]),
+        ("我们都用GPT", ["我", "们", "都", "用", "gpt"]),
         ("ＡＢＣ１２", ["abc12"]),
         ("カタカナ", ["カ", "タ", "カ", "ナ"]),
         ("", []),
         ("?! …", []),
     ],
 )
-def test_units_are_words_or_where_most_is_chinese_characters(text: str, expected: list[str]) -> None:
-    """Chosen for each text by its script; case, width and punctuation do not count."""
+def test_units_are_words_and_single_chinese_characters(text: str, expected: list[str]) -> None:
+    """Chosen for each character by its script; case, width and punctuation do not count."""
     assert units(text) == expected
 
 

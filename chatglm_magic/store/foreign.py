@@ -1,0 +1,100 @@
+"""Conversations in the files of other programs, as OpenAI's messages.
+
+Read are training files of ChatGLM3 (``conversations`` with roles) and ChatGLM-6B (``prompt``, ``response``,
+``history``), ShareGPT's (``conversations`` with ``from`` and ``value``) and ChatGPT's export (``mapping``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Messages = list[dict[str, Any]]
+
+SPEAKERS = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "system": "system",
+}
+FORMS = (
+    "read are turns as --export writes them, OpenAI's messages, ChatGLM3's conversations, ChatGLM-6B's prompt, "
+    "response and history, ShareGPT's conversations, and ChatGPT's export"
+)
+
+
+def messages_of(data: Mapping[str, Any]) -> Any:
+    """Return the messages that an object of another program holds; None for an object of another form."""
+    if data.keys() == {"messages"}:
+        return data["messages"]
+    if isinstance(data.get("conversations"), list):
+        return [_said(one) for one in data["conversations"]]
+    if isinstance(data.get("mapping"), dict):
+        return _chosen_path(data["mapping"], data.get("current_node"))
+    if {"prompt", "response"} <= data.keys() and isinstance(data.get("history") or [], list):
+        return _pairs(data)
+    return None
+
+
+def _said(one: Any) -> Any:
+    """Return a message of ShareGPT's form in OpenAI's; any other one as it is."""
+    if isinstance(one, dict) and "from" in one and "value" in one:
+        speaker = one["from"]
+        known = SPEAKERS.get(speaker.lower(), speaker) if isinstance(speaker, str) else speaker
+        return {"role": known, "content": one["value"]}
+    return one
+
+
+def _pairs(data: Mapping[str, Any]) -> Messages:
+    found: Messages = []
+    for pair in [*(data.get("history") or []), [data["prompt"], data["response"]]]:
+        asked, answered = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (pair, None)
+        found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    return found
+
+
+def _chosen_path(mapping: Mapping[str, Any], current: Any) -> Messages:
+    """Return the messages from the first one to the one shown last; tools and hidden ones are left out."""
+    if current not in mapping:
+        current = next((name for name, node in mapping.items() if not _node(node).get("children")), None)
+    found: Messages = []
+    seen: set[Any] = set()
+    while current in mapping and current not in seen:
+        seen.add(current)
+        node = _node(mapping[current])
+        message = node.get("message")
+        if isinstance(message, dict) and (read := _message(message)):
+            found.append(read)
+        current = node.get("parent")
+    return _joined(found[::-1])
+
+
+def _node(node: Any) -> dict[str, Any]:
+    return node if isinstance(node, dict) else {}
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any] | None:
+    author, content = message.get("author"), message.get("content")
+    role = author.get("role") if isinstance(author, dict) else None
+    parts = content.get("parts") if isinstance(content, dict) else None
+    text = "\n".join(part for part in parts if isinstance(part, str)) if isinstance(parts, list) else ""
+    if role not in ("user", "assistant", "system") or not text.strip():
+        return None
+    return {"role": role, "content": text}
+
+
+def _joined(messages: Messages) -> Messages:
+    """Join neighbours of one speaker: an answer that called a tool comes in several parts."""
+    found: Messages = []
+    for message in messages:
+        if found and found[-1]["role"] == message["role"] != "system":
+            found[-1] = {**message, "content": f"{found[-1]['content']}\n\n{message['content']}"}
+        else:
+            found.append(message)
+    while found and found[0]["role"] == "assistant":  # a greeting answers nothing
+        found.pop(0)
+    return found

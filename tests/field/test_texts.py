@@ -1,0 +1,225 @@
+"""Rows H21 to H23 and H35 to H37: encodings, messages and files as people have them, and Chinese in tables."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.lib.pretty import pretty
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+
+from chatglm_magic import ChatGLM, Session
+from chatglm_magic.errors import ChatGLMError, CommandError
+from chatglm_magic.render.text import aligned, display_width
+from chatglm_magic.store import History, Query, Store
+from chatglm_magic.store.imports import read
+from chatglm_magic.sweeps.stats import similarity
+from chatglm_magic.values import Turn
+
+from ..support.servers import ScriptedServer, answer, legacy
+
+SCRIPT = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "chatglm_magic")
+for line in {lines!r}:
+    result = shell.run_cell(line, store_history=True)
+    if result.error_in_exec:
+        print("FAILED", type(result.error_in_exec).__name__)
+"""
+
+
+@pytest.mark.row("H21")
+@pytest.mark.parametrize("how", [{"PYTHONIOENCODING": "ascii"}, {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_characters_that_can_not_be_written_are_escapes(how: dict[str, str], tmp_path: Path) -> None:
+    """History, settings, requests and errors too; nothing ends in an error of encoding."""
+    with ScriptedServer(answer('{"答": "你好"}')) as server:
+        lines = [
+            f"%config ChatGLMSettings.endpoint_url='{server.url}v1'",
+            "%config ChatGLMSettings.store='off'",
+            "%config ChatGLMSettings.system='你是老师'",
+            *("%chatglm 你好吗", "%chatglm -f json 你好吗", "x = %chatglm -q 你好吗", "x"),
+            *("%chatglm_history", "%chatglm --dry-run 你好", "%chatglm_config", "%chatglm －t 0 {{没有}}"),
+        ]
+        (tmp_path / "script.py").write_text(SCRIPT.format(lines=lines), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "script.py")],
+            env=os.environ | {"CHATGLM_MAGIC_RENDER": ""} | how,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=60,
+        )
+    told = done.stdout + done.stderr
+    assert "FAILED" not in told and "UnicodeEncodeError" not in told, told[-2000:]
+    if how.get("PYTHONIOENCODING"):
+        assert r"\u4f60\u597d" in done.stdout and done.stdout.isascii()
+
+
+TEMPLATE = ChatPromptTemplate.from_messages([("system", "Be brief."), ("human", "{q}")])
+
+
+@pytest.mark.row("H22")
+@pytest.mark.parametrize("road", ["invoke", "ainvoke"])
+def test_a_system_template_and_a_history(road: str) -> None:
+    """The system's message stands first, once; a person's words are remembered without their role."""
+    with ScriptedServer(answer("a1"), answer("a2")) as server:
+        chain = TEMPLATE | ChatGLM(endpoint_url=f"{server.url}v1", with_history=True)
+        for question in ("q1", "q2"):
+            if road == "invoke":
+                chain.invoke({"q": question})
+            else:
+                asyncio.run(chain.ainvoke({"q": question}))
+        assert [(m["role"], m["content"]) for m in server.posts[1].body["messages"]] == [
+            ("system", "Be brief."),
+            *(("user", "q1"), ("assistant", "a1"), ("user", "q2")),
+        ]
+
+
+@pytest.mark.row("H22")
+def test_a_template_with_its_own_turns_is_remembered_as_roles() -> None:
+    """Its earlier pairs are pairs, and its system replaces the model's own for that request."""
+    template = ChatPromptTemplate.from_messages(
+        [("system", "Be kind."), MessagesPlaceholder("past"), ("human", "{q}")]
+    )
+    past = [("human", "p1"), ("ai", "r1"), ("human", "p2"), ("ai", "r2")]
+    with ScriptedServer(answer("a1")) as server:
+        llm = ChatGLM(endpoint_url=f"{server.url}v1", with_history=True, system="Be brief.")
+        (template | llm).invoke({"past": past, "q": "q1"})
+        sent = [(m["role"], m["content"]) for m in server.posts[0].body["messages"]]
+        assert sent[0] == ("system", "Be kind.") and [role for role, _ in sent].count("system") == 1
+        assert llm.history == [["p1", "r1"], ["p2", "r2"], ["q1", "a1"]]
+
+
+def write(path: Path, *values: Any, indent: int | None = None) -> Path:
+    lines = (json.dumps(value, ensure_ascii=False, indent=indent) for value in values)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+PAIR = [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "好"}]
+GLM3 = {"conversations": [{"role": "system", "content": "s"}, *PAIR]}
+GLM6B = {"prompt": "q2", "response": "a2", "history": [["q1", "a1"]]}
+SHARE = {"id": "x", "conversations": [{"from": "human", "value": "你好"}, {"from": "gpt", "value": "好"}]}
+CHATGPT = {
+    "title": "t",
+    "current_node": "4",
+    "mapping": {
+        "0": {"id": "0", "message": None, "parent": None, "children": ["1"]},
+        "1": {"parent": "0", "children": ["2", "9"], "message": {
+            "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["你好"]}}},
+        "9": {"parent": "1", "children": [], "message": {
+            "author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["another"]}}},
+        "2": {"parent": "1", "children": ["3"], "message": {
+            "author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["let me see"]}}},
+        "3": {"parent": "2", "children": ["4"], "message": {
+            "author": {"role": "tool"}, "content": {"content_type": "text", "parts": ["tool"]}}},
+        "4": {"parent": "3", "children": [], "message": {
+            "author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["好"]}}},
+    },
+}  # fmt: skip
+FILES: dict[str, tuple[list[Any], int | None, list[tuple[str, str]]]] = {
+    "messages on many lines": ([{"messages": PAIR}], 2, [("你好", "好")]),
+    "vLLM's reasoning": ([{"messages": [PAIR[0], PAIR[1] | {"reasoning": "想"}]}], None, [("你好", "好")]),
+    "ChatGLM3": ([GLM3, GLM3], None, [("你好", "好")] * 2),
+    "ChatGLM3 on many lines": ([GLM3], 4, [("你好", "好")]),
+    "ChatGLM-6B": ([GLM6B], None, [("q1", "a1"), ("q2", "a2")]),
+    "ShareGPT": ([[SHARE, SHARE]], 2, [("你好", "好")] * 2),
+    "ChatGPT": ([[CHATGPT]], None, [("你好", "let me see\n\n好")]),
+}
+
+
+@pytest.mark.row("H23")
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_people_have_are_imported(name: str, tmp_path: Path) -> None:
+    """Each conversation by itself, in its order, with the branch that was shown last."""
+    values, indent, expected = FILES[name]
+    found = read(write(tmp_path / "file.json", *values, indent=indent))
+    assert [(turn.prompt, turn.answer) for turn, _ in found] == expected
+    assert len({turn.conversation for turn, _ in found}) == (2 if len(expected) == 2 and "6B" not in name else 1)
+    if name == "vLLM's reasoning":
+        assert found[0][0].reasoning == "想"
+    if name.startswith("ChatGLM3"):
+        assert found[0][0].system == "s"
+
+
+@pytest.mark.row("H23")
+@pytest.mark.parametrize(
+    "value", [{"dialog": []}, {"text": "你好"}, {"conversations": [{"from": "bot", "value": "x"}]}]
+)
+def test_a_file_of_another_form_is_refused_with_what_is_read(value: Any, tmp_path: Path) -> None:
+    """With a sentence that names the forms, or the word that is not known."""
+    with pytest.raises(CommandError, match=r"ShareGPT|role 'bot'"):
+        read(write(tmp_path / "file.jsonl", value))
+
+
+@pytest.mark.row("H35")
+def test_similarity_has_a_unit_for_each_kind_of_letter() -> None:
+    """Each Chinese character and each word of other letters: texts that differ in a word are alike."""
+    near = similarity("温度在softmax之前除以logits", "温度在softmax之前除以分数")
+    assert 0.5 < near < 1
+    assert similarity("温度", "温度") == 1 and similarity("温度", "softmax") == 0
+    assert near == similarity("温度在softmax之前除以分数", "温度在softmax之前除以logits")
+
+
+@pytest.mark.row("H36")
+@pytest.mark.parametrize(
+    ("text", "width"), [("abc", 3), ("温度", 4), ("ａ", 2), ("é", 1), ("e\u0301", 1), ("👋", 2), ("", 0), ("ﾊ", 1)]
+)
+def test_a_wide_character_takes_two_columns(text: str, width: int) -> None:
+    """As Unicode's UAX #11 says; marks take none."""
+    assert display_width(text) == width
+
+
+@pytest.mark.row("H36")
+def test_tables_with_chinese_stand_in_columns() -> None:
+    """The history as text and any other table: each column begins at one place, and times are whole."""
+    lines = aligned([("名字", "b", "c"), ("x", "温度", "d")])
+    assert [display_width(line[: line.index(last)]) for line, last in zip(lines, "cd", strict=True)] == [12, 12]
+    store = Store(None)
+    prompts = ("温度是什么？", "short", "混合 mixed 文字")
+    created = "2026-11-30T18:30:45+08:00"
+    store.add([(Turn(prompt, "答", created=created, id=f"{n:032x}"), n) for n, prompt in enumerate(prompts)])
+    head, *rows = pretty(History(store, Query())).splitlines()
+    assert all("2026-11-30 18:30 " in row for row in rows[:3])
+    places = {display_width(row[: row.rindex("答")]) for row in rows[:3]}
+    assert places == {display_width(head[: head.index("answer")])}
+    store.close()
+
+
+@pytest.mark.row("H37")
+def test_a_file_name_in_an_error_is_readable(tmp_path: Path) -> None:
+    """In the letters in which it was typed."""
+    store = Store(None)
+    store.add([(Turn("q", "a", id="0" * 32), 0)])
+    with pytest.raises(ChatGLMError, match=r"对话\.docx"):
+        History(store).export(tmp_path / "对话.docx")
+    store.close()
+
+
+@pytest.mark.row("H37")
+@pytest.mark.parametrize(("prompt", "language"), [("什么是温度？", "zh-Hans"), ("What is temperature?", "en")])
+def test_an_exported_page_says_its_language(prompt: str, language: str, tmp_path: Path) -> None:
+    """And names fonts for Chinese."""
+    store = Store(None)
+    store.add([(Turn(prompt, prompt, id="0" * 32), 0)])
+    page = History(store).export(tmp_path / "out.html").read_text(encoding="utf-8")
+    assert f'<html lang="{language}">' in page and "Noto Sans CJK SC" in page
+    store.close()
+
+
+def test_a_session_asks_with_a_template_as_ever() -> None:
+    """Control: a plain prompt on ChatGLM's own protocol is sent and remembered as it is."""
+    with ScriptedServer(legacy("a")) as server:
+        session = Session()
+        session.settings.endpoint_url, session.settings.store = server.url, "off"
+        session.ask("q")
+        assert session.llm.history == [["q", "a"]] and server.posts[0].body["prompt"] == "q"
+        session.close()
