@@ -45,7 +45,7 @@ def table(session: Session) -> dict[str, str]:
     return rows | {"api_key": "set" if "Authorization" in plan.call.headers else "not set"}
 
 
-def assignments(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Read ``NAME=VALUE …``; values may be quoted, and a list stands in brackets.
 
     :param variables: what ``{{name}}`` inserts into a value.

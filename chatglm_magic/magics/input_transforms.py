@@ -17,8 +17,8 @@ from IPython.core.inputtransformer2 import (
     find_end_of_continued_line,
 )
 
-from ..errors import CommandError
 from ..parameters import suggest
+from ..render.text import write
 
 PROMPT_MAGICS = ("chatglm", "chatglm_sweep", "chatglm_lens")
 """Magics whose text is a prompt."""
@@ -147,7 +147,7 @@ def _wide(line: str, typed: str, rest: list[str]) -> list[str] | None:
 raw_cell.has_side_effects = True  # type: ignore[attr-defined]
 
 
-MISREAD = re.compile(r"\s*(%{1,2})(\w+)[ \t]+\S.*?\??\s*$", re.MULTILINE)
+MISREAD = re.compile(r"(%{1,2})(\w{1,40})[ \t]+\S")
 
 
 class Help:
@@ -158,24 +158,29 @@ class Help:
         self._before = shell.find_line_magic(name)  # not the table's: IPython may load it only now
 
     def __call__(self, line: str = "", namespaces: Any = None) -> Any:
-        """Say why a prompt was not sent; anything else is IPython's to explain.
+        """Say why a prompt was not sent; anything else is IPython's to explain."""
+        if why := self._misread(line):
+            write(sys.stderr, why + "\n")
+            return None
+        return None if self._before is None else self._before(line)
 
-        :raises CommandError: if a line of the cell has one of our magics, or one like it, and ends in this word.
-        """
+    def _misread(self, word: str) -> str:
+        """Return what is wrong with a line of the cell that has a magic like ours and ends in a word and ``?``."""
         known = self._shell.magics_manager.magics["line"]
         typed = self._shell.history_manager.input_hist_raw[-1:] or [""]
-        for found in MISREAD.finditer(typed[0]):
-            name = f"{found[1]}{found[2]}"
-            if not re.search(rf"{re.escape(line)}\?{{1,2}}\s*$", found[0]):
+        for line in typed[0].splitlines():
+            found = MISREAD.match(line.strip())
+            if not found or not line.rstrip().rstrip("?").endswith(word):
                 continue
+            name = f"{found[1]}{found[2]}"
             if found[2] in prompt_magics():
-                raise CommandError(
-                    f"{name} was not loaded when this cell was read, so the ? at its end asks for help. "
-                    "Run the cell again, or load chatglm_magic in a cell of its own."
+                return (
+                    f"{name} was not loaded when this cell was read, so the ? at its end asked for help, and "
+                    "nothing was sent. Run the cell again, or load chatglm_magic in a cell of its own."
                 )
             if found[2] not in known and (hint := suggest(found[2], prompt_magics())):
-                raise CommandError(f"no magic {name}. {hint} (The ? at the line's end asked for help.)")
-        return None if self._before is None else self._before(line)
+                return f"No magic {name}. {hint} (The ? at the line's end asked for help, and nothing was sent.)"
+        return ""
 
     def install(self) -> None:
         """Stand in for IPython's own."""

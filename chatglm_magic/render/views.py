@@ -290,12 +290,12 @@ def captured_outputs(shell: Any) -> list[dict[str, Any]] | None:
 
 
 def _in_output_widget(shell: Any) -> bool:
-    widgets, outputs = (sys.modules.get(f"ipywidgets.widgets.{name}") for name in ("widget", "widget_output"))
-    if widgets is None or outputs is None:
-        return False
+    """Tell whether a widget takes what the running cell displays: it names that cell's message."""
+    widgets = sys.modules.get("ipywidgets.widgets.widget")
     running = (shell.get_parent() or {}).get("header", {}).get("msg_id")
-    made = tuple(widgets._instances.values())
-    return any(isinstance(one, outputs.Output) and one.msg_id and one.msg_id == running for one in made)
+    if widgets is None or not running:
+        return False
+    return any(getattr(one, "msg_id", None) == running for one in tuple(widgets._instances.values()))
 
 
 def in_console() -> bool:
