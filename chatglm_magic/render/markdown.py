@@ -6,6 +6,7 @@ formulas without their active commands. Whatever can't be parsed in sane time is
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -19,6 +20,9 @@ from .math import add_math, formula
 from .outer import CLOSED
 from .sanitize import cleaned
 from .text import inert
+
+logging.getLogger("markdown_it").setLevel(logging.INFO)  # it tells of each rule that it tries
+
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ..client.request import Call
 from ..client.timeouts import pause
-from ..errors import ParameterError, TapeError
+from ..errors import ChatGLMError, ParameterError, TapeError
 from ..values import Delta
 from ..wire.body import shown
 from .entry import Asked, TapeEntry, TapeRecorder, asked
@@ -96,6 +96,17 @@ class Tape:
         """Put a finished answer on the tape; it is on the disk when this returns."""
         self._file.add(recording.recorded(), again=self.mode == "record")
 
+    def explain(self, question: Asked, error: ChatGLMError) -> None:
+        """Add to the error of a server that isn't there how the nearest question on the tape differs."""
+        if self.mode != "auto" or error.kind not in UNREACHED or not self._file.there:
+            return
+        found = nearest(question.request, question.sample, self._file.all())
+        if found is not None:
+            error.args = (
+                f"{error} This question is not on the tape {shown(self.path)}: the nearest there differs in "
+                f"{in_words(found)}.",
+            )
+
     def _missing(self, question: Asked) -> str:
         path = shown(self.path)
         record = "Record it: %chatglm_config tape_mode=auto, with the server there."
@@ -105,6 +116,10 @@ class Tape:
         if found is None:
             return f"The tape {path} holds no answer. {record}"
         return f"This question is not on the tape {path}. The nearest there differs in {in_words(found)}. {record}"
+
+
+UNREACHED = ("connect", "connect_timeout", "proxy", "tls")
+"""Kinds of errors of a server that was not reached."""
 
 
 class RecordingClient:
@@ -137,6 +152,9 @@ class RecordingClient:
                         kept = True
                         self._tape.keep(recording)
                     yield delta
+            except ChatGLMError as error:
+                self._tape.explain(question, error)
+                raise
             except GeneratorExit:  # whoever reads has left, perhaps since all had come
                 if recording.finished and not kept:
                     self._tape.keep(recording)
@@ -175,6 +193,9 @@ class AsyncRecordingClient:
                         kept = True
                         await asyncio.to_thread(tape.keep, recording)
                     yield delta
+            except ChatGLMError as error:
+                await asyncio.to_thread(tape.explain, question, error)
+                raise
             except GeneratorExit:
                 if recording.finished and not kept:
                     await asyncio.to_thread(tape.keep, recording)

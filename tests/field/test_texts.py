@@ -215,6 +215,37 @@ def test_an_exported_page_says_its_language(prompt: str, language: str, tmp_path
     store.close()
 
 
+@pytest.mark.row("H25")
+@pytest.mark.parametrize("road", ["invoke", "ainvoke"])
+def test_without_a_server_the_nearest_recorded_question_is_named(road: str, tmp_path: Path) -> None:
+    """In mode auto: the error of the server, and how the question differs from one that is on the tape."""
+    tape = tmp_path / "tape.jsonl"
+    with ScriptedServer(answer("a")) as server:
+        url = f"{server.url}v1"
+        ChatGLM(endpoint_url=url, tape=str(tape), temperature=0.5).invoke("Why is the sea blue?")
+    llm = ChatGLM(endpoint_url=url, tape=str(tape), temperature=0.7, max_retries=0)
+    with pytest.raises(ChatGLMError, match="No server answers") as raised:
+        llm.invoke("Why is the sea blue?") if road == "invoke" else asyncio.run(
+            llm.ainvoke("Why is the sea blue?")
+        )
+    assert raised.value.kind == "connect"
+    assert "temperature" in str(raised.value) and "0.5" in str(raised.value) and "0.7" in str(raised.value)
+    bare = ChatGLM(endpoint_url=url, max_retries=0)
+    with pytest.raises(ChatGLMError) as control:
+        bare.invoke("Why is the sea blue?")
+    assert "tape" not in str(control.value)
+
+
+def test_debug_logging_is_not_flooded() -> None:
+    """A user's own DEBUG level brings no line for each rule of the Markdown parser."""
+    code = (
+        "import logging; logging.basicConfig(level=logging.DEBUG)\n"
+        "from chatglm_magic.render.markdown import to_html\nto_html('# a\\n\\n* b')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "entering" not in done.stderr
+
+
 def test_a_session_asks_with_a_template_as_ever() -> None:
     """Control: a plain prompt on ChatGLM's own protocol is sent and remembered as it is."""
     with ScriptedServer(legacy("a")) as server:
