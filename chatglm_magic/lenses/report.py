@@ -44,10 +44,17 @@ def text(lens: Reshaped) -> str:
     for position, found in zip(lens.positions[:TEXT_PLACES], lens.reshape(), strict=False):
         shown = [bar for bar in position.bars(found, limit=4) if bar.kind != "others"]
         said = " | ".join(f"{bar.label} {_fate(bar)}" for bar in shown)
-        lines.append(f"{position.index:>4}  {pad(position.label, WIDTH)} {bits(found.entropy):>12}  {said}")
+        lines.append(
+            f"{position.index:>4}  {pad(position.label, WIDTH)} {entropy_of(position, found):>12}  {said}"
+        )
     left = len(lens) - TEXT_PLACES
     more = [f"      … {left} more places: lens.at(index)"] if left > 0 else []
     return "\n".join([settings, *lines, *more])
+
+
+def entropy_of(position: Position, found: Distribution) -> str:
+    """Return the entropy at a place in words; of a part of a character alone it is not known."""
+    return "not told" if position.hidden else bits(found.entropy)
 
 
 def _fate(bar: Bar) -> str:
@@ -64,7 +71,9 @@ def caption(lens: Reshaped) -> str:
     with_what = ", ".join(asked) or "the model's own probabilities, nothing re-shaped"
     named = max((position.ranked for position in lens), default=0)
     how = f"all {named} tokens named" if lens.complete else f"{named} tokens named, what others change as ranges"
-    return f"{len(lens)} places · {with_what} · {how}"
+    parts = sum(bool(position.hidden) for position in lens)
+    untold = f" · {plural(parts, 'place')} not told in full: characters made of several tokens" if parts else ""
+    return f"{len(lens)} places · {with_what} · {how}{untold}"
 
 
 PLACES = 48
@@ -76,6 +85,9 @@ HIGHEST = 8.0
 MUTED = "color:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
 CODE = "font-family:var(--jp-code-font-family,monospace);white-space:pre-wrap;overflow-wrap:anywhere"
 BAR = "var(--jp-brand-color1,#1976d2)"
+HATCHED = "repeating-linear-gradient(135deg,var(--jp-ui-font-color2,#767676) 0 1px,transparent 1px 4px)"
+"""Under a token of which the server does not tell in full."""
+
 CELL = "text-align:left;padding:1px .8em 1px 0"
 COLUMNS = ("token", "model", "after temperature", "drawn")
 HEAD = "<tr>" + "".join(f'<th scope="col" style="{CELL};{MUTED}">{name}</th>' for name in COLUMNS) + "</tr>"
@@ -104,7 +116,9 @@ def _token(position: Position, found: Distribution) -> str:
     mark = f'<span style="display:block;height:{2 + low}px;background:{BAR}"></span>'
     if high > low:  # as high as it may be, in a paler colour
         mark += f'<span style="display:block;height:{high - low}px;background:{BAR};opacity:.35"></span>'
-    told = _escaped(f"{bits(found.entropy)}, place {position.index}")
+    if position.hidden:
+        mark = f'<span style="display:block;height:8px;background:{HATCHED}"></span>'
+    told = _escaped(f"{entropy_of(position, found)}, place {position.index}")
     return (
         f'<span title="{told}" style="display:inline-block;vertical-align:top;margin:0 1px 4px 0;min-width:6px">'
         f"{_escaped(position.label)}{mark}</span>"
@@ -125,7 +139,7 @@ def _place(position: Position, found: Distribution, *, opened: bool) -> str:
 
 def _told(position: Position, found: Distribution) -> str:
     title = f'<span style="{CODE}">{_escaped(position.label)}</span>'
-    return f'{title} <span style="{MUTED}">{bits(found.entropy)}</span>'
+    return f'{title} <span style="{MUTED}">{entropy_of(position, found)}</span>'
 
 
 def _table(position: Position, found: Distribution) -> str:

@@ -11,8 +11,10 @@ import pytest
 
 from chatglm_magic import LocalServer, lens
 from chatglm_magic.errors import ChatGLMError, InvalidResponseError, ParameterError, ResponseError
+from chatglm_magic.lenses.report import html, text
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.values import Turn
+from chatglm_magic.widgets.lens_box import LensBox
 
 from ..support.logprobs import ANSWER, make_entry, make_event, open_local_session, open_session, stream_events
 from ..support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
@@ -260,6 +262,7 @@ def test_the_built_in_model_names_every_token(builtin: LocalServer) -> None:
     assert all(shape.entropy == (0, 0) for shape in found.reshape())
 
 
+@pytest.mark.row("H38")
 def test_a_character_in_several_tokens_says_so(builtin: LocalServer) -> None:
     """The server tells only of the last token of such a character: its bytes stand there, and what is missing."""
     parts = []
@@ -274,6 +277,17 @@ def test_a_character_in_several_tokens_says_so(builtin: LocalServer) -> None:
         assert whole.endswith(own.data) and position.hidden == len(whole) - len(own.data) > 0
         assert position.token in found.text
         assert "\\x" in position.bars()[0].label or position.taken > 0
+    lines = text(found).splitlines()
+    assert "not told in full" in lines[0]
+    untold = [p.index for p in found if p.hidden]
+    told = [int(line.split()[0]) for line in lines[1:] if "not told" in line]
+    assert told == [index for index in untold if index < 24]
+    page = html(found)
+    assert page.count("repeating-linear-gradient") == len(untold) and "not told, place" in page
+    box = LensBox(found)
+    marked = [n for n, token in enumerate(box.strip.tokens) if "chatglm-untold" in token._dom_classes]
+    assert marked == untold and box.strip.tokens[untold[0]].tooltip == "not told"
+    box.close()
 
 
 @pytest.mark.parametrize("mode", ["auto", "replay"])

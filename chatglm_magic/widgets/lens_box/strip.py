@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 import ipywidgets as w
 
 from ...lenses import Distribution, Lens, Range
-from ...lenses.labels import bits
-from ...lenses.report import HIGHEST
+from ...lenses.report import HIGHEST, entropy_of
 from .. import look
 from ..trouble import Trouble
 from .style import LEVELS
 
 PAGE = 100
 """Tokens that stand there at once."""
+
+MARKS = ("chatglm-low-", "chatglm-high-", "chatglm-untold")
 
 Choose = Callable[[int], None]
 
@@ -65,13 +66,14 @@ class Strip(w.VBox):  # type: ignore[misc]
     def mark(self, found: Sequence[Distribution]) -> None:
         """Show the entropy at each place; only what has changed is sent."""
         self._found = found
-        for token, shape in zip(self.tokens, found[self.first :], strict=False):
+        for n, (token, shape) in enumerate(zip(self.tokens, found[self.first :], strict=False)):
+            position = self._lens.at(self.first + n)
             low, high = levels(shape.entropy)
-            keep = [name for name in token._dom_classes if not name.startswith(("chatglm-low-", "chatglm-high-"))]
-            classes = (*keep, f"chatglm-low-{low}", f"chatglm-high-{high}")
-            if classes != token._dom_classes:
+            keep = [name for name in token._dom_classes if not name.startswith(MARKS)]
+            marks = ("chatglm-untold",) if position.hidden else (f"chatglm-low-{low}", f"chatglm-high-{high}")
+            if (classes := (*keep, *marks)) != token._dom_classes:
                 token._dom_classes = classes
-            token.tooltip = bits(shape.entropy)
+            token.tooltip = entropy_of(position, shape)
 
 
 def levels(entropy: Range) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...lenses.report import HATCHED
 from ..look import BORDER, FOCUS, MUTED
 
 LEVELS = 8
@@ -33,6 +34,7 @@ CSS = f"""
 .chatglm-lens .chatglm-strip .jupyter-button::before,.chatglm-lens .chatglm-strip .jupyter-button::after{{
  content:"";position:absolute;left:2px;right:2px;bottom:2px;background:{BAR}}}
 .chatglm-lens .chatglm-strip .jupyter-button::after{{background:{PALE}}}
+.chatglm-lens .chatglm-strip .chatglm-untold::before{{height:10px;background:{HATCHED}}}
 .chatglm-lens .chatglm-shape{{display:grid;gap:8px 24px;grid-template-columns:repeat(auto-fit,minmax(240px,1fr))}}
 .chatglm-lens .chatglm-bars table{{border-collapse:collapse;margin:0;font-size:13px}}
 .chatglm-lens .chatglm-bars th,.chatglm-lens .chatglm-bars td{{background:none}}
