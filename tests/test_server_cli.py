@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from chatglm_magic.errors import ServeError
 from chatglm_magic.local import LocalServer
 from chatglm_magic.server.models import HubModel, ModelError, ModelFile, choose, find_model
 
@@ -186,6 +187,26 @@ def test_downloads_from_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert len([path for path in asked if path.startswith("GET")]) == fetched
     with LocalServer("owner/tiny:q8_0") as server:  # the hub is gone, the cache is not
         assert server.model == "zero-Q8_0"
+
+
+@pytest.mark.row("H39")
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("https://www.modelscope.cn/models/x/y.gguf", ("addresses are not fetched", "Download the file")),
+        ("HTTP://127.0.0.1/a.gguf", ("addresses are not fetched",)),
+        ("owner/tiny", ("could not be fetched", "HF_ENDPOINT", "give its path")),
+    ],
+)
+def test_what_can_not_be_fetched_says_what_to_do(
+    model: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address, and a hub that can't be reached; one that answers 404 has been."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ServeError) as raised, LocalServer(model):
+        pass
+    assert all(part in str(raised.value) for part in words)
 
 
 def test_download_in_a_terminal_shows_a_bar(tmp_path: Path) -> None:

@@ -213,6 +213,7 @@ def test_changes_stand_in_the_header(server: LocalServer, more: dict[str, Any], 
 ONE = [{"role": "user", "content": "hi"}]
 
 
+@pytest.mark.row("H30")
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -233,6 +234,10 @@ ONE = [{"role": "user", "content": "hi"}]
         ({"messages": ONE, "seed": "x"}, "seed"),
         ({"messages": ONE, "top_logprobs": 3}, "top_logprobs"),
         ({"messages": ONE, "stream_options": 1}, "stream_options"),
+        ({"messages": ONE, "tool_choice": "required", "tools": []}, "tool_choice"),
+        ({"messages": ONE, "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"messages": ONE, "response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": ONE, "response_format": "json"}, "response_format"),
         ({"messages": ONE, "chat_template_kwargs": {"a": "<|user|>"}}, "chat_template_kwargs"),
     ],
     ids=str,
@@ -243,6 +248,16 @@ def test_bad_requests_are_400(server: LocalServer, body: Any, param: str | None)
     error = reply.json()["error"]
     assert reply.status_code == error["code"] == 400
     assert error["type"] == "invalid_request_error" and error["param"] == param
+
+
+@pytest.mark.row("H30")
+def test_a_single_model_is_told(server: LocalServer) -> None:
+    """/v1/models/NAME is the entry of the list, and another name is told as none."""
+    (entry,) = requests.get(f"{server.base_url}v1/models", headers=auth_headers(server), timeout=10).json()["data"]
+    found = requests.get(f"{server.base_url}v1/models/{entry['id']}", headers=auth_headers(server), timeout=10)
+    assert found.status_code == 200 and found.json() == entry
+    missing = requests.get(f"{server.base_url}v1/models/owner/other", headers=auth_headers(server), timeout=10)
+    assert missing.status_code == 404 and "owner/other" in missing.json()["error"]["message"]
 
 
 def test_text_parts_and_null_are_text(server: LocalServer) -> None:

@@ -61,6 +61,11 @@ def find_model(text: str | None) -> ModelFile | HubModel:
     if re.fullmatch(r"[\w.-]+/[\w.-]+:.+\.gguf", text):
         repo, _, wanted = text.partition(":")
         return HubModel(repo, wanted)
+    if re.match(r"https?://", text, re.IGNORECASE):
+        raise ModelError(
+            f"{text[:200]!r} is an address, and addresses are not fetched. Download the file and give its path, "
+            "or name a repository as owner/name."
+        )
     raise ModelError(f"There is no file {text!r}. Give the path of a GGUF file, or owner/name of a repository.")
 
 
@@ -114,6 +119,12 @@ def _exists(path: Path) -> bool:
 Report = Callable[[str, int, int | None], None]
 """Is told the file's name, the bytes there so far, and how many there will be (None: not known)."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_ANSWERED = re.compile(r"\b40[134]\b|not found|gated|restricted", re.IGNORECASE)
+"""What the hub says by itself: it was reached."""
+_UNREACHABLE = (
+    " If the hub can't be reached from here, name a mirror before (%env HF_ENDPOINT=https://…), "
+    "or download the file by other means and give its path."
+)
 _PREFERRED = ("Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "Q4_0")
 
 
@@ -136,7 +147,8 @@ def fetch(model: HubModel, report: Report) -> ModelFile:
         paths = _cached(model)
         if not paths:
             said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ModelError(f"{model.repo!r} could not be fetched: {said[:300]}") from error
+            advice = "" if _ANSWERED.search(said) else _UNREACHABLE
+            raise ModelError(f"{model.repo!r} could not be fetched: {said[:300]}{advice}") from error
     file = local_file(Path(paths[0]))
     # the cache keeps a link with the file's name to a file named by its checksum
     return ModelFile(file.path, _SHARD.sub("", Path(paths[0]).name).removesuffix(".gguf"))

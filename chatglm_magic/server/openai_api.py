@@ -121,6 +121,21 @@ _KNOWN_TEXT = (
 _KNOWN = frozenset(_KNOWN_TEXT.split())
 
 
+def _refuse_promises(body: Json) -> None:
+    """Refuse what an answer without it would break in silence. Raises BadField."""
+    choice = body.get("tool_choice")
+    if choice == "required" or isinstance(choice, dict):
+        raise BadField(
+            ("tool_choice",), "Input should be 'auto' or 'none': this server calls no tools", choice, "enum"
+        )
+    form = body.get("response_format")
+    kind = form.get("type") if isinstance(form, dict) else form
+    if kind not in (None, "text"):
+        raise BadField(
+            ("response_format",), "Input should be of type 'text': this server can't promise JSON", form, "enum"
+        )
+
+
 def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
     """Return the request for the engine; without a seed one is *not* added. Raises BadField.
 
@@ -128,6 +143,7 @@ def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
     """
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
+    _refuse_promises(body)
     for name in body.keys() - _KNOWN:
         changes.note(name, body[name], "dropped")
     sent: Json = {"messages": messages(body, changes), "stream": validation.flag(body, "stream")}

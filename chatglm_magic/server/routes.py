@@ -11,7 +11,7 @@ from aiohttp import web
 
 from . import chatglm_api, openai_api
 from .engine_client import Backend, EngineRefusal
-from .errors import Refusal, as_json, bad_field, error_body
+from .errors import Refusal, as_json, bad_field, error_body, error_reply
 from .openai_api import Events, WholeAnswer
 from .validation import BadField, Changes, Json, read_json
 
@@ -32,6 +32,7 @@ class Routes:
             web.post("/v1/chat/completions", self.chat),
             web.post("/v1/chat/completions/input_tokens", self.count),
             web.get("/v1/models", self.state, allow_head=False),
+            web.get("/v1/models/{name:.+}", self.model, allow_head=False),
             web.get("/health", self.state, allow_head=False),
             web.post("/tokenize", self.tokens),
             web.post("/detokenize", self.tokens),
@@ -88,6 +89,15 @@ class Routes:
         """Answer `/v1/models` and `/health` as the engine does."""
         status, body = await self._backend.get(request.path)
         return as_json(body, status)
+
+    async def model(self, request: web.Request) -> web.Response:
+        """Answer `/v1/models/NAME` with what the list says of that model."""
+        status, body = await self._backend.get("/v1/models")
+        name = request.match_info["name"]
+        found = next((row for row in body.get("data", ()) if row.get("id") == name), None)
+        if status != 200 or found is not None:
+            return as_json(body if found is None else found, status)
+        return error_reply(404, f"There is no model {name[:100]!r} here: /v1/models lists it.", "not_found_error")
 
     async def tokens(self, request: web.Request) -> web.Response:
         """Answer `/tokenize` and `/detokenize` as the engine does."""
