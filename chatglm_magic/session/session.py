@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import ParameterError
+from ..errors import ChatGLMError, ParameterError
 from ..forks import Rank, lock
 from ..listeners import Listeners
 from ..values import Answer, Kind, Turn
@@ -110,19 +110,22 @@ class Session:
     ) -> Coroutine[Any, Any, Answer]:
         """Ask as a task; a cancelled one keeps what was received. Otherwise as :meth:`ask`.
 
-        The request is settled now, not when the task first runs.
+        The request is settled now, not when the task first runs; what can't be asked is raised when it is awaited.
         """
-        active = self._activate(
-            prompt,
-            options,
-            Interrupts(),
-            view=view,
-            history=history,
-            record=record,
-            kind=kind,
-            again=again,
-            cell=(None, 0),
-        )
+        try:
+            active = self._activate(
+                prompt,
+                options,
+                Interrupts(),
+                view=view,
+                history=history,
+                record=record,
+                kind=kind,
+                again=again,
+                cell=(None, 0),
+            )
+        except ChatGLMError as error:
+            return _raise(error)
         return active.asend()
 
     def submit(self, question: Coroutine[Any, Any, T]) -> Future[T]:
@@ -339,6 +342,10 @@ class Session:
         if record:
             self._listeners.call()  # outside the lock: who follows the session takes locks of its own
         return active
+
+
+async def _raise(error: ChatGLMError) -> Answer:
+    raise error
 
 
 def _place(setting: str | None) -> Path | None:

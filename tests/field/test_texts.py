@@ -236,6 +236,22 @@ def test_without_a_server_the_nearest_recorded_question_is_named(road: str, tmp_
     assert "tape" not in str(control.value)
 
 
+@pytest.mark.row("H24")
+def test_a_question_that_can_not_be_asked_fails_when_it_is_awaited() -> None:
+    """Among others it is one failure, and the others are asked."""
+
+    async def both(session: Session) -> list[Any]:
+        asked = (session.aask("one"), session.aask("two", temperature=99), session.aask("three"))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with ScriptedServer(answer("ok")) as server:
+        session = Session()
+        session.settings.endpoint_url, session.settings.store = f"{server.url}v1", "off"
+        one, two, three = asyncio.run(both(session))
+        assert one == three == "ok" and isinstance(two, ChatGLMError) and len(server.posts) == 2
+        session.close()
+
+
 def test_debug_logging_is_not_flooded() -> None:
     """A user's own DEBUG level brings no line for each rule of the Markdown parser."""
     code = (
