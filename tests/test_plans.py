@@ -146,7 +146,7 @@ def test_messages_keep_their_roles_in_a_plan() -> None:
         plan = llm.plan(prompt)
         collect(llm, plan.with_question(history=[("a", "b")]), "sync", {"callbacks": [Told()]})
         roles = [message["role"] for message in server.posts[0].body["messages"]]
-    assert roles == ["user", "assistant", "system", "user"]
+    assert roles == ["system", "user", "assistant", "user"]
 
 
 def test_a_plan_made_again_leaves_out_what_the_server_has_refused() -> None:

@@ -34,6 +34,7 @@ PLACE = re.compile(rf"\{{\{{{NAME}\}}\}}|｛｛{NAME}｝｝")
 NO_NAME = re.compile(r"\{\{[ \u3000]*[^\W\d]\w*[ \u3000]*[.\[(|:!][^{}\n]{0,80}\}\}")
 """What looks like a place for a variable, but would have to be evaluated."""
 
+RAW = re.compile(r"(?:^|\s)--raw(?=\s|$)")
 NUMBER = re.compile(r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?")
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[nrt\\\"'])")
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
@@ -74,6 +75,7 @@ class Line:
 
     def __init__(self, text: str, variables: Mapping[str, Any] | None = None) -> None:
         self.text, self.narrow = text, narrow(text)
+        self._raw = bool(RAW.search(self.narrow))
         self._variables = {} if variables is None else variables
         self.changed = False
         """Whether something that was read stood there in another form."""
@@ -105,7 +107,8 @@ class Line:
             raise CommandError(f"{after} needs a value")
         if self.text[position] in QUOTES:
             return self._quoted(position, after, escapes=escapes)
-        if self.narrow.startswith("{{", position) and (place := PLACE.match(self.narrow, position)):
+        named = self.narrow.startswith("{{", position) and not self._raw
+        if named and (place := PLACE.match(self.narrow, position)):
             self.take(place.start(), place.end())
             name = place[1] or place[2]
             if name in self._variables:
@@ -123,7 +126,7 @@ class Line:
     def _finished(self, text: str, escapes: bool) -> str:
         if escapes:
             text = ESCAPE.sub(lambda found: _escaped(found[1]), text)
-        if "{{" in text or "｛｛" in text:
+        if not self._raw and ("{{" in text or "｛｛" in text):
             text, missing = insert(text, self._variables)
             tell_missing(missing)
         return text

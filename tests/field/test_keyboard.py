@@ -214,6 +214,14 @@ def test_variables_stand_in_options_too(shell: InteractiveShell, server: Scripte
     assert sorted(post.body["temperature"] for post in server.posts[1:]) == [0.1, 0.5]
 
 
+@pytest.mark.row("H20")
+def test_raw_leaves_options_as_they_are_too(shell: InteractiveShell, server: ScriptedServer) -> None:
+    """With --raw nothing is inserted, wherever it stands."""
+    shell.user_ns["role"] = "a poet"
+    Ran(shell, server, '%chatglm -s "You are {{role}}." --raw hi {{role}}').ok()
+    assert [m["content"] for m in server.posts[0].body["messages"]] == ["You are {{role}}.", "hi {{role}}"]
+
+
 @pytest.mark.row("H24")
 def test_what_would_have_to_be_evaluated_is_told(shell: InteractiveShell, server: ScriptedServer) -> None:
     """It is sent as typed, with a note, as a name that doesn't exist is; LaTeX is no such thing."""

@@ -73,22 +73,29 @@ def _options(state: State) -> tuple[list[str], dict[str, Any]]:
             options.append(f"-k dialect={value}")
             continue
         texts = value if name == "stop" else ["none" if value is None else str(value)]
-        quoted = [_quoted(text) for text in texts]
+        quoted = [_quoted(text, escapes=name in ESCAPED) for text in texts]
         if None in quoted:
             settings[name] = value
         else:
             options += [f"{PARAMETERS[name].flag} {text}" for text in quoted]
     options += [] if state.with_history else ["--no-history"]
-    options += ["--raw"] if "{{" in state.prompt else []
+    if any(mark in text for text in (state.prompt, *options) for mark in ("{{", "｛｛")):
+        options.append("--raw")
     return options, settings
 
 
-def _quoted(text: str) -> str | None:
+ESCAPED = ("stop", "system")
+"""Options in whose values a backslash means what it does in Python."""
+
+
+def _quoted(text: str, *, escapes: bool) -> str | None:
     """Return an option's value as a magic reads it, or None if no quotation marks can hold it."""
     if not _is_typed(text) or LOOKS_LIKE_A_KEY.search(text) or text == "--":  # which argparse leaves out
         return None
     if BARE.fullmatch(text):
         return text
+    if escapes:
+        text = text.replace("\\", "\\\\")
     return next((f"{mark}{text}{mark}" for mark in "\"'" if mark not in text), None)
 
 
