@@ -75,7 +75,7 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
             value = parse_literal(line.take(start, at))  # a text stays as typed: 1.10 isn't 1.1
         found[name] = value
     if line.changed:
-        write(sys.stderr, f"Read as: {line.narrow.strip()}" + "\n")
+        write(sys.stderr, f"Read as: {line.as_read(len(text))}\n")
     return found
 
 

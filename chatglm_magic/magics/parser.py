@@ -128,7 +128,7 @@ def parse(
         else:
             break
     if line.changed:
-        write(sys.stderr, f"Read as: {line.narrow[:position].strip()}" + "\n")
+        write(sys.stderr, f"Read as: {line.as_read(position)}\n")
     return parser.parse_args([*tokens, pending] if pending else tokens), text[position:]
 
 
@@ -227,7 +227,7 @@ def _flag(parser: Parser, line: Line, position: int) -> tuple[str, int, bool] | 
         if not known:
             return None
         end = position + len(flag) if known == long else position + 2
-        line.take(position, end)
+        line.take(position, end, known)
         return known, end, known != long and len(flag) > 2
     if not flag.startswith("--") and len(flag) > 2:  # -t0.5
         line.take(position, position + 2)

@@ -77,13 +77,26 @@ class Line:
         self.text, self.narrow = text, narrow(text)
         self._raw = bool(RAW.search(self.narrow))
         self._variables = {} if variables is None else variables
-        self.changed = False
-        """Whether something that was read stood there in another form."""
+        self._read: list[tuple[int, int, str]] = []
 
-    def take(self, start: int, end: int) -> str:
-        """Return a part in its narrow form, and take note if it was typed otherwise."""
-        self.changed = self.changed or self.text[start:end] != self.narrow[start:end]
-        return self.narrow[start:end]
+    def take(self, start: int, end: int, meant: str | None = None) -> str:
+        """Return a part in its narrow form, or as it is meant, and take note if it was typed otherwise."""
+        read = self.narrow[start:end] if meant is None else meant
+        if self.text[start:end] != read:
+            self._read.append((start, end, read))
+        return read
+
+    @property
+    def changed(self) -> bool:
+        """Whether something that was read stood there in another form."""
+        return bool(self._read)
+
+    def as_read(self, end: int) -> str:
+        """Return the line up to a place as it was read; what was only typed otherwise in a text stays."""
+        text = self.text[:end]
+        for start, over, read in sorted(self._read, reverse=True):
+            text = f"{text[:start]}{read}{text[over:]}"
+        return text.strip()
 
     def skip_blanks(self, position: int) -> int:
         """Return the place of the next word."""
@@ -138,6 +151,7 @@ class Line:
         if end >= len(self.text):
             raise CommandError(f"the quotation mark after {after} is not closed")
         self.take(position, position + 1)
+        self.take(end, end + 1)
         return self._finished(self.text[position + 1 : end], escapes), end + 1
 
     def _bracketed(self, position: int, after: str) -> tuple[Any, int]:

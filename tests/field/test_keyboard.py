@@ -235,7 +235,7 @@ FULL_WIDTH: dict[str, tuple[dict[str, Any], str]] = {
     "%chatglm －t 1 你好": ({"messages": "你好", "temperature": 1.0}, "-t 1"),
     "%chatglm –t 1 你好": ({"messages": "你好", "temperature": 1.0}, "-t 1"),
     "%chatglm —t 1 你好": ({"messages": "你好", "temperature": 1.0}, "-t 1"),
-    "%chatglm —temperature 1 你好": ({"messages": "你好", "temperature": 1.0}, "-temperature 1"),
+    "%chatglm —temperature 1 你好": ({"messages": "你好", "temperature": 1.0}, "--temperature 1"),
     "%chatglm －－temperature＝0．5 你好": ({"messages": "你好", "temperature": 0.5}, "--temperature=0.5"),
     "%chatglm -t　0.5 你好，世界": ({"messages": "你好，世界", "temperature": 0.5}, "-t 0.5"),
     "%chatglm -t 0．5 你好": ({"messages": "你好", "temperature": 0.5}, "-t 0.5"),
