@@ -93,6 +93,8 @@ def proxy_for(url: str) -> Proxy | None:
 @lru_cache(maxsize=64)
 def _read(address: str, source: str) -> Proxy:
     url = address.strip() if "://" in address else f"http://{address.strip().lstrip('/')}"
+    if url.lower().startswith("socks://"):  # what GNOME writes
+        url = f"socks5{url[5:]}"
     try:
         parts = urlsplit(url)
         good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)

@@ -119,7 +119,12 @@ class Retries:
 LIMITED = {ODDS_KEY: "logprobs", "stop": "stop", "temperature": "temperature"}
 """Keys that servers take up to a limit of their own, by the word that their refusals have for them."""
 
-NUMBER = re.compile(r"(?<![\w.])\d{1,9}(?:\.\d{1,4})?(?![\w%])")
+LIMIT = re.compile(
+    r"(?:at most|allowed:?|length is|maximum(?: is| of)?:?|equal to|up to|more than"
+    r"|between [\d.]+ and|[\[(][\d.]+,|<=)"
+    r"\s*(\d{1,9}(?:\.\d{1,4})?)(?![\w%])",
+    re.I,
+)
 
 
 def _most_taken(error: ChatGLMError, word: str, asked: Any) -> float | None:
@@ -131,7 +136,7 @@ def _most_taken(error: ChatGLMError, word: str, asked: Any) -> float | None:
     said = str(error).partition(word)[2]
     if error.kind != "bad_request" or not said or isinstance(asked, bool) or not isinstance(asked, int | float):
         return None
-    limits = [float(number) for number in NUMBER.findall(said)]
+    limits = [float(number) for number in LIMIT.findall(said)]
     most = max((number for number in limits if 0 < number < asked), default=None)
     return int(most) if most is not None and most == int(most) else most
 

@@ -30,6 +30,8 @@ def trust(url: str) -> ssl.SSLContext | None:
     if name is None:
         return _everybody()
     path = os.environ[name]
+    if name == "SSL_CERT_DIR":  # a list of folders, as OpenSSL has it
+        path = next((part for part in path.split(os.pathsep) if os.path.isdir(part)), path)
     if not os.path.exists(path):
         raise EndpointError(f"{name} names {shown(path)!r}, which is not there. Correct or unset it.", kind="tls")
     try:

@@ -15,7 +15,7 @@ from ..render.text import write
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
 from .parser import NO_KEYS, Parser
-from .words import QUOTES, Line, parse_literal
+from .words import QUOTES, Line, narrow, parse_literal
 
 
 def config_parser() -> Parser:
@@ -71,15 +71,19 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
         start = line.skip_blanks(end + 1)
         bare = start < len(text) and text[start] not in QUOTES
         value, at = line.value(start, name, lists=True, escapes=name in ("stop", "system"))
-        if bare and isinstance(value, str) and (name not in TEXT_PARAMETERS or value.lower() == "none"):
-            value = parse_literal(line.take(start, at))  # a text stays as typed: 1.10 isn't 1.1
+        if bare and isinstance(value, str) and narrow(value).lower() == "none":
+            value = None
+        elif bare and isinstance(value, str) and name not in TEXT_PARAMETERS:  # a text stays: 1.10 isn't 1.1
+            if value == text[start:at]:
+                line.take(start, at)
+            value = parse_literal(value)
         found[name] = value
     if line.changed:
         write(sys.stderr, f"Read as: {line.as_read(len(text))}\n")
     return found
 
 
-TEXT_PARAMETERS = (*(row.name for row in PARAMETERS.values() if row.type is str), "store")
+TEXT_PARAMETERS = (*(row.name for row in PARAMETERS.values() if row.type is str), "store", "stop")
 
 
 def apply(session: Session, values: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from .words import QUOTES, WORD, Line, narrow, parse_literal
 
 RESERVED = {*NOT_PARAMETERS, *names("conversation"), "stop"}
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
+RAW = re.compile(r"(?:^|\s)--raw(?=\s|$)")
 PAIR = re.compile(r"[A-Za-z_]\w*=(?=\S)")
 NO_KEYS = (
     "a key does not belong in a cell, which is saved with the notebook: delete it there, then type "
@@ -102,8 +103,22 @@ def parse(
     :param variables: what ``{{name}}`` inserts into an option's value.
     :raises CommandError: for an unknown option, a missing value, or a quotation mark that is not closed.
     """
-    line = Line(text, variables)
-    tokens: list[str] = []
+    raw = RAW.search(text) is not None
+    line = Line(text, variables, raw=raw)
+    tokens, position = _options(parser, line, assign)
+    if raw and "--raw" not in tokens:  # it stands in the prompt
+        line = Line(text, variables)
+        tokens, position = _options(parser, line, assign)
+    if line.changed:
+        write(sys.stderr, f"Read as: {line.as_read(position)}\n")
+    return parser.parse_args(tokens), text[position:]
+
+
+def _options(
+    parser: Parser, line: Line, assign: Callable[[Line, int], int | None] | None
+) -> tuple[list[str], int]:
+    """Return what stands before the prompt, as argparse reads it, and where the prompt begins."""
+    text, tokens = line.text, list[str]()
     position, pending = 0, ""
     while True:
         position = _skip_ascii(text, position)
@@ -127,9 +142,7 @@ def parse(
             tokens, pending = [*tokens, f"{pending}={words}"], ""
         else:
             break
-    if line.changed:
-        write(sys.stderr, f"Read as: {line.as_read(position)}\n")
-    return parser.parse_args([*tokens, pending] if pending else tokens), text[position:]
+    return [*tokens, pending] if pending else tokens, position
 
 
 def expect_nothing(parser: Parser, rest: str) -> None:
@@ -222,7 +235,9 @@ def _flag(parser: Parser, line: Line, position: int) -> tuple[str, int, bool] | 
         known = (
             long if len(long) > 3 and parser.action_of(long) else flag[:2] if parser.action_of(flag[:2]) else ""
         )
-        if known == flag[:2] and not re.fullmatch(r"-+[A-Za-z](?:[-+.\d]\S*)?", flag):
+        if known == flag[:2] and not re.fullmatch(r"-[A-Za-z](?:[+.\d][\d.eE+-]*)?", flag):
+            return None
+        if known == long and flag.startswith("--") and line.text[position] != "－":  # a dash of Chinese is two
             return None
         if not known:
             return None
@@ -282,7 +297,7 @@ def _pair(parser: Parser, line: Line, position: int) -> tuple[str, int]:
     name = line.take(named.start(), named.end())
     start = named.end()
     bare = start < len(line.text) and line.text[start] not in QUOTES and line.narrow[start] not in "[{("
-    value, end = line.value(start, f"-k {name[:-1]}", lists=True, escapes=True)
+    value, end = line.value(start, f"-k {name[:-1]}", lists=True, escapes=not bare)
     if bare and isinstance(value, str):
         return f"{name}{value}", end
     try:

@@ -101,6 +101,8 @@ def run(
 
 def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, position: int) -> int:
     """Read the values of a parameter; return where they end."""
+    from ..sweeps.grid import is_text
+
     if names_a_key(name):
         raise CommandError(NO_KEYS)
     if name in RESERVED - {"stop"}:
@@ -115,8 +117,8 @@ def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, pos
         found, end = line.value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
         named = line.narrow.startswith("{{", position)
         bare = named or (line.text[position] not in QUOTES and line.narrow[position] not in "[{(")
-        values += _values(name, found, line.narrow[position:end] if bare else None)
-        if bare and isinstance(found, str):
+        values += _values(name, found, bare=bare)
+        if bare and found == line.text[position:end] and not is_text(name):
             line.take(position, end)
         position = end
         if line.narrow[position : position + 1] != ",":
@@ -129,18 +131,18 @@ def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, pos
     return position
 
 
-def _values(name: str, found: Any, bare: str | None) -> list[Any]:
+def _values(name: str, found: Any, *, bare: bool) -> list[Any]:
     """Return the values that one part between commas means: several for a range, or for a variable with a list."""
     from ..sweeps.grid import is_text, spaced
 
     if not isinstance(found, str):
-        several = bare is not None and not isinstance(found, Mapping) and hasattr(found, "__iter__")
+        several = bare and not isinstance(found, Mapping) and hasattr(found, "__iter__")
         return list(found) if several else [found]
-    if bare is None:
+    if not bare:
         return [found]
     if is_text(name):
-        return [None if bare.lower() == "none" else found]
-    return list(spaced(bare) or [parse_literal(bare)])
+        return [None if narrow(found).lower() == "none" else found]
+    return list(spaced(narrow(found)) or [parse_literal(found)])
 
 
 def _prepare(session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]) -> Sweep:

@@ -34,7 +34,6 @@ PLACE = re.compile(rf"\{{\{{{NAME}\}}\}}|｛｛{NAME}｝｝")
 NO_NAME = re.compile(r"\{\{[ \u3000]*[^\W\d]\w*[ \u3000]*[.\[(|:!][^{}\n]{0,80}\}\}")
 """What looks like a place for a variable, but would have to be evaluated."""
 
-RAW = re.compile(r"(?:^|\s)--raw(?=\s|$)")
 NUMBER = re.compile(r"[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)(?:[eE][-+]?\d+)?")
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[nrt\\\"'])")
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
@@ -73,9 +72,9 @@ def tell_missing(missing: list[str]) -> None:
 class Line:
     """The line of a magic with its narrow twin, and the variables that may be inserted into values."""
 
-    def __init__(self, text: str, variables: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, text: str, variables: Mapping[str, Any] | None = None, *, raw: bool = False) -> None:
         self.text, self.narrow = text, narrow(text)
-        self._raw = bool(RAW.search(self.narrow))
+        self._raw = raw
         self._variables = {} if variables is None else variables
         self._read: list[tuple[int, int, str]] = []
 
@@ -119,16 +118,19 @@ class Line:
         if position >= len(self.narrow) or self.narrow[position].isspace():
             raise CommandError(f"{after} needs a value")
         if self.text[position] in QUOTES:
-            return self._quoted(position, after, escapes=escapes)
+            return self._quoted(position, after, escapes=escapes, stops=stops)
         named = self.narrow.startswith("{{", position) and not self._raw
-        if named and (place := PLACE.match(self.narrow, position)):
+        if named and (place := PLACE.match(self.narrow, position)) and self._ends(place.end(), stops):
             self.take(place.start(), place.end())
             name = place[1] or place[2]
             if name in self._variables:
                 return self._variables[name], place.end()
             raise CommandError(f"{after}: there is no variable {name}")
         if lists and self.narrow[position] in OPENING:
-            return self._bracketed(position, after)
+            value, end = self._bracketed(position, after)
+            if not self._ends(end, stops):
+                raise CommandError(f"{after}: a blank must follow the bracket that closes its value")
+            return value, end
         pattern = re.compile(rf"[^\s{re.escape(stops)}]+") if stops else WORD
         word = pattern.match(self.narrow, position)
         if word is None:
@@ -144,9 +146,15 @@ class Line:
             tell_missing(missing)
         return text
 
-    def _quoted(self, position: int, after: str, *, escapes: bool) -> tuple[str, int]:
+    def _ends(self, position: int, stops: str) -> bool:
+        """Tell whether a value may end here: before a blank, at the line's end, or before a sign that ends it."""
+        behind = self.narrow[position : position + 1]
+        return not behind or behind.isspace() or behind in stops
+
+    def _quoted(self, position: int, after: str, *, escapes: bool, stops: str) -> tuple[str, int]:
+        """Read up to the closing mark: one that a blank or the line's end follows, and no apostrophe in a word."""
         closing, end = QUOTES[self.text[position]], position + 1
-        while end < len(self.text) and self.text[end] not in closing:
+        while end < len(self.text) and not (self.text[end] in closing and self._ends(end + 1, stops)):
             end += 2 if escapes and self.text[end] == "\\" else 1
         if end >= len(self.text):
             raise CommandError(f"the quotation mark after {after} is not closed")

@@ -59,11 +59,11 @@ def _pairs(data: Mapping[str, Any]) -> Messages:
 
 def _chosen_path(mapping: Mapping[str, Any], current: Any) -> Messages:
     """Return the messages from the first one to the one shown last; tools and hidden ones are left out."""
-    if current not in mapping:
+    if not isinstance(current, str) or current not in mapping:
         current = next((name for name, node in mapping.items() if not _node(node).get("children")), None)
     found: Messages = []
     seen: set[Any] = set()
-    while current in mapping and current not in seen:
+    while isinstance(current, str) and current in mapping and current not in seen:
         seen.add(current)
         node = _node(mapping[current])
         message = node.get("message")
@@ -81,7 +81,10 @@ def _message(message: dict[str, Any]) -> dict[str, Any] | None:
     author, content = message.get("author"), message.get("content")
     role = author.get("role") if isinstance(author, dict) else None
     parts = content.get("parts") if isinstance(content, dict) else None
-    text = "\n".join(part for part in parts if isinstance(part, str)) if isinstance(parts, list) else ""
+    texts = (
+        [part.get("text") if isinstance(part, dict) else part for part in parts] if isinstance(parts, list) else []
+    )
+    text = "\n".join(part for part in texts if isinstance(part, str))
     if role not in ("user", "assistant", "system") or not text.strip():
         return None
     return {"role": role, "content": text}

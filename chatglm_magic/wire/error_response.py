@@ -54,9 +54,14 @@ NO_MODEL = re.compile(
     r"|\"1211\"|模型不存在",
     re.I,
 )
-RATE = re.compile(r"rate.?limit|too many requests|concurrency|throttl|并发|频率|限流|请求过多|访问量过大", re.I)
+RATE = re.compile(
+    r"rate.?limit|too many requests|concurrency|throttl"
+    r"|并发|频率限制|(?:请求|访问|调用)频率|频率过高|限流|请求过多|访问量过大",
+    re.I,
+)
 KEY = re.compile(
-    r"(?:invalid|incorrect|wrong|missing|expired).{0,20}(?:api.?key|token)|unauthorized|令牌|身份验证", re.I
+    r"(?:invalid|incorrect|wrong|missing|expired).{0,20}(?:api.?key|(?:access|auth|bearer).?token)|unauthorized|令牌|身份验证",
+    re.I,
 )
 
 VENDOR_STATUS = {
@@ -76,9 +81,12 @@ NO_ERROR = (None, "", 0, "0", 200, "200", False, "success", "ok")
 """Values of a code with which servers say that nothing is wrong."""
 
 FAILED = re.compile(
-    r"err|fail|exception|invalid|timeout|timed|abort|cancel|busy|overload|unavail|refus|denied", re.I
+    r"(?<![a-z])(?:err(?:or)?s?|fail(?:ed|ure)?|exception|invalid|timeout|timed|abort\w*|cancel\w*|busy|overload\w*"
+    r"|unavailable|refused|denied)(?![a-z])",
+    re.I,
 )
-PENDING = re.compile(r"pending|processing|queued|running|in.progress|waiting", re.I)
+PENDING = re.compile(r"(?<![a-z])(?:pending|processing|queued|running|in.progress|waiting)(?![a-z])", re.I)
+NEGATED = re.compile(r"(?<![a-z])(?:no|not|without|non)[ _-]*(?:err|fail)", re.I)
 
 
 def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> ResponseError:
@@ -150,10 +158,14 @@ def raise_if_error(reply: Any, url: str) -> None:
         raise InvalidResponseError(
             f"The server reports an error: {_ended(said) + advice if advice else said}", kind=kind
         )
-    if isinstance(status, str) and isinstance(words, str) and (FAILED.search(status) or PENDING.search(status)):
+    if isinstance(status, str) and isinstance(words, str) and _says_failure(status):
         raise InvalidResponseError(
             f"The server reports status {bodies.shown(status, 80)}: {bodies.shown(words)}", kind="server_error"
         )
+
+
+def _says_failure(status: str) -> bool:
+    return bool((FAILED.search(status) and not NEGATED.search(status)) or PENDING.search(status))
 
 
 def reports_failure(reply: Any) -> bool:
@@ -247,11 +259,11 @@ def _leniently(raw: bytes, content_type: str) -> str:
     """Return a refusal's first bytes as text, by the charset that it or its page declares."""
     declared = bodies.CHARSET.search(content_type) or bodies.CHARSET.search(raw[:1024].decode("latin-1"))
     try:
-        found = codecs.getincrementaldecoder(declared[1] if declared else "utf-8")
-    except LookupError:
-        found = codecs.getincrementaldecoder("utf-8")
-    text = found(errors="replace").decode(raw)  # not final: the bytes may end within a character
-    return str(text) if isinstance(text, str) else raw.decode(errors="replace")
+        decoder = codecs.getincrementaldecoder(declared[1] if declared else "utf-8")(errors="replace")
+        text = decoder.decode(raw)  # not final: the bytes may end within a character
+    except Exception:  # noqa: BLE001 - Python has codecs that aren't charsets, and each fails in its own way
+        text = ""
+    return text if isinstance(text, str) and text else raw.decode(errors="replace")
 
 
 def _json(text: str) -> Any:

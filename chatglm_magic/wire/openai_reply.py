@@ -60,8 +60,8 @@ def _raw(given: Any, token: str) -> str | None:
     return None if found == token.encode(errors="surrogatepass") else found.hex()
 
 
-PART_TEXTS = ("thinking", "reasoning", "refusal", "text", "content", "summary", "value")
-"""Where a part of a content may have its text."""
+DEEPEST = 8
+"""How far into the parts of a content its text is looked for."""
 
 EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry", b"error:")
 DAMAGED = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")
@@ -102,6 +102,9 @@ class Reader:
         self._url, self._numbered = url, several
         self._number: int | None = None
         self._texts: list[str] = []
+        self._told: list[str] = []
+        """The answer without its thinking, as it was handed out."""
+        self._objects = self._pieces_with_text = 0
         self._thought = self._seen = False
         self._reason: str | None = None
         self._split = ThinkSplitter()
@@ -135,7 +138,11 @@ class Reader:
         """
         if self._stream is None:
             whole, behind = self._whole.json_and_events()
-            yield from self._one(whole)
+            if behind and _is_chunk(whole):  # a piece that lacks its "data:"
+                yield from self._pieces(whole)
+            else:
+                yield from self._one(whole)
+                self.done, self._reason = False, self._reason or "stop"
             yield from self._events(SSEDecoder(bodies.LIMIT).feed(behind + b"\n\n"))  # most often "[DONE]" alone
         else:
             yield from self._events(self._stream.close())
@@ -156,7 +163,10 @@ class Reader:
             because something failed inside the server, or a filter stopped it.
         :raises ResponseError: ``too_long`` if there was no room for a word.
         """
-        if not (self.done or self._reason):
+        only = (
+            self._objects == self._pieces_with_text == 1
+        )  # one object that is whole, whatever it says of its end
+        if not (self.done or self._reason or only):
             raise IncompleteAnswerError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."
             )
@@ -174,19 +184,19 @@ class Reader:
             told = named if named == reason else f"{named} ({bodies.shown(self._reason)})"
             raise IncompleteAnswerError(f"The server broke off with an error: {told}", kind="server_error")
 
-    def _event(self, event: Event) -> list[Delta]:
+    def _event(self, event: Event) -> Iterator[Delta]:
         data = event.data.strip()
         if self.done or not data:
-            return []
+            return
         if data.lower() in ENDS or data.startswith("[DONE]"):
             self.done = True
-            return []
+            return
         try:
             reply = strict_json(data)
         except (ValueError, RecursionError):
             failed = event.name == "error" and not (event.cut or self._reason)
             if not failed and (event.cut or event.bare or self._reason):
-                return []  # close() says whether the answer is incomplete
+                return  # close() says whether the answer is incomplete
             if failed:
                 raise stated_error(data, self._url, begun=self.begun) from None
             raise IncompleteAnswerError(
@@ -195,10 +205,13 @@ class Reader:
         if reports_failure(reply) or event.name == "error":
             if self._reason:  # the answer has said that it is whole
                 said = bodies.shown(message_of(reply) or reply)
-                return [Delta(changed=(Change(f"answer: the server reported an error after its end: {said}"),))]
+                yield Delta(changed=(Change(f"answer: the server reported an error after its end: {said}"),))
+                return
+            yield from self._pieces(reply)  # the last words may stand beside it
             raise stated_error(reply, self._url, begun=self.begun)
-        damage = [Delta(changed=(DAMAGED,))] if event.damaged else []
-        return damage + self._pieces(reply)
+        if event.damaged:
+            yield Delta(changed=(DAMAGED,))
+        yield from self._pieces(reply)
 
     def _one(self, reply: Any) -> list[Delta]:
         """Return the pieces of an answer that came as one JSON object."""
@@ -232,10 +245,14 @@ class Reader:
         choice = self._own_choice(reply.get("choices"))
         said = _said(choice)
         if reply.get("object") == "chat.completion" and isinstance(choice.get("message"), dict):
-            self._reason = self._reason or "stop"  # an object that is whole, whatever it says of its end
-            if self._texts and said.get("content") == "".join(self._texts):
+            again = "".join(text for _, text in _parts(said.get("content"))).strip()
+            came = ("".join(self._texts).strip(), "".join(self._told).strip())
+            if self._texts and not self._objects and again in came:
                 said = {}  # once more, after it came in pieces
+            self._objects += 1
+        before = len(self._texts)
         found = self._choice(choice, said)
+        self._pieces_with_text += len(self._texts) > before
         return [*found, Delta(**news)] if news else found
 
     def _own_choice(self, choices: Any) -> dict[str, Any]:
@@ -282,7 +299,9 @@ class Reader:
 
     def _say(self, text: str) -> list[Delta]:
         self._texts.append(text)
-        return self._split.feed(text)
+        found = self._split.feed(text)
+        self._told += [delta.text for delta in found]
+        return found
 
     def _silent(self, choices: list[Any]) -> bool:
         """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room, a filter."""
@@ -293,11 +312,24 @@ class Reader:
 
 
 def _said(choice: dict[str, Any]) -> dict[str, Any]:
-    """Return what a choice says: a piece of it, or all; some servers put a bare text there."""
-    for name in ("delta", "message"):
-        if isinstance(choice.get(name), dict) and choice[name]:
-            return dict(choice[name])
-    return {"content": choice.get("text")}
+    """Return what a choice says, a piece of it or all: the first of three places where there is a text."""
+    found = [choice.get("delta"), choice.get("message"), choice.get("text")]
+    said = [dict(one) if isinstance(one, dict) else {"content": one} for one in found if one]
+    worded = (one for one in said if any(_text_of(one.get(name)) for name in WORDED))
+    return next(worded, said[0] if said else {})
+
+
+WORDED = ("content", "refusal", "reasoning_content", "reasoning", "reasoning_details")
+
+
+def _text_of(content: Any) -> str:
+    return "".join(text for _, text in _parts(content))
+
+
+def _is_chunk(reply: Any) -> bool:
+    """Tell whether an object is a piece of a stream."""
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    return isinstance(choices, list) and any(isinstance(one, dict) and "delta" in one for one in choices)
 
 
 def _number(choice: dict[str, Any]) -> int:
@@ -314,18 +346,27 @@ def _reasoning(said: dict[str, Any]) -> str:
     return ""
 
 
-def _parts(content: Any) -> Iterator[tuple[str, str]]:
+def _parts(content: Any, deep: int = DEEPEST) -> Iterator[tuple[str, str]]:
     """Yield the texts of a content, each with its kind: ``text``, ``reasoning`` or ``refusal``."""
     if isinstance(content, str):
         if content:
             yield "text", content
         return
+    if not deep:
+        return
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
             yield from _parts(part)
         elif isinstance(part, dict):
-            named = next((name for name in PART_TEXTS if part.get(name)), "")
-            text = "".join(words for _, words in _parts(part.get(named)))
-            thinks = named in ("thinking", "reasoning") or re.search("think|reason", str(part.get("type")))
-            if text:
-                yield "reasoning" if thinks else "refusal" if named == "refusal" else "text", text
+            yield from _part(part, deep - 1)
+
+
+def _part(part: dict[str, Any], deep: int) -> Iterator[tuple[str, str]]:
+    """Yield the thinking of one part and its text; they may stand beside each other."""
+    thinks = bool(re.search("think|reason", str(part.get("type"))))
+    for names in (("thinking", "reasoning"), ("refusal",), ("text", "content", "summary", "value")):
+        text = next(
+            (found for name in names if (found := "".join(t for _, t in _parts(part.get(name), deep)))), ""
+        )
+        if text:
+            yield "reasoning" if thinks or names[0] == "thinking" else names[0], text

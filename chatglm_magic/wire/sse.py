@@ -114,6 +114,8 @@ class SSEDecoder:
             self._name = value
         elif name == b"error" and value:
             return [*self._dispatch(), _event(value, b"error", bare=True)]
+        elif not self._bare and line[:1] == b"{" and line.rstrip()[-1:] == b"}":
+            return [*self._dispatch(), _event(line, bare=True)]
         elif self._bare or line.lstrip()[:1] == b"{":
             self._bare.append(line)
             self._hold(line)

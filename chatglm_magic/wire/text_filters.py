@@ -15,6 +15,10 @@ TAG = re.compile(r"</?think>")
 MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
 """What Markdown's marks of code are told by: runs of them, the ends of lines, and all that stands between."""
 
+LONGEST_RUN = 64
+LEAD = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}")
+"""What may stand in a line before a fence: blanks, marks of quotations and of lists."""
+
 
 def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the keys that ask for ``off``, ``on``, ``low``, ``high`` or ``max`` thinking, and what they change.
@@ -42,7 +46,7 @@ class CodeMarks:
     """
 
     def __init__(self) -> None:
-        self._fence = self._run = ""
+        self._fence = self._run = self._begun = ""
         self._inline = 0
         self._at_start = True
 
@@ -52,6 +56,7 @@ class CodeMarks:
         self._run = text[len(text.rstrip("`~")) :]
         for piece in MARKS.findall(text[: len(text) - len(self._run)]):
             self._take(piece)
+        self._run = self._run[-LONGEST_RUN:]
 
     @property
     def inside(self) -> bool:
@@ -64,7 +69,7 @@ class CodeMarks:
 
     def _take(self, piece: str) -> None:
         if piece == "\n":
-            self._inline, self._at_start = 0, True
+            self._inline, self._at_start, self._begun = 0, True, ""
             return
         if self._at_start and len(piece) >= 3 and piece[0] in "`~":
             if not self._fence:
@@ -73,7 +78,9 @@ class CodeMarks:
                 self._fence = ""
         elif piece[0] == "`" and not self._fence and self._inline in (0, len(piece)):
             self._inline = len(piece) - self._inline
-        self._at_start = self._at_start and piece.isspace()
+        if self._at_start:
+            self._begun += piece
+            self._at_start = bool(LEAD.fullmatch(self._begun))
 
 
 class ThinkSplitter:
