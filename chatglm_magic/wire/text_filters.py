@@ -16,7 +16,7 @@ MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
 """What Markdown's marks of code are told by: runs of them, the ends of lines, and all that stands between."""
 
 LONGEST_RUN = 64
-LEAD = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}")
+LEAD = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}(?:[-*+]|\d{1,9}[.)]?)?")
 """What may stand in a line before a fence: blanks, marks of quotations and of lists."""
 
 

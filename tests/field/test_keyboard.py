@@ -259,6 +259,44 @@ def test_full_width_forms_are_read_among_the_options(
     assert (f"Read as: {told}" in ran.err) if told else True
 
 
+SYSTEMS = {
+    "-s 'You're a poet' hi": ("You're a poet", "hi"),
+    "-s ‘You’re a poet’ hi": ("You’re a poet", "hi"),
+    '-s “你是"专家"” 你好': ('你是"专家"', "你好"),
+    "-s {{role}}，请简短 你好": ("a poet，请简短", "你好"),
+    "-s {{role}}{{role}} hi": ("a poeta poet", "hi"),
+    '-s "You are {{role}}" what does git diff --raw do': ("You are a poet", "what does git diff --raw do"),
+}
+
+
+@pytest.mark.row("H20")
+@pytest.mark.parametrize("line", SYSTEMS)
+def test_a_value_ends_where_its_writer_ends_it(line: str, shell: InteractiveShell, server: ScriptedServer) -> None:
+    """Not at an apostrophe or a quotation mark within."""
+    shell.user_ns["role"] = "a poet"
+    Ran(shell, server, f"%chatglm {line}").ok()
+    assert tuple(message["content"] for message in server.posts[0].body["messages"]) == SYSTEMS[line]
+
+
+@pytest.mark.row("H20")
+def test_settings_and_sweeps_take_what_was_read(shell: InteractiveShell, server: ScriptedServer) -> None:
+    """Inserted, with its escapes, and a text as it was typed."""
+    shell.user_ns |= {"s": "END", "t": "0.5"}
+    for line, stop in (
+        ("stop={{s}}", "END"),
+        ("stop=a{{s}}", "aEND"),
+        ("stop=\\n", "\n"),
+        ("stop=END：", "END："),
+    ):
+        Ran(shell, server, f"%chatglm_config {line}").ok()
+        assert get_session().settings.stop == [stop]
+    Ran(shell, server, "%chatglm_config temperature={{t}} stop=none").ok()
+    assert get_session().settings.temperature == 0.5
+    Ran(shell, server, "%%chatglm_sweep user={{s}},a{{s}} temperature={{t}}\nhi").ok()
+    assert sorted(post.body["user"] for post in server.posts) == ["END", "aEND"]
+    assert {post.body["temperature"] for post in server.posts} == {0.5}
+
+
 @pytest.mark.row("H33")
 def test_a_system_text_between_chinese_quotation_marks(shell: InteractiveShell, server: ScriptedServer) -> None:
     """Its words stay as they are."""
@@ -274,6 +312,8 @@ PROMPTS = [
     "（一）你好",
     "词＝1，对吗",
     "– a list",
+    "—k-means 是什么？",
+    "——history of China",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.client.proxies import proxy_for
-from chatglm_magic.client.trust import VARIABLES
+from chatglm_magic.client.trust import VARIABLES, trust
 from chatglm_magic.errors import EndpointError
 from chatglm_magic.render.text import one_line
 
@@ -135,16 +136,16 @@ def test_what_servers_print_is_this_machine(
 
 @pytest.mark.row("H13")
 @roads
-@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4a"])
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4a", "socks"])
 def test_a_proxy_that_speaks_socks_is_used(
     scheme: str, road: str, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As Clash and V2Ray set it in ALL_PROXY; the name is looked up by the proxy where the scheme says so."""
-    url = ELSEWHERE if scheme != "socks5" else "http://198.51.100.7:8000/"
+    url = ELSEWHERE if scheme not in ("socks5", "socks") else "http://198.51.100.7:8000/"
     with ForwardingProxy(server.port, "socks") as proxy:
         monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{proxy.port}")
         ROADS[road](ChatGLM(endpoint_url=url, max_retries=0)).ok("你好")
-        assert proxy.hosts == ["glm.invalid" if scheme != "socks5" else "198.51.100.7"]
+        assert proxy.hosts == ["glm.invalid" if url == ELSEWHERE else "198.51.100.7"]
 
 
 BLOCKED = """
@@ -173,8 +174,6 @@ for ask in (lambda: llm.invoke("hi"), lambda: asyncio.run(llm.ainvoke("hi"))):
 @pytest.mark.row("H13")
 def test_without_the_packages_for_socks_it_says_what_to_install() -> None:
     """On both roads, with the variable that names the proxy."""
-    import os
-
     environment = os.environ | {"ALL_PROXY": "socks5://127.0.0.1:1080"}
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED], env=environment, capture_output=True, text=True, timeout=60
@@ -239,8 +238,6 @@ def test_the_systems_store_and_certifis_are_trusted_together(store: str, road: s
     """An authority that only one of them has will do, on every road; each is put in place by its own means."""
     path = tmp_path / "ca.pem"
     make_authority().cert_pem.write_to_path(str(path))
-    import os
-
     code = f"""
 import asyncio, sys
 if {store!r} == "certifi's":
@@ -258,6 +255,13 @@ print({{"invoke": lambda: llm.invoke("hi"), "ainvoke": lambda: asyncio.run(llm.a
             [sys.executable, "-c", code, server.url], env=environment, capture_output=True, text=True, timeout=60
         )
     assert done.stdout == "你好\n", done.stderr
+
+
+@pytest.mark.row("H14")
+def test_a_list_of_folders_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenSSL reads SSL_CERT_DIR."""
+    monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join([str(tmp_path / "nowhere"), str(tmp_path)]))
+    assert trust("https://glm.invalid/") is not None
 
 
 MODELS = reply({"object": "list", "data": [{"id": "glm-4"}]})

@@ -43,6 +43,33 @@ def test_a_refusal_as_a_page_says_its_charset_itself(road: str) -> None:
     assert WORDS[:-1] in str(error) and "\ufffd" not in str(error)
 
 
+@pytest.mark.row("H9")
+@pytest.mark.parametrize("charset", ["utf-16", "base64", "hex", "rot13", "idna", "undefined", "klingon", "utf-32"])
+def test_a_charset_that_is_none_is_no_crash(charset: str) -> None:
+    """The words are read as UTF-8 then, or as well as can be."""
+    script = reply("bad model x", status=400, kind=f"text/plain; charset={charset}")
+    error = ask(script, "invoke").error
+    assert error is not None and "400" in str(error)
+
+
+@pytest.mark.row("H2")
+@pytest.mark.parametrize(
+    "words", ["CUDA error: invalid token index", "参数频率惩罚超出范围", "missing tokenizer file"]
+)
+def test_words_that_only_sound_like_a_key_or_a_limit(words: str) -> None:
+    """No advice that can't help."""
+    assert ask(streamed(event({"error": words})), "invoke").failed("server_error")
+
+
+@pytest.mark.row("H28")
+@pytest.mark.parametrize(
+    "words", ["temperature and top_p can't both be set (top_p=0.9)", "temperature 1.5: must be at least 0.01"]
+)
+def test_a_number_that_is_no_limit_is_not_sent(words: str) -> None:
+    """Only a limit that is named as one."""
+    ask(reply({"error": words}, status=400), "invoke", temperature=1.5).failed("bad_request")
+
+
 ODDS = "Requested sample logprobs of 4096, which is greater than max allowed: 20"
 
 

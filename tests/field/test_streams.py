@@ -135,6 +135,65 @@ def test_a_content_of_another_shape_is_read(name: str, road: str) -> None:
     assert ("refused" in str(found.get("changed"))) == (name == "a refusal")
 
 
+def whole_piece(text: str, **more: Any) -> bytes:
+    """Return an event that calls itself a whole answer, and has a piece of one."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text, **more}}
+    return event({"object": "chat.completion", "choices": [choice]})
+
+
+PIECEWISE: dict[str, tuple[list[bytes], str]] = {
+    "pieces that repeat themselves": ([whole_piece("ha"), whole_piece("ha"), whole_piece("!")], "haha!"),
+    "the whole once more, in parts": ([piece("hi"), whole_piece([TEXT_PART | {"text": "hi"}])], "hi"),  # type: ignore[arg-type]
+    "the whole once more, without its blanks": ([piece(" hi"), whole_piece("hi")], " hi"),
+    "the whole once more, without its thinking": (
+        [piece("<think>x</think>hi"), whole_piece("hi", reasoning_content="x")],
+        "hi",
+    ),
+    "bare JSON before any event": ([piece("a").removeprefix(b"data: "), piece("b")], "ab"),
+    "bare lines": (
+        [b": ping\n\n", piece("a"), piece("b")[6:-1] + piece("c").removeprefix(b"data: ")],
+        "abc",
+    ),
+    "a role, and the text beside it": ([in_place(delta={"role": "assistant"}, message={"content": "hi"})], "hi"),
+    "an empty delta with its role": ([in_place(delta={"role": "assistant", "content": ""}, text="hi")], "hi"),
+    "a delta that is a text": ([in_place(delta="hi")], "hi"),
+    "thinking in the part of the text": ([with_content([TEXT_PART | {"reasoning": "r"}])], "你好"),
+}
+
+
+@pytest.mark.row("H3")
+@roads
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_odd_mixtures_lose_nothing(name: str, road: str) -> None:
+    """And nothing comes twice."""
+    events, text = PIECEWISE[name]
+    ask(streamed(*events, stop(), DONE), road).ok(text)
+
+
+@pytest.mark.row("H3")
+@roads
+def test_pieces_that_call_themselves_whole_do_not_end_the_answer(road: str) -> None:
+    """Several of them, and then the connection ends: it is cut."""
+    ask(streamed(whole_piece("The "), whole_piece("answer ")), road).failed("incomplete", "The answer ")
+
+
+@pytest.mark.row("H2")
+@roads
+def test_the_last_words_beside_an_error_are_kept(road: str) -> None:
+    """In one event."""
+    last = event(chunk(" last words") | {"error": {"message": "boom", "code": 502}})
+    assert "boom" in str(ask(streamed(piece("a"), last), road).failed("server_error", "a last words"))
+
+
+@pytest.mark.row("H3")
+def test_a_content_that_is_nested_deep_is_no_crash() -> None:
+    """What lies too deep is no text."""
+    content: Any = "x"
+    for _ in range(400):
+        content = {"text": content}
+    ask(streamed(with_content([content]), piece("hi"), stop(), DONE), "invoke").ok("hi")
+
+
 @pytest.mark.row("H3")
 @roads
 def test_a_refusal_in_a_whole_answer_is_the_answer(road: str) -> None:
@@ -263,6 +322,8 @@ TAG_TEXTS = [
     "```html\n</think>\n```",
     "Between <think> and </think> it thinks.",
     "``a ` </think>`` ends",
+    "1. Use this:\n- ```xml\n  <a>\n  </think>\n  ```\nok",
+    "> ```\n> </think>\n> ```\nok",
 ]
 
 
@@ -326,7 +387,9 @@ def test_words_on_the_way_are_passed_over(dialect: str, road: str) -> None:
 
 @pytest.mark.row("H7")
 @roads
-@pytest.mark.parametrize("status", ["completed", "Success", "finished", "done", "200", 200, 0, 1, None, "stop"])
+@pytest.mark.parametrize(
+    "status", ["completed", "Success", "finished", "done", "200", 200, 0, 1, None, "stop", "no error"]
+)
 def test_a_status_that_says_it_went_well_is_no_error(status: Any, road: str) -> None:
     """Servers have many words for that."""
     ask(reply({"response": "你好", "history": [], "status": status}), road, "chatglm").ok("你好")
