@@ -120,7 +120,7 @@ LIMITED = {ODDS_KEY: "logprobs", "stop": "stop", "temperature": "temperature"}
 """Keys that servers take up to a limit of their own, by the word that their refusals have for them."""
 
 LIMIT = re.compile(
-    r"(?:at most|allowed:?|length is|maximum(?: is| of)?:?|equal to|up to|more than"
+    r"(?:at most|above|exceeds?|allowed:?|length is|maximum(?: is| of)?:?|equal to|up to|more than"
     r"|between [\d.]+ and|[\[(][\d.]+,|<=)"
     r"\s*(\d{1,9}(?:\.\d{1,4})?)(?![\w%])",
     re.I,
