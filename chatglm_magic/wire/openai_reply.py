@@ -163,9 +163,7 @@ class Reader:
             because something failed inside the server, or a filter stopped it.
         :raises ResponseError: ``too_long`` if there was no room for a word.
         """
-        only = (
-            self._objects == self._pieces_with_text == 1
-        )  # one object that is whole, whatever it says of its end
+        only = self._objects == self._pieces_with_text == 1  # an object that is whole without saying so
         if not (self.done or self._reason or only):
             raise IncompleteAnswerError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."
@@ -245,15 +243,17 @@ class Reader:
         choice = self._own_choice(reply.get("choices"))
         said = _said(choice)
         if reply.get("object") == "chat.completion" and isinstance(choice.get("message"), dict):
-            again = "".join(text for _, text in _parts(said.get("content"))).strip()
-            came = ("".join(self._texts).strip(), "".join(self._told).strip())
-            if self._texts and not self._objects and again in came:
+            if not self._objects and self._came(_text_of(said.get("content"))):
                 said = {}  # once more, after it came in pieces
             self._objects += 1
         before = len(self._texts)
         found = self._choice(choice, said)
         self._pieces_with_text += len(self._texts) > before
         return [*found, Delta(**news)] if news else found
+
+    def _came(self, text: str) -> bool:
+        """Tell whether a text is all that came before it, with its thinking or without."""
+        return bool(self._texts) and text.strip() in ("".join(self._texts).strip(), "".join(self._told).strip())
 
     def _own_choice(self, choices: Any) -> dict[str, Any]:
         """Return the choice that is shown; nothing where there is none.
@@ -340,8 +340,7 @@ def _number(choice: dict[str, Any]) -> int:
 def _reasoning(said: dict[str, Any]) -> str:
     """Return the thinking that stands beside the text; a server may say it under two names at once."""
     for name in ("reasoning_content", "reasoning", "reasoning_details"):
-        found = "".join(text for _, text in _parts(said.get(name)))
-        if found:
+        if found := _text_of(said.get(name)):
             return found
     return ""
 
