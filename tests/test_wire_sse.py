@@ -99,6 +99,14 @@ def cut(data: bytes, choose: st.DataObject) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
+@pytest.mark.parametrize("line", [b'{"a": 1}', b"error: x", b'{\n"a": 1\n}'])
+def test_what_stands_among_an_events_data_does_not_cut_it(line: bytes) -> None:
+    """The event is one, as the standard has it; what the standard passes over comes behind it."""
+    data, behind = decode(b"data: one\n" + line + b"\ndata: two\n\n", 1)
+    assert data == Event("one\ntwo") and behind.bare
+    assert [event.data for event in decode(line + b"\ndata: one\n\n", 1)][1] == "one"
+
+
 @given(STREAMS, st.data())
 def test_any_bytes_split_anywhere_give_the_same_events(data: bytes, choose: st.DataObject) -> None:
     """No input crashes the decoder, no split changes what it says, and a second decoder says the same."""

@@ -39,6 +39,7 @@ class SSEDecoder:
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._bare: list[bytes] = []
+        self._behind: list[Event] = []
         self._line_size = self._data_size = 0
         self._name = b""
         self._after_cr = False
@@ -76,7 +77,15 @@ class SSEDecoder:
     @property
     def _at_rest(self) -> bool:
         """Whether nothing is held: the last block ended with an event's blank line."""
-        return not (self._at_start or self._after_cr or self._data or self._bare or self._name or any(self._line))
+        return not (
+            self._at_start
+            or self._after_cr
+            or self._data
+            or self._bare
+            or self._behind
+            or self._name
+            or any(self._line)
+        )
 
     def close(self) -> list[Event]:
         """End the stream; return what was left without its blank line, marked as cut."""
@@ -106,16 +115,16 @@ class SSEDecoder:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            bare = self._dispatch() if self._bare else []  # a line of data ends it
+            found = self._end_bare()
             self._data.append(value)
             self._hold(value)
-            return bare
+            return found
         if name == b"event":
             self._name = value
         elif name == b"error" and value:
-            return [*self._dispatch(), _event(value, b"error", bare=True)]
+            return self._end_bare() + self._aside(_event(value, b"error", bare=True))
         elif not self._bare and line[:1] == b"{" and line.rstrip()[-1:] == b"}":
-            return [*self._dispatch(), _event(line, bare=True)]
+            return self._aside(_event(line, bare=True))
         elif self._bare or line.lstrip()[:1] == b"{":
             self._bare.append(line)
             self._hold(line)
@@ -125,11 +134,23 @@ class SSEDecoder:
         self._data_size += len(value)
         self._check(self._data_size)
 
+    def _aside(self, event: Event) -> list[Event]:
+        """Hand out what the standard passes over: at once, or behind the event whose data it stands among."""
+        if not self._data:
+            return [event]
+        self._behind.append(event)
+        self._hold(event.data.encode())
+        return []
+
+    def _end_bare(self) -> list[Event]:
+        bare, self._bare = self._bare, []
+        return self._aside(_event(b"\n".join(bare), bare=True)) if bare else []
+
     def _dispatch(self, *, cut: bool = False) -> list[Event]:
-        data, bare, name = self._data, self._bare, self._name
-        self._data, self._bare, self._name, self._data_size = [], [], b"", 0
+        data, bare, behind, name = self._data, self._bare, self._behind, self._name
+        self._data, self._bare, self._behind, self._name, self._data_size = [], [], [], b"", 0
         found = [_event(b"\n".join(data), name, cut)] if data else []
-        return found + ([_event(b"\n".join(bare), cut=cut, bare=True)] if bare else [])
+        return [*found, *behind, *([_event(b"\n".join(bare), cut=cut, bare=True)] if bare else [])]
 
 
 def _event(data: bytes, name: bytes = b"", cut: bool = False, bare: bool = False) -> Event:
