@@ -11,13 +11,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 from ..credentials import LOOKS_LIKE_A_KEY, names_a_key
 from ..errors import CommandError
 from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, names, suggest
 from ..render.text import write
-from .words import QUOTES, WORD, Line, narrow, parse_literal
+from .words import WORD, Line, narrow, parse_literal
 
 RESERVED = {*NOT_PARAMETERS, *names("conversation"), "stop"}
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
@@ -99,19 +100,37 @@ def parse(
     Full-width letters and signs, and dashes and quotation marks of print, count among the options as their ASCII
     forms; one line says how they were read.
 
-    :param assign: reads ``NAME=…`` at a position among the options and returns its end; None for another word.
+    :param assign: reads ``NAME=…`` at a position among the options into ``Line.assigned``, which becomes
+        ``assigned`` of the options, and returns its end; None for another word.
     :param variables: what ``{{name}}`` inserts into an option's value.
     :raises CommandError: for an unknown option, a missing value, or a quotation mark that is not closed.
     """
-    raw = RAW.search(text) is not None
-    line = Line(text, variables, raw=raw)
-    tokens, position = _options(parser, line, assign)
-    if raw and "--raw" not in tokens:  # it stands in the prompt
-        line = Line(text, variables)
-        tokens, position = _options(parser, line, assign)
+    line, tokens, position = _read(parser, text, assign, variables)
     if line.changed:
         write(sys.stderr, f"Read as: {line.as_read(position)}\n")
-    return parser.parse_args(tokens), text[position:]
+    options = parser.parse_args(tokens)
+    options.assigned = line.assigned
+    return options, text[position:]
+
+
+def _read(
+    parser: Parser,
+    text: str,
+    assign: Callable[[Line, int], int | None] | None,
+    variables: Mapping[str, Any] | None,
+) -> tuple[Line, list[str], int]:
+    """Return a line with its options, and where the prompt begins.
+
+    Only among the options ``--raw`` says that nothing is inserted, and only reading them tells where they end.
+    """
+    if RAW.search(narrow(text)):
+        line = Line(text, variables, raw=True)
+        with suppress(CommandError):
+            tokens, position = _options(parser, line, assign)
+            if "--raw" in tokens:
+                return line, tokens, position
+    line = Line(text, variables)
+    return line, *_options(parser, line, assign)
 
 
 def _options(
@@ -296,7 +315,7 @@ def _pair(parser: Parser, line: Line, position: int) -> tuple[str, int]:
         return str(word), end
     name = line.take(named.start(), named.end())
     start = named.end()
-    bare = start < len(line.text) and line.text[start] not in QUOTES and line.narrow[start] not in "[{("
+    bare = line.is_bare(start)
     value, end = line.value(start, f"-k {name[:-1]}", lists=True, escapes=not bare)
     if bare and isinstance(value, str):
         return f"{name}{value}", end

@@ -12,7 +12,7 @@ from ..errors import ChatGLMError, CommandError
 from ..session import Session
 from . import ask
 from .parser import NO_KEYS, RESERVED, Parser, parse, positive
-from .words import QUOTES, Line, narrow, parse_literal
+from .words import Line, narrow, parse_literal
 
 if TYPE_CHECKING:
     from ..sweeps import Sweep
@@ -55,17 +55,17 @@ def read(text: str, variables: Mapping[str, Any] | None = None) -> argparse.Name
     :param variables: what ``{{name}}`` inserts: into an option, a value; for a parameter a list of them too.
     :raises CommandError: for an unknown option, and a parameter without a value, given twice, or holding a key.
     """
-    parser, axes = sweep_parser(), dict[str, list[Any]]()
+    parser = sweep_parser()
 
     def assign(line: Line, position: int) -> int | None:
         found = AXIS.match(line.narrow, position)
         if found is None:
             return None
         line.take(found.start(), found.end())
-        return _axis(parser, axes, found[1], line, found.end())
+        return _axis(parser, line, found[1], found.end())
 
     options, prompt = parse(parser, text, assign, variables)
-    options.prompt, options.axes = prompt, axes
+    options.prompt, options.axes = prompt, options.assigned
     return options
 
 
@@ -99,7 +99,7 @@ def run(
     return sweep
 
 
-def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, position: int) -> int:
+def _axis(parser: Parser, line: Line, name: str, position: int) -> int:
     """Read the values of a parameter; return where they end."""
     from ..sweeps.grid import is_text
 
@@ -107,7 +107,7 @@ def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, pos
         raise CommandError(NO_KEYS)
     if name in RESERVED - {"stop"}:
         parser.error(f"{name} can't be swept: it has an option or a place of its own")
-    if name in axes:
+    if name in line.assigned:
         parser.error(f"{name} is given twice: put its values behind one {name}=, with commas")
     values: list[Any] = []
     unread = f"the values of {name} can't be read: {name}=0.1,0.5 or {name}=0.1:0.9:5"
@@ -116,7 +116,7 @@ def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, pos
             parser.error(unread)
         found, end = line.value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
         named = line.narrow.startswith("{{", position)
-        bare = named or (line.text[position] not in QUOTES and line.narrow[position] not in "[{(")
+        bare = named or line.is_bare(position)
         values += _values(name, found, bare=bare)
         if bare and found == line.text[position:end] and not is_text(name):
             line.take(position, end)
@@ -127,7 +127,7 @@ def _axis(parser: Parser, axes: dict[str, list[Any]], name: str, line: Line, pos
         position += 1
     if line.narrow[position : position + 1].strip():
         parser.error(unread)
-    axes[name] = values
+    line.assigned[name] = values
     return position
 
 

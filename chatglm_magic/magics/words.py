@@ -9,7 +9,7 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import CommandError
@@ -77,6 +77,8 @@ class Line:
         self._raw = raw
         self._variables = {} if variables is None else variables
         self._read: list[tuple[int, int, str]] = []
+        self.assigned: dict[str, Any] = {}
+        """What ``NAME=…`` gave a value, where a magic takes that."""
 
     def take(self, start: int, end: int, meant: str | None = None) -> str:
         """Return a part in its narrow form, or as it is meant, and take note if it was typed otherwise."""
@@ -102,6 +104,13 @@ class Line:
         while position < len(self.narrow) and self.narrow[position] in " \t":
             position += 1
         return position
+
+    def is_bare(self, position: int) -> bool:
+        """Tell whether the value at a place stands neither between quotation marks nor in brackets."""
+        return (
+            self.text[position : position + 1] not in QUOTES
+            and self.narrow[position : position + 1] not in OPENING
+        )
 
     def value(self, position: int, after: str, *, lists: bool, escapes: bool, stops: str = "") -> tuple[Any, int]:
         """Read the value that stands at a place; return it, and where it ends.
@@ -153,14 +162,19 @@ class Line:
 
     def _quoted(self, position: int, after: str, *, escapes: bool, stops: str) -> tuple[str, int]:
         """Read up to the closing mark: one that a blank or the line's end follows, and no apostrophe in a word."""
+        end = self._closing(position, after, escapes=escapes, may_end=lambda behind: self._ends(behind, stops))
+        self.take(end, end + 1)
+        return self._finished(self.text[position + 1 : end], escapes), end + 1
+
+    def _closing(self, position: int, after: str, *, escapes: bool, may_end: Callable[[int], bool]) -> int:
+        """Return the place of the mark that closes the one at a place, and take note of how that one was typed."""
         closing, end = QUOTES[self.text[position]], position + 1
-        while end < len(self.text) and not (self.text[end] in closing and self._ends(end + 1, stops)):
+        while end < len(self.text) and not (self.text[end] in closing and may_end(end + 1)):
             end += 2 if escapes and self.text[end] == "\\" else 1
         if end >= len(self.text):
             raise CommandError(f"the quotation mark after {after} is not closed")
         self.take(position, position + 1)
-        self.take(end, end + 1)
-        return self._finished(self.text[position + 1 : end], escapes), end + 1
+        return end
 
     def _bracketed(self, position: int, after: str) -> tuple[Any, int]:
         """Read a list, a tuple or an object; quotation marks in it may be typographic."""
@@ -186,12 +200,7 @@ class Line:
     def _string(self, position: int, after: str) -> tuple[str, int]:
         """Return a quoted text within brackets with ASCII marks around it, and where it ends."""
         opening = self.text[position]
-        closing, end = QUOTES[opening], position + 1
-        while end < len(self.text) and self.text[end] not in closing:
-            end += 2 if self.text[end] == "\\" else 1
-        if end >= len(self.text):
-            raise CommandError(f"the quotation mark after {after} is not closed")
-        self.take(position, position + 1)
+        end = self._closing(position, after, escapes=True, may_end=lambda behind: True)
         inside = self.text[position + 1 : end]
         if opening in "\"'":
             return f"{opening}{inside}{opening}", end + 1

@@ -222,6 +222,25 @@ def test_raw_leaves_options_as_they_are_too(shell: InteractiveShell, server: Scr
     assert [m["content"] for m in server.posts[0].body["messages"]] == ["You are {{role}}.", "hi {{role}}"]
 
 
+@pytest.mark.row("H20")
+@pytest.mark.parametrize(
+    ("line", "prompt"),
+    [
+        ("temperature=1 -o found what does git log --raw print", "what does git log --raw print"),
+        ("temperature={{t}} why {{t}} --raw", "why 1 --raw"),
+        ("temperature=1 --raw why {{t}}", "why {{t}}"),
+        ("temperature=1 －－raw why {{t}}", "why {{t}}"),
+    ],
+)
+def test_raw_in_a_sweeps_prompt_is_no_option(
+    line: str, prompt: str, shell: InteractiveShell, server: ScriptedServer
+) -> None:
+    """The parameters before it are read once, and inserted as ever."""
+    shell.user_ns["t"] = 1
+    Ran(shell, server, f"%chatglm_sweep {line}").ok()
+    assert body_of(server)["messages"] == prompt and server.posts[-1].body["temperature"] == 1
+
+
 @pytest.mark.row("H24")
 def test_what_would_have_to_be_evaluated_is_told(shell: InteractiveShell, server: ScriptedServer) -> None:
     """It is sent as typed, with a note, as a name that doesn't exist is; LaTeX is no such thing."""
