@@ -111,16 +111,22 @@ class Throttle:
         self._next = time.monotonic() + max(self._frame, size / pace, RENDERS * took)
 
 
+class Cancellable(Protocol):
+    """Something that will happen, unless it is cancelled."""
+
+    def cancel(self) -> object: ...
+
+
 class LiveView:
     """Shows an answer as it grows, at a pace; also what came too soon for a frame, if nothing follows it.
 
-    Whoever inherits it says how a frame is shown, and the end.
+    A subclass shows a frame, and the end; it may also choose the thread in which a late frame is shown.
     """
 
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
         self._lock = threading.Lock()
-        self._later: threading.Timer | None = None
+        self._later: Cancellable | None = None
         self._failed: Exception | None = None
         self._ended = False
 
@@ -130,27 +136,39 @@ class LiveView:
         :raises Exception: what failed in a frame, also in an earlier one that was shown later.
         """
         with self._lock:
-            failed, self._failed = self._failed, None
-            if failed is not None:
-                raise failed
+            self._raise_failed()
             self._advance(draft)
 
     def close(self, turn: Turn) -> None:
-        """Show the whole turn."""
+        """Show the whole turn.
+
+        :raises Exception: what failed in a frame that was shown late, after the turn is shown.
+        """
         self._ended = True
         with self._lock:
             if self._later is not None:
                 self._later.cancel()
             self._finish(turn)
+            self._raise_failed()
 
     def _advance(self, draft: Draft) -> None:
         if self._throttle.ready():
             self._show(draft)
         elif self._later is None:
-            # In the cell's own context: a kernel reads there to which cell an output belongs.
-            self._later = threading.Timer(FRAME, contextvars.copy_context().run, (self._advance_late, draft))
-            self._later.daemon = True
-            self._later.start()
+            self._later = self._schedule(draft)
+
+    def _schedule(self, draft: Draft) -> Cancellable:
+        """Arrange for a late frame; return what cancels it."""
+        # In the cell's own context: a kernel reads there to which cell an output belongs.
+        timer = threading.Timer(FRAME, contextvars.copy_context().run, (self._advance_late, draft))
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _raise_failed(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
 
     def _advance_late(self, draft: Draft) -> None:
         with self._lock:

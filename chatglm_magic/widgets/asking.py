@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..render.views import FRAME, Throttle
+from ..render.views import FRAME, Cancellable, LiveView, Throttle
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -41,45 +41,23 @@ class Receiver(Protocol):
         """
 
 
-class Showing:
+class Showing(LiveView):
     """A session's view of one answer, slow enough for every page. It is called on the package's loop thread."""
 
     def __init__(self, receiver: Receiver) -> None:
+        super().__init__(Throttle())
         self._receiver = receiver
-        self._throttle = Throttle()
-        self._later: asyncio.TimerHandle | None = None
-        self._failed: Exception | None = None
 
-    def update(self, draft: Draft) -> None:
-        """Show the answer so far, if it is time to, or else a little later: nothing more may come for long."""
-        self._raise()
-        if self._later is not None:
-            return
-        if not self._throttle.ready():
-            self._later = asyncio.get_running_loop().call_later(FRAME, self._update_late, draft)
-            return
+    def _show(self, draft: Any) -> None:
         began = time.monotonic()
         size = self._receiver.frame(draft)
         self._throttle.spent(size, time.monotonic() - began, len(draft.text) + len(draft.reasoning))
 
-    def close(self, turn: Turn) -> None:
-        """Hand over the whole turn."""
-        if self._later is not None:
-            self._later.cancel()
+    def _finish(self, turn: Turn) -> None:
         self._receiver.keep(turn)
-        self._raise()
 
-    def _raise(self) -> None:
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            raise failed
-
-    def _update_late(self, draft: Draft) -> None:
-        self._later = None
-        try:
-            self.update(draft)
-        except Exception as error:  # noqa: BLE001 - nobody called: whoever calls next hears of it
-            self._failed = error
+    def _schedule(self, draft: Any) -> Cancellable:
+        return asyncio.get_running_loop().call_later(FRAME, self._advance_late, draft)
 
 
 class Runner:
