@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lenses import Lens, asked
-from .render.views import has_front_end, in_notebook, is_final, mark, shell
+from .render.front_ends import has_front_end, in_notebook, is_final, shell
+from .render.views import mark
 from .session.draft import View
 from .sweeps import Sweep
 from .sweeps.control import DEFAULT_JOBS

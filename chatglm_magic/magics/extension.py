@@ -6,7 +6,8 @@ import re
 import sys
 from typing import Any
 
-from ..render.views import captured_outputs, closing_line, in_notebook
+from ..render.front_ends import captured_outputs, in_notebook
+from ..render.views import closing_line
 from ..session import get_session
 from ..session.session import end_session
 from ..values import Answer

@@ -18,6 +18,7 @@ from IPython.core.inputtransformer2 import (
 )
 
 from ..parameters import suggest
+from ..render.front_ends import shell
 from ..render.text import write
 
 PROMPT_MAGICS = ("chatglm", "chatglm_sweep", "chatglm_lens")
@@ -34,9 +35,8 @@ SIGNS = re.compile(rf"[%{WIDE_PERCENT}]{{1,2}}(?=(?:{'|'.join((*PROMPT_MAGICS, *
 
 def prompt_magics() -> tuple[str, ...]:
     """Return the magics whose text is a prompt, with their names by ``%alias_magic``."""
-    core = sys.modules.get("IPython.core.getipython")
-    shell = core.get_ipython() if core else None
-    found = shell.magics_manager.magics if shell is not None else {}
+    running = shell()
+    found = running.magics_manager.magics if running is not None else {}
     return PROMPT_MAGICS + tuple(
         name
         for kind in ("line", "cell")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 
 from ..render.answers import card
-from ..render.views import in_notebook, is_final, view_for
+from ..render.front_ends import in_notebook, is_final
+from ..render.views import view_for
 from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted
-from ..render.views import has_front_end, in_notebook, is_final, shell, updates_reach
+from ..render.front_ends import has_front_end, in_notebook, is_final, shell, updates_reach
 
 if TYPE_CHECKING:
     from .cells import Progress

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..render.answers import encodable, escape, html, plain
+from ..render.front_ends import in_notebook, is_final
 from ..render.outer import output
-from ..render.views import in_notebook, is_final
 
 if TYPE_CHECKING:
     from ..values import Turn
