@@ -151,7 +151,7 @@ def _socks_connector(proxy: Proxy) -> aiohttp.BaseConnector:
     """Return a connector through a proxy that speaks SOCKS; it looks names up itself where its scheme says so."""
     from aiohttp_socks import ProxyConnector
 
-    scheme, _, rest = proxy.with_port().partition("://")
+    scheme, _, rest = proxy.url.partition("://")
     far = scheme.lower() in ("socks5h", "socks4a")
     connector: aiohttp.BaseConnector = ProxyConnector.from_url(f"{scheme.lower()[:6]}://{rest}", rdns=far, limit=0)
     return connector

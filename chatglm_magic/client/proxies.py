@@ -42,8 +42,8 @@ class Proxy:
             kind="proxy",
         )
 
-    def refused(self, status: int, url: str) -> EndpointError:
-        """Return the error of a proxy that answered for itself."""
+    def refusal(self, status: int, url: str) -> EndpointError:
+        """Return the error for a status with which the proxy itself answered."""
         if status == 407:
             return self.error(
                 "wants a name and password (407)", url, "Write {source} as http://NAME:PASSWORD@HOST:PORT, or"
@@ -57,13 +57,6 @@ class Proxy:
         """
         if importlib.util.find_spec(module) is None:
             raise self.error("speaks SOCKS, for which packages are missing", url, f"Install them: {PACKAGES}. Or")
-
-    def with_port(self) -> str:
-        """Return its address with its port, 1080 for SOCKS where none is given."""
-        parts = urlsplit(self.url)
-        return (
-            self.url if parts.port or not self.is_socks else parts._replace(netloc=f"{parts.netloc}:1080").geturl()
-        )
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -102,9 +95,11 @@ def _read(address: str, source: str) -> Proxy:
         good = False
     if not good or parts.scheme.lower() not in ("http", "https", *SOCKS):
         raise EndpointError(
-            f"{source} holds no address of a proxy. Write it like http://127.0.0.1:7890, or unset it.",
+            f"{source} isn't the address of a proxy. Write it like http://127.0.0.1:7890, or unset it.",
             kind="proxy",
         )
+    if parts.port is None and parts.scheme.lower() in SOCKS:
+        url = parts._replace(netloc=f"{parts.netloc}:1080").geturl()
     return Proxy(url, source)
 
 

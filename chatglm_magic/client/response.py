@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from urllib.parse import urljoin
 
 from ..errors import EndpointError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..values import Delta
 from ..wire import chatglm, openai
-from ..wire.body import LIMIT, Inflate
+from ..wire.body import LIMIT, Inflate, shown
 from ..wire.error_response import refusal
 from .address import bare
 from .proxies import proxy_for
@@ -106,11 +107,22 @@ def response_error(
     """Return the error that a status other than 2xx is."""
     named = lowered(headers)
     if status == 407 and (proxy := proxy_for(call.url)):
-        return proxy.refused(status, call.url)
+        return proxy.refusal(status, call.url)
     if status == 204:
         return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
     try:
         raw = next(Inflate(named.get("content-encoding", "")).feed(raw), b"")  # its beginning says what is wrong
     except InvalidResponseError:
         raw = b""
-    return refusal(status, named, raw, bare(call.url))
+    error = refusal(status, named, raw, bare(call.url))
+    if error.kind == "redirect" and (target := named.get("location")):
+        error.args = (f"{error} It points to {_target(call.url, target)}: set endpoint_url to that address.",)
+    return error
+
+
+def _target(url: str, location: str) -> str:
+    """Return the address that a redirect points to, without what could hold a key."""
+    try:
+        return shown(bare(urljoin(url, location).partition(";")[0]))
+    except ValueError:
+        return "an address that can't be read"

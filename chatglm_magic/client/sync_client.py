@@ -170,7 +170,7 @@ def new_session() -> requests.Session:
 
 def proxies_of(proxy: Proxy | None) -> dict[str, str]:
     """Return a proxy as requests wants it."""
-    return dict.fromkeys(("http", "https"), proxy.with_port()) if proxy else {}
+    return dict.fromkeys(("http", "https"), proxy.url) if proxy else {}
 
 
 class SyncClient:

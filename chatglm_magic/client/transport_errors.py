@@ -99,7 +99,7 @@ def _blame(error: BaseException, proxy: Proxy, call: Call) -> EndpointError | No
     answers += [int(found[1]) for cause in causes if (found := TUNNEL.search(str(cause)))]
     status = next((answer for answer in answers if isinstance(answer, int) and answer >= 300), None)
     if status is not None:
-        return proxy.refused(status, call.url)
+        return proxy.refusal(status, call.url)
     return proxy.error("can't be reached, or did not let the question through", call.url)
 
 

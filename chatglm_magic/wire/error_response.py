@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import re
 from typing import Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..strictjson import strict_json
@@ -102,20 +101,7 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Respo
         text = f"{words[:4096]}\n{text}"  # its JSON writes other than ASCII as escapes
     if bodies.is_html(words, kind):
         words = bodies.page_title(words)
-    error = _refused(status, words, text, url, headers.get("retry-after"))
-    if error.kind == "redirect" and (target := headers.get("location")):
-        there = bodies.shown(_bare(url, target))
-        error.args = (f"{error} It points to {there}: set endpoint_url to that address.",)
-    return error
-
-
-def _bare(url: str, target: str) -> str:
-    """Return the address that a redirect points to, without what could hold a key."""
-    try:
-        parts = urlsplit(urljoin(url, target))
-    except ValueError:
-        return "an address that can't be read"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.partition(";")[0], "", ""))
+    return _refused(status, words, text, url, headers.get("retry-after"))
 
 
 def stated_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
