@@ -216,8 +216,8 @@ async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta,
 
 async def _read(response: aiohttp.ClientResponse, retries: Retries, clock: Clock) -> AsyncGenerator[Delta, None]:
     call = retries.call
-    if told := retries.told():
-        yield told
+    if news := retries.news():
+        yield news
     incoming = retries.reader = ResponseReader(call, clock, response.headers.items())
     while not incoming.done:
         # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.

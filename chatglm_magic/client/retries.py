@@ -80,8 +80,8 @@ class Retries:
         why = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
         return Wait(seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.call.retries})")
 
-    def told(self) -> Delta | None:
-        """Return what is to be told of the way to an answer that has now begun."""
+    def news(self) -> Delta | None:
+        """Return the retries and changes before the answer that begins now; None if there were none."""
         return Delta(retries=self.count, changed=tuple(self.changed)) if self.count or self.changed else None
 
     def _adapt(self, error: ChatGLMError, *, empty: bool) -> bool:

@@ -206,8 +206,8 @@ class SyncClient:
 
     def _read(self, response: requests.Response, retries: Retries, clock: Clock) -> Generator[Delta, None, None]:
         call = retries.call
-        if told := retries.told():
-            yield told
+        if news := retries.news():
+            yield news
         incoming = retries.reader = ResponseReader(call, clock, response.raw.headers.items())
         read, timed, guard = response.raw.read1, timer(response), translate_errors(call, clock)
         while not incoming.done:  # once for each token of a stream

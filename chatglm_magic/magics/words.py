@@ -134,7 +134,7 @@ class Line:
             name = place[1] or place[2]
             if name in self._variables:
                 return self._variables[name], place.end()
-            raise CommandError(f"{after}: there is no variable {name}")
+            raise CommandError(f"{after}: no variable named {name}")
         if lists and self.narrow[position] in OPENING:
             value, end = self._bracketed(position, after)
             if not self._ends(end, stops):

@@ -249,7 +249,7 @@ class TerminalView(LiveView):
             self._write(closing_line(turn) + "\n")
 
     def _unwritten(self, text: str) -> str:
-        """Return what of a text is not written yet; what was written and is no part of it was thinking."""
+        """Return what isn't written yet of a text; if it begins otherwise, what was written was thinking."""
         written, self._written = self._written, text
         if text.startswith(written):
             return text[len(written) :]

@@ -97,7 +97,9 @@ class Routes:
         found = next((row for row in body.get("data", ()) if row.get("id") == name), None)
         if status != 200 or found is not None:
             return as_json(body if found is None else found, status)
-        return error_reply(404, f"There is no model {name[:100]!r} here: /v1/models lists it.", "not_found_error")
+        return error_reply(
+            404, f"No model named {name[:100]!r}. GET /v1/models lists what there is.", "not_found_error"
+        )
 
     async def tokens(self, request: web.Request) -> web.Response:
         """Answer `/tokenize` and `/detokenize` as the engine does."""

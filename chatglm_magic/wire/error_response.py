@@ -13,10 +13,11 @@ from . import body as bodies
 DEEPEST_WORDS = 8
 """How far into an error body a server's own words are looked for; what lies deeper is shown as JSON."""
 
-TOO_LONG = re.compile(
-    r"context.(length|size|window)|max_model_len|exceeds max length|no room for an answer|too long|\"1261\"",
-    re.I,
-)
+_CONTEXT = r"context.(?:length|size|window)|max_model_len|exceeds max length"
+CONTEXT = re.compile(_CONTEXT, re.I)
+TOO_LONG = re.compile(rf"{_CONTEXT}|no room for an answer|too long|\"1261\"", re.I)
+"""Of a refusal, which is about the request; in an error without a status "too long" may be anything."""
+
 COUNTS = (
     re.compile(r"request \((\d{1,12}) tokens\) exceeds the available context size \((\d{1,12})"),
     re.compile(r"input \((\d{1,12}) tokens\) is longer than the model's context length \((\d{1,12})"),
@@ -101,7 +102,7 @@ def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> Respo
         text = f"{words[:4096]}\n{text}"  # its JSON writes other than ASCII as escapes
     if bodies.is_html(words, kind):
         words = bodies.page_title(words)
-    return _refused(status, words, text, url, headers.get("retry-after"))
+    return _make_refusal(status, words, text, url, headers.get("retry-after"))
 
 
 def stated_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
@@ -116,7 +117,7 @@ def stated_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
     status = VENDOR_STATUS.get(code or 0, code)
     known = status if status is not None and 400 <= status < 500 else None
     if known is not None and not begun:
-        return _refused(known, bodies.shown(words, 500), text, url, code=code)
+        return _make_refusal(known, bodies.shown(words, 500), text, url, code=code)
     kind, advice = _meaning(known, text, url) if known is not None else _by_words(text)
     said = bodies.shown(words)
     if advice:
@@ -128,9 +129,7 @@ def raise_if_error(reply: Any, url: str) -> None:
     """Raise what a whole answer with HTTP status 200 says went wrong, if it says so."""
     if not isinstance(reply, dict) or reply.get("choices"):
         return
-    status, words = reply.get("status"), reply.get("response")
-    if isinstance(status, str) and status.isascii() and status.isdecimal() and len(status) < 9:
-        status = int(status)
+    status, words = _number(reply.get("status")), reply.get("response")
     if isinstance(status, int) and status >= 400:
         said = bodies.shown(words or message_of(reply) or reply)
         raise InvalidResponseError(f"The server reports status {status}: {said}", kind="server_error")
@@ -185,6 +184,12 @@ def _lowered(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value if isinstance(value, int | None) else str(value)
 
 
+def _number(value: Any) -> Any:
+    """Return a whole number that was sent as a text as the number; anything else as it is."""
+    digits = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 9
+    return int(value) if digits else value
+
+
 def code_of(reply: Any) -> int | None:
     """Return the number by which a server calls its error: a status, or a code of its own."""
     if not isinstance(reply, dict):
@@ -192,9 +197,7 @@ def code_of(reply: Any) -> int | None:
     inner = reply.get("error")
     for place in (inner, reply) if isinstance(inner, dict) else (reply,):
         for key in ("code", "error_code", "status_code", "status", "errorCode"):
-            value = place.get(key)
-            if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 9:
-                value = int(value)
+            value = _number(place.get(key))
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
     return None
@@ -224,7 +227,7 @@ def message_of(reply: Any, deep: int = DEEPEST_WORDS) -> str | None:
     return None
 
 
-def _refused(
+def _make_refusal(
     status: int, words: str, text: str, url: str, retry_after: str | None = None, code: int | None = None
 ) -> ResponseError:
     kind, advice = _meaning(status, text, url)
@@ -286,7 +289,7 @@ def _by_words(text: str) -> tuple[str, str]:
         return "rate_limit", RATE_ADVICE
     if KEY.search(head):
         return "auth", KEY_ADVICE
-    if re.search(r"context.(length|size|window)|max_model_len|exceeds max length", head, re.I):
+    if CONTEXT.search(head):
         return "too_long", SHORTEN
     return "server_error", ""
 

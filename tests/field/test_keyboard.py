@@ -243,7 +243,7 @@ def test_raw_in_a_sweeps_prompt_is_no_option(
 
 @pytest.mark.row("H24")
 def test_what_would_have_to_be_evaluated_is_told(shell: InteractiveShell, server: ScriptedServer) -> None:
-    """It is sent as typed, with a note, as a name that doesn't exist is; LaTeX is no such thing."""
+    """It is sent as typed with a note, like an unknown name; LaTeX is sent without one."""
     ran = Ran(shell, server, "%chatglm Say {{d['k']}} and {{nope}}").ok()
     assert body_of(server)["messages"] == "Say {{d['k']}} and {{nope}}"
     assert "{{d['k']}} is sent as typed" in ran.err and "No variable nope" in ran.err
