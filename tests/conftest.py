@@ -106,3 +106,12 @@ def shared_shell() -> InteractiveShell:
     shell: InteractiveShell = start_ipython() or InteractiveShell.instance()
     shell.history_manager.enabled = False
     return shell
+
+
+@pytest.fixture
+def shell(shared_shell: InteractiveShell) -> Iterator[InteractiveShell]:
+    """A shell with the extension, which goes with the test and leaves no variable."""
+    shared_shell.run_line_magic("load_ext", "chatglm_magic")
+    yield shared_shell
+    shared_shell.run_line_magic("unload_ext", "chatglm_magic")
+    shared_shell.reset(new_session=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,14 +19,6 @@ from chatglm_magic.magics.parser import parse
 
 from .support.hostile import ANSWERS, arm
 from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
-
-
-@pytest.fixture
-def shell(shared_shell: InteractiveShell) -> Iterator[InteractiveShell]:
-    shared_shell.run_line_magic("load_ext", "chatglm_magic")
-    yield shared_shell
-    shared_shell.run_line_magic("unload_ext", "chatglm_magic")
-    shared_shell.reset(new_session=False)
 
 
 def run(shell: InteractiveShell, cell: str) -> tuple[Any, str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -11,15 +9,6 @@ from IPython.utils.capture import capture_output
 from chatglm_magic.magics.input_transforms import PROMPT_MAGICS, raw_cell
 
 from .support.servers import ScriptedServer, legacy
-
-
-@pytest.fixture
-def shell(shared_shell: InteractiveShell) -> Iterator[InteractiveShell]:
-    """A shell with the extension."""
-    shared_shell.run_line_magic("load_ext", "chatglm_magic")
-    yield shared_shell
-    shared_shell.run_line_magic("unload_ext", "chatglm_magic")
-    shared_shell.reset(new_session=False)
 
 
 @pytest.mark.parametrize("name", PROMPT_MAGICS)

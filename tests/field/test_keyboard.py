@@ -19,14 +19,6 @@ from ..support.servers import ScriptedServer, answer
 
 
 @pytest.fixture
-def shell(shared_shell: InteractiveShell) -> Iterator[InteractiveShell]:
-    shared_shell.run_line_magic("load_ext", "chatglm_magic")
-    yield shared_shell
-    shared_shell.run_line_magic("unload_ext", "chatglm_magic")
-    shared_shell.reset(new_session=False)
-
-
-@pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     with ScriptedServer(answer("ok")) as server:
         yield server
