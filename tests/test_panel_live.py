@@ -214,8 +214,7 @@ def test_an_answer_under_way_goes_along_when_live_mode_is_switched() -> None:
         set_value(panel.controls.live, True)
         assert panel.dialogue.answer.layout.display == "none"
         hold.set()
-        wait_idle(panel)
-        assert "a b c" in lanes(panel)[0]
+        wait_until(lambda: "a b c" in lanes(panel)[0])
         set_value(panel.controls.live, False)
         assert panel.dialogue.lanes.layout.display == "none"
         assert visible_text(panel.dialogue.answer.children[0]) == "a b c"

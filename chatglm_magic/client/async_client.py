@@ -8,16 +8,18 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from functools import partial
+from typing import ClassVar
 
 import aiohttp
 from aiohttp.connector import Connection
+from urllib3.util import wait_for_read
 
 from ..errors import ChatGLMError, EndpointError
 from ..values import Delta
 from .loop import awake
 from .proxies import Proxy, proxy_for
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, is_answer, response_error
+from .response import ResponseReader, is_answer, is_reusable, response_error
 from .retries import Retries
 from .timeouts import Clock
 from .transport_errors import translate_errors
@@ -30,13 +32,37 @@ SPARE = 128
 """File descriptors that the rest of the process may need."""
 
 
+class _ClosedMeanwhile(aiohttp.ClientConnectionError):
+    """A pooled connection was closed by its server, or is about to be, and nothing was sent over it."""
+
+
 class _Request(aiohttp.ClientRequest):
-    """A request whose connection is broken off if it is given up while bytes of the request still wait."""
+    """A request that isn't sent over a pooled connection which the server closes.
+
+    If it is given up while bytes of it still wait, its connection is broken off.
+    """
+
+    _last: ClassVar[weakref.WeakKeyDictionary[asyncio.Transport, aiohttp.ClientResponse]]
+    _last = weakref.WeakKeyDictionary()  # each connection's last response
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if conn.transport is not None:
-            conn.add_callback(partial(_drop_unsent, conn.transport))
-        return await super().send(conn)
+        transport = conn.transport
+        if transport is None:
+            return await super().send(conn)
+        last = self._last.get(transport)
+        if last is not None and (_is_closed(transport) or not is_reusable(last.headers.items())):
+            raise _ClosedMeanwhile
+        conn.add_callback(partial(_drop_unsent, transport))
+        response = self._last[transport] = await super().send(conn)
+        return response
+
+
+def _is_closed(transport: asyncio.Transport) -> bool:
+    """Tell whether the other side has closed a connection over which nothing is expected, though the loop has not
+    read so yet. With TLS it can't be told: something may wait there that is no end."""
+    if transport.get_extra_info("ssl_object") is not None:
+        return False
+    return wait_for_read(transport.get_extra_info("socket"), timeout=0)
 
 
 def _drop_unsent(transport: asyncio.Transport) -> None:
@@ -265,16 +291,20 @@ async def _post(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
     try:
         async with asyncio.timeout(clock.until_answer()) as patience:
             body = _Body(call, clock, patience)
+            send = partial(
+                session.post,
+                call.url,
+                data=body if body.long else call.data,
+                headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
+                allow_redirects=False,
+                proxy=proxy.url if proxy and not proxy.is_socks else None,
+                ssl=True if context is None else context,
+                timeout=aiohttp.ClientTimeout(total=None, connect=connect),
+            )
             with translate_errors(call, clock, proxy):
-                return await session.post(
-                    call.url,
-                    data=body if body.long else call.data,
-                    headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
-                    allow_redirects=False,
-                    proxy=proxy.url if proxy and not proxy.is_socks else None,
-                    ssl=True if context is None else context,
-                    timeout=aiohttp.ClientTimeout(total=None, connect=connect),
-                )
+                while True:
+                    with suppress(_ClosedMeanwhile):  # each one is out of the pool then, so this ends
+                        return await send()
     except TimeoutError:
         raise clock.expired() from None
 

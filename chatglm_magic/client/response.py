@@ -96,6 +96,18 @@ def is_answer(status: int) -> bool:
     return 200 <= status < 300 and status != 204
 
 
+def is_reusable(headers: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether a connection can carry another request after this response.
+
+    llama.cpp's HTTP library closes it after a stream, although it sends ``Keep-Alive``; it does so without the
+    ``Connection: keep-alive`` that belongs to it (RFC 9112, appendix C.2.2). A request that is on its way then is lost,
+    and whether it has run nobody knows.
+    """
+    named = lowered(headers)
+    promised = "keep-alive" in named and named.get("connection", "").lower() != "keep-alive"
+    return not (promised and "chunked" in named.get("transfer-encoding", "").lower())
+
+
 def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return headers by their lower-cased names."""
     return {name.lower(): value for name, value in headers}

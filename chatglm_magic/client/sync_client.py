@@ -24,7 +24,7 @@ from ..wire.body import Whole
 from .loop import handed_over
 from .proxies import Proxy, proxy_for
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, is_answer, lowered, response_error
+from .response import ResponseReader, is_answer, is_reusable, lowered, response_error
 from .retries import Retries
 from .timeouts import LOOK_UP, Clock, pause
 from .transport_errors import translate_errors
@@ -219,7 +219,8 @@ class SyncClient:
                 break
             yield from incoming.feed(block)
         yield from incoming.close()
-        _let_go(response)
+        if is_reusable(response.raw.headers.items()):
+            _let_go(response)
 
     def ask_json(self, call: Call) -> Any:
         """Send a request that isn't a prompt, such as a count of tokens; return the whole JSON response.

@@ -158,13 +158,17 @@ class CountingServer(ScriptedServer):
                 self.open -= 1
 
 
-def clean_stream(*texts: str, apart: float = 0.0) -> Script:
-    """Stream an answer in chunks of HTTP/1.1, and keep the connection; ``apart`` delays the end of the body."""
+def clean_stream(*texts: str, apart: float = 0.0, header: str = "") -> Script:
+    """Stream an answer in chunks of HTTP/1.1, and keep the connection; ``apart`` delays the end of the body.
+
+    ``header`` is a further header line.
+    """
 
     def script(connection: socket.socket, asked: Asked) -> None:
         events = [json.dumps(chunk(text)) for text in texts]
         events += [json.dumps(chunk(None, finish_reason="stop")), "[DONE]"]
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+        head += f"{header}\r\n\r\n".encode() if header else b"\r\n"
         parts = [f"data: {event}\n\n".encode() for event in events]
         body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
         if apart:

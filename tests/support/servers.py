@@ -71,6 +71,12 @@ class ScriptedServer:
             sock.close()
         self._thread.join(5)
 
+    def close_idle(self) -> None:
+        """Close all connections, as a server does that has waited long enough for the next request."""
+        for sock in list(self._open):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def wait_closed(self, asked: Asked, seconds: float = 2.0, of: object = "") -> float:
         """Wait until the client has closed the connection of a request; return when. The limit is ``seconds``."""
         end = time.monotonic() + bound(seconds)
