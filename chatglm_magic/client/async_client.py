@@ -8,7 +8,6 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import ClassVar
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -32,6 +31,10 @@ SPARE = 128
 """File descriptors that the rest of the process may need."""
 
 
+_LAST: weakref.WeakKeyDictionary[asyncio.Transport, aiohttp.ClientResponse] = weakref.WeakKeyDictionary()
+"""The last response over each pooled connection."""
+
+
 class _ClosedMeanwhile(aiohttp.ClientConnectionError):
     """A pooled connection was closed by its server, or is about to be, and nothing was sent over it."""
 
@@ -42,18 +45,15 @@ class _Request(aiohttp.ClientRequest):
     If it is given up while bytes of it still wait, its connection is broken off.
     """
 
-    _last: ClassVar[weakref.WeakKeyDictionary[asyncio.Transport, aiohttp.ClientResponse]]
-    _last = weakref.WeakKeyDictionary()  # each connection's last response
-
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         transport = conn.transport
         if transport is None:
             return await super().send(conn)
-        last = self._last.get(transport)
+        last = _LAST.get(transport)
         if last is not None and (_is_closed(transport) or not is_reusable(last.headers.items())):
             raise _ClosedMeanwhile
         conn.add_callback(partial(_drop_unsent, transport))
-        response = self._last[transport] = await super().send(conn)
+        response = _LAST[transport] = await super().send(conn)
         return response
 
 

@@ -99,9 +99,9 @@ def is_answer(status: int) -> bool:
 def is_reusable(headers: Iterable[tuple[str, str]]) -> bool:
     """Tell whether a connection can carry another request after this response.
 
-    llama.cpp's HTTP library closes it after a stream, although it sends ``Keep-Alive``; it does so without the
-    ``Connection: keep-alive`` that belongs to it (RFC 9112, appendix C.2.2). A request that is on its way then is lost,
-    and whether it has run nobody knows.
+    llama.cpp's HTTP library closes it after a stream although it sends ``Keep-Alive``, but without the
+    ``Connection: keep-alive`` that belongs to it (RFC 9112, appendix C.2.2). A request that is on its way then is
+    lost, and can't be sent again: it may have run.
     """
     named = lowered(headers)
     promised = "keep-alive" in named and named.get("connection", "").lower() != "keep-alive"
