@@ -95,7 +95,7 @@ def test_connections_pooled__not_of_a_server_that_closes_after_a_stream(road: st
 
 @both
 def test_connections_pooled__not_one_that_was_closed_while_the_loop_was_busy(dialect: str) -> None:
-    """An idle connection that the server has closed is noticed before anything is sent over it, even by a loop that
+    """An idle connection that the server has closed is noticed before anything is sent, also by a loop that
     hasn't read so yet: a request that was sent couldn't be sent again."""
     with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
 
