@@ -242,7 +242,7 @@ def check_usage(server: Server, expected: list[str]) -> str:
     """Token counts come with whole answers and with streams."""
     whole = server.llm().generate([PROMPTS[0]]).generations[0][0].generation_info or {}
     counted = [chunk.generation_info or {} for chunk in server.llm().stream_plan(server.llm().plan(PROMPTS[0]))]
-    streamed = next((info["usage"] for info in counted if info.get("usage")), {})
+    streamed: dict[str, Any] = next((info["usage"] for info in counted if info.get("usage")), {})
     both = whole.get("usage", {}).get("completion_tokens"), streamed.get("completion_tokens")
     expect(all(both), both)
     return "whole and streamed"
@@ -296,8 +296,7 @@ def check_lens(server: Server, expected: list[str]) -> str:
     """The lens has probabilities, or says that there are none."""
     session = Session()
     try:
-        session.settings.endpoint_url = server.url
-        session.llm.api_key, session.llm.model = server.token, server.model
+        session.llm = server.llm()
         try:
             found = lens(PROMPTS[0], session, show=False, temperature=1, max_token=12)
         except ChatGLMError as error:
@@ -312,8 +311,7 @@ def check_session(server: Server, expected: list[str]) -> str:
     """A session needs no local server: it asks, remembers, and names the endpoint."""
     session = Session()
     try:
-        session.settings.endpoint_url = server.url
-        session.llm.api_key, session.llm.model, session.llm.temperature = server.token, server.model, 0
+        session.llm = server.llm()
         answers = [str(session.ask(prompt)) for prompt in PROMPTS[:1]]
         expect(answers == expected[:1], answers)
         return "asks"

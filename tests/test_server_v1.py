@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from chatglm_magic import ChatGLM
 from chatglm_magic.local import LocalServer
 from chatglm_magic.server.openai_api import Events, WholeAnswer
 
@@ -211,6 +213,21 @@ def test_changes_stand_in_the_header(server: LocalServer, more: dict[str, Any], 
 
 
 ONE = [{"role": "user", "content": "hi"}]
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+BIG = "response_format"
+
+
+def make_format(schema: object) -> dict[str, Any]:
+    """Return the format that keeps an answer to a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+def nest_schema(levels: int) -> dict[str, Any]:
+    """Return a schema of lists in lists."""
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return schema
 
 
 @pytest.mark.row("H30")
@@ -236,8 +253,17 @@ ONE = [{"role": "user", "content": "hi"}]
         ({"messages": ONE, "stream_options": 1}, "stream_options"),
         ({"messages": ONE, "tool_choice": "required", "tools": []}, "tool_choice"),
         ({"messages": ONE, "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
-        ({"messages": ONE, "response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": ONE, "tools": TOOLS}, "tools"),
+        ({"messages": ONE, "tools": TOOLS, "tool_choice": "auto"}, "tools"),
         ({"messages": ONE, "response_format": "json"}, "response_format"),
+        ({"messages": ONE, "response_format": {"type": "regex"}}, "response_format"),
+        ({"messages": ONE, "response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
+        ({"messages": ONE, "response_format": {"type": "json_object", "schema": 5}}, "response_format"),
+        ({"messages": ONE, "response_format": make_format({"type": "string", "pattern": "x" * 70_000})}, BIG),
+        ({"messages": ONE, "response_format": make_format(nest_schema(100))}, BIG),
+        ({"messages": ONE, "logit_bias": [5]}, "logit_bias"),
+        ({"messages": ONE, "logit_bias": {"the": 1}}, "logit_bias"),
+        ({"messages": ONE, "logit_bias": {"5": 101}}, "logit_bias"),
         ({"messages": ONE, "chat_template_kwargs": {"a": "<|user|>"}}, "chat_template_kwargs"),
     ],
     ids=str,
@@ -248,6 +274,87 @@ def test_bad_requests_are_400(server: LocalServer, body: Any, param: str | None)
     error = reply.json()["error"]
     assert reply.status_code == error["code"] == 400
     assert error["type"] == "invalid_request_error" and error["param"] == param
+
+
+def read_text(reply: requests.Response) -> str:
+    """Return the text of an answer, streamed or whole; it must be a 200."""
+    assert reply.status_code == 200, reply.text
+    if not reply.headers["Content-Type"].startswith("text/event-stream"):
+        return str(reply.json()["choices"][0]["message"]["content"])
+    events = [json.loads(line[6:]) for line in reply.content.decode().split("\n\n") if line.startswith("data: {")]
+    return "".join(choice["delta"].get("content") or "" for event in events for choice in event["choices"])
+
+
+PLACE = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "北京"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.row("H30")
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_answer_keeps_to_a_schema(server: LocalServer, seed: int, *, streamed: bool) -> None:
+    """response_format reaches the engine, which can write nothing else: at any temperature, streamed or whole."""
+    body = {
+        "messages": ONE,
+        "temperature": 2,
+        "seed": seed,
+        "stream": streamed,
+        "response_format": make_format(PLACE),
+    }
+    text = read_text(post_json(server, "v1/chat/completions", body))
+    found = json.loads(text)
+    assert found.keys() == {"city", "days"} and found["city"] in ("Paris", "北京") and 1 <= found["days"] <= 9
+
+
+@pytest.mark.row("H30")
+def test_an_answer_is_any_json_object(server: LocalServer) -> None:
+    """json_object, and text, which is the same as nothing."""
+    for form, first in (({"type": "json_object"}, "{"), ({"type": "text"}, "H")):
+        body = {"messages": ONE, "temperature": 0, "response_format": form}
+        assert read_text(post_json(server, "v1/chat/completions", body)).startswith(first)
+
+
+@pytest.mark.row("H30")
+def test_a_schema_that_the_engine_can_not_read_is_refused(server: LocalServer) -> None:
+    """With the engine's own words, streamed or not; the next request is answered."""
+    for streamed in (False, True):
+        body = {"messages": ONE, "stream": streamed, "response_format": make_format({"type": "nonsense"})}
+        reply = post_json(server, "v1/chat/completions", body)
+        assert reply.status_code == 400 and "nonsense" in reply.text
+    assert post_json(server, "v1/chat/completions", {"messages": ONE}).status_code == 200
+
+
+@pytest.mark.row("H30")
+def test_a_token_can_be_forbidden(server: LocalServer) -> None:
+    """logit_bias reaches the engine: the greedy answer's first token never comes once it is at -100."""
+    body = {"messages": ONE, "temperature": 0, "max_tokens": 8}
+    answer = read_text(post_json(server, "v1/chat/completions", body))
+    first = post_json(server, "tokenize", {"content": answer}).json()["tokens"][0]
+    other = read_text(post_json(server, "v1/chat/completions", body | {"logit_bias": {str(first): -100}}))
+    assert other and not other.startswith(answer[0])
+
+
+@pytest.mark.row("H30")
+def test_tools_that_must_not_be_called_are_dropped(server: LocalServer) -> None:
+    """With tool_choice none an answer in words is what was asked for."""
+    body = {"messages": ONE, "tools": TOOLS, "tool_choice": "none", "temperature": 0}
+    reply = post_json(server, "v1/chat/completions", body)
+    assert reply.status_code == 200 and "tools=" in reply.headers["X-ChatGLM-Changed"]
+    plain = post_json(server, "v1/chat/completions", {"messages": ONE, "temperature": 0})
+    assert read_text(reply) == read_text(plain)
+
+
+@pytest.mark.row("H30")
+def test_the_session_can_ask_for_json(server: LocalServer) -> None:
+    """The same through the model: a key of the body, as ``-k response_format=…`` sends it."""
+    llm = ChatGLM(
+        endpoint_url=server.url, api_key=server.token, model_kwargs={"response_format": make_format(PLACE)}
+    )
+    assert json.loads(llm.invoke("hi")).keys() == json.loads("".join(llm.stream("hi"))).keys() == {"city", "days"}
 
 
 @pytest.mark.row("H30")

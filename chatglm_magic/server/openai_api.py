@@ -116,24 +116,82 @@ _TOP_LOGPROBS = 65536  # entries in one whole answer, or in one event of a strea
 _KNOWN_TEXT = (
     "messages model stream stream_options temperature top_p top_k min_p presence_penalty frequency_penalty "
     "repetition_penalty repeat_penalty max_tokens max_completion_tokens stop seed n "
-    "logprobs top_logprobs chat_template_kwargs reasoning_format user"
+    "logprobs top_logprobs chat_template_kwargs reasoning_format user response_format logit_bias "
+    "tools tool_choice parallel_tool_calls"
 )
 _KNOWN = frozenset(_KNOWN_TEXT.split())
 
 
-def _refuse_promises(body: Json) -> None:
-    """Refuse what an answer without it would break in silence. Raises BadField."""
-    choice = body.get("tool_choice")
-    if choice == "required" or isinstance(choice, dict):
+_SCHEMA_CHARS, _SCHEMA_LEVELS = 65536, 32  # the engine turns a schema into a grammar by recursion
+
+
+def _tools(body: Json, changes: Changes) -> None:
+    """Refuse tools that the model might call: an answer without a call would pass as its choice. Raises BadField."""
+    choice, tools = body.get("tool_choice"), body.get("tools")
+    if choice not in (None, "auto", "none"):
         raise BadField(
             ("tool_choice",), "Input should be 'auto' or 'none': this server calls no tools", choice, "enum"
         )
-    form = body.get("response_format")
-    kind = form.get("type") if isinstance(form, dict) else form
-    if kind not in (None, "text"):
-        raise BadField(
-            ("response_format",), "Input should be of type 'text': this server can't promise JSON", form, "enum"
-        )
+    if tools and choice != "none":
+        message = "Input should be empty, or tool_choice 'none': this server calls no tools"
+        raise BadField(("tools",), message, None, "tools")
+    for name in ("tools", "tool_choice", "parallel_tool_calls"):
+        if body.get(name):
+            changes.note(name, body[name], "dropped")
+
+
+def _format(body: Json) -> Json:
+    """Return the form that the engine keeps an answer to: any text, any JSON, or a schema's. Raises BadField."""
+    form, where = body.get("response_format"), ("response_format",)
+    if form is None or form == {"type": "text"}:
+        return {}
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind == "json_object":
+        schema = form.get("schema")
+    elif kind == "json_schema":
+        named = form.get("json_schema")
+        schema = named.get("schema") if isinstance(named, dict) else None
+        if schema is None:
+            raise BadField((*where, "json_schema", "schema"), "Field required", None, "missing")
+    else:
+        raise BadField(where, "Input should be of type text, json_object or json_schema", form, "enum")
+    if schema is None:
+        return {"response_format": {"type": "json_object"}}
+    if not isinstance(schema, dict):
+        raise BadField(where, "Input should have a JSON object for its schema", None, "dict_type")
+    if len(json.dumps(schema)) > _SCHEMA_CHARS or _levels(schema) > _SCHEMA_LEVELS:
+        message = f"Input's schema should have at most {_SCHEMA_CHARS} characters and {_SCHEMA_LEVELS} levels"
+        raise BadField(where, message, None, "too_long")
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
+
+
+def _levels(value: object) -> int:
+    """Return how deep a value is nested, as far as it matters."""
+    deep, at = [value], 0
+    while deep and at <= _SCHEMA_LEVELS:
+        deep = [
+            inner
+            for item in deep
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        at += 1
+    return at
+
+
+def _logit_bias(body: Json) -> Json:
+    """Return what is added to the logits of tokens, by their numbers, -100 to 100. Raises BadField."""
+    bias = body.get("logit_bias")
+    if not bias:
+        return {}
+    if not isinstance(bias, dict) or len(bias) > 1024:
+        raise BadField(("logit_bias",), "Input should be an object of at most 1024 tokens", None, "dict_type")
+    for token in bias:
+        value = validation.real(bias, token)
+        if not re.fullmatch(r"[0-9]{1,9}", token) or value is None or abs(value) > 100:
+            message = "Input should have token numbers, each with a number from -100 to 100"
+            raise BadField(("logit_bias",), message, token, "logit_bias")
+    return {"logit_bias": bias}
 
 
 def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
@@ -143,7 +201,7 @@ def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
     """
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
-    _refuse_promises(body)
+    _tools(body, changes)
     for name in body.keys() - _KNOWN:
         changes.note(name, body[name], "dropped")
     sent: Json = {"messages": messages(body, changes), "stream": validation.flag(body, "stream")}
@@ -162,7 +220,7 @@ def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
     sent |= _logprobs(body, at_once, changes)
     if validation.whole(body, "n") not in (None, 1):
         raise BadField(("n",), "Input should be 1: this server answers one at a time", body["n"], "n")
-    sent |= _thinking(body)
+    sent |= _thinking(body) | _format(body) | _logit_bias(body)
     return {name: value for name, value in sent.items() if value is not None}
 
 
