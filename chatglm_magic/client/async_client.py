@@ -96,6 +96,17 @@ class Pool:
         if not self._asking:
             self._ending = asyncio.get_running_loop().create_task(self._keeper.aclose())
 
+    def settle(self) -> None:
+        """Let the session go after its loop was closed without its generators: ``loop.close()`` alone does so.
+
+        The sockets go with their connections. No loop is left to wait on: closing's first step is all it takes.
+        """
+        for session in (self.session, *self._socks.values()):
+            if session.connector is not None:
+                with suppress(StopIteration, RuntimeError):
+                    next(session.connector.close().__await__())
+            session.detach()
+
     def session_for(self, proxy: Proxy | None, url: str) -> aiohttp.ClientSession:
         """Return the session that goes through a proxy: one of its own for each that speaks SOCKS.
 
@@ -132,7 +143,7 @@ class Pools:
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._owner = os.getpid()
         # The finalizer holds no reference to self: parts of a garbage cycle would be finalized in any order.
-        weakref.finalize(self, _close, self._pools, self._owner).atexit = False
+        weakref.finalize(self, _close, self._pools, self._owner)
 
     async def here(self) -> Pool:
         """Return the pool of the running loop."""
@@ -142,7 +153,8 @@ class Pools:
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
             for other in [other for other in self._pools if other.is_closed()]:
-                self._pools.pop(other, None)
+                if left := self._pools.pop(other, None):
+                    left.settle()
             pool = self._pools[loop] = Pool()
             await pool.open()
         return pool
@@ -156,9 +168,12 @@ def _close(pools: dict[asyncio.AbstractEventLoop, Pool], owner: int) -> None:
     """Have each loop that still runs close its pool; any thread may call."""
     while pools:
         loop, pool = pools.popitem()
-        with suppress(RuntimeError):  # a closed loop has closed its pool already
-            if owner == os.getpid():
-                loop.call_soon_threadsafe(pool.end)
+        if owner != os.getpid():
+            continue
+        try:
+            loop.call_soon_threadsafe(pool.end)
+        except RuntimeError:  # it is closed
+            pool.settle()
 
 
 def _new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:

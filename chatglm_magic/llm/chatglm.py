@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
 from langchain_core.language_models import LanguageModelInput
@@ -24,6 +24,11 @@ from .fields import refuse_no_arguments
 from .prompts import keeping_messages, remembered
 from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
 from .runtime import prepare_langchain
+
+CHAT_MODEL_NEEDED = (
+    "takes text and returns text. Agents need a chat model: ChatOpenAI of langchain-openai, for one, with this "
+    "server's /v1 address as base_url."
+)
 
 
 class ChatGLM(Fields):
@@ -215,6 +220,21 @@ class ChatGLM(Fields):
         """Let fields be set by a call's configuration; what the configuration leaves alone stays unset."""
         super().configurable_fields(**kwargs)  # raises for an unknown field
         return Configurable(default=self, fields=kwargs)
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> NoReturn:
+        """Refuse: a text model has no messages in which a tool could be called, and so makes no agent.
+
+        :raises ParameterError: always; ``unsupported``.
+        """
+        raise ParameterError(f"ChatGLM can't call tools: it {CHAT_MODEL_NEEDED}", kind="unsupported")
+
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: what a text model answers is text.
+
+        :raises ParameterError: always; ``unsupported``.
+        """
+        way = "For JSON of a server that can promise it, pass model_kwargs={'response_format': …}."
+        raise ParameterError(f"ChatGLM has no structured output: it {CHAT_MODEL_NEEDED} {way}", kind="unsupported")
 
     def get_num_tokens(self, text: str) -> int:
         """Return how many tokens a text is: the server's count, or an estimate with a warning that says so."""

@@ -91,9 +91,16 @@ def parameter_error(error: ValidationError) -> ParameterError:
     return ParameterError("; ".join(dict.fromkeys(parts)) + ".")
 
 
+ELSEWHERE = {
+    "streaming": "Answers always come as a stream: llm.stream(…) and llm.astream(…) hand it on.",
+    "tools": "A text model calls no tools: use a chat model, such as ChatOpenAI of langchain-openai.",
+}
+"""Arguments of other classes, by what takes their place here."""
+
+
 def unknown(name: str, known: Iterable[str]) -> ParameterError:
     """Say that a name does not exist, with the nearest that does."""
-    hint = suggest(name, list(known)) or "Further keys of the request go into model_kwargs."
+    hint = ELSEWHERE.get(name) or suggest(name, list(known)) or "Further keys of the request go into model_kwargs."
     return ParameterError(f"ChatGLM has no field {name!r}. {hint}", kind="unknown_name")
 
 

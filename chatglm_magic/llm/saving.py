@@ -11,10 +11,21 @@ import yaml
 from langchain_core.language_models.llms import LLM
 
 from ..errors import ParameterError
+from ..values import Answer
 from ..wire.body import shown
 
 LEFT_OUT = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
 """Secrets, and what is code or a connection rather than a value."""
+
+
+def _represent(dumper: Any, answer: Answer) -> Any:
+    """Write an answer as its text: YAML refuses classes that it doesn't know."""
+    return dumper.represent_str(str(answer))
+
+
+for _name in ("SafeDumper", "Dumper", "CSafeDumper", "CDumper"):
+    if hasattr(yaml, _name):  # the last two need libyaml
+        getattr(yaml, _name).add_representer(Answer, _represent)
 
 
 def saved(llm: LLM) -> dict[str, Any]:

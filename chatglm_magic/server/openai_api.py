@@ -126,7 +126,7 @@ _SCHEMA_CHARS, _SCHEMA_LEVELS = 65536, 32  # the engine turns a schema into a gr
 
 
 def _tools(body: Json, changes: Changes) -> None:
-    """Refuse tools that the model might call: an answer without a call would pass as its choice. Raises BadField."""
+    """Refuse tools that might be called: an answer without a call would pass as the model's. Raises BadField."""
     choice, tools = body.get("tool_choice"), body.get("tools")
     if choice not in (None, "auto", "none"):
         raise BadField(

@@ -1,4 +1,4 @@
-"""Rows H21 to H23 and H35 to H37: encodings, messages and files as people have them, and Chinese in tables."""
+"""Rows H21 to H25 and H35 to H37: encodings, messages and files as people have them, and Chinese in tables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from IPython.lib.pretty import pretty
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
 from chatglm_magic import ChatGLM, Session
-from chatglm_magic.errors import ChatGLMError, CommandError
+from chatglm_magic.errors import ChatGLMError, CommandError, ParameterError
 from chatglm_magic.render.text import aligned, display_width
 from chatglm_magic.store import History, Query, Store
 from chatglm_magic.store.imports import read
@@ -250,6 +251,67 @@ def test_a_question_that_can_not_be_asked_fails_when_it_is_awaited() -> None:
         one, two, three = asyncio.run(both(session))
         assert one == three == "ok" and isinstance(two, ChatGLMError) and len(server.posts) == 2
         session.close()
+
+
+@pytest.mark.row("H24")
+def test_what_a_text_model_can_not_do_names_what_can() -> None:
+    """Arguments and methods of chat models, as agents call them."""
+    llm = ChatGLM()
+    for refused, words in (
+        (lambda: ChatGLM(streaming=True), "llm.stream("),
+        (lambda: ChatGLM(tools=[]), "chat model"),
+        (lambda: llm.bind_tools([]), "chat model"),
+        (lambda: llm.with_structured_output({"title": "x", "type": "object"}), "response_format"),
+    ):
+        with pytest.raises(ParameterError) as raised:
+            refused()
+        assert words in str(raised.value) and "Did you mean" not in str(raised.value)
+
+
+@pytest.mark.row("H24")
+@pytest.mark.parametrize("dumper", ["SafeDumper", "Dumper", "CSafeDumper", "CDumper"])
+def test_an_answer_in_yaml_is_its_text(dumper: str) -> None:
+    """With each of PyYAML's writers, alone and among others, whatever its text; the control is another class."""
+    kind = getattr(yaml, dumper, None)
+    if kind is None:
+        pytest.skip("PyYAML was built without libyaml")
+    with ScriptedServer(answer("你好: yes\n- no")) as server:
+        session = Session()
+        session.settings.endpoint_url, session.settings.store = f"{server.url}v1", "off"
+        said = session.ask("hi")
+        session.close()
+    assert yaml.safe_load(yaml.dump({"a": [said]}, Dumper=kind)) == {"a": ["你好: yes\n- no"]}
+    assert said.turn.prompt == "hi"
+    strange = type("Strange", (str,), {})("x")
+    with pytest.raises((yaml.YAMLError, TypeError)):
+        yaml.safe_load(yaml.dump(strange, Dumper=kind))
+
+
+CLOSING = """
+import asyncio, gc, sys
+from chatglm_magic import ChatGLM
+llm, end = ChatGLM(endpoint_url=sys.argv[1]), sys.argv[2]
+for _ in range(2):
+    loop = asyncio.new_event_loop()
+    print(loop.run_until_complete(llm.ainvoke("hi")))
+    loop.close()
+if end == "close":
+    llm.close()
+if end == "forget":
+    del llm
+gc.collect()
+"""
+
+
+@pytest.mark.row("H24")
+@pytest.mark.parametrize("end", ["exit", "close", "forget"])
+@pytest.mark.parametrize("path", ["", "v1"])
+def test_a_loop_that_is_only_closed_leaves_no_complaint(path: str, end: str) -> None:
+    """``loop.close()`` ends no generator, unlike ``asyncio.run``: nothing is printed, then or at the end."""
+    with ScriptedServer(answer("ok") if path else legacy("ok")) as server:
+        command = [sys.executable, "-c", CLOSING, server.url + path, end]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok\nok\n", "")
 
 
 def test_debug_logging_is_not_flooded() -> None:
