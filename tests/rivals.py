@@ -174,24 +174,24 @@ def judge(case: Case, script: Script | None, ask: Callable[..., tuple[str, bool]
             named = case.expected in str(error) or case.marked
             right = (case.is_error or case.marked) and named
             return f"{'✓' if right else '✗'} `{type(error).__name__}`" + ("" if named else " without the words")
-    if case.is_error:
-        return f"✗ silent: {text[:20]!r}"
+    if case.is_error or not text:
+        return f"✗ silent: `{text[:20]!r}`"
     if text != case.expected:
-        return f"✗ {text[:30]!r}" if text else "✗ silent: nothing"
+        return f"✗ `{text[:30]!r}`"
     return "✓" if marked or not case.marked else "✗ silent: as if whole"
 
 
 def main() -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
-    print("| | what the server sends | `ChatGLM`: `invoke` | `stream` | `ChatOpenAI` | the original `ChatGLM` |")
-    print("|---|---|---|---|---|---|")
+    print("| what the server sends | `ChatGLM`: `invoke` | `stream` | `ChatOpenAI` | the original `ChatGLM` |")
+    print("|---|---|---|---|---|")
     for case in CASES:
         cells = [judge(case, case.openai, ask_ours, stream=stream) for stream in (False, True)]
         # A server sends a stream to who asked for one: what it sends whole is asked for whole.
         cells.append(judge(case, case.openai, ask_openai, stream=case.streams))
         cells.append(judge(case, case.own, ask_community, stream=False))
-        print(f"| {case.row} | {case.name} | {' | '.join(cells)} |", flush=True)
+        print(f"| {case.name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -189,24 +189,42 @@ def servers(text: str) -> list[list[str]]:
     return [row for row in tables(text) if "`http" in row[1]]
 
 
+ON_THE_PAGE = {
+    *("DashScope", "SiliconFlow", "OpenRouter", "LiteLLM", "SGLang", "ChatGLM2", "ChatGLM3", "GLM-4", "Ollama"),
+    *("CHATGLM_MAGIC_RENDER", "jupyter console", "NO_PROXY".lower(), "top_logprobs", "do_sample"),
+}
+
+
+@pytest.mark.row("H32")
+@pytest.mark.parametrize("name", ["docs/servers.md", "docs/zh/servers.md"])
+def test_the_servers_page_says_what_was_tried(name: str) -> None:
+    """Each server with its limits; where it wasn't tried the row says so, else with which version."""
+    text = TEXTS[name]
+    assert [word for word in ON_THE_PAGE if word not in text] == []
+    tried = re.findall(r"(?:Tried with|已用) [^|]*?\d+(?:\.\d+)*", text)
+    assert len(tried) == 4 and len(re.findall(r"Not tried\.|尚未试过。", text)) == 4
+
+
 def name_sets(rows: list[list[str]]) -> Counter[frozenset[str]]:
     """Return what each row has between back quotes; a row that refers to another one has less, and is left out."""
     rows = [row for row in rows if not re.search("api.z.ai|bigmodel", row[1])]
     return Counter(frozenset(re.findall("`[^`]+`", " ".join(row))) for row in rows)
 
 
+@pytest.mark.row("H32")
 def test_both_languages_know_the_same_servers() -> None:
     """Each with the same address, and with the same names of fields and keys beside it."""
     english, chinese = servers(TEXTS["docs/servers.md"]), servers(TEXTS["docs/zh/servers.md"])
-    assert Counter(row[1] for row in english) == Counter(row[1] for row in chinese) and len(english) == 9
+    assert Counter(row[1] for row in english) == Counter(row[1] for row in chinese) and len(english) == 13
     assert name_sets(english) == name_sets(chinese)
 
 
 @pytest.mark.parametrize("row", servers(TEXTS["docs/servers.md"]), ids=lambda row: row[0])
 def test_thinking_is_sent_as_the_table_says(row: list[str]) -> None:
     """The keys of the request are those of the table."""
-    llm = ChatGLM(endpoint_url=row[1].strip("`"), model="glm-5", thinking="high")
-    sent = llm.plan("x").sent.keys() & {"thinking", "reasoning_effort", "chat_template_kwargs"}
+    llm = ChatGLM(endpoint_url=row[1].strip("`"), model="glm-5.2", thinking="high")
+    keys = {"thinking", "reasoning_effort", "chat_template_kwargs", "enable_thinking", "reasoning"}
+    sent = llm.plan("x").sent.keys() & keys
     assert sent == set(re.findall(r"`(\w+)`", row[4]))
 
 

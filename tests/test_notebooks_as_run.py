@@ -69,6 +69,7 @@ def read_output(notebook: Any) -> str:
     return "".join(output["text"] for output in notebook.cells[2].outputs if output["output_type"] == "stream")
 
 
+@pytest.mark.row("H18")
 @pytest.mark.parametrize("kind", [NotebookClient, Watched], ids=["unwatched", "watched"])
 def test_a_sweep_is_whole_in_the_next_cell(kind: type[NotebookClient], tmp_path: Path) -> None:
     """The next cell sees all six answers, and the saved notebook shows them, whoever runs it."""
@@ -80,6 +81,7 @@ def test_a_sweep_is_whole_in_the_next_cell(kind: type[NotebookClient], tmp_path:
         assert "6 of 6 answers" in saved and "running" not in saved
 
 
+@pytest.mark.row("H18")
 def test_papermill_runs_a_sweep_and_reads_it(tmp_path: Path) -> None:
     """papermill gets the whole sweep too, and keeps its output."""
     papermill = pytest.importorskip("papermill", reason="papermill is in the extra test")

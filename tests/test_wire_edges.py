@@ -17,7 +17,7 @@ from chatglm_magic.wire.body import LIMIT, PIECE, Inflate, Whole, shown
 from chatglm_magic.wire.error_response import message_of, refusal
 from chatglm_magic.wire.openai_reply import odds_of
 from chatglm_magic.wire.sse import SSEDecoder
-from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter, thinking_keys
+from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter
 
 
 def part(*pieces: str) -> tuple[str, str]:
@@ -277,26 +277,6 @@ def test_a_zero_is_the_lowest_value_in_chatglms_own_protocol() -> None:
     assert (body["temperature"], body["top_p"], body["max_length"]) == (0.01, 0.01, 3) and len(changed) == 2
     body, changed = chatglm.encode(Question("q", (), {}))
     assert (body["temperature"], body["top_p"], body["max_length"], changed) == (0.1, 0.7, 20000, ())
-
-
-@pytest.mark.parametrize(
-    ("wish", "model", "server", "keys"),
-    [
-        ("off", "GLM-5.3", "zai", {"reasoning_effort": "low"}),
-        ("off", "glm-4.6", "zai", {"thinking": {"type": "disabled"}}),
-        ("high", None, "zai", {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}),
-        ("on", None, "ollama", {}),
-        ("off", None, "ollama", {"reasoning_effort": "none"}),
-        ("max", None, "ollama", {"reasoning_effort": "high"}),
-        ("off", None, None, {"chat_template_kwargs": {"enable_thinking": False}}),
-        ("low", None, None, {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "low"}),
-    ],
-)
-def test_thinking_is_asked_for_in_each_servers_words(
-    wish: str, model: str | None, server: str | None, keys: dict[str, Any]
-) -> None:
-    """What they have no word for is left out."""
-    assert thinking_keys(wish, model, server)[0] == keys
 
 
 def test_probabilities_that_make_no_sense_are_left_out() -> None:

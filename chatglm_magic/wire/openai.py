@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Question
 from .openai_reply import Reader as Reader
-from .text_filters import thinking_keys
+from .thinking import TITLES, Server, thinking_keys
 
 NAME = "openai"
 PATH = "/chat/completions"
-ZAI_HOSTS = ("api.z.ai", "open.bigmodel.cn")
+HOSTS: dict[Server, tuple[str, ...]] = {
+    "zai": ("api.z.ai", "open.bigmodel.cn"),
+    "dashscope": ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"),
+    "siliconflow": ("api.siliconflow.cn", "api.siliconflow.com"),
+    "openrouter": ("openrouter.ai",),
+}
 OLLAMA_PORT = 11434
 
 
@@ -34,18 +39,12 @@ def base(endpoint_url: str) -> str:
     return url(endpoint_url.partition("?")[0]).removesuffix(PATH)
 
 
-Server = Literal["zai", "ollama"]
-"""Servers whose ranges or keys differ from all others', and that can be told by their address."""
-
-TITLES: dict[str | None, str] = {"zai": "Z.ai", "ollama": "Ollama"}
-"""What people call these servers."""
-
-
 def server_of(url: str) -> Server | None:
-    """Tell the servers that want other words: Z.ai and BigModel by their hosts, Ollama by its port."""
+    """Tell the servers that want other words by their hosts, and Ollama by its port."""
     parts = urlsplit(url)
-    if parts.hostname in ZAI_HOSTS:
-        return "zai"
+    for server, hosts in HOSTS.items():
+        if parts.hostname in hosts:
+            return server
     return "ollama" if parts.port == OLLAMA_PORT else None
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ..credentials import BEGINNING, MARK, SHORTEST_IN_TEXT
-from ..values import Change, Delta
+from ..values import Delta
 
-OLLAMA_EFFORT = {"off": "none", "low": "low", "high": "high", "max": "high"}
 OPEN, CLOSE = "<think>", "</think>"
 TAG = re.compile(r"</?think>")
 MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
@@ -18,24 +16,6 @@ MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
 LONGEST_RUN = 64
 LEAD = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}(?:[-*+]|\d{1,9}[.)]?)?")
 """What may stand in a line before a fence: blanks, marks of quotations and of lists."""
-
-
-def thinking_keys(wish: str, model: str | None, server: str | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Return the keys that ask for ``off``, ``on``, ``low``, ``high`` or ``max`` thinking, and what they change.
-
-    Z.ai has a ``thinking`` object and, for levels, ``reasoning_effort``; GLM-5.3 can't be told not to think
-    (400, code 1210), so "off" there asks for the least. Ollama has ``reasoning_effort`` alone, with ``none``.
-    vLLM, SGLang and llama.cpp hand ``chat_template_kwargs`` to the chat template.
-    """
-    if server == "zai":
-        if wish == "off" and (model or "").lower().startswith("glm-5.3"):
-            return {"reasoning_effort": "low"}, (Change("thinking: off sent as low, GLM-5.3 always thinks"),)
-        switch = {"thinking": {"type": "disabled" if wish == "off" else "enabled"}}
-        return switch if wish in ("on", "off") else switch | {"reasoning_effort": wish}, ()
-    if server == "ollama":
-        return ({"reasoning_effort": OLLAMA_EFFORT[wish]} if wish in OLLAMA_EFFORT else {}), ()
-    keys: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": wish != "off"}}
-    return keys if wish in ("on", "off") else keys | {"reasoning_effort": wish}, ()
 
 
 class CodeMarks:

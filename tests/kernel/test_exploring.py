@@ -169,6 +169,7 @@ def test_the_body_of_a_lens_cell_is_its_prompt(page: Page) -> None:
         assert server.posts[0].body["temperature"] == 0.5 and server.posts[0].body["top_logprobs"] == 3
 
 
+@pytest.mark.row("H18")
 @installed
 def test_a_cell_that_reads_a_running_sweep_displays_its_progress(page: Page) -> None:
     """It says how many answers have come while it waits, and how many there are at the end."""
@@ -185,6 +186,7 @@ def test_a_cell_that_reads_a_running_sweep_displays_its_progress(page: Page) -> 
         assert ran.text == "2\n" and ran.displays == ["Sweep: 2 of 2 answers"]
 
 
+@pytest.mark.row("H18")
 @installed
 def test_a_cell_that_nobody_watches_waits_for_its_sweep(page: Page) -> None:
     """A cell that may not ask for input, as nbconvert's, ends with its sweep and displays the end."""

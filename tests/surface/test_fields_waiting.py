@@ -146,13 +146,13 @@ KEYS = ("thinking", "reasoning_effort", "chat_template_kwargs")
         *((url, "glm-4.6", None, {}) for url in (ZAI, OLLAMA, OTHER)),
         (ZAI, "glm-4.6", "off", SWITCH_OFF),
         (ZAI, "glm-5.2", "on", SWITCH_ON),
-        *((ZAI, "glm-5.2", level, SWITCH_ON | {"reasoning_effort": level}) for level in ("low", "high", "max")),
+        *((ZAI, "glm-5.2", level, SWITCH_ON | {"reasoning_effort": level}) for level in ("high", "max")),
         (ZAI, "glm-5.3", "off", {"reasoning_effort": "low"}),
         (OLLAMA, "glm4", "off", {"reasoning_effort": "none"}),
         *((OLLAMA, "glm4", level, {"reasoning_effort": level}) for level in ("low", "high")),
         (OTHER, "glm-5", "off", TEMPLATE_OFF),
         (OTHER, "glm-5", "on", TEMPLATE_ON),
-        *((OTHER, "glm-5", level, TEMPLATE_ON | {"reasoning_effort": level}) for level in ("low", "high", "max")),
+        *((OTHER, "other", level, TEMPLATE_ON | {"reasoning_effort": level}) for level in ("low", "high", "max")),
     ],
 )
 def test_field_thinking(

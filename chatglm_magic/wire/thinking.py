@@ -1,0 +1,135 @@
+"""How much a model thinks: the levels that each model family has, and how each server is told.
+
+A level that a model hasn't got is sent as the nearest one that it has, and the change says so. Sources: the chat
+templates of GLM-4.5 to GLM-5.3 and the servers' own documentation; GLM-5.2's template turns ``low`` and ``medium``
+into its maximum in silence (sgl-project/sglang#28454), and GLM-5.3 can't be told not to think.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from ..parameters import THINKING_LEVELS
+from ..values import Change
+
+Server = Literal["zai", "ollama", "dashscope", "siliconflow", "openrouter"]
+"""Servers whose ranges or keys differ from all others', and that can be told by their address."""
+
+TITLES: dict[str | None, str] = {
+    "zai": "Z.ai",
+    "ollama": "Ollama",
+    "dashscope": "DashScope",
+    "siliconflow": "SiliconFlow",
+    "openrouter": "OpenRouter",
+}
+"""What people call these servers."""
+
+
+class Family(NamedTuple):
+    """Models that take the same levels.
+
+    :param title: what people call them.
+    :param nearest: for each level that they haven't got, the nearest one that they have.
+    """
+
+    title: str
+    nearest: Mapping[str, str]
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that these models have, from none to most."""
+        return tuple(level for level in THINKING_LEVELS if level not in self.nearest)
+
+
+SWITCHED = {"low": "on", "high": "on", "max": "on"}
+VERSION = re.compile(r"glm-?(\d)(?:\.(\d))?(?![\d.])")
+
+
+def family_of(model: str | None) -> Family | None:
+    """Return the family of a served model by its name, also of a quantised or prefixed one; None if unknown.
+
+    .. code-block:: python
+
+        family_of("zai-org/GLM-5.2-FP8").levels
+    """
+    name = (model or "").rstrip("/").rpartition("/")[2].lower()
+    found = VERSION.search(name)
+    if found is None:
+        return None
+    version = int(found[1]), int(found[2] or 0)
+    title = f"GLM-{found[1]}" + (f".{found[2]}" if found[2] else "")
+    if (4, 5) <= version <= (5, 1):
+        return Family(title, SWITCHED)
+    if version == (5, 2):
+        return Family(title, {"low": "high"})
+    if version == (5, 3):
+        return Family(title, {"off": "low"})
+    return None
+
+
+def levels_of(model: str | None, server: Server | None) -> tuple[str, ...]:
+    """Return the levels that a model has on a server, from none to most; all of them where it isn't known."""
+    return tuple(level for level in THINKING_LEVELS if nearest_level(level, model, server)[0] == level)
+
+
+def nearest_level(wish: str, model: str | None, server: Server | None) -> tuple[str, str]:
+    """Return the level that is sent for a wish, and why it is another one; empty where the wish is sent."""
+    family = family_of(model)
+    level, why = wish, ""
+    if family is not None and wish in family.nearest:
+        level = family.nearest[wish]
+        why = f"{family.title} always thinks" if wish == "off" else f"{family.title} has {_listed(family.nearest)}"
+    served = SERVED.get(server, {}).get(level, level)
+    if served != level and (family is None or served in family.levels):
+        why = why if wish == "off" else f"{TITLES[server]} has {_listed(SERVED[server])}"
+        level = served
+    return level, why
+
+
+SERVED: dict[str | None, dict[str, str]] = {
+    "ollama": {"max": "high"},
+    "dashscope": SWITCHED,
+    "siliconflow": SWITCHED,
+    "openrouter": {"max": "high"},
+}
+"""For each level that a server hasn't got, whatever the model, the nearest one that it has."""
+
+
+def _listed(missing: Mapping[str, str]) -> str:
+    """Return in words the levels that there are: those of effort, or the switch where there is none."""
+    efforts = [level for level in ("low", "high", "max") if level not in missing]
+    return " and ".join(efforts or ("on", "off"))
+
+
+def thinking_keys(
+    wish: str, model: str | None, server: Server | None
+) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """Return the keys of the body that ask for a level of thinking, and what they change of the wish.
+
+    :param wish: one of :data:`chatglm_magic.parameters.THINKING_LEVELS`.
+    """
+    level, why = nearest_level(wish, model, server)
+    changed = (Change(f"thinking={wish} sent as {level}: {why}", "thinking"),) if why else ()
+    return _keys(level, family_of(model), server), changed
+
+
+def _keys(level: str, family: Family | None, server: Server | None) -> dict[str, Any]:
+    has_effort = level not in ("on", "off")
+    effort = {"reasoning_effort": level} if has_effort else {}
+    if server == "zai":
+        if family is not None and "off" in family.nearest and has_effort:
+            return effort
+        return {"thinking": {"type": "disabled" if level == "off" else "enabled"}} | effort
+    if server == "ollama":
+        return {"reasoning_effort": "none"} if level == "off" else effort
+    if server in ("dashscope", "siliconflow"):
+        return {"enable_thinking": level != "off"}
+    if server == "openrouter":
+        return {"reasoning": {"effort": level} if has_effort else {"enabled": level == "on"}}
+    # vLLM, SGLang and llama.cpp hand this to the chat template; the templates that know levels read them there.
+    switches: dict[str, Any] = {"enable_thinking": level != "off"}
+    if family is not None:
+        switches |= effort
+    return {"chat_template_kwargs": switches} | effort
