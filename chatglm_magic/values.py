@@ -104,6 +104,16 @@ class Change(str):
         return Change, (str(self), self.name)
 
 
+def reasoning_tokens_in(usage: Mapping[str, Any]) -> int | None:
+    """Return the tokens of thinking that a server counted; None where it did not tell them apart.
+
+    They are ``completion_tokens_details.reasoning_tokens`` of OpenAI's usage, as vLLM, SGLang and Z.ai send it.
+    """
+    details = usage.get("completion_tokens_details")
+    tokens = details.get("reasoning_tokens") if isinstance(details, Mapping) else usage.get("reasoning_tokens")
+    return tokens if type(tokens) is int and 0 <= tokens < 2**53 else None
+
+
 CONTEXT_FULL = "model_context_window_exceeded"
 """The ``finish_reason`` of an answer for whose rest the model's context had no room; Z.ai's name for it."""
 
@@ -136,9 +146,11 @@ class Turn:
 
     Times are seconds; ``created`` is an ISO 8601 time with its zone. ``asked`` is what the user wanted,
     ``sent`` what went over the wire (without the conversation and without the key). ``cell_run`` counts
-    the runs of cells in this kernel, so that a loop's turns belong to one run. A turn ``outside`` was asked
-    without the conversation and isn't part of it. ``id`` is 32 hex digits, ``conversation`` 12; both are empty for
-    a turn that is not recorded.
+    the runs of cells in this kernel, so that a loop's turns belong to one run. ``first_token`` is the time to the
+    first token, of thinking or of the answer, and ``first_answer`` to the answer's first. ``reasoning_tokens`` are
+    those of the thinking: as the server counts them, else the pieces in which it came. A turn ``outside`` was
+    asked without the conversation and isn't part of it. ``id`` is 32 hex digits, ``conversation`` 12; both are
+    empty for a turn that is not recorded.
     """
 
     prompt: str
@@ -157,7 +169,9 @@ class Turn:
     finish_reason: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     first_token: float | None = None
+    first_answer: float | None = None
     duration: float | None = None
+    reasoning_tokens: int | None = None
     created: str = ""
     error: str | None = None
     kind: Kind = "chat"
@@ -171,6 +185,16 @@ class Turn:
     @property
     def pair(self) -> Pair:
         return self.prompt, self.answer
+
+    @property
+    def first_thinking(self) -> float | None:
+        """The time to the first token of thinking, in seconds; None where there was no thinking."""
+        return self.first_token if self.reasoning else None
+
+    @property
+    def spent_on_thinking(self) -> bool:
+        """Whether thinking used up all tokens that the answer might have had, so that there is none."""
+        return self.finish_reason == "length" and not self.answer and bool(self.reasoning or self.reasoning_tokens)
 
     def to_json(self) -> dict[str, Any]:
         """Return the turn as plain JSON values: the one form of metadata, export and tape."""

@@ -56,13 +56,16 @@ def test_the_footer_says_what_matters_and_nothing_that_varies() -> None:
     assert "1.5 s" not in html
 
 
+SPENT = "no answer: thinking used up max_token. Raise max_token, or ask for less thinking"
+
+
 @pytest.mark.parametrize(
     ("turn", "mark"),
     [
         (Turn("q", "half", status="interrupted"), "stopped before it was complete"),
         (Turn("q", "half", status="incomplete", error="the line broke"), "incomplete: the line broke"),
         (Turn("q", "half", finish_reason="length"), "cut at max_token"),
-        (Turn("q", "", reasoning="long", finish_reason="length"), "max_token was used up by thinking"),
+        (Turn("q", "", reasoning="long", finish_reason="length"), SPENT),
         (Turn("q", ""), "empty answer"),
     ],
 )

@@ -109,8 +109,10 @@ def trouble(turn: Turn) -> str:
         return "incomplete: the connection broke off" if not turn.error else f"incomplete: {turn.error}"
     if turn.status == "error":
         return "no answer"
+    if turn.spent_on_thinking:
+        return "no answer: thinking used up max_token. Raise max_token, or ask for less thinking"
     if turn.finish_reason == "length":
-        return "cut at max_token" if turn.answer else "max_token was used up by thinking"
+        return "cut at max_token" if turn.answer else "no answer: max_token was used up"
     if turn.finish_reason == CONTEXT_FULL:
         return "cut: the model's context is full"
     return "empty answer" if not turn.answer else ""
@@ -125,8 +127,7 @@ def footer(turn: Turn) -> str:
         parts.append(f"{plural(turn.turns_sent, 'earlier turn')} sent")
     if turn.turns_left_out:
         parts.append(f"{turn.turns_left_out} left out, too long")
-    if tokens := counted(turn):
-        parts.append(f"{tokens} tokens")
+    parts += token_counts(turn)
     parts += [f"changed: {what}" for what in turn.changed]
     return " · ".join(part for part in parts if part)
 
@@ -135,6 +136,14 @@ def counted(turn: Turn) -> int:
     """Return the answer's tokens as the server counted them; 0 where it gave no number."""
     tokens = turn.usage.get("completion_tokens")
     return tokens if isinstance(tokens, int) and 0 <= tokens < 2**53 else 0
+
+
+def token_counts(turn: Turn) -> list[str]:
+    """Return the tokens of an answer in words, those of its thinking apart; nothing where none are known."""
+    tokens, thinking = counted(turn), turn.reasoning_tokens
+    if tokens and thinking:
+        return [f"{plural(tokens, 'token')}, {thinking} of them thinking"]
+    return [plural(tokens, "token")] if tokens else [f"{thinking} tokens of thinking"] if thinking else []
 
 
 def _short(value: Any) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from .._version import __version__
-from ..values import Change, Odds, Status, Turn
+from ..values import Change, Odds, Status, Turn, reasoning_tokens_in
 
 
 class View(Protocol):
@@ -39,6 +39,7 @@ class Draft:
     base: Turn
     started: float = field(default_factory=time.monotonic)
     first_token: float | None = None
+    first_answer: float | None = None
     finish_reason: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
@@ -66,7 +67,7 @@ class Draft:
         thought = info.get("reasoning")
         if info.get("thought"):  # all that came as text so far was thinking
             self._reasoning += self._text
-            self._text = []
+            self._text, self.first_answer = [], None
         self.notice = info.get("notice") or self.notice
         if text or thought:
             self.notice = ""
@@ -74,6 +75,8 @@ class Draft:
                 self.first_token = time.monotonic() - self.started
         if text:
             self._text.append(text)
+            if self.first_answer is None:
+                self.first_answer = time.monotonic() - self.started
         if thought:
             self._reasoning.append(thought)
         self.finish_reason = info.get("finish_reason") or self.finish_reason
@@ -84,6 +87,14 @@ class Draft:
             times = "once" if info["retries"] == 1 else f"{info['retries']} times"
             self.changed.append(Change(f"request: retried {times}"))
         self.changed += info.get("changed") or ()
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """The tokens of thinking: as the server counts them, else the pieces, one a token as a rule."""
+        counted = reasoning_tokens_in(self.usage)
+        if counted is not None or len(self._reasoning) < 2:  # in one piece nothing can be counted
+            return counted or None
+        return len(self._reasoning)
 
     def turn(self, status: Status, error: str | None = None, partial: str = "") -> Turn:
         """Return the turn as it stands; ``partial`` is the text an error carries, where none was shown."""
@@ -100,6 +111,8 @@ class Draft:
                 "finish_reason": self.finish_reason,
                 "usage": dict(self.usage),
                 "first_token": _rounded(self.first_token),
+                "first_answer": _rounded(self.first_answer),
+                "reasoning_tokens": self.reasoning_tokens,
                 "duration": _rounded(time.monotonic() - self.started),
                 "created": self.created,
                 "version": __version__,

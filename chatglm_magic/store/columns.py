@@ -17,7 +17,7 @@ NARROW = ("id", "conversation", "status", "kind", "model", "duration")
 TEXT = ("prompt", "answer", "reasoning")
 PLAIN = (
     *("system", "endpoint", "dialect", "turns_sent", "turns_left_out", "finish_reason", "first_token"),
-    *("created", "error", "cell_id", "cell_run", "outside", "version"),
+    *("first_answer", "reasoning_tokens", "created", "error", "cell_id", "cell_run", "outside", "version"),
 )
 JSON = ("asked", "sent", "changed", "usage")
 READ = (*NARROW, *TEXT, *PLAIN, *JSON)

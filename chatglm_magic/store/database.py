@@ -23,8 +23,8 @@ LOOK = 0.002
 
 ROWS = """
 SELECT number, position, id, conversation, status, kind, model, duration, prompt, answer, reasoning, system,
-    endpoint, dialect, turns_sent, turns_left_out, finish_reason, first_token, created, error, cell_id, cell_run,
-    outside, version, asked, sent, changed, usage
+    endpoint, dialect, turns_sent, turns_left_out, finish_reason, first_token, first_answer, reasoning_tokens,
+    created, error, cell_id, cell_run, outside, version, asked, sent, changed, usage
 FROM turns JOIN texts USING (number) WHERE number IN (SELECT value FROM json_each(?))"""
 
 
@@ -47,6 +47,9 @@ class Database:
             if not read_only:
                 schema.tune(self._db, journal)
                 schema.prepare(self._db)
+            self._rows = ROWS
+            for name in schema.missing_columns(self._db):  # an older file that nobody may write to
+                self._rows = self._rows.replace(name, f"NULL AS {name}")
         except BaseException:
             self._db.close()
             raise
@@ -108,7 +111,7 @@ class Database:
         """Return turns by their numbers, in that order; those that are gone meanwhile are left out."""
         found = {
             number: Row(number, position, turn_of(values))
-            for number, position, *values in self._db.execute(ROWS, (json.dumps(list(numbers)),))
+            for number, position, *values in self._db.execute(self._rows, (json.dumps(list(numbers)),))
         }
         return [found[number] for number in numbers if number in found]
 

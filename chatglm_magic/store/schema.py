@@ -47,6 +47,8 @@ CREATE TABLE texts (
     finish_reason TEXT,
     usage TEXT NOT NULL,
     first_token REAL,
+    first_answer REAL,
+    reasoning_tokens INTEGER,
     created TEXT NOT NULL,
     error TEXT,
     cell_id TEXT,
@@ -68,11 +70,14 @@ def prepare(db: sqlite3.Connection) -> None:
 
     :raises sqlite3.Error: if the file can't be written.
     """
-    if _version(db):
+    if _version(db) and not missing_columns(db):
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        if not _version(db):
+        if _version(db):
+            for name in missing_columns(db):
+                db.execute(f"ALTER TABLE texts ADD COLUMN {name} {LATER[name]}")
+        else:
             db.execute(TURNS)
             db.execute(TEXTS)
             db.execute(WORDS)
@@ -84,6 +89,17 @@ def prepare(db: sqlite3.Connection) -> None:
         if db.in_transaction:
             db.rollback()
         raise
+
+
+LATER = {"first_answer": "REAL", "reasoning_tokens": "INTEGER"}
+"""Columns of ``texts`` that files of earlier versions lack. Those write their own columns by name, and leave these
+alone: the form of the tables is the same."""
+
+
+def missing_columns(db: sqlite3.Connection) -> list[str]:
+    """Return those of :data:`LATER` that a file lacks."""
+    present = {row[1] for row in db.execute("PRAGMA table_info(texts)")}
+    return [name for name in LATER if name not in present]
 
 
 def rebuild_index(db: sqlite3.Connection) -> None:

@@ -24,11 +24,11 @@ UPDATE turns SET conversation = :conversation, position = :position, status = :s
 WHERE number = :number"""
 WRITE_TEXTS = """
 INSERT OR REPLACE INTO texts (number, prompt, answer, reasoning, system, endpoint, dialect, asked, sent, changed,
-    turns_sent, turns_left_out, finish_reason, usage, first_token, created, error, cell_id, cell_run, outside,
-    version)
+    turns_sent, turns_left_out, finish_reason, usage, first_token, first_answer, reasoning_tokens, created, error,
+    cell_id, cell_run, outside, version)
 VALUES (:number, :prompt, :answer, :reasoning, :system, :endpoint, :dialect, :asked, :sent, :changed,
-    :turns_sent, :turns_left_out, :finish_reason, :usage, :first_token, :created, :error, :cell_id, :cell_run,
-    :outside, :version)"""
+    :turns_sent, :turns_left_out, :finish_reason, :usage, :first_token, :first_answer, :reasoning_tokens, :created,
+    :error, :cell_id, :cell_run, :outside, :version)"""
 SAME_TEXTS = """
 SELECT prompt = :prompt AND answer = :answer AND reasoning = :reasoning FROM texts WHERE number = :number"""
 LEFT_BEHIND = """

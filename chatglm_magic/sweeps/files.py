@@ -145,7 +145,7 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     return value
 
 
-FIGURES = ("length", "tokens", "first_token", "duration")
+FIGURES = ("length", "tokens", "reasoning_tokens", "first_token", "first_answer", "duration")
 FIELDS = ("answer", "reasoning", "status", "finish_reason", "error", "model", "created", "id")
 
 
@@ -168,5 +168,6 @@ def frame(sweep: SweepAnswers) -> Any:
 
 def _of(turn: Turn) -> dict[str, Any]:
     found = {name: getattr(turn, name) for name in FIELDS}
-    times = {"first_token": turn.first_token, "duration": turn.duration}
-    return {**found, "length": len(turn.answer), "tokens": counted(turn) or None, **times}
+    tokens = {"tokens": counted(turn) or None, "reasoning_tokens": turn.reasoning_tokens}
+    times = {"first_token": turn.first_token, "first_answer": turn.first_answer, "duration": turn.duration}
+    return {**found, "length": len(turn.answer), **tokens, **times}

@@ -112,7 +112,16 @@ def _key(axes: dict[str, tuple[Any, ...]], at: dict[str, int]) -> tuple[int, ...
     return tuple(at[name] if name else 0 for name in axes)
 
 
-RATES = ("diversity", "similarity", "repeats", "distinct_1", "distinct_2", "first_token")
+RATES = (
+    "diversity",
+    "similarity",
+    "repeats",
+    "distinct_1",
+    "distinct_2",
+    "first_token",
+    "first_answer",
+    "spent_on_thinking",
+)
 EMPTY = "–"
 HEAD = "text-align:center;font-weight:600;padding:.2em .5em;background:none;border:0"
 TILE = "text-align:center;padding:.45em .6em;min-width:3.5em;border:0;border-radius:2px"

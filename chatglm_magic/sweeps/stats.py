@@ -93,8 +93,10 @@ class Stats:
 
     ``repeats``, ``distinct_1``, ``distinct_2`` and ``similarity`` are as the functions above say, ``diversity`` is
     1 − ``similarity``. ``length`` is the mean in characters, ``spread`` the sample's standard deviation of it.
-    ``tokens`` is the mean of what the server counted. ``first_token`` is in seconds, the mean;
-    ``tokens_per_second`` are all tokens over all seconds from the first token to the end.
+    ``tokens`` is the mean of what the server counted, and ``reasoning_tokens`` of those of the thinking.
+    ``first_token`` and ``first_answer``, the answer's own first token, are in seconds, the mean;
+    ``tokens_per_second`` are all tokens over all seconds from the first token to the end. ``spent_on_thinking`` is
+    the share of complete answers that are empty because thinking used up max_token.
     """
 
     prompt: str
@@ -110,7 +112,10 @@ class Stats:
     length: float | None
     spread: float | None
     tokens: float | None
+    reasoning_tokens: float | None
     first_token: float | None
+    first_answer: float | None
+    spent_on_thinking: float | None
     tokens_per_second: float | None
     finish_reasons: Mapping[str, int]
 
@@ -129,7 +134,10 @@ LABELS = {
     "length": "Length (characters)",
     "spread": "Spread of the length (characters)",
     "tokens": "Tokens",
+    "reasoning_tokens": "Tokens of thinking",
     "first_token": "Time to the first token (s)",
+    "first_answer": "Time to the first token after thinking (s)",
+    "spent_on_thinking": "Empty because thinking used up max_token",
     "tokens_per_second": "Tokens per second",
     "answers": "Complete answers",
     "failed": "Failed",
@@ -158,7 +166,10 @@ def stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | 
         length=statistics.fmean(lengths) if lengths else None,
         spread=statistics.stdev(lengths) if len(lengths) > 1 else None,
         tokens=_mean([tokens for turn in whole if (tokens := counted(turn))]),
+        reasoning_tokens=_mean([turn.reasoning_tokens for turn in whole if turn.reasoning_tokens is not None]),
         first_token=_mean(waits),
+        first_answer=_mean([turn.first_answer for turn in whole if turn.first_answer is not None]),
+        spent_on_thinking=_mean([float(turn.spent_on_thinking) for turn in whole]),
         tokens_per_second=_speed(whole),
         finish_reasons=dict(Counter(turn.finish_reason or "none given" for turn in whole).most_common()),
     )

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as w
 
 from ..parameters import shown_with_answers, value_in
-from ..render.answers import counted, escape, live_html, trouble
-from ..render.text import plural
+from ..render.answers import counted, escape, live_html, token_counts, trouble
 from .look import Html, Typeset, small
 
 if TYPE_CHECKING:
@@ -86,12 +85,14 @@ def answer_html(turn: Turn) -> str:
 def metrics(turn: Turn) -> str:
     """Say in one line which model answered, how much, how fast, how it ended, and what was changed of the wish."""
     tokens, parts = counted(turn), [turn.model or "the server's own model"]
-    parts.append(plural(tokens, "token") if tokens else "tokens not counted")
+    parts += token_counts(turn) or ["tokens not counted"]
     writing = (turn.duration or 0) - (turn.first_token or 0)
     if tokens and writing > 0.05:
         parts.append(f"{tokens / writing:.0f} tokens/s")
     if turn.first_token is not None:
         parts.append(f"first token {turn.first_token:.2f} s")
+    if turn.first_thinking is not None and turn.first_answer is not None:
+        parts.append(f"answer after {turn.first_answer:.2f} s")
     if turn.duration is not None:
         parts.append(f"{turn.duration:.2f} s in all")
     parts.append(f"finish: {turn.finish_reason or turn.status}")

@@ -40,9 +40,11 @@ def particulars(row: Row) -> str:
     timings = {
         "asked": when(turn.created),
         "first token": _seconds(turn.first_token),
+        "first token of the answer": _seconds(turn.first_answer) if turn.reasoning else None,
         "whole answer": speed(turn),
         "prompt tokens": turn.usage.get("prompt_tokens"),
         "answer tokens": counted(turn) or None,
+        "of them thinking": turn.reasoning_tokens,
         "finish reason": turn.finish_reason,
         "status": turn.status,
     }

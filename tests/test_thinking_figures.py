@@ -1,0 +1,214 @@
+"""Thinking as a figure: its tokens, its times, and an answer that it left no room for."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.lib.pretty import pretty
+
+from chatglm_magic import Session, Turn, sweep
+from chatglm_magic.render.answers import bundle, plain, trouble
+from chatglm_magic.store import History, Query, Store
+from chatglm_magic.values import reasoning_tokens_in
+from chatglm_magic.widgets.answer import metrics
+
+from .support.servers import Asked, Script, ScriptedServer, by_body, chunk, reply, sse
+
+THOUGHTS = ("Hm", ", ", "let me", " see", ".")
+
+
+def think(thoughts: int, answer: str = "Blue.", *, counted: int | None = None, tokens: int = 9) -> Script:
+    """Stream so many pieces of thinking, and an answer; ``counted`` is the server's count of the thinking."""
+    events: list[Any] = [chunk(None, reasoning_content=THOUGHTS[at % 5]) for at in range(thoughts)]
+    events += [chunk(answer)] if answer else []
+    usage: dict[str, Any] = {"prompt_tokens": 4, "completion_tokens": tokens}
+    if counted is not None:
+        usage["completion_tokens_details"] = {"reasoning_tokens": counted}
+    last = chunk(None, finish_reason="stop" if answer else "length")
+    return sse([*events, last | {"usage": usage}])
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """A session with a store of its own."""
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path))
+    session = Session()
+    yield session
+    session.close()
+
+
+def ask(session: Session, script: Script) -> Turn:
+    """Ask a server with a script; return the turn."""
+    with ScriptedServer(script) as server:
+        session.settings.endpoint_url = f"{server.url}v1"
+        return session.ask("Why is the sky blue?").turn
+
+
+@pytest.mark.parametrize(
+    ("script", "tokens"),
+    [
+        (think(5, counted=7), 7),
+        (think(5), 5),
+        (think(5, counted=0), None),
+        (think(0), None),
+        (think(1), None),
+        (think(5, "", counted=9), 9),
+    ],
+    ids=["the server's count", "pieces", "the server says none", "no thinking", "one piece", "no answer"],
+)
+def test_the_tokens_of_thinking_are_counted(session: Session, script: Script, tokens: int | None) -> None:
+    """By the server where it does, else by the pieces; thinking that came in one piece has no count."""
+    assert ask(session, script).reasoning_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"completion_tokens_details": {"reasoning_tokens": 3}}, 3),
+        ({"reasoning_tokens": 3}, 3),
+        ({"completion_tokens_details": None}, None),
+        ({"completion_tokens_details": {"reasoning_tokens": True}}, None),
+        ({"completion_tokens_details": {"reasoning_tokens": -1}}, None),
+        ({"completion_tokens_details": {"reasoning_tokens": "3"}}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_a_servers_count_is_read_where_it_is_one(usage: dict[str, Any], tokens: int | None) -> None:
+    """Other values are no count."""
+    assert reasoning_tokens_in(usage) == tokens
+
+
+def test_thinking_and_answer_have_a_first_token_each(session: Session) -> None:
+    """The answer's comes after what was waited for between the two; the first of all is the thinking's."""
+    hold = threading.Event()
+
+    def release(draft: Any) -> None:
+        if draft.reasoning:
+            seen.append(draft.first_token)
+            hold.set()
+
+    class View:
+        update = staticmethod(release)
+
+        def close(self, turn: Turn) -> None:
+            """Nothing is shown."""
+
+    seen: list[float] = []
+    events = [chunk("Blue."), chunk(None, finish_reason="stop")]
+
+    def script(connection: Any, asked: Asked) -> None:
+        first = f"data: {json.dumps(chunk(None, reasoning_content='Hm'))}\n\n"
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        connection.sendall(first.encode())
+        assert hold.wait(30)
+        for event in events:
+            connection.sendall(f"data: {json.dumps(event)}\n\n".encode())
+        connection.sendall(b"data: [DONE]\n\n")
+        connection.shutdown(1)
+
+    with ScriptedServer(script) as server:
+        session.settings.endpoint_url = f"{server.url}v1"
+        turn = session.ask("hi", view=View()).turn
+    assert turn.first_thinking == turn.first_token == round(seen[0], 4)
+    assert turn.first_answer is not None and turn.first_answer > seen[0]
+    without = ask(session, think(0))
+    assert without.first_thinking is None and without.first_answer == without.first_token
+
+
+def test_an_answer_that_thinking_left_no_room_for_says_how_to_mend_it(session: Session) -> None:
+    """In cell and terminal, as an error is; an answer that was cut is none of that kind."""
+    empty = ask(session, think(5, "", counted=9))
+    assert empty.spent_on_thinking and empty.status == "complete"
+    for text in (trouble(empty), plain(empty), bundle(empty)[0]["text/html"]):
+        assert "thinking used up max_token" in text and "Raise max_token" in text
+    cut = ask(session, sse([chunk("Bl"), chunk(None, finish_reason="length")]))
+    nothing = ask(session, sse([chunk(None, finish_reason="length")]))
+    assert not cut.spent_on_thinking and not nothing.spent_on_thinking
+    assert "thinking" not in trouble(cut) + trouble(nothing)
+
+
+def test_the_figures_stand_where_an_answer_is_told_of(session: Session, tmp_path: Path) -> None:
+    """Footer, metadata, the panel's line, the table, the exported files; and in the store, read again."""
+    turn = ask(session, think(5, counted=7))
+    data, metadata = bundle(turn)
+    assert "9 tokens, 7 of them thinking" in data["text/html"] and "9 tokens, 7 of them thinking" in metrics(turn)
+    assert metadata["chatglm"]["reasoning_tokens"] == 7 and metadata["chatglm"]["first_answer"] is not None
+    assert "answer after" in metrics(turn) and "answer after" not in metrics(ask(session, think(0)))
+    row = session.history.to_dataframe().iloc[0]
+    assert row["reasoning_tokens"] == 7 and row["first_answer"] == turn.first_answer
+    path = session.history.export(tmp_path / "out.csv")
+    assert "reasoning_tokens" in path.read_text(encoding="utf-8-sig").splitlines()[0]
+    session.close()
+    reopened = Session()
+    again = next(found for found in reopened.history.all if found.id == turn.id)
+    reopened.close()
+    assert (again.reasoning_tokens, again.first_answer) == (7, turn.first_answer)
+
+
+def test_an_older_file_gets_the_figures_and_stays_readable(tmp_path: Path) -> None:
+    """A file without their columns is read, also where nobody may write to it, and written to."""
+    path = tmp_path / "h.sqlite"
+    old = Turn(prompt="hi", answer="ho", id=f"{1:032x}", conversation="0123456789ab")
+    store = Store(path)
+    store.add([(old, 0)])
+    store.close()
+    with sqlite3.connect(path) as db:
+        for name in ("first_answer", "reasoning_tokens"):
+            db.execute(f"ALTER TABLE texts DROP COLUMN {name}")
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.close()
+    path.chmod(0o400)
+    store = Store(path)
+    assert list(History(store, Query())) == [old]
+    store.close()
+    path.chmod(0o600)
+    new = Turn(prompt="hi", answer="ho", reasoning_tokens=3, id=f"{2:032x}", conversation="0123456789ab")
+    store = Store(path)
+    store.add([(new, 1)])
+    assert {turn.reasoning_tokens for turn in History(store, Query())} == {None, 3}
+    store.close()
+
+
+LEVELS = {"low": 2, "high": 5, "max": 8}
+
+
+def think_by_level(body: dict[str, Any]) -> Script:
+    """Answer as a model does that thinks more the higher the level, and at max too much for any answer."""
+    level = body["reasoning_effort"]
+    return think(LEVELS[level], "" if level == "max" else "Blue.", counted=LEVELS[level] * 10)
+
+
+def test_a_sweep_over_thinking_has_its_figures_and_its_picture(session: Session) -> None:
+    """The levels are an axis; tokens, times and empty answers are figures of its table and heat map."""
+    with ScriptedServer(by_body(think_by_level)) as server:
+        session.settings.endpoint_url = f"{server.url}v1"
+        session.llm.model = "glm-5.3"
+        result = sweep("Why?", thinking=["low", "high", "max"], samples=2, session=session, show=False)
+    figures = {figure.setting["thinking"]: figure for figure in result.stats()}
+    assert {level: figure.reasoning_tokens for level, figure in figures.items()} == {
+        level: count * 10 for level, count in LEVELS.items()
+    }
+    assert [figures[level].spent_on_thinking for level in LEVELS] == [0, 0, 1]
+    assert all(figures[level].first_answer is not None for level in ("low", "high"))
+    assert figures["max"].first_answer is None
+    picture = result.plot("reasoning_tokens")
+    assert "Tokens of thinking" in picture._repr_html_() and "80" in pretty(picture)
+    assert "thinking" in result.plot("spent_on_thinking")._repr_html_()
+    frame = result.to_dataframe()
+    assert set(frame["reasoning_tokens"]) == {20, 50, 80}
+
+
+def test_a_whole_answer_has_the_servers_count(session: Session) -> None:
+    """Where nothing streams there are no pieces to count, and no time between thinking and answer."""
+    message = {"role": "assistant", "content": "Blue.", "reasoning_content": "Hm."}
+    usage = {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 6}}
+    body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+    turn = ask(session, reply(body))
+    assert (turn.reasoning, turn.reasoning_tokens) == ("Hm.", 6)
