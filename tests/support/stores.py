@@ -112,7 +112,8 @@ def fill_store(path: Path, turns: int) -> None:
     columns = (
         "prompt, answer, reasoning, system, endpoint, dialect, asked, sent, changed, turns_sent, turns_left_out"
     )
-    more = "finish_reason, usage, first_token, first_answer, reasoning_tokens, created, error, cell_id, cell_run, outside, version"
+    more = "finish_reason, usage, first_token, first_answer, reasoning_tokens, created, error"
+    more += ", cell_id, cell_run, outside, version"
     db.execute(
         f"INSERT INTO texts SELECT value + 1, {columns}, {more} FROM texts, {SERIES}",
         (turns - 1,),
