@@ -74,6 +74,12 @@ class ParameterError(ChatGLMError):
     kind = "parameter"
 
 
+class UnsupportedError(ParameterError, NotImplementedError):
+    """What this class of models can't do, and others can; LangChain has NotImplementedError for that."""
+
+    kind = "unsupported"
+
+
 class CommandError(ChatGLMError):
     """A magic's line can't be parsed."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .lenses import Lens, asked
+from .lenses.logprobs_kind import Wish
 from .render.front_ends import has_front_end, in_notebook, is_final, shell
 from .render.views import mark
 from .session.draft import View
@@ -62,6 +63,7 @@ def lens(
     show: bool = True,
     view: View | None = None,
     vocabulary: int | None = None,
+    logprobs: Wish = "auto",
     **options: Any,
 ) -> Lens:
     """Ask once, and return the answer with the probabilities of its tokens.
@@ -70,9 +72,14 @@ def lens(
 
     The other parameters, and what is raised, are those of :func:`chatglm_magic.lenses.asked`.
     """
-    found = asked(
-        prompt, session, top, history=history, record=record, view=view, vocabulary=vocabulary, **options
-    )
+    chosen: dict[str, Any] = {
+        "history": history,
+        "record": record,
+        "view": view,
+        "vocabulary": vocabulary,
+        "logprobs": logprobs,
+    }
+    found = asked(prompt, session, top, **chosen, **options)
     if show:
         display_widget(found)
     return found

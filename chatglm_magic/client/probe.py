@@ -40,12 +40,14 @@ class Finding:
     :param text: a sentence for people.
     :param answered: whether something answers at the address.
     :param models: those that it names.
+    :param owner: who owns the first of them, as it says: ``vllm``, ``sglang``, ``llamacpp``.
     :param fits: whether it looks like a server of the dialect that is set.
     """
 
     text: str
     answered: bool = False
     models: tuple[str, ...] = ()
+    owner: str = ""
     fits: bool = False
 
 
@@ -111,7 +113,11 @@ def _v1(status: int, body: Any, url: str) -> Finding:
         names = [row.get("id") for row in rows if isinstance(row, dict)]
         models = tuple(shown(name, 100) for name in names if isinstance(name, str))
         listed = ", ".join(models[:5]) + (", …" if len(models) > 5 else "") or "no model"
-        return Finding(f"Found a server that speaks OpenAI's protocol, with {listed}.", True, models, fits=True)
+        owners = [
+            row["owned_by"] for row in rows if isinstance(row, dict) and isinstance(row.get("owned_by"), str)
+        ]
+        text = f"Found a server that speaks OpenAI's protocol, with {listed}."
+        return Finding(text, True, models, owners[0] if owners else "", fits=True)
     if status in (401, 403):
         return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
     if status == 503:

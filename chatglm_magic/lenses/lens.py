@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from ..errors import ChatGLMError
+from ..errors import ChatGLMError, ParameterError
 from ..render.dataframe import table
 from ..values import Odds, Turn
-from .distribution import LARGEST, LARGEST_VOCABULARY, Distribution
+from .distribution import GREEDY_BELOW, LARGEST, LARGEST_VOCABULARY, Distribution
 from .labels import label
+from .logprobs_kind import LogprobsKind
 from .position import Position
 
 
@@ -57,26 +59,43 @@ class Lens:
     """An answer, place by place; every re-shaping is computed here, nothing is asked again.
 
     ``complete`` is whether the server named every token of its vocabulary, so that all figures are exact;
-    ``vocabulary`` bounds its size where it did not.
+    ``vocabulary`` bounds its size where it did not. ``logprobs_kind`` is whose probabilities the server told: the
+    model's own (``raw``), those after the request's temperature (``tempered``), which is undone here, or
+    ``unknown``, which can be shown but not re-shaped. ``answer_start`` is the first place of the answer: the
+    places before it are thinking.
     """
 
     turn: Turn
     positions: tuple[Position, ...]
     complete: bool
     vocabulary: int
+    logprobs_kind: LogprobsKind = "raw"
+    answer_start: int = 0
 
     @classmethod
-    def of(cls, turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None = None) -> Lens:
+    def of(
+        cls,
+        turn: Turn,
+        odds: Sequence[Odds],
+        asked_for: int,
+        vocabulary: int | None = None,
+        kind: LogprobsKind = "raw",
+    ) -> Lens:
         """Make a lens of an answer's turn and of what the server told of its tokens.
 
         :param asked_for: how many candidates of each place were asked for.
+        :param kind: whose probabilities they are. Greedy ones (temperature 0) are the model's own in any case.
         """
         named = [place for place in odds if place.top]
         complete = _complete(turn, named, asked_for, vocabulary)
         size = max((len(place.top) for place in named), default=0) if complete else None
         most = vocabulary or LARGEST_VOCABULARY
-        positions = (Position.of(n, place, None if complete else most) for n, place in enumerate(named))
-        return cls(turn, tuple(positions), complete, size or most)
+        temperature = (_number(turn, "temperature") if kind == "tempered" else None) or 1.0
+        tempered = temperature if temperature >= GREEDY_BELOW else 1.0
+        positions = tuple(
+            Position.of(n, place, None if complete else most, tempered) for n, place in enumerate(named)
+        )
+        return cls(turn, positions, complete, size or most, kind, _answer_start(turn, positions))
 
     @property
     def text(self) -> str:
@@ -108,8 +127,10 @@ class Lens:
         """Return, for each place, what the server would draw from with these settings.
 
         What is None is as it was asked for; left to the server, temperature and top_p count as 1, top_k as off.
+        Probabilities of an unknown kind stay as the server told them.
 
-        :raises ParameterError: for a temperature below 0, or a top_p outside 0 to 1.
+        :raises ParameterError: for a temperature below 0, or a top_p outside 0 to 1, and for any setting where the
+            kind of the probabilities is unknown.
         """
         settings = self._settings(temperature, top_p, top_k)
         return tuple(position.reshape(*settings) for position in self.positions)
@@ -126,6 +147,10 @@ class Lens:
     def _settings(
         self, temperature: float | None, top_p: float | None, top_k: int | None
     ) -> tuple[float, float, int]:
+        if self.logprobs_kind == "unknown":
+            if (temperature, top_p, top_k) != (None, None, None):
+                raise ParameterError(f"This lens can't be re-shaped: {UNKNOWN}")
+            return 1.0, 1.0, 0
         if top_k is None:
             top_k = int(_number(self.turn, "top_k") or 0)
         wished = (temperature, self.temperature, 1.0), (top_p, self.top_p, 1.0)
@@ -157,6 +182,31 @@ class Lens:
 
         if not just_shown(self):
             raise NotImplementedError  # IPython then goes on to the other forms
+
+
+UNKNOWN = (
+    "whether the server's probabilities are the model's own, or have been through a temperature, can't be told. "
+    "If you know it, say logprobs=raw or logprobs=tempered."
+)
+"""Why probabilities of an unknown kind can't be re-shaped."""
+
+
+def _answer_start(turn: Turn, positions: Sequence[Position]) -> int:
+    """Return the first place of the answer; a server that tells of thinking too has it before."""
+    if not turn.reasoning:
+        return 0
+    tokens = [position.token for position in positions]
+    if END_OF_THINKING in "".join(tokens):
+        begun = "".join(tokens).index(END_OF_THINKING) + len(END_OF_THINKING)
+    elif "".join(tokens).lstrip().startswith(turn.reasoning.strip()[:40]):
+        begun = "".join(tokens).index(turn.reasoning.strip()[:40]) + len(turn.reasoning.strip())
+    else:  # of the answer alone
+        return 0
+    ends = accumulate(len(token) for token in tokens)
+    return next((n + 1 for n, end in enumerate(ends) if end >= begun), len(tokens))
+
+
+END_OF_THINKING = "</think>"
 
 
 def _complete(turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None) -> bool:

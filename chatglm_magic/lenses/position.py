@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..values import Candidate, Odds
-from .distribution import Distribution, Range, Tail, reshaped
+from .distribution import GREEDY_BELOW, Distribution, Range, Tail, check, reshaped
 from .labels import label, readable
 
 
@@ -35,6 +35,7 @@ class Position:
     ``token`` is the text that came here. ``candidates`` stand in their order of likelihood; the first ``ranked``
     are certainly the most likely. ``tail`` is what is known of tokens that were not named, None where all were.
     ``hidden`` counts bytes, parts of a character, that came in tokens before, of which the server tells nothing.
+    ``tempered`` is the temperature that the probabilities have been through already, 1 for the model's own.
     """
 
     index: int
@@ -44,9 +45,10 @@ class Position:
     ranked: int
     tail: Tail | None
     hidden: int = 0
+    tempered: float = 1.0
 
     @classmethod
-    def of(cls, index: int, odds: Odds, vocabulary: int | None) -> Position:
+    def of(cls, index: int, odds: Odds, vocabulary: int | None, tempered: float = 1.0) -> Position:
         """Make one of what a server tells; ``vocabulary`` is its greatest possible size, None if all was named."""
         top = sorted(odds.top, key=lambda candidate: -candidate.logprob)
         alike = [place for place, candidate in enumerate(top) if odds.taken.same(candidate)]
@@ -63,7 +65,7 @@ class Position:
         if vocabulary is not None:
             named = math.fsum(math.exp(candidate.logprob) for candidate in candidates)
             tail = Tail.behind(named, candidates[ranked - 1].logprob, max(vocabulary - len(candidates), 0))
-        return cls(index, odds.taken.token, tuple(candidates), taken, ranked, tail, hidden)
+        return cls(index, odds.taken.token, tuple(candidates), taken, ranked, tail, hidden, tempered)
 
     @property
     def label(self) -> str:
@@ -72,7 +74,7 @@ class Position:
 
     @property
     def logprobs(self) -> list[float]:
-        """The candidates' natural logarithms of probability, as the model says them."""
+        """The candidates' natural logarithms of probability, as the server tells them."""
         return [candidate.logprob for candidate in self.candidates]
 
     @property
@@ -83,8 +85,16 @@ class Position:
     def reshape(self, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> Distribution:
         """Return what the server would draw from with these settings; nothing is sent.
 
+        Probabilities that have been through a temperature T are raised to T / ``temperature``, as the model's own
+        are to 1 / ``temperature``: what is known of the unnamed ones is bounded alike.
+
         :raises ParameterError: for a temperature below 0, or a top_p outside 0 to 1.
         """
+        check(temperature, top_p, top_k)
+        if temperature >= GREEDY_BELOW:  # else it stays: a quotient could be above
+            further = temperature / self.tempered
+            found = reshaped(self.logprobs, further, top_p, top_k, tail=self.tail, ranked=self.ranked)
+            return replace(found, temperature=temperature)
         return reshaped(self.logprobs, temperature, top_p, top_k, tail=self.tail, ranked=self.ranked)
 
     def bars(self, found: Distribution | None = None, limit: int = 10) -> list[Bar]:

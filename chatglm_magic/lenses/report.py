@@ -12,6 +12,7 @@ from .labels import bits, percent
 
 if TYPE_CHECKING:
     from .distribution import Distribution
+    from .logprobs_kind import LogprobsKind
     from .position import Bar, Position
 
 
@@ -22,6 +23,10 @@ class Reshaped(Protocol):
     def positions(self) -> Sequence[Position]: ...
     @property
     def complete(self) -> bool: ...
+    @property
+    def logprobs_kind(self) -> LogprobsKind: ...
+    @property
+    def answer_start(self) -> int: ...
     @property
     def temperature(self) -> float | None: ...
     @property
@@ -39,17 +44,19 @@ WIDTH = 12
 
 def text(lens: Reshaped) -> str:
     """Return a line for each place: its token, its entropy, the likely candidates after temperature and cut."""
-    settings = caption(lens)
-    lines = []
-    for position, found in zip(lens.positions[:TEXT_PLACES], lens.reshape(), strict=False):
+    first, lines = lens.answer_start, [caption(lens)]
+    if first:
+        lines.append(f"      … {plural(first, 'place')} of thinking before the answer: lens.at(0) is the first")
+    last = first + TEXT_PLACES
+    for position, found in zip(lens.positions[first:last], lens.reshape()[first:], strict=False):
         shown = [bar for bar in position.bars(found, limit=4) if bar.kind != "others"]
         said = " | ".join(f"{bar.label} {_fate(bar)}" for bar in shown)
         lines.append(
             f"{position.index:>4}  {pad(position.label, WIDTH)} {entropy_of(position, found):>12}  {said}"
         )
-    left = len(lens) - TEXT_PLACES
+    left = len(lens) - last
     more = [f"      … {left} more places: lens.at(index)"] if left > 0 else []
-    return "\n".join([settings, *lines, *more])
+    return "\n".join([*lines, *more])
 
 
 def entropy_of(position: Position, found: Distribution) -> str:
@@ -69,11 +76,14 @@ def caption(lens: Reshaped) -> str:
         if value is not None
     ]
     with_what = ", ".join(asked) or "the model's own probabilities, nothing re-shaped"
+    if lens.logprobs_kind == "unknown":
+        with_what = "as the server tells them: can't be re-shaped, for it is unknown whose probabilities they are"
     named = max((position.ranked for position in lens), default=0)
     how = f"all {named} tokens named" if lens.complete else f"{named} tokens named, what others change as ranges"
     parts = sum(bool(position.hidden) for position in lens)
     untold = f" · {plural(parts, 'place')} not told in full: characters made of several tokens" if parts else ""
-    return f"{len(lens)} places · {with_what} · {how}{untold}"
+    undone = " · the server's temperature undone" if lens.logprobs_kind == "tempered" else ""
+    return f"{len(lens)} places · {with_what}{undone} · {how}{untold}"
 
 
 PLACES = 48
@@ -96,18 +106,24 @@ HEAD = "<tr>" + "".join(f'<th scope="col" style="{CELL};{MUTED}">{name}</th>' fo
 def html(lens: Reshaped) -> str:
     """Return the answer with a mark of its entropy under each token, and each place's candidates, folded away."""
     found = lens.reshape()
-    widest = max(range(len(found)), key=lambda at: found[at].entropy.high, default=0)
-    strip = "".join(_token(p, d) for p, d in zip(lens.positions, found, strict=True))
+    first = lens.answer_start
+    widest = max(range(first, len(found)), key=lambda at: found[at].entropy.high, default=0)
+    tokens = [_token(p, d) for p, d in zip(lens.positions, found, strict=True)]
+    strip = "".join(tokens[first:])
+    thinking = "".join(tokens[:first])
+    if thinking:
+        title = f'<summary style="cursor:pointer;{MUTED}">Thinking: {plural(first, "place")}</summary>'
+        thinking = f'<details>{title}<div style="{CODE};margin:.5em 0;line-height:1.2">{thinking}</div></details>'
     places = [
         _place(position, shape, opened=position.index == widest)
-        for position, shape in zip(lens.positions[:PLACES], found, strict=False)
+        for position, shape in zip(lens.positions[first : first + PLACES], found[first:], strict=False)
     ]
-    left = len(lens) - len(places)
+    left = len(lens) - first - len(places)
     more = f'<div style="{MUTED}">… {left} more places: lens.at(index)</div>' if left else ""
     return outer(
         f'<div style="{MUTED}">{_escaped(caption(lens))}; '
         "the higher the mark under a token, the more there was to choose from</div>"
-        f'<div style="{CODE};margin:.5em 0;line-height:1.2">{strip}</div>{"".join(places)}{more}'
+        f'{thinking}<div style="{CODE};margin:.5em 0;line-height:1.2">{strip}</div>{"".join(places)}{more}'
     )
 
 

@@ -12,6 +12,7 @@ from ..session.draft import Draft, NoView, View
 from ..values import Odds, Turn
 from .distribution import LARGEST
 from .lens import Lens
+from .logprobs_kind import Wish, check_wish, kind_of
 
 CANDIDATES = 4096
 """How many of each place are asked for: more than the built-in model's vocabulary, less than a big model's."""
@@ -19,7 +20,7 @@ CANDIDATES = 4096
 PLACES = 128
 """How many tokens an answer may have where nobody chose a number: a lens is for looking closely."""
 
-WHERE = "llama.cpp and vLLM give them; %chatglm_serve starts a server that does."
+WHERE = "llama.cpp, vLLM, SGLang and Ollama (0.12.11) give them; %chatglm_serve starts a server that does."
 
 
 def asked(
@@ -31,6 +32,7 @@ def asked(
     record: bool = True,
     view: View | None = None,
     vocabulary: int | None = None,
+    logprobs: Wish = "auto",
     **options: Any,
 ) -> Lens:
     """Ask once, and return the answer with the probabilities of its tokens.
@@ -43,12 +45,16 @@ def asked(
     :param view: is told of the answer while it arrives.
     :param vocabulary: how many tokens the server's model knows, where you know it; else at most 262 144 are
         assumed wherever it did not name them all.
+    :param logprobs: whose probabilities the server tells: ``raw``, the model's own, or ``tempered``, after the
+        request's temperature. ``auto`` finds out, once for each server and model: by what the server says of
+        itself, else by two or three requests for one token.
     :param options: values for this question alone, as for :meth:`Session.ask`.
     :raises ParameterError: for numbers out of range, and where the endpoint speaks ChatGLM's own protocol.
     :raises InvalidResponseError: ``no_logprobs`` if the answer came without probabilities.
     :raises ChatGLMError: as :meth:`Session.ask`.
     """
     session = session_of(session)
+    check_wish(logprobs)
     options = question(session, top, vocabulary, options)
     heard = _Heard(view or NoView())
     try:
@@ -57,7 +63,9 @@ def asked(
         if error.kind == "bad_request" and "logprobs" in str(error):
             error.args = (f"{error} The lens needs the probabilities of tokens: {WHERE}",)
         raise
-    return Lens.of(answer.turn, heard.odds(answer.turn), options["top_logprobs"], vocabulary)
+    odds = heard.odds(answer.turn)
+    kind = kind_of(answer.turn, logprobs, session, options)
+    return Lens.of(answer.turn, odds, options["top_logprobs"], vocabulary, kind)
 
 
 def question(session: Session, top: int | None, vocabulary: int | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import get_config_list
 
 from ..client.loop import LOOP, handed_over
-from ..errors import ChatGLMError, ParameterError
+from ..errors import ChatGLMError, ParameterError, UnsupportedError
 from . import batch, token_count
 from .base import Fields
 from .chunks import ChunkBuilder, aemit, emit, merge_chunks, to_llm_result
@@ -224,17 +224,17 @@ class ChatGLM(Fields):
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> NoReturn:
         """Refuse: a text model has no messages in which a tool could be called, and so makes no agent.
 
-        :raises ParameterError: always; ``unsupported``.
+        :raises UnsupportedError: always.
         """
-        raise ParameterError(f"ChatGLM can't call tools: it {CHAT_MODEL_NEEDED}", kind="unsupported")
+        raise UnsupportedError(f"ChatGLM can't call tools: it {CHAT_MODEL_NEEDED}")
 
     def with_structured_output(self, schema: Any, **kwargs: Any) -> NoReturn:
         """Refuse: what a text model answers is text.
 
-        :raises ParameterError: always; ``unsupported``.
+        :raises UnsupportedError: always.
         """
         way = "For JSON of a server that can promise it, pass model_kwargs={'response_format': …}."
-        raise ParameterError(f"ChatGLM has no structured output: it {CHAT_MODEL_NEEDED} {way}", kind="unsupported")
+        raise UnsupportedError(f"ChatGLM has no structured output: it {CHAT_MODEL_NEEDED} {way}")
 
     def get_num_tokens(self, text: str) -> int:
         """Return how many tokens a text is: the server's count, or an estimate with a warning that says so."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import CommandError
 from ..session import Session
@@ -28,11 +28,13 @@ class LensResult(NamedTuple):
 
 def lens_parser() -> Parser:
     """Return the parser of ``%chatglm_lens``."""
+    from ..lenses.logprobs_kind import Wish
+
     parser = Parser(
         PROG,
         " PROMPT",
         "Show the candidates at each token of an answer, and how temperature and top_p reshape them.\n"
-        "The server must return probabilities: llama.cpp, vLLM, and what %chatglm_serve starts.",
+        "The server must return probabilities: llama.cpp, vLLM, SGLang, Ollama, and what %chatglm_serve starts.",
         "{{name}} in the prompt inserts a variable; nothing is evaluated. Options apply to this request only.",
     )
     add_parameters(parser)
@@ -43,6 +45,12 @@ def lens_parser() -> Parser:
         type=int,
         metavar="N",
         help="tokens the model knows, for closer bounds where some stay unnamed",
+    )
+    add(
+        "--logprobs",
+        choices=get_args(Wish),
+        default="auto",
+        help="whose probabilities the server returns, if it can't be found out",
     )
     add("-H", "--history", action="store_true", help="send the earlier turns; the lens adds none")
     add("--no-history", dest="history", action="store_false", help="send no earlier turns (the default)")
@@ -81,6 +89,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
         history=options.history,
         record=not options.no_log,
         vocabulary=options.vocabulary,
+        logprobs=options.logprobs,
         **ask.given(options),
     )
     return LensResult(lens=found, out=out, quiet=options.quiet)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ from ..support.canary import KEY, TLSServer, make_authority
 from ..support.fault_scripts import DONE, piece, stop, streamed
 from ..support.forwarding import ForwardingProxy
 from ..support.four_roads import ROADS, roads
+from ..support.local_servers import wait_for
+from ..support.models import CountingServer, ainvoke_in_turn, clean_stream, reply_with
+from ..support.models import make_model as make_fresh_model
 from ..support.servers import ScriptedServer, legacy, raw, reply
 
 
@@ -344,3 +349,45 @@ def test_a_proxy_is_not_to_blame_for_what_a_server_says(
         monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")
         ChatGLM(endpoint_url=ELSEWHERE).invoke("hi")
     assert not isinstance(raised.value, EndpointError)
+
+
+IN_TURN: dict[str, Callable[[ChatGLM, int], object]] = {
+    "invoke": lambda llm, count: [llm.invoke("x") for _ in range(count)],
+    "stream": lambda llm, count: ["".join(llm.stream("x")) for _ in range(count)],
+    "ainvoke": lambda llm, count: asyncio.run(ainvoke_in_turn(llm, count)),
+    "batch": lambda llm, count: llm.batch(["x"] * count, {"max_concurrency": 1}),
+}
+in_turn = pytest.mark.parametrize("road", IN_TURN)
+
+
+@in_turn
+@pytest.mark.parametrize("apart", [0.0, 0.01])
+def test_no_request_goes_over_a_connection_that_llama_cpp_closes(road: str, apart: float) -> None:
+    """llama.cpp sends Keep-Alive with a stream, without the Connection header that belongs to it, and
+    closes: no request may be on its way then. With both headers the connection is kept."""
+    script = clean_stream("ok", apart=apart, header="Keep-Alive: timeout=5, max=100")
+    with CountingServer(script) as server:
+        IN_TURN[road](make_fresh_model(server, "openai"), 5)
+        assert server.made == 5
+        wait_for(lambda: server.open <= 1, 2)
+    script = clean_stream("ok", apart=apart, header="Connection: keep-alive\r\nKeep-Alive: timeout=5, max=100")
+    with CountingServer(script) as server:
+        IN_TURN[road](make_fresh_model(server, "openai"), 5)
+        assert server.made == 1
+
+
+@pytest.mark.parametrize("dialect", ["chatglm", "openai"])
+def test_a_connection_that_was_closed_while_the_loop_was_busy_is_not_used(dialect: str) -> None:
+    """An idle connection that the server has closed is noticed before anything is sent, also by a loop that
+    hasn't read so yet: a request that was sent couldn't be sent again."""
+    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
+
+        async def ask_twice() -> list[str]:
+            llm = make_fresh_model(server, dialect)
+            plan, answers = llm.plan("x"), [await llm.ainvoke("x")]
+            server.close_idle()
+            wait_for(lambda: server.open == 0, 2)  # blocks the loop
+            return [*answers, "".join([chunk.text async for chunk in llm.astream_plan(plan)])]
+
+        assert asyncio.run(ask_twice()) == ["ok", "ok"]
+        assert (len(server.posts), server.made) == (2, 2)

@@ -16,8 +16,16 @@ from chatglm_magic.session.draft import Draft
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets.lens_box import LensBox
 
-from ..support.logprobs import ANSWER, make_entry, make_event, open_local_session, open_session, stream_events
-from ..support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
+from ..support.logprobs import (
+    ANSWER,
+    LlamaServer,
+    make_entry,
+    make_event,
+    open_local_session,
+    open_session,
+    stream_events,
+)
+from ..support.servers import answer, chunk, legacy, reply, sse
 
 V1 = "v1"
 
@@ -31,7 +39,7 @@ def builtin() -> Iterator[LocalServer]:
 
 def test_one_request_asks_for_probabilities() -> None:
     """The request is an ordinary question with two more keys and, since nobody chose a length, 128 tokens."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         found = lens("say hi", open_session(server.url + V1), temperature=0.5)
         (post,) = server.posts
     assert post.path == "/v1/chat/completions"
@@ -44,7 +52,7 @@ def test_one_request_asks_for_probabilities() -> None:
 
 def test_a_chosen_length_is_kept() -> None:
     """max_token of the call or of the session, and max_tokens by any other name, are left as they are."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         session = open_session(server.url + V1)
         lens("a", session, max_token=7, top=5)
         session.settings.max_token = 9
@@ -57,20 +65,20 @@ def test_a_chosen_length_is_kept() -> None:
 
 def test_re_shaping_sends_nothing() -> None:
     """However often temperature and top_p are moved, and whatever is shown, the server has seen one request."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         found = lens("x", open_session(server.url + V1))
-        assert len(server.asked) == 1
+        assert len(server.posts) == 1
         for step in range(50):
             shapes = found.reshape(step / 10, step / 50, step)
             assert all(shape.entropy.low >= 0 for shape in shapes)
             assert all(position.bars(shape) for position, shape in zip(found, shapes, strict=True))
         assert found._repr_html_() and len(found.to_dataframe(2.0, 0.5)) == 7
-        assert len(server.asked) == 1
+        assert len(server.posts) == 1
 
 
 def test_the_taken_token_need_not_be_among_the_most_likely() -> None:
     """As vLLM gives it: it stands behind the named ones, its rank unknown, its own probability known."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         first, second = lens("x", open_session(server.url + V1))
     assert (first.taken, first.ranked, len(first.candidates)) == (0, 3, 3)
     assert (second.taken, second.ranked, len(second.candidates)) == (3, 3, 4)
@@ -84,7 +92,7 @@ def test_the_taken_token_need_not_be_among_the_most_likely() -> None:
 def test_a_taken_token_that_is_named_apart_finds_its_rank() -> None:
     """One that is likelier than the last of the named ones is put among them."""
     place = make_entry(("b", -1.5), [("a", -0.5), ("c", -2.5)])
-    with ScriptedServer(stream_events(make_event("b", place))) as server:
+    with LlamaServer(stream_events(make_event("b", place))) as server:
         (found,) = lens("x", open_session(server.url + V1))
     assert [candidate.token for candidate in found.candidates] == ["a", "b", "c"]
     assert (found.taken, found.ranked) == (1, 3) and found.reshape(1.0, 0.7).survivors == (2, 2)
@@ -100,7 +108,7 @@ LIMITS = [
 @pytest.mark.parametrize("words", LIMITS)
 def test_a_limit_that_is_named_is_kept_to(words: str) -> None:
     """A refusal that names the server's limit is followed by one request with it, which the turn tells of."""
-    with ScriptedServer(reply({"error": {"message": words}}, status=400), ANSWER) as server:
+    with LlamaServer(reply({"error": {"message": words}}, status=400), ANSWER) as server:
         found = lens("x", open_session(server.url + V1))
         assert [post.body["top_logprobs"] for post in server.posts] == [4096, 20]
     assert found.turn.changed == ("top_logprobs: 4096 refused, 20 taken",)
@@ -110,11 +118,11 @@ def test_a_limit_that_is_named_is_kept_to(words: str) -> None:
 def test_a_limit_is_kept_to_once() -> None:
     """A server that goes on to refuse is not asked a third time; so is one that names no limit below the wish."""
     refusal = reply({"error": {"message": "top_logprobs 4096 is above 20, or 5"}}, status=400)
-    with ScriptedServer(refusal) as server:
-        with pytest.raises(ResponseError, match=r"llama\.cpp and vLLM"):
+    with LlamaServer(refusal) as server:
+        with pytest.raises(ResponseError, match=r"llama\.cpp, vLLM"):
             lens("x", open_session(server.url + V1))
         assert len(server.posts) == 2
-    with ScriptedServer(reply({"error": {"message": "logprobs is not supported"}}, status=400)) as server:
+    with LlamaServer(reply({"error": {"message": "logprobs is not supported"}}, status=400)) as server:
         with pytest.raises(ResponseError, match=r"not supported.*%chatglm_serve"):
             lens("x", open_session(server.url + V1))
         assert len(server.posts) == 1
@@ -122,7 +130,7 @@ def test_a_limit_is_kept_to_once() -> None:
 
 def test_an_ordinary_question_is_not_asked_again_for_a_number() -> None:
     """Without top_logprobs of its own a refused question stays refused, whatever numbers stand in the words."""
-    with ScriptedServer(reply({"error": {"message": "logprobs: 20"}}, status=400)) as server:
+    with LlamaServer(reply({"error": {"message": "logprobs: 20"}}, status=400)) as server:
         with pytest.raises(ResponseError):
             open_session(server.url + V1).ask("x")
         assert len(server.posts) == 1
@@ -138,7 +146,7 @@ def test_an_ordinary_question_is_not_asked_again_for_a_number() -> None:
 )
 def test_an_answer_without_probabilities_is_told(script: Any, words: str) -> None:
     """The error says which servers have them; the answer's text is not lost."""
-    with ScriptedServer(script) as server, pytest.raises(InvalidResponseError, match=words) as caught:
+    with LlamaServer(script) as server, pytest.raises(InvalidResponseError, match=words) as caught:
         lens("x", open_session(server.url + V1))
     assert caught.value.kind == "no_logprobs" and caught.value.partial == "Hi"
     assert "%chatglm_serve" in str(caught.value)
@@ -146,14 +154,14 @@ def test_an_answer_without_probabilities_is_told(script: Any, words: str) -> Non
 
 def test_an_empty_answer_is_told() -> None:
     """There is nothing to look at."""
-    with ScriptedServer(answer()) as server, pytest.raises(InvalidResponseError) as caught:
+    with LlamaServer(answer()) as server, pytest.raises(InvalidResponseError) as caught:
         lens("x", open_session(server.url + V1))
     assert caught.value.kind == "empty_reply"
 
 
 def test_chatglms_own_protocol_has_none() -> None:
     """Nothing is sent; the message says what to type."""
-    with ScriptedServer(legacy()) as server:
+    with LlamaServer(legacy()) as server:
         with pytest.raises(ParameterError, match=rf"endpoint_url={server.url}v1.*%chatglm_serve"):
             lens("x", open_session(server.url))
         assert server.asked == []
@@ -162,7 +170,7 @@ def test_chatglms_own_protocol_has_none() -> None:
 @pytest.mark.parametrize("wrong", [{"top": 0}, {"top": -1}, {"top": True}, {"top": 2.5}, {"vocabulary": 0}])
 def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     """Before anything is sent."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         with pytest.raises(ParameterError, match="1 or more"):
             lens("x", open_session(server.url + V1), **wrong)
         assert server.asked == []
@@ -170,7 +178,7 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_conversation_stays_as_it_is() -> None:
     """A lens is recorded, but no later question is sent with it; with history=True it sees the turns before."""
-    with ScriptedServer(answer("one"), ANSWER, ANSWER, answer("two")) as server:
+    with LlamaServer(answer("one"), ANSWER, ANSWER, answer("two")) as server:
         session = open_session(server.url + V1)
         session.ask("q1")
         lens("q2", session)
@@ -184,7 +192,7 @@ def test_the_conversation_stays_as_it_is() -> None:
 
 def test_an_unrecorded_lens_leaves_no_turn() -> None:
     """record=False keeps none."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         session = open_session(server.url + V1)
         assert len(lens("x", session, record=False)) == 2
         assert session.turns == ()
@@ -204,7 +212,7 @@ def test_a_view_is_told_while_the_answer_arrives() -> None:
         def close(self, turn: Turn) -> None:
             self.ended = turn
 
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         watching = Watching()
         found = lens("x", open_session(server.url + V1), view=watching)
     assert watching.ended == found.turn and {"Hi", "Hi you"} <= set(watching.texts)
@@ -231,7 +239,7 @@ def whole_vocabulary(count: int, **more: Any) -> list[Any]:
 def test_a_whole_vocabulary_is_told_from_a_part(count: int, options: dict[str, Any], complete: bool) -> None:
     """A server that names fewer than it was asked for, and all of the mass, has named all it knows."""
     place = make_entry(("t0", -math.log(count)), whole_vocabulary(count))
-    with ScriptedServer(stream_events(make_event("t0", place), make_event("t0", place))) as server:
+    with LlamaServer(stream_events(make_event("t0", place), make_event("t0", place))) as server:
         found = lens("x", open_session(server.url + V1), **options)
     assert found.complete is complete
     assert all((position.tail is None) is complete for position in found)
@@ -242,11 +250,11 @@ def test_a_list_that_was_cut_short_is_not_whole() -> None:
     short = make_entry(("t0", -6.0), whole_vocabulary(300, logprob=-6.0))
     long, longer = (make_entry(("t0", -math.log(n)), whole_vocabulary(n)) for n in (300, 301))
     for events in ((make_event("t0", short),), (make_event("t0", long), make_event("t0", longer))):
-        with ScriptedServer(stream_events(*events)) as server:
+        with LlamaServer(stream_events(*events)) as server:
             assert not lens("x", open_session(server.url + V1)).complete
     choice = {"message": {"content": "t0"}, "finish_reason": "stop", "logprobs": {"content": [long]}}
     cut = reply({"choices": [choice]}, X_ChatGLM_Changed="top_logprobs=4096->300")
-    with ScriptedServer(cut) as server:
+    with LlamaServer(cut) as server:
         found = lens("x", open_session(server.url + V1))
     assert len(found) == 1 and not found.complete
 
@@ -295,12 +303,12 @@ def test_a_lens_replays_from_a_tape_without_a_server(mode: str, tmp_path: Path) 
     """Once recorded, the same lens comes from the tape: every place, candidate and figure; also after a limit."""
     tape = tmp_path / "answers.jsonl"
     refusal = reply({"error": {"message": LIMITS[0]}}, status=400)
-    with ScriptedServer(refusal, ANSWER) as server:
+    with LlamaServer(refusal, ANSWER) as server:
         url = server.url + V1
         session = open_session(url)
         session.llm.tape = tape
         recorded = lens("x", session, temperature=0.5)
-        assert len(server.posts) == 2
+        assert len(server.posts) == 4, "a refusal, the answer, and two requests whose probabilities these are"
     closed = open_session(url)
     closed.llm.tape, closed.llm.tape_mode = tape, mode
     found = lens("x", closed, temperature=0.5)

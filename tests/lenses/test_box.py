@@ -13,18 +13,17 @@ from chatglm_magic.widgets import lens_explorer
 from chatglm_magic.widgets.lens_box import LensBox
 from chatglm_magic.widgets.lens_box.strip import PAGE
 
-from ..support.logprobs import make_entry, make_event, open_session, stream_events
-from ..support.servers import ScriptedServer
+from ..support.logprobs import LlamaServer, make_entry, make_event, open_session, stream_events
 
 HALVES = [("Red", math.log(0.5)), ("Blue", math.log(0.3)), ("Green", math.log(0.2))]
 SURE = [("!", math.log(0.98)), ("?", math.log(0.02))]
 
 
-def seen(*places: list[tuple[str, float]], **options: float) -> tuple[Lens, ScriptedServer]:
+def seen(*places: list[tuple[str, float]], **options: float) -> tuple[Lens, LlamaServer]:
     """Return a lens of an answer that has the first candidate at each place, and its server, which has ended."""
     entries = [make_entry(top[0], top) for top in places]
     script = stream_events(make_event("".join(top[0][0] for top in places), *entries))
-    with ScriptedServer(script) as server:
+    with LlamaServer(script) as server:
         found = lens("Which <b>colour</b>?", open_session(server.url + "v1"), vocabulary=len(places[0]), **options)
     return found, server
 

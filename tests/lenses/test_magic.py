@@ -9,15 +9,15 @@ import pytest
 from chatglm_magic.errors import CommandError, ParameterError
 from chatglm_magic.magics.lens import run
 
-from ..support.logprobs import ANSWER, open_session
-from ..support.servers import ScriptedServer, answer, legacy
+from ..support.logprobs import ANSWER, LlamaServer, open_session
+from ..support.servers import answer, legacy
 
 V1 = "v1"
 
 
 def test_a_line_is_asked_as_typed() -> None:
     """Options come first, variables are put in, the prompt keeps its signs; the lens comes back."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         session = open_session(server.url + V1)
         line = "-t 1.5 -p 0.9 -m 8 --seed 3 --top 20 -s 'be kind' -k top_k=5 -o seen Say {{word}} -t $x?"
         found = run(session, line, {"word": "hi"})
@@ -34,7 +34,7 @@ def test_a_line_is_asked_as_typed() -> None:
 
 def test_raw_quiet_and_no_log() -> None:
     """{{name}} stays, nothing is to be shown, and no turn is kept."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         session = open_session(server.url + V1)
         found = run(session, "--raw -q --no-log {{word}}", {"word": "hi"})
         assert server.posts[0].body["messages"][0]["content"] == "{{word}}"
@@ -43,7 +43,7 @@ def test_raw_quiet_and_no_log() -> None:
 
 def test_history_is_sent_if_asked_for() -> None:
     """By default the lens asks outside the conversation."""
-    with ScriptedServer(answer("one"), ANSWER) as server:
+    with LlamaServer(answer("one"), ANSWER) as server:
         session = open_session(server.url + V1)
         session.ask("q1")
         run(session, "q2", {})
@@ -53,7 +53,7 @@ def test_history_is_sent_if_asked_for() -> None:
 
 def test_a_dry_run_sends_nothing() -> None:
     """The printed body is the one that would be sent."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         session = open_session(server.url + V1)
         text = run(session, "--dry-run -t 0.5 hi", {}).text
         assert server.asked == []
@@ -81,7 +81,7 @@ def test_help_needs_no_server() -> None:
 )
 def test_lines_that_make_no_sense_are_refused(line: str, words: str) -> None:
     """Before anything is sent."""
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         with pytest.raises(CommandError, match=words):
             run(open_session(server.url + V1), line, {})
         assert server.asked == []
@@ -89,7 +89,7 @@ def test_lines_that_make_no_sense_are_refused(line: str, words: str) -> None:
 
 def test_the_old_protocol_is_told_apart() -> None:
     """Also in a dry run: a server with POST / alone has no probabilities."""
-    with ScriptedServer(legacy()) as server:
+    with LlamaServer(legacy()) as server:
         for line in ("hi", "--dry-run hi"):
             with pytest.raises(ParameterError, match="POST / does not give"):
                 run(open_session(server.url), line, {})

@@ -11,9 +11,17 @@ from pydantic import SecretStr
 from chatglm_magic import Session
 from chatglm_magic.local import LocalServer
 
-from .servers import Script, sse
+from .servers import Script, ScriptedServer, reply, sse
 
 Token = tuple[str, float]
+
+
+class LlamaServer(ScriptedServer):
+    """A server that says it is llama.cpp, whose probabilities are the model's own: nothing has to be found out."""
+
+    def __init__(self, *scripts: Script) -> None:
+        listed = {"object": "list", "data": [{"id": "test-glm", "object": "model", "owned_by": "llamacpp"}]}
+        super().__init__(*scripts, on_get=reply(listed))
 
 
 def open_session(url: str, token: str | None = None) -> Session:

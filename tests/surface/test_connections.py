@@ -77,39 +77,6 @@ def test_connections_pooled__not_where_the_server_closes(road: str) -> None:
         wait_for(lambda: server.open == 0, 2)
 
 
-@roads
-@pytest.mark.parametrize("apart", [0.0, 0.01])
-def test_connections_pooled__not_of_a_server_that_closes_after_a_stream(road: str, apart: float) -> None:
-    """openai: llama.cpp sends Keep-Alive with a stream, without the Connection header that belongs to it, and
-    closes: no request may be on its way then. With both headers the connection is kept."""
-    script = clean_stream("ok", apart=apart, header="Keep-Alive: timeout=5, max=100")
-    with CountingServer(script) as server:
-        ROADS[road](make_model(server, "openai"), 5)
-        assert server.made == 5
-        wait_for(lambda: server.open <= 1, 2)
-    script = clean_stream("ok", apart=apart, header="Connection: keep-alive\r\nKeep-Alive: timeout=5, max=100")
-    with CountingServer(script) as server:
-        ROADS[road](make_model(server, "openai"), 5)
-        assert server.made == 1
-
-
-@both
-def test_connections_pooled__not_one_that_was_closed_while_the_loop_was_busy(dialect: str) -> None:
-    """An idle connection that the server has closed is noticed before anything is sent, also by a loop that
-    hasn't read so yet: a request that was sent couldn't be sent again."""
-    with CountingServer(clean_stream("ok") if dialect == "openai" else reply_with("ok")) as server:
-
-        async def ask_twice() -> list[str]:
-            llm = make_model(server, dialect)
-            plan, answers = llm.plan("x"), [await llm.ainvoke("x")]
-            server.close_idle()
-            wait_for(lambda: server.open == 0, 2)  # blocks the loop
-            return [*answers, "".join([chunk.text async for chunk in llm.astream_plan(plan)])]
-
-        assert asyncio.run(ask_twice()) == ["ok", "ok"]
-        assert (len(server.posts), server.made) == (2, 2)
-
-
 @both
 def test_connections_pooled__for_many_threads(dialect: str) -> None:
     """Threads that ask at the same time need a connection each at most, and all are used again."""

@@ -7,6 +7,7 @@ from typing import Any
 import ipywidgets as w
 
 from ...lenses import Lens
+from ...lenses.lens import UNKNOWN
 from ...lenses.report import bars, caption, html, text
 from ...render.outer import output
 from ...render.text import one_line
@@ -35,13 +36,18 @@ class LensBox(w.VBox):  # type: ignore[misc]
         top_p = 1.0 if lens.top_p is None else lens.top_p
         self.temperature = Shape("temperature", asked, 2.0, 10.0, trouble, self._reshape)
         self.top_p = Shape("top_p", top_p, 1.0, 1.0, trouble, self._reshape)
+        self.fixed = lens.logprobs_kind == "unknown"
+        if self.fixed:
+            for row in (self.temperature, self.top_p):
+                row.switch_off()
         self.strip = Strip(lens, trouble, self.look_at)
         self.earlier, self.later = look.button("Previous token"), look.button("Next token")
         self.earlier.on_click(trouble.guarded(lambda clicked: self.look_at(self._index - 1)))
         self.later.on_click(trouble.guarded(lambda clicked: self.look_at(self._index + 1)))
         self.bars = look.Html()
         self.bars.add_class("chatglm-bars")
-        head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(f"{caption(lens)}. {HINT}")
+        hint = f"The sliders are off: {UNKNOWN}" if self.fixed else HINT
+        head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(f"{caption(lens)}. {hint}")
         super().__init__(
             [
                 look.style_sheet(shape.CSS + STILL + CSS),
@@ -66,8 +72,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
     def look_at(self, index: int) -> None:
         """Look at the token of a place."""
         self._index = max(0, min(index, len(self._lens) - 1))
-        if not self.strip.first <= self._index < self.strip.first + len(self.strip.tokens):
-            self.strip.turn(self._index // len(self.strip.tokens) * len(self.strip.tokens))
+        self.strip.reveal(self._index)
         self.strip.look_at(self._index)
         self.earlier.disabled, self.later.disabled = self._index == 0, self._index == len(self._lens) - 1
         self._draw()
@@ -88,7 +93,8 @@ class LensBox(w.VBox):  # type: ignore[misc]
         Still().publish_beneath(self, text(self._lens), html(self._lens))
 
     def _reshape(self) -> None:
-        self._found = self._lens.reshape(self.temperature.value, self.top_p.value)
+        settings = () if self.fixed else (self.temperature.value, self.top_p.value)
+        self._found = self._lens.reshape(*settings)
         self.strip.mark(self._found)
         if self._index >= 0:
             self._draw()
@@ -98,4 +104,5 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     def _widest(self) -> int:
         """Return the place where there was most to choose from."""
-        return max(range(len(self._lens)), key=lambda n: self._found[n].entropy.high)
+        places = range(min(self._lens.answer_start, len(self._lens) - 1), len(self._lens))
+        return max(places, key=lambda n: self._found[n].entropy.high)

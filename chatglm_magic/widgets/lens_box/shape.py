@@ -34,6 +34,11 @@ class Shape(w.Box):  # type: ignore[misc]
             widget.observe(trouble.guarded(lambda change: self.put(change["new"])), names="value")
         self.reset.on_click(trouble.guarded(lambda clicked: self.put(self._asked)))
 
+    def switch_off(self) -> None:
+        """Let nothing be changed."""
+        for widget in (self.number, self.slider, self.reset):
+            widget.disabled = True
+
     @property
     def value(self) -> float:
         """What is chosen."""

@@ -38,24 +38,36 @@ class Strip(w.VBox):  # type: ignore[misc]
         self.where = look.Html()
         row = w.Box(self.tokens)
         row.add_class("chatglm-strip")
-        pages = look.row(self.earlier, self.later, self.where)
-        pages.layout.display = None if len(lens) > PAGE else "none"
+        self.thinking = look.button("Show thinking", tooltip="The places before the answer")
+        self.thinking.on_click(trouble.guarded(lambda clicked: choose(0)))
+        self.thinking.layout.display = None if lens.answer_start else "none"
+        pages = look.row(self.thinking, self.earlier, self.later, self.where)
+        pages.layout.display = None if len(lens) > PAGE or lens.answer_start else "none"
         super().__init__([row, pages])
-        self.turn(0)
+        self.turn(lens.answer_start)
 
     def turn(self, first: int) -> None:
         """Show the page that begins at a place."""
-        self.first = max(0, min(first, (len(self._lens) - 1) // PAGE * PAGE))
+        self.first = max(0, min(first, len(self._lens) - 1))
         last = min(self.first + PAGE, len(self._lens))
         for n, token in enumerate(self.tokens):
             there = self.first + n < last
             token.layout.display = None if there else "none"
             if there:
                 token.description = self._lens.at(self.first + n).label or " "
+                begins = self.first + n == self._lens.answer_start > 0
+                (token.add_class if begins else token.remove_class)("chatglm-answer-start")
         self.earlier.disabled, self.later.disabled = self.first == 0, last == len(self._lens)
         self.where.value = look.small(f"Tokens {self.first} to {last - 1} of {len(self._lens)}")
         self.look_at(self._looked_at)
         self.mark(self._found)
+
+    def reveal(self, index: int) -> None:
+        """Turn to the page with a place, unless it is there."""
+        if not self.first <= index < self.first + PAGE:
+            start = self._lens.answer_start
+            begin = start if index >= start else 0  # pages count from the answer on, and from the thinking
+            self.turn(begin + (index - begin) // PAGE * PAGE)
 
     def look_at(self, index: int) -> None:
         """Show which token is looked at."""

@@ -35,6 +35,7 @@ CSS = f"""
  content:"";position:absolute;left:2px;right:2px;bottom:2px;background:{BAR}}}
 .chatglm-lens .chatglm-strip .jupyter-button::after{{background:{PALE}}}
 .chatglm-lens .chatglm-strip .chatglm-untold::before{{height:10px;background:{HATCHED}}}
+.chatglm-lens .chatglm-strip .chatglm-answer-start{{border-left:3px solid {MUTED};padding-left:5px}}
 .chatglm-lens .chatglm-shape{{display:grid;gap:8px 24px;grid-template-columns:repeat(auto-fit,minmax(240px,1fr))}}
 .chatglm-lens .chatglm-bars table{{border-collapse:collapse;margin:0;font-size:13px}}
 .chatglm-lens .chatglm-bars th,.chatglm-lens .chatglm-bars td{{background:none}}
