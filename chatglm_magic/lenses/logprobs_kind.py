@@ -88,8 +88,8 @@ def _find_out(session: Session, options: Mapping[str, Any]) -> Probed:
             return "raw"
         if abs(slope - 1 / HOT) > ALIKE / HOT:
             return "unknown"
-        slope = _slope(plain, _first_token(session, there, temperature=1.0, top_p=CUT))
-        return "tempered" if slope is not None and abs(slope - 1) < ALIKE else "processed"
+        cut = _first_token(session, there, temperature=1.0, top_p=CUT)
+        return "tempered" if _is_alike(plain, cut) else "processed"
     except ChatGLMError:
         return "unknown"
 
@@ -111,15 +111,17 @@ def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> 
     return {candidate.token: candidate.logprob for candidate in odds[0].top} if odds else {}
 
 
+def _is_alike(plain: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Tell whether a cut left the probabilities as they were: what is kept of them would have grown."""
+    return plain.keys() <= other.keys() and all(abs(plain[token] - other[token]) < ALIKE for token in plain)
+
+
 def _slope(plain: Mapping[str, float], other: Mapping[str, float]) -> float | None:
     """Return how many times as far apart the other logarithms are; None where that can't be told.
 
     Differences from the likeliest token, by least squares: raw ones have 1, those after a temperature T have 1/T.
-    Where tokens are missing, or their probability is next to nothing, they were cut: infinity, or far from both.
     """
     named = [token for token in plain if token in other]
-    if len(other) < len(plain):
-        return math.inf
     if len(named) < 2:
         return None
     first = max(named, key=plain.__getitem__)
