@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": GROUND,
     "safe_files": GROUND | {"render"},
     "store": GROUND | {"render", "safe_files"},
-    "session": GROUND | {"wire", "client", "llm", "store"},
+    "session": GROUND | {"wire", "client", "llm", "store", "render"},
     "server": {"_version", "strictjson"},
     "local": {"errors", "server"},
     "sweeps": GROUND | {"wire", "client", "llm", "store", "session", "render", "safe_files"},

@@ -7,13 +7,13 @@ tell them apart: raw ones are alike, tempered ones are not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
 from ..errors import ChatGLMError, ParameterError
+from ..session.verdicts import slope
 from ..values import Odds, Turn
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ def _find_out(session: Session, options: Mapping[str, Any]) -> Probed:
         return "raw"
     try:
         plain, hot = (_first_token(session, there, temperature=t, top_p=1.0) for t in (1.0, HOT))
-        slope = _slope(plain, hot)
-        if slope is None:
+        found = slope(plain, hot)
+        if found is None:
             return "unknown"
-        if abs(slope - 1) < ALIKE:
+        if abs(found - 1) < ALIKE:
             return "raw"
-        if abs(slope - 1 / HOT) > ALIKE / HOT:
+        if abs(found - 1 / HOT) > ALIKE / HOT:
             return "unknown"
         cut = _first_token(session, there, temperature=1.0, top_p=CUT)
         return "tempered" if _is_alike(plain, cut) else "processed"
@@ -114,17 +114,3 @@ def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> 
 def _is_alike(plain: Mapping[str, float], other: Mapping[str, float]) -> bool:
     """Tell whether a cut left the probabilities as they were: what is kept of them would have grown."""
     return plain.keys() <= other.keys() and all(abs(plain[token] - other[token]) < ALIKE for token in plain)
-
-
-def _slope(plain: Mapping[str, float], other: Mapping[str, float]) -> float | None:
-    """Return how many times as far apart the other logarithms are; None where that can't be told.
-
-    Differences from the likeliest token, by least squares: raw ones have 1, those after a temperature T have 1/T.
-    """
-    named = [token for token in plain if token in other]
-    if len(named) < 2:
-        return None
-    first = max(named, key=plain.__getitem__)
-    pairs = [(plain[token] - plain[first], other[token] - other[first]) for token in named]
-    spread = math.fsum(x * x for x, _ in pairs)
-    return math.fsum(x * y for x, y in pairs) / spread if spread > 1e-4 else None

@@ -49,6 +49,10 @@ def _explored(name: str, rest: str) -> SimpleMatcherResult:
         from .lens import lens_parser
 
         return _options(lens_parser(), rest)
+    if name == "chatglm_check":
+        from .magics import check_parser
+
+        return _options(check_parser(), rest)
     if name == "chatglm_sweep" and FLAG.search(rest):
         from .sweep import sweep_parser
 

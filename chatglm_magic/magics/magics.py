@@ -20,6 +20,7 @@ from .parser import Parser, expect_nothing, helped, parse, refuse_keys
 
 if TYPE_CHECKING:
     from ..lenses import Lens
+    from ..session.check import Check
     from ..sweeps import Sweep
 
 
@@ -28,6 +29,19 @@ def panel_parser() -> Parser:
     parser = Parser(
         "%chatglm_panel", description="Show the panel: sliders, a prompt box, the answer and earlier turns."
     )
+    parser.add_help_option()
+    return parser
+
+
+def check_parser() -> Parser:
+    """Return the parser of ``%chatglm_check``."""
+    parser = Parser(
+        "%chatglm_check",
+        description="Find out what the server really honours, with at most ten short requests.\n"
+        "The conversation isn't sent, and nothing is recorded.",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list the requests, send none")
+    parser.add_argument("-o", "--out", metavar="NAME", help="also keep the result in this variable")
     parser.add_help_option()
     return parser
 
@@ -195,6 +209,27 @@ class ChatGLMMagics(Magics):
         if seen.out:
             self.shell.user_ns[seen.out] = seen.lens
         return lens.show(seen)
+
+    @helped(check_parser)
+    @no_var_expand
+    @line_magic
+    def chatglm_check(self, line: str) -> Check | None:
+        """Find out what the server really honours; see ``%chatglm_check --help``."""
+        refuse_keys(line)
+        parser = check_parser()
+        options, rest = parse(parser, line)
+        expect_nothing(parser, rest)
+        if options.help:
+            return self._print(parser.format_help())
+        out = ask.variable_name(options.out)
+        if options.dry_run:
+            from ..session.check import describe_trials, plan_trials
+
+            return self._print(describe_trials(plan_trials(self._session.llm)))
+        found = self._session.check()
+        if out:
+            self.shell.user_ns[out] = found
+        return found
 
     def end(self) -> None:
         """Stop following the session, and end the local server if one runs."""

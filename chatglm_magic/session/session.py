@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..llm import ChatGLM
     from ..store import History, Store
     from .active_turn import ActiveTurn
+    from .check import Check
 
 T = TypeVar("T")
 
@@ -167,6 +168,22 @@ class Session:
 
         plan = self.llm.plan("", **options)
         return probe(plan.endpoint_url, plan.dialect, plan.call.headers)
+
+    def check(self) -> Check:
+        """Find out what the server at hand really honours, with at most ten short requests.
+
+        .. code-block:: python
+
+            found = get_session().check()
+            found["seed"].verdict, found.to_dataframe()
+
+        No conversation is sent or changed, nothing is recorded, and the tape isn't used.
+
+        :raises ChatGLMError: if the first, plain request fails.
+        """
+        from .check import run_check
+
+        return run_check(self.llm)
 
     def close(self) -> None:
         """Let go of connections, of the model and of the store."""
