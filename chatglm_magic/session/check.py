@@ -12,7 +12,7 @@ from ..client.address import bare
 from ..errors import ChatGLMError
 from ..llm.request_plan import RequestPlan
 from ..render.dataframe import table
-from ..render.outer import output
+from ..render.outer import outer
 from ..render.text import aligned, one_line, plural
 from .verdicts import CONCLUSIONS, Reply, Verdict, word_of
 
@@ -100,7 +100,7 @@ class Check:
             for row in self.rows
         )
         title = f"<caption style='text-align:left'>{escape(self.title)}</caption>"
-        return str(output("", f"<table>{title}<tbody>{body}</tbody></table>")["text/html"])
+        return outer(f"<table>{title}<tbody>{body}</tbody></table>")
 
 
 MARKS: dict[str, str] = {"honoured": "✓", "ignored": "✗", "refused": "✗", "can't tell": "–"}

@@ -1,0 +1,338 @@
+"""``%chatglm_check``: servers that lie are found out, honest ones believed, and none gets over ten requests."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.lib.pretty import pretty
+
+from chatglm_magic import LocalServer, Session
+from chatglm_magic.errors import EndpointError
+from chatglm_magic.session.check import MOST, SYSTEM, Check, describe_trials, plan_trials
+
+from .support.servers import Asked, ScriptedServer, chunk, reply
+
+WORDS = ["red", "green", "blue", "amber", "violet", "silver", "golden", "brown", "black", "white", "grey", "pink"]
+GREEDY = "I like red and green and blue because they look calm and bright at once"
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@dataclass
+class Model:
+    """A server's model: it answers as its parameters say, but for what it is told to get wrong.
+
+    :param lies: ``temperature`` (always greedy), ``steady`` (never), ``top_p``, ``seed``, ``max_token`` (at least
+        16), ``stop``, ``stream`` (whole first), ``system`` and ``history`` (not read), ``usage`` and ``logprobs``
+        (none), ``thinking`` (always on).
+    :param refuses: keys of the body that are answered with 400, and stream_options with 422.
+    :param thinks: whether it thinks unless it is told not to.
+    :param tempered: whether its log probabilities have been through the temperature.
+    """
+
+    lies: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
+    thinks: bool = False
+    tempered: bool = False
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    def words_of(self, body: dict[str, Any]) -> list[str]:
+        """Return the answer to a request."""
+        temperature = 0.0 if "temperature" in self.lies else body.get("temperature", 1.0)
+        if "steady" in self.lies:
+            temperature = 1.0
+        narrow = body.get("top_p", 1.0) < 0.05 and "top_p" not in self.lies
+        if temperature == 0 or narrow or body.get("do_sample") is False:
+            told = [m["content"] for m in body["messages"] if m["role"] == "system" and "system" not in self.lies]
+            return ["Red,", "green,", "blue."] if told else GREEDY.split()
+        seed = None if "seed" in self.lies else body.get("seed")
+        draw = random.Random(seed) if seed is not None else random.Random()
+        return [draw.choice(WORDS) for _ in range(12)]
+
+    def logprobs_of(self, body: dict[str, Any]) -> dict[str, float]:
+        """Return the log probabilities of the first token."""
+        scale = body.get("temperature", 1.0) if self.tempered else 1.0
+        logits = {word: -0.6 * rank / (scale or 1.0) for rank, word in enumerate(WORDS[:5])}
+        total = math.log(math.fsum(math.exp(value) for value in logits.values()))
+        return {word: value - total for word, value in logits.items()}
+
+    def prompt_tokens(self, body: dict[str, Any]) -> int:
+        """Return how many tokens of the messages are read."""
+        read = body["messages"][-1:]
+        if "system" not in self.lies:
+            read += [message for message in body["messages"] if message["role"] == "system"]
+        if "history" not in self.lies:
+            read += [message for message in body["messages"][:-1] if message["role"] != "system"]
+        return sum(len(message["content"].split()) for message in read)
+
+    def __call__(self, connection: socket.socket, asked: Asked) -> None:
+        body = asked.body
+        self.bodies.append(body)
+        for key in self.refuses & body.keys():
+            words = {"error": {"message": f"{key} is not supported here"}}
+            reply(words, status=422 if key == "stream_options" else 400)(connection, asked)
+            return
+        words = self.words_of(body)
+        for stop in [] if "stop" in self.lies else body.get("stop", []):
+            words = " ".join(words).partition(stop)[0].split()
+        self._write(connection, body, words)
+
+    def _write(self, connection: socket.socket, body: dict[str, Any], words: list[str]) -> None:
+        on = body.get("chat_template_kwargs", {}).get("enable_thinking", True)
+        on = body.get("thinking", {}).get("type", "enabled") == "enabled" and on
+        thoughts = ["Hm ", "so. "] if self.thinks and (on or "thinking" in self.lies) else []
+        events = [chunk(None, reasoning_content=thought) for thought in thoughts]
+        events += [chunk(word if number == 0 else f" {word}") for number, word in enumerate(words)]
+        most = body.get("max_tokens", 99)
+        events = events[: max(most, 16) if "max_token" in self.lies else most]
+        for event in events:
+            if body.get("logprobs") and "logprobs" not in self.lies:
+                told = [
+                    {"token": token, "logprob": value, "bytes": list(token.encode())}
+                    for token, value in self.logprobs_of(body).items()
+                ]
+                event["choices"][0]["logprobs"] = {"content": [{**told[0], "top_logprobs": told}]}
+            elif body.get("logprobs"):
+                event["choices"][0]["logprobs"] = None
+        last = chunk(None, finish_reason="stop")
+        if "usage" not in self.lies:
+            counts = {"prompt_tokens": self.prompt_tokens(body), "completion_tokens": len(events)}
+            last |= {"usage": counts}
+        data = [f"data: {json.dumps(event)}\n\n".encode() for event in [*events, last]] + [b"data: [DONE]\n\n"]
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        if "stream" in self.lies:
+            time.sleep(0.3)  # the time that the whole answer takes
+            connection.sendall(b"".join(data))
+        else:
+            for block in data:
+                connection.sendall(block)
+                time.sleep(0.002)
+        connection.shutdown(socket.SHUT_WR)
+
+
+def check(model: Model, url: str = "", **fields: Any) -> Check:
+    """Check a server with this model; it may get ten requests."""
+    with ScriptedServer(model) as server:
+        session = Session()
+        session.settings.endpoint_url = url or f"{server.url}v1"
+        for name, value in fields.items():
+            setattr(session.llm, name, value)
+        try:
+            found = session.check()
+        finally:
+            session.close()
+        assert len(server.posts) == found.requests <= MOST
+    return found
+
+
+HONEST = {
+    "streaming": "honoured",
+    "temperature": "honoured",
+    "top_p": "honoured",
+    "max_token": "honoured",
+    "stop": "honoured",
+    "seed": "honoured",
+    "logprobs": "honoured",
+    "thinking": "can't tell",
+    "system prompt": "honoured",
+    "history": "honoured",
+    "usage": "honoured",
+}
+
+
+def verdicts(found: Check) -> dict[str, str]:
+    """Return the verdict of each row."""
+    return {row.name: row.verdict for row in found}
+
+
+def test_an_honest_server_is_believed() -> None:
+    """Each row is honoured, but for the thinking of a model that doesn't think."""
+    found = check(Model())
+    assert verdicts(found) == HONEST
+    assert "raw" in found["logprobs"].evidence and found.model == "test-glm" and found.dialect == "openai"
+
+
+LIES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "ignores the temperature": (
+        {"lies": {"temperature"}},
+        {"temperature": "ignored", "top_p": "can't tell", "seed": "can't tell"},
+    ),
+    "is never steady": (
+        {"lies": {"steady", "seed"}},
+        {"temperature": "ignored", "top_p": "can't tell", "seed": "ignored"},
+    ),
+    "ignores the seed": ({"lies": {"seed"}}, {"seed": "ignored"}),
+    "ignores top_p": ({"lies": {"top_p"}}, {"top_p": "ignored"}),
+    "streams all at once": ({"lies": {"stream"}}, {"streaming": "ignored"}),
+    "clamps max_token": ({"lies": {"max_token"}}, {"max_token": "ignored"}),
+    "ignores stop": ({"lies": {"stop"}}, {"stop": "ignored"}),
+    "has null for logprobs": ({"lies": {"logprobs"}}, {"logprobs": "ignored"}),
+    "does not read the system prompt": ({"lies": {"system"}}, {"system prompt": "ignored"}),
+    "does not read the history": ({"lies": {"history"}}, {"history": "ignored"}),
+    "counts no tokens": ({"lies": {"usage"}}, {"usage": "ignored", "history": "can't tell"}),
+    "thinks, and can be told not to": ({"thinks": True}, {"thinking": "honoured"}),
+    "thinks all the same": ({"thinks": True, "lies": {"thinking"}}, {"thinking": "ignored"}),
+    "refuses logprobs": ({"refuses": {"logprobs"}}, {"logprobs": "refused"}),
+    "refuses seeds": ({"refuses": {"seed"}}, {"seed": "refused", "temperature": "refused", "top_p": "refused"}),
+    "refuses stop": ({"refuses": {"stop"}}, {"stop": "refused"}),
+    "refuses to be told of thinking": (
+        {"refuses": {"chat_template_kwargs"}, "thinks": True},
+        {"thinking": "refused", "system prompt": "can't tell"},
+    ),
+    "refuses stream_options": ({"refuses": {"stream_options"}}, {}),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_server_that_lies_is_found_out(name: str) -> None:
+    """The row of what it does wrong says so, and no other row does."""
+    model, expected = LIES[name]
+    options = {key: frozenset(value) if isinstance(value, set) else value for key, value in model.items()}
+    found = check(Model(**options))
+    assert verdicts(found) == HONEST | expected
+    for key in options.get("refuses", ()):
+        for row in found:
+            assert row.verdict != "refused" or f"{key} is not supported here" in row.evidence
+
+
+def test_tempered_probabilities_are_told_apart_as_sglang_has_them() -> None:
+    """An SGLang-like server: everything is honoured, and the logprobs have been through the temperature."""
+    found = check(Model(tempered=True))
+    assert verdicts(found) == HONEST and "tempered" in found["logprobs"].evidence
+
+
+def test_zai_is_asked_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Z.ai-like server: no logprobs, no usage wish, one stop string, thinking by its own switch."""
+    model = Model(thinks=True, lies=frozenset({"logprobs"}))
+    with ScriptedServer(model) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        session = Session()
+        session.settings.endpoint_url = "http://api.z.ai/api/paas/v4"
+        session.llm.model = "glm-4.7"
+        found = session.check()
+        session.close()
+        assert len(proxy.posts) == found.requests <= MOST
+    assert verdicts(found) == HONEST | {"logprobs": "ignored", "thinking": "honoured"}
+    assert any(body.get("thinking") == {"type": "disabled"} for body in model.bodies)
+    assert max(body.get("temperature", 0) for body in model.bodies) == 1
+
+
+def test_it_leaves_conversation_settings_and_store_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn, no history, no tape; of the session's parameters the model goes along."""
+    monkeypatch.setenv("CHATGLM_MAGIC_HOME", str(tmp_path))
+    model = Model()
+    with ScriptedServer(model) as server:
+        session = Session()
+        session.settings.endpoint_url = f"{server.url}v1"
+        session.llm.model, session.llm.tape = "glm", tmp_path / "t.jsonl"
+        session.llm.history = [["a", "b"]]
+        before = len(session.turns)
+        session.check()
+        assert session.llm.history == [["a", "b"]] and len(session.turns) == before
+        assert {turn.prompt for turn in session.history.all} <= {"a"} and not (tmp_path / "t.jsonl").exists()
+        session.close()
+    assert {body["model"] for body in model.bodies} == {"glm"}
+    assert not any(message["content"] == "a" for body in model.bodies for message in body["messages"])
+    assert any(message["content"] == SYSTEM for body in model.bodies for message in body["messages"])
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
+    """Nothing can be found out then."""
+    session = Session()
+    session.settings.endpoint_url = "http://127.0.0.1:1/v1"
+    with pytest.raises(EndpointError, match="No server answers"):
+        session.check()
+    session.close()
+
+
+def test_the_table_is_safe_and_has_all_forms() -> None:
+    """A server's words are text in the page and the terminal; the table has a row for each thing."""
+    trap = "<script>x</script> $\\unicode{65}$ \x1b[31m"
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        if asked.body.get("logprobs"):
+            reply({"error": {"message": f"no logprobs {trap}"}}, status=400)(connection, asked)
+        else:
+            Model()(connection, asked)
+
+    with ScriptedServer(script) as server:
+        session = Session()
+        session.settings.endpoint_url = f"{server.url}v1"
+        found = session.check()
+        session.close()
+    page, text = found._repr_html_(), pretty(found)
+    assert found["logprobs"].verdict == "refused" and "no logprobs" in page
+    assert "<script>" not in page and 'class="mathjax_ignore' in page and "\x1b" not in page + text
+    frame = found.to_dataframe()
+    assert list(frame["name"]) == list(HONEST) and len(text.splitlines()) == 1 + len(HONEST)
+    assert "seed" in found and "cheese" not in found
+    with pytest.raises(KeyError):
+        found["cheese"]
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalServer]:
+    """The built-in model."""
+    with LocalServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", ["v1", ""])
+def test_the_built_in_server_is_honest(local: LocalServer, path: str) -> None:
+    """In both protocols; what ChatGLM's own has no word for can't be told."""
+    session = Session()
+    session.settings.endpoint_url = local.base_url + path
+    session.llm.api_key = local.token
+    found = session.check()
+    session.close()
+    missing = ("streaming", "stop", "logprobs", "system prompt", "usage")
+    assert verdicts(found) == HONEST | ({} if path else dict.fromkeys(missing, "can't tell"))
+    assert found.requests <= MOST
+
+
+@pytest.mark.parametrize("name", ["servers.md", "zh/servers.md"])
+def test_the_documents_table_is_the_built_in_servers(name: str, local: LocalServer) -> None:
+    """The page shows a real table: its verdicts and its evidence, but for the times."""
+    session = Session()
+    session.settings.endpoint_url, session.llm.api_key = local.url, local.token
+    found = session.check()
+    session.close()
+    text = without_times((DOCS / name).read_text(encoding="utf-8"))
+    for row in found:
+        assert without_times(f"| {row.name} | {row.verdict} | {row.evidence} |") in text
+
+
+def without_times(text: str) -> str:
+    """Return text in which the times of a stream are left out."""
+    return re.sub(r"pieces from \d+\.\d+ to \d+\.\d+ s", "pieces", text)
+
+
+def test_the_magic_returns_the_table_and_lists_its_requests(shell: InteractiveShell) -> None:
+    """As a value, in a variable; --dry-run sends nothing."""
+    model = Model()
+    with ScriptedServer(model) as server:
+        shell.run_line_magic("chatglm_config", f"endpoint_url={server.url}v1")
+        shell.run_line_magic("chatglm_check", "--dry-run")
+        assert server.posts == []
+        found = shell.run_line_magic("chatglm_check", "-o kept")
+        assert isinstance(found, Check) and shell.user_ns["kept"] is found
+
+
+def test_a_dry_run_lists_what_would_be_sent() -> None:
+    """A line for each request, with its parameters."""
+    session = Session()
+    session.settings.endpoint_url = "http://127.0.0.1:1/v1"
+    text = describe_trials(plan_trials(session.llm))
+    session.close()
+    assert "At most 10" in text and "seed=2" in text and "top_logprobs=5" in text and "127.0.0.1:1" in text
