@@ -7,9 +7,12 @@ from typing import Any
 
 import jinja2
 import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
 
-from chatglm_magic import ChatGLM
+from chatglm_magic import ChatGLM, Session
 from chatglm_magic.parameters import THINKING_LEVELS
+from chatglm_magic.widgets import panel
 from chatglm_magic.wire.thinking import family_of, levels_of
 
 from .support.servers import Asked, ScriptedServer, answer, reply
@@ -258,3 +261,52 @@ def test_a_template_is_told_what_the_change_says(
         told = llm.invoke("hi") if way == "invoke" else asyncio.run(llm.ainvoke("hi"))
     assert told == WANTED[model][THINKING_LEVELS.index(level)]
     assert bool(llm.plan("hi").changed) == (level not in ("on", told))
+
+
+def test_the_panels_list_has_the_models_levels() -> None:
+    """It follows model and server; a level that is set stays in it, and says that it isn't the model's."""
+    session = Session()
+    session.settings.endpoint_url, session.settings.store = "http://127.0.0.1:1/v1", "off"
+    shown = panel(session)
+    choices = shown.fields.thinking
+
+    def listed() -> list[str]:
+        return [value for _, value in choices.options]
+
+    assert listed() == ["", *THINKING_LEVELS]
+    session.settings.model = "glm-5.2"
+    assert listed() == ["", "off", "on", "high", "max"]
+    choices.value = "max"
+    assert session.llm.thinking == "max"
+    session.settings.model = "glm-4.7"
+    assert listed() == ["", "off", "on", "max"] and choices.value == "max"
+    assert ("max (not this model's)", "max") in choices.options and session.llm.thinking == "max"
+    session.settings.thinking = None
+    assert listed() == ["", "off", "on"] and choices.value == ""
+    session.settings.model = None
+    session.settings.endpoint_url = ADDRESSES["OpenRouter"]
+    assert listed() == ["", "off", "on", "low", "high"]
+    shown.close()
+    session.close()
+
+
+def test_completion_and_help_have_the_models_levels(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind ``--thinking``, and at the end of the help of what takes it, where the model lacks some."""
+    line = "%chatglm --thinking "
+
+    def completed() -> list[str]:
+        found = shell.Completer.completions(line, len(line))
+        return sorted({completion.text for completion in found} & set(THINKING_LEVELS))
+
+    with provisionalcompleter():
+        assert completed() == sorted(THINKING_LEVELS)
+        shell.run_line_magic("chatglm", "--help")
+        assert "levels of --thinking" not in capsys.readouterr().out
+        shell.run_line_magic("chatglm_config", "model=glm-5.3 endpoint_url=http://127.0.0.1:1/v1")
+        assert completed() == sorted(["on", "low", "high", "max"])
+        for magic in ("chatglm", "chatglm_lens", "chatglm_sweep"):
+            capsys.readouterr()
+            shell.run_line_magic(magic, "--help")
+            assert "levels of --thinking: on, low, high, max." in capsys.readouterr().out

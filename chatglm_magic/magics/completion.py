@@ -7,6 +7,7 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
+from ..session import get_session
 from ..session.settings import NAMES
 from .ask import ask_parser
 from .history import history_parser
@@ -63,6 +64,8 @@ def _explored(name: str, rest: str) -> SimpleMatcherResult:
 def _options(parser: Parser, rest: str) -> SimpleMatcherResult:
     choice = CHOICE.search(rest)
     action = parser.action_of(choice[1]) if choice else None
+    if choice and action and action.dest == "thinking":
+        return _result(choice[2], list(get_session().thinking_levels), "value")
     if choice and action and action.choices:
         return _result(choice[2], list(action.choices), "value")
     return _flags(rest, parser.flags)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 
+from ..parameters import THINKING_LEVELS
 from ..render.answers import card
 from ..render.front_ends import in_notebook, is_final
 from ..render.views import view_for
@@ -84,7 +85,7 @@ class ChatGLMMagics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         options, text = parse(parser, line, variables=names)
         if options.help:
-            return self._print(parser.format_help())
+            return self._print(parser.format_help() + self._levels())
         if cell is not None:
             body = cell.rstrip("\n")
             text = f"{text}\n{body}" if text.strip() else body
@@ -189,7 +190,7 @@ class ChatGLMMagics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         options = sweep.read(line, names)
         if options.help:
-            return self._print(sweep.sweep_parser().format_help())
+            return self._print(sweep.sweep_parser().format_help() + self._levels())
         found = sweep.run(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
         return self._print(found) if isinstance(found, str) else found
 
@@ -205,7 +206,7 @@ class ChatGLMMagics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         seen = lens.run(self._session, line, names, (cell or "").rstrip("\n"))
         if seen.lens is None:
-            return self._print(seen.text)
+            return self._print(seen.text + (self._levels() if seen.is_help else ""))
         if seen.out:
             self.shell.user_ns[seen.out] = seen.lens
         return lens.show(seen)
@@ -268,6 +269,13 @@ class ChatGLMMagics(Magics):
         for text in self._session.store.news():
             if not (final and text.startswith("Turns are kept in ")):
                 write(sys.stderr, text + "\n")
+
+    def _levels(self) -> str:
+        """Return a line for help where the present model has fewer levels of thinking than there are."""
+        levels = self._session.thinking_levels
+        if levels == THINKING_LEVELS:
+            return ""
+        return f"\nThe current model has these levels of --thinking: {', '.join(levels)}.\n"
 
     def _print(self, text: str) -> None:
         from ..render.text import write

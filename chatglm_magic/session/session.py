@@ -162,6 +162,15 @@ class Session:
         """Return the range of temperature, top_p or max_token that the server takes, as far as known."""
         return self._sync.limits(name)
 
+    @property
+    def thinking_levels(self) -> tuple[str, ...]:
+        """The levels of ``thinking`` that the present model has on the present server; all if it isn't known."""
+        from ..wire.openai import server_of
+        from ..wire.thinking import levels_of
+
+        settings = self.settings
+        return levels_of(settings.model, server_of(settings.endpoint_url))
+
     def probe(self, **options: Any) -> Finding:
         """Look once what answers at the endpoint, or at a question's own: one GET, at most 2 s, never fatal."""
         from ..client.probe import probe

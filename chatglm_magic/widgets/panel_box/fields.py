@@ -14,7 +14,7 @@ from ..look import above
 from ..trouble import Trouble
 from .handle import Field, or_empty, or_none
 
-THINKING = [("server's default", ""), *((level, level) for level in THINKING_LEVELS)]
+UNSET = ("server's default", "")
 ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
 
 
@@ -25,7 +25,7 @@ class Fields:
         self.system = above(
             w.Textarea(description="System prompt", placeholder="none", rows=2, continuous_update=False)
         )
-        self.thinking = above(w.Dropdown(description="thinking", options=THINKING))
+        self.thinking = above(w.Dropdown(description="thinking", options=[UNSET]))
         self.seed = above(w.Text(description="seed", placeholder="none", continuous_update=False))
         self.stop = above(
             w.Textarea(description="stop strings", placeholder="one a line", rows=2, continuous_update=False)
@@ -34,7 +34,7 @@ class Fields:
         self.context = w.Label()
         self._handles = [
             Field(session, "system", trouble, self.system, read=or_none, write=or_empty),
-            Field(session, "thinking", trouble, self.thinking, read=or_none, write=or_empty),
+            Levels(session, trouble, self.thinking),
             Field(session, "seed", trouble, self.seed, read=_seed, write=_shown),
             Field(session, "stop", trouble, self.stop, read=stops, write=stop_lines),
             Field(session, "with_history", trouble, self.with_history),
@@ -48,6 +48,28 @@ class Fields:
         """Stop following the settings."""
         for handle in self._handles:
             handle.forget()
+
+
+class Levels(Field):
+    """How much the model thinks: a list of the levels that the present model has, and of the one that is set."""
+
+    def __init__(self, session: Session, trouble: Trouble, widget: w.Dropdown) -> None:
+        also = ("model", "endpoint_url")
+        super().__init__(session, "thinking", trouble, widget, read=or_none, write=or_empty, also=also)
+
+    def put(self, value: Any) -> None:
+        """Show the levels that there are now, and the one that is set."""
+        levels = self.session.thinking_levels
+        listed = [level for level in THINKING_LEVELS if level in levels or level == value]
+        options = [
+            UNSET,
+            *((level if level in levels else f"{level} (not this model's)", level) for level in listed),
+        ]
+        if list(self.widget.options) != options:
+            with self.widget.hold_trait_notifications():
+                self.widget.options = options
+                self.widget.value = or_empty(value)
+        super().put(value)
 
 
 def stops(lines: str) -> list[str] | None:

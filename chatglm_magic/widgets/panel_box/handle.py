@@ -104,8 +104,9 @@ class Field(Handle):
         *,
         read: Callable[[Any], Any] = lambda shown: shown,
         write: Callable[[Any], Any] = lambda value: value,
+        also: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(session, name, trouble)
+        super().__init__(session, name, trouble, also=also)
         self.widget, self._write = widget, write
         self.follow()
         self.hear(widget, lambda shown: self.choose(read(shown)))
