@@ -121,9 +121,9 @@ class Model:
         connection.shutdown(socket.SHUT_WR)
 
 
-def check(model: Model, url: str = "", **fields: Any) -> Check:
+def check(script: Model, url: str = "", **fields: Any) -> Check:
     """Check a server with this model; it may get ten requests."""
-    with ScriptedServer(model) as server:
+    with ScriptedServer(script) as server:
         session = Session()
         session.settings.endpoint_url = url or f"{server.url}v1"
         for name, value in fields.items():
@@ -137,6 +137,7 @@ def check(model: Model, url: str = "", **fields: Any) -> Check:
 
 
 HONEST = {
+    "protocol and model": "honoured",
     "streaming": "honoured",
     "temperature": "honoured",
     "top_p": "honoured",
@@ -164,6 +165,7 @@ def test_an_honest_server_is_believed() -> None:
 
 
 LIES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "answers with another model": ({"lies": {"model"}}, {"protocol and model": "ignored"}),
     "ignores the temperature": (
         {"lies": {"temperature"}},
         {"temperature": "ignored", "top_p": "can't tell", "seed": "can't tell"},
@@ -199,7 +201,7 @@ def test_a_server_that_lies_is_found_out(name: str) -> None:
     """The row of what it does wrong says so, and no other row does."""
     model, expected = LIES[name]
     options = {key: frozenset(value) if isinstance(value, set) else value for key, value in model.items()}
-    found = check(Model(**options))
+    found = check(Model(**options), model="other" if "model" in options.get("lies", ()) else "test-glm")
     assert verdicts(found) == HONEST | expected
     for key in options.get("refuses", ()):
         for row in found:
@@ -223,7 +225,8 @@ def test_zai_is_asked_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
         found = session.check()
         session.close()
         assert len(proxy.posts) == found.requests <= MOST
-    assert verdicts(found) == HONEST | {"logprobs": "ignored", "thinking": "honoured"}
+    another = {"protocol and model": "ignored"}  # the script has one name for its model
+    assert verdicts(found) == HONEST | another | {"logprobs": "ignored", "thinking": "honoured"}
     assert any(body.get("thinking") == {"type": "disabled"} for body in model.bodies)
     assert max(body.get("temperature", 0) for body in model.bodies) == 1
 

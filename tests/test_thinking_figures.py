@@ -140,8 +140,10 @@ def test_the_figures_stand_where_an_answer_is_told_of(session: Session, tmp_path
     data, metadata = bundle(turn)
     assert "9 tokens, 7 of them thinking" in data["text/html"] and "9 tokens, 7 of them thinking" in metrics(turn)
     assert metadata["chatglm"]["reasoning_tokens"] == 7 and metadata["chatglm"]["first_answer"] is not None
+    assert metadata["chatglm"]["first_thinking"] == turn.first_token
     assert "answer after" in metrics(turn) and "answer after" not in metrics(ask(session, think(0)))
     row = session.history.to_dataframe().iloc[0]
+    assert row["first_thinking"] == turn.first_token and not row["spent_on_thinking"]
     assert row["reasoning_tokens"] == 7 and row["first_answer"] == turn.first_answer
     path = session.history.export(tmp_path / "out.csv")
     assert "reasoning_tokens" in path.read_text(encoding="utf-8-sig").splitlines()[0]

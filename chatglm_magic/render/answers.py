@@ -45,6 +45,7 @@ def provenance(turn: Turn) -> dict[str, Any]:
     """Return what is known of how an answer came about, without the texts that stand in the output itself."""
     left_out = {"prompt", "answer", "reasoning"}
     known = {key: value for key, value in turn.to_json().items() if key not in left_out}
+    known |= {"first_thinking": turn.first_thinking, "spent_on_thinking": turn.spent_on_thinking or None}
     return {key: value for key, value in known.items() if value not in (None, "", [], {})}
 
 

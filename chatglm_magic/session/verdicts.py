@@ -108,6 +108,14 @@ def _unsent(plan: RequestPlan, lacks: str) -> Found | None:
     return ("can't tell", f"ChatGLM's own protocol {lacks}") if plan.dialect == "chatglm" else None
 
 
+def _protocol(replies: Replies, plan: RequestPlan) -> Found:
+    spoken = "OpenAI's protocol" if plan.dialect == "openai" else "ChatGLM's own protocol"
+    wanted, served = plan.sent.get("model"), replies["plain"].model
+    if wanted and served and wanted.rpartition("/")[2] != served.rpartition("/")[2]:
+        return "ignored", f"{spoken}; model {wanted} was asked for, {served} answered"
+    return "honoured", f"{spoken}, {f'model {served}' if served else 'the model has no name'}"
+
+
 def _streaming(replies: Replies, plan: RequestPlan) -> Found:
     plain = replies["plain"]
     if unsent := _unsent(plan, "does not stream"):
@@ -265,6 +273,7 @@ def _usage(replies: Replies, plan: RequestPlan) -> Found:
 
 
 CONCLUSIONS: dict[str, Callable[[Replies, RequestPlan], Found]] = {
+    "protocol and model": _protocol,
     "streaming": _streaming,
     "temperature": _temperature,
     "top_p": _top_p,

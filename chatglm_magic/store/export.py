@@ -34,17 +34,8 @@ table{border-collapse:collapse}th,td{border:1px solid #bdbdbd;padding:.2em .6em}
 """
 COLUMNS = (
     *("conversation", "created", "status", "kind", "model", *names("sampling"), "prompt", "answer"),
-    *(
-        "reasoning",
-        "finish_reason",
-        "first_token",
-        "first_answer",
-        "duration",
-        "reasoning_tokens",
-        "endpoint",
-        "error",
-        "id",
-    ),
+    *("reasoning", "finish_reason", "first_token", "first_thinking", "first_answer", "duration"),
+    *("reasoning_tokens", "spent_on_thinking", "endpoint", "error", "id"),
 )
 _BLANKS = r" \xa0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff\""
 _SEPARATORS = r";\t|\n\r\v\f\x1c-\x1e\x85\u2028\u2029"

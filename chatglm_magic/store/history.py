@@ -26,6 +26,10 @@ FIRST = ("number", "conversation", "position", "created", "status", "kind", "mod
 COMPUTED = (*names("sampling"), "tokens")
 
 
+DERIVED = ("first_thinking", "spent_on_thinking")
+"""What follows from a turn's fields, and is a column all the same."""
+
+
 def frame(rows: Iterable[Row]) -> Any:
     """Return a row a turn: its fields, and what was asked of temperature, top_p and max_token as numbers.
 
@@ -35,13 +39,13 @@ def frame(rows: Iterable[Row]) -> Any:
 
 
 def _rest() -> list[str]:
-    return [name for name in columns.READ if name not in FIRST]
+    return [*(name for name in columns.READ if name not in FIRST), *DERIVED]
 
 
 def _record(row: Row) -> dict[str, Any]:
     numbers = columns.narrow(row.turn, row.position)
     return (
-        {name: getattr(row.turn, name) for name in columns.READ}
+        {name: getattr(row.turn, name) for name in (*columns.READ, *DERIVED)}
         | {name: numbers[name] for name in ("position", *COMPUTED)}
         | {"number": row.number}
     )
