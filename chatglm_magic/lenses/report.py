@@ -77,13 +77,13 @@ def caption(lens: Reshaped) -> str:
     ]
     with_what = ", ".join(asked) or "the model's own probabilities, nothing re-shaped"
     if lens.logprobs_kind == "unknown":
-        with_what = "as the server tells them: can't be re-shaped, for it is unknown whose probabilities they are"
+        with_what = "probabilities as the server gives them, of unknown kind"
     named = max((position.ranked for position in lens), default=0)
     how = f"all {named} tokens named" if lens.complete else f"{named} tokens named, what others change as ranges"
     parts = sum(bool(position.hidden) for position in lens)
     untold = f" · {plural(parts, 'place')} not told in full: characters made of several tokens" if parts else ""
     undone = " · the server's temperature undone" if lens.logprobs_kind == "tempered" else ""
-    return f"{len(lens)} places · {with_what}{undone} · {how}{untold}"
+    return f"{plural(len(lens), 'place')} · {with_what}{undone} · {how}{untold}"
 
 
 PLACES = 48

@@ -150,7 +150,7 @@ def test_what_can_not_be_told_is_shown_and_not_reshaped(served: Served, options:
         with pytest.raises(ParameterError, match="logprobs=raw"):
             found.to_dataframe(**settings)
     assert len(found.to_dataframe()) == SIZE
-    assert all("unknown whose probabilities" in shown for shown in (caption(found), text(found), html(found)))
+    assert all("of unknown kind" in shown for shown in (caption(found), text(found), html(found)))
     box = LensBox(found)
     assert box.temperature.slider.disabled and box.top_p.slider.disabled and box.temperature.number.disabled
     assert "The sliders are off" in box.children[1].value
