@@ -185,8 +185,8 @@ class Lens:
 
 
 UNKNOWN = (
-    "it can't be told whether the server's probabilities are the model's own or already scaled by the temperature. "
-    "If you know, pass logprobs=raw or logprobs=tempered."
+    "it can't be told whether the server's probabilities are the model's own, or already scaled by the "
+    "temperature. If you know, pass logprobs=raw or logprobs=tempered."
 )
 """Why probabilities of an unknown kind can't be re-shaped."""
 
