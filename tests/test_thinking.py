@@ -26,6 +26,7 @@ ADDRESSES = {
     "SiliconFlow": "https://api.siliconflow.cn/v1",
     "OpenRouter": "https://openrouter.ai/api/v1",
 }
+REGIONS = ("https://cn-hongkong.dashscope.aliyuncs.com/compatible-mode/v1", "https://www.openrouter.ai/api/v1")
 KEYS = ("thinking", "reasoning_effort", "chat_template_kwargs", "enable_thinking", "reasoning")
 
 
@@ -94,7 +95,7 @@ TABLE: dict[tuple[str, str | None], list[tuple[Any, str]]] = {
         ({}, ""),
         (HIGH, f"low sent as high: {NEW}"),
         (HIGH, ""),
-        (HIGH, "max sent as high: Ollama has low and high"),
+        (HIGH, "max sent as high: Ollama has high"),
     ],
     ("Ollama", "glm-5.3"): [
         (LOW, f"off sent as low: {ALWAYS}"),
@@ -116,7 +117,7 @@ TABLE: dict[tuple[str, str | None], list[tuple[Any, str]]] = {
     ("SiliconFlow", "zai-org/GLM-5.3"): [
         (TRUE, f"off sent as on: {ALWAYS}"),
         (TRUE, ""),
-        *((TRUE, f"{level} sent as on: SiliconFlow has on and off") for level in ("low", "high", "max")),
+        *((TRUE, f"{level} sent as on: SiliconFlow has on") for level in ("low", "high", "max")),
     ],
     ("OpenRouter", "z-ai/glm-4.7"): [
         (DISABLED, ""),
@@ -158,6 +159,14 @@ def test_no_level_is_changed_in_silence(server: str, model: str | None) -> None:
     assert not set(KEYS) & set(unset.call.body) and unset.changed == ()
 
 
+@pytest.mark.parametrize("address", REGIONS)
+def test_another_region_of_a_server_is_that_server(address: str) -> None:
+    """A subdomain of a known host; not a host that only ends alike."""
+    assert "chat_template_kwargs" not in ChatGLM(endpoint_url=address, thinking="on").plan("hi").call.body
+    alike = address.replace(".dashscope", "-dashscope").replace("www.", "my")
+    assert "chat_template_kwargs" in ChatGLM(endpoint_url=alike, thinking="on").plan("hi").call.body
+
+
 NAMES = {
     "GLM-4.5": [
         "glm-4.5",
@@ -167,6 +176,7 @@ NAMES = {
         "glm-4.5v",
         "models/GLM-4.5/",
     ],
+    "GLM-4.6": ["GLM-4.6.gguf", "glm-4.6.Q4_K_M.gguf", "hub/models--zai-org--GLM-4.6/snapshots/ab12"],
     "GLM-4.7": ["glm-4.7-flash", "GLM-4.7-FP8", "unsloth/GLM-4.7-GGUF:Q4_K_M"],
     "GLM-5": ["glm-5", "zai-org/GLM-5-FP8", "glm5"],
     "GLM-5.1": ["glm-5.1-fp8"],
@@ -183,7 +193,20 @@ def test_a_family_is_told_by_the_served_name(title: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [None, "", "glm-4-9b-chat", "chatglm3-6b", "glm-10", "glm-4.15", "qwen3-5.2", "my-model"]
+    "name",
+    [
+        None,
+        "",
+        "glm-4-9b-chat",
+        "chatglm3-6b",
+        "glm-10",
+        "glm-4.15",
+        "glm-5.20",
+        "glm-4v-plus",
+        "GLM-Z1-9B",
+        "qwen3-5.2",
+        "my-model",
+    ],
 )
 def test_another_name_has_no_family(name: str | None) -> None:
     """What isn't known is sent as it is asked for."""
@@ -281,7 +304,9 @@ def test_the_panels_list_has_the_models_levels() -> None:
     session.settings.model = "glm-4.7"
     assert listed() == ["", "off", "on", "max"] and choices.value == "max"
     assert ("max (not this model's)", "max") in choices.options and session.llm.thinking == "max"
-    session.settings.thinking = None
+    session.settings.model, session.settings.thinking = "glm-5.2", "low"
+    assert choices.value == "low" and listed() == ["", "off", "on", "low", "high", "max"]
+    session.settings.model, session.settings.thinking = "glm-4.7", None
     assert listed() == ["", "off", "on"] and choices.value == ""
     session.settings.model = None
     session.settings.endpoint_url = ADDRESSES["OpenRouter"]

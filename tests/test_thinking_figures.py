@@ -55,12 +55,19 @@ def ask(session: Session, script: Script) -> Turn:
     [
         (think(5, counted=7), 7),
         (think(5), 5),
-        (think(5, counted=0), None),
+        (think(5, counted=0), 5),
         (think(0), None),
         (think(1), None),
         (think(5, "", counted=9), 9),
     ],
-    ids=["the server's count", "pieces", "the server says none", "no thinking", "one piece", "no answer"],
+    ids=[
+        "the server's count",
+        "pieces",
+        "none by its count",
+        "no thinking",
+        "one piece",
+        "no answer",
+    ],
 )
 def test_the_tokens_of_thinking_are_counted(session: Session, script: Script, tokens: int | None) -> None:
     """By the server where it does, else by the pieces; thinking that came in one piece has no count."""

@@ -60,7 +60,7 @@ def test_every_error_is_a_value_error_as_the_originals_were() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__
     }
     ours = [kind for kind in kinds if issubclass(kind, errors.ChatGLMError)]
-    assert len(ours) == 9 and all(issubclass(kind, ValueError) for kind in ours)
+    assert len(ours) == 10 and all(issubclass(kind, ValueError) for kind in ours)
     assert issubclass(errors.Interrupted, KeyboardInterrupt) and not issubclass(errors.Interrupted, Exception)
     assert (
         errors.ChatGLMError("x", partial="half").partial == "half" and errors.EndpointError("x").kind == "connect"

@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 from functools import partial
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from urllib3.util import wait_for_read
 
@@ -31,8 +32,11 @@ SPARE = 128
 """File descriptors that the rest of the process may need."""
 
 
-_LAST: weakref.WeakKeyDictionary[asyncio.Transport, aiohttp.ClientResponse] = weakref.WeakKeyDictionary()
-"""The last response over each pooled connection."""
+_REUSABLE: weakref.WeakKeyDictionary[ResponseHandler, bool] = weakref.WeakKeyDictionary()
+"""For each connection that has carried an answer, whether it can carry another request."""
+
+_CONNECTIONS: weakref.WeakKeyDictionary[aiohttp.ClientResponse, ResponseHandler] = weakref.WeakKeyDictionary()
+"""The connection of each response: one whose answer came with its head has let go of it by then."""
 
 
 class _ClosedMeanwhile(aiohttp.ClientConnectionError):
@@ -46,23 +50,24 @@ class _Request(aiohttp.ClientRequest):
     """
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        transport = conn.transport
-        if transport is None:
+        transport, protocol = conn.transport, conn.protocol
+        if transport is None or protocol is None:
             return await super().send(conn)
-        last = _LAST.get(transport)
-        if last is not None and (_is_closed(transport) or not is_reusable(last.headers.items())):
+        if protocol in _REUSABLE and (not _REUSABLE[protocol] or _is_closed(transport)):
             raise _ClosedMeanwhile
         conn.add_callback(partial(_drop_unsent, transport))
-        response = _LAST[transport] = await super().send(conn)
+        response = await super().send(conn)
+        _CONNECTIONS[response] = protocol
         return response
 
 
 def _is_closed(transport: asyncio.Transport) -> bool:
     """Tell whether the other side has closed a connection over which nothing is expected, though the loop has not
     read so yet. With TLS it can't be told: something may wait there that is no end."""
-    if transport.get_extra_info("ssl_object") is not None:
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("ssl_object") is not None:
         return False
-    return wait_for_read(transport.get_extra_info("socket"), timeout=0)
+    return wait_for_read(sock, timeout=0)
 
 
 def _drop_unsent(transport: asyncio.Transport) -> None:
@@ -260,6 +265,8 @@ async def _read(response: aiohttp.ClientResponse, retries: Retries, clock: Clock
     if news := retries.news():
         yield news
     incoming = retries.reader = ResponseReader(call, clock, response.headers.items())
+    if (protocol := _CONNECTIONS.pop(response, None)) is not None:
+        _REUSABLE[protocol] = is_reusable(response.headers.items())
     while not incoming.done:
         # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
         with translate_errors(call, clock):

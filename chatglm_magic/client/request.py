@@ -41,6 +41,8 @@ class Call:
     """Which of several answers to this question is wanted; known to a tape, and not sent."""
     stop: tuple[str, ...] = ()
     """Texts that end the answer on this side, whether the server is told of them or not."""
+    exact: bool = False
+    """Whether it is sent once, as it is: not again, and not with less where the server refuses something."""
 
     @property
     def secrets(self) -> tuple[str, ...]:

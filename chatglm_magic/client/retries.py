@@ -60,7 +60,7 @@ class Retries:
         try. Waiting counts against the total time.
         """
         reader, self.reader = self.reader, None
-        if reader is not None and reader.begun:
+        if (reader is not None and reader.begun) or self.call.exact:
             raise error
         self._clock.begun = self._clock.answered = False
         if self._adapt(error, empty=reader is not None and reader.empty_stream):

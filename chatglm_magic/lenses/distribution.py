@@ -17,6 +17,9 @@ LARGEST = 1e15
 LARGEST_VOCABULARY = 262_144
 """Tokens; GLM-4 and its followers have 151 552, ChatGLM 65 024, the first ChatGLM 130 528."""
 
+LEAST = -5000.0
+"""Below this logarithm of a probability the server has cut the token: -9999 stands for infinity."""
+
 ROUNDING = 1e-5
 """How far a sum of probabilities may be off: servers compute with 32-bit numbers."""
 
@@ -47,7 +50,12 @@ class Tail:
 
     @classmethod
     def behind(cls, named: float, ceiling: float, count: int) -> Tail | None:
-        """Return the tail behind tokens whose probabilities add up to ``named``; None where there can be none."""
+        """Return the tail behind tokens whose probabilities add up to ``named``; None where there can be none.
+
+        A probability below the smallest number has a mass of 0, and is bounded by its logarithm alone.
+        """
+        if count and math.exp(ceiling) == 0.0 and ceiling > LEAST:
+            return cls(count, 0.0, 0.0, ceiling)
         most = count * math.exp(ceiling)
         left = min(1.0 - named, most)
         high = min(max(left, 0.0) + ROUNDING, most)
@@ -59,6 +67,8 @@ class Tail:
         ``top`` is the logarithm of ``p``. The power is concave above temperature 1 and convex below: so the sum
         is extreme where the mass is spread evenly, and where it is heaped up on as few tokens as can carry it.
         """
+        if self.high <= 0:
+            return Range(0.0, self.count * math.exp(min((self.ceiling - top) / temperature, 0.0)))
         spread = [self._spread(mass, temperature, top) for mass in (self.low, self.high)]
         heaped = [self._heaped(mass, temperature, top) for mass in (self.low, self.high)]
         return Range(min(spread[0], heaped[0]), max(spread[1], heaped[1]))

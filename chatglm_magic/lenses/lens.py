@@ -191,22 +191,23 @@ UNKNOWN = (
 """Why probabilities of an unknown kind can't be re-shaped."""
 
 
+OPEN, CLOSE = b"<think>", b"</think>"
+
+
 def _answer_start(turn: Turn, positions: Sequence[Position]) -> int:
-    """Return the first place of the answer; a server that tells of thinking too has it before."""
-    if not turn.reasoning:
-        return 0
-    tokens = [position.token for position in positions]
-    if END_OF_THINKING in "".join(tokens):
-        begun = "".join(tokens).index(END_OF_THINKING) + len(END_OF_THINKING)
-    elif "".join(tokens).lstrip().startswith(turn.reasoning.strip()[:40]):
-        begun = "".join(tokens).index(turn.reasoning.strip()[:40]) + len(turn.reasoning.strip())
-    else:  # of the answer alone
-        return 0
+    """Return the first place of the answer; a server that tells of thinking too has it before, tags and all."""
+    thought, answer = (text.strip().encode(errors="surrogatepass") for text in (turn.reasoning, turn.answer))
+    tokens = [position.candidates[position.taken].data for position in positions]
+    told = b"".join(tokens)
+    body = told.lstrip().removeprefix(OPEN).lstrip()
+    if not thought or told.strip() == answer or not body.startswith(thought[:40]):
+        return 0  # there is no thinking, or the server tells of the answer alone
+    end = len(told) - len(body) + len(thought)
+    rest = told[end:]
+    if rest.lstrip().startswith(CLOSE):
+        end += len(rest) - len(rest.lstrip()) + len(CLOSE)
     ends = accumulate(len(token) for token in tokens)
-    return next((n + 1 for n, end in enumerate(ends) if end >= begun), len(tokens))
-
-
-END_OF_THINKING = "</think>"
+    return next((n + 1 for n, at in enumerate(ends) if at >= end), len(tokens))
 
 
 def _complete(turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None) -> bool:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from ..errors import ChatGLMError, ParameterError
 from ..session.verdicts import slope
 from ..values import Odds, Turn
+from .distribution import GREEDY_BELOW
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -24,8 +25,9 @@ Wish = Literal["auto", "raw", "tempered"]
 Probed = Literal["raw", "tempered", "processed", "unknown"]
 
 PROMPT = "Name any colour."
-HOT, CUT = 2.0, 0.2
-"""A temperature at which tempered probabilities differ from those at 1, and a top_p that cuts most of them."""
+WARM, CUT = 0.5, 0.2
+"""A temperature that every server takes, at which tempered probabilities differ from those at 1, and a top_p that
+cuts most of them."""
 
 TOP = 5
 ALIKE = 0.1
@@ -55,7 +57,10 @@ def kind_of(turn: Turn, wish: Wish, session: Session, options: Mapping[str, Any]
     temperature = turn.sent.get("temperature")
     if probed == "raw":
         return "raw"
-    if probed == "unknown" or temperature is None:  # which temperature the server took can't be known
+    taken = not any(change.name == "temperature" for change in turn.changed)
+    if probed == "unknown" or temperature is None or not taken:  # which one the server took can't be known
+        return "unknown"
+    if 0 < temperature < GREEDY_BELOW:  # greedy to some servers, and nearly so to others
         return "unknown"
     if probed == "processed" and not _uncut(turn.sent):
         return "unknown"
@@ -70,45 +75,52 @@ def _uncut(sent: Mapping[str, Any]) -> bool:
 def _remembered(turn: Turn, session: Session, options: Mapping[str, Any]) -> Probed:
     known = _KINDS.setdefault(session, {})
     place = turn.endpoint, turn.model
-    if place not in known:
+    if place in known:
+        return known[place]
+    try:
         known[place] = _find_out(session, options)
+    except ChatGLMError:  # a server that is busy now may tell the next time
+        return "unknown"
     return known[place]
 
 
 def _find_out(session: Session, options: Mapping[str, Any]) -> Probed:
+    """Return whose probabilities a server tells.
+
+    :raises ChatGLMError: if it doesn't answer.
+    """
     there = {name: options[name] for name in ("endpoint_url", "dialect", "model") if name in options}
     if session.llm.tape is None and session.probe(**there).owner in RAW_OWNERS:
         return "raw"
-    try:
-        plain, hot = (_first_token(session, there, temperature=t, top_p=1.0) for t in (1.0, HOT))
-        found = slope(plain, hot)
-        if found is None:
-            return "unknown"
-        if abs(found - 1) < ALIKE:
-            return "raw"
-        if abs(found - 1 / HOT) > ALIKE / HOT:
-            return "unknown"
-        cut = _first_token(session, there, temperature=1.0, top_p=CUT)
-        return "tempered" if _is_alike(plain, cut) else "processed"
-    except ChatGLMError:
+    plain, warm = (_first_token(session, there, temperature=t, top_p=1.0) for t in (1.0, WARM))
+    found = slope(plain, warm)
+    if found is None:
         return "unknown"
+    if abs(found - 1) < ALIKE:
+        return "raw"
+    if abs(found - 1 / WARM) > ALIKE / WARM:
+        return "unknown"
+    cut = _first_token(session, there, temperature=1.0, top_p=CUT)
+    return "tempered" if _is_alike(plain, cut) else "processed"
 
 
 def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> dict[str, float]:
-    """Return the logarithms of the likeliest tokens that an answer could begin with, by their text."""
-    options: dict[str, Any] = {
-        "max_token": 1,
-        "logprobs": True,
-        "top_logprobs": TOP,
-        "history": [],
-        "with_history": False,
-    }
-    plan = session.llm.plan(PROMPT, **there | options | sampling)
+    """Return the logarithms of the likeliest tokens that an answer could begin with, by their text.
+
+    None of them where the server took another temperature than it was asked for.
+    """
+    options: dict[str, Any] = {"max_token": 1, "logprobs": True, "top_logprobs": TOP}
+    plan = session.llm.plan(PROMPT, **there | options | sampling, history=[], with_history=False)
     odds: list[Odds] = []
+    changed: set[str] = set()
     with closing(session.llm.stream_plan(plan)) as chunks:  # type: ignore[type-var]
         for chunk in chunks:
-            odds += (chunk.generation_info or {}).get("logprobs") or ()
-    return {candidate.token: candidate.logprob for candidate in odds[0].top} if odds else {}
+            info = chunk.generation_info or {}
+            odds += info.get("logprobs") or ()
+            changed |= {change.name for change in info.get("changed") or ()}
+    if not odds or "temperature" in changed:
+        return {}
+    return {candidate.token: candidate.logprob for candidate in odds[0].top}
 
 
 def _is_alike(plain: Mapping[str, float], other: Mapping[str, float]) -> bool:

@@ -143,9 +143,9 @@ def _tools(body: Json, changes: Changes) -> None:
 def _format(body: Json) -> Json:
     """Return the form that the engine keeps an answer to: any text, any JSON, or a schema's. Raises BadField."""
     form, where = body.get("response_format"), ("response_format",)
-    if form is None or form == {"type": "text"}:
-        return {}
     kind = form.get("type") if isinstance(form, dict) else None
+    if form is None or kind == "text":
+        return {}
     if kind == "json_object":
         schema = form.get("schema")
     elif kind == "json_schema":
@@ -159,7 +159,7 @@ def _format(body: Json) -> Json:
         return {"response_format": {"type": "json_object"}}
     if not isinstance(schema, dict):
         raise BadField(where, "Input should have a JSON object for its schema", None, "dict_type")
-    if len(json.dumps(schema)) > _SCHEMA_CHARS or _levels(schema) > _SCHEMA_LEVELS:
+    if _levels(schema) > _SCHEMA_LEVELS or len(json.dumps(schema)) > _SCHEMA_CHARS:
         message = f"Input's schema should have at most {_SCHEMA_CHARS} characters and {_SCHEMA_LEVELS} levels"
         raise BadField(where, message, None, "too_long")
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}

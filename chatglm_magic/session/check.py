@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..client.address import bare
 from ..errors import ChatGLMError
 from ..llm.request_plan import RequestPlan
+from ..parameters import PARAMETERS
 from ..render.dataframe import table
 from ..render.outer import outer
 from ..render.text import aligned, one_line, plural
@@ -36,7 +37,7 @@ TOP = 5
 
 
 class CheckRow(NamedTuple):
-    """What was found out about one thing: the verdict, and what it is concluded from."""
+    """What was found out about one thing: the verdict, and the evidence for it."""
 
     name: str
     verdict: Verdict
@@ -47,7 +48,7 @@ class CheckRow(NamedTuple):
 class Check:
     """What a server honours, as a table; ``check["seed"]`` is one row, :meth:`to_dataframe` all of them.
 
-    :param endpoint: the URL that was asked, without a key.
+    :param endpoint: the endpoint, without a key.
     :param dialect: the protocol, ``openai`` or ``chatglm``.
     :param model: the model's name as the server tells it.
     :param requests: how many requests the server got.
@@ -115,34 +116,37 @@ class Trial:
     options: Mapping[str, Any]
 
 
-TRIALS = (
-    Trial("plain", "temperature 0: protocol, streaming, usage, thinking", {"temperature": 0.0}),
-    Trial("hot", "temperature 2, seed 1", {"temperature": 2.0, "top_p": 1.0, "seed": 1}),
-    Trial("hot again", "the same seed: the same text?", {"temperature": 2.0, "top_p": 1.0, "seed": 1}),
-    Trial("another seed", "another seed: another text?", {"temperature": 2.0, "top_p": 1.0, "seed": 2}),
-    Trial("narrow", "top_p 0.01 at temperature 2: as at 0?", {"temperature": 2.0, "top_p": 0.01, "seed": 3}),
-    Trial("stop", "a stop sequence from the first answer", {"temperature": 0.0}),
-    Trial(
-        "one token",
-        "max_token 1, an earlier turn, logprobs",
-        {"temperature": 1.0, "top_p": 1.0, "max_token": 1, "logprobs": True, "top_logprobs": TOP},
-    ),
-    Trial(
-        "one hot token",
-        "the same at temperature 2: whose logprobs?",
-        {"temperature": 2.0, "top_p": 1.0, "max_token": 1, "logprobs": True, "top_logprobs": TOP},
-    ),
-    Trial("turn", "an earlier turn alone, if logprobs were refused", {"temperature": 0.0, "max_token": 1}),
-    Trial("system", "a system prompt, thinking off", {"temperature": 0.0, "system": SYSTEM, "thinking": "off"}),
-    Trial("plain again", "temperature 0 again, if that isn't shown yet", {"temperature": 0.0}),
-)
+WARM = 0.5
+"""A temperature that every server takes, at which tempered log probabilities differ from those at 1."""
 
+ODDS = {"max_token": 1, "logprobs": True, "top_logprobs": TOP}
+TRIALS = {
+    trial.name: trial
+    for trial in (
+        Trial("plain", "temperature 0: protocol, streaming, usage, thinking", {"temperature": 0.0}),
+        Trial("hot", "temperature 2, seed 1", {"temperature": 2.0, "seed": 1}),
+        Trial("hot again", "the same seed: the same text?", {"temperature": 2.0, "seed": 1}),
+        Trial("another seed", "another seed: another text?", {"temperature": 2.0, "seed": 2}),
+        Trial("narrow", "top_p 0.01 at temperature 2: as at 0?", {"temperature": 2.0, "top_p": 0.01}),
+        Trial("stop", "a stop sequence from the first answer", {"temperature": 0.0}),
+        Trial("one token", "max_token 1, an earlier turn, logprobs", {"temperature": 1.0, **ODDS}),
+        Trial("one warm token", "the same at temperature 0.5: whose logprobs?", {"temperature": WARM, **ODDS}),
+        Trial("turn", "the same without logprobs, if they were refused", {"temperature": 0.0, "max_token": 1}),
+        Trial(
+            "system", "a system prompt, thinking off", {"temperature": 0.0, "system": SYSTEM, "thinking": "off"}
+        ),
+        Trial("plain again", "temperature 0 again, if that isn't shown yet", {"temperature": 0.0}),
+    )
+}
+NOT_OWN = ("stop", "one warm token", "system")
+"""Trials for which ChatGLM's own protocol has no keys."""
 
-NOT_OWN = ("stop", "one hot token", "system")
+CLEARED = [row.name for row in PARAMETERS.values() if row.in_body and row.per_call and row.type is not object]
+"""Parameters of the model that a check leaves to the server unless a trial is about them; its name stays."""
 
 
 def run_check(llm: ChatGLM) -> Check:
-    """Ask what a server honours; no conversation is sent or changed, and nothing is recorded.
+    """Find out what a server honours; no conversation is sent or changed, and nothing is recorded.
 
     :raises ChatGLMError: if the first, plain request fails: then nothing can be found out.
     """
@@ -151,100 +155,94 @@ def run_check(llm: ChatGLM) -> Check:
 
 def plan_trials(llm: ChatGLM) -> list[tuple[Trial, RequestPlan]]:
     """Return the requests that a check would send, in their order; nothing is sent."""
-    trials = [trial for trial in TRIALS if not _is_own(llm) or trial.name not in NOT_OWN]
-    return [(trial, _plan(llm, trial, stop="colour" if trial.name == "stop" else "")) for trial in trials]
-
-
-def _is_own(llm: ChatGLM) -> bool:
-    """Tell whether requests go out in ChatGLM's own protocol, which has no keys for some of the trials."""
-    return llm.plan("").dialect == "chatglm"
-
-
-def _plan(llm: ChatGLM, trial: Trial, *, stop: str = "") -> RequestPlan:
-    earlier = trial.name.startswith("one") or trial.name == "turn"
-    options: dict[str, Any] = {"max_token": LENGTH, **trial.options, "history": EARLIER if earlier else []}
-    if _is_own(llm):
-        options |= {"max_token": WHOLE_LENGTH}
-        if trial.name == "one token":
-            options = {"temperature": 0.0, "max_token": SHORT_LENGTH, "history": []}
-    plan = llm.plan(PROMPT, [stop] if stop else [], **options, with_history=False, max_retries=0)
-    # The stop sequence isn't applied here: it is the server's doing that is asked about.
-    return replace(plan, call=replace(plan.call, stop=()), tape=None) if stop else replace(plan, tape=None)
+    checker = Checker(llm)
+    trials = [trial for trial in TRIALS.values() if not checker.is_own or trial.name not in NOT_OWN]
+    return [(trial, checker.plan(trial, stop="colour" if trial.name == "stop" else "")) for trial in trials]
 
 
 class Checker:
-    """Sends the trials one after the other, and draws the conclusions."""
+    """Sends the trials one after the other, each exactly once, and draws the conclusions."""
 
     def __init__(self, llm: ChatGLM) -> None:
         self._llm = llm
         self._sent = 0
-        self._is_own = _is_own(llm)
         self._replies: dict[str, Reply] = {}
+        self._instead: dict[str, Any] = {}
+        """What is sent instead of what the server refused, in all trials that have it; None is left out."""
+        self.is_own = llm.plan("").dialect == "chatglm"
 
     def run(self) -> Check:
         """Send what is needed; return the table.
 
         :raises ChatGLMError: of the first request.
         """
-        plain = self._send(TRIALS[0])
+        plain = self._send("plain")
+        if plain.refused:  # an older transformers serve refuses the wish for token counts
+            self._instead["stream_usage"] = False
+            plain = self._send("plain")
         if plain.error is not None:
             raise plain.error
-        for trial in TRIALS[1:]:
-            if self._is_needed(trial, plain):
-                self._send(trial, stop=word_of(plain.text) if trial.name == "stop" else "")
-        plan = _plan(self._llm, TRIALS[0])
+        if self._send("hot").refused:
+            self._send_milder()
+        for name in ("hot again", "another seed", "narrow", "stop", "one token", "one warm token", "turn"):
+            self._send_if_needed(name)
+        self._send_if_needed("system")
+        self._send_if_needed("plain again")
+        plan = self.plan(TRIALS["plain"])
         rows = tuple(CheckRow(name, *conclude(self._replies, plan)) for name, conclude in CONCLUSIONS.items())
         return Check(bare(plan.call.url), plan.dialect, plain.model or plan.sent.get("model"), rows, self._sent)
 
-    def _is_needed(self, trial: Trial, plain: Reply) -> bool:
-        if self._sent >= MOST or (self._is_own and trial.name in NOT_OWN):
-            return False
-        if trial.name == "stop":
-            return bool(word_of(plain.text))
-        if trial.name == "one hot token":
-            return bool(self._replies["one token"].logprobs)
-        if trial.name == "turn":
-            return self._replies["one token"].refused or self._is_own
-        if trial.name == "plain again":
-            return self._replies["narrow"].text != plain.text
-        return True
+    def plan(self, trial: Trial, *, stop: str = "") -> RequestPlan:
+        """Return the request of a trial."""
+        earlier = trial.name.startswith("one") or trial.name == "turn"
+        cleared = {} if self.is_own else {name: None for name in CLEARED if name not in ("model", "stop")}
+        options: dict[str, Any] = {**cleared, "max_token": LENGTH, **trial.options}
+        options |= {name: value for name, value in self._instead.items() if options.get(name, 0) is not None}
+        options["history"] = EARLIER if earlier else []
+        if self.is_own:
+            options |= {"max_token": WHOLE_LENGTH}
+            if trial.name == "one token":
+                options = {"temperature": 0.0, "max_token": SHORT_LENGTH, "history": []}
+        plan = self._llm.plan(PROMPT, [stop] if stop else [], **options, with_history=False)
+        # The stop sequence isn't applied here: it is the server's doing that is of interest.
+        return replace(plan, call=replace(plan.call, stop=(), exact=True), tape=None)
 
-    def _send(self, trial: Trial, *, stop: str = "") -> Reply:
-        """Send one trial, and count what the server gets for it: some requests are sent again without a key."""
-        plan = _plan(self._llm, trial, stop=stop)
-        reply = self._replies[trial.name] = Reply()
-        had_usage = plan.usage
+    def _send_milder(self) -> None:
+        """Find out which part of the hot trial was refused: the temperature, else the seed."""
+        refused = self._replies["hot"]
+        self._instead["temperature"] = 1.0
+        if not self._send("hot").refused:
+            self._replies["too hot"] = refused
+            return
+        self._instead = {**self._instead, "temperature": 2.0, "seed": None}
+        if not self._send("hot").refused:
+            self._replies["seeded"] = refused
+
+    def _send_if_needed(self, name: str) -> None:
+        plain, one = self._replies["plain"], self._replies.get("one token")
+        needed = {
+            "hot again": "seeded" not in self._replies,
+            "stop": bool(word_of(plain.text)),
+            "one warm token": one is not None and bool(one.logprobs),
+            "turn": self.is_own or one is None or one.error is not None,
+            "plain again": "narrow" not in self._replies or self._replies["narrow"].said != plain.said,
+        }
+        if needed.get(name, True) and self._sent < MOST and not (self.is_own and name in NOT_OWN):
+            self._send(name, stop=word_of(plain.text) if name == "stop" else "")
+
+    def _send(self, name: str, *, stop: str = "") -> Reply:
+        """Send one trial once, and keep what comes of it."""
+        plan = self.plan(TRIALS[name], stop=stop)
+        reply = self._replies[name] = Reply(changed=plan.changed)
         began = time.monotonic()
         self._sent += 1
         try:
             with closing(self._llm.stream_plan(plan)) as chunks:  # type: ignore[type-var]
                 for chunk in chunks:
-                    self._take(reply, chunk.text, chunk.generation_info or {}, time.monotonic() - began)
+                    reply.take(chunk.text, chunk.generation_info or {}, time.monotonic() - began)
         except ChatGLMError as error:
             reply.error = error
-        if had_usage and plan.call.url in plan.call.no_usage:
-            self._sent += 1
         return reply
-
-    def _take(self, reply: Reply, text: str, info: Mapping[str, Any], seconds: float) -> None:
-        thought = info.get("reasoning") or ""
-        if info.get("thought"):
-            reply.reasoning, reply.text = reply.reasoning + reply.text, ""
-        if text or thought:
-            reply.first = reply.first or seconds
-            reply.last, reply.pieces = seconds, reply.pieces + 1
-        reply.text, reply.reasoning = reply.text + text, reply.reasoning + thought
-        reply.finish_reason = info.get("finish_reason") or reply.finish_reason
-        reply.usage = info.get("usage") or reply.usage
-        reply.model = info.get("model") or reply.model
-        reply.odds += info.get("logprobs") or ()
-        again = ("stream", "stop", "temperature", "top_logprobs")
-        self._sent += sum(change.name in again and _was_resent(change) for change in info.get("changed") or ())
-
-
-def _was_resent(change: str) -> bool:
-    """Tell whether a change came of a refusal, after which the request was sent again."""
-    return any(words in change for words in ("asked again", "refused,", "are applied here"))
 
 
 def describe_trials(trials: Sequence[tuple[Trial, RequestPlan]]) -> str:

@@ -92,7 +92,7 @@ class Draft:
     def reasoning_tokens(self) -> int | None:
         """The tokens of thinking: as the server counts them, else the pieces, one a token as a rule."""
         counted = reasoning_tokens_in(self.usage)
-        if counted is not None or len(self._reasoning) < 2:  # in one piece nothing can be counted
+        if counted or len(self._reasoning) < 2:  # in one piece nothing can be counted
             return counted or None
         return len(self._reasoning)
 

@@ -26,6 +26,12 @@ SELECT number, position, id, conversation, status, kind, model, duration, prompt
     endpoint, dialect, turns_sent, turns_left_out, finish_reason, first_token, first_answer, reasoning_tokens,
     created, error, cell_id, cell_run, outside, version, asked, sent, changed, usage
 FROM turns JOIN texts USING (number) WHERE number IN (SELECT value FROM json_each(?))"""
+OLDER_ROWS = """
+SELECT number, position, id, conversation, status, kind, model, duration, prompt, answer, reasoning, system,
+    endpoint, dialect, turns_sent, turns_left_out, finish_reason, first_token, NULL, NULL,
+    created, error, cell_id, cell_run, outside, version, asked, sent, changed, usage
+FROM turns JOIN texts USING (number) WHERE number IN (SELECT value FROM json_each(?))"""
+"""The same of a file that lacks :data:`.schema.LATER`, and that nobody may write to."""
 
 
 class Database:
@@ -47,9 +53,7 @@ class Database:
             if not read_only:
                 schema.tune(self._db, journal)
                 schema.prepare(self._db)
-            self._rows = ROWS
-            for name in schema.missing_columns(self._db):  # an older file that nobody may write to
-                self._rows = self._rows.replace(name, f"NULL AS {name}")
+            self._is_older = bool(schema.missing_columns(self._db))
         except BaseException:
             self._db.close()
             raise
@@ -109,10 +113,9 @@ class Database:
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
         """Return turns by their numbers, in that order; those that are gone meanwhile are left out."""
-        found = {
-            number: Row(number, position, turn_of(values))
-            for number, position, *values in self._db.execute(self._rows, (json.dumps(list(numbers)),))
-        }
+        wanted = (json.dumps(list(numbers)),)
+        rows = self._db.execute(OLDER_ROWS, wanted) if self._is_older else self._db.execute(ROWS, wanted)
+        found = {number: Row(number, position, turn_of(values)) for number, position, *values in rows}
         return [found[number] for number in numbers if number in found]
 
     def conversations(self, offset: int, limit: int) -> list[Summary]:

@@ -75,8 +75,7 @@ def prepare(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         if _version(db):
-            for name in missing_columns(db):
-                db.execute(f"ALTER TABLE texts ADD COLUMN {name} {LATER[name]}")
+            _add_columns(db)
         else:
             db.execute(TURNS)
             db.execute(TEXTS)
@@ -91,15 +90,25 @@ def prepare(db: sqlite3.Connection) -> None:
         raise
 
 
-LATER = {"first_answer": "REAL", "reasoning_tokens": "INTEGER"}
-"""Columns of ``texts`` that files of earlier versions lack. Those write their own columns by name, and leave these
-alone: the form of the tables is the same."""
+ADD_FIRST_ANSWER = "ALTER TABLE texts ADD COLUMN first_answer REAL"
+ADD_REASONING_TOKENS = "ALTER TABLE texts ADD COLUMN reasoning_tokens INTEGER"
+LATER = ("first_answer", "reasoning_tokens")
+"""Columns of ``texts`` that files of earlier versions lack. Those versions write their own columns by name, and
+leave these alone: the form of the tables is the same."""
 
 
 def missing_columns(db: sqlite3.Connection) -> list[str]:
     """Return those of :data:`LATER` that a file lacks."""
     present = {row[1] for row in db.execute("PRAGMA table_info(texts)")}
     return [name for name in LATER if name not in present]
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    missing = missing_columns(db)
+    if "first_answer" in missing:
+        db.execute(ADD_FIRST_ANSWER)
+    if "reasoning_tokens" in missing:
+        db.execute(ADD_REASONING_TOKENS)
 
 
 def rebuild_index(db: sqlite3.Connection) -> None:

@@ -24,6 +24,8 @@ HOSTS: dict[Server, tuple[str, ...]] = {
     "siliconflow": ("api.siliconflow.cn", "api.siliconflow.com"),
     "openrouter": ("openrouter.ai",),
 }
+"""The hosts of servers that want other words; a subdomain of one is another region's."""
+
 OLLAMA_PORT = 11434
 
 
@@ -42,8 +44,9 @@ def base(endpoint_url: str) -> str:
 def server_of(url: str) -> Server | None:
     """Tell the servers that want other words by their hosts, and Ollama by its port."""
     parts = urlsplit(url)
+    host = parts.hostname or ""
     for server, hosts in HOSTS.items():
-        if parts.hostname in hosts:
+        if host in hosts or (server != "zai" and any(host.endswith(f".{known}") for known in hosts)):
             return server
     return "ollama" if parts.port == OLLAMA_PORT else None
 

@@ -8,7 +8,7 @@ into its maximum in silence (sgl-project/sglang#28454), and GLM-5.3 can't be tol
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..parameters import THINKING_LEVELS
@@ -44,7 +44,7 @@ class Family(NamedTuple):
 
 
 SWITCHED = {"low": "on", "high": "on", "max": "on"}
-VERSION = re.compile(r"glm-?(\d)(?:\.(\d))?(?![\d.])")
+VERSION = re.compile(r"glm-?(\d)(?:\.(\d))?(?!\.?\d)")
 
 
 def family_of(model: str | None) -> Family | None:
@@ -54,8 +54,8 @@ def family_of(model: str | None) -> Family | None:
 
         family_of("zai-org/GLM-5.2-FP8").levels
     """
-    name = (model or "").rstrip("/").rpartition("/")[2].lower()
-    found = VERSION.search(name)
+    parts = reversed((model or "").lower().split("/"))  # a hub's snapshot has the name further up
+    found = next(filter(None, map(VERSION.search, parts)), None)
     if found is None:
         return None
     version = int(found[1]), int(found[2] or 0)
@@ -71,21 +71,27 @@ def family_of(model: str | None) -> Family | None:
 
 def levels_of(model: str | None, server: Server | None) -> tuple[str, ...]:
     """Return the levels that a model has on a server, from none to most; all of them where it isn't known."""
-    return tuple(level for level in THINKING_LEVELS if nearest_level(level, model, server)[0] == level)
+    family = family_of(model)
+    return tuple(level for level in THINKING_LEVELS if _nearest(level, family, server) == level)
 
 
 def nearest_level(wish: str, model: str | None, server: Server | None) -> tuple[str, str]:
     """Return the level that is sent for a wish, and why it is another one; empty where the wish is sent."""
     family = family_of(model)
-    level, why = wish, ""
-    if family is not None and wish in family.nearest:
-        level = family.nearest[wish]
-        why = f"{family.title} always thinks" if wish == "off" else f"{family.title} has {_listed(family.nearest)}"
+    level = _nearest(wish, family, server)
+    if level == wish:
+        return wish, ""
+    if family is not None and wish == "off":
+        return level, f"{family.title} always thinks"
+    if family is not None and family.nearest.get(wish) == level:
+        return level, f"{family.title} has {_listed(family.levels)}"
+    return level, f"{TITLES[server]} has {_listed(levels_of(model, server))}"
+
+
+def _nearest(wish: str, family: Family | None, server: Server | None) -> str:
+    level = family.nearest.get(wish, wish) if family is not None else wish
     served = SERVED.get(server, {}).get(level, level)
-    if served != level and (family is None or served in family.levels):
-        why = why if wish == "off" else f"{TITLES[server]} has {_listed(SERVED[server])}"
-        level = served
-    return level, why
+    return served if family is None or served in family.levels else level
 
 
 SERVED: dict[str | None, dict[str, str]] = {
@@ -97,10 +103,10 @@ SERVED: dict[str | None, dict[str, str]] = {
 """For each level that a server hasn't got, whatever the model, the nearest one that it has."""
 
 
-def _listed(missing: Mapping[str, str]) -> str:
-    """Return in words the levels that there are: those of effort, or the switch where there is none."""
-    efforts = [level for level in ("low", "high", "max") if level not in missing]
-    return " and ".join(efforts or ("on", "off"))
+def _listed(levels: Sequence[str]) -> str:
+    """Return levels in words: those of effort, or the switch where there is none."""
+    efforts = [level for level in levels if level not in ("off", "on")]
+    return " and ".join(efforts or [level for level in ("on", "off") if level in levels])
 
 
 def thinking_keys(

@@ -152,4 +152,7 @@ def test_the_share_of_the_unnamed_is_what_the_named_leave() -> None:
     low, high = reshaped(LOGPROBS, 1.0, tail=tail()).tail_share
     assert low <= 0.2 <= high and high - low < 1e-3
     assert reshaped(LOGPROBS, 2.0, tail=tail()).tail_share.high > 0.2
-    assert Tail.behind(1.0, -1.0, 0) is None and Tail.behind(0.5, -1000.0, 5) is None
+    assert Tail.behind(1.0, -1.0, 0) is None and Tail.behind(0.5, -9999.0, 5) is None
+    small = Tail.behind(0.5, -1000.0, 5)  # below the smallest number, and above nothing
+    assert small is not None and small.weight(1.0, -1.0) == (0, 0)
+    assert small.weight(500.0, -1.0) == (0, pytest.approx(5 * math.exp(-999 / 500)))

@@ -15,6 +15,7 @@ from chatglm_magic.errors import ParameterError
 from chatglm_magic.lenses import Lens
 from chatglm_magic.lenses.logprobs_kind import PROMPT
 from chatglm_magic.lenses.report import caption, html, text
+from chatglm_magic.values import Candidate, Odds, Turn
 from chatglm_magic.widgets.lens_box import LensBox
 
 from ..support.logprobs import make_entry, make_event, open_session, stream_events
@@ -31,7 +32,8 @@ Served = Callable[[dict[str, Any]], dict[str, float]]
 
 def softmax(logits: dict[str, float], temperature: float = 1.0) -> dict[str, float]:
     """Return the probabilities after a temperature; greedy at 0."""
-    scaled = {token: logit / (temperature or 1.0) for token, logit in logits.items()}
+    highest = max(logits.values())
+    scaled = {token: (logit - highest) / (temperature or 1.0) for token, logit in logits.items()}
     total = math.fsum(math.exp(value) for value in scaled.values())
     return {token: math.exp(value) / total for token, value in scaled.items()}
 
@@ -183,10 +185,72 @@ def test_it_is_found_out_once_for_a_server_and_model() -> None:
                 lens("x", session, show=False, temperature=0.5, top_p=1.0)
             assert len(server.posts) == 3 + probes
             short = [asked.body for asked in server.posts if asked.body.get("max_tokens") == 1]
-            assert len(short) == probes and {body["temperature"] for body in short} == {1.0, 2.0}
+            assert len(short) == probes and {body["temperature"] for body in short} == {0.5, 1.0}
             assert [turn.prompt for turn in session.turns] == ["x"] * 3, "no turn is made of these"
             assert PROMPT not in {turn.prompt for turn in session.history.all}
             session.close()
+
+
+VOCABULARY = 151_552
+FLAT = {f"t{number}": -2.0 * number for number in range(5)} | dict.fromkeys(map(str, range(VOCABULARY - 5)), -9.5)
+"""Five tokens that stand out of all others, which are alike."""
+
+
+@pytest.mark.parametrize("temperature", [0.002, 0.01, 0.1, 0.5])
+def test_bounds_hold_the_truth_at_low_temperatures(temperature: float) -> None:
+    """Where the probabilities of the unnamed are below the smallest number, their logarithms bound them still."""
+    logits = {token: logit / temperature for token, logit in FLAT.items()}
+    total = math.log(math.fsum(math.exp(value) for value in logits.values()))
+    named = [(token, logits[token] - total) for token in list(FLAT)[:5]]
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        stream_events(make_event("t0", make_entry(named[0], named)))(connection, asked)
+
+    with ScriptedServer(script) as server:
+        found = look(server, temperature=temperature, logprobs="tempered", vocabulary=VOCABULARY, top=5)
+    truth = 1 / math.fsum(math.exp(logit) for logit in FLAT.values())
+    share = found.at(0).reshape(1.0).share(0)
+    assert share.low - 1e-9 <= truth <= share.high + 1e-9 and not share.exact
+
+
+def test_nearly_greedy_probabilities_can_not_be_told() -> None:
+    """Some servers take a temperature below a thousandth for 0, and some don't."""
+    with ScriptedServer(serve(tempered)) as server:
+        assert look(server, temperature=0.0005, top_p=1.0).logprobs_kind == "unknown"
+
+
+def test_a_temperature_that_the_server_changed_is_not_undone() -> None:
+    """Which one it took instead, its refusal says, and not what it does later."""
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        if asked.body["temperature"] > 1:
+            reply({"error": {"message": "temperature must be at most 1.0"}}, status=400)(connection, asked)
+        else:
+            serve(tempered)(connection, asked)
+
+    with ScriptedServer(script) as server:
+        found = look(server, temperature=1.5, top_p=1.0)
+        assert found.logprobs_kind == "unknown" and found.turn.changed
+        assert look(server, temperature=0.7, top_p=1.0).logprobs_kind == "tempered"
+
+
+def test_a_server_that_is_busy_is_asked_the_next_time() -> None:
+    """What could not be found out is not remembered."""
+    busy = [True]
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        if asked.body.get("max_tokens") == 1 and busy[0]:
+            reply({"error": {"message": "slow down"}}, status=429)(connection, asked)
+        else:
+            serve(raw)(connection, asked)
+
+    with ScriptedServer(script) as server:
+        session = open_session(f"{server.url}v1")
+        session.llm.max_retries = 0
+        assert lens("x", session, show=False, temperature=0.5).logprobs_kind == "unknown"
+        busy[0] = False
+        assert lens("x", session, show=False, temperature=0.5).logprobs_kind == "raw"
+        session.close()
 
 
 @pytest.mark.parametrize("owner", ["llamacpp", "library"])
@@ -248,6 +312,33 @@ def test_the_strip_starts_at_the_answer(tmp_path: Path) -> None:
     assert (box.strip.first, box.index) == (0, 0) and box.strip.tokens[0].description == "Hm"
     assert [n for n, t in enumerate(box.strip.tokens) if "chatglm-answer-start" in t._dom_classes] == [3]
     box.close()
+
+
+def make_lens(reasoning: str, answer: str, *tokens: str | bytes) -> Lens:
+    """Return a lens of an answer whose tokens these are; bytes are parts of characters."""
+    told = [
+        Candidate(token, -0.1) if isinstance(token, str) else Candidate("\ufffd", -0.1, None, token.hex())
+        for token in tokens
+    ]
+    turn = Turn(prompt="x", answer=answer, reasoning=reasoning)
+    return Lens.of(turn, [Odds(candidate, (candidate,)) for candidate in told], 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "start"),
+    [
+        (make_lens("Hm hm", "", "<think>", "Hm", " hm"), 3),
+        (make_lens("Hm hm", "Blue", "<think>", "\n", "Hm", " hm", "</", "think", ">", "\n\n", "Bl", "ue"), 7),
+        (make_lens("Hm", "Say </think>.", "Say", " </think>", "."), 0),
+        (make_lens("Red", "Red is a colour", "Red", " is", " a", " colour"), 0),
+        (make_lens("好", "蓝", "好".encode()[:2], "好".encode()[2:], "</think>", "蓝"), 3),
+        (make_lens("", "Blue", "Bl", "ue"), 0),
+    ],
+    ids=["cut in thinking", "tags", "an answer with the tag", "alike", "parts of characters", "no thinking"],
+)
+def test_the_answer_begins_where_the_thinking_ends(found: Lens, start: int) -> None:
+    """By the bytes of the tokens, with and without tags; a server may tell of the answer alone."""
+    assert found.answer_start == start
 
 
 def test_a_server_that_tells_of_the_answer_alone_has_no_border() -> None:

@@ -66,9 +66,7 @@ class Levels(Field):
             *((level if level in levels else f"{level} (not this model's)", level) for level in listed),
         ]
         if list(self.widget.options) != options:
-            with self.widget.hold_trait_notifications():
-                self.widget.options = options
-                self.widget.value = or_empty(value)
+            self.widget.options = options  # which puts the first one there
         super().put(value)
 
 
