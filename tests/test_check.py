@@ -36,6 +36,10 @@ class Model:
         16), ``stop``, ``stream`` (whole first), ``system`` and ``history`` (not read), ``usage`` and ``logprobs``
         (none), ``thinking`` (always on).
     :param refuses: keys of the body that are answered with 400, and stream_options with 422.
+    :param hottest: the highest temperature that isn't refused.
+    :param most_logprobs: the most top_logprobs that aren't refused.
+    :param thoughts: how many pieces of thinking there are.
+    :param pause: seconds before the first piece, and between two.
     :param thinks: whether it thinks unless it is told not to.
     :param tempered: whether its log probabilities have been through the temperature.
     """
@@ -44,6 +48,13 @@ class Model:
     refuses: frozenset[str] = frozenset()
     thinks: bool = False
     tempered: bool = False
+    hottest: float = 99.0
+    most_logprobs: int = 99
+    thoughts: int = 2
+    pause: tuple[float, float] = (0.0, 0.002)
+    broken: frozenset[str] = frozenset()
+    """Keys of the body that are answered with 500."""
+    name: str = "test-glm"
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     def words_of(self, body: dict[str, Any]) -> list[str]:
@@ -82,6 +93,17 @@ class Model:
             words = {"error": {"message": f"{key} is not supported here"}}
             reply(words, status=422 if key == "stream_options" else 400)(connection, asked)
             return
+        if self.broken & body.keys():
+            reply({"error": {"message": "internal error"}}, status=500)(connection, asked)
+            return
+        if body.get("temperature", 0) > self.hottest:
+            words = {"error": {"message": f"temperature must be at most {self.hottest}"}}
+            reply(words, status=400)(connection, asked)
+            return
+        if body.get("top_logprobs", 0) > self.most_logprobs:
+            words = {"error": {"message": f"top_logprobs must be at most {self.most_logprobs}"}}
+            reply(words, status=400)(connection, asked)
+            return
         words = self.words_of(body)
         for stop in [] if "stop" in self.lies else body.get("stop", []):
             words = " ".join(words).partition(stop)[0].split()
@@ -90,7 +112,8 @@ class Model:
     def _write(self, connection: socket.socket, body: dict[str, Any], words: list[str]) -> None:
         on = body.get("chat_template_kwargs", {}).get("enable_thinking", True)
         on = body.get("thinking", {}).get("type", "enabled") == "enabled" and on
-        thoughts = ["Hm ", "so. "] if self.thinks and (on or "thinking" in self.lies) else []
+        on = self.thinks and (on or "thinking" in self.lies)
+        thoughts = [f"{word} so " for word in (words * 9)[: self.thoughts]] if on else []
         events = [chunk(None, reasoning_content=thought) for thought in thoughts]
         events += [chunk(word if number == 0 else f" {word}") for number, word in enumerate(words)]
         most = body.get("max_tokens", 99)
@@ -104,7 +127,9 @@ class Model:
                 event["choices"][0]["logprobs"] = {"content": [{**told[0], "top_logprobs": told}]}
             elif body.get("logprobs"):
                 event["choices"][0]["logprobs"] = None
-        last = chunk(None, finish_reason="stop")
+        for event in events:
+            event["model"] = self.name
+        last = chunk(None, finish_reason="stop") | {"model": self.name}
         if "usage" not in self.lies:
             counts = {"prompt_tokens": self.prompt_tokens(body), "completion_tokens": len(events)}
             last |= {"usage": counts}
@@ -112,16 +137,17 @@ class Model:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
         if "stream" in self.lies:
-            time.sleep(0.3)  # the time that the whole answer takes
+            time.sleep(0.6)  # the time that the whole answer takes
             connection.sendall(b"".join(data))
         else:
+            time.sleep(self.pause[0])
             for block in data:
                 connection.sendall(block)
-                time.sleep(0.002)
+                time.sleep(self.pause[1])
         connection.shutdown(socket.SHUT_WR)
 
 
-def check(script: Model, url: str = "", **fields: Any) -> Check:
+def check(script: Any, url: str = "", **fields: Any) -> Check:
     """Check a server with this model; it may get ten requests."""
     with ScriptedServer(script) as server:
         session = Session()
@@ -165,7 +191,6 @@ def test_an_honest_server_is_believed() -> None:
 
 
 LIES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
-    "answers with another model": ({"lies": {"model"}}, {"protocol and model": "ignored"}),
     "ignores the temperature": (
         {"lies": {"temperature"}},
         {"temperature": "ignored", "top_p": "can't tell", "seed": "can't tell"},
@@ -186,7 +211,20 @@ LIES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "thinks, and can be told not to": ({"thinks": True}, {"thinking": "honoured"}),
     "thinks all the same": ({"thinks": True, "lies": {"thinking"}}, {"thinking": "ignored"}),
     "refuses logprobs": ({"refuses": {"logprobs"}}, {"logprobs": "refused"}),
-    "refuses seeds": ({"refuses": {"seed"}}, {"seed": "refused", "temperature": "refused", "top_p": "refused"}),
+    "refuses seeds": ({"refuses": {"seed"}}, {"seed": "refused"}),
+    "refuses top_p": ({"refuses": {"top_p"}}, {"top_p": "refused"}),
+    "fails at logprobs": ({"broken": {"logprobs"}}, {"logprobs": "can't tell"}),
+    "takes temperatures up to 1": ({"hottest": 1.0}, {}),
+    "takes temperatures up to 1, and no seed": (
+        {"hottest": 1.0, "refuses": {"seed"}},
+        {"seed": "refused"},
+    ),
+    "takes two logprobs": ({"most_logprobs": 2}, {"logprobs": "refused"}),
+    "thinks until it is cut": (
+        {"thinks": True, "thoughts": 60},
+        {"thinking": "honoured", "stop": "can't tell"},
+    ),
+    "is fast behind a queue": ({"pause": (0.4, 0.001)}, {"streaming": "can't tell"}),
     "refuses stop": ({"refuses": {"stop"}}, {"stop": "refused"}),
     "refuses to be told of thinking": (
         {"refuses": {"chat_template_kwargs"}, "thinks": True},
@@ -201,11 +239,54 @@ def test_a_server_that_lies_is_found_out(name: str) -> None:
     """The row of what it does wrong says so, and no other row does."""
     model, expected = LIES[name]
     options = {key: frozenset(value) if isinstance(value, set) else value for key, value in model.items()}
-    found = check(Model(**options), model="other" if "model" in options.get("lies", ()) else "test-glm")
+    found = check(Model(**options))
     assert verdicts(found) == HONEST | expected
     for key in options.get("refuses", ()):
         for row in found:
             assert row.verdict != "refused" or f"{key} is not supported here" in row.evidence
+
+
+def test_the_sessions_own_parameters_are_left_out() -> None:
+    """What is set there would be taken for the server's doing."""
+    found = check(Model(), top_k=1, system="word " * 60, thinking="high", stop=["like"], min_p=0.5, seed=4)
+    assert verdicts(found) == HONEST
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "same"),
+    [
+        ("glm-4.7", "GLM-4.7", True),
+        ("zai-org/GLM-4.7-FP8", "glm-4.7-fp8", True),
+        ("gpt-x", "gpt-x-2026-08-06", True),
+        ("glm-4.5:free", "z-ai/glm-4.5", True),
+        ("glm-4.7", "qwen3", False),
+    ],
+)
+def test_an_alias_is_the_model_that_was_requested(asked: str, served: str, same: bool) -> None:
+    """Case, an owner, a date and a tag make no other model."""
+    found = check(Model(name=served), model=asked)
+    assert found["protocol and model"].verdict == ("honoured" if same else "ignored")
+
+
+def test_a_model_that_always_thinks_is_not_blamed_for_it() -> None:
+    """GLM-5.3 is not told to think not at all: what was sent instead is said."""
+    found = check(Model(thinks=True, name="glm-5.3"), model="glm-5.3")
+    assert found["thinking"].verdict == "can't tell"
+    assert "thinking=off sent as low: GLM-5.3 always thinks" in found["thinking"].evidence
+
+
+def test_a_server_that_gives_up_in_the_middle_leaves_the_rest_untold() -> None:
+    """From the fourth request on it is too busy: what is known so far is kept."""
+    model, count = Model(), [0]
+
+    def script(connection: socket.socket, asked: Asked) -> None:
+        count[0] += 1
+        (model if count[0] < 4 else reply({"error": {"message": "slow down"}}, status=429))(connection, asked)
+
+    found = check(script)
+    assert found["streaming"].verdict == found["usage"].verdict == "honoured"
+    assert {found[name].verdict for name in ("temperature", "top_p", "stop", "logprobs")} == {"can't tell"}
+    assert "slow down" in found["stop"].evidence
 
 
 def test_tempered_probabilities_are_told_apart_as_sglang_has_them() -> None:
@@ -216,7 +297,7 @@ def test_tempered_probabilities_are_told_apart_as_sglang_has_them() -> None:
 
 def test_zai_is_asked_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Z.ai-like server: no logprobs, no usage wish, one stop string, thinking by its own switch."""
-    model = Model(thinks=True, lies=frozenset({"logprobs"}))
+    model = Model(thinks=True, lies=frozenset({"logprobs"}), name="glm-4.7")
     with ScriptedServer(model) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         session = Session()
@@ -225,8 +306,8 @@ def test_zai_is_asked_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
         found = session.check()
         session.close()
         assert len(proxy.posts) == found.requests <= MOST
-    another = {"protocol and model": "ignored"}  # the script has one name for its model
-    assert verdicts(found) == HONEST | another | {"logprobs": "ignored", "thinking": "honoured"}
+    assert verdicts(found) == HONEST | {"logprobs": "ignored", "thinking": "honoured"}
+    assert found["temperature"].verdict == "honoured"
     assert any(body.get("thinking") == {"type": "disabled"} for body in model.bodies)
     assert max(body.get("temperature", 0) for body in model.bodies) == 1
 

@@ -116,6 +116,7 @@ class Trial:
     options: Mapping[str, Any]
 
 
+HOT = 2.0
 WARM = 0.5
 """A temperature that every server takes, at which tempered log probabilities differ from those at 1."""
 
@@ -124,10 +125,10 @@ TRIALS = {
     trial.name: trial
     for trial in (
         Trial("plain", "temperature 0: protocol, streaming, usage, thinking", {"temperature": 0.0}),
-        Trial("hot", "temperature 2, seed 1", {"temperature": 2.0, "seed": 1}),
-        Trial("hot again", "the same seed: the same text?", {"temperature": 2.0, "seed": 1}),
-        Trial("another seed", "another seed: another text?", {"temperature": 2.0, "seed": 2}),
-        Trial("narrow", "top_p 0.01 at temperature 2: as at 0?", {"temperature": 2.0, "top_p": 0.01}),
+        Trial("hot", "temperature 2, seed 1", {"temperature": HOT, "seed": 1}),
+        Trial("hot again", "the same seed: the same text?", {"temperature": HOT, "seed": 1}),
+        Trial("another seed", "another seed: another text?", {"temperature": HOT, "seed": 2}),
+        Trial("narrow", "top_p 0.01 at temperature 2: as at 0?", {"temperature": HOT, "top_p": 0.01}),
         Trial("stop", "a stop sequence from the first answer", {"temperature": 0.0}),
         Trial("one token", "max_token 1, an earlier turn, logprobs", {"temperature": 1.0, **ODDS}),
         Trial("one warm token", "the same at temperature 0.5: whose logprobs?", {"temperature": WARM, **ODDS}),
@@ -167,8 +168,8 @@ class Checker:
         self._llm = llm
         self._sent = 0
         self._replies: dict[str, Reply] = {}
-        self._instead: dict[str, Any] = {}
-        """What is sent instead of what the server refused, in all trials that have it; None is left out."""
+        self._hot: dict[str, Any] = {}
+        """What the hot trials have instead of what the server refused; None is left out."""
         self.is_own = llm.plan("").dialect == "chatglm"
 
     def run(self) -> Check:
@@ -178,7 +179,7 @@ class Checker:
         """
         plain = self._send("plain")
         if plain.refused:  # an older transformers serve refuses the wish for token counts
-            self._instead["stream_usage"] = False
+            self._llm = self._llm.model_copy(update={"stream_usage": False})
             plain = self._send("plain")
         if plain.error is not None:
             raise plain.error
@@ -197,7 +198,7 @@ class Checker:
         earlier = trial.name.startswith("one") or trial.name == "turn"
         cleared = {} if self.is_own else {name: None for name in CLEARED if name not in ("model", "stop")}
         options: dict[str, Any] = {**cleared, "max_token": LENGTH, **trial.options}
-        options |= {name: value for name, value in self._instead.items() if options.get(name, 0) is not None}
+        options |= self._hot if trial.options["temperature"] == HOT else {}
         options["history"] = EARLIER if earlier else []
         if self.is_own:
             options |= {"max_token": WHOLE_LENGTH}
@@ -208,15 +209,16 @@ class Checker:
         return replace(plan, call=replace(plan.call, stop=(), exact=True), tape=None)
 
     def _send_milder(self) -> None:
-        """Find out which part of the hot trial was refused: the temperature, else the seed."""
+        """Find out what of the hot trial was refused: the temperature alone, or the seed."""
         refused = self._replies["hot"]
-        self._instead["temperature"] = 1.0
-        if not self._send("hot").refused:
+        self._hot = {"temperature": 1.0}
+        milder = self._send("hot")
+        if not milder.refused:
             self._replies["too hot"] = refused
             return
-        self._instead = {**self._instead, "temperature": 2.0, "seed": None}
+        self._hot["seed"] = None
         if not self._send("hot").refused:
-            self._replies["seeded"] = refused
+            self._replies["seeded"] = milder
 
     def _send_if_needed(self, name: str) -> None:
         plain, one = self._replies["plain"], self._replies.get("one token")

@@ -186,7 +186,8 @@ def _temperature(replies: Replies, plan: RequestPlan) -> Found:
     assert hot is not None and other is not None
     if not plain.said and not hot.said:
         return "can't tell", "the answers are empty"
-    high = f"1 (2 is refused: {replies['too hot'].words})" if "too hot" in replies else "2"
+    high = "1" if "too hot" in replies or "seeded" in replies else "2"
+    told = f"; 2 is refused: {replies['too hot'].words}" if "too hot" in replies else ""
     varies = hot.said != plain.said or other.said != plain.said
     again, narrow = replies.get("plain again"), replies.get("narrow")
     if again is not None and again.error is None and again.said != plain.said:
@@ -197,7 +198,7 @@ def _temperature(replies: Replies, plan: RequestPlan) -> Found:
     if steady and not varies:
         return "ignored", f"at {high} two requests give the answer of 0"
     if steady:
-        return "honoured", f"steady at 0, another answer at {high}"
+        return "honoured", f"steady at 0, another answer at {high}{told}"
     return "can't tell", "there is no second answer at 0"
 
 

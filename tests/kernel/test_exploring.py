@@ -11,9 +11,9 @@ import pytest
 from ..support.hiding import hide_package
 from ..support.kernel_requests import evaluate, point_at
 from ..support.kernels import Ran
-from ..support.logprobs import ANSWER
+from ..support.logprobs import ANSWER, LlamaServer
 from ..support.pages import VIEW, Page, View, Widget
-from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, reply, sse
+from ..support.servers import Script, answer, by_body, chunk, reply, sse
 from .conftest import installed
 
 pytestmark = pytest.mark.heavy
@@ -76,7 +76,7 @@ def press(view: View, button: Widget) -> None:
 @installed
 def test_sweeps_and_lenses_are_displayed_every_time(page: Page) -> None:
     """Two of each in one kernel: every one is displayed once, as widgets with an output beneath, and fills."""
-    with ScriptedServer(colours()) as server:
+    with LlamaServer(colours()) as server:
         point_at(page, server)
         for code in BOTH * 2:
             ran = page.run(code)
@@ -97,7 +97,7 @@ def test_sweeps_and_lenses_are_displayed_every_time(page: Page) -> None:
 def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
     """Its tiles fill while answers come, Stop closes the connection, Resume asks for the rest, a tile opens."""
     stalled = sse([chunk("bl"), chunk("ue")], hold=threading.Event())
-    with ScriptedServer(colours(answer("red"), stalled, answer("green"))) as server:
+    with LlamaServer(colours(answer("red"), stalled, answer("green"))) as server:
         point_at(page, server)
         view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour."))
         view.until_sees("1 of 2 answers")
@@ -126,7 +126,7 @@ def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
 def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
     """A failure stands in its tile and below the bar; Retry failed asks for that cell alone."""
     refused = reply({"error": {"message": "out of paint"}}, status=400)
-    with ScriptedServer(colours(answer("red"), refused, answer("green"))) as server:
+    with LlamaServer(colours(answer("red"), refused, answer("green"))) as server:
         point_at(page, server)
         view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1\nName a colour."))
         view.until_sees("1 failed")
@@ -141,7 +141,7 @@ def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
 @installed
 def test_a_displayed_lens_is_reshaped_without_a_request(page: Page) -> None:
     """A token opens its candidates, the sliders change their figures, and the server receives one request."""
-    with ScriptedServer(colours()) as server:
+    with LlamaServer(colours()) as server:
         point_at(page, server)
         view = page.view(page.run("%chatglm_lens -t 1 Hi?"))
         view.click("Hi")
@@ -160,7 +160,7 @@ def test_a_displayed_lens_is_reshaped_without_a_request(page: Page) -> None:
 @installed
 def test_the_body_of_a_lens_cell_is_its_prompt(page: Page) -> None:
     """``%%chatglm_lens`` sends what stands below it as typed, after what stands on its line."""
-    with ScriptedServer(colours()) as server:
+    with LlamaServer(colours()) as server:
         point_at(page, server)
         page.run("%%chatglm_lens -t 0.5 --top 3\nHi {x}\n  there?\n")
         page.run("%%chatglm_lens Read this:\nHi")
@@ -175,7 +175,7 @@ def test_a_cell_that_reads_a_running_sweep_displays_its_progress(page: Page) -> 
     """It says how many answers have come while it waits, and how many there are at the end."""
     hold = threading.Event()
     held = sse([chunk("late"), chunk(None, finish_reason="stop")], hold=hold)
-    with ScriptedServer(colours(answer("red"), held)) as server:
+    with LlamaServer(colours(answer("red"), held)) as server:
         point_at(page, server)
         assert page.run("%%chatglm_sweep temperature=0.1,0.9 -j 1 -o held\nName a colour.").error is None
         reading = page.send("print(len(held))")
@@ -192,7 +192,7 @@ def test_a_cell_that_nobody_watches_waits_for_its_sweep(page: Page) -> None:
     """A cell that may not ask for input, as nbconvert's, ends with its sweep and displays the end."""
     hold = threading.Event()
     held = sse([chunk("blue"), chunk(None, finish_reason="stop")], hold=hold)
-    with ScriptedServer(colours(answer("red"), held)) as server:
+    with LlamaServer(colours(answer("red"), held)) as server:
         point_at(page, server)
         cell = page.send(SWEEPS["sweep cell"], allow_stdin=False)
         page.until_true(lambda: len(server.posts) == 2)
@@ -204,7 +204,7 @@ def test_a_cell_that_nobody_watches_waits_for_its_sweep(page: Page) -> None:
 @installed
 def test_show_false_and_quiet_display_nothing(page: Page) -> None:
     """``show=False`` returns when all is asked; as a cell's value the result is a static output, not widgets."""
-    with ScriptedServer(colours()) as server:
+    with LlamaServer(colours()) as server:
         point_at(page, server)
         quiet = "grid = sweep('Name a colour.', temperature=[0.1, 0.9], show=False)\nprint(grid.progress.done)"
         ran = page.run(f"from chatglm_magic import lens, sweep\n{quiet}\nseen = lens('Hi?', show=False)")
@@ -219,7 +219,7 @@ def test_show_false_and_quiet_display_nothing(page: Page) -> None:
 @installed
 def test_a_notebook_under_test_gets_static_outputs(page: Page) -> None:
     """With CHATGLM_MAGIC_RENDER=final each is one output without widgets, and the same one every time."""
-    with ScriptedServer(colours()) as server:
+    with LlamaServer(colours()) as server:
         point_at(page, server)
         page.run("import os; os.environ['CHATGLM_MAGIC_RENDER'] = 'final'")
         for code in BOTH:
@@ -241,7 +241,7 @@ def bare_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def test_without_ipywidgets_outputs_are_static(bare_page: Page, code: str) -> None:
     """Nothing has to be installed to sweep or to look through a lens: the cell waits, and shows one output."""
     assert evaluate(bare_page, "__import__('importlib.util').util.find_spec('ipywidgets')") is None
-    with ScriptedServer(colours()) as server:
+    with LlamaServer(colours()) as server:
         point_at(bare_page, server)
         (data,) = displayed(bare_page.run(code))
         assert VIEW not in data and "<table" in data["text/html"]
