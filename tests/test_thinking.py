@@ -328,10 +328,10 @@ def test_completion_and_help_have_the_models_levels(
     with provisionalcompleter():
         assert completed() == sorted(THINKING_LEVELS)
         shell.run_line_magic("chatglm", "--help")
-        assert "levels of --thinking" not in capsys.readouterr().out
+        assert "Thinking levels" not in capsys.readouterr().out
         shell.run_line_magic("chatglm_config", "model=glm-5.3 endpoint_url=http://127.0.0.1:1/v1")
         assert completed() == sorted(["on", "low", "high", "max"])
         for magic in ("chatglm", "chatglm_lens", "chatglm_sweep"):
             capsys.readouterr()
             shell.run_line_magic(magic, "--help")
-            assert "levels of --thinking: on, low, high, max." in capsys.readouterr().out
+            assert "Thinking levels of the current model: on, low, high, max\n" in capsys.readouterr().out

@@ -145,7 +145,7 @@ def test_the_figures_stand_where_an_answer_is_told_of(session: Session, tmp_path
     """Footer, metadata, the panel's line, the table, the exported files; and in the store, read again."""
     turn = ask(session, think(5, counted=7))
     data, metadata = bundle(turn)
-    assert "9 tokens, 7 of them thinking" in data["text/html"] and "9 tokens, 7 of them thinking" in metrics(turn)
+    assert "9 tokens, 7 for reasoning" in data["text/html"] and "9 tokens, 7 for reasoning" in metrics(turn)
     assert metadata["chatglm"]["reasoning_tokens"] == 7 and metadata["chatglm"]["first_answer"] is not None
     assert metadata["chatglm"]["first_thinking"] == turn.first_token
     assert "answer after" in metrics(turn) and "answer after" not in metrics(ask(session, think(0)))
@@ -208,7 +208,7 @@ def test_a_sweep_over_thinking_has_its_figures_and_its_picture(session: Session)
     assert all(figures[level].first_answer is not None for level in ("low", "high"))
     assert figures["max"].first_answer is None
     picture = result.plot("reasoning_tokens")
-    assert "Tokens of thinking" in picture._repr_html_() and "80" in pretty(picture)
+    assert "Reasoning tokens" in picture._repr_html_() and "80" in pretty(picture)
     assert "thinking" in result.plot("spent_on_thinking")._repr_html_()
     frame = result.to_dataframe()
     assert set(frame["reasoning_tokens"]) == {20, 50, 80}

@@ -233,7 +233,7 @@ class ChatGLM(Fields):
 
         :raises UnsupportedError: always.
         """
-        way = "For JSON of a server that can promise it, pass model_kwargs={'response_format': …}."
+        way = "If the server supports JSON output, pass model_kwargs={'response_format': …}."
         raise UnsupportedError(f"ChatGLM has no structured output: it {CHAT_MODEL_NEEDED} {way}")
 
     def get_num_tokens(self, text: str) -> int:

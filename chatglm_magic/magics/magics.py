@@ -275,7 +275,7 @@ class ChatGLMMagics(Magics):
         levels = self._session.thinking_levels
         if levels == THINKING_LEVELS:
             return ""
-        return f"\nThe current model has these levels of --thinking: {', '.join(levels)}.\n"
+        return f"\nThinking levels of the current model: {', '.join(levels)}\n"
 
     def _print(self, text: str) -> None:
         from ..render.text import write

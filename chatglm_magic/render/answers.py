@@ -143,8 +143,8 @@ def token_counts(turn: Turn) -> list[str]:
     """Return the tokens of an answer in words, those of its thinking apart; nothing where none are known."""
     tokens, thinking = counted(turn), turn.reasoning_tokens
     if tokens and thinking:
-        return [f"{plural(tokens, 'token')}, {thinking} of them thinking"]
-    return [plural(tokens, "token")] if tokens else [f"{thinking} tokens of thinking"] if thinking else []
+        return [f"{plural(tokens, 'token')}, {thinking} for reasoning"]
+    return [plural(tokens, "token")] if tokens else [f"{thinking} reasoning tokens"] if thinking else []
 
 
 def _short(value: Any) -> str:

@@ -134,7 +134,7 @@ LABELS = {
     "length": "Length (characters)",
     "spread": "Spread of the length (characters)",
     "tokens": "Tokens",
-    "reasoning_tokens": "Tokens of thinking",
+    "reasoning_tokens": "Reasoning tokens",
     "first_token": "Time to the first token (s)",
     "first_answer": "Time to the first token after thinking (s)",
     "spent_on_thinking": "Empty because thinking used up max_token",

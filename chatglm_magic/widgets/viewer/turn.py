@@ -44,7 +44,7 @@ def particulars(row: Row) -> str:
         "whole answer": speed(turn),
         "prompt tokens": turn.usage.get("prompt_tokens"),
         "answer tokens": counted(turn) or None,
-        "of them thinking": turn.reasoning_tokens,
+        "for reasoning": turn.reasoning_tokens,
         "finish reason": turn.finish_reason,
         "status": turn.status,
     }
