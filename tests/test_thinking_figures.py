@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from IPython.lib.pretty import pretty
 
 from chatglm_magic import Session, Turn, sweep
 from chatglm_magic.render.answers import bundle, plain, trouble
+from chatglm_magic.session.draft import Draft
 from chatglm_magic.store import History, Query, Store
 from chatglm_magic.values import reasoning_tokens_in
 from chatglm_magic.widgets.answer import metrics
@@ -92,39 +94,53 @@ def test_a_servers_count_is_read_where_it_is_one(usage: dict[str, Any], tokens: 
     assert reasoning_tokens_in(usage) == tokens
 
 
-def test_thinking_and_answer_have_a_first_token_each(session: Session) -> None:
-    """The answer's comes after what was waited for between the two; the first of all is the thinking's."""
-    hold = threading.Event()
+class Releasing:
+    """A view that lets a server go on once thinking has come, and notes when the first token had."""
 
-    def release(draft: Any) -> None:
+    def __init__(self) -> None:
+        self.hold = threading.Event()
+        self.first: list[float | None] = []
+
+    def update(self, draft: Draft) -> None:
+        """Release the server."""
         if draft.reasoning:
-            seen.append(draft.first_token)
-            hold.set()
+            self.first.append(draft.first_token)
+            self.hold.set()
 
-    class View:
-        update = staticmethod(release)
+    def close(self, turn: Turn) -> None:
+        """Nothing is shown."""
 
-        def close(self, turn: Turn) -> None:
-            """Nothing is shown."""
 
-    seen: list[float] = []
-    events = [chunk("Blue."), chunk(None, finish_reason="stop")]
+def think_and_wait(view: Releasing, *thinking: dict[str, Any]) -> Script:
+    """Send what is thinking, wait until it was seen, and answer."""
+    rest = [chunk("Blue."), chunk(None, finish_reason="stop")]
 
-    def script(connection: Any, asked: Asked) -> None:
-        first = f"data: {json.dumps(chunk(None, reasoning_content='Hm'))}\n\n"
+    def script(connection: socket.socket, asked: Asked) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-        connection.sendall(first.encode())
-        assert hold.wait(30)
-        for event in events:
-            connection.sendall(f"data: {json.dumps(event)}\n\n".encode())
+        for part in (thinking, rest):
+            for event in part:
+                connection.sendall(f"data: {json.dumps(event)}\n\n".encode())
+            assert part is rest or view.hold.wait(30)
         connection.sendall(b"data: [DONE]\n\n")
-        connection.shutdown(1)
+        connection.shutdown(socket.SHUT_WR)
 
-    with ScriptedServer(script) as server:
+    return script
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [[chunk(None, reasoning_content="Hm")], [chunk("Hm"), chunk(" so"), chunk("</think>")]],
+    ids=["a field", "a lone tag"],
+)
+def test_thinking_and_answer_have_a_first_token_each(session: Session, thinking: list[dict[str, Any]]) -> None:
+    """The answer's comes after what was waited for between the two; the first of all is the thinking's."""
+    view = Releasing()
+    with ScriptedServer(think_and_wait(view, *thinking)) as server:
         session.settings.endpoint_url = f"{server.url}v1"
-        turn = session.ask("hi", view=View()).turn
-    assert turn.first_thinking == turn.first_token == round(seen[0], 4)
-    assert turn.first_answer is not None and turn.first_answer > seen[0]
+        turn = session.ask("hi", view=view).turn
+    assert view.first[0] is not None and turn.first_answer is not None
+    assert turn.first_thinking == turn.first_token == round(view.first[0], 4) < turn.first_answer
+    assert turn.answer == "Blue." and turn.reasoning.startswith("Hm")
     without = ask(session, think(0))
     assert without.first_thinking is None and without.first_answer == without.first_token
 
