@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from chatglm_magic import get_session
-from chatglm_magic.errors import CommandError, ParameterError
+from chatglm_magic.errors import CommandError, ParameterError, ServeError
 from chatglm_magic.magics.ask import ask_parser
 from chatglm_magic.magics.parser import parse
+from chatglm_magic.session.settings import NAMES
 
 from .support.hostile import ANSWERS, arm
 from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
@@ -49,8 +51,6 @@ AS_TYPED = [
     ("%chatglm -5 is less than 3", "-5 is less than 3"),
     ("%chatglm 100% sure # no comment?", "100% sure # no comment?"),
     ('%chatglm """ and ( [ {', '""" and ( [ {'),
-    ("%%chatglm\n\n", ""),
-    ("%%chatglm\n  \n", "  "),
     ("%%chatglm\n>>> 1+1\n... 2?\n\n", ">>> 1+1\n... 2?"),
     ("%%chatglm -t 0.5\nIn [1]: x\n\ttab\x0cfeed\u2028line", "In [1]: x\n\ttab\x0cfeed\u2028line"),
     ("%%chatglm\nprint('{x}')  # ${y} \\frac{a}{b} -t\n", "print('{x}')  # ${y} \\frac{a}{b} -t"),
@@ -499,3 +499,51 @@ def test_quiet_is_quiet_but_a_variable_is_shown(shell: InteractiveShell) -> None
         at(shell, server)
         _, out, _ = run(shell, "x = %chatglm -q hi\nx")
         assert "你好" in out
+
+
+@pytest.mark.parametrize("cell", ["%%chatglm\n\n", "%%chatglm\n  \n", "%%chatglm -t 0.5\n \t\n\n"])
+def test_a_blank_cell_sends_nothing_and_says_so(shell: InteractiveShell, cell: str) -> None:
+    """There is nothing to answer in it; the line alone shows the card."""
+    with ScriptedServer(legacy("no")) as server:
+        at(shell, server)
+        result, _, _ = run(shell, cell)
+        assert isinstance(result.error_in_exec, CommandError) and "Nothing was sent" in str(result.error_in_exec)
+        assert server.posts == []
+
+
+def test_the_local_server_takes_one_model(shell: InteractiveShell, tmp_path: Path, monkeypatch: Any) -> None:
+    """Several words are no model, unless they are the path of a file or stand in quotation marks."""
+    monkeypatch.chdir(tmp_path)
+    result, _, _ = run(shell, "%chatglm_serve one two three")
+    assert isinstance(result.error_in_exec, CommandError) and "one model, not 3" in str(result.error_in_exec)
+    (tmp_path / "my model.gguf").write_bytes(b"no model")
+    for model in ("my model.gguf", '"my model.gguf"', "'no such file'"):
+        result, _, _ = run(shell, f"%chatglm_serve {model}")
+        assert isinstance(result.error_in_exec, ServeError), model
+
+
+def test_the_configuration_is_grouped_and_short(shell: InteractiveShell) -> None:
+    """What has its default is left out but for the essentials, and shown with --all; each under its heading."""
+    _, short, _ = run(shell, "%chatglm_config")
+    assert [line for line in short.splitlines() if not line.startswith(" ")] == [
+        *("Server", "Sampling", "Conversation", "What isn't listed has its default: %chatglm_config --all")
+    ]
+    names = [line.split()[0] for line in short.splitlines() if line.startswith(" ")]
+    assert names == [
+        "model",
+        "endpoint_url",
+        "api_key",
+        "temperature",
+        "top_p",
+        "max_token",
+        "with_history",
+        "store",
+    ]
+    run(shell, "%chatglm_config seed=7 connect=3 tape_timing=true")
+    _, more, _ = run(shell, "%chatglm_config")
+    assert {"seed", "connect", "tape_timing"} <= {line.split()[0] for line in more.splitlines()}
+    _, everything, _ = run(shell, "%chatglm_config --all")
+    assert {line.split()[0] for line in everything.splitlines() if line.startswith(" ")} == {*NAMES, "api_key"}
+    assert [line for line in everything.splitlines() if not line.startswith(" ")] == [
+        *("Server", "Sampling", "Conversation", "Tape", "Limits")
+    ]

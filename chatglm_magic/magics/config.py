@@ -13,7 +13,7 @@ from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, names, suggest
 from ..render.text import write
 from ..session import Session
-from ..session.settings import NAMES, ChatGLMSettings
+from ..session.settings import LIMITS, NAMES, ChatGLMSettings
 from .parser import NO_KEYS, Parser
 from .words import QUOTES, Line, narrow, parse_literal
 
@@ -23,26 +23,50 @@ def config_parser() -> Parser:
     width = max(map(len, NAMES)) + 2
     parser = Parser(
         "%chatglm_config",
-        " [NAME=VALUE … | api_key]",
+        " [NAME=VALUE … | api_key | --all]",
         "Show the session's parameters, or set them. None leaves one to the server.\n"
         "api_key asks for the server's key, which is never shown or saved.",
         "\n".join(["parameters:", *(f"  {name:<{width}}{getattr(ChatGLMSettings, name).help}" for name in NAMES)]),
     )
+    parser.add_argument("--all", action="store_true", help="show the defaults too")
     parser.add_help_option()
     return parser
 
 
-def table(session: Session) -> dict[str, str]:
-    """Return the parameters as rows; a default that is not sent to ``/v1`` says so."""
+HEADINGS = {
+    "connection": "Server",
+    "sampling": "Sampling",
+    "more": "Sampling",
+    "request": "Sampling",
+    "conversation": "Conversation",
+    "tape": "Tape",
+}
+"""Under which heading the parameters of each group stand, in this order; the time limits come last."""
+
+ELSEWHERE = {"model": "Server", "system": "Conversation", "store": "Conversation"}
+ALWAYS = ("endpoint_url", "model", *names("sampling"), "with_history", "store")
+"""What is shown though it has its default."""
+
+
+def table(session: Session, *, everything: bool = False) -> dict[str, dict[str, str]]:
+    """Return the parameters as rows under headings; a default that is not sent to ``/v1`` says so.
+
+    :param everything: also those that have their default.
+    """
     settings, plan = session.settings, session.llm.plan("")
     unsent = set(names("sampling")) - session.llm.model_fields_set
-    rows = {}
+    groups: dict[str, dict[str, str]] = {heading: {} for heading in (*HEADINGS.values(), "Limits")}
     for name in NAMES:
         value = getattr(settings, name)
+        if not (everything or name in ALWAYS or value != settings.trait_defaults(name)):
+            continue
+        group = PARAMETERS[name].group if name in PARAMETERS and name not in LIMITS else ""
+        rows = groups[ELSEWHERE.get(name) or HEADINGS.get(group, "Limits")]
         text = str(value) if value is not None else "None"
         rows[name] = "not set: the server's default" if plan.dialect == "openai" and name in unsent else text
-    rows["store"] = str(session.store.path or "off: turns are kept in memory alone")
-    return rows | {"api_key": "set" if "Authorization" in plan.call.headers else "not set"}
+    groups["Conversation"]["store"] = str(session.store.path or "off: turns are kept in memory alone")
+    groups["Server"]["api_key"] = "set" if "Authorization" in plan.call.headers else "not set"
+    return {heading: rows for heading, rows in groups.items() if rows}
 
 
 def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 
+from ..errors import CommandError
 from ..parameters import THINKING_LEVELS
-from ..render.answers import card
+from ..render.answers import card, grouped_card
 from ..render.front_ends import in_notebook, is_final
 from ..render.views import view_for
 from ..session import Session
@@ -91,6 +92,8 @@ class ChatGLMMagics(Magics):
             text = f"{text}\n{body}" if text.strip() else body
         elif not text.strip():
             return self._card(ask.status(self._session))
+        if not text.strip():
+            raise CommandError("%%chatglm needs a prompt: write it below the line. Nothing was sent.")
         out = ask.variable_name(options.out)
         prompt = ask.prompt_of(text, names, raw=options.raw)
         values = ask.given(options)
@@ -118,7 +121,9 @@ class ChatGLMMagics(Magics):
         if options.help:
             return self._print(parser.format_help())
         if not rest.strip():
-            return self._card(config.table(self._session))
+            groups = config.table(self._session, everything=options.all)
+            note = "" if options.all else "What isn't listed has its default: %chatglm_config --all"
+            return self._publish(grouped_card(groups, note))
         if rest.split() == ["api_key"]:
             return self._ask_key()
         return config.apply(self._session, config.assignments(rest, self.shell.user_ns))
@@ -136,7 +141,7 @@ class ChatGLMMagics(Magics):
         if options.stop:
             expect_nothing(parser, rest)
             return self._print(self._serving.stop(self._session))
-        return self._print(self._serving.start(self._session, rest.strip().strip("\"'") or None))
+        return self._print(self._serving.start(self._session, serve.one_model(rest)))
 
     @helped(panel_parser)
     @no_var_expand
@@ -283,7 +288,9 @@ class ChatGLMMagics(Magics):
         write(sys.stdout, text.rstrip("\n") + "\n")
 
     def _card(self, rows: dict[str, str]) -> None:
-        data = card(rows)
+        self._publish(card(rows))
+
+    def _publish(self, data: dict[str, str]) -> None:
         if in_notebook(self.shell):
             self.shell.display_pub.publish(data=data)
         else:

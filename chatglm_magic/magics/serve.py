@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import CommandError
 from ..render.text import one_line, pad, printable
 from ..session import Session
 from .parser import Parser
@@ -29,6 +31,24 @@ def serve_parser() -> Parser:
     return parser
 
 
+def one_model(text: str) -> str | None:
+    """Return the model that a line names: one word, a quoted one, or the path of a file that is there.
+
+    :raises CommandError: for more than one.
+    """
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES
+    if quoted or not text:
+        return text.strip(QUOTES) or None
+    if len(words := text.split()) > 1 and not Path(text).expanduser().exists():
+        raise CommandError(
+            f"%chatglm_serve takes one model, not {len(words)}: {one_line(text, 80)}. Put a path with blanks in "
+            "quotation marks."
+        )
+    return text
+
+
+QUOTES = "\"'"
 WIDTH = 79
 """Columns of the line that reports progress."""
 

@@ -171,10 +171,29 @@ def escape(text: str) -> str:
 
 def card(rows: Mapping[str, str]) -> dict[str, str]:
     """Return a short table of names and values as plain text and HTML; every value is text, never markup."""
-    lines = aligned([(name, value) for name, value in rows.items()])
-    cell = "text-align:left;padding:.15em .8em .15em 0"
-    body = "".join(
-        f'<tr><th style="{cell};font-weight:600">{escape(name)}</th><td style="{cell}">{escape(value)}</td></tr>'
+    return output("\n".join(aligned(list(rows.items()))), f"<table><tbody>{_card_rows(rows)}</tbody></table>")
+
+
+def grouped_card(groups: Mapping[str, Mapping[str, str]], note: str = "") -> dict[str, str]:
+    """Return several such tables as one, each under its heading; ``note`` is a last line."""
+    width = max((len(name) for rows in groups.values() for name in rows), default=0)
+    lines, body = [], ""
+    for heading, rows in groups.items():
+        lines += [heading, *(f"  {name:<{width}}  {value}" for name, value in rows.items())]
+        title = f'<th colspan="2" scope="rowgroup" style="{CARD_CELL};{SMALL}">{escape(heading)}</th>'
+        body += f"<tbody><tr>{title}</tr>{_card_rows(rows)}</tbody>"
+    if note:
+        lines.append(note)
+        body += f'<tfoot><tr><td colspan="2" style="{CARD_CELL};{SMALL}">{escape(note)}</td></tr></tfoot>'
+    return output("\n".join(lines), f"<table>{body}</table>")
+
+
+CARD_CELL = "text-align:left;padding:.15em .8em .15em 0"
+
+
+def _card_rows(rows: Mapping[str, str]) -> str:
+    return "".join(
+        f'<tr><th scope="row" style="{CARD_CELL};font-weight:600">{escape(name)}</th>'
+        f'<td style="{CARD_CELL}">{escape(value)}</td></tr>'
         for name, value in rows.items()
     )
-    return output("\n".join(lines), f"<table><tbody>{body}</tbody></table>")
