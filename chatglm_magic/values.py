@@ -114,6 +114,25 @@ def reasoning_tokens_in(usage: Mapping[str, Any]) -> int | None:
     return tokens if type(tokens) is int and 0 <= tokens < 2**53 else None
 
 
+class Notice(str):
+    """A line for people; a ``routine`` one reports what is as it should be, and may be displayed less loudly."""
+
+    __slots__ = ("routine",)
+    routine: bool
+
+    def __new__(cls, text: str, *, routine: bool = False) -> Notice:
+        self = super().__new__(cls, text)
+        self.routine = routine
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make_notice, (str(self), self.routine)
+
+
+def _make_notice(text: str, routine: bool) -> Notice:
+    return Notice(text, routine=routine)
+
+
 CONTEXT_FULL = "model_context_window_exceeded"
 """The ``finish_reason`` of an answer for whose rest the model's context had no room; Z.ai's name for it."""
 

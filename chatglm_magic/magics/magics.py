@@ -264,16 +264,15 @@ class ChatGLMMagics(Magics):
             self.shell.display_pub.publish(data=data, metadata=metadata)
 
     def _tell_news(self) -> None:
-        """Say what the store has to say: where turns are kept, or why they can't be.
+        """Report what the store has to report: where turns are kept, or why they can't be.
 
-        Where they are differs on every machine: a notebook under test is not told.
+        Where they are differs on every machine: a notebook under test isn't told.
         """
         from ..render.text import write
 
-        final = is_final()
-        for text in self._session.store.news():
-            if not (final and text.startswith("Turns are kept in ")):
-                write(sys.stderr, text + "\n")
+        for notice in self._session.store.news():
+            if not (notice.routine and is_final()):
+                write(sys.stderr, f"{notice}\n")
 
     def _levels(self) -> str:
         """Return a line for help where the present model has fewer levels of thinking than there are."""

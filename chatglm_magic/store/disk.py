@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..forks import Rank, lock
+from ..values import Notice
 from . import places, schema
 from .database import PATIENCE, Database
 from .places import RefusedFile, journal_for
@@ -85,7 +86,8 @@ class Disk:
             _look(self.path, read_only=self._read_only)
             self._database = Database(self.path, journal_for(self.path), read_only=self._read_only)
             if self._new:
-                self._tell(f"Turns are kept in {self.path}; %chatglm_config store=off keeps none.")
+                where = f"Turns are kept in {self.path}; %chatglm_config store=off keeps none."
+                self._tell(Notice(where, routine=True))
                 self._new = False
         return self._database
 

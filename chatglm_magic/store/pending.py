@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ChatGLMError
-from ..values import Turn
+from ..values import Notice, Turn
 from .database import LOOK, Database
 from .disk import LOCK, Disk
 from .places import RefusedFile
@@ -86,7 +86,7 @@ class Saving:
         self.retry_after = retry_after
         self._disk = None if path is None else Disk(path, self.tell)
         self.waiting = Waiting()
-        self.news: list[str] = []
+        self.news: list[Notice] = []
         self._failed: float | None = None
         self._busy = False
         self._warned = False
@@ -116,7 +116,7 @@ class Saving:
     def tell(self, text: str) -> None:
         """Keep what people must know; it is handed out once."""
         if text not in self.news:
-            self.news.append(text)
+            self.news.append(text if isinstance(text, Notice) else Notice(text))
 
     def put(self, turn: Turn, position: int) -> None:
         """Save a turn, or keep it until it can be saved; a fault is told and not raised."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..values import Turn
+from ..values import Notice, Turn
 from . import merging, removal
 from .pending import RETRY_AFTER, Saving
 from .places import default_path
@@ -152,7 +152,7 @@ class Store:
         with self._saving.held():
             return removal.forget(self._saving, conversation)
 
-    def news(self) -> list[str]:
+    def news(self) -> list[Notice]:
         """Return what people must be told, each once: where turns are, what was moved, what can't be saved."""
         with self._saving.held():
             told, self._saving.news = self._saving.news, []
