@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ..support.logprobs import make_entry, make_event, stream_events
+from ..support.logprobs import LlamaServer, make_entry, make_event, stream_events
 from ..support.servers import ScriptedServer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ FIRST = "document.querySelector('.chatglm-bars tbody td:last-child').innerText"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(ANSWER) as server:
+    with LlamaServer(ANSWER) as server:
         yield server
 
 
