@@ -231,6 +231,10 @@ LIES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"thinking": "refused", "system prompt": "can't tell"},
     ),
     "refuses stream_options": ({"refuses": {"stream_options"}}, {}),
+    "refuses so much that ten requests are used up": (
+        {"refuses": {"stream_options"}, "hottest": 1.0},
+        {"thinking": "can't tell", "system prompt": "can't tell"},
+    ),
 }
 
 
@@ -248,8 +252,13 @@ def test_a_server_that_lies_is_found_out(name: str) -> None:
 
 def test_the_sessions_own_parameters_are_left_out() -> None:
     """What is set there would be taken for the server's doing."""
-    found = check(Model(), top_k=1, system="word " * 60, thinking="high", stop=["like"], min_p=0.5, seed=4)
+    model = Model()
+    found = check(model, top_k=1, system="word " * 60, thinking="high", stop=["like"], min_p=0.5, seed=4)
     assert verdicts(found) == HONEST
+    assert not any({"top_k", "min_p"} & body.keys() for body in model.bodies)
+    assert {body.get("seed") for body in model.bodies} == {None, 1, 2}
+    roles = [message["role"] for body in model.bodies for message in body["messages"]]
+    assert roles.count("system") == 1 and sum("stop" in body for body in model.bodies) == 1
 
 
 @pytest.mark.parametrize(
