@@ -58,7 +58,8 @@ def table(session: Session, *, everything: bool = False) -> dict[str, dict[str, 
     groups: dict[str, dict[str, str]] = {heading: {} for heading in (*HEADINGS.values(), "Limits")}
     for name in NAMES:
         value = getattr(settings, name)
-        if not (everything or name in ALWAYS or value != settings.trait_defaults(name)):
+        essential = name in ALWAYS or (name == "tape_mode" and settings.tape is not None)
+        if not (everything or essential or value != settings.trait_defaults(name)):
             continue
         group = PARAMETERS[name].group if name in PARAMETERS and name not in LIMITS else ""
         rows = groups[ELSEWHERE.get(name) or HEADINGS.get(group, "Limits")]
