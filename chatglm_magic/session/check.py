@@ -178,9 +178,14 @@ class Checker:
         :raises ChatGLMError: of the first request.
         """
         plain = self._send("plain")
-        if plain.refused:  # an older transformers serve refuses the wish for token counts
-            self._llm = self._llm.model_copy(update={"stream_usage": False})
+        first = self.plan(TRIALS["plain"])
+        if plain.error is not None and plain.error.kind == "bad_request" and first.usage:
+            first.call.no_usage.add(
+                first.call.url
+            )  # an older transformers serve refuses the wish for token counts
             plain = self._send("plain")
+            if plain.error is not None:  # it was something else
+                first.call.no_usage.discard(first.call.url)
         if plain.error is not None:
             raise plain.error
         if self._send("hot").refused:
