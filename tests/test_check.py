@@ -17,9 +17,10 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.lib.pretty import pretty
 
-from chatglm_magic import LocalServer, Session
+from chatglm_magic import ChatGLM, LocalServer, Session
 from chatglm_magic.errors import EndpointError
-from chatglm_magic.session.check import MOST, SYSTEM, Check, describe_trials, plan_trials
+from chatglm_magic.session.check import MOST, SYSTEM, Check, describe_trials, plan_trials, run_check
+from chatglm_magic.session.verdicts import CONCLUSIONS, Reply
 
 from .support.servers import Asked, ScriptedServer, chunk, reply
 
@@ -39,7 +40,6 @@ class Model:
     :param hottest: the highest temperature that isn't refused.
     :param most_logprobs: the most top_logprobs that aren't refused.
     :param thoughts: how many pieces of thinking there are.
-    :param pause: seconds before the first piece, and between two.
     :param thinks: whether it thinks unless it is told not to.
     :param tempered: whether its log probabilities have been through the temperature.
     """
@@ -51,7 +51,8 @@ class Model:
     hottest: float = 99.0
     most_logprobs: int = 99
     thoughts: int = 2
-    pause: tuple[float, float] = (0.0, 0.002)
+    seconds: float = 0.0
+    """The time of day, which passes only while a whole answer is written before any of it is sent."""
     broken: frozenset[str] = frozenset()
     """Keys of the body that are answered with 500."""
     name: str = "test-glm"
@@ -137,25 +138,24 @@ class Model:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
         if "stream" in self.lies:
-            time.sleep(0.6)  # the time that the whole answer takes
+            self.seconds += 1.0  # the time that the whole answer takes
             connection.sendall(b"".join(data))
         else:
-            time.sleep(self.pause[0])
             for block in data:
                 connection.sendall(block)
-                time.sleep(self.pause[1])
         connection.shutdown(socket.SHUT_WR)
 
 
-def check(script: Any, url: str = "", **fields: Any) -> Check:
+def check(script: Any, **fields: Any) -> Check:
     """Check a server with this model; it may get ten requests."""
+    clock = (lambda: script.seconds) if isinstance(script, Model) else time.monotonic
     with ScriptedServer(script) as server:
         session = Session()
-        session.settings.endpoint_url = url or f"{server.url}v1"
+        session.settings.endpoint_url = f"{server.url}v1"
         for name, value in fields.items():
             setattr(session.llm, name, value)
         try:
-            found = session.check()
+            found = run_check(session.llm, clock)
         finally:
             session.close()
         assert len(server.posts) == found.requests <= MOST
@@ -224,7 +224,6 @@ LIES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"thinks": True, "thoughts": 60},
         {"thinking": "honoured", "stop": "can't tell"},
     ),
-    "is fast behind a queue": ({"pause": (0.4, 0.001)}, {"streaming": "can't tell"}),
     "refuses stop": ({"refuses": {"stop"}}, {"stop": "refused"}),
     "refuses to be told of thinking": (
         {"refuses": {"chat_template_kwargs"}, "thinks": True},
@@ -248,6 +247,28 @@ def test_a_server_that_lies_is_found_out(name: str) -> None:
     for key in options.get("refuses", ()):
         for row in found:
             assert row.verdict != "refused" or f"{key} is not supported here" in row.evidence
+
+
+STREAMED: dict[str, tuple[list[Reply], str]] = {
+    "bit by bit": ([Reply(pieces=20, first=0.4, last=2.0)], "honoured"),
+    "quickly": ([Reply(pieces=20, first=0.01, last=0.02)], "honoured"),
+    "at once": ([Reply(pieces=20, first=1.0, last=1.001)], "ignored"),
+    "in one piece": ([Reply(pieces=1, first=1.0, last=1.0)], "ignored"),
+    "fast, behind a queue": ([Reply(pieces=20, first=0.4, last=0.42)], "can't tell"),
+    "bit by bit, once the model is there": (
+        [Reply(pieces=20, first=9.0, last=9.1), Reply(pieces=20, first=0.3, last=0.6)],
+        "honoured",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_stream_is_told_by_when_its_pieces_arrive(name: str) -> None:
+    """Against the wait for the first one; where that can be either, it can't be told."""
+    replies, verdict = STREAMED[name]
+    plan = ChatGLM(endpoint_url="http://127.0.0.1:1/v1").plan("hi")
+    found = CONCLUSIONS["streaming"](dict(zip(("plain", "hot"), replies, strict=False)), plan)
+    assert found[0] == verdict
 
 
 def test_the_sessions_own_parameters_are_left_out() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -146,12 +146,13 @@ CLEARED = [row.name for row in PARAMETERS.values() if row.in_body and row.per_ca
 """Parameters of the model that a check leaves to the server unless a trial is about them; its name stays."""
 
 
-def run_check(llm: ChatGLM) -> Check:
+def run_check(llm: ChatGLM, clock: Callable[[], float] = time.monotonic) -> Check:
     """Find out what a server honours; no conversation is sent or changed, and nothing is recorded.
 
+    :param clock: tells the seconds by which streams are timed.
     :raises ChatGLMError: if the first, plain request fails: then nothing can be found out.
     """
-    return Checker(llm).run()
+    return Checker(llm, clock).run()
 
 
 def plan_trials(llm: ChatGLM) -> list[tuple[Trial, RequestPlan]]:
@@ -164,8 +165,8 @@ def plan_trials(llm: ChatGLM) -> list[tuple[Trial, RequestPlan]]:
 class Checker:
     """Sends the trials one after the other, each exactly once, and draws the conclusions."""
 
-    def __init__(self, llm: ChatGLM) -> None:
-        self._llm = llm
+    def __init__(self, llm: ChatGLM, clock: Callable[[], float] = time.monotonic) -> None:
+        self._llm, self._clock = llm, clock
         self._sent = 0
         self._replies: dict[str, Reply] = {}
         self._hot: dict[str, Any] = {}
@@ -241,12 +242,12 @@ class Checker:
         """Send one trial once, and keep what comes of it."""
         plan = self.plan(TRIALS[name], stop=stop)
         reply = self._replies[name] = Reply(changed=plan.changed)
-        began = time.monotonic()
+        began = self._clock()
         self._sent += 1
         try:
             with closing(self._llm.stream_plan(plan)) as chunks:  # type: ignore[type-var]
                 for chunk in chunks:
-                    reply.take(chunk.text, chunk.generation_info or {}, time.monotonic() - began)
+                    reply.take(chunk.text, chunk.generation_info or {}, self._clock() - began)
         except ChatGLMError as error:
             reply.error = error
         return reply
