@@ -62,8 +62,10 @@ class _Request(aiohttp.ClientRequest):
 
 
 def _is_closed(transport: asyncio.Transport) -> bool:
-    """Tell whether the other side has closed a connection over which nothing is expected, though the loop has not
-    read so yet. With TLS it can't be told: something may wait there that is no end."""
+    """Return whether the server has closed an idle connection, also where the loop hasn't read the end yet.
+
+    With TLS there may be other data to read, such as a session ticket, so this returns False.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or transport.get_extra_info("ssl_object") is not None:
         return False

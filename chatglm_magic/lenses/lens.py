@@ -201,7 +201,7 @@ def _answer_start(turn: Turn, positions: Sequence[Position]) -> int:
     told = b"".join(tokens)
     body = told.lstrip().removeprefix(OPEN).lstrip()
     if not thought or told.strip() == answer or not body.startswith(thought[:40]):
-        return 0  # there is no thinking, or the server tells of the answer alone
+        return 0  # without thinking, or with logprobs of the answer only
     end = len(told) - len(body) + len(thought)
     rest = told[end:]
     if rest.lstrip().startswith(CLOSE):

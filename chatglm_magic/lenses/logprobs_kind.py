@@ -105,7 +105,7 @@ def _find_out(session: Session, options: Mapping[str, Any]) -> Probed:
 
 
 def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> dict[str, float]:
-    """Return the logarithms of the likeliest tokens that an answer could begin with, by their text.
+    """Return the logarithms of the most likely tokens that an answer could begin with, by their text.
 
     None of them where the server took another temperature than it was asked for.
     """

@@ -189,7 +189,7 @@ class Checker:
                 first.call.no_usage.discard(first.call.url)
         if plain.error is not None:
             raise plain.error
-        if self._send("hot").refused:
+        if self._send("hot").is_refused:
             self._send_milder()
         for name in ("hot again", "another seed", "narrow", "stop", "one token", "one warm token", "turn"):
             self._send_if_needed(name)
@@ -219,11 +219,11 @@ class Checker:
         refused = self._replies["hot"]
         self._hot = {"temperature": 1.0}
         milder = self._send("hot")
-        if not milder.refused:
+        if not milder.is_refused:
             self._replies["too hot"] = refused
             return
         self._hot["seed"] = None
-        if not self._send("hot").refused:
+        if not self._send("hot").is_refused:
             self._replies["seeded"] = milder
 
     def _send_if_needed(self, name: str) -> None:
@@ -255,13 +255,13 @@ class Checker:
 
 def describe_trials(trials: Sequence[tuple[Trial, RequestPlan]]) -> str:
     """Return the requests of a check as text: a line each."""
-    rows = [(str(n), trial.purpose, _shown(plan.sent)) for n, (trial, plan) in enumerate(trials, 1)]
+    rows = [(str(n), trial.purpose, _describe_parameters(plan.sent)) for n, (trial, plan) in enumerate(trials, 1)]
     head = (
         f"At most {MOST} of these requests go to {bare(trials[0][1].call.url)}, each with the prompt {PROMPT!r}:"
     )
     return "\n".join([head, *aligned(rows)])
 
 
-def _shown(sent: Mapping[str, Any]) -> str:
+def _describe_parameters(sent: Mapping[str, Any]) -> str:
     left_out = ("stream", "stream_options", "model")
     return one_line(", ".join(f"{name}={value}" for name, value in sent.items() if name not in left_out), 160)

@@ -70,7 +70,7 @@ class Reply:
         return self.reasoning + self.text
 
     @property
-    def refused(self) -> bool:
+    def is_refused(self) -> bool:
         """Whether the server refused the request, as it stands."""
         return isinstance(self.error, ResponseError) and self.error.kind in ("bad_request", "not_found")
 
@@ -117,7 +117,7 @@ def word_of(text: str) -> str:
 def slope(plain: Mapping[str, float], other: Mapping[str, float]) -> float | None:
     """Return how many times as far apart the other logarithms are; None where that can't be told.
 
-    Differences from the likeliest token, by least squares: raw ones have 1, those after a temperature T have 1/T.
+    Differences from the most likely token, by least squares: raw ones have 1, those after a temperature T have 1/T.
     """
     named = [token for token in plain if min(plain[token], other.get(token, -math.inf)) > LEAST_LOGPROB]
     if len(named) < 2:
@@ -133,7 +133,7 @@ def _failure(*replies: Reply | None) -> Found | None:
     for reply in replies:
         if reply is None:
             return "can't tell", "not sent: ten requests were used up"
-        if reply.refused:
+        if reply.is_refused:
             return "refused", reply.words
         if reply.error is not None:
             return "can't tell", f"the request failed: {reply.words}"
@@ -199,7 +199,7 @@ def _temperature(replies: Replies, plan: RequestPlan) -> Found:
         return "ignored", f"at {high} two requests give the answer of 0"
     if steady:
         return "honoured", f"steady at 0, another answer at {high}{told}"
-    return "can't tell", "there is no second answer at 0"
+    return "can't tell", "no second answer at 0 was received"
 
 
 def _top_p(replies: Replies, plan: RequestPlan) -> Found:
@@ -315,7 +315,7 @@ def _system(replies: Replies, plan: RequestPlan) -> Found:
     if unsent := _unsent(plan, "has no system prompt"):
         return unsent
     reply = replies.get("system")
-    if reply is not None and reply.refused:
+    if reply is not None and reply.is_refused:
         return "can't tell", "the request, which also asked for no thinking, was refused"
     return _is_read("a system prompt", reply, replies["plain"], greedy=True)
 
