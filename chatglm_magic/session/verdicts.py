@@ -117,7 +117,7 @@ def word_of(text: str) -> str:
 def slope(plain: Mapping[str, float], other: Mapping[str, float]) -> float | None:
     """Return how many times as far apart the other logarithms are; None where that can't be told.
 
-    Differences from the most likely token, by least squares: raw ones have 1, those after a temperature T have 1/T.
+    By least squares of the differences from the most likely token: 1 for raw ones, 1/T after a temperature T.
     """
     named = [token for token in plain if min(plain[token], other.get(token, -math.inf)) > LEAST_LOGPROB]
     if len(named) < 2:
