@@ -28,6 +28,8 @@ from chatglm_magic import ChatGLM, LocalServer, Session, lens
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.server.models import builtin_model
 
+from .support.local_servers import wait_for
+
 START_SECONDS = 240
 PROMPTS = ("What is temperature?", "What is top_p?", "你好", "Write one sentence about the sea.")
 OPEN_PROMPT = "Name a colour."
@@ -67,6 +69,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def is_ready(url: str) -> bool:
+    """Return whether a server answers."""
+    with suppress(requests.RequestException):
+        return requests.get(url, timeout=2).status_code < 500
+    return False
+
+
 @contextmanager
 def running(command: list[str], url: str, log: Path) -> Iterator[None]:
     """Run a server until the block ends; the block begins when the URL answers."""
@@ -80,14 +89,12 @@ def running(command: list[str], url: str, log: Path) -> Iterator[None]:
             command, stdout=output, stderr=subprocess.STDOUT, env=settings, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{command[0]} did not start; its last words:\n{log.read_text()[-2000:]}")
-            with suppress(requests.RequestException):
-                if requests.get(url, timeout=2).status_code < 500:
-                    break
-            time.sleep(0.5)
+        try:
+            wait_for(lambda: process.poll() is not None or is_ready(url), START_SECONDS)
+        except AssertionError:
+            process.kill()
+        if process.poll() is not None:
+            raise RuntimeError(f"{command[0]} did not start; its last words:\n{log.read_text()[-2000:]}")
         yield
     finally:
         with suppress(ProcessLookupError):
