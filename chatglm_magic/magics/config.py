@@ -13,7 +13,7 @@ from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, names, suggest
 from ..render.text import write
 from ..session import Session
-from ..session.settings import LIMITS, NAMES, ChatGLMSettings
+from ..session.settings import NAMES, ChatGLMSettings
 from .parser import NO_KEYS, Parser
 from .words import QUOTES, Line, narrow, parse_literal
 
@@ -61,7 +61,7 @@ def table(session: Session, *, everything: bool = False) -> dict[str, dict[str, 
         essential = name in ALWAYS or (name == "tape_mode" and settings.tape is not None)
         if not (everything or essential or value != settings.trait_defaults(name)):
             continue
-        group = PARAMETERS[name].group if name in PARAMETERS and name not in LIMITS else ""
+        group = PARAMETERS[name].group if name in PARAMETERS else ""
         rows = groups[ELSEWHERE.get(name) or HEADINGS.get(group, "Limits")]
         text = str(value) if value is not None else "None"
         rows[name] = "not set: the server's default" if plan.dialect == "openai" and name in unsent else text
