@@ -91,9 +91,9 @@ class Check:
         printer.text("\n".join([one_line(self.title), *lines]))
 
     def _repr_html_(self) -> str:
-        from ..render.answers import escape
+        from ..render.answers import CARD_CELL, escape
 
-        cell = "text-align:left;padding:.15em .8em .15em 0;vertical-align:top"
+        cell = f"{CARD_CELL};vertical-align:top"
         body = "".join(
             f'<tr><th scope="row" style="{cell};font-weight:600">{escape(row.name)}</th>'
             f'<td style="{cell}">{MARKS[row.verdict]} {escape(row.verdict)}</td>'
