@@ -10,7 +10,7 @@ from typing import Any
 
 from ..credentials import SCHEME
 from ..errors import CommandError
-from ..parameters import PARAMETERS
+from ..parameters import PARAMETERS, THINKING_LEVELS
 from ..render.answers import FORMATS, footer, speed
 from ..session import Session
 from ..session.draft import View
@@ -42,6 +42,13 @@ def ask_parser(prog: str) -> Parser:
     add("--no-stream", action="store_true", help="show the answer when it is complete")
     add_common_options(parser)
     return parser
+
+
+def help_text(parser: Parser, session: Session) -> str:
+    """Return the help of a magic that asks; the last line names the levels of a model that has not all."""
+    levels = session.thinking_levels
+    note = "" if levels == THINKING_LEVELS else f"\nThinking levels of the current model: {', '.join(levels)}\n"
+    return parser.format_help() + note
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:

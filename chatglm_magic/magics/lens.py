@@ -24,7 +24,6 @@ class LensResult(NamedTuple):
     lens: Lens | None = None
     out: str | None = None
     quiet: bool = False
-    is_help: bool = False
 
 
 def lens_parser() -> Parser:
@@ -74,7 +73,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     parser = lens_parser()
     options, text = parse(parser, line, variables=names)
     if options.help:
-        return LensResult(parser.format_help(), is_help=True)
+        return LensResult(ask.help_text(parser, session))
     out = ask.variable_name(options.out)
     if body:
         text = f"{text}\n{body}" if text.strip() else body

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 
 from ..errors import CommandError
-from ..parameters import THINKING_LEVELS
 from ..render.answers import card, grouped_card
 from ..render.front_ends import in_notebook, is_final
 from ..render.views import view_for
@@ -86,7 +85,7 @@ class ChatGLMMagics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         options, text = parse(parser, line, variables=names)
         if options.help:
-            return self._print(parser.format_help() + self._levels())
+            return self._print(ask.help_text(parser, self._session))
         if cell is not None:
             body = cell.rstrip("\n")
             text = f"{text}\n{body}" if text.strip() else body
@@ -195,7 +194,7 @@ class ChatGLMMagics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         options = sweep.read(line, names)
         if options.help:
-            return self._print(sweep.sweep_parser().format_help() + self._levels())
+            return self._print(ask.help_text(sweep.sweep_parser(), self._session))
         found = sweep.run(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
         return self._print(found) if isinstance(found, str) else found
 
@@ -211,7 +210,7 @@ class ChatGLMMagics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         seen = lens.run(self._session, line, names, (cell or "").rstrip("\n"))
         if seen.lens is None:
-            return self._print(seen.text + (self._levels() if seen.is_help else ""))
+            return self._print(seen.text)
         if seen.out:
             self.shell.user_ns[seen.out] = seen.lens
         return lens.show(seen)
@@ -273,13 +272,6 @@ class ChatGLMMagics(Magics):
         for notice in self._session.store.news():
             if not (notice.routine and is_final()):
                 write(sys.stderr, f"{notice}\n")
-
-    def _levels(self) -> str:
-        """Return a line for help where the present model has fewer levels of thinking than there are."""
-        levels = self._session.thinking_levels
-        if levels == THINKING_LEVELS:
-            return ""
-        return f"\nThinking levels of the current model: {', '.join(levels)}\n"
 
     def _print(self, text: str) -> None:
         from ..render.text import write
