@@ -90,8 +90,8 @@ def test_a_stream_without_end(dialect: str, road: str) -> None:
         nonlocal sent
         connection.sendall(STREAM)
         while True:
-            connection.sendall(piece(f"{sent},"))
-            sent += 1
+            sent += 1  # before it goes: the other side may be done with it at once
+            connection.sendall(piece(f"{sent - 1},"))
             _watch(connection, asked, 0.01)
 
     with ScriptedServer(endless) as server:
