@@ -71,12 +71,13 @@ class Draft:
         self.notice = info.get("notice") or self.notice
         if text or thought:
             self.notice = ""
+            came = time.monotonic() - self.started  # read once: an answer's first token may be the first of all
             if self.first_token is None:
-                self.first_token = time.monotonic() - self.started
+                self.first_token = came
+            if text and self.first_answer is None:
+                self.first_answer = came
         if text:
             self._text.append(text)
-            if self.first_answer is None:
-                self.first_answer = time.monotonic() - self.started
         if thought:
             self._reasoning.append(thought)
         self.finish_reason = info.get("finish_reason") or self.finish_reason
