@@ -156,7 +156,13 @@ def test_the_local_server_takes_all_of_them() -> None:
 def test_editors_know_the_fields_that_rows_make() -> None:
     """The class that type checkers see has the same names as the one that runs."""
     tree = ast.parse(inspect.getsource(base))
-    seen = next(n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == "BodyFields")
-    declared = {n.target.id for n in seen.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
-    made = set(base.BodyFields.model_fields) - set(LLM.model_fields)
-    assert declared == made == {*names("sampling", "more", "request")} - {"model_kwargs"}
+    classes = {n.name: n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)}
+
+    def declared(name: str) -> set[str]:
+        body = classes[name].body
+        return {n.target.id for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+
+    rows = {*names("sampling", "more", "request")} - {"model_kwargs"}
+    for made, expected in ((base.BodyFields, rows), (base.ChatBodyFields, rows - {"max_token"} | {"max_tokens"})):
+        seen = declared("_SharedBodyFields") | declared(made.__name__)
+        assert seen == set(made.model_fields) - set(LLM.model_fields) == expected

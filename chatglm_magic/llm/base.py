@@ -1,4 +1,4 @@
-"""The fields of ``ChatGLM``: what they take, what is kept of them, what is shown."""
+"""The fields of ``ChatGLM`` and ``GLMChatModel``: what they take, what is kept of them, what is shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from langchain_core.language_models.llms import LLM
+from langchain_core.language_models import BaseLanguageModel
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, create_model
 
 from ..parameters import LANGCHAIN_CONFIG, PARAMETERS
@@ -28,19 +28,20 @@ _CALL: ContextVar[tuple[int, Mapping[str, Any]]] = ContextVar("chatglm_call", de
 ANSWER_CHANGING = tuple(row.name for row in PARAMETERS.values() if row.changes_answer)
 NOT_IN_BODY = (*LANGCHAIN_CONFIG, *PARAMETERS)
 
+CHAT_NAMES = {"max_token": "max_tokens"}
+"""Parameters that have another name in ``GLMChatModel``: the one that LangChain's chat models have."""
 
-class _Strict(LLM):
-    model_config = ConfigDict(validate_assignment=True, extra="forbid", hide_input_in_errors=True)
 
+STRICT = ConfigDict(validate_assignment=True, extra="forbid", hide_input_in_errors=True)
+"""How both classes take values; LangChain's own classes would ignore what they don't know."""
+
+BODY_ROWS = tuple(row for row in PARAMETERS.values() if row.in_body and row.type is not object)
 
 if TYPE_CHECKING:
 
-    class BodyFields(_Strict):
-        """For editors and type checkers: the fields that rows of the table make; a test compares the two."""
-
+    class _SharedBodyFields(BaseLanguageModel[Any]):
         temperature: float | None
         top_p: float | None
-        max_token: int | None
         top_k: int | None
         min_p: float | None
         presence_penalty: float | None
@@ -51,18 +52,31 @@ if TYPE_CHECKING:
         system: str | None
         model: str | None
         thinking: Literal["off", "on", "low", "high", "max"] | None
+
+    class BodyFields(_SharedBodyFields):
+        """For editors and type checkers: the fields that rows of the table make; a test compares them."""
+
+        max_token: int | None
+
+    class ChatBodyFields(_SharedBodyFields):
+        """The same of a chat model, whose ``max_token`` has the name that LangChain's chat models have."""
+
+        max_tokens: int | None
 else:
     BodyFields = create_model(
         "BodyFields",
-        __base__=_Strict,
-        **{
-            row.name: fields.field_of(row) for row in PARAMETERS.values() if row.in_body and row.type is not object
-        },
+        __base__=BaseLanguageModel,
+        **{row.name: fields.field_of(row) for row in BODY_ROWS},
+    )
+    ChatBodyFields = create_model(
+        "ChatBodyFields",
+        __base__=BaseLanguageModel,
+        **{CHAT_NAMES.get(row.name, row.name): (fields.field_of(row)[0], None) for row in BODY_ROWS},
     )
 
 
-class Fields(BodyFields):
-    """Every field and default of the original, and ours; those of a request's body are rows of ``parameters.py``.
+class ModelFields(BaseLanguageModel[Any]):
+    """What both classes have besides the parameters of a request's body: how, where and with which key to send it.
 
     :raises ParameterError: at construction and on assignment, for a wrong value or an unknown field.
     """
@@ -71,11 +85,6 @@ class Fields(BodyFields):
     """Posted to as it is in ChatGLM's own protocol; the base or the full URL of a ``/v1`` server."""
     model_kwargs: dict[str, Any] | None = None
     """Further keys of the request's body."""
-    history: fields.Pairs = Field(default_factory=list)
-    """The conversation as [question, answer] pairs; sent even when ``with_history`` is off."""
-    with_history: bool = False
-    """Whether finished exchanges are added to ``history``; many questions at once see it and leave it as it is."""
-
     dialect: Literal["chatglm", "openai"] | None = None
     """None follows from the URL: a path that ends in /v1, /v4 or /chat/completions is OpenAI's."""
     api_key: SecretStr | None = None
@@ -114,7 +123,7 @@ class Fields(BodyFields):
         strange = next((name for name in values if name not in known), None)
         if strange is not None:
             values.clear()  # a verbose traceback prints this frame's variables, and a key may be among them
-            raise fields.unknown(strange, known)
+            raise fields.unknown(strange, known, type(self).__name__)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -129,7 +138,7 @@ class Fields(BodyFields):
         known = type(self).model_fields
         if name not in known and not name.startswith("_") and not hasattr(type(self), name):
             value = None  # as in __init__
-            raise fields.unknown(name, known)
+            raise fields.unknown(name, known, type(self).__name__)
         here = origin(self.endpoint_url)
         left = name == "endpoint_url" and origin(str(value)) != here
         try:
@@ -149,29 +158,6 @@ class Fields(BodyFields):
             return
         value = None
         raise problem
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        """All that can change an answer, so that a cache never gives a stale one; never the key."""
-        found = {name: getattr(self, name) for name in ANSWER_CHANGING if name in self.model_fields_set}
-        found |= {"endpoint_url": self.endpoint_url} | ({"history": self.history} if self.history else {})
-        owner, call = _CALL.get()
-        further = {}
-        if owner == id(self):
-            found |= {name: call[name] for name in ANSWER_CHANGING if name in call}
-            further = {name: call[name] for name in call if name not in (*ANSWER_CHANGING, *NOT_IN_BODY)}
-        return found | {"model_kwargs": {**(self.model_kwargs or {}), **further}}
-
-    @contextmanager
-    def _calling(self, prompts: Sequence[str], call: Mapping[str, Any]) -> Iterator[None]:
-        """Let the call's own values count among what identifies the model while the block runs."""
-        fields.refuse_object_fields(call)
-        roles = [with_roles(prompt) for prompt in prompts]
-        token = _CALL.set((id(self), {**call, "messages": roles} if any(roles) else call))
-        try:
-            yield
-        finally:
-            _CALL.reset(token)
 
     def _tape(self) -> Tape:
         """Return the tape that a question asked now goes through.
@@ -234,7 +220,39 @@ class Fields(BodyFields):
         return copied
 
 
+class Fields(ModelFields, BodyFields):
+    """Every field and default of the original, and ours; a request's body has its rows in ``parameters.py``."""
+
+    history: fields.Pairs = Field(default_factory=list)
+    """The conversation as [question, answer] pairs; sent even when ``with_history`` is off."""
+    with_history: bool = False
+    """Whether finished exchanges are added to ``history``; many questions at once see it and leave it as it is."""
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """All that can change an answer, so that a cache never gives a stale one; never the key."""
+        found = {name: getattr(self, name) for name in ANSWER_CHANGING if name in self.model_fields_set}
+        found |= {"endpoint_url": self.endpoint_url} | ({"history": self.history} if self.history else {})
+        owner, call = _CALL.get()
+        further = {}
+        if owner == id(self):
+            found |= {name: call[name] for name in ANSWER_CHANGING if name in call}
+            further = {name: call[name] for name in call if name not in (*ANSWER_CHANGING, *NOT_IN_BODY)}
+        return found | {"model_kwargs": {**(self.model_kwargs or {}), **further}}
+
+    @contextmanager
+    def _calling(self, prompts: Sequence[str], call: Mapping[str, Any]) -> Iterator[None]:
+        """Let the call's own values count among what identifies the model while the block runs."""
+        fields.refuse_object_fields(call)
+        roles = [with_roles(prompt) for prompt in prompts]
+        token = _CALL.set((id(self), {**call, "messages": roles} if any(roles) else call))
+        try:
+            yield
+        finally:
+            _CALL.reset(token)
+
+
 @cache
-def _blank(kind: type[Fields]) -> Fields:
+def _blank(kind: type[ModelFields]) -> ModelFields:
     """Return an object whose copies values are checked against: to make one takes half a millisecond."""
     return kind.model_construct()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar
 
 from langchain_core.callbacks import AsyncCallbackManager
 from langchain_core.globals import get_llm_cache
-from langchain_core.language_models.llms import LLM
-from langchain_core.runnables.config import ensure_config
+from langchain_core.language_models import BaseLanguageModel, LanguageModelInput
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, get_config_list
+
+from ..client.loop import LOOP, handed_over
+from .fields import refuse_no_arguments
 
 T = TypeVar("T")
 
@@ -63,7 +68,7 @@ async def in_order(found: AsyncIterator[tuple[int, Any]], count: int) -> list[An
     return [answers[index] for index in range(count)]
 
 
-def has_listeners(llm: LLM, config: Any) -> bool:
+def has_listeners(llm: BaseLanguageModel[Any], config: Any) -> bool:
     """Tell whether a callback or a tracer is told of a call.
 
     Without one LangChain's bookkeeping is for nothing. It costs as much as a request over a kept connection does,
@@ -73,7 +78,7 @@ def has_listeners(llm: LLM, config: Any) -> bool:
     return bool(AsyncCallbackManager.configure(callbacks, llm.callbacks, llm.verbose).handlers)
 
 
-def is_unobserved(llm: LLM, config: Any) -> bool:
+def is_unobserved(llm: BaseLanguageModel[Any], config: Any) -> bool:
     """Tell whether neither a callback, a tracer nor a cache takes part in the calls of a batch."""
     if isinstance(config, Sequence):
         return False  # a configuration for each input
@@ -85,3 +90,96 @@ def chosen_limit(configs: Sequence[Any], default: int) -> int:
     """Return how many questions may be under way: LangChain's ``max_concurrency`` if given, else the field's."""
     wished = configs[0].get("max_concurrency") if configs else None
     return max(1, wished if wished is not None else default)
+
+
+class ManyRequests(Generic[T]):
+    """``batch`` and its kin, natively asynchronous: so many requests at once, and none after the caller has left.
+
+    Both models have them, and say how one request is sent without LangChain's bookkeeping.
+    """
+
+    max_concurrency: int
+
+    def batch(
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[T]:
+        """Ask many questions at once; return the answers in the order of the inputs.
+
+        ``max_concurrency`` is taken from the configuration, else from the field. An interrupt cancels all.
+
+        :param return_exceptions: put an error in the place of its answer instead of raising the first one.
+        """
+        return LOOP.run(self.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs))
+
+    async def abatch(
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[T]:
+        """As :meth:`batch`, awaited."""
+        found = self._ask_many(inputs, config, return_exceptions, kwargs)
+        async with aclosing(found):
+            return await in_order(found, len(inputs))
+
+    def batch_as_completed(
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[int, T | Exception]]:
+        """Ask many questions at once; yield (index, answer) as they come. Leaving the loop cancels the rest."""
+        return handed_over(self._ask_many(inputs, config, return_exceptions, kwargs))
+
+    async def abatch_as_completed(
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> AsyncIterator[tuple[int, T | Exception]]:
+        """As :meth:`batch_as_completed`, asynchronously."""
+        async with aclosing(self._ask_many(inputs, config, return_exceptions, kwargs)) as found:
+            async for index, outcome in found:
+                yield index, outcome
+
+    def _ask_many(
+        self, inputs: Sequence[LanguageModelInput], config: Any, keep_errors: bool, kwargs: dict[str, Any]
+    ) -> AsyncGenerator[tuple[int, T | Exception], None]:
+        model: Any = self
+        configs = get_config_list(config, len(inputs))
+        arguments = self._arguments_of_many(kwargs)
+        limit = chosen_limit(configs, self.max_concurrency)
+        unobserved = self._can_skip_langchain and is_unobserved(model, config)
+
+        async def ask(index: int) -> T:
+            refuse_no_arguments(kwargs)
+            if unobserved:
+                return await self._ask_unobserved(inputs[index], dict(arguments))
+            answer: T = await model.ainvoke(inputs[index], configs[index], **arguments)
+            return answer
+
+        return as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
+
+    def _arguments_of_many(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of each request of a batch."""
+        return dict(arguments)
+
+    async def _ask_unobserved(self, input: LanguageModelInput, arguments: dict[str, Any]) -> T:
+        """Send one request of which no callback, tracer or cache is told."""
+        raise NotImplementedError
+
+    @property
+    def _can_skip_langchain(self) -> bool:
+        """Whether a request means the same without LangChain's methods, which a subclass may have changed."""
+        raise NotImplementedError

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import LLM, LanguageModelInput
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
-from langchain_core.runnables.config import get_config_list
 
-from ..client.loop import LOOP, handed_over
+from ..client.loop import LOOP
 from ..errors import ChatGLMError, ParameterError, UnsupportedError
 from . import batch, token_count
-from .base import Fields
+from .base import STRICT, Fields
 from .chunks import ChunkBuilder, aemit, emit, merge_chunks, to_llm_result
 from .composing import Configurable
 from .fields import refuse_no_arguments
@@ -31,7 +30,7 @@ CHAT_MODEL_NEEDED = (
 )
 
 
-class ChatGLM(Fields):
+class ChatGLM(batch.ManyRequests[str], Fields, LLM):
     """A GLM model behind a URL, in ChatGLM's own protocol or OpenAI's.
 
     .. code-block:: python
@@ -45,6 +44,8 @@ class ChatGLM(Fields):
 
     :raises ChatGLMError: from every method that asks; ``kind`` tells what happened, ``partial`` what had come.
     """
+
+    model_config = STRICT
 
     if TYPE_CHECKING:  # else checkers would want an api_key that is a SecretStr already
 
@@ -163,59 +164,6 @@ class ChatGLM(Fields):
         self._remember_single(prompts, found, kwargs)
         return found
 
-    def batch(
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Ask many questions at once; return the answers in the order of the inputs.
-
-        ``max_concurrency`` is taken from the configuration, else from the field. An interrupt cancels all.
-
-        :param return_exceptions: put an error in the place of its answer instead of raising the first one.
-        """
-        return LOOP.run(self.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs))
-
-    async def abatch(
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[str]:
-        """As :meth:`batch`, awaited."""
-        found = self._asked(inputs, config, return_exceptions, kwargs)
-        async with aclosing(found):
-            return await batch.in_order(found, len(inputs))
-
-    def batch_as_completed(  # type: ignore[override]
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> Iterator[tuple[int, str | Exception]]:
-        """Ask many questions at once; yield (index, answer) as they come. Leaving the loop cancels the rest."""
-        return handed_over(self._asked(inputs, config, return_exceptions, kwargs))
-
-    async def abatch_as_completed(  # type: ignore[override]
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> AsyncIterator[tuple[int, str | Exception]]:
-        """As :meth:`batch_as_completed`, asynchronously."""
-        async with aclosing(self._asked(inputs, config, return_exceptions, kwargs)) as found:
-            async for index, outcome in found:
-                yield index, outcome
-
     def configurable_fields(self, **kwargs: Any) -> RunnableSerializable[LanguageModelInput, str]:
         """Let fields be set by a call's configuration; what the configuration leaves alone stays unset."""
         super().configurable_fields(**kwargs)  # raises for an unknown field
@@ -247,25 +195,17 @@ class ChatGLM(Fields):
         """
         return token_count.ids(self, text)
 
-    def _asked(
-        self, inputs: Sequence[LanguageModelInput], config: Any, keep_errors: bool, kwargs: dict[str, Any]
-    ) -> AsyncGenerator[tuple[int, str | Exception], None]:
-        configs = get_config_list(config, len(inputs))
-        arguments = ({"history": [list(pair) for pair in self.history]} if self.history else {}) | kwargs
-        if arguments.get("with_history", self.with_history):
-            arguments["with_history"] = False
-        limit = batch.chosen_limit(configs, self.max_concurrency)
-        unheard = batch.is_unobserved(self, config) and type(self)._agenerate is ChatGLM._agenerate
+    def _arguments_of_many(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        many = ({"history": [list(pair) for pair in self.history]} if self.history else {}) | dict(arguments)
+        return many | ({"with_history": False} if many.get("with_history", self.with_history) else {})
 
-        async def ask(index: int) -> str:
-            refuse_no_arguments(kwargs)
-            if unheard:
-                further = dict(arguments)
-                prompt = self._convert_input(inputs[index]).to_string()
-                return (await self._aanswer(prompt, further.pop("stop", None), further)).text
-            return await self.ainvoke(inputs[index], configs[index], **arguments)
+    async def _ask_unobserved(self, input: LanguageModelInput, arguments: dict[str, Any]) -> str:
+        prompt = self._convert_input(input).to_string()
+        return (await self._aanswer(prompt, arguments.pop("stop", None), arguments)).text
 
-        return batch.as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
+    @property
+    def _can_skip_langchain(self) -> bool:
+        return type(self)._agenerate is ChatGLM._agenerate
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         if isinstance(model_input, PlannedPromptValue):

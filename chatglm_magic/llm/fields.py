@@ -98,10 +98,10 @@ ELSEWHERE = {
 """Arguments of other classes, by what takes their place here."""
 
 
-def unknown(name: str, known: Iterable[str]) -> ParameterError:
-    """Say that a name does not exist, with the nearest that does."""
+def unknown(name: str, known: Iterable[str], model: str = "ChatGLM") -> ParameterError:
+    """Say that a model has no such field, with the nearest that it has."""
     hint = ELSEWHERE.get(name) or suggest(name, list(known)) or "Further keys of the request go into model_kwargs."
-    return ParameterError(f"ChatGLM has no field {name!r}. {hint}", kind="unknown_name")
+    return ParameterError(f"{model} has no field {name!r}. {hint}", kind="unknown_name")
 
 
 def limits(timeout: float | Mapping[str, float] | None) -> Limits:

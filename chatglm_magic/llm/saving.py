@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from langchain_core.language_models.llms import LLM
 
 from ..errors import ParameterError
 from ..values import Answer
@@ -28,7 +27,7 @@ for _name in ("SafeDumper", "Dumper", "CSafeDumper", "CDumper"):
         getattr(yaml, _name).add_representer(Answer, _represent)
 
 
-def saved(llm: LLM) -> dict[str, Any]:
+def saved(llm: Any) -> dict[str, Any]:
     """Return the fields that were set, from which ``ChatGLM`` builds an equal one, and LangChain's ``_type``."""
     found = {name: getattr(llm, name) for name in sorted(llm.model_fields_set) if name not in LEFT_OUT}
     history = getattr(llm, "history", None)  # changed in place, it isn't among the fields that were set
@@ -38,7 +37,7 @@ def saved(llm: LLM) -> dict[str, Any]:
     return {"_type": llm._llm_type} | found | ({"metadata": told} if told else {})
 
 
-def write(llm: LLM, path: Path) -> None:
+def write(llm: Any, path: Path) -> None:
     """Write a model to a file that only its owner may read: the conversation is in it.
 
     :raises ParameterError: for a file whose name ends neither in .json nor in .yaml or .yml, and for a value
