@@ -22,7 +22,7 @@ class Question:
 
     ``params`` holds what the user set, by the names of ``parameters.py``; None and an absent name leave a
     parameter to the server. ``extra`` holds further keys of the request's body. ``messages`` are the prompt's own,
-    with their roles in OpenAI's form, if it was made of messages.
+    with their roles in OpenAI's form, if it was made of messages. ``chat`` is what a chat model asks for.
     """
 
     prompt: str
@@ -30,6 +30,7 @@ class Question:
     params: Mapping[str, Any] = field(default_factory=dict)
     messages: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    chat: ChatOptions | None = None
 
 
 class Candidate(NamedTuple):
@@ -137,6 +138,47 @@ CONTEXT_FULL = "model_context_window_exceeded"
 """The ``finish_reason`` of an answer for whose rest the model's context had no room; Z.ai's name for it."""
 
 
+class ToolCallPiece(NamedTuple):
+    """What is new of a tool call.
+
+    ``number`` says which call of the answer it is, from 0. ``id`` and ``name`` stand in the first piece of a call
+    alone; ``arguments`` is a piece of JSON text.
+    """
+
+    number: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> ToolCallPiece:
+        """Read the list that JSON makes of it.
+
+        :raises ValueError: for anything else; so does TypeError.
+        """
+        piece = cls(*data)
+        if type(piece.number) is not int or not all(isinstance(text, str) for text in piece[1:]):
+            raise ValueError("isn't a piece of a tool call")
+        return piece
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """What a chat model asks for besides the parameters.
+
+    ``tools`` are functions in OpenAI's form, ``tool_choice`` is ``auto``, ``none``, ``required`` or an object that
+    names a function; ``schema`` is the JSON schema that the answer has to fit, empty for any JSON object.
+    """
+
+    tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    as_json: bool = False
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    schema_name: str = "answer"
+    strict: bool | None = None
+
+
 class Delta(NamedTuple):
     """One piece of an answer as it arrives; a tuple, since one is made for every token.
 
@@ -144,7 +186,8 @@ class Delta(NamedTuple):
     what the server or this package changed of what was asked or answered. ``notice`` tells people what is being
     waited for, ``retries`` how often the question was asked again before this answer began. ``logprobs`` has the
     odds of the tokens that came, where they were asked for. ``thought`` says that all text before this piece was
-    thinking: its end has come, and nothing had marked its beginning.
+    thinking: its end has come, and nothing had marked its beginning. ``tool_calls`` are pieces of the calls that
+    the model makes.
     """
 
     text: str = ""
@@ -157,6 +200,7 @@ class Delta(NamedTuple):
     retries: int = 0
     logprobs: tuple[Odds, ...] = ()
     thought: bool = False
+    tool_calls: tuple[ToolCallPiece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -14,7 +15,7 @@ from ..client.request import Call
 from ..credentials import MARK, SHORTEST_IN_TEXT
 from ..errors import TapeError
 from ..strictjson import strict_json
-from ..values import Change, Delta, Odds, Turn
+from ..values import Change, Delta, Odds, ToolCallPiece, Turn
 from ..wire.body import CONTROLS
 from ..wire.text_filters import StopFilter
 
@@ -126,7 +127,9 @@ class TapeEntry(NamedTuple):
             for seconds, text, reasoning, *news in self.pieces:
                 yield seconds, Delta(text, reasoning, **_news(news[0] if news else {}))
             return
-        yield 0.0, Delta(self.turn["answer"], self.turn.get("reasoning", ""), **_news(self.turn))
+        calls = [_news(news).get("tool_calls", ()) for piece in self.pieces for news in piece[3:]]
+        whole = Delta(self.turn["answer"], self.turn.get("reasoning", ""), **_news(self.turn))
+        yield 0.0, whole._replace(tool_calls=tuple(itertools.chain(*calls)))
 
 
 def read(line: bytes) -> TapeEntry:
@@ -165,11 +168,12 @@ def _news(found: Mapping[str, Any]) -> dict[str, Any]:
         news["changed"] = _changes(news["changed"])
     if not isinstance(news.get("usage", {}), dict):
         del news["usage"]
-    if "logprobs" in news:
-        try:
-            news["logprobs"] = tuple(map(Odds.from_json, news["logprobs"]))
-        except (ValueError, TypeError):
-            del news["logprobs"]
+    for name, kind in (("logprobs", Odds), ("tool_calls", ToolCallPiece)):
+        if name in news:
+            try:
+                news[name] = tuple(map(kind.from_json, news[name]))
+            except (ValueError, TypeError):
+                del news[name]
     return news
 
 

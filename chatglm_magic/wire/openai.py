@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Question
+from .chat import fit_messages, format_keys
 from .openai_reply import Reader as Reader
 from .thinking import TITLES, Server, thinking_keys
+from .tool_calls import tool_keys
 
 NAME = "openai"
 PATH = "/chat/completions"
@@ -64,8 +66,19 @@ def encode(
     body: dict[str, Any] = {"messages": messages(question, zai=zai), "stream": True} | sampling
     if usage and not zai:
         body["stream_options"] = {"include_usage": True}
+    model = params.get("model")
     if params.get("thinking"):
-        keys, change = thinking_keys(params["thinking"], params.get("model"), server)
+        keys, change = thinking_keys(params["thinking"], model, server)
+        body, changed = body | keys, changed + change
+    if (chat := question.chat) is not None:
+        body["messages"], change = fit_messages(body["messages"], server)
+        changed += change
+        thinks = any("reasoning_content" in message for message in body["messages"])
+        if zai and thinks and params.get("thinking") != "off":
+            body["thinking"] = {"type": "enabled", **body.get("thinking", {}), "clear_thinking": False}
+        keys, change = tool_keys(chat.tools, chat.tool_choice, chat.parallel_tool_calls, model, server)
+        body, changed = body | keys, changed + change
+        keys, change = format_keys(chat, body["messages"], server)
         body, changed = body | keys, changed + change
     return body | dict(question.extra), changed
 

@@ -13,6 +13,7 @@ from . import body as bodies
 from .error_response import SHORTEN, message_of, raise_if_error, reports_failure, stated_error
 from .sse import Event, SSEDecoder
 from .text_filters import ThinkSplitter, settled
+from .tool_calls import CallReader
 
 LEAST = -1e4
 """The smallest logarithm that is kept: less is as impossible, and ``-inf`` isn't JSON."""
@@ -108,6 +109,7 @@ class Reader:
         self._thought = self._seen = False
         self._reason: str | None = None
         self._split = ThinkSplitter()
+        self._calls = CallReader()
         self._changed = bodies.changes_of(headers)
         self._model: str | None = None
         self.done = False
@@ -219,7 +221,8 @@ class Reader:
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
             raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1", "chatglm")
         pieces = settled(self._pieces(reply) + self._split.close())
-        if not any(piece.text or piece.reasoning for piece in pieces) and not self._silent(reply["choices"]):
+        told = any(piece.text or piece.reasoning or piece.tool_calls for piece in pieces)
+        if not told and not self._silent(reply["choices"]):
             raise InvalidResponseError(
                 "The server's answer is empty. Ask again, or look at its log.", kind="empty_reply"
             )
@@ -228,8 +231,8 @@ class Reader:
 
     @property
     def begun(self) -> bool:
-        """Whether text of the answer, or of its thinking, has come."""
-        return bool(self._texts) or self._thought
+        """Whether text of the answer, or of its thinking, or a tool call has come."""
+        return bool(self._texts) or self._thought or self._calls.any
 
     def _pieces(self, reply: Any) -> list[Delta]:
         if not isinstance(reply, dict):
@@ -243,7 +246,7 @@ class Reader:
         choice = self._own_choice(reply.get("choices"))
         said = _said(choice)
         if reply.get("object") == "chat.completion" and isinstance(choice.get("message"), dict):
-            if not self._objects and self._came(_text_of(said.get("content"))):
+            if not self._objects and (self._came(_text_of(said.get("content"))) or self._calls.any):
                 said = {}  # once more, after it came in pieces
             self._objects += 1
         before = len(self._texts)
@@ -282,6 +285,9 @@ class Reader:
         refusal = said.get("refusal")
         if isinstance(refusal, str) and refusal:
             found += [*self._say(refusal), Delta(changed=(REFUSED,))]
+        calls = said.get("tool_calls") or said.get("function_call")
+        if calls and (pieces := self._calls.feed(calls)):
+            found += [*self._split.close(), Delta(tool_calls=tuple(pieces))]
         if (told := choice.get("logprobs")) and (odds := odds_of(told)):
             found.append(Delta(logprobs=odds))
         reason = choice.get("finish_reason")
@@ -315,7 +321,7 @@ def _said(choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a choice says, a piece of it or all: the first of three places where there is a text."""
     found = [choice.get("delta"), choice.get("message"), choice.get("text")]
     said = [dict(one) if isinstance(one, dict) else {"content": one} for one in found if one]
-    worded = (one for one in said if any(_text_of(one.get(name)) for name in WORDED))
+    worded = (one for one in said if one.get("tool_calls") or any(_text_of(one.get(name)) for name in WORDED))
     return next(worded, said[0] if said else {})
 
 

@@ -1,0 +1,116 @@
+"""What a chat model's request says in the words of each server: messages, and the form of the answer.
+
+Sources: OpenAI's API reference (``messages``, ``response_format``) and the documentation of Z.ai and Ollama; the
+chat templates of GLM-4.7 and later read ``reasoning_content`` of the messages after the last one of the user.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import UnsupportedError
+from ..values import Change, ChatOptions, Pair
+from .thinking import TITLES, Server
+
+Message = dict[str, Any]
+
+NO_REASONING_BACK: tuple[Server, ...] = ("ollama",)
+NO_NAMES: tuple[Server, ...] = ("zai",)
+NO_SCHEMA: tuple[Server, ...] = ("zai",)
+"""Servers that keep to JSON, and to no schema."""
+
+
+def fit_messages(
+    messages: Sequence[Mapping[str, Any]], server: Server | None
+) -> tuple[list[Message], tuple[Change, ...]]:
+    """Return messages as a server takes them, and what was changed of them.
+
+    Thinking is given back only within a loop of tools: after the last message of the user.
+    """
+    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    fitted: list[Message] = []
+    notes: list[Change] = []
+    for place, message in enumerate(messages):
+        kept = dict(message)
+        if place < last or server in NO_REASONING_BACK:
+            kept.pop("reasoning_content", None)
+        if server in NO_NAMES and kept.pop("name", None) is not None:
+            notes.append(Change(f"name: not sent, {TITLES[server]} takes no names of messages"))
+        fitted.append(kept)
+    if server == "zai" and fitted and last < 0 and fitted[-1]["role"] == "system":
+        fitted[-1]["role"] = "user"
+        notes.append(Change("messages: the last one sent as the user's, Z.ai needs one"))
+    return fitted, tuple(dict.fromkeys(notes))
+
+
+def format_keys(
+    chat: ChatOptions, messages: list[Message], server: Server | None
+) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """Return the keys that ask for an answer in JSON; a schema that a server has no key for goes into a message.
+
+    :param messages: of the body; changed in place.
+    """
+    if not chat.as_json:
+        return {}, ()
+    if not chat.schema:
+        return {"response_format": {"type": "json_object"}}, ()
+    if server in NO_SCHEMA:
+        instruct(messages, schema_prompt(chat.schema))
+        note = f"response_format: the schema sent in the prompt, {TITLES[server]} has json_object alone"
+        return {"response_format": {"type": "json_object"}}, (Change(note),)
+    named: dict[str, Any] = {"name": chat.schema_name, "schema": dict(chat.schema)}
+    if chat.strict is not None:
+        named["strict"] = chat.strict
+    return {"response_format": {"type": "json_schema", "json_schema": named}}, ()
+
+
+def schema_prompt(schema: Mapping[str, Any]) -> str:
+    """Return the words that ask a model for an object of a schema."""
+    text = json.dumps(schema, ensure_ascii=False)
+    return f"Answer with one JSON object and nothing else. It must be valid against this JSON schema:\n{text}"
+
+
+def instruct(messages: list[Message], text: str) -> None:
+    """Add to what the system says, at the end of its first message or in a new one."""
+    first = messages[0] if messages else {}
+    if first.get("role") == "system" and isinstance(first.get("content"), str):
+        messages[0] = first | {"content": f"{first['content']}\n\n{text}"}
+    else:
+        messages.insert(0, {"role": "system", "content": text})
+
+
+def as_prompt(
+    messages: Sequence[Mapping[str, Any]], chat: ChatOptions
+) -> tuple[str, tuple[Pair, ...], str | None]:
+    """Return the prompt, the conversation before it and the system's text, for a protocol that has no messages.
+
+    :raises UnsupportedError: for tools, their results, and what isn't text.
+    """
+    if chat.tools:
+        raise UnsupportedError(f"ChatGLM's POST / can't call tools. {USE_V1}")
+    systems: list[str] = []
+    pairs: list[Pair] = []
+    asked: list[str] = []
+    for message in messages:
+        role, content = message["role"], message.get("content")
+        if message.get("tool_calls") or role == "tool":
+            raise UnsupportedError(f"ChatGLM's POST / has no messages for tools. {USE_V1}")
+        if not isinstance(content, str):
+            raise UnsupportedError(f"ChatGLM's POST / takes text alone, and no images. {USE_V1}")
+        if role == "system":
+            systems.append(content)
+        elif role == "assistant":
+            pairs.append(("\n\n".join(asked), content))
+            asked = []
+        else:
+            asked.append(content)
+    if chat.as_json:
+        systems.append(
+            schema_prompt(chat.schema) if chat.schema else "Answer with one JSON object and nothing else."
+        )
+    return "\n\n".join(asked), tuple(pairs), "\n\n".join(systems) or None
+
+
+USE_V1 = "Use the server's /v1 address: endpoint_url='http://…/v1'."

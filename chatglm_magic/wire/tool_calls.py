@@ -1,0 +1,180 @@
+"""Tool calls in OpenAI's protocol: what asks for them in a request, and what a response says of them.
+
+Sources: OpenAI's API reference (``tools``, ``tool_choice``, ``tool_calls``), and what vLLM, SGLang, llama.cpp,
+Ollama and Z.ai make of it: fragments with an index, or without; one id for two calls, or none; arguments as an
+object.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..values import Change, ToolCallPiece
+from .thinking import TITLES, VERSION, Server
+
+ToolChoice = str | Mapping[str, Any]
+"""``auto``, ``none``, ``required``, or an object that names a function."""
+
+ONLY_AUTO: tuple[Server, ...] = ("zai", "ollama")
+"""Servers that let the model decide, whatever they are told."""
+
+NO_PARALLEL: tuple[Server, ...] = ("zai", "ollama")
+STREAMED_SINCE = 4, 6
+"""The first GLM whose arguments Z.ai streams, if it is asked to."""
+
+
+def tool_keys(
+    tools: Sequence[Mapping[str, Any]],
+    choice: ToolChoice | None,
+    parallel: bool | None,
+    model: str | None,
+    server: Server | None,
+) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """Return the keys of the body that offer tools, and what had to be changed of the wish.
+
+    :param tools: functions in OpenAI's form.
+    :param parallel: whether several calls may come at once; None leaves it to the server.
+    """
+    if not tools or (choice == "none" and server in ONLY_AUTO):  # what isn't offered isn't called
+        return {}, ()
+    keys: dict[str, Any] = {"tools": [dict(tool) for tool in tools]}
+    changed: tuple[Change, ...] = ()
+    if choice is not None:
+        keys["tool_choice"] = choice if isinstance(choice, str) else dict(choice)
+        if server in ONLY_AUTO and choice != "auto":
+            keys["tool_choice"] = "auto"
+            wish = choice if isinstance(choice, str) else forced_name(choice)
+            changed += (Change(f"tool_choice: {wish} sent as auto, {TITLES[server]} takes nothing else"),)
+    if parallel is not None:
+        if server in NO_PARALLEL:
+            note = f"parallel_tool_calls: not sent, {TITLES[server]} doesn't take it"
+            changed += (Change(note),)
+        else:
+            keys["parallel_tool_calls"] = parallel
+    if server == "zai":
+        changed += _without_strict(keys)
+        if _streams_arguments(model):
+            keys["tool_stream"] = True
+    return keys, changed
+
+
+def forced_name(choice: ToolChoice | None) -> str | None:
+    """Return the function that a choice names; None if it names none."""
+    function = choice.get("function") if isinstance(choice, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _without_strict(keys: dict[str, Any]) -> tuple[Change, ...]:
+    """Take ``strict`` out of the functions, which Z.ai refuses."""
+    functions = [tool.get("function") for tool in keys["tools"]]
+    if not any(isinstance(function, Mapping) and "strict" in function for function in functions):
+        return ()
+    for tool in keys["tools"]:
+        tool["function"] = {name: value for name, value in tool["function"].items() if name != "strict"}
+    return (Change("strict: not sent, Z.ai doesn't take it"),)
+
+
+def _streams_arguments(model: str | None) -> bool:
+    found = VERSION.search((model or "").lower())
+    return found is not None and (int(found[1]), int(found[2] or 0)) >= STREAMED_SINCE
+
+
+class CallReader:
+    """Makes calls of the fragments of one answer, whichever server sent them.
+
+    A call has a number of ours, in the order in which calls begin, and an id of its own: one that is missing, or
+    that another call of the answer has, is made here.
+    """
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._given: list[str] = []
+        self._names: list[str] = []
+        self._arguments: list[list[str]] = []
+        self._by_index: dict[int, int] = {}
+
+    @property
+    def any(self) -> bool:
+        """Whether a call has begun."""
+        return bool(self._ids)
+
+    def feed(self, listed: Any) -> list[ToolCallPiece]:
+        """Take in the ``tool_calls`` of an event or of a message; return what is new of each call."""
+        pieces = []
+        for item in listed if isinstance(listed, list) else [listed]:
+            if isinstance(item, Mapping):
+                pieces += list(self._item(item))
+        return pieces
+
+    def _item(self, item: Mapping[str, Any]) -> Iterator[ToolCallPiece]:
+        function = item.get("function")
+        function = function if isinstance(function, Mapping) else item
+        name, text = _text(function.get("name")), _arguments(function.get("arguments"))
+        number, given = item.get("index"), _text(item.get("id"))
+        number = number if type(number) is int else None
+        call = self._call_of(number, given, name)
+        if call is None:
+            if not (name or given or text):
+                return
+            call = self._begin(number, given, name)
+            yield ToolCallPiece(call, self._ids[call], name, text)
+        else:
+            known, so_far = self._names[call], "".join(self._arguments[call])
+            if text and text == so_far and _is_whole(text):
+                return  # all of them once more
+            self._names[call] = known or name
+            if text or (name and not known):
+                yield ToolCallPiece(call, "", "" if known else name, text)
+        self._arguments[call].append(text)
+
+    def _call_of(self, number: int | None, given: str, name: str) -> int | None:
+        """Return the call that a fragment goes on with; None for one that begins another."""
+        if number is not None:
+            call = self._by_index.get(number)
+        elif given and given in self._given:
+            call = len(self._given) - 1 - self._given[::-1].index(given)
+        else:
+            call = len(self._ids) - 1 if self._ids and not name else None
+        if call is None or not name or not self._names[call]:
+            return call
+        # A second name at one place: the same call's, said again, or another call of a server that doesn't count.
+        another = given != self._given[call] or _is_whole("".join(self._arguments[call]))
+        return None if another else call
+
+    def _begin(self, number: int | None, given: str, name: str) -> int:
+        call = len(self._ids)
+        self._ids.append(given if given and given not in self._ids else new_id())
+        self._given.append(given)
+        self._names.append(name)
+        self._arguments.append([])
+        if number is not None:
+            self._by_index[number] = call
+        return call
+
+
+def new_id() -> str:
+    """Return an id for a call that has none."""
+    return f"call_{secrets.token_hex(12)}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _arguments(value: Any) -> str:
+    """Return arguments as text: some servers send the object itself."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

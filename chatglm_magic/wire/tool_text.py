@@ -1,0 +1,390 @@
+"""Tool calls that a server left in the text of an answer, as GLM models write them.
+
+GLM-4.5 and later write ``<tool_call>NAME``, then ``<arg_key>KEY</arg_key><arg_value>VALUE</arg_value>`` for each
+argument, and ``</tool_call>``; line breaks may stand between. GLM-4-9B writes the name on a line and JSON on the
+next, ChatGLM3 the name and a fenced ``tool_call(key='value')``. Sources: the models' chat templates, and the
+faults of servers' parsers in the issues of projects (zai-org/GLM-4.5#40; vllm#32213, #49248, #42400, #39574).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..strictjson import strict_json
+from ..values import Delta, ToolCallPiece
+from .json_schema import Schema, cast, fits
+from .text_filters import CodeMarks, tail_match
+from .tool_calls import new_id
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+KEY, KEY_END, VALUE, VALUE_END = "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"
+NAME_ENDS = re.compile(r"[\n<{]")
+STRAY = (VALUE_END, KEY_END)
+"""Tags that faulty parsers leave behind a name."""
+
+FOLLOWING = (KEY, CLOSE, OPEN, "{")
+"""What may stand behind the name of a call."""
+
+NAMED = re.compile(r'\{\s*"name"\s*:\s*"([^"\\]*)"')
+NAMED_SO_FAR = re.compile(r'\{\s*(?:"(?:n(?:a(?:m(?:e(?:"\s*(?::\s*(?:"[^"\\]*)?)?)?)?)?)?)?)?')
+
+AFTER_CALL = re.compile(r"\s*(?:<\|[a-z]+\|>\s*)*(?:<(?:\|[a-z]*\|?)?)?")
+ENDINGS = re.compile(r"\s*(?:<\|[a-z]+\|>\s*)*")
+"""Special tokens, such as ``<|observation|>``, that some servers leave at the end of a text."""
+
+FENCED = re.compile(r"\s*```(?:python)?\s*\ntool_call\((?P<arguments>.*)\)\s*```", re.DOTALL)
+LONGEST_NAME = 256
+LONGEST_CALL = 2**18
+"""Characters of a call. What is longer stays text, so that a server can't have more and more looked through."""
+
+
+class FoundCall(NamedTuple):
+    """A call that was read in a text. ``arguments`` is JSON, or the text itself where it can't be read."""
+
+    name: str
+    arguments: str
+
+
+class ToolTextReader:
+    """Takes the text of an answer in pieces, and the calls out of it; no part of a call is handed out as text.
+
+    Text that only mentions the tags stays text: in code, and where no bound tool is named. What comes out doesn't
+    depend on how the text is cut into pieces.
+
+    :param tools: the bound tools, as functions in OpenAI's form.
+    """
+
+    def __init__(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        functions = [tool["function"] for tool in tools if isinstance(tool.get("function"), Mapping)]
+        self._schemas = {function["name"]: function.get("parameters") or {} for function in functions}
+        self.count = 0
+        """How many calls were read."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._held = ""
+        self._waiting: list[str] = []
+        """Text behind what is held, in which no tag ends."""
+        self._block: _Block | None = None
+        self._code = CodeMarks()
+        self._first = self._line_begins = True
+        """Whether only blanks have come; whether only blanks have come in this line."""
+        self._after_call = False
+
+    def feed(self, delta: Delta) -> list[Delta]:
+        """Take in a piece; return the pieces to hand out in its place."""
+        found = self._take(delta.text) if delta.text else []
+        if delta.finish_reason:
+            found += self.close()
+        if delta.thought:  # all text so far was thinking
+            self._begin()
+        rest = delta._replace(text="")
+        return found if delta.text and rest == _NOTHING else [*found, rest]
+
+    def close(self) -> list[Delta]:
+        """End the answer; return what was held back, as a call or as text."""
+        held, block = self._held + "".join(self._waiting), self._block
+        self._held, self._block, self._waiting = "", None, []
+        if block is not None:
+            call = block.cut(held)
+            return [self._call(call)] if call else [Delta(text=held)]
+        if not held or (self._after_call and ENDINGS.fullmatch(held)):
+            return []
+        call = self._whole(held) if self._first else None
+        return [self._call(call)] if call else [Delta(text=held)]
+
+    def _take(self, text: str) -> list[Delta]:
+        self._waiting.append(text)
+        if self._block is not None and self._block.begun and ">" not in text:
+            return []  # nothing that ends here
+        self._held, self._waiting = self._held + "".join(self._waiting), []
+        if len(self._held) > LONGEST_CALL:
+            held, self._held, self._block, self._first = self._held, "", None, False
+            return [Delta(text=held)]
+        found: list[Delta] = []
+        while self._held:
+            step = self._in_text() if self._block is None else self._in_block(self._block)
+            if step is None:
+                break
+            found += step
+        return found
+
+    def _in_text(self) -> list[Delta] | None:
+        """Hand out text up to what may begin a call; None if all that is held may be one."""
+        held = self._held
+        if self._after_call:
+            blanks = len(held) - len(held.lstrip())
+            if held.startswith(OPEN, blanks):
+                self._held, self._after_call = held[blanks:], False
+                return []
+            if OPEN.startswith(held[blanks:]) or AFTER_CALL.fullmatch(held):
+                return None
+            self._after_call = False
+        if self._first and self._may_be_whole(held.lstrip()):
+            return None
+        if self._line_begins and not self._code.inside:
+            begins = self._begins_untagged(held.lstrip())
+            if begins is None:
+                return None
+            if begins:
+                self._held, self._block = held.lstrip(), _Block(self._schemas, tag="")
+                return []
+        place, line = held.find(OPEN), held.find("\n") + 1
+        if place == 0 and not self._code.inside:
+            self._block = _Block(self._schemas, tag=OPEN)
+            return []
+        if place == 0:
+            return self._hand_out(len(OPEN))
+        ends = [end for end in (place, line) if end > 0]
+        return self._hand_out(min(ends) if ends else len(held) - tail_match(held, OPEN))
+
+    def _hand_out(self, length: int) -> list[Delta] | None:
+        text, self._held = self._held[:length], self._held[length:]
+        if not text:
+            return None
+        self._code.read(text)
+        blank = not text.strip()
+        self._first = self._first and blank
+        self._line_begins = text.endswith("\n") or (self._line_begins and blank)
+        return [Delta(text=text)]
+
+    def _in_block(self, block: _Block) -> list[Delta] | None:
+        """Read the call that is held, once it is whole; None as long as it isn't."""
+        end = block.end(self._held)
+        if end is None:
+            return None
+        self._block = None
+        if block.call is None:  # text that has the tag in it
+            return self._hand_out(len(block.tag) or 1)
+        self._held, self._after_call = self._held[end:], True
+        return [self._call(block.call)]
+
+    def _begins_untagged(self, begun: str) -> bool | None:
+        """Tell whether a line is a call whose opening tag is missing; None if more must come to tell."""
+        for name in self._schemas:
+            if begun and name.startswith(begun):
+                return None
+            if begun.startswith(name):
+                rest = begun[len(name) :].lstrip()
+                if rest.startswith((KEY, CLOSE)):
+                    return True
+                if KEY.startswith(rest) or CLOSE.startswith(rest):
+                    return None
+        return False
+
+    def _may_be_whole(self, begun: str) -> bool:
+        """Tell whether a text from its first word on can be a call in the manner of GLM-4-9B or ChatGLM3."""
+        for name in self._schemas:
+            if begun and name.startswith(begun):
+                return True
+            if begun.startswith(name) and begun[len(name)].isspace():
+                rest = begun[len(name) :].lstrip()
+                if rest.startswith("{") or "```".startswith(rest[:3]):
+                    return True
+        return False
+
+    def _whole(self, held: str) -> FoundCall | None:
+        """Read a whole answer in the manner of GLM-4-9B or ChatGLM3."""
+        begun = held.lstrip()
+        name = max((name for name in self._schemas if begun.startswith(name)), key=len, default="")
+        rest = begun[len(name) :]
+        if not name or not rest[:1].isspace():
+            return None
+        if rest.lstrip().startswith("{"):
+            values = _object(rest)
+            return None if values is None else FoundCall(name, _json(fitted(values, self._schemas[name])))
+        fenced = FENCED.match(rest)
+        if fenced is None or ENDINGS.fullmatch(rest, fenced.end()) is None:
+            return None
+        values = _keywords(fenced["arguments"])
+        return None if values is None else FoundCall(name, _json(values))
+
+    def _call(self, call: FoundCall) -> Delta:
+        number, self.count = self.count, self.count + 1
+        self._first = False
+        return Delta(tool_calls=(ToolCallPiece(number, new_id(), call.name, call.arguments),))
+
+
+_NOTHING = Delta()
+
+
+class _Block:
+    """One call between its tags, read as it comes: each character once, however many pieces they come in.
+
+    :param tag: the opening tag; empty where it is missing.
+    """
+
+    def __init__(self, schemas: Mapping[str, Schema], tag: str) -> None:
+        self.tag = tag
+        self.call: FoundCall | None = None
+        """The call, once :meth:`end` has found its end; None if it is none."""
+        self.begun = False
+        """Whether the name has come, and what must follow it."""
+        self._schemas = schemas
+        self._name = ""
+        self._read = self._looked = 0
+        """How far arguments are read; how far the closing tag was looked for."""
+        self._values: dict[str, Any] = {}
+        self._is_json = self._is_named = self._is_broken = False
+
+    def end(self, held: str) -> int | None:
+        """Return where the call ends in what is held; None if more must come. Without a bound tool it is 0."""
+        if not self.begun:
+            begins = self._begin(held)
+            if begins is None:
+                return None
+            if not begins:
+                return 0
+        if self._is_json:
+            return self._end_of_json(held)
+        while not self._is_broken and (argument := self._argument(held)):
+            if argument == "wait":
+                return None
+        return self._end_of_arguments(held)
+
+    def cut(self, held: str) -> FoundCall | None:
+        """Return the call of an answer that ended within it: invalid, with its text for arguments."""
+        return FoundCall(self._name, held[len(self.tag) :]) if self._name else None
+
+    def _begin(self, held: str) -> bool | None:
+        """Read the name; return whether it is a bound tool's, None if more must come first."""
+        start = self._skip(held, len(self.tag))
+        begun = held[start : start + LONGEST_NAME]
+        if begun.startswith("{"):
+            return self._begin_json(begun, start)
+        ends = NAME_ENDS.search(begun)
+        name = begun[: ends.start()].strip() if ends else begun.strip()
+        self._name = name if name in self._schemas else ""
+        if ends is None:
+            waits = len(begun) < LONGEST_NAME and any(known.startswith(name) for known in self._schemas)
+            return None if waits else False
+        place = start + ends.start()
+        while tag := next((tag for tag in STRAY if held.startswith(tag, self._skip(held, place))), ""):
+            place = self._skip(held, place) + len(tag)
+        rest = held[self._skip(held, place) :]
+        if not self._name or not any(tag.startswith(rest) or rest.startswith(tag) for tag in (*FOLLOWING, *STRAY)):
+            return False
+        if not rest.startswith(FOLLOWING):
+            return None
+        self.begun, self._is_json, self._read = True, rest.startswith("{"), self._skip(held, place)
+        return True
+
+    def _begin_json(self, begun: str, start: int) -> bool | None:
+        found = NAMED.match(begun)
+        if found is None:
+            return None if len(begun) < LONGEST_NAME and NAMED_SO_FAR.fullmatch(begun) else False
+        self._name = found[1] if found[1] in self._schemas else ""
+        self.begun, self._is_json, self._is_named, self._read = True, True, True, start
+        return bool(self._name)
+
+    def _argument(self, held: str) -> str | None:
+        """Read the next argument; ``wait`` if more must come, None if there is none."""
+        start = self._skip(held, self._read)
+        if not held.startswith(KEY, start):
+            return "wait" if KEY.startswith(held[start:]) else None
+        key_end = held.find(KEY_END, start)
+        value_end = held.find(VALUE_END, max(key_end, self._looked)) if key_end >= 0 else -1
+        if value_end < 0:
+            self._looked = max(start, len(held) - len(VALUE_END)) if key_end >= 0 else 0
+            return "wait"
+        key = held[start + len(KEY) : key_end].strip()
+        begins = self._skip(held, key_end + len(KEY_END))
+        tagged = held.startswith(VALUE, begins)
+        text = held[begins + len(VALUE) : value_end] if tagged else held[begins:value_end].rstrip()
+        properties = self._schemas[self._name].get("properties")
+        known = properties.get(key) if isinstance(properties, Mapping) else None
+        self._values[key] = cast(text, known if isinstance(known, Mapping) else {}, self._schemas[self._name])
+        self._read = self._looked = value_end + len(VALUE_END)
+        return "read"
+
+    def _end_of_arguments(self, held: str) -> int | None:
+        start = self._skip(held, self._read)
+        if held.startswith(CLOSE, start):
+            self.call = FoundCall(self._name, _json(self._values))
+            return start + len(CLOSE)
+        if held.startswith(OPEN, start):  # its closing tag is missing
+            self.call = FoundCall(self._name, _json(self._values))
+            return start
+        if any(tag.startswith(held[start:]) for tag in (KEY, CLOSE, OPEN)):
+            return None
+        self._is_broken = True
+        end = held.find(CLOSE, max(self._looked, self._read))
+        if end < 0:
+            self._looked = max(self._read, len(held) - len(CLOSE))
+            return None
+        self.call = FoundCall(self._name, held[len(self.tag) : end])
+        return end + len(CLOSE)
+
+    def _end_of_json(self, held: str) -> int | None:
+        while (end := held.find(CLOSE, max(self._looked, self._read))) >= 0:
+            text = held[self._read : end]
+            if _ends_in_string(text):  # the tag is part of an argument
+                self._looked = end + len(CLOSE)
+                continue
+            values = _object(text)
+            inner: Any = values.get("arguments", {}) if values is not None and self._is_named else values
+            if isinstance(inner, dict):
+                self.call = FoundCall(self._name, _json(fitted(inner, self._schemas[self._name])))
+            else:
+                self.call = FoundCall(self._name, held[len(self.tag) : end])
+            return end + len(CLOSE)
+        self._looked = max(self._looked, len(held) - len(CLOSE))
+        return None
+
+    @staticmethod
+    def _skip(held: str, start: int) -> int:
+        """Return where the next character stands that isn't blank."""
+        while start < len(held) and held[start].isspace():
+            start += 1
+        return start
+
+
+def fitted(values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return arguments with those cast that have another type than in their schema: ``"3"`` where 3 belongs."""
+    properties = schema.get("properties")
+    known = properties if isinstance(properties, Mapping) else {}
+    found = {}
+    for name, value in values.items():
+        wanted = known.get(name)
+        if isinstance(wanted, Mapping) and not fits(value, wanted, schema):
+            value = cast(value if isinstance(value, str) else _json(value), wanted, schema)
+        found[name] = value
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _ends_in_string(text: str) -> bool:
+    """Tell whether JSON breaks off within a string."""
+    return len(re.findall(r'(?:[^"\\]|\\.)*?"', text, re.DOTALL)) % 2 == 1
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is, but for special tokens at its end; None if it is none."""
+    text = text.strip()
+    while text.endswith("|>") and (place := text.rfind("<|")) >= 0:
+        text = text[:place].rstrip()
+    try:
+        value = strict_json(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _keywords(text: str) -> dict[str, Any] | None:
+    """Return the keyword arguments of ``tool_call(…)``: literals alone, nothing is evaluated."""
+    try:
+        node = ast.parse(f"f({text})", mode="eval").body
+        if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
+            return None
+        values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+        json.dumps(values)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None
+    return values
