@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .exploring import lens, sweep
     from .lenses import Lens
     from .llm import ChatGLM
+    from .llm.chat_model import GLMChatModel
     from .local import LocalServer
     from .session import Session, get_session
     from .sweeps import Sweep
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "ChatGLM",
+    "GLMChatModel",
     "Lens",
     "LocalServer",
     "Session",
@@ -43,6 +45,7 @@ __all__ = [
 _HOMES = {
     "Answer": ".values",
     "ChatGLM": ".llm",
+    "GLMChatModel": ".llm.chat_model",
     "Lens": ".lenses",
     "LocalServer": ".local",
     "Session": ".session",

@@ -159,6 +159,13 @@ class ModelFields(BaseLanguageModel[Any]):
         value = None
         raise problem
 
+    def snapshot(self) -> tuple[dict[str, Any], frozenset[str], Credentials]:
+        """Return the fields by the names of the table, which of them were set, and the credentials.
+
+        All of one moment: another thread may change the model.
+        """
+        return dict(self.__dict__), frozenset(self.model_fields_set), self._credentials
+
     def _tape(self) -> Tape:
         """Return the tape that a question asked now goes through.
 

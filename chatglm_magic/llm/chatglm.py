@@ -24,10 +24,10 @@ from .prompts import keeping_messages, remembered
 from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
 from .runtime import prepare_langchain
 
-CHAT_MODEL_NEEDED = (
-    "takes text and returns text. Agents need a chat model: ChatOpenAI of langchain-openai, for one, with this "
-    "server's /v1 address as base_url."
-)
+if TYPE_CHECKING:
+    from .chat_model import GLMChatModel
+
+CHAT_MODEL_NEEDED = "takes text and returns text. Use a chat model: GLMChatModel(…), or llm.as_chat_model()."
 
 
 class ChatGLM(batch.ManyRequests[str], Fields, LLM):
@@ -168,6 +168,17 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):
         """Let fields be set by a call's configuration; what the configuration leaves alone stays unset."""
         super().configurable_fields(**kwargs)  # raises for an unknown field
         return Configurable(default=self, fields=kwargs)
+
+    def as_chat_model(self) -> GLMChatModel:
+        """Return the chat model with the same settings, key and connections: messages, tools, structured output.
+
+        .. code-block:: python
+
+            model = ChatGLM(endpoint_url="http://127.0.0.1:8000/v1", temperature=0).as_chat_model()
+        """
+        from .chat_model import GLMChatModel
+
+        return GLMChatModel.of(self)
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> NoReturn:
         """Refuse: a text model has no messages in which a tool could be called, and so makes no agent.

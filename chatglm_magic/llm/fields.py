@@ -93,7 +93,7 @@ def parameter_error(error: ValidationError) -> ParameterError:
 
 ELSEWHERE = {
     "streaming": "Answers always come as a stream: llm.stream(…) and llm.astream(…) hand it on.",
-    "tools": "A text model calls no tools: use a chat model, such as ChatOpenAI of langchain-openai.",
+    "tools": "A text model calls no tools: use GLMChatModel, or llm.as_chat_model().",
 }
 """Arguments of other classes, by what takes their place here."""
 

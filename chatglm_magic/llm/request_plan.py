@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -17,16 +17,17 @@ from ..client.request import Call, Headers, checked_headers, encoded
 from ..credentials import key_within
 from ..errors import EndpointError, ParameterError
 from ..parameters import PARAMETERS, wire_names
-from ..values import Change, Pair, Question
+from ..values import Change, ChatOptions, Pair, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
+from ..wire.chat import as_prompt
 from .fields import limits, refuse_object_fields
 from .keys import Credentials, key_for
 from .prompts import with_roles
 
 if TYPE_CHECKING:
     from ..tape import Tape
-    from .base import Fields
+    from .base import ModelFields
 
 IN_BODY = tuple(row.name for row in PARAMETERS.values() if row.in_body and row.per_call)
 CALL_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.per_call)
@@ -143,18 +144,54 @@ class PlannedPromptValue(PromptValue):
         return [HumanMessage(str(self._prompt))]
 
 
-def plan_request(llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> RequestPlan:
+def plan_request(
+    llm: ModelFields, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]
+) -> RequestPlan:
     """Return the request that a model would send, of its fields as they are now and a call's arguments.
 
     :raises ParameterError: for a value that a field would refuse, or that can't be sent.
     :raises EndpointError: for an address that nothing can be sent to.
     """
+    return _plan(llm, _Words(prompt, with_roles(prompt)), stop, kwargs)
+
+
+def plan_chat(
+    llm: ModelFields,
+    messages: Sequence[Mapping[str, Any]],
+    chat: ChatOptions,
+    stop: Sequence[str] | None,
+    kwargs: Mapping[str, Any],
+) -> RequestPlan:
+    """As :func:`plan_request`, for a chat model.
+
+    :param messages: in OpenAI's form, with ``reasoning_content`` wherever there was thinking.
+    :raises UnsupportedError: for what the protocol has no words for.
+    """
+    return _plan(llm, _Words("", tuple(messages), chat), stop, kwargs)
+
+
+class _Words(NamedTuple):
+    """What a request says: a prompt, or messages."""
+
+    prompt: str
+    messages: tuple[Mapping[str, Any], ...]
+    chat: ChatOptions | None = None
+
+    def question(self, dialect: Dialect, history: Sequence[Pair], params: dict[str, Any], extra: Any) -> Question:
+        if self.chat is None or dialect == "openai":
+            return Question(self.prompt, tuple(history), params, self.messages, extra, self.chat)
+        prompt, pairs, system = as_prompt(self.messages, self.chat)
+        system = "\n\n".join(text for text in (params.get("system"), system) if text)
+        return Question(prompt, pairs, params | ({"system": system} if system else {}), (), extra, self.chat)
+
+
+def _plan(llm: ModelFields, words: _Words, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> RequestPlan:
     refuse_object_fields(kwargs)
-    # Once, and of one moment: another thread may change the model.
-    fields, were_set, credentials = dict(llm.__dict__), frozenset(llm.model_fields_set), llm._credentials
+    fields, were_set, credentials = llm.snapshot()
     own = {name: kwargs[name] for name in CALL_FIELDS if name in kwargs}
     own |= {"stop": stop} if stop is not None else {}
-    own |= {"history": fields["history"]} if fields["history"] and "history" not in own else {}  # changed in place
+    past = fields.get("history")
+    own |= {"history": past} if past and "history" not in own else {}  # changed in place
     values = fields | llm.checked(own)
     stop = values["stop"] = tuple(values["stop"] or ())
     endpoint_url: str = values["endpoint_url"]
@@ -162,8 +199,8 @@ def plan_request(llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: M
     further = {name: value for name, value in kwargs.items() if name not in NOT_FURTHER}
     extra = {**(fields["model_kwargs"] or {}), **further}
     params = _params(values, own, were_set, extra, dialect)
-    history = tuple((asked, answered) for asked, answered in values["history"])
-    question = Question(prompt, history, params, with_roles(prompt), extra)
+    history = [(asked, answered) for asked, answered in values.get("history", ())]
+    question = words.question(dialect, history, params, extra)
     url = (openai if dialect == "openai" else chatglm).url(checked_url(endpoint_url))
     usage = fields["stream_usage"] and url not in llm._own.no_usage
     body, changed = _encode(question, dialect, url, usage=usage)
@@ -182,7 +219,8 @@ def plan_request(llm: Fields, prompt: str, stop: Sequence[str] | None, kwargs: M
         stop,
     )
     tape = llm._tape() if fields["tape"] is not None else None
-    return RequestPlan(question, endpoint_url, call, changed, values["with_history"], usage, tape, dict(kwargs))
+    remember = values.get("with_history", False)
+    return RequestPlan(question, endpoint_url, call, changed, remember, usage, tape, dict(kwargs))
 
 
 def _dialect(own: Mapping[str, Any], configured: Dialect | None, endpoint_url: str) -> Dialect:

@@ -11,7 +11,7 @@ from ..client.sync_client import GENUINE, BridgedClient, SyncClient
 from ..forks import Rank, lock
 
 if TYPE_CHECKING:
-    from langchain_core.language_models.llms import BaseLLM
+    from langchain_core.language_models import BaseChatModel, BaseLLM
 
     from ..client.async_client import AsyncClient
     from ..tape import Mode, Tape
@@ -25,7 +25,7 @@ DEFERRED = (
 """Modules that LangChain imports with the first request."""
 
 
-def prepare_langchain(llm: BaseLLM) -> None:
+def prepare_langchain(llm: BaseLLM | BaseChatModel) -> None:
     """Do now what LangChain does at the first use, under a lock that a fork waits for.
 
     It imports modules late, and describes each model once under a lock of its own. A child that is forked in the

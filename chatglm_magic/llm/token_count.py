@@ -12,7 +12,7 @@ from ..errors import ChatGLMError, EndpointError
 from .request_plan import plan_request
 
 if TYPE_CHECKING:
-    from .base import Fields
+    from .base import ModelFields
 
 
 CJK = re.compile(
@@ -31,7 +31,7 @@ def estimated(text: str) -> int:
     return math.ceil(chinese * PER_CJK + (len(text) - chinese) * PER_OTHER)
 
 
-def from_server(llm: Fields, text: str) -> Counted | None:
+def from_server(llm: ModelFields, text: str) -> Counted | None:
     """Ask the server; None where it has no tokenizer. Which address counts is remembered for each server.
 
     :raises ChatGLMError: if the server is not there, or refuses the key.
@@ -47,7 +47,7 @@ def from_server(llm: Fields, text: str) -> Counted | None:
     return None
 
 
-def count(llm: Fields, text: str) -> int:
+def count(llm: ModelFields, text: str) -> int:
     """Return how many tokens a text is; a warning says so if it is an estimate."""
     if llm.custom_get_token_ids is not None:
         return len(llm.custom_get_token_ids(text))
@@ -63,7 +63,7 @@ def count(llm: Fields, text: str) -> int:
     return estimated(text)
 
 
-def ids(llm: Fields, text: str) -> list[int]:
+def ids(llm: ModelFields, text: str) -> list[int]:
     """Return a text's tokens as numbers.
 
     :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.

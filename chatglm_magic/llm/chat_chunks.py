@@ -1,0 +1,272 @@
+"""Makes LangChain's messages of an answer's pieces, whole or chunk by chunk: one place for both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import ToolCallChunk
+from langchain_core.outputs import ChatGenerationChunk
+from pydantic import PrivateAttr, model_validator
+
+from ..client.address import bare
+from ..credentials import mask
+from ..errors import ChatGLMError
+from ..strictjson import strict_json
+from ..values import Delta, Odds, ToolCallPiece
+from ..wire.text_filters import SecretFilter
+from ..wire.tool_calls import forced_name
+from ..wire.tool_text import ToolTextReader, fitted
+from .chunks import ChunkBuilder
+from .messages import logprobs_as_openai, usage_metadata
+from .request_plan import RequestPlan
+
+
+class GLMMessageChunk(AIMessageChunk):
+    """A piece of an answer. Pieces add up to the message that ``invoke`` returns.
+
+    LangChain's own class takes arguments that were cut off for whole ones, closing what is open; here they are
+    invalid calls with their text. Thinking that shows itself only by its end is moved where it belongs.
+    """
+
+    _thought: bool = PrivateAttr(default=False)
+    """Whether all text before this piece was thinking."""
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        return AIMessageChunk.lc_id()
+
+    @model_validator(mode="after")
+    def init_tool_calls(self) -> GLMMessageChunk:
+        """Make calls of the chunks; once the last has come, only of those whose arguments are whole."""
+        super().init_tool_calls()  # type: ignore[operator]
+        if self.chunk_position == "last" and self.tool_call_chunks:
+            pieces = [(one["id"] or "", one["name"] or "", one["args"] or "") for one in self.tool_call_chunks]
+            self.__dict__["tool_calls"], self.__dict__["invalid_tool_calls"] = parsed_calls(pieces)
+        return self
+
+    def __add__(self, other: Any) -> BaseMessageChunk:  # type: ignore[override]
+        others = list(other) if isinstance(other, list | tuple) else [other]
+        place = max((n for n, one in enumerate(others) if getattr(one, "_thought", False)), default=None)
+        if place is None:
+            added: BaseMessageChunk = super().__add__(other)
+            return added
+        before: Any = super().__add__(others[:place]) if place else self
+        said = before.additional_kwargs.get("reasoning_content", "") + before.text
+        kwargs = before.additional_kwargs | {"reasoning_content": said}
+        begun = before.model_copy(update={"content": "", "additional_kwargs": kwargs})
+        own = others[place].model_copy()
+        own._thought = False
+        added = super(GLMMessageChunk, begun).__add__([own, *others[place + 1 :]])
+        return added
+
+
+def parsed_calls(calls: Sequence[tuple[str, str, str]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Part calls, each with id, name and arguments as text, into those that can be run and the others."""
+    valid: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for call_id, name, arguments in calls:
+        try:
+            values = strict_json(arguments) if arguments.strip() else {}
+            error = None if isinstance(values, dict) else "The arguments aren't a JSON object."
+        except (ValueError, RecursionError):
+            error = "The arguments aren't JSON, or were cut off."
+        if error is None and name:
+            valid.append(ToolCall(type="tool_call", id=call_id, name=name, args=values))
+        else:
+            error = error or "The call has no name."
+            call = InvalidToolCall(type="invalid_tool_call", id=call_id, name=name, args=arguments, error=error)
+            invalid.append(call)
+    return valid, invalid
+
+
+class ChatPiece(NamedTuple):
+    """A piece of an answer, before it is a message: one is made for every token.
+
+    ``thought`` says that all text before it was thinking; ``logprobs`` are in OpenAI's form.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    thought: bool = False
+    calls: tuple[ToolCallPiece, ...] = ()
+    logprobs: tuple[Odds, ...] = ()
+
+
+class AnswerBuilder:
+    """Feeds on pieces, reads calls out of the text, applies the stop strings, and knows the facts at the end.
+
+    :param keep_tool_text: leave calls that stand in the text where they are.
+    """
+
+    def __init__(self, plan: RequestPlan, *, keep_tool_text: bool = False) -> None:
+        chat = plan.question.chat
+        assert chat is not None, "a chat model's plan has its options"
+        self._text = ChunkBuilder.of(plan)
+        self._reader = ToolTextReader(chat.tools) if chat.tools and not keep_tool_text else None
+        self._schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in chat.tools}
+        self._choice = chat.tool_choice
+        self._secrets = plan.call.secrets
+        self._filters: dict[int, SecretFilter] = {}
+        self._numbers: dict[tuple[bool, int], int] = {}
+        self._facts: dict[str, Any] = {"endpoint": bare(plan.call.url)}
+        self._usage: Mapping[str, Any] = {}
+        self._changed: list[str] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether a stop string has ended the answer."""
+        return self._text.done
+
+    def feed(self, delta: Delta) -> Iterator[ChatPiece]:
+        """Take in a piece; yield what there is to hand out."""
+        if self._reader is None or delta.tool_calls:
+            yield from self._one(delta, in_text=False)
+        else:
+            for piece in self._reader.feed(delta):
+                yield from self._one(piece, in_text=True)
+
+    def close(self) -> Iterator[ChatPiece]:
+        """End the answer; yield what was held back."""
+        for piece in self._reader.close() if self._reader is not None and not self.done else ():
+            yield from self._one(piece, in_text=True)
+        held = tuple(
+            ToolCallPiece(number, arguments=text) for number, one in self._filters.items() if (text := one.close())
+        )
+        last = self._text.close()
+        yield self._piece(last.text, last.generation_info or {}, held)
+
+    def failed(self, error: ChatGLMError) -> None:
+        """Give an error the text that came before it."""
+        self._text.failed(error)
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what LangChain calls ``response_metadata``, once the answer has ended."""
+        changed = list(self._changed)
+        if self._reader is not None and self._reader.count:
+            count = self._reader.count
+            changed.append(f"tool_calls: {count} read from the answer's text, where the server left them")
+        if self._choice not in (None, "auto", "none") and not self._numbers:
+            wish = self._choice if isinstance(self._choice, str) else forced_name(self._choice)
+            changed.append(f"tool_choice: the model called no tool, though {wish} was asked for")
+        notes = {"changed": changed} if changed else {}
+        return {"model_provider": "glm", **self._facts, **notes}
+
+    def usage(self) -> UsageMetadata | None:
+        """Return the token counts, once the answer has ended."""
+        return usage_metadata(self._usage)
+
+    def _one(self, delta: Delta, *, in_text: bool) -> Iterator[ChatPiece]:
+        calls = tuple(self._call(piece, in_text) for piece in delta.tool_calls)
+        chunk = self._text.feed(delta)
+        if chunk is not None or calls:
+            piece = self._piece(chunk.text if chunk else "", chunk.generation_info or {} if chunk else {}, calls)
+            if piece != _EMPTY:
+                yield piece
+
+    def _piece(self, text: str, info: Mapping[str, Any], calls: tuple[ToolCallPiece, ...]) -> ChatPiece:
+        """Return a piece of what is handed out at once; what is said once, at the end, is kept."""
+        if not info:
+            return ChatPiece(text, calls=calls)
+        self._usage = info.get("usage") or self._usage  # several servers count on: the last one is the sum
+        for name, known in (("model_name", "model"), ("finish_reason", "finish_reason")):
+            if info.get(known):
+                self._facts[name] = info[known]
+        self._changed += [str(change) for change in info.get("changed", ())]
+        reasoning, thought = info.get("reasoning", ""), bool(info.get("thought"))
+        return ChatPiece(text, reasoning, thought, calls, tuple(info.get("logprobs", ())))
+
+    def _call(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
+        """Return a piece of a call with its number among all calls, without secrets, and as its schema has it."""
+        begins = (in_text, piece.number) not in self._numbers
+        number = self._numbers.setdefault((in_text, piece.number), len(self._numbers))
+        text = piece.arguments
+        if begins and not in_text and piece.name in self._schemas:
+            text = self._cast(text, piece.name)
+        if self._secrets:
+            text = self._filters.setdefault(number, SecretFilter(self._secrets)).feed(text)
+        return piece._replace(number=number, name=mask(piece.name, self._secrets), arguments=text)
+
+    def _cast(self, text: str, name: str) -> str:
+        """Return whole arguments with numbers, texts and truth values as the tool's schema has them."""
+        try:
+            values = strict_json(text)
+        except (ValueError, RecursionError):
+            return text
+        known = fitted(values, self._schemas[name]) if isinstance(values, dict) else values
+        if known == values:
+            return text
+        self._changed.append(f"tool_calls: arguments of {name} cast to the types of its schema")
+        return json.dumps(known, ensure_ascii=False)
+
+
+_EMPTY = ChatPiece()
+
+
+def to_chunk(piece: ChatPiece) -> ChatGenerationChunk:
+    """Return a piece as LangChain has it."""
+    if piece[1:] == _EMPTY[1:]:
+        return ChatGenerationChunk(message=GLMMessageChunk(content=piece.text))
+    message = GLMMessageChunk(
+        content=piece.text,
+        additional_kwargs={"reasoning_content": piece.reasoning} if piece.reasoning else {},
+        tool_call_chunks=[
+            ToolCallChunk(
+                type="tool_call_chunk",
+                index=call.number,
+                id=call.id or None,
+                name=call.name or None,
+                args=call.arguments,
+            )
+            for call in piece.calls
+        ],
+        response_metadata=_logprobs(piece.logprobs),
+    )
+    message._thought = piece.thought
+    return ChatGenerationChunk(message=message)
+
+
+def last_chunk(builder: AnswerBuilder) -> ChatGenerationChunk:
+    """Return the chunk that says that an answer has ended, with its facts."""
+    message = GLMMessageChunk(
+        content="",
+        response_metadata=builder.metadata(),
+        usage_metadata=builder.usage(),
+        chunk_position="last",
+    )
+    return ChatGenerationChunk(message=message)
+
+
+def to_message(pieces: Sequence[ChatPiece], builder: AnswerBuilder) -> AIMessage:
+    """Return the message that all pieces of an ended answer make."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: dict[int, list[str]] = {}
+    odds: list[Odds] = []
+    for piece in pieces:
+        if piece.thought:  # what came before was no text
+            thoughts.append("".join(texts))
+            texts.clear()
+        texts.append(piece.text)
+        thoughts.append(piece.reasoning)
+        odds += piece.logprobs
+        for call in piece.calls:
+            parts = calls.setdefault(call.number, [call.id, call.name, ""])
+            parts[2] += call.arguments
+    thinking = "".join(thoughts)
+    valid, invalid = parsed_calls([(call_id, name, text) for call_id, name, text in calls.values()])
+    return AIMessage(
+        content="".join(texts),
+        additional_kwargs={"reasoning_content": thinking} if thinking else {},
+        tool_calls=valid,
+        invalid_tool_calls=invalid,
+        response_metadata=builder.metadata() | _logprobs(odds),
+        usage_metadata=builder.usage(),
+    )
+
+
+def _logprobs(odds: Sequence[Odds]) -> dict[str, Any]:
+    return {"logprobs": {"content": logprobs_as_openai(odds)}} if odds else {}

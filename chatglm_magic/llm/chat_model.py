@@ -1,0 +1,412 @@
+"""``GLMChatModel``: a LangChain chat model for GLM, with tools, thinking and structured output."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Any, Literal
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import PrivateAttr
+
+from ..errors import ChatGLMError, ParameterError
+from ..parameters import suggest
+from ..values import ChatOptions
+from . import batch, fields, structured, token_count
+from .base import ANSWER_CHANGING, CHAT_NAMES, STRICT, ChatBodyFields, Fields, ModelFields
+from .chat_chunks import AnswerBuilder, ChatPiece, last_chunk, to_chunk, to_message
+from .keys import Credentials
+from .messages import to_wire
+from .request_plan import RequestPlan, plan_chat
+from .runtime import prepare_langchain
+
+Method = Literal["json_schema", "function_calling", "json_mode"]
+
+OPTIONS = (
+    *("tools", "tool_choice", "parallel_tool_calls", "response_format", "strict", "tool_text", "stream"),
+    *("ls_structured_output_format", "structured_output_format"),
+)
+"""Arguments of a call that are no parameters of a request."""
+
+TABLE_NAMES = {name: row for row, name in CHAT_NAMES.items()}
+
+
+class GLMChatModel(batch.ManyRequests[AIMessage], ModelFields, ChatBodyFields, BaseChatModel):
+    """A GLM model behind a URL as a LangChain chat model: messages in, messages out.
+
+    .. code-block:: python
+
+        model = GLMChatModel(endpoint_url="http://127.0.0.1:8000/v1", max_tokens=200)
+        model.invoke("北京和上海有什么不同？").text
+        model.bind_tools([get_weather]).invoke("What's the weather in Paris?").tool_calls
+
+    It has the fields of :class:`~chatglm_magic.ChatGLM` without those of the conversation, which is the messages'
+    here; ``max_tokens`` is ``max_token`` there, and both names are taken. Only what is set is sent.
+
+    :raises ChatGLMError: from every method that asks; ``kind`` tells what happened, ``partial`` what had come.
+    """
+
+    model_config = STRICT
+
+    tool_text: Literal["read", "keep"] = "read"
+    """Whether calls of bound tools that the server left in an answer's text are read as calls."""
+    streaming: bool = False
+    """Whether ``invoke`` tells callbacks of each piece; the server is asked for a stream in any case."""
+
+    _source: Fields | None = PrivateAttr(default=None)
+    """The model whose settings this one follows."""
+
+    def __init__(self, **values: Any) -> None:
+        both = "max_token" in values and "max_tokens" in values
+        if both:
+            values.clear()
+            raise ParameterError("max_token and max_tokens are one parameter: give one of them.")
+        super().__init__(**_by_chat_names(values))
+
+    @property
+    def max_token(self) -> int | None:
+        """The name that ``max_tokens`` has in ``ChatGLM``."""
+        return self.max_tokens
+
+    @max_token.setter
+    def max_token(self, value: int | None) -> None:
+        self.max_tokens = value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(CHAT_NAMES.get(name, name), value)
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat_glm_chat"
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        return ["chatglm_magic"]
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """All that can change an answer; never the key."""
+        values, were_set, _ = self.snapshot()
+        found = {name: values[name] for name in ANSWER_CHANGING if name in were_set and name in values}
+        return {
+            **found,
+            "endpoint_url": self.endpoint_url,
+            "model_kwargs": self.model_kwargs,
+            "tool_text": self.tool_text,
+        }
+
+    def snapshot(self) -> tuple[dict[str, Any], frozenset[str], Credentials]:
+        """Return the fields by the names of the table; those of the model it follows are as they are there now."""
+        self._follow()
+        values, were_set, credentials = super().snapshot()
+        by_row = {TABLE_NAMES.get(name, name): value for name, value in values.items()}
+        return by_row, frozenset(TABLE_NAMES.get(name, name) for name in were_set), credentials
+
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a call's own values, by the names of the table, as the fields would take them.
+
+        :raises ParameterError: for a value that a field would refuse.
+        """
+        found = super().checked(_by_chat_names(values))
+        return {TABLE_NAMES.get(name, name): value for name, value in found.items()}
+
+    @classmethod
+    def of(cls, llm: Fields) -> GLMChatModel:
+        """Return the chat model of a ``ChatGLM``: its settings as they are now, its connections and its key."""
+        model = cls()
+        model._take_over(llm)
+        return model
+
+    @classmethod
+    def following(cls, llm: Fields) -> GLMChatModel:
+        """Return the chat model of a ``ChatGLM`` whose settings it follows from now on."""
+        model = cls.of(llm)
+        model._source = llm
+        return model
+
+    def _follow(self) -> None:
+        if self._source is not None:
+            self._take_over(self._source)
+
+    def _take_over(self, llm: Fields) -> None:
+        values, were_set, credentials = llm.snapshot()
+        # What untouched defaults of the original are is of no concern here: a server has its own.
+        taken = _by_chat_names({name: value for name, value in values.items() if name in were_set})
+        shared = ModelFields.model_fields | ChatBodyFields.model_fields
+        for name, field in shared.items():
+            self.__dict__[name] = taken.get(name, field.get_default(call_default_factory=True))
+        own = self.model_fields_set - shared.keys()
+        object.__setattr__(self, "__pydantic_fields_set__", own | (taken.keys() & shared.keys()))
+        self._credentials = credentials
+        self._own.share(llm._own)
+
+    def plan(self, input: LanguageModelInput, stop: list[str] | None = None, **kwargs: Any) -> RequestPlan:
+        """Return the exact request that messages would send, without sending it.
+
+        .. code-block:: python
+
+            plan = model.plan("Why is the sea blue?", temperature=0.5)
+            plan.call.url, plan.call.body, plan.changed
+        """
+        return self._plan(self._convert_input(input).to_messages(), stop, kwargs)
+
+    def _plan(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> RequestPlan:
+        arguments = {TABLE_NAMES.get(name, name): value for name, value in kwargs.items()}
+        chat = _chat_options(arguments)
+        further = {name: value for name, value in arguments.items() if name not in OPTIONS}
+        return plan_chat(self, to_wire(messages), chat, stop, further)
+
+    def bind_tools(
+        self,
+        tools: Sequence[Mapping[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | Mapping[str, Any] | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools to the model; whoever asks runs what it calls.
+
+        :param tools: functions, pydantic classes, TypedDicts, LangChain tools, runnables made tools, or dicts in
+            OpenAI's, Anthropic's or JSON schema's form.
+        :param tool_choice: ``auto``, ``none``, ``any`` or ``required``, the name of a tool, or OpenAI's object. A
+            server that takes only ``auto`` gets that, and the answer's ``changed`` says so.
+        :param strict: whether the server is to keep to the schemas, where it can.
+        :param parallel_tool_calls: whether several calls may come at once.
+        :raises ParameterError: for a choice that names no tool.
+        """
+        offered = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        names = [tool["function"]["name"] for tool in offered]
+        options: dict[str, Any] = {"tools": offered}
+        if tool_choice is not None and tool_choice is not False and offered:
+            options["tool_choice"] = _tool_choice(tool_choice, names)
+        if parallel_tool_calls is not None:
+            options["parallel_tool_calls"] = parallel_tool_calls
+        return self.bind(**options, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: Any,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        retries: int = 0,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable whose answers are objects of a schema.
+
+        .. code-block:: python
+
+            class City(BaseModel):
+                name: str
+                inhabitants: int
+
+            model.with_structured_output(City).invoke("The capital of France")
+
+        :param schema: a pydantic class, a TypedDict, or a JSON schema with a title; objects of the latter two are
+            dicts, and partial ones are streamed.
+        :param method: ``json_schema`` has the server keep to the schema; one that can't (Z.ai) gets it in the
+            prompt. ``function_calling`` forces a call of a tool with this schema, ``json_mode`` asks for JSON.
+        :param include_raw: return a dict of ``raw``, ``parsed`` and ``parsing_error`` instead of raising.
+        :param retries: how often an answer that doesn't fit is asked for again.
+        :raises InvalidResponseError: ``schema``, from the runnable, for an answer that doesn't fit; its
+            ``partial`` is the text.
+        """
+        return structured.output(
+            self, schema, method, include_raw=include_raw, strict=strict, retries=retries, arguments=kwargs
+        )
+
+    def get_num_tokens(self, text: str) -> int:
+        """Return how many tokens a text is: the server's count, or an estimate with a warning that says so."""
+        return token_count.count(self, text)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return a text's tokens as numbers.
+
+        :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.
+        """
+        return token_count.ids(self, text)
+
+    def stream(self, input: Any, config: Any = None, *, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        """Ask, and yield the answer's chunks as they arrive; they add up to what :meth:`invoke` returns."""
+        fields.refuse_no_arguments(kwargs)
+        prepare_langchain(self)
+        return super().stream(input, config, stop=stop, **kwargs)
+
+    def astream(self, input: Any, config: Any = None, *, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        """As :meth:`stream`, asynchronously."""
+        fields.refuse_no_arguments(kwargs)
+        prepare_langchain(self)
+        return super().astream(input, config, stop=stop, **kwargs)
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """Ask for each list of messages."""
+        prepare_langchain(self)
+        return super().generate(*args, **kwargs)
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`generate`, all at once."""
+        prepare_langchain(self)
+        return await super().agenerate(*args, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        plan = self._plan(messages, stop, kwargs)
+        builder = self._builder(plan, kwargs)
+        return _result(to_message(list(self._pieces(plan, builder)), builder))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return _result(await self._amessage(messages, stop, kwargs))
+
+    async def _amessage(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> AIMessage:
+        plan = self._plan(messages, stop, kwargs)
+        builder = self._builder(plan, kwargs)
+        async with aclosing(self._apieces(plan, builder)) as pieces:
+            return to_message([piece async for piece in pieces], builder)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        plan = self._plan(messages, stop, kwargs)
+        builder = self._builder(plan, kwargs)
+        with closing(self._pieces(plan, builder)) as pieces:
+            for piece in pieces:
+                yield to_chunk(piece)
+        yield last_chunk(builder)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        plan = self._plan(messages, stop, kwargs)
+        builder = self._builder(plan, kwargs)
+        async with aclosing(self._apieces(plan, builder)) as pieces:
+            async for piece in pieces:
+                yield to_chunk(piece)
+        yield last_chunk(builder)
+
+    def _builder(self, plan: RequestPlan, kwargs: Mapping[str, Any]) -> AnswerBuilder:
+        return AnswerBuilder(plan, keep_tool_text=kwargs.get("tool_text", self.tool_text) == "keep")
+
+    def _pieces(self, plan: RequestPlan, builder: AnswerBuilder) -> Generator[ChatPiece, None, None]:
+        try:
+            client = self._own.client if plan.tape is None else plan.tape.over(self._own.client)
+            with closing(client.stream(plan.call)) as deltas:
+                for delta in deltas:
+                    yield from builder.feed(delta)
+                    if builder.done:
+                        break
+        except ChatGLMError as error:
+            builder.failed(error)
+            raise
+        yield from builder.close()
+
+    async def _apieces(self, plan: RequestPlan, builder: AnswerBuilder) -> AsyncGenerator[ChatPiece, None]:
+        try:
+            client = self._own.aclient if plan.tape is None else plan.tape.aover(self._own.aclient)
+            async with aclosing(client.stream(plan.call)) as deltas:
+                async for delta in deltas:
+                    for piece in builder.feed(delta):
+                        yield piece
+                    if builder.done:
+                        break
+        except ChatGLMError as error:
+            builder.failed(error)
+            raise
+        for piece in builder.close():
+            yield piece
+
+    async def _ask_unobserved(self, input: LanguageModelInput, arguments: dict[str, Any]) -> AIMessage:
+        messages = self._convert_input(input).to_messages()
+        return await self._amessage(messages, arguments.pop("stop", None), arguments)
+
+    @property
+    def _can_skip_langchain(self) -> bool:
+        plain = self.rate_limiter is None and self.output_version in (None, "v0") and not self.streaming
+        return plain and type(self)._agenerate is GLMChatModel._agenerate
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        self._follow()
+        found = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        return {**found, "ls_provider": "glm"}
+
+
+def _by_chat_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {CHAT_NAMES.get(name, name): value for name, value in values.items()}
+
+
+def _result(message: AIMessage) -> ChatResult:
+    facts = {
+        name: message.response_metadata[name] for name in ("finish_reason",) if name in message.response_metadata
+    }
+    return ChatResult(generations=[ChatGeneration(message=message, generation_info=facts or None)])
+
+
+def _chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
+    """Return what a call asks for besides parameters.
+
+    :raises ParameterError: for a form of answers that there is not.
+    """
+    form = arguments.get("response_format")
+    as_json, schema, name, strict = structured.read_format(form)
+    return ChatOptions(
+        tools=tuple(arguments.get("tools") or ()),
+        tool_choice=arguments.get("tool_choice"),
+        parallel_tool_calls=arguments.get("parallel_tool_calls"),
+        as_json=as_json,
+        schema=schema,
+        schema_name=name,
+        strict=strict,
+    )
+
+
+def _tool_choice(choice: str | bool | Mapping[str, Any], names: Sequence[str]) -> str | Mapping[str, Any]:
+    """Return a choice in OpenAI's form.
+
+    :raises ParameterError: for one that names no bound tool.
+    """
+    if choice is True:
+        choice = names[0] if len(names) == 1 else "required"
+    if isinstance(choice, Mapping):
+        return choice
+    if choice in ("any", "required"):
+        return "required"
+    if choice in ("auto", "none"):
+        return choice
+    if choice not in names:
+        hint = suggest(str(choice), list(names)) or f"Bound are {', '.join(names)}."
+        raise ParameterError(f"tool_choice={choice!r} names no bound tool. {hint}")
+    return {"type": "function", "function": {"name": choice}}
