@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessageChunk, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.content import ContentBlock
 from langchain_core.messages.tool import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr, model_validator
@@ -38,6 +39,15 @@ class GLMMessageChunk(AIMessageChunk):
     @classmethod
     def lc_id(cls) -> list[str]:
         return AIMessageChunk.lc_id()
+
+    @property
+    def content_blocks(self) -> list[ContentBlock]:
+        """The content as LangChain's standard blocks. A call's index differs from those of text and thinking."""
+        blocks: Any = super().content_blocks
+        for block in blocks:
+            if block["type"] == "tool_call_chunk" and isinstance(block.get("index"), int):
+                block["index"] = f"lc_call_{block['index']}"
+        return blocks  # type: ignore[no-any-return]
 
     @model_validator(mode="after")
     def init_tool_calls(self) -> GLMMessageChunk:

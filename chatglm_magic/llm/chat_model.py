@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, model_validator
 
 from ..errors import ChatGLMError, ParameterError
 from ..parameters import suggest
@@ -80,6 +80,11 @@ class GLMChatModel(batch.ManyRequests[AIMessage], ModelFields, ChatBodyFields, B
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(CHAT_NAMES.get(name, name), value)
+
+    @model_validator(mode="after")
+    def _set_model_profile(self) -> Self:
+        """Leave the profile as it was given: to assign it here is to validate, and so to assign it, again."""
+        return self
 
     @property
     def _llm_type(self) -> str:
