@@ -84,13 +84,13 @@ def test_max_length_is_the_context_at_most(given: Any, kept: int) -> None:
 def test_max_tokens_is_from_one_to_the_context(given: Any, kept: int | None) -> None:
     """Under either of its names; -1 is no limit."""
     for name in ("max_tokens", "max_completion_tokens"):
-        assert openai_api.chat_request({**HI, name: given}, 100, Changes()).get("max_tokens") == kept
+        assert openai_api.chat_request({**HI, name: given}, 100, Changes())[0].get("max_tokens") == kept
 
 
 def test_only_one_answer_is_given() -> None:
     """A wish for more is refused."""
     for fine in ({}, {"n": 1}, {"n": None}):
-        assert openai_api.chat_request({**HI, **fine}, 100, Changes())
+        assert openai_api.chat_request({**HI, **fine}, 100, Changes())[0]
     for wrong in (0, 2, True, "1"):
         with pytest.raises(BadField):
             openai_api.chat_request({**HI, "n": wrong}, 100, Changes())

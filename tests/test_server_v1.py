@@ -217,6 +217,11 @@ TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": 
 BIG = "response_format"
 
 
+def make_tools(parameters: Any, name: str = "get_weather") -> list[Any]:
+    """Return a tool with this schema for its arguments."""
+    return [{"type": "function", "function": {"name": name, "parameters": parameters}}]
+
+
 def make_format(schema: object) -> dict[str, Any]:
     """Return the format that keeps an answer to a schema."""
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
@@ -253,8 +258,18 @@ def nest_schema(levels: int) -> dict[str, Any]:
         ({"messages": ONE, "stream_options": 1}, "stream_options"),
         ({"messages": ONE, "tool_choice": "required", "tools": []}, "tool_choice"),
         ({"messages": ONE, "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
-        ({"messages": ONE, "tools": TOOLS}, "tools"),
-        ({"messages": ONE, "tools": TOOLS, "tool_choice": "auto"}, "tools"),
+        ({"messages": ONE, "tools": TOOLS, "tool_choice": "f"}, "tool_choice"),
+        ({"messages": ONE, "tools": {}}, "tools"),
+        ({"messages": ONE, "tools": [{"type": "function"}]}, "tools[0]"),
+        ({"messages": ONE, "tools": [{"function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"messages": ONE, "tools": [{"function": {"name": "<|user|>"}}]}, "tools[0].function.name"),
+        ({"messages": ONE, "tools": make_tools(nest_schema(100))}, "tools[0].function.parameters"),
+        ({"messages": ONE, "tools": make_tools({"x": "y" * 70_000})}, "tools[0].function.parameters"),
+        ({"messages": [{"role": "assistant", "tool_calls": [5]}]}, "messages[0].tool_calls[0]"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1"}}]}]},
+            "messages[0].tool_calls[0].function.arguments",
+        ),
         ({"messages": ONE, "response_format": "json"}, "response_format"),
         ({"messages": ONE, "response_format": {"type": "regex"}}, "response_format"),
         ({"messages": ONE, "response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
@@ -343,9 +358,54 @@ def test_tools_that_must_not_be_called_are_dropped(server: LocalServer) -> None:
     """With tool_choice none an answer in words is what was asked for."""
     body = {"messages": ONE, "tools": TOOLS, "tool_choice": "none", "temperature": 0}
     reply = post_json(server, "v1/chat/completions", body)
-    assert reply.status_code == 200 and "tools=" in reply.headers["X-ChatGLM-Changed"]
     plain = post_json(server, "v1/chat/completions", {"messages": ONE, "temperature": 0})
-    assert read_text(reply) == read_text(plain)
+    assert reply.status_code == 200 and read_text(reply) == read_text(plain)
+
+
+@pytest.mark.row("H30")
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "find"}}])
+def test_a_call_that_is_asked_for_comes(server: LocalServer, choice: Any, streamed: bool) -> None:
+    """At temperature 2 each call is of the tool that was named, or of one of them, and fits its schema."""
+    kinds = {"kind": {"enum": ["a", "b"]}, "count": {"$ref": "#/$defs/count"}, "text": {"type": "string"}}
+    form = {
+        "type": "object",
+        "properties": kinds,
+        "required": list(kinds),
+        "$defs": {"count": {"type": "integer"}},
+    }
+    tools = [*make_tools(form, "find"), *make_tools({"type": "object", "properties": {}}, "stop")]
+    body = {"messages": ONE, "tools": tools, "tool_choice": choice, "temperature": 2, "stream": streamed}
+    for seed in range(8):
+        reply = post_json(server, "v1/chat/completions", body | {"seed": seed})
+        assert reply.status_code == 200
+        if streamed:
+            listed = [json.loads(line[6:]) for line in reply.text.split("\n\n")[:-2]]
+            assert reply.text.endswith("data: [DONE]\n\n")
+            (call,) = listed[1]["choices"][0]["delta"]["tool_calls"]
+            reason = listed[-1]["choices"][0]["finish_reason"]
+        else:
+            answer = reply.json()["choices"][0]
+            (call,), reason = answer["message"]["tool_calls"], answer["finish_reason"]
+        values = json.loads(call["function"]["arguments"])
+        assert reason == "tool_calls" and call["id"].startswith("call_")
+        if call["function"]["name"] == "stop":
+            assert choice == "required" and values == {}
+        else:
+            assert values.keys() == kinds.keys() and values["kind"] in "ab" and type(values["count"]) is int
+
+
+@pytest.mark.row("H30")
+def test_tools_and_their_results_reach_the_model(server: LocalServer) -> None:
+    """The prompt is longer by the tools' names and the result; left to itself the built-in model calls none."""
+    call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
+    history = [*ONE, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    history.append({"role": "tool", "tool_call_id": "c1", "content": "sunny <|user|>"})
+    body = {"messages": history, "temperature": 0}
+    without, given = (post_json(server, "v1/chat/completions", body | more) for more in ({}, {"tools": TOOLS}))
+    sizes = [reply.json()["usage"]["prompt_tokens"] for reply in (without, given)]
+    assert sizes[0] < sizes[1] and read_text(given)
+    assert "messages[2].content" in given.headers["X-ChatGLM-Changed"]
 
 
 @pytest.mark.row("H30")

@@ -36,6 +36,8 @@ class Backend:
         self.waiting = ""
         """What is being waited for before the engine starts, such as a download."""
         self.n_ctx = self.n_vocab = 0
+        self.is_builtin = False
+        """Whether the built-in model answers, once the engine is there."""
         self._engine: Engine | None = None
         self._session: aiohttp.ClientSession | None = None
         self._turn = asyncio.Semaphore(1)
@@ -56,6 +58,7 @@ class Backend:
             await asyncio.sleep(0.02)
         meta = (await self._get(session, "/v1/models"))[1]["data"][0]["meta"]
         self.n_ctx, self.n_vocab = int(meta["n_ctx"]), int(meta["n_vocab"])
+        self.is_builtin = engine.model.builtin
         self._session = session
         return engine.progress()[0]
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from . import validation
+from . import tools, validation
 from .validation import BadField, Changes, Json
 
 # Any `<|name|>`, and the tokens of the GLM family that look otherwise. Every alternative matches only the
@@ -81,6 +81,7 @@ class WholeAnswer:
         self._head: Json = {}
         self._texts: dict[str, list[str]] = {"content": [], "reasoning_content": []}
         self._logprobs: list[Json] | None = None
+        self._calls: dict[int, Json] = {}
         self._finish: str | None = None
 
     def add(self, event: Json) -> None:
@@ -91,9 +92,20 @@ class WholeAnswer:
         for choice in event.get("choices", ()):
             for name, pieces in self._texts.items():
                 pieces.append(choice.get("delta", {}).get(name) or "")
+            for piece in choice.get("delta", {}).get("tool_calls") or ():
+                self._add_call(piece)
             if choice.get("logprobs"):
                 self._logprobs = (self._logprobs or []) + choice["logprobs"].get("content", [])
             self._finish = choice.get("finish_reason") or self._finish
+
+    def _add_call(self, piece: Json) -> None:
+        function = piece.get("function") or {}
+        begun = self._calls.setdefault(
+            piece.get("index", 0), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        )
+        begun["id"] = begun["id"] or piece.get("id") or ""
+        begun["function"]["name"] += function.get("name") or ""
+        begun["function"]["arguments"] += function.get("arguments") or ""
 
     @property
     def text(self) -> str:
@@ -105,6 +117,8 @@ class WholeAnswer:
         message: Json = {"role": "assistant", "content": self.text}
         if reasoning := "".join(self._texts["reasoning_content"]):
             message["reasoning_content"] = reasoning
+        if self._calls:
+            message |= {"content": self.text or None, "tool_calls": list(self._calls.values())}
         choice: Json = {"finish_reason": self._finish, "index": 0, "message": message}
         if self._logprobs is not None:
             choice["logprobs"] = {"content": self._logprobs}
@@ -122,25 +136,7 @@ _KNOWN_TEXT = (
 _KNOWN = frozenset(_KNOWN_TEXT.split())
 
 
-_SCHEMA_CHARS, _SCHEMA_LEVELS = 65536, 32  # the engine turns a schema into a grammar by recursion
-
-
-def _tools(body: Json, changes: Changes) -> None:
-    """Refuse tools that might be called: an answer without a call would pass as the model's. Raises BadField."""
-    choice, tools = body.get("tool_choice"), body.get("tools")
-    if choice not in (None, "auto", "none"):
-        raise BadField(
-            ("tool_choice",), "Input should be 'auto' or 'none': this server calls no tools", choice, "enum"
-        )
-    if tools and choice != "none":
-        message = "Input should be empty, or tool_choice 'none': this server calls no tools"
-        raise BadField(("tools",), message, None, "tools")
-    for name in ("tools", "tool_choice", "parallel_tool_calls"):
-        if body.get(name):
-            changes.note(name, body[name], "dropped")
-
-
-def _format(body: Json) -> Json:
+def _format(body: Json, *, is_builtin: bool) -> Json:
     """Return the form that the engine keeps an answer to: any text, any JSON, or a schema's. Raises BadField."""
     form, where = body.get("response_format"), ("response_format",)
     kind = form.get("type") if isinstance(form, dict) else None
@@ -157,26 +153,15 @@ def _format(body: Json) -> Json:
         raise BadField(where, "Input should be of type text, json_object or json_schema", form, "enum")
     if schema is None:
         return {"response_format": {"type": "json_object"}}
-    if not isinstance(schema, dict):
-        raise BadField(where, "Input should have a JSON object for its schema", None, "dict_type")
-    if _levels(schema) > _SCHEMA_LEVELS or len(json.dumps(schema)) > _SCHEMA_CHARS:
-        message = f"Input's schema should have at most {_SCHEMA_CHARS} characters and {_SCHEMA_LEVELS} levels"
-        raise BadField(where, message, None, "too_long")
+    tools.check_schema(schema, where)
+    return _schema_keys(schema, is_builtin=is_builtin)
+
+
+def _schema_keys(schema: Json, *, is_builtin: bool) -> Json:
+    """Return what keeps the engine's answer to a schema."""
+    if is_builtin and (grammar := tools.short_grammar(schema)) is not None:
+        return {"grammar": grammar}
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
-
-
-def _levels(value: object) -> int:
-    """Return how deep a value is nested, as far as it matters."""
-    deep, at = [value], 0
-    while deep and at <= _SCHEMA_LEVELS:
-        deep = [
-            inner
-            for item in deep
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-        at += 1
-    return at
 
 
 def _logit_bias(body: Json) -> Json:
@@ -194,14 +179,17 @@ def _logit_bias(body: Json) -> Json:
     return {"logit_bias": bias}
 
 
-def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
-    """Return the request for the engine; without a seed one is *not* added. Raises BadField.
+def chat_request(
+    body: object, n_ctx: int, changes: Changes, *, is_builtin: bool = False
+) -> tuple[Json, str | None]:
+    """Return the request for the engine, and which tool its answer calls: empty for any, None if it calls none.
 
-    `n_ctx` is the slot's context in tokens, and thereby the most that `max_tokens` can be.
+    Without a seed one is *not* added. `n_ctx` is the slot's context in tokens, and thereby the most that
+    `max_tokens` can be; `is_builtin` says that the built-in model answers. Raises BadField.
     """
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
-    _tools(body, changes)
+    offered, wanted = tools.read(body)
     for name in body.keys() - _KNOWN:
         changes.note(name, body[name], "dropped")
     sent: Json = {"messages": messages(body, changes), "stream": validation.flag(body, "stream")}
@@ -220,8 +208,26 @@ def chat_request(body: object, n_ctx: int, changes: Changes) -> Json:
     sent |= _logprobs(body, at_once, changes)
     if validation.whole(body, "n") not in (None, 1):
         raise BadField(("n",), "Input should be 1: this server answers one at a time", body["n"], "n")
-    sent |= _thinking(body) | _format(body) | _logit_bias(body)
-    return {name: value for name, value in sent.items() if value is not None}
+    sent |= _thinking(body) | _format(body, is_builtin=is_builtin) | _logit_bias(body)
+    if offered:
+        sent["tools"] = [_clean_tool(tool, changes) for tool in offered]
+    called: str | None = None
+    if wanted is not None:
+        schema, called = tools.call_schema(offered, wanted)
+        sent.pop("response_format", None)
+        sent |= _schema_keys(schema, is_builtin=is_builtin)
+        sent["tool_choice"] = "none"  # the schema forces it
+    return {name: value for name, value in sent.items() if value is not None}, called
+
+
+def _clean_tool(tool: Json, changes: Changes) -> Json:
+    """Return a tool with the role tokens taken apart that a template would put into the prompt."""
+    text = json.dumps(tool, ensure_ascii=False)
+    now = escape_special_tokens(text)
+    if now != text:
+        changes.note("tools", "role tokens", "plain text")
+    found: Json = json.loads(now)
+    return found
 
 
 def wants_usage(body: Json) -> bool:
@@ -257,12 +263,48 @@ def _message(item: object, where: tuple[str | int, ...], changes: Changes) -> Js
     role = item.get("role")
     if role not in _ROLES:  # a role goes into the chat's tokens, so no other word will do
         raise BadField((*where, "role"), f"Input should be one of {', '.join(_ROLES)}", role, "literal_error")
-    if "content" not in item:
+    if "content" not in item and not item.get("tool_calls"):
         raise BadField((*where, "content"), "Field required", None, "missing")
-    content = item["content"]
+    content = item.get("content")
     if isinstance(content, list):
         content = "".join(_part(part, (*where, "content", place)) for place, part in enumerate(content))
-    return {"role": role, "content": clean(content if content is not None else "", (*where, "content"), changes)}
+    message: Json = {"role": role, "content": clean(content or "", (*where, "content"), changes)}
+    if role == "assistant":
+        if item.get("reasoning_content"):
+            message["reasoning_content"] = clean(item["reasoning_content"], (*where, "reasoning_content"), changes)
+        if item.get("tool_calls"):
+            message["tool_calls"] = _calls(item["tool_calls"], (*where, "tool_calls"), changes)
+    if role == "tool" and item.get("tool_call_id") is not None:
+        message["tool_call_id"] = clean(item["tool_call_id"], (*where, "tool_call_id"), changes)
+    return message
+
+
+def _calls(listed: object, where: tuple[str | int, ...], changes: Changes) -> list[Json]:
+    """Return the calls of a message, their arguments as text. Raises BadField."""
+    calls = []
+    for place, item in enumerate(listed if isinstance(listed, list) else [None]):
+        function = item.get("function") if isinstance(item, dict) else None
+        if not isinstance(function, dict):
+            raise BadField((*where, place), "Input should be an object with a function", None, "dict_type")
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+        at = (*where, place, "function")
+        try:
+            if not isinstance(json.loads(text or "{}"), dict):
+                raise ValueError
+        except (ValueError, RecursionError):
+            message = "Input should be a JSON object, as text"
+            raise BadField((*at, "arguments"), message, None, "json_type") from None
+        named = clean(function.get("name"), (*at, "name"), changes)
+        call = {"name": named, "arguments": clean(text or "{}", (*at, "arguments"), changes)}
+        calls.append(
+            {
+                "id": clean(item.get("id") or "", (*where, place, "id"), changes),
+                "type": "function",
+                "function": call,
+            }
+        )
+    return calls
 
 
 def _part(part: object, where: tuple[str | int, ...]) -> str:

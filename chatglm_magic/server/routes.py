@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 
-from . import chatglm_api, openai_api
+from . import chatglm_api, openai_api, tools
 from .engine_client import Backend, EngineRefusal
 from .errors import Refusal, as_json, bad_field, error_body, error_reply
 from .openai_api import Events, WholeAnswer
@@ -59,11 +59,17 @@ class Routes:
         backend.session()
         try:
             body = await read_json(request)
-            sent = openai_api.chat_request(body, backend.n_ctx, changes)
+            sent, tool = openai_api.chat_request(body, backend.n_ctx, changes, is_builtin=backend.is_builtin)
             usage = openai_api.wants_usage(body)
             seed = sent.setdefault("seed", secrets.randbits(31))
             headers = changes.headers() | {SEED_HEADER: str(seed)}
-            if sent.pop("stream"):
+            streams = sent.pop("stream")
+            if tool is not None:
+                called = tools.as_call((await self._whole(sent)).reply(), tool)
+                if not streams:
+                    return as_json(called, 200, headers)
+                return await _stream(request, tools.as_events(called, usage=usage), headers)
+            if streams:
                 async with backend.ask(sent) as pieces:
                     return await _relay(request, pieces, headers, usage)
             return as_json((await self._whole(sent)).reply(), 200, headers)
@@ -134,9 +140,7 @@ async def _relay(
     request: web.Request, pieces: AsyncIterator[bytes], headers: dict[str, str], usage: bool
 ) -> web.StreamResponse:
     """Pass the engine's events on as they come; an engine that ends meanwhile is an `error` event."""
-    response = web.StreamResponse(headers=headers | {"Cache-Control": "no-cache"})
-    response.content_type, response.charset = "text/event-stream", "utf-8"
-    await response.prepare(request)
+    response = await _begin_stream(request, headers)
     events = Events()
     try:
         async for piece in pieces:
@@ -148,6 +152,20 @@ async def _relay(
             await _write(response, _line(error_body(502, "The engine ended its answer early.", "engine_gone")))
     except Refusal as error:
         await _write(response, _line(error_body(error.status, error.message, error.kind)))
+    return response
+
+
+async def _stream(request: web.Request, events: Iterable[Json], headers: dict[str, str]) -> web.StreamResponse:
+    """Send events that are there already."""
+    response = await _begin_stream(request, headers)
+    await _write(response, b"".join(map(_line, events)) + b"data: [DONE]\n\n")
+    return response
+
+
+async def _begin_stream(request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers | {"Cache-Control": "no-cache"})
+    response.content_type, response.charset = "text/event-stream", "utf-8"
+    await response.prepare(request)
     return response
 
 

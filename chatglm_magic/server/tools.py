@@ -1,0 +1,240 @@
+"""Tools of `/v1`: checked, handed to the engine, and calls that are forced by a schema.
+
+The engine reads calls out of what a model with a template of its own says. It doesn't keep a model to
+`tool_choice` that it can't analyse the template of, so a call that is asked for is generated under a schema
+here: the arguments of the one tool that can be meant, or an object of a tool's name and its arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from . import validation
+from .validation import BadField, Json
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MOST_TOOLS = 128
+_CHARS, _LEVELS = 65536, 32  # the engine turns a schema into a grammar by recursion
+_SHORT = 16
+"""Characters of a text, and items of a list, that the built-in model fills in where a schema has no limit."""
+
+
+def read(body: Json) -> tuple[list[Json], str | None]:
+    """Return the tools that are offered, and what must be called: a name, `required`, or None. Raises BadField."""
+    listed, choice = body.get("tools"), body.get("tool_choice")
+    if listed is not None and (not isinstance(listed, list) or len(listed) > _MOST_TOOLS):
+        raise BadField(("tools",), f"Input should be a list of at most {_MOST_TOOLS} tools", None, "list_type")
+    tools = [_tool(item, ("tools", place)) for place, item in enumerate(listed or [])]
+    wanted = _choice(choice, [tool["function"]["name"] for tool in tools])
+    validation.flag(body, "parallel_tool_calls")
+    return ([] if wanted == "none" else tools), (wanted if wanted not in ("auto", "none") else None)
+
+
+def _tool(item: object, where: tuple[str | int, ...]) -> Json:
+    function = item.get("function") if isinstance(item, dict) else None
+    if not isinstance(function, dict):
+        raise BadField(where, "Input should be an object with a function", None, "dict_type")
+    name = function.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        message = "Input should be 1 to 64 letters, digits, '_', '.' or '-'"
+        raise BadField((*where, "function", "name"), message, name, "string_pattern_mismatch")
+    about = validation.text(function.get("description") or "", (*where, "function", "description"))
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    check_schema(schema, (*where, "function", "parameters"))
+    return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
+
+
+def check_schema(schema: object, where: tuple[str | int, ...]) -> None:
+    """Refuse what is no schema, or one that is too large. Raises BadField."""
+    if not isinstance(schema, dict):
+        raise BadField(where, "Input should have a JSON object for its schema", None, "dict_type")
+    if _levels(schema) > _LEVELS or len(json.dumps(schema)) > _CHARS:
+        message = f"Input's schema should have at most {_CHARS} characters and {_LEVELS} levels"
+        raise BadField(where, message, None, "too_long")
+
+
+def _levels(value: object) -> int:
+    """Return how deep a value is nested, as far as it matters."""
+    deep, at = [value], 0
+    while deep and at <= _LEVELS:
+        deep = [
+            inner
+            for item in deep
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        at += 1
+    return at
+
+
+def _choice(choice: object, names: list[str]) -> str:
+    if choice is None:
+        return "auto"
+    if choice in ("auto", "none"):
+        return str(choice)
+    if isinstance(choice, dict) and isinstance(choice.get("function"), dict):
+        choice = choice["function"].get("name")
+        if choice in names:
+            return str(choice)
+    elif choice == "required" and names:
+        return "required"
+    raise BadField(("tool_choice",), "Input should be auto, none, required or a tool's name", choice, "enum")
+
+
+def call_schema(tools: list[Json], wanted: str) -> tuple[Json, str]:
+    """Return the schema of what is wanted, and the tool that must be called; empty if it is any of several.
+
+    For one tool it is the schema of its arguments, for several that of an object of `name` and `arguments`.
+    """
+    functions = [tool["function"] for tool in tools if wanted in ("required", tool["function"]["name"])]
+    if len(functions) == 1:
+        return functions[0]["parameters"], functions[0]["name"]
+    forms = [_one_call(each, f"#/anyOf/{n}/properties/arguments") for n, each in enumerate(functions)]
+    return {"anyOf": forms}, ""
+
+
+def _one_call(function: Json, path: str) -> Json:
+    arguments = _moved(function["parameters"], path)
+    return {
+        "type": "object",
+        "properties": {"name": {"const": function["name"]}, "arguments": arguments},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def _moved(value: Any, path: str) -> Any:
+    """Return a schema with its references led to where it stands within another one."""
+    if isinstance(value, list):
+        return [_moved(item, path) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: path + item[1:]
+        if name == "$ref" and isinstance(item, str) and item.startswith("#")
+        else _moved(item, path)
+        for name, item in value.items()
+    }
+
+
+def short_grammar(schema: Json) -> str | None:
+    """Return the grammar of a schema for a model that fills a form and doesn't know when to end.
+
+    No blanks but one behind a colon and a comma, no keys that the schema doesn't name, short texts and lists. None
+    for a schema of more than the plainest words: the engine would leave such a grammar out without a word.
+    """
+    if not _is_plain(schema, schema):
+        return None
+    form = _short(schema) | {
+        "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    }
+    return "%llguidance {}\nstart: %json " + json.dumps(form)
+
+
+_TYPES = ("string", "number", "integer", "boolean", "null", "array", "object")
+_WORDS_TEXT = (
+    "type properties required items enum const anyOf $ref $defs additionalProperties title description default "
+    "examples minimum maximum exclusiveMinimum exclusiveMaximum minLength maxLength minItems maxItems"
+)
+_WORDS = frozenset(_WORDS_TEXT.split())
+
+
+def _is_plain(schema: object, root: Json) -> bool:
+    """Tell whether a schema has only words that every grammar knows."""
+    if isinstance(schema, bool):
+        return True
+    if not isinstance(schema, dict) or not schema.keys() <= _WORDS:
+        return False
+    kinds = schema.get("type", [])
+    if not all(kind in _TYPES for kind in (kinds if isinstance(kinds, list) else [kinds])):
+        return False
+    if "$ref" in schema and not _resolves(schema["$ref"], root):
+        return False
+    inner = [
+        *schema.get("anyOf", ()),
+        *(schema[name] for name in ("items", "additionalProperties") if name in schema),
+    ]
+    for name in ("properties", "$defs"):
+        named = schema.get(name, {})
+        if not isinstance(named, dict):
+            return False
+        inner += named.values()
+    return all(_is_plain(item, root) for item in inner)
+
+
+def _resolves(reference: object, root: Json) -> bool:
+    found: Any = root
+    for part in reference[2:].split("/") if isinstance(reference, str) and reference.startswith("#/") else ["?"]:
+        if isinstance(found, list) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        elif isinstance(found, dict) and part in found:
+            found = found[part]
+        else:
+            return False
+    return True
+
+
+def _short(schema: Any) -> Any:
+    """Return a plain schema with an end to each text and list, and no keys that it doesn't name."""
+    if not isinstance(schema, dict):
+        return schema
+    found = dict(schema)
+    for name in ("properties", "$defs"):
+        if name in schema:
+            found[name] = {key: _short(item) for key, item in schema[name].items()}
+    for name in ("items", "additionalProperties"):
+        if name in schema:
+            found[name] = _short(schema[name])
+    if "anyOf" in schema:
+        found["anyOf"] = [_short(item) for item in schema["anyOf"]]
+    kinds = schema.get("type")
+    if "properties" in schema:
+        found.setdefault("additionalProperties", False)
+    free = not schema.keys() & {"enum", "const"}
+    if free and (kinds == "string" or (isinstance(kinds, list) and "string" in kinds)):
+        found.setdefault("maxLength", max(_SHORT, schema.get("minLength", 0)))
+    if kinds == "array":
+        found.setdefault("maxItems", max(4, schema.get("minItems", 0)))
+    return found
+
+
+def call_of(text: str, name: str) -> Json:
+    """Return the call that a text under `call_schema` is; one that was cut off has what came of its arguments."""
+    if not name:
+        try:
+            found = json.loads(text)
+            name, text = found["name"], json.dumps(found["arguments"], ensure_ascii=False)
+        except (ValueError, KeyError, TypeError):
+            named = re.search(r'"name"\s*:\s*"([^"]*)"', text)
+            begun = re.search(r'"arguments"\s*:\s*', text)
+            name, text = named[1] if named else "", text[begun.end() :] if begun else ""
+    call: Json = {"id": f"call_{secrets.token_hex(12)}", "type": "function"}
+    return call | {"function": {"name": name, "arguments": text}}
+
+
+def as_call(reply: Json, name: str) -> Json:
+    """Return a whole reply whose text is a forced call as the reply that calls."""
+    choice = reply["choices"][0]
+    reason = "tool_calls" if choice["finish_reason"] == "stop" else choice["finish_reason"]
+    message = {**choice["message"], "content": None, "tool_calls": [call_of(choice["message"]["content"], name)]}
+    return {**reply, "choices": [{**choice, "message": message, "finish_reason": reason}]}
+
+
+def as_events(reply: Json, *, usage: bool) -> Iterator[Json]:
+    """Yield the events of a reply that calls."""
+    head = {name: value for name, value in reply.items() if name not in ("choices", "usage")}
+    head["object"] = "chat.completion.chunk"
+    choice = reply["choices"][0]
+    calls = [{"index": place, **call} for place, call in enumerate(choice["message"]["tool_calls"])]
+    for delta, reason in (
+        ({"role": "assistant", "content": None}, None),
+        ({"tool_calls": calls}, None),
+        ({}, choice["finish_reason"]),
+    ):
+        yield {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+    if usage:
+        yield {**head, "choices": [], "usage": reply.get("usage")}
