@@ -139,6 +139,11 @@ class GLMChatModel(batch.ManyRequests[AIMessage], ModelFields, ChatBodyFields, B
         model._source = llm
         return model
 
+    @property
+    def source(self) -> Fields | None:
+        """The model whose settings this one follows; None if it has its own."""
+        return self._source
+
     def _follow(self) -> None:
         if self._source is not None:
             self._take_over(self._source)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..client.probe import Finding
     from ..client.request import Call
     from ..llm import ChatGLM
+    from ..llm.chat_model import GLMChatModel
     from ..store import History, Store
     from .active_turn import ActiveTurn
     from .check import Check
@@ -53,6 +54,7 @@ class Session:
         self._store_setting: str | None = None
         self._log = ConversationLog(self._open_store)
         self.cell: tuple[str | None, int] = (None, 0)
+        self._chat_model: GLMChatModel | None = None
 
     @property
     def settings(self) -> ChatGLMSettings:
@@ -210,6 +212,23 @@ class Session:
     @llm.setter
     def llm(self, llm: ChatGLM) -> None:
         self._sync.replace(llm)
+
+    @property
+    def chat_model(self) -> GLMChatModel:
+        """The chat model with the settings of :attr:`llm`, which it follows: sliders and magics change it too.
+
+        It is for agents, tools and structured output; what it is asked isn't part of the conversation.
+
+        .. code-block:: python
+
+            get_session().chat_model.bind_tools([get_weather]).invoke("What's the weather in Paris?")
+        """
+        from ..llm.chat_model import GLMChatModel
+
+        llm = self.llm
+        if self._chat_model is None or self._chat_model.source is not llm:
+            self._chat_model = GLMChatModel.following(llm)
+        return self._chat_model
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -130,13 +130,14 @@ class TestLocalServer(ChatModelIntegrationTests):
     It fills the form and understands nothing: what the suite asks of good sense fails, and is named.
     """
 
-    @pytest.fixture(scope="class", autouse=True)
-    def server(self) -> Iterator[LocalServer]:
-        with LocalServer() as server:
-            type(self).local = server
-            yield server
-
     local: LocalServer
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def server(cls) -> Iterator[None]:
+        with LocalServer() as server:
+            cls.local = server
+            yield
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
