@@ -270,13 +270,31 @@ class TapeRecorder:
     def recorded(self) -> TapeEntry:
         """Return the finished answer, without the key it was asked with, should the server have repeated it."""
         turn = self._clean(self._turn())
-        pieces = self._clean(self._pieces)
+        pieces = self._clean(self._without_keys_in_calls())
         for place, name in ((1, "answer"), (2, "reasoning")):
             if "".join(piece[place] for piece in pieces) != turn.get(name, ""):  # a key in several pieces
                 pieces = [[seconds, "", "", *news] for seconds, _, _, *news in pieces]
                 pieces[0][1:3] = turn["answer"], turn.get("reasoning", "")
                 break
         return TapeEntry(self._asked.key, self._asked.sample, self._asked.request, turn, pieces)
+
+    def _without_keys_in_calls(self) -> list[list[Any]]:
+        """Return the pieces; arguments that hold a key in several of them stand whole in the first one."""
+        texts: dict[int, str] = {}
+        for piece in self._pieces:
+            for call in piece[3].get("tool_calls", ()) if len(piece) > 3 else ():
+                texts[call.number] = texts.get(call.number, "") + call.arguments
+        keyed = {number for number, text in texts.items() if self._clean(text) != text}
+        if not keyed:
+            return self._pieces
+        pieces = []
+        for seconds, text, reasoning, *news in self._pieces:
+            calls = [
+                call._replace(arguments=texts.pop(call.number, "")) if call.number in keyed else call
+                for call in (news[0].get("tool_calls", ()) if news else ())
+            ]
+            pieces.append([seconds, text, reasoning, *([news[0] | {"tool_calls": calls}] if calls else news)])
+        return pieces
 
     def _turn(self) -> dict[str, Any]:
         request = self._asked.request
