@@ -116,7 +116,8 @@ class AnswerBuilder:
         chat = plan.question.chat
         assert chat is not None, "a chat model's plan has its options"
         self._text = ChunkBuilder.of(plan)
-        self._reader = ToolTextReader(chat.tools) if chat.tools and not keep_tool_text else None
+        seed = json.dumps(plan.call.body.get("messages"))
+        self._reader = ToolTextReader(chat.tools, seed) if chat.tools and not keep_tool_text else None
         self._schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in chat.tools}
         self._choice = chat.tool_choice
         self._secrets = plan.call.secrets

@@ -9,6 +9,7 @@ faults of servers' parsers in the issues of projects (zai-org/GLM-4.5#40; vllm#3
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ from ..strictjson import strict_json
 from ..values import Delta, ToolCallPiece
 from .json_schema import Schema, cast, fits
 from .text_filters import CodeMarks, tail_match
-from .tool_calls import new_id
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 KEY, KEY_END, VALUE, VALUE_END = "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"
@@ -56,9 +56,12 @@ class ToolTextReader:
     depend on how the text is cut into pieces.
 
     :param tools: the bound tools, as functions in OpenAI's form.
+    :param seed: what the ids of calls are made of. An answer from a tape has the same ids again, and so has the next
+        request of an agent, which repeats them.
     """
 
-    def __init__(self, tools: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, tools: Sequence[Mapping[str, Any]], seed: str = "") -> None:
+        self._seed = seed
         functions = [tool["function"] for tool in tools if isinstance(tool.get("function"), Mapping)]
         self._schemas = {function["name"]: function.get("parameters") or {} for function in functions}
         self.count = 0
@@ -206,7 +209,8 @@ class ToolTextReader:
     def _call(self, call: FoundCall) -> Delta:
         number, self.count = self.count, self.count + 1
         self._first = False
-        return Delta(tool_calls=(ToolCallPiece(number, new_id(), call.name, call.arguments),))
+        call_id = f"call_{hashlib.sha256(f'{number} {self._seed}'.encode()).hexdigest()[:24]}"
+        return Delta(tool_calls=(ToolCallPiece(number, call_id, call.name, call.arguments),))
 
 
 _NOTHING = Delta()
