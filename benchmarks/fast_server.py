@@ -4,6 +4,7 @@ The path of a request says what it gets:
 
 ``/``                     ChatGLM's own answer, at once
 ``/wait/MS``              the same after so many milliseconds
+``/wait/MS/v1``           OpenAI's answer after that time, as a stream if the request asks for one
 ``/tokens/N/v1``          a stream of N tokens, in one go
 ``/paced/N/v1``           a stream of N tokens, each in a write of its own, 0.5 ms apart
 ``/event/BYTES/v1``       a stream with one event of so many bytes
@@ -36,6 +37,22 @@ PATIENCE = 5.0
 def body(text: str) -> bytes:
     """Return an answer in ChatGLM's own protocol."""
     whole = {"response": text, "history": [["x", text]], "status": 200, "time": "2026-01-01 00:00:00"}
+    data = json.dumps(whole).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data
+
+
+def chat_body(text: str) -> bytes:
+    """Return a whole answer in OpenAI's protocol."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}
+    whole = {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "glm",
+        "choices": [choice],
+        "usage": usage,
+    }
     data = json.dumps(whole).encode()
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(data) + data
 
@@ -79,6 +96,7 @@ def text_of(number: int) -> str:
 
 
 REPLY = body("北京是首都，上海是经济中心。")
+CHAT_REPLY = chat_body("好的。")
 
 
 class Connection(asyncio.Protocol):
@@ -103,13 +121,15 @@ class Connection(asyncio.Protocol):
             if len(self.received) < end + 4 + size:
                 return
             path = self.received[: self.received.index(b"\r\n")].split(b" ")[1].decode()
+            self.streams = b'"stream":true' in self.received[end:].replace(b" ", b"")
             self.received = self.received[end + 4 + size :]
             self.answer(path.strip("/").split("/"))
 
     def answer(self, path: list[str]) -> None:
         """Do what the path says."""
         if path[0] == "wait":
-            self.loop.call_later(int(path[1]) / 1000, self.write, REPLY)
+            spoken = REPLY if "v1" not in path else HEAD + tokens(0, 3) + END if self.streams else CHAT_REPLY
+            self.loop.call_later(int(path[1]) / 1000, self.write, spoken)
         elif path[0] == "tokens":
             self.write(HEAD + tokens(0, int(path[1])) + END)
         elif path[0] == "paced":

@@ -21,6 +21,7 @@ JOINED = {"reasoning": "", "notice": "; "}
 """What stands between the parts of an information that comes in several."""
 
 INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs", "thought")
+NOTHING_ELSE = Delta()[1:]
 REPEATED = Change("answer: a key that the server repeated was taken out")
 LISTED = ("changed", "logprobs")
 AS_JSON = {"usage": dict, "changed": list, "logprobs": list}
@@ -60,14 +61,24 @@ class ChunkBuilder:
 
     def feed(self, delta: Delta) -> GenerationChunk | None:
         """Take in a piece; return a chunk if there is anything to hand out."""
+        text, info = self.take(delta)
+        return _chunk(text, info) if text or info else None
+
+    def close(self) -> GenerationChunk:
+        """End the answer; the last chunk holds what was held back, and may be empty."""
+        return _chunk(*self.finish())
+
+    def take(self, delta: Delta) -> tuple[str, dict[str, Any]]:
+        """As :meth:`feed`, of the text and of what isn't text, which may both be empty."""
         if delta.thought:
             delta = delta._replace(reasoning=self._rest() + delta.reasoning)
             self._filter, self._parts = StopFilter(self._stop), []
         text = self._filter.feed(self._no_secrets.feed(delta.text))
         info: dict[str, Any] = {}
-        for name in INFO:
-            if value := getattr(delta, name):
-                info[name] = AS_JSON[name](value) if name in AS_JSON else value
+        if delta[1:] != NOTHING_ELSE:  # most pieces bring text alone
+            for name in INFO:
+                if value := getattr(delta, name):
+                    info[name] = AS_JSON[name](value) if name in AS_JSON else value
         if self._changed:  # what was changed before anything was sent is news of the first piece
             info["changed"] = [*self._changed, *delta.changed]
             self._changed = ()
@@ -75,15 +86,18 @@ class ChunkBuilder:
             self._clean(info)
         if self.done:
             info["finish_reason"] = "stop"
-        return self._chunk(text, info) if text or info else None
+        self._parts.append(text)
+        return text, info
 
-    def close(self) -> GenerationChunk:
-        """End the answer; the last chunk holds what was held back, and may be empty."""
+    def finish(self) -> tuple[str, dict[str, Any]]:
+        """As :meth:`close`, of the text and of what isn't text."""
         thoughts = self._no_secret_thoughts.close()
         info: dict[str, Any] = {"reasoning": thoughts} if thoughts else {}
         if self._no_secrets.hit or self._no_secret_thoughts.hit:
             info["changed"] = [REPEATED]
-        return self._chunk(self._rest(), info)
+        text = self._rest()
+        self._parts.append(text)
+        return text, info
 
     def failed(self, error: ChatGLMError) -> None:
         """Give an error the text that came before it."""
@@ -107,9 +121,9 @@ class ChunkBuilder:
         if "changed" in info:
             info["changed"] = [Change(mask(change, self._secrets), change.name) for change in info["changed"]]
 
-    def _chunk(self, text: str, info: dict[str, Any]) -> GenerationChunk:
-        self._parts.append(text)
-        return GenerationChunk(text=text, generation_info=info or None)
+
+def _chunk(text: str, info: dict[str, Any]) -> GenerationChunk:
+    return GenerationChunk(text=text, generation_info=info or None)
 
 
 def merge_chunks(chunks: list[GenerationChunk]) -> Generation:

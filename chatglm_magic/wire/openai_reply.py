@@ -237,6 +237,9 @@ class Reader:
     def _pieces(self, reply: Any) -> list[Delta]:
         if not isinstance(reply, dict):
             return []
+        if self._model is not None and not (self._changed or self._numbered) and (text := _only_text(reply)):
+            self._pieces_with_text += 1
+            return self._say(text)
         usage, model = reply.get("usage"), reply.get("model")
         news: dict[str, Any] = {"usage": usage} if isinstance(usage, dict) else {}
         if isinstance(model, str) and self._model is None:
@@ -315,6 +318,23 @@ class Reader:
         reason = str(choice.get("finish_reason")).lower()
         spent = (*LENGTH_REASONS, *FILTERED_REASONS, *BROKEN_REASONS, *FULL_REASONS, "tool_calls", "function_call")
         return _said(choice).get("content") in ("", []) or reason in spent
+
+
+def _only_text(reply: dict[str, Any]) -> str | None:
+    """Return the text of a piece that brings nothing but text, as most do: it needs no closer look."""
+    choices = reply.get("choices")
+    choice: Any = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    if not isinstance(delta, dict) or reply.get("usage") or any(choice.get(name) for name in BESIDE_DELTA):
+        return None
+    text = delta.get("content")
+    if not isinstance(text, str) or any(delta[name] for name in delta if name not in ("content", "role")):
+        return None
+    return text
+
+
+BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
+"""What a choice may bring besides its delta."""
 
 
 def _said(choice: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ TAG = re.compile(r"</?think>")
 MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
 """What Markdown's marks of code are told by: runs of them, the ends of lines, and all that stands between."""
 
+MARK_OR_END = re.compile(r"[`~\n]")
 LONGEST_RUN = 64
 LEAD = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}(?:[-*+]|\d{1,9}[.)]?)?")
 """What may stand in a line before a fence: blanks, marks of quotations and of lists."""
@@ -32,6 +33,8 @@ class CodeMarks:
 
     def read(self, text: str) -> None:
         """Take in the next piece."""
+        if not (self._run or self._at_start or MARK_OR_END.search(text)):
+            return  # most pieces: nothing that begins or ends code
         text = self._run + text  # marks that are cut in two count as one
         self._run = text[len(text.rstrip("`~")) :]
         for piece in MARKS.findall(text[: len(text) - len(self._run)]):
@@ -131,6 +134,10 @@ class ThinkSplitter:
     def _open(self) -> list[Delta]:
         """Let text through; it may yet turn out to be a thought, by its end."""
         held, read = self._held, 0
+        if "<" not in held:  # most pieces: no tag, nor the beginning of one
+            self._held, self._any = "", True
+            self._code.read(held)
+            return [Delta(text=held)] if held else []
         for tag in TAG.finditer(held):
             self._code.read(held[read : tag.start()])
             read = tag.start()

@@ -56,8 +56,8 @@ class ToolTextReader:
     depend on how the text is cut into pieces.
 
     :param tools: the bound tools, as functions in OpenAI's form.
-    :param seed: what the ids of calls are made of. An answer from a tape has the same ids again, and so has the next
-        request of an agent, which repeats them.
+    :param seed: what the ids of calls are made of. An answer from a tape has the same ids again, and so has an
+        agent's next request, which repeats them.
     """
 
     def __init__(self, tools: Sequence[Mapping[str, Any]], seed: str = "") -> None:
