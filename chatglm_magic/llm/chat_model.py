@@ -26,8 +26,6 @@ from .messages import to_wire
 from .request_plan import RequestPlan, plan_chat
 from .runtime import prepare_langchain
 
-Method = Literal["json_schema", "function_calling", "json_mode"]
-
 OPTIONS = (
     *("tools", "tool_choice", "parallel_tool_calls", "response_format", "strict", "tool_text", "stream"),
     *("ls_structured_output_format", "structured_output_format"),
@@ -210,7 +208,7 @@ class GLMChatModel(batch.ManyRequests[AIMessage], ModelFields, ChatBodyFields, B
         self,
         schema: Any,
         *,
-        method: Method = "json_schema",
+        method: structured.Method = "json_schema",
         include_raw: bool = False,
         strict: bool | None = None,
         retries: int = 0,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
@@ -18,10 +18,9 @@ from ..strictjson import strict_json
 from ..wire.body import shown
 from ..wire.json_schema import problems
 
-if TYPE_CHECKING:
-    from .chat_model import GLMChatModel, Method
+Method = Literal["json_schema", "function_calling", "json_mode"]
 
-METHODS = ("json_schema", "function_calling", "json_mode")
+METHODS = get_args(Method)
 SHOWN = 5
 """How many things that don't fit are named."""
 
@@ -46,7 +45,7 @@ def read_format(form: Any) -> tuple[bool, Mapping[str, Any], str, bool | None]:
 
 
 def output(
-    model: GLMChatModel,
+    model: BaseChatModel,
     schema: Any,
     method: Method,
     *,

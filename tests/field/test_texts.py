@@ -259,8 +259,8 @@ def test_what_a_text_model_can_not_do_names_what_can() -> None:
     llm = ChatGLM()
     for refused, words in (
         (lambda: ChatGLM(streaming=True), "llm.stream("),
-        (lambda: ChatGLM(tools=[]), "chat model"),
-        (lambda: llm.bind_tools([]), "chat model"),
+        (lambda: ChatGLM(tools=[]), "GLMChatModel"),
+        (lambda: llm.bind_tools([]), "GLMChatModel"),
         (lambda: llm.with_structured_output({"title": "x", "type": "object"}), "response_format"),
     ):
         with pytest.raises(ParameterError) as raised:
