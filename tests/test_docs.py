@@ -272,7 +272,7 @@ def test_the_public_names_are_there() -> None:
     """Every exported name can be imported, and the list is the one that is written down."""
     assert set(chatglm_magic.__all__) == {
         *("Answer", "ChatGLM", "LocalServer", "Session", "Turn", "__version__", "errors", "get_session", "panel"),
-        *("history_viewer", "sweep", "Sweep", "lens", "Lens"),
+        *("history_viewer", "sweep", "Sweep", "lens", "Lens", "GLMChatModel"),
         *("load_ipython_extension", "unload_ipython_extension"),
     }
     for name in chatglm_magic.__all__:

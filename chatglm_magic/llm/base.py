@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -39,7 +39,12 @@ BODY_ROWS = tuple(row for row in PARAMETERS.values() if row.in_body and row.type
 
 if TYPE_CHECKING:
 
-    class _SharedBodyFields(BaseLanguageModel[Any]):
+    class _LangChainModel(BaseModel):
+        """What both of LangChain's kinds of models have; whose invoke returns what is theirs to say."""
+
+        custom_get_token_ids: Callable[[str], list[int]] | None
+
+    class _SharedBodyFields(_LangChainModel):
         temperature: float | None
         top_p: float | None
         top_k: int | None
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
 
         max_tokens: int | None
 else:
+    _LangChainModel = BaseLanguageModel
     BodyFields = create_model(
         "BodyFields",
         __base__=BaseLanguageModel,
@@ -75,7 +81,7 @@ else:
     )
 
 
-class ModelFields(BaseLanguageModel[Any]):
+class ModelFields(_LangChainModel):
     """What both classes have besides the parameters of a request's body: how, where and with which key to send it.
 
     :raises ParameterError: at construction and on assignment, for a wrong value or an unknown field.

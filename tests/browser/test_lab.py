@@ -29,6 +29,7 @@ SHOWN = {
     "02-panel-and-history": (".chatglm-box", ".chatglm-answer"),
     "03-explore": (".chatglm-explorer", ".chatglm-bars"),
     "04-langchain": (".jp-OutputArea-output",),
+    "05-chat-model": (".jp-OutputArea-output",),
 }
 """What stands on the page of each notebook, as selectors."""
 

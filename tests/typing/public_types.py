@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Literal, assert_type
 
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.llms import LLM
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.prompts import PromptTemplate
-from langchain_core.runnables import RunnableSerializable
+from langchain_core.runnables import Runnable, RunnableSerializable
 from pydantic import SecretStr
 
-from chatglm_magic import Answer, ChatGLM, LocalServer, Session, Turn, errors, get_session
+from chatglm_magic import Answer, ChatGLM, GLMChatModel, LocalServer, Session, Turn, errors, get_session
 
 
 def construction() -> None:
@@ -136,3 +137,23 @@ def local_server() -> None:
         assert_type(server.token, str)
         assert_type(server.alive, bool)
         assert_type(server.pid, int | None)
+
+
+def chat_model(llm: ChatGLM, session: Session) -> None:
+    """Messages, or an iterator of their pieces; runnables of tools and of objects."""
+    model = GLMChatModel(endpoint_url="http://127.0.0.1:8000/v1", api_key="sk-x", max_tokens=10)
+    base: BaseChatModel = model
+    assert_type(base._llm_type, str)
+    assert_type(llm.as_chat_model(), GLMChatModel)
+    assert_type(session.chat_model, GLMChatModel)
+    assert_type(model.max_tokens, int | None)
+    assert_type(model.max_token, int | None)
+    assert_type(model.temperature, float | None)
+    assert_type(model.tool_text, Literal["read", "keep"])
+    assert_type(model.invoke("x"), AIMessage)
+    assert_type(model.stream([HumanMessage("x")]), Iterator[AIMessageChunk])
+    assert_type(model.astream("x"), AsyncIterator[AIMessageChunk])
+    assert_type(model.batch(["x"]), list[AIMessage])
+    assert_type(model.batch_as_completed(["x"]), Iterator[tuple[int, AIMessage | Exception]])
+    assert_type(model.bind_tools([print], tool_choice="any"), Runnable[LanguageModelInput, AIMessage])
+    assert_type(model.with_structured_output({"title": "x"}), Runnable[LanguageModelInput, Any])
