@@ -34,9 +34,10 @@ LINT = (
     Check("lint", "ruff", ("check", "-q", *CODE)),
     Check("format", "ruff", ("format", "--check", "-q", *CODE)),
 )
+NO_ASYNCIO = ("-p", "no:asyncio")
 BESIDE = (
     (Check("types", "mypy", ()), Check("public types", "mypy", ("tests/typing",))),
-    (Check("notebooks", "pytest", ("-q", "--nbval", "notebooks")),),
+    (Check("notebooks", "pytest", ("-q", *NO_ASYNCIO, "--nbval", "notebooks")),),
 )
 """Lanes that run beside the tests, which begin with much waiting; what is in one lane runs in turn."""
 
@@ -44,7 +45,9 @@ UNUSED = ("-p", "no:nbval", "-p", "no:langsmith_plugin")
 """Plugins that take seconds to import, and have nothing to do here."""
 WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
 """One process more than there are cores: many tests wait for what they have started."""
-TESTS = Check("tests", "pytest", ("-q", "-m", "not browser", *UNUSED, *WORKERS, "tests"))
+SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
+"""What pytest-asyncio wants to be told; in pyproject.toml it is an error wherever that plugin isn't loaded."""
+TESTS = Check("tests", "pytest", ("-q", "-m", "not browser", *SCOPE, *UNUSED, *WORKERS, "tests"))
 
 
 def run_lane(checks: tuple[Check, ...]) -> list[str]:

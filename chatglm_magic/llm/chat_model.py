@@ -35,7 +35,9 @@ OPTIONS = (
 TABLE_NAMES = {name: row for row, name in CHAT_NAMES.items()}
 
 
-class GLMChatModel(batch.ManyRequests[AIMessage], ModelFields, ChatBodyFields, BaseChatModel):
+class GLMChatModel(  # type: ignore[misc]
+    batch.ManyRequests[AIMessage], ModelFields, ChatBodyFields, BaseChatModel
+):
     """A GLM model behind a URL as a LangChain chat model: messages in, messages out.
 
     .. code-block:: python

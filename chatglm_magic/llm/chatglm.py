@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CHAT_MODEL_NEEDED = "takes text and returns text. Use a chat model: GLMChatModel(…), or llm.as_chat_model()."
 
 
-class ChatGLM(batch.ManyRequests[str], Fields, LLM):
+class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
     """A GLM model behind a URL, in ChatGLM's own protocol or OpenAI's.
 
     .. code-block:: python
