@@ -18,9 +18,11 @@ from ..credentials import mask
 from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..values import Delta, Odds, ToolCallPiece
+from ..wire.body import shown
 from ..wire.text_filters import SecretFilter
+from ..wire.tool_arguments import ArgumentCaster
 from ..wire.tool_calls import forced_name
-from ..wire.tool_text import ToolTextReader, fitted
+from ..wire.tool_text import ToolTextReader, bound_name
 from .chunks import ChunkBuilder
 from .messages import logprobs_as_openai, usage_metadata
 from .request_plan import RequestPlan
@@ -126,6 +128,7 @@ class AnswerBuilder:
         self._schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in chat.tools}
         self._choice = chat.tool_choice
         self._secrets = plan.call.secrets
+        self._casters: dict[int, ArgumentCaster] = {}
         self._filters: dict[int, SecretFilter] = {}
         self._numbers: dict[tuple[bool, int], int] = {}
         self._facts: dict[str, Any] = {"endpoint": bare(plan.call.url)}
@@ -149,11 +152,11 @@ class AnswerBuilder:
         """End the answer; yield what was held back."""
         for piece in self._reader.close() if self._reader is not None and not self.done else ():
             yield from self._one(piece, in_text=True)
-        held = tuple(
-            ToolCallPiece(number, arguments=text) for number, one in self._filters.items() if (text := one.close())
-        )
+        held = [ToolCallPiece(number, arguments=self._end_of(number)) for number in self._numbers.values()]
+        if any(caster.changed for caster in self._casters.values()):
+            self._changed.append("tool_calls: arguments cast to the types of the tool's schema")
         text, info = self._text.finish()
-        yield self._piece(text, info, held)
+        yield self._piece(text, info, tuple(piece for piece in held if piece.arguments))
 
     def failed(self, error: ChatGLMError) -> None:
         """Give an error the text that came before it."""
@@ -195,26 +198,28 @@ class AnswerBuilder:
 
     def _call(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
         """Return a piece of a call with its number among all calls, without secrets, and as its schema has it."""
-        begins = (in_text, piece.number) not in self._numbers
         number = self._numbers.setdefault((in_text, piece.number), len(self._numbers))
-        text = piece.arguments
-        if begins and not in_text and piece.name in self._schemas:
-            text = self._cast(text, piece.name)
-        if self._secrets:
-            text = self._filters.setdefault(number, SecretFilter(self._secrets)).feed(text)
-        return piece._replace(number=number, name=mask(piece.name, self._secrets), arguments=text)
+        name, text = piece.name, piece.arguments
+        if name and not in_text:
+            name = bound_name(name, self._schemas) or name
+            if name != piece.name:
+                self._changed.append(f"tool_calls: {shown(piece.name, 60)} read as {name}")
+            if name in self._schemas:
+                self._casters[number] = ArgumentCaster(self._schemas[name])
+        if number in self._casters:
+            text = self._casters[number].feed(text)
+        return piece._replace(number=number, name=mask(name, self._secrets), arguments=self._hide(number, text))
 
-    def _cast(self, text: str, name: str) -> str:
-        """Return whole arguments with numbers, texts and truth values as the tool's schema has them."""
-        try:
-            values = strict_json(text)
-        except (ValueError, RecursionError):
+    def _hide(self, number: int, text: str) -> str:
+        """Return a piece of a call's arguments without secrets."""
+        if not self._secrets:
             return text
-        known = fitted(values, self._schemas[name]) if isinstance(values, dict) else values
-        if known == values:
-            return text
-        self._changed.append(f"tool_calls: arguments of {name} cast to the types of its schema")
-        return json.dumps(known, ensure_ascii=False)
+        return self._filters.setdefault(number, SecretFilter(self._secrets)).feed(text)
+
+    def _end_of(self, number: int) -> str:
+        """Return what was held back of a call's arguments."""
+        text = self._hide(number, self._casters[number].close()) if number in self._casters else ""
+        return text + (self._filters[number].close() if number in self._filters else "")
 
 
 _EMPTY = ChatPiece()

@@ -12,7 +12,7 @@ import ast
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..strictjson import strict_json
@@ -345,6 +345,14 @@ class _Block:
         while start < len(held) and held[start].isspace():
             start += 1
         return start
+
+
+def bound_name(name: str, bound: Container[str]) -> str:
+    """Return the bound tool that a name with a stray tag of a faulty parser means; empty if there is none."""
+    cleaned = name.strip()
+    while tag := next((tag for tag in (*STRAY, CLOSE) if cleaned.endswith(tag)), ""):
+        cleaned = cleaned.removesuffix(tag).strip()
+    return cleaned if cleaned in bound else ""
 
 
 def fitted(values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:

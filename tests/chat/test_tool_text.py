@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatglm_magic.values import Delta
-from chatglm_magic.wire.tool_text import ToolTextReader
+from chatglm_magic.wire.tool_arguments import ArgumentCaster
+from chatglm_magic.wire.tool_text import ToolTextReader, fitted
 
+from .. import tool_rivals
 from ..support.servers import chunk, sse
 from .test_replies import TOOLS, ask, calls_of, on_each_road
 
@@ -251,3 +253,43 @@ def test_a_call_without_end_is_read_in_linear_time() -> None:
     found = [piece for letter in text for piece in reader.feed(Delta(text=letter))]
     found += reader.close()
     assert "".join(piece.text for piece in found) == text or found[-1].tool_calls[0].arguments == text[11:]
+
+
+@pytest.mark.row("K4", "K3")
+@pytest.mark.parametrize("stream", [False, True], ids=["invoke", "stream"])
+@pytest.mark.parametrize("case", tool_rivals.CASES, ids=lambda case: case.name)
+def test_faults_of_servers_parsers_are_mended(case: tool_rivals.Case, stream: bool) -> None:
+    """Those of which the documentation has a table: the call that was meant, or an invalid one."""
+    assert tool_rivals.judge(case, tool_rivals.ask_ours, stream=stream).startswith("✓")
+
+
+ARGUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "city": st.text(max_size=8) | st.integers(-99, 99),
+        "days": st.integers(-9, 9) | st.integers(-9, 9).map(str) | st.just("many"),
+        "now": st.booleans() | st.sampled_from(["true", "False", "perhaps", ""]),
+        "other": st.recursive(st.text(max_size=3) | st.integers(), lambda inner: st.lists(inner, max_size=2)),
+    },
+)
+SCHEMA = TOOLS[0]["function"]["parameters"]
+
+
+@pytest.mark.row("K3")
+@given(ARGUMENTS, st.booleans(), st.lists(st.integers(0, 80), max_size=5))
+def test_streamed_arguments_are_cast_as_whole_ones_are(values: Any, spaced: bool, places: list[int]) -> None:
+    """Cut anywhere: what doesn't fit the schema is cast where it can be, all else is as it came."""
+    text = json.dumps(values, ensure_ascii=False, indent=2 if spaced else None)
+    ends = sorted({0, len(text), *(place for place in places if place < len(text))})
+    caster = ArgumentCaster(SCHEMA)
+    came = "".join(caster.feed(text[at:end]) for at, end in itertools.pairwise(ends)) + caster.close()
+    assert json.loads(came) == fitted(values, SCHEMA)
+    assert caster.changed == (fitted(values, SCHEMA) != values) and (caster.changed or came == text)
+
+
+@pytest.mark.row("K3")
+@given(st.text('{}[]":,\\ abn1', max_size=20))
+def test_what_is_no_object_goes_through(text: str) -> None:
+    """Nothing is lost or added, however broken the arguments are."""
+    caster = ArgumentCaster(SCHEMA)
+    assert "".join(map(caster.feed, text)) + caster.close() == text
