@@ -7,7 +7,7 @@ from contextlib import aclosing, closing
 from typing import Any, Literal, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, BaseLanguageModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -33,6 +33,16 @@ OPTIONS = (
 """Arguments of a call that are no parameters of a request."""
 
 TABLE_NAMES = {name: row for row, name in CHAT_NAMES.items()}
+
+LANGCHAIN_FIELDS = ("cache", "verbose", "callbacks", "tags", "custom_get_token_ids")
+"""Fields that LangChain gives to both classes, and that are taken over once."""
+
+SHARED_FIELDS = {
+    name: field
+    for name, field in (ModelFields.model_fields | ChatBodyFields.model_fields).items()
+    if name not in BaseLanguageModel.model_fields
+}
+"""Fields of both classes that are of this package."""
 
 
 class GLMChatModel(  # type: ignore[misc]
@@ -128,7 +138,7 @@ class GLMChatModel(  # type: ignore[misc]
     @classmethod
     def of(cls, llm: Fields) -> GLMChatModel:
         """Return the chat model of a ``ChatGLM``: its settings as they are now, its connections and its key."""
-        model = cls()
+        model = cls(**{name: getattr(llm, name) for name in LANGCHAIN_FIELDS if name in llm.model_fields_set})
         model._take_over(llm)
         return model
 
@@ -152,11 +162,10 @@ class GLMChatModel(  # type: ignore[misc]
         values, were_set, credentials = llm.snapshot()
         # What untouched defaults of the original are is of no concern here: a server has its own.
         taken = _by_chat_names({name: value for name, value in values.items() if name in were_set})
-        shared = ModelFields.model_fields | ChatBodyFields.model_fields
-        for name, field in shared.items():
+        for name, field in SHARED_FIELDS.items():
             self.__dict__[name] = taken.get(name, field.get_default(call_default_factory=True))
-        own = self.model_fields_set - shared.keys()
-        object.__setattr__(self, "__pydantic_fields_set__", own | (taken.keys() & shared.keys()))
+        own = self.model_fields_set - SHARED_FIELDS.keys()
+        object.__setattr__(self, "__pydantic_fields_set__", own | (taken.keys() & SHARED_FIELDS.keys()))
         self._credentials = credentials
         self._own.share(llm._own)
 

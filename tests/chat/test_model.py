@@ -96,6 +96,7 @@ def test_the_chat_model_of_a_chatglm_is_set_alike() -> None:
     call = model.plan("hi").call
     assert call.headers["Authorization"] == "Bearer sk-x" and call.headers["X-A"] == "b"
     assert "top_p" not in call.body and len(call.body["messages"]) == 1
+    assert ChatGLM(endpoint_url=BASE, tags=["a"]).as_chat_model().tags == ["a"]
     llm.temperature = 0.9
     assert model.plan("hi").call.body["temperature"] == 0.3
     model.temperature = 0.1
