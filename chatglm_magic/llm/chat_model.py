@@ -120,6 +120,10 @@ class GLMChatModel(  # type: ignore[misc]
             "tool_text": self.tool_text,
         }
 
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """Return what a cache knows the model by: as it is now. LangChain's own is made once for each model."""
+        return f"{self._llm_type} {sorted({**self._identifying_params, **kwargs, 'stop': stop}.items())}"
+
     def snapshot(self) -> tuple[dict[str, Any], frozenset[str], Credentials]:
         """Return the fields by the names of the table; those of the model it follows are as they are there now."""
         self._follow()

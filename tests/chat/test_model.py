@@ -185,7 +185,9 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
         caught.value,
     ]
     assert message.tool_calls and len(Tracer.runs) == 3
-    assert not has_leaked(*found, *Tracer.runs, repr(model), str(model), model.dict(), model._identifying_params)
+    assert not has_leaked(
+        *found, *Tracer.runs, repr(model), str(model), model.model_dump(), model._identifying_params
+    )
     assert has_leaked(KEY)  # the control
     with pytest.raises(TypeError):
         pickle.dumps(model.plan("hi").tape)
@@ -212,6 +214,10 @@ def test_a_cache_tells_answers_apart() -> None:
         for each in asked:
             each.invoke("hi")
         assert len(server.posts) == 6
+        model.temperature = 0.7
+        model.invoke("hi")
+        model.invoke("hi")
+        assert len(server.posts) == 7
 
 
 @pytest.mark.row("K12")
