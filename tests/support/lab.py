@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -147,7 +148,11 @@ class Notebook:
 
     def start(self, number: int) -> None:
         """Run a cell by keyboard; do not wait for its end."""
-        self.cell(number).locator(".jp-InputArea-editor").click()
+        try:
+            self.cell(number).locator(".jp-InputArea-editor").click()
+        except PlaywrightError as error:
+            error.add_note(f"dialogs: {self.page.locator('.jp-Dialog').all_inner_texts()}")
+            raise
         self.page.keyboard.press("Control+Enter")
 
     def run(self, number: int, seconds: float = 60) -> Locator:
