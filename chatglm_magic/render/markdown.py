@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .cjk import add_cjk_emphasis
 from .highlight import Highlighter, code_block
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # Beyond these a paragraph's inline marks stay as typed, because some of the parser's rules are quadratic.
 _LONGEST_PARAGRAPH = 10_000
 _MOST_BRACKETS = 300
+_REFERENCE = re.compile(r"^ {0,3}\[[^\]\n]+\]:", re.MULTILINE)
 _TASK = re.compile(r"\[([ xX])\][ \t]+")
 
 
@@ -118,15 +119,62 @@ def plain_html(text: str) -> str:
     return f'{_OPEN}<pre style="white-space:pre-wrap">{escape(inert(_newlines(text)))}</pre>\n{_CLOSE}'
 
 
+def fragment(text: str, *, streaming: bool, highlighter: Highlighter, references: Mapping[str, Any]) -> str | None:
+    """`text` as safe HTML without an element round it, or None if it can't be shown as Markdown.
+
+    It belongs into an element with the classes of :data:`.outer.CLOSED`. `references` are the targets of links
+    that stand elsewhere in an answer, see :func:`references_in`.
+    """
+    env: EnvType = {"streaming": streaming, "highlighter": highlighter, "references": dict(references)}
+    try:
+        return _inner(text, env)
+    except Exception:  # noqa: BLE001 - an answer must be shown, also when a parser stumbles over it
+        return None
+
+
+def block_starts(text: str) -> list[int]:
+    """Where the outermost blocks of `text` begin, in characters; the first one at 0."""
+    md = _parser()
+    tokens: list[Token] = []
+    try:
+        md.block.parse(text, md, {"streaming": True}, tokens)
+    except Exception:  # noqa: BLE001 - then it is one block, and shown as it stands
+        return [0]
+    lines = {token.map[0] for token in tokens if token.level == 0 and token.map}
+    offsets, at = [], 0
+    for number, line in enumerate(text.split("\n")):
+        if number in lines:
+            offsets.append(at)
+        at += len(line) + 1
+    return [0, *offsets[1:]]
+
+
+def references_in(text: str) -> Mapping[str, Any]:
+    """The targets of links, `[name]: address`, that stand by themselves somewhere in `text`."""
+    if len(text) > _LONGEST_ANSWER or not _REFERENCE.search(text):
+        return {}
+    env: EnvType = {"streaming": False, "highlighter": Highlighter()}
+    try:
+        _parser().parse(inert(_newlines(text)), env)
+    except Exception:  # noqa: BLE001 - then no link has a target
+        return {}
+    found: Mapping[str, Any] = env.get("references", {})
+    return found
+
+
 def _rendered(text: str, streaming: bool) -> str | None:
     """`text` as HTML, or None if it is nested too deep."""
+    html = _inner(text, {"streaming": streaming, "highlighter": Highlighter()})
+    return None if html is None else _OPEN + html + _CLOSE
+
+
+def _inner(text: str, env: EnvType) -> str | None:
     md = _parser()
-    env: EnvType = {"streaming": streaming, "highlighter": Highlighter()}
     tokens = md.parse(inert(_newlines(text)), env)
     if any(token.level >= _DEEPEST - 1 for token in tokens):
         return None
     # Once more inert: entities such as `&#x202e;` have become characters.
-    return _OPEN + cleaned(inert(md.renderer.render(tokens, md.options, env))) + _CLOSE
+    return cleaned(inert(md.renderer.render(tokens, md.options, env)))
 
 
 def _newlines(text: str) -> str:
