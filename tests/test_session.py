@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from traitlets import TraitError
@@ -506,3 +507,25 @@ def test_what_is_no_session_is_refused(takes: Callable[..., object], given: obje
     """A model in its place, as people try, is told of by name, and nothing is asked."""
     with pytest.raises(ParameterError, match=f"not {type(given).__name__}"):
         takes(session=given)
+
+
+def test_versions_stand_in_one_place_and_one_is_chosen(tmp_path: Path) -> None:
+    """Asked again, an answer has versions, the oldest first; the chosen one is what later prompts send."""
+    session = Session()
+    session.settings.store = str(tmp_path)
+    answers = iter(["one", "two", "next", "last"])
+    with ScriptedServer(legacy(lambda body: next(answers))) as server:
+        session.settings.endpoint_url = server.url
+        first = session.ask("hi").turn.id
+        session.ask("hi", again=first)
+        session.ask("more")
+        assert [[turn.answer for turn in each.turns] for each in session.versions] == [["one", "two"], ["next"]]
+        assert [each.turn.answer for each in session.versions] == ["two", "next"]
+        session.choose(first)
+        session.choose("of no turn")
+        assert session.versions[0].shown == 0 and session.llm.history == [["hi", "one"], ["more", "next"]]
+        session.ask("last?")
+        assert server.posts[-1].body["history"] == [["hi", "one"], ["more", "next"]]
+        kept = {turn.answer: turn.status for turn in session.history.all}
+        assert kept == {"one": "complete", "two": "superseded", "next": "complete", "last": "complete"}
+    session.close()

@@ -47,6 +47,23 @@ class Place:
     old: tuple[Entry, ...] = ()
 
 
+@dataclass(frozen=True)
+class Versions:
+    """The answers to one prompt, the oldest first, each a turn; ``shown`` is the one that is part of it now.
+
+    ``pending`` is true while that one is under way.
+    """
+
+    turns: tuple[Turn, ...]
+    shown: int
+    pending: bool = False
+
+    @property
+    def turn(self) -> Turn:
+        """The version that is part of the conversation."""
+        return self.turns[self.shown]
+
+
 class Conversation:
     """Keeps every turn; a new run of a cell supersedes the turns of that cell's earlier runs.
 
@@ -128,11 +145,51 @@ class Conversation:
                 return self.entries.pop(at)
         return None
 
+    def versions(self) -> list[Versions]:
+        """Return what is asked and answered in the conversation, in order, each with its earlier versions."""
+        groups: list[list[Entry]] = []
+        for entry in self.entries:
+            if groups and groups[-1][0].position == entry.position:
+                groups[-1].append(entry)
+            else:
+                groups.append([entry])
+        return [versions for group in groups for versions in _versions(group)]
+
+    def choose(self, turn: str) -> list[Entry]:
+        """Let another version of an answer be part of the conversation; return what has changed."""
+        chosen = next((entry for entry in self.entries if entry.turn.id == turn), None)
+        if chosen is None or chosen.turn.status != "superseded":
+            return []
+        others = [e for e in self.entries if e.position == chosen.position and e.turn.status != "superseded"]
+        if any(entry.pending for entry in others):
+            return []
+        for entry in others:
+            entry.turn = replace(entry.turn, status="superseded")
+        chosen.turn = revived(chosen.turn)
+        return [chosen, *others]
+
     def _seen(self, at: int) -> tuple[Pair, ...]:
         return tuple(entry.turn.pair for entry in self.entries[:at] if entry.sendable)
 
     def _behind(self) -> int:
         return 1 + max((entry.position for entry in self.entries), default=-1)
+
+
+def _versions(group: list[Entry]) -> list[Versions]:
+    """Return the versions among turns of one place; several that stand there are a loop's, and have none."""
+    standing = [entry for entry in group if entry.turn.status != "superseded"]
+    if len(standing) != 1:
+        return [Versions((entry.turn,), 0, entry.pending) for entry in standing]
+    ordered = group[::-1]  # a new version is held before the one whose place it takes
+    ordered.sort(key=lambda entry: (entry.pending, entry.turn.created))
+    return [Versions(tuple(entry.turn for entry in ordered), ordered.index(standing[0]), standing[0].pending)]
+
+
+def revived(turn: Turn) -> Turn:
+    """Return a superseded turn as it was before: a whole answer, or one that was stopped."""
+    if turn.error:
+        return replace(turn, status="incomplete" if turn.answer else "error")
+    return replace(turn, status="complete" if turn.answer else "interrupted")
 
 
 class ConversationLog:
@@ -177,6 +234,11 @@ class ConversationLog:
     def put(self, entry: Entry) -> None:
         """Store a turn as it stands."""
         self._store().put(entry.turn, entry.position)
+
+    def choose(self, turn: str) -> None:
+        """Let another version of an answer be part of the conversation."""
+        for changed in self.conversation.choose(turn):
+            self.put(changed)
 
     def undo(self) -> Turn | None:
         """Take the last turn back; it stays in the store, marked as superseded."""

@@ -12,7 +12,7 @@ from ..errors import ChatGLMError, ParameterError
 from ..forks import Rank, lock
 from ..listeners import Listeners
 from ..values import Answer, Kind, Turn
-from .conversation import ConversationLog, Entry, Place
+from .conversation import ConversationLog, Entry, Place, Versions
 from .draft import NoView, View
 from .interrupts import Interrupts
 from .settings import ChatGLMSettings, SettingsSync, configure, settings_for
@@ -109,11 +109,14 @@ class Session:
         record: bool = True,
         kind: Kind = "chat",
         again: str | None = None,
+        id: str = "",
         **options: Any,
     ) -> Coroutine[Any, Any, Answer]:
         """Ask as a task; a cancelled one keeps what was received. Otherwise as :meth:`ask`.
 
         The request is settled now, not when the task first runs; what can't be asked is raised when it is awaited.
+
+        :param id: of the turn, 32 hex digits; a new one unless it is given.
         """
         try:
             active = self._activate(
@@ -126,6 +129,7 @@ class Session:
                 kind=kind,
                 again=again,
                 cell=(None, 0),
+                id=id,
             )
         except ChatGLMError as error:
             return _raise(error)
@@ -239,6 +243,17 @@ class Session:
             return tuple(self._log.conversation.turns)
 
     @property
+    def versions(self) -> tuple[Versions, ...]:
+        """What is asked and answered in the conversation, in order, each with its earlier versions.
+
+        An answer under way is there too, as it was when it was asked.
+        """
+        with self._lock:
+            if self._sync.made:
+                self._settle()
+            return tuple(self._log.conversation.versions())
+
+    @property
     def conversation(self) -> str:
         """The id of the present conversation: 12 hex digits."""
         return self._log.conversation.id
@@ -264,6 +279,10 @@ class Session:
             if self._sync.made:
                 self._settle()
             return History(self.store, Query(conversation=self.conversation))
+
+    def choose(self, turn: str) -> None:
+        """Let another version of an answer, a turn by its id, be the one that is part of the conversation."""
+        self._change(lambda: self._log.choose(turn))
 
     def undo(self) -> Turn | None:
         """Take the last turn back; return it."""
@@ -366,6 +385,7 @@ class Session:
         kind: Kind,
         again: str | None,
         cell: tuple[str | None, int],
+        id: str = "",
     ) -> ActiveTurn:
         with self._lock:
             from .active_turn import ActiveTurn
@@ -380,7 +400,7 @@ class Session:
                 cell_run=cell[1],
                 kind=kind,
                 outside=not history or kind != "chat" or not self.llm.with_history,
-                id=uuid.uuid4().hex if record else "",
+                id=(id or uuid.uuid4().hex) if record else "",
                 conversation=self.conversation if record else "",
             )
             active = ActiveTurn(self, turn, place, options, view or NoView(), interrupts, record=record)
