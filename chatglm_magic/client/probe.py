@@ -19,6 +19,7 @@ from ..wire.body import shown
 from .address import bare, is_loopback
 from .proxies import proxy_for
 from .sync_client import new_session, proxies_of
+from .transport_errors import unreached
 
 SECONDS = 2.0
 READ = 262144
@@ -42,6 +43,7 @@ class Finding:
     :param models: those that it names.
     :param owner: who owns the first of them, as it says: ``vllm``, ``sglang``, ``llamacpp``.
     :param fits: whether it looks like a server of the dialect that is set.
+    :param context: how many tokens the first model's context holds, if it says so.
     """
 
     text: str
@@ -49,6 +51,7 @@ class Finding:
     models: tuple[str, ...] = ()
     owner: str = ""
     fits: bool = False
+    context: int | None = None
 
 
 def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Finding:
@@ -83,8 +86,12 @@ def _look(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tu
             ) as response,
         ):
             raw = _read(response, began)
-    except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
-        return Finding(f"Nothing answers at {shown(url)} yet."), 0
+    except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        words = {
+            "unknown host": f"There is no host named {shown(urlsplit(url).hostname or url)}.",
+            "no route": f"No route leads to {shown(url)}.",
+        }
+        return Finding(words.get(unreached(error), f"Nothing answers at {shown(url)} yet.")), 0
     status = response.status_code
     return _v1(status, _json(raw), url) if dialect == "openai" else _own(status, url), status
 
@@ -117,12 +124,22 @@ def _v1(status: int, body: Any, url: str) -> Finding:
             row["owned_by"] for row in rows if isinstance(row, dict) and isinstance(row.get("owned_by"), str)
         ]
         text = f"Found a server that speaks OpenAI's protocol, with {listed}."
-        return Finding(text, True, models, owners[0] if owners else "", fits=True)
+        context = _context(rows[0]) if rows else None
+        return Finding(text, True, models, owners[0] if owners else "", fits=True, context=context)
     if status in (401, 403):
         return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
     if status == 503:
         return Finding("Found a server that is still loading its model.", True, fits=True)
     return Finding(f"Something answers at {shown(url)}, but does not list models (status {status}).", True)
+
+
+def _context(row: Any) -> int | None:
+    """Return the tokens of a model's context, by the names of vLLM and SGLang, of OpenRouter, and of llama.cpp."""
+    if not isinstance(row, dict):
+        return None
+    meta = row["meta"] if isinstance(row.get("meta"), dict) else {}
+    found = (row.get("max_model_len"), row.get("context_length"), meta.get("n_ctx"), meta.get("n_ctx_train"))
+    return next((size for size in found if type(size) is int and 0 < size < 2**31), None)
 
 
 def _own(status: int, url: str) -> Finding:

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import requests
@@ -132,6 +132,21 @@ def _has(error: BaseException, *types: type[BaseException]) -> bool:
     return any(isinstance(cause, types) for cause in _causes(error))
 
 
+NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+UNKNOWN_HOST = {"NameResolutionError", "ClientConnectorDNSError"}
+"""Names, in urllib3 and aiohttp, of an error that says that a host's name has no address."""
+
+
+def unreached(error: BaseException) -> Literal["unknown host", "no route", "refused", ""]:
+    """Tell why no connection came about; empty where it is none of these reasons."""
+    causes = _causes(error)
+    if _has(error, socket.gaierror) or UNKNOWN_HOST & {type(cause).__name__ for cause in causes}:
+        return "unknown host"
+    if any(isinstance(cause, OSError) and cause.errno in NO_ROUTE for cause in causes):
+        return "no route"
+    return "refused" if _has(error, ConnectionRefusedError, u3.NewConnectionError) else ""
+
+
 def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
     where = shown(bare(call.url))
     names = {type(cause).__name__ for cause in _causes(error)}
@@ -149,8 +164,18 @@ def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
             kind="pool_timeout",
         )
     # Before the time-outs: urllib3 counts a refused connection as one of them.
-    if _has(error, ConnectionRefusedError, u3.NewConnectionError, socket.gaierror):
-        return EndpointError(f"No server answers at {where}. {START}", kind="connect")
+    if (reason := unreached(error)) == "unknown host":
+        host = urlsplit(call.url).hostname or where
+        return EndpointError(
+            f"There is no host named {shown(host)}. Set another address: %chatglm_config endpoint_url=URL.",
+            kind="connect",
+        )
+    if reason == "no route":
+        return EndpointError(
+            f"No route leads to {where}: is the network up, and the address right? {START}", kind="connect"
+        )
+    if reason == "refused":
+        return EndpointError(f"No server answers at {where}: nothing listens there. {START}", kind="connect")
     if _has(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
         limit = f"{call.limits.connect:g} s"
         return EndpointError(f"{where} did not accept a connection in {limit}. {START}", kind="connect_timeout")
