@@ -5,6 +5,7 @@ Each test acts inside an observer of what tells, which is as early as anybody ca
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import ipywidgets as w
 import pytest
+import traitlets
 
 from chatglm_magic import Session, lens
 from chatglm_magic.store import Query
@@ -26,15 +28,27 @@ from chatglm_magic.widgets.trouble import Status
 from .support.explorers import Explored, open_explorer, start_sweep
 from .support.logprobs import ANSWER
 from .support.logprobs import open_session as open_lens_session
-from .support.panels import click, open_panel, send_prompt, set_value, visible_text, wait_idle, wait_until
+from .support.panels import (
+    click,
+    open_panel,
+    press,
+    read_answers,
+    read_lanes,
+    read_text,
+    send_prompt,
+    visible_text,
+    wait_idle,
+    wait_until,
+)
 from .support.servers import Asked, Script, ScriptedServer, answer, chunk, legacy, reply, sse
+from .support.transcripts import TranscriptState
 from .support.viewers import Viewer, make_turn, open_viewer
 
 T = TypeVar("T")
 
 REFUSAL = reply({"error": {"message": "no such luck"}}, status=400)
 ENDS = ("answered", "failed", "stopped")
-TOLD = {"answered": "Answered.", "failed": "no such luck", "stopped": "Stopped; what had arrived is kept."}
+TOLD = {"answered": "Answered.", "failed": "no such luck", "stopped": "Stopped"}
 
 
 @pytest.fixture(autouse=True)
@@ -83,16 +97,38 @@ def is_failed(html: str) -> bool:
     return "chatglm-failed" in html
 
 
+class Shown(traitlets.HasTraits):
+    """What a page has of a panel's messages, as a trait that can be observed."""
+
+    messages: Any = traitlets.List()
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__()
+        self._state = TranscriptState(panel.transcript.get_state())
+        self._send = panel.transcript.comm.send
+        panel.transcript.comm.send = self._take
+
+    def _take(self, data: Any = None, **other: Any) -> None:
+        self._send(data, **other)
+        if data["method"] == "custom":
+            self._state.take(data["content"])
+            self.messages = copy.deepcopy(self._state.messages)
+
+
+def has_ended(messages: list[dict[str, Any]]) -> bool:
+    """Tell whether the first answer is shown as one that has ended."""
+    answers = [message for message in messages if message["role"] == "assistant"]
+    return bool(answers) and not answers[0]["busy"]
+
+
 PANEL_SIGNS: dict[str, Callable[[Panel], tuple[Any, str, Callable[[Any], bool]]]] = {
-    "status line": lambda panel: (
-        *(panel.status, "value"),
-        lambda html: any(text in html for text in TOLD.values()),
+    "announcement": lambda panel: (
+        *(panel.transcript, "announced"),
+        lambda said: any(text in said for text in TOLD.values()),
     ),
-    "Send": lambda panel: (panel.controls.send, "disabled", lambda disabled: not disabled),
-    "Regenerate": lambda panel: (panel.controls.again, "disabled", lambda disabled: not disabled),
-    "Stop": lambda panel: (panel.controls.stop, "disabled", bool),
-    "line about the answer": lambda panel: (panel.dialogue.answer.children[1], "value", bool),
-    "lane": lambda panel: (panel.dialogue.lanes.children[0], "value", lambda html: "finish:" in html),
+    "button": lambda panel: (panel.transcript, "busy", lambda busy: not busy),
+    "answer": lambda panel: (Shown(panel), "messages", has_ended),
+    "lane": lambda panel: (Shown(panel), "messages", has_ended),
 }
 
 
@@ -104,27 +140,25 @@ def test_the_panel_accepts_a_prompt_as_soon_as_it_tells_of_an_end(
     """Send, clicked at that moment, sends; and the panel shows the second answer and not the end of the first."""
     with ScriptedServer(first_answer(end), second_answer(gate)) as server, open_panel(server) as panel:
         if sign == "lane":
-            set_value(panel.controls.live, True)
+            press(panel, "live", on=True)
         acted = act_once(*PANEL_SIGNS[sign](panel), lambda: send_prompt(panel, "next"))
         send_prompt(panel, "hi")
         if end == "stopped":
-            wait_until(lambda: "eins" in panel.dialogue.answer.children[0].value or sign == "lane")
+            wait_until(lambda: "eins" in "".join(map(read_text, panel.transcript.shown)))
             wait_until(lambda: len(server.posts) == 1)
-            click(panel.controls.stop)
+            press(panel, "stop")
         assert acted.wait(10), "nothing told of the end"
         wait_until(lambda: len(server.posts) == 2, "the second request")
-        wait_until(lambda: visible_text(panel.status) == "Answering…", "the second answer in the status line")
-        assert panel.controls.send.disabled and panel.controls.again.disabled
-        assert not panel.controls.stop.disabled
+        wait_until(lambda: panel.transcript.announced == "Answering…", "the second answer")
+        assert panel.transcript.busy
         gate.set()
         wait_idle(panel)
-        assert (
-            visible_text(panel.status) == "Answered." and visible_text(panel.dialogue.answer.children[0]) == "two"
-        )
+        shown = read_lanes(panel) if sign == "lane" else read_answers(panel)
+        assert panel.transcript.announced == "Answered." and read_text(shown[-1]) == "two"
         assert [post.body["messages"][-1]["content"] for post in server.posts] == ["hi", "next"]
 
 
-@pytest.mark.parametrize("held", ["status line", "Send"])
+@pytest.mark.parametrize("held", ["announcement", "button"])
 def test_the_panel_accepts_a_prompt_while_the_page_is_still_being_told(held: str, gate: threading.Event) -> None:
     """The thread that tells of the end is held up there; Send in another thread need not wait for it."""
     going = threading.Event()
@@ -141,23 +175,23 @@ def test_the_panel_accepts_a_prompt_while_the_page_is_still_being_told(held: str
         clicked = threading.Thread(target=send_prompt, args=(panel, "next"))
         clicked.start()
         clicked.join(5)
-        accepted = not clicked.is_alive() and panel.controls.send.disabled
+        accepted = not clicked.is_alive() and panel.transcript.busy
         going.set()
         clicked.join()
         assert accepted
         wait_until(lambda: len(server.posts) == 2, "the second request")
-        wait_until(lambda: visible_text(panel.status) == "Answering…", "the second answer in the status line")
-        assert panel.controls.send.disabled and not panel.controls.stop.disabled
+        wait_until(lambda: panel.transcript.announced == "Answering…", "the second answer")
+        assert panel.transcript.busy
         gate.set()
         wait_idle(panel)
-        assert visible_text(panel.dialogue.answer.children[0]) == "two"
+        assert read_text(read_answers(panel)[-1]) == "two"
 
 
 def test_regenerate_as_soon_as_the_panel_tells_of_an_end_replaces_that_answer() -> None:
     """The turn that has just ended is the one that is superseded."""
     with ScriptedServer(answer("eins"), answer("two")) as server, open_panel(server) as panel:
-        sign = PANEL_SIGNS["status line"](panel)
-        act_once(*sign, lambda: click(panel.controls.again))
+        sign = PANEL_SIGNS["announcement"](panel)
+        act_once(*sign, lambda: press(panel, "again"))
         send_prompt(panel, "hi")
         wait_until(lambda: len(server.posts) == 2, "the second request")
         wait_idle(panel)
@@ -173,7 +207,7 @@ class Swift(Session):
         return future
 
 
-@pytest.mark.parametrize("sign", sorted(PANEL_SIGNS.keys() - {"lane", "line about the answer"}))
+@pytest.mark.parametrize("sign", sorted(PANEL_SIGNS.keys() - {"lane", "answer"}))
 @pytest.mark.parametrize("end", ["answered", "failed"])
 def test_an_end_is_told_however_fast_it_comes(end: str, sign: str) -> None:
     """The buttons are those of a question under way before it can end, so that its end changes them."""
@@ -181,7 +215,7 @@ def test_an_end_is_told_however_fast_it_comes(end: str, sign: str) -> None:
         told = act_once(*PANEL_SIGNS[sign](panel), lambda: None)
         send_prompt(panel, "hi")
         assert told.is_set()
-        assert TOLD[end] in visible_text(panel.status) and not panel.controls.send.disabled
+        assert TOLD[end] in panel.transcript.announced and not panel.transcript.busy
 
 
 def test_a_refused_click_is_not_the_first_of_two() -> None:
@@ -191,9 +225,8 @@ def test_a_refused_click_is_not_the_first_of_two() -> None:
     with ScriptedServer(held, answer("two")) as server, open_panel(server) as panel:
         send_prompt(panel, "hi")
         wait_until(lambda: len(server.posts) == 1)
-        set_value(panel.controls.prompt, "next")
-        act_once(*PANEL_SIGNS["Send"](panel), lambda: click(panel.controls.send))
-        panel.controls.send.click()  # the page has not heard yet that it is disabled
+        act_once(*PANEL_SIGNS["button"](panel), lambda: send_prompt(panel, "next"))
+        send_prompt(panel, "next")
         hold.set()
         wait_until(lambda: len(server.posts) == 2, "the second request")
         wait_idle(panel)
@@ -203,14 +236,14 @@ def test_models_can_be_chosen_as_soon_as_the_endpoint_is_found() -> None:
     """When the connection's state says what was found, the models of that server are the choices."""
     models = reply({"data": [{"id": "glm-4"}, {"id": "glm-4-plus"}]})
     with ScriptedServer(answer("ok"), on_get=models) as server, open_panel() as panel:
-        offered: list[tuple[str, ...]] = []
+        offered: list[list[str]] = []
         acted = act_once(
-            *(panel.connection.children[-1], "value", lambda html: "with glm-4" in html),
-            lambda: offered.append(panel.connection.model.options),
+            *(panel.sidebar, "head", lambda head: "with glm-4" in head["text"]),
+            lambda: offered.append(panel.sidebar.options["model"]),
         )
         panel._session.settings.endpoint_url = f"{server.url}v1"
         assert acted.wait(10)
-        assert offered == [("glm-4", "glm-4-plus")]
+        assert offered == [["glm-4", "glm-4-plus"]]
 
 
 # --- the viewer ------------------------------------------------------------------------------------------------

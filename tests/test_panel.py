@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import Any
@@ -14,11 +15,16 @@ from chatglm_magic.magics import config
 from .support.clock import assert_within
 from .support.panels import (
     ask_and_wait,
-    click,
+    choose,
     open_panel,
+    press,
+    press_beside,
+    read_answer,
+    read_answers,
+    read_notices,
+    read_text,
     send_prompt,
-    set_value,
-    visible_text,
+    type_prompt,
     wait_idle,
     wait_until,
 )
@@ -33,7 +39,7 @@ def texts(session: Session) -> list[tuple[str, str, str]]:
 
 
 def test_an_answer_streams_into_the_panel_and_ends_with_a_line_about_it() -> None:
-    """Text as it comes; then model, tokens, their rate, times, how it ended, and what was changed of the wish."""
+    """Text as it comes; then model, tokens, their rate and the time, and further facts behind a word."""
     hold = threading.Event()
     pieces = sse(
         [chunk("half "), chunk("whole", finish_reason="stop"), {"choices": [], "usage": {"completion_tokens": 7}}],
@@ -43,23 +49,24 @@ def test_an_answer_streams_into_the_panel_and_ends_with_a_line_about_it() -> Non
     with ScriptedServer(pieces) as server, open_panel(server) as panel:
         panel._session.settings.temperature = 1.5
         send_prompt(panel, "hi")
-        wait_until(lambda: "half" in visible_text(panel.dialogue.answer.children[0]))
-        assert panel.controls.send.disabled and not panel.controls.stop.disabled
+        wait_until(lambda: "half" in read_answer(panel))
+        assert panel.transcript.busy
         hold.set()
         wait_idle(panel)
-        text, line = (visible_text(part) for part in panel.dialogue.answer.children)
-        assert text == "half whole"
-        for part in ("test-glm", "7 tokens", "tokens/s", "first token ", "s in all", "finish: stop"):
-            assert part in line, line
+        answered = read_answers(panel)[-1]
+        assert read_text(answered) == "half whole" and answered.label == "test-glm"
+        assert re.fullmatch(r"7 tokens · \d+ tok/s · \d+\.\d s", answered.meta)
+        facts = dict(answered.facts)
+        assert facts["Model"] == "test-glm" and facts["Ended"] == "stop" and facts["First token"].endswith(" s")
 
 
-def test_what_the_server_changed_stands_in_the_line() -> None:
+def test_what_the_server_changed_stands_under_the_answer() -> None:
     """THUDM's api.py reads 0 as unset, so 0.01 is sent: asked, sent and changed are shown apart."""
     with ScriptedServer(legacy("ok")) as server, open_panel(server, "") as panel:
-        set_value(panel.rows[0].number, 0.0)
+        choose(panel, "temperature", 0.0)
         ask_and_wait(panel, "hi")
         assert server.posts[0].body["temperature"] == 0.01
-        assert "changed: temperature: 0 sent as 0.01" in visible_text(panel.dialogue.answer.children[1])
+        assert read_notices(panel)[0].startswith("Changed: temperature: 0 sent as 0.01")
 
 
 def test_stop_keeps_what_had_arrived() -> None:
@@ -67,12 +74,14 @@ def test_stop_keeps_what_had_arrived() -> None:
     half = sse([chunk("half"), chunk("rest")], pause=0.2, hold=threading.Event())
     with ScriptedServer(half) as server, open_panel(server) as panel:
         send_prompt(panel, "hi")
-        wait_until(lambda: "half" in visible_text(panel.dialogue.answer.children[0]))
-        click(panel.controls.stop)
+        wait_until(lambda: "half" in read_answer(panel))
+        press(panel, "stop")
         server.wait_closed(server.posts[0], 1.0)
         wait_idle(panel)
         assert texts(panel._session) == [("hi", "half", "interrupted")]
-        assert "Stopped" in visible_text(panel.status) and panel.controls.stop.disabled
+        assert panel.transcript.announced == "Stopped."
+        (notice,) = [message.notice for message in panel.transcript.shown if message.notice]
+        assert (notice.text, notice.tone) == ("Stopped.", "muted"), "what was wanted is no fault"
 
 
 def test_stop_at_once_leaves_no_question_pending() -> None:
@@ -80,7 +89,7 @@ def test_stop_at_once_leaves_no_question_pending() -> None:
     with ScriptedServer(hang()) as server, open_panel(server) as panel:
         for number in range(20):
             send_prompt(panel, f"q{number}")
-            click(panel.controls.stop)
+            press(panel, "stop")
             wait_idle(panel)
         assert [turn.status for turn in panel._session.turns] == ["interrupted"] * 20
 
@@ -91,22 +100,21 @@ def test_a_double_click_is_one_question() -> None:
     with ScriptedServer(legacy("ok")) as server, open_panel(server, "") as panel:
         send_prompt(panel, "hi")
         wait_idle(panel)
-        click(panel.controls.send)
+        send_prompt(panel, "hi")
         wait_idle(panel)
         assert len(server.posts) == 1 and len(panel._session.turns) == 1
 
 
 @pytest.mark.row("D14")
 def test_send_while_an_answer_streams_asks_nothing() -> None:
-    """A click that was on its way when the button was switched off is let be."""
+    """The box keeps the text, and a line says what to do first."""
     hold = threading.Event()
     held = sse([chunk("a"), chunk("b", finish_reason="stop")], hold=hold)
     with ScriptedServer(held) as server, open_panel(server) as panel:
         send_prompt(panel, "one")
         wait_until(lambda: len(server.posts) == 1)
-        set_value(panel.controls.prompt, "two")
-        panel.controls.send.click()
-        panel.controls.again.click()
+        send_prompt(panel, "two")
+        press(panel, "again")
         hold.set()
         wait_idle(panel)
         assert len(server.posts) == 1 and texts(panel._session) == [("one", "ab", "complete")]
@@ -122,13 +130,13 @@ def test_a_slider_moved_right_after_send_changes_the_next_question() -> None:
         free.wait(10)
 
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
-        set_value(panel.rows[0].number, 0.5)
-        wait_until(lambda: "●" in visible_text(panel.connection.children[-1]))
+        choose(panel, "temperature", 0.5)
+        wait_until(lambda: panel.sidebar.head["text"] != "Connecting…")
         panel._session.submit(hold_up())
         assert busy.wait(10)
         send_prompt(panel, "hi")
-        set_value(panel.rows[0].slider, 1.75)
-        set_value(panel.controls.prompt, "changed")
+        choose(panel, "temperature", 1.75)
+        type_prompt(panel, "changed")
         assert server.posts == []
         free.set()
         wait_idle(panel)
@@ -146,11 +154,11 @@ def test_a_slider_moved_while_an_answer_streams_changes_the_next_question() -> N
         reply({"error": "busy"}, status=503, Retry_After="0")(connection, asked)
 
     with ScriptedServer(late, answer("ok")) as server, open_panel(server) as panel:
-        set_value(panel.rows[0].number, 0.5)
+        choose(panel, "temperature", 0.5)
         send_prompt(panel, "hi")
         wait_until(lambda: len(server.posts) == 1)
-        set_value(panel.rows[0].slider, 1.75)
-        set_value(panel.fields.system, "Be brief.")
+        choose(panel, "temperature", 1.75)
+        choose(panel, "system", "Be brief.")
         gate.set()
         wait_idle(panel)
         assert [post.body["temperature"] for post in server.posts] == [0.5, 0.5]
@@ -182,10 +190,9 @@ def test_two_panels_and_a_cell_share_a_session_without_mixing() -> None:
         assert one._session.ask("drei") == whole("drei")
         wait_idle(one)
         wait_idle(two)
-        assert visible_text(one.dialogue.answer.children[0]) == whole("eins")
-        assert visible_text(two.dialogue.answer.children[0]) == whole("zwei")
-        asked = [turn.prompt for turn in one._session.turns]
-        assert asked == ["eins", "zwei", "drei"] and one.controls.prompt.value == "eins"
+        assert [read_text(message) for message in read_answers(one)][:2] == [whole("eins"), whole("zwei")]
+        assert [turn.prompt for turn in one._session.turns] == ["eins", "zwei", "drei"]
+        assert [read_text(message) for message in read_answers(two)] == list(map(whole, ("eins", "zwei", "drei")))
 
 
 @pytest.mark.row("D12")
@@ -196,27 +203,28 @@ def test_no_character_is_lost_in_a_hundred_answers() -> None:
         for number in range(100):
             clicking = threading.Thread(target=send_prompt, args=(panel, f"q{number}"))
             clicking.start()
-            set_value(panel.rows[0].number, number / 100)
+            choose(panel, "temperature", number / 100)
             clicking.join()
             wait_until(lambda: len(server.posts) == number + 1)  # noqa: B023
             wait_idle(panel)
-            assert visible_text(panel.dialogue.answer.children[0]) == "".join(pieces).strip()
+            assert read_answer(panel) == "".join(pieces).strip()
         assert len(panel._session.turns) == 100
 
 
 @pytest.mark.row("D16")
-def test_updates_are_no_more_than_twenty_answers() -> None:
-    """A long answer in many pieces: what goes to the page is bounded, and its last frame is whole."""
-    sent: list[int] = []
+def test_what_is_sent_of_an_answer_is_hardly_more_than_it() -> None:
+    """Of each update only what is new goes to the page, and at the end the page has all."""
+    sent: list[dict[str, Any]] = []
     pieces = [f"word{n:05d} " for n in range(6000)]
     long = sse([*map(chunk, pieces), chunk("", finish_reason="stop")])
     with ScriptedServer(long) as server, open_panel(server) as panel:
-        panel.dialogue.answer.children[0].observe(lambda change: sent.append(len(change["new"])), "value")
+        panel.transcript.comm.send = lambda data=None, **other: sent.append(data)
         send_prompt(panel, "hi")
         wait_idle(panel, 60)
         size = sum(map(len, pieces))
-        assert len(sent) >= 3 and sum(sent) <= 20 * size
-        assert visible_text(panel.dialogue.answer.children[0]) == "".join(pieces).strip()
+        changes = [data["content"] for data in sent if data.get("content", {}).get("do") == "change"]
+        assert len(changes) >= 3 and len(str(changes)) <= 2 * size
+        assert read_answer(panel) == "".join(pieces).strip()
 
 
 def test_regenerate_takes_the_place_of_the_last_answer() -> None:
@@ -225,9 +233,9 @@ def test_regenerate_takes_the_place_of_the_last_answer() -> None:
     with ScriptedServer(*answers) as server, open_panel(server) as panel:
         ask_and_wait(panel, "before")
         ask_and_wait(panel, "hi")
-        click(panel.controls.again)
+        press(panel, "again")
         wait_idle(panel)
-        assert visible_text(panel.dialogue.answer.children[0]) == "two"
+        assert read_answer(panel) == "two"
         ask_and_wait(panel, "hi")
         statuses = {turn.answer: turn.status for turn in panel._session.turns}
         assert statuses == {"first": "complete", "one": "superseded", "two": "superseded", "three": "complete"}
@@ -238,38 +246,35 @@ def test_regenerate_takes_the_place_of_the_last_answer() -> None:
 def test_regenerate_in_a_new_panel_takes_the_conversations_last_answer() -> None:
     """Also one that a cell has asked; with no answer at all it says so and asks nothing."""
     with ScriptedServer(answer("one"), answer("two")) as server, open_panel(server) as panel:
-        click(panel.controls.again)
-        assert "no answer to regenerate" in visible_text(panel.status) and server.posts == []
+        press(panel, "again")
+        assert server.posts == []
         panel._session.ask("hi")
-        click(panel.controls.again)
+        press(panel, "again")
         wait_idle(panel)
         assert texts(panel._session)[-1][1] in ("one", "two") and len(server.posts) == 2
         assert sorted(turn.status for turn in panel._session.turns) == ["complete", "superseded"]
 
 
-HANDLES = ("settings", "config", "llm", "number", "slider")
+HANDLES = ("settings", "config", "llm", "panel")
 
 
 @pytest.mark.parametrize("handle", HANDLES)
 @pytest.mark.parametrize(("name", "value"), [("temperature", 1.25), ("top_p", 0.35), ("max_token", 512)])
 def test_one_truth_whichever_handle_moves(handle: str, name: str, value: float) -> None:
-    """Settings, %chatglm_config, session.llm, sliders and boxes show the same within 0.2 s, in two panels."""
+    """Settings, %chatglm_config, session.llm and the panel show the same within 0.2 s, in two panels."""
     session = Session()
-    at = ("temperature", "top_p", "max_token").index(name)
     with open_panel(session=session) as one, open_panel(session=session) as two:
         assert session.llm is not None  # LangChain has been imported
         began = time.monotonic()
-        if handle in ("number", "slider"):
-            set_value(getattr(one.rows[at], handle), value)
+        if handle == "panel":
+            choose(one, name, value)
         elif handle == "config":
             config.apply(session, config.assignments(f"{name}={value}"))
         else:
             setattr(getattr(session, handle), name, value)
-        rows = [one.rows[at], two.rows[at]]
-        wait_until(lambda: all(row.number.value == row.slider.value == value for row in rows))
+        wait_until(lambda: all(panel.sidebar.values[name] == value for panel in (one, two)))
         took = time.monotonic() - began
         assert getattr(session.llm, name) == getattr(session.settings, name) == value
-        assert not any(row.unset.value for row in rows)
         assert_within(took, 0.2)
 
 
@@ -290,45 +295,70 @@ def test_the_other_fields_are_handles_too(name: str, typed: Any, value: Any) -> 
     """What is typed is set, and what is set shows: in the panel it was typed in, and in another."""
     session = Session()
     with open_panel(session=session) as one, open_panel(session=session) as two:
-        set_value(getattr(one.fields, name), typed)
+        choose(one, name, typed)
         assert getattr(session.settings, name) == getattr(session.llm, name) == value
-        assert getattr(two.fields, name).value == getattr(one.fields, name).value
+        assert two.sidebar.values[name] == one.sidebar.values[name]
         setattr(session.llm, name, {"stop": ["x"], "seed": 7, "with_history": True}.get(name, "high"))
-        assert str(getattr(one.fields, name).value) in ("x", "7", "True", "high")
-        assert getattr(two.fields, name).value == getattr(one.fields, name).value
+        assert str(one.sidebar.values[name]) in ("x", "7", "True", "high")
+        assert two.sidebar.values[name] == one.sidebar.values[name]
 
 
-def test_unset_leaves_a_parameter_to_the_server() -> None:
-    """A choice in both directions: its key is absent from the next body, and there again when it is taken back."""
+def test_an_empty_box_leaves_a_parameter_to_the_server() -> None:
+    """Its key is absent from the next body; a default that nobody has set shows as the server's."""
     with (
         ScriptedServer(answer("ok")) as server,
         open_panel(server) as panel,
         open_panel(session=panel._session) as other,
     ):
-        row = panel.rows[0]
-        assert row.unset.value, "an untouched default is not sent to /v1"
-        set_value(row.unset, False)
-        assert not row.unset.value and not other.rows[0].unset.value
+        assert panel.sidebar.values["temperature"] is None, "an untouched default is not sent to /v1"
+        choose(panel, "temperature", "0.5")
+        assert panel.sidebar.values["temperature"] == other.sidebar.values["temperature"] == 0.5
         ask_and_wait(panel, "one")
-        assert server.posts[0].body["temperature"] == 0.1
-        set_value(row.unset, True)
-        assert panel._session.settings.temperature is None and other.rows[0].unset.value
+        assert server.posts[0].body["temperature"] == 0.5
+        choose(panel, "temperature", "")
+        assert panel._session.settings.temperature is None and other.sidebar.values["temperature"] is None
         ask_and_wait(panel, "two")
         assert "temperature" not in server.posts[1].body
-        set_value(row.slider, 0.9)
-        assert not row.unset.value
+        choose(panel, "temperature", 0.9)
         ask_and_wait(panel, "three")
         assert server.posts[2].body["temperature"] == 0.9
+
+
+def test_a_number_out_of_range_is_refused_beside_its_box() -> None:
+    """The box keeps what was typed, the reason stands under it, and what holds is what held before."""
+    session = Session()
+    session.settings.endpoint_url = "http://127.0.0.1:1/v1"
+    with open_panel(session=session) as panel:
+        for name, typed, why in (
+            ("temperature", "50", "Temperature must be a number from 0 to 10, or empty."),
+            ("temperature", "warm", "Temperature must be a number from 0 to 10, or empty."),
+            ("max_token", "0", "Max tokens must be a whole number of at least 1, or empty."),
+            ("max_token", "1.5", "Max tokens must be a whole number of at least 1, or empty."),
+            ("top_p", "nan", "Top-p must be a number from 0 to 1, or empty."),
+        ):
+            choose(panel, name, typed)
+            assert panel.sidebar.errors == {name: {"typed": typed, "text": why}}
+            assert panel.sidebar.values[name] is None and name not in panel._session.settings.chosen
+            choose(panel, name, "")
+            assert panel.sidebar.errors == {}
+
+
+def test_a_range_that_was_widened_goes_back() -> None:
+    """Typing 10 widens the slider of temperature; with a smaller value it has its own range again."""
+    with open_panel() as panel:
+        for value, most in ((7.5, 7.5), (10, 10), (1, 2), (10, 10), ("", 2)):
+            choose(panel, "temperature", value)
+            assert panel.sidebar.ranges["temperature"] == [0, most]
 
 
 def test_reset_brings_the_default_back() -> None:
     """The value, the slider's range, and that it is not sent where nobody has asked for it."""
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
-        row = panel.rows[0]
-        set_value(row.number, 7.5)
-        assert row.slider.max == 7.5 and row.slider.value == 7.5
-        click(row.reset)
-        assert row.number.value == row.slider.value == 0.1 and row.slider.max == 2 and row.unset.value
+        choose(panel, "temperature", 7.5)
+        assert panel.sidebar.ranges["temperature"] == [0, 7.5]
+        press_beside(panel, "reset", "temperature")
+        assert panel.sidebar.values["temperature"] is None and panel.sidebar.ranges["temperature"] == [0, 2]
+        assert panel._session.settings.temperature == 0.1
         ask_and_wait(panel, "hi")
         assert "temperature" not in server.posts[0].body
 
@@ -336,33 +366,47 @@ def test_reset_brings_the_default_back() -> None:
 def test_the_range_is_the_servers() -> None:
     """0 to 2 unless it is known: Z.ai takes 0 to 1; a value beyond it widens the slider, and is not clamped."""
     with open_panel() as panel:
-        slider, settings = panel.rows[0].slider, panel._session.settings
-        assert (slider.min, slider.max) == (0, 2)
-        settings.endpoint_url = "https://api.z.ai/api/paas/v4"
-        assert (slider.min, slider.max) == (0, 1)
-        settings.temperature = 1.5
-        assert slider.max == slider.value == 1.5 and settings.temperature == 1.5
-        settings.endpoint_url = "http://127.0.0.1:1/v1"
-        assert (slider.max, slider.value) == (2, 1.5)
+        settings = panel._session.settings
+        for url, temperature, most in (
+            ("https://api.z.ai/api/paas/v4", None, 1),
+            ("https://api.z.ai/api/paas/v4", 1.5, 1.5),
+            ("http://127.0.0.1:1/v1", 1.5, 2),
+        ):
+            settings.endpoint_url, settings.temperature = url, temperature
+            assert panel.sidebar.ranges["temperature"] == [0, most]
+            assert panel.sidebar.values["temperature"] == temperature
+
+
+def test_max_tokens_goes_up_to_the_servers_context() -> None:
+    """As far as the server tells it: vLLM, llama.cpp and OpenRouter each in a key of their own."""
+    row = {"id": "glm", "meta": {"n_ctx_train": 2048}}
+    with ScriptedServer(answer("ok"), on_get=reply({"data": [row]})) as server, open_panel(server) as panel:
+        wait_until(lambda: panel.sidebar.ranges["max_token"] == [16, 2048])
+        server.on_get = reply({"data": [{"id": "glm", "max_model_len": 131072}]})
+        press_beside(panel, "check")
+        wait_until(lambda: panel.sidebar.ranges["max_token"] == [16, 131072])
 
 
 def test_the_state_of_the_connection_follows_the_endpoint() -> None:
-    """A dot and words: nothing, ChatGLM's own, OpenAI's with its models to choose from; Check looks once more."""
+    """A dot and words: nothing, ChatGLM's own, OpenAI's with its models to choose from; Check probes once more."""
     with ScriptedServer(answer("ok"), on_get=MODELS) as server, open_panel() as panel:
-        state, model = panel.connection.children[-1], panel.connection.model
+        head = panel.sidebar
         panel._session.settings.endpoint_url = "http://127.0.0.1:1/"
-        wait_until(lambda: "Nothing answers at" in visible_text(state))
-        set_value(panel.connection.endpoint, f" {server.url}v1 ")
+        wait_until(lambda: head.head["tone"] == "failed")
+        choose(panel, "endpoint_url", f" {server.url}v1 ")
         assert panel._session.settings.endpoint_url == f"{server.url}v1"
-        wait_until(lambda: "● Found a server that speaks OpenAI's protocol" in visible_text(state))
-        assert model.options == ("glm-4", "glm-4-plus")
-        set_value(model, "glm-4-plus")
-        set_value(panel.connection.dialect, "openai")
+        wait_until(lambda: head.head["tone"] == "good")
+        assert "OpenAI's protocol" in head.head["text"]
+        assert (head.head["name"], head.head["place"]) == ("glm-4", "this machine")
+        assert head.options["model"] == ["glm-4", "glm-4-plus"]
+        choose(panel, "model", "glm-4-plus")
+        choose(panel, "dialect", "openai")
+        assert head.head["name"] == "glm-4-plus"
         ask_and_wait(panel, "hi")
         assert server.posts[0].body["model"] == "glm-4-plus" and panel._session.settings.dialect == "openai"
         server.on_get = reply({"data": [{"id": "new"}]})
-        click(panel.connection.check)
-        wait_until(lambda: model.options == ("new",))
+        press_beside(panel, "check")
+        wait_until(lambda: head.options["model"] == ["new"])
 
 
 def test_an_older_look_does_not_overwrite_a_newer_one() -> None:
@@ -380,22 +424,21 @@ def test_an_older_look_does_not_overwrite_a_newer_one() -> None:
     with first, second, open_panel(first, session=session) as panel:
         wait_until(lambda: len(first.asked) == 1)
         session.settings.endpoint_url = f"{second.url}v1"
-        wait_until(lambda: panel.connection.model.options == ("glm-4", "glm-4-plus"))
+        wait_until(lambda: panel.sidebar.options.get("model") == ["glm-4", "glm-4-plus"])
         gate.set()
         assert read.wait(5)
         session.wait_submitted()
-        assert panel.connection.model.options == ("glm-4", "glm-4-plus")
-        assert "with glm-4" in visible_text(panel.connection.children[-1])
+        assert panel.sidebar.options["model"] == ["glm-4", "glm-4-plus"]
+        assert "with glm-4" in panel.sidebar.head["text"]
 
 
 def test_the_panel_tells_what_goes_along() -> None:
-    """with_history with how many turns that are; none when it is off."""
+    """How many turns the next prompt sends; none when that is switched off."""
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
-        wait_until(lambda: panel.fields.context.value == "context: 0 turns")
         ask_and_wait(panel, "one")
-        assert panel.fields.context.value == "context: 1 turn"
-        set_value(panel.fields.with_history, False)
-        assert panel.fields.context.value == "context: 0 turns"
+        wait_until(lambda: panel.sidebar.context == 1)
+        choose(panel, "with_history", False)
+        wait_until(lambda: panel.sidebar.context == 0)
         ask_and_wait(panel, "two")
         assert [m["content"] for m in server.posts[1].body["messages"]] == ["two"]
 
@@ -406,22 +449,22 @@ def test_where_turns_are_kept_is_said_in_the_panel(tmp_path: Any) -> None:
     session.settings.store = str(tmp_path)
     with ScriptedServer(answer("ok")) as server, open_panel(server, session=session) as panel:
         ask_and_wait(panel, "hi")
-        wait_until(lambda: str(tmp_path) in visible_text(panel._news))
+        wait_until(lambda: str(tmp_path) in panel.transcript.notice.get("text", ""))
+        assert "%" not in panel.transcript.notice["text"], "a panel names no magic"
         session.settings.store = "off"
 
 
 def test_history_is_made_when_it_is_opened() -> None:
-    """The section's button says how many turns there are; the viewer comes with the first click."""
+    """The button says how many turns there are; the viewer comes with the first click, and stays what it is."""
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
         ask_and_wait(panel, "hi")
-        button = panel.past.children[0]
-        assert button.description == "Show history (1 turn)" and len(panel.past.children) == 1
-        click(button)
-        assert button.description == "Hide history (1 turn)" and len(panel.past.children) == 2
-        viewer = panel.past.children[1]
-        click(button)
-        click(button)
-        assert panel.past.children[1] is viewer
+        assert panel.sidebar.turns == 1 and len(panel.children) == 2
+        press_beside(panel, "history")
+        assert panel.sidebar.viewing and len(panel.children) == 3
+        viewer = panel.children[2]
+        press_beside(panel, "history")
+        press_beside(panel, "history")
+        assert panel.children[2] is viewer
 
 
 def test_a_closed_panel_is_gone() -> None:
@@ -432,9 +475,8 @@ def test_a_closed_panel_is_gone() -> None:
         wait_until(lambda: len(server.posts) == 1)
         panel.close()
         server.wait_closed(server.posts[0], 1.0)
-        number = panel.rows[0].number
         session.settings.temperature = 1.75
-        assert number.value != 1.75
+        assert panel.sidebar.values["temperature"] != 1.75
         session.wait_submitted()
         asked = len(server.asked)
         session.settings.endpoint_url = server.url

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.testing.globalipapp import start_ipython
 from IPython.utils.capture import capture_output
+from pydantic import SecretStr
 
 from chatglm_magic import ChatGLM, Session, get_session
-from chatglm_magic.widgets.panel_box import Panel
 from chatglm_magic.widgets.panel_box.code import as_magic, as_python, state
 
 from .support.canary import KEY, has_leaked
-from .support.panels import ask_and_wait, click, open_panel, set_value, visible_text
+from .support.panels import ask_and_wait, choose, open_panel, press, read_notices
 from .support.servers import ScriptedServer, answer, legacy
 
 PROMPTS = [
@@ -192,26 +192,46 @@ def test_a_short_question_is_one_line(shell: InteractiveShell) -> None:
     assert going_on.startswith("%%chatglm"), "a line that follows it in the cell would be joined to it"
 
 
-def copied(panel: Panel) -> str:
-    return str(panel._copier.text.value)
-
-
-def test_the_buttons_show_the_code_and_never_the_key(server: ScriptedServer) -> None:
-    """What the boxes and sliders say now, in a box to take it from; the key is in the requests alone."""
-    session = Session()
+def test_the_code_never_holds_the_key(server: ScriptedServer) -> None:
+    """What the box and the settings say now goes to the page's clipboard; the key is in the requests alone."""
+    session, copied = Session(), list[str]()
     session.llm = ChatGLM(endpoint_url=server.url + "v1", api_key=KEY, headers={"X-Auth": KEY})
     with open_panel(session=session) as panel:
+        comm = panel.transcript.comm
+
+        def take(data: Any = None, **other: Any) -> None:
+            if data.get("content", {}).get("do") == "copy":
+                copied.append(data["content"]["text"])
+
+        comm.send = take
+        press(panel, "magic", text="")
+        assert copied == [] and read_notices(panel) == ["Type a prompt first: the code asks it."]
         ask_and_wait(panel, "hi")
         assert KEY in server.posts[-1].headers["authorization"]
-        set_value(panel.rows[0].slider, 1.25)
-        set_value(panel.controls.prompt, "")
-        click(panel.controls.magic)
-        assert "Type a prompt first" in visible_text(panel.status) and copied(panel) == ""
-        set_value(panel.controls.prompt, "next")
-        click(panel.controls.magic)
-        assert copied(panel).endswith("--temperature 1.25 next") and not has_leaked(copied(panel))
-        click(panel.controls.python)
-        assert "temperature=1.25" in copied(panel) and '["hi", "ok"]' in copied(panel)
-        assert not has_leaked(copied(panel)) and panel._copier.layout.display is None
-        click(panel._copier.children[0].children[1].children[1])
-        assert panel._copier.layout.display == "none"
+        choose(panel, "temperature", 1.25)
+        press(panel, "magic", text="next")
+        press(panel, "python", text="next")
+        magic, python = copied
+        assert magic == "%chatglm --temperature 1.25 next" and "endpoint" not in python
+        assert "temperature=1.25" in python and '["hi", "ok"]' in python and not has_leaked(copied)
+        press(panel, "python", text="")
+        assert '"hi",\n' in copied[-1] and '["hi", "ok"]' not in copied[-1], "the last prompt, as it was asked"
+
+
+def test_code_for_a_server_with_a_key_runs(shell: InteractiveShell) -> None:
+    """The local server takes requests with its own token alone: magic and Python ask through the session."""
+    with ScriptedServer(answer("ok")) as server:
+        session = get_session()
+        before = session.llm.api_key
+        session.settings.store, session.settings.endpoint_url = "off", server.url + "v1"
+        session.llm.api_key = SecretStr(KEY)
+        session.llm.history = [["q", "a"]]
+        now = state(session, "hi")
+        run_python(as_python(now))
+        assert session.llm.history == [["q", "a"]], "code that is tried leaves the conversation alone"
+        run_magic(shell, as_magic(now))
+        session.llm.api_key = before
+        session.reset()
+        assert all(KEY in post.headers["authorization"] for post in server.posts)
+        python, magic = (post.body["messages"] for post in server.posts)
+        assert python == magic and [message["content"] for message in python] == ["q", "a", "hi"]

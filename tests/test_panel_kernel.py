@@ -11,6 +11,7 @@ import pytest
 
 from .support.kernels import Kernel
 from .support.servers import Asked, ScriptedServer, answer, chunk, hang, sse
+from .support.transcripts import TranscriptState, action
 
 pytestmark = pytest.mark.heavy
 
@@ -21,8 +22,9 @@ class Page:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.state: dict[str, dict[str, Any]] = {}
+        self.talk: dict[str, TranscriptState] = {}
         self.outputs: dict[str, dict[str, Any]] = {}
-        self.said: list[str] = []
+        self.written: list[str] = []
 
     def run(self, code: str) -> None:
         """Run a cell and take in all that it says."""
@@ -46,14 +48,19 @@ class Page:
     def _take(self, message: dict[str, Any]) -> None:
         kind, content = message["msg_type"], message["content"]
         if kind == "comm_open":
-            self.state[content["comm_id"]] = dict(content["data"].get("state", {}))
+            state = self.state[content["comm_id"]] = dict(content["data"].get("state", {}))
+            if "messages" in state:
+                self.talk[content["comm_id"]] = TranscriptState(state)
+        elif kind == "comm_msg" and content["data"].get("method") == "custom":
+            if content["comm_id"] in self.talk:
+                self.talk[content["comm_id"]].take(content["data"]["content"])
         elif kind == "comm_msg" and content["data"].get("method") == "update":
             self.state.setdefault(content["comm_id"], {}).update(content["data"]["state"])
         elif kind in ("display_data", "update_display_data"):
             key = content["transient"].get("display_id", f"output {len(self.outputs)}")
             self.outputs[key] = content["data"]
         elif kind in ("stream", "error"):
-            self.said.append(content.get("text") or content["evalue"])
+            self.written.append(content.get("text") or content["evalue"])
         elif kind == "status" and content["execution_state"] == "idle":
             self._idle = message["parent_header"].get("msg_id", "")
 
@@ -63,29 +70,37 @@ class Page:
         assert found, wanted
         return found[-1]
 
-    def click(self, description: str, subshell: str | None = None) -> None:
-        """Click a button."""
-        self._send(self.find(description=description, _model_name="ButtonModel"), "custom", subshell)
+    def send(self, prompt: str, subshell: str | None = None) -> None:
+        """Type a prompt and press Send."""
+        self._send([*self.talk][-1], action("send", text=prompt), subshell)
 
-    def type(self, description: str, value: Any, subshell: str | None = None) -> None:
-        """Type into a box and leave it."""
-        self._send(self.find(description=description), "update", subshell, value)
+    def stop(self) -> None:
+        """Press Stop."""
+        self._send([*self.talk][-1], action("stop"), None)
+
+    def choose(self, name: str, value: Any) -> None:
+        """Give a setting a value."""
+        beside = [key for key, state in self.state.items() if "sections" in state]
+        self._send(beside[-1], action("set", name, value=value), None)
 
     def text(self) -> str:
-        """Return the HTML of the newest panel's answer."""
-        models = [state for state in self.state.values() if state.get("_model_name") == "HTMLMathModel"]
-        return str(models[-1].get("value", ""))
+        """Return the HTML of the newest panel's messages."""
+        messages = [*self.talk.values()][-1].messages
+        return "\n".join(block for message in messages for block in message["blocks"])
 
-    def status(self) -> str:
-        """Return the HTML of the newest panel's status line."""
-        lines = [
-            state["value"] for state in self.state.values() if 'class="chatglm-status"' in str(state.get("value"))
-        ]
-        return str(lines[-1])
+    @property
+    def announced(self) -> str:
+        """What the newest panel says of the prompt under way, or of how the last one ended."""
+        return str(self.state[[*self.talk][-1]]["announced"])
 
-    def _send(self, comm: str, method: str, subshell: str | None, value: Any = None) -> None:
-        update = {"method": method, "state": {"value": value}, "buffer_paths": []}
-        data = update if method == "update" else {"method": method, "content": {"event": "click"}}
+    def said(self) -> str:
+        """Return what stands under the newest panel's messages, its box and its settings."""
+        key, talk = [*self.talk.items()][-1]
+        notices = [message["notice"]["text"] for message in talk.messages if message["notice"]]
+        errors = [state["errors"] for state in self.state.values() if "errors" in state]
+        return "\n".join([*notices, str(self.state[key]["notice"]), str(errors)])
+
+    def _send(self, comm: str, data: dict[str, Any], subshell: str | None) -> None:
         message = self.kernel.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
         if subshell:
             message["header"]["subshell_id"] = subshell
@@ -104,7 +119,7 @@ def opened(kernel: Kernel, server: ScriptedServer) -> Page:
     page = Page(kernel)
     page.run(f"get_session().reset()\nget_session().settings.endpoint_url = {server.url + 'v1'!r}")
     page.run("p = panel()\np")
-    page.said.clear()
+    page.written.clear()
     return page
 
 
@@ -140,12 +155,11 @@ def test_clicks_while_a_cell_runs_are_handled_once(kernel: Kernel) -> None:
         opener = "urllib.request.build_opener(urllib.request.ProxyHandler({}))"
         running = kernel.send(f"import urllib.request; {opener}.open('{until_clicked.url}').read()")
         page.until(lambda: len(until_clicked.asked) == 1)
-        page.type("Prompt", "hi")
-        page.click("Send")
-        page.click("Send")
+        page.send("hi")
+        page.send("hi")
         clicked.set()
         page.until(lambda: page._idle == running)
-        page.until(lambda: "Answered." in page.status())
+        page.until(lambda: page.announced == "Answered.")
         page.run("pass")
         assert len(server.posts) == 1 and "ok" in page.text()
 
@@ -159,16 +173,15 @@ def test_a_panel_and_a_cell_ask_at_the_same_time(kernel: Kernel) -> None:
         for number in range(10):
             before = len(page.outputs)
             cell = kernel.send(f"%chatglm cell{number}_")
-            page.type("Prompt", f"panel{number}_", shell)
-            page.click("Send", shell)
+            page.send(f"panel{number}_", shell)
             page.until(lambda: page._idle == cell)  # noqa: B023
-            page.until(lambda: f"panel{number}_29 end" in page.text() and "Answered." in page.status())  # noqa: B023
+            page.until(lambda: f"panel{number}_29 end" in page.text() and page.announced == "Answered.")  # noqa: B023
             data = [*page.outputs.values()][before]
             assert data["text/plain"] == whole(f"cell{number}_")
             assert whole(f"panel{number}_") in page.text()
         page.run("print(sorted(t.prompt for t in get_session().turns), {t.status for t in get_session().turns})")
         asked = sorted(f"{where}{number}_" for where in ("cell", "panel") for number in range(10))
-        assert page.said == [f"{asked} {{'complete'}}\n"]
+        assert page.written == [f"{asked} {{'complete'}}\n"]
 
 
 @pytest.mark.row("D9")
@@ -176,23 +189,22 @@ def test_an_interrupt_leaves_the_panels_answer_alone_and_stop_ends_it(kernel: Ke
     """SIGINT ends the cell that runs; the panel has a button of its own, and the server sees the close."""
     with ScriptedServer(sse([chunk(f"{n} ") for n in range(500)], pause=0.02)) as server:
         page = opened(kernel, server)
-        page.type("Prompt", "count")
-        page.click("Send")
+        page.send("count")
         page.until(lambda: "1 2 3" in page.text())
         cell = kernel.send("import time; print('begun', flush=True); time.sleep(30)")
-        page.until(lambda: any("begun" in text for text in page.said))
+        page.until(lambda: any("begun" in text for text in page.written))
         kernel.manager.interrupt_kernel()
         page.until(lambda: page._idle == cell)
         length = len(page.text())
         page.until(lambda: len(page.text()) > length + 20)
-        page.click("Stop")
+        page.stop()
         server.wait_closed(server.posts[0], 1.0)
-        page.until(lambda: "Stopped" in page.status())
+        page.until(lambda: page.announced == "Stopped.")
 
 
 @pytest.mark.row("D19")
-def test_the_last_answer_is_an_output_of_its_own(kernel: Kernel) -> None:
-    """Beneath the widget: question and answer as text and as HTML, also what a later question brought."""
+def test_the_conversation_is_an_output_of_its_own(kernel: Kernel) -> None:
+    """Beneath the widget: prompts and answers as text and as HTML, also what a later prompt brought."""
     with ScriptedServer(answer("first"), answer("**second**")) as server:
         page = opened(kernel, server)
         view, still = page.outputs.values()
@@ -204,12 +216,11 @@ def test_the_last_answer_is_an_output_of_its_own(kernel: Kernel) -> None:
             "text/html": '<div class="mathjax_ignore tex2jax_ignore"><div class="chatglm-still"></div></div>',
         }
         for prompt, text in (("one?", "first"), ("<two>?", "**second**")):
-            page.type("Prompt", prompt)
-            page.click("Send")
+            page.send(prompt)
             page.until(lambda: text in [*page.outputs.values()][-1]["text/plain"])  # noqa: B023
         assert len(page.outputs) == 2
         still = [*page.outputs.values()][-1]
-        assert still["text/plain"] == "<two>?\n\n**second**"
+        assert still["text/plain"] == "one?\n\nfirst\n\n<two>?\n\n**second**"
         assert "&lt;two&gt;?" in still["text/html"] and "<strong>second</strong>" in still["text/html"]
 
 
@@ -220,9 +231,8 @@ def test_with_one_display_for_each_answer_the_panels_outputs_never_vary() -> Non
         kernel.run("%load_ext chatglm_magic\nfrom chatglm_magic import get_session, panel")
         page = opened(kernel, server)
         before = [data | {"application/vnd.jupyter.widget-view+json": 0} for data in page.outputs.values()]
-        page.type("Prompt", "hi")
-        page.click("Send")
-        page.until(lambda: "Answered." in page.status() and "varies" in page.text())
+        page.send("hi")
+        page.until(lambda: page.announced == "Answered." and "varies" in page.text())
         page.run("pass")
         after = [data | {"application/vnd.jupyter.widget-view+json": 0} for data in page.outputs.values()]
         assert before == after
@@ -233,14 +243,12 @@ def test_nothing_is_written_to_a_cell_by_a_panel(kernel: Kernel) -> None:
     with ScriptedServer(answer("ok")) as server:
         page = opened(kernel, server)
         page.run("import logging; logging.getLogger().handlers.clear()")
-        page.type("Prompt", "hi")
-        page.click("Send")
-        page.until(lambda: "Answered." in page.status())
-        page.type("seed", "seven")
-        page.until(lambda: "seed must be" in page.status())
+        page.send("hi")
+        page.until(lambda: page.announced == "Answered.")
+        page.choose("seed", "seven")
+        page.until(lambda: "Seed must be" in page.said())
         server.__exit__()
-        page.type("Prompt", "and now?")
-        page.click("Send")
-        page.until(lambda: "No server answers at" in page.status())
+        page.send("and now?")
+        page.until(lambda: "No server answers at" in page.said())
         page.run("pass")
-        assert page.said == []
+        assert page.written == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,15 @@ from chatglm_magic.widgets.panel_box import Panel
 
 from .support.panels import (
     ask_and_wait,
-    click,
+    choose,
     open_panel,
+    press,
+    read_answer,
+    read_answers,
+    read_lanes,
+    read_text,
     send_prompt,
-    set_value,
-    visible_text,
+    type_prompt,
     wait_idle,
     wait_until,
 )
@@ -25,7 +30,7 @@ from .support.timers import HeldSleep, TrackedSession
 
 def lanes(panel: Panel) -> list[str]:
     """Return what a reader sees in each lane."""
-    return [visible_text(cell) for cell in panel.dialogue.lanes.children if cell.layout.display != "none"]
+    return [f"{lane.label}\n{read_text(lane)}" for lane in read_lanes(panel)]
 
 
 def half() -> Script:
@@ -41,19 +46,19 @@ def by_temperature(connection: Any, asked: Asked) -> None:
 def test_a_slider_that_settles_asks_again_and_the_answers_stand_side_by_side() -> None:
     """Each with its parameters, what differs marked; only what was sent is part of the conversation."""
     with ScriptedServer(by_temperature) as server, open_panel(server) as panel:
-        set_value(panel.controls.live, True)
+        press(panel, "live", on=True)
         ask_and_wait(panel, "hi")
         for number, value in enumerate((0.5, 1.5, 0.75), 2):
-            set_value(panel.rows[0].slider, value)
+            choose(panel, "temperature", value)
             wait_until(lambda: len(panel._session.turns) == number)  # noqa: B023
             wait_idle(panel)
         assert [post.body.get("temperature") for post in server.posts] == [None, 0.5, 1.5, 0.75]
-        titles = [" ".join(lane.split()[:2]) for lane in lanes(panel)]
-        assert titles == ["temperature 0.5", "temperature 1.5", "temperature 0.75"]
-        marked = panel.dialogue.lanes.children[1].value
+        titles = [lane.label for lane in read_lanes(panel)]
+        assert titles == [f"hi\nTemperature {value}" for value in (0.5, 1.5, 0.75)]
+        marked = read_lanes(panel)[1].blocks[0]
         assert "很热</mark>" in marked and "天气<mark" in marked
         assert sorted(turn.kind for turn in panel._session.turns) == ["chat", "live", "live", "live"]
-        set_value(panel.controls.live, False)
+        press(panel, "live", on=False)
         ask_and_wait(panel, "next")
         asked = [message["content"] for message in server.posts[4].body["messages"]]
         assert asked == ["hi", "天气冷。", "next"]
@@ -65,7 +70,7 @@ def open_live_panel(server: ScriptedServer) -> Iterator[tuple[Panel, TrackedSess
     """Yield a panel in live mode whose sliders settle when the test says so."""
     session, sleep = TrackedSession(), HeldSleep()
     with open_panel(server, session=session, sleep=sleep) as panel:
-        set_value(panel.controls.live, True)
+        press(panel, "live", on=True)
         yield panel, session, sleep
 
 
@@ -74,7 +79,7 @@ def test_a_slider_that_moves_on_asks_once() -> None:
     with ScriptedServer(by_temperature) as server, open_live_panel(server) as (panel, session, sleep):
         ask_and_wait(panel, "hi")
         for value in (0.5, 0.75, 1.0, 1.25):
-            set_value(panel.rows[0].slider, value)
+            choose(panel, "temperature", value)
         wait_until(lambda: sleep.held == 4)
         assert sleep.seconds == [0.25] * 4 and len(server.posts) == 1
         session.wait_submitted(sleep)
@@ -82,7 +87,7 @@ def test_a_slider_that_moves_on_asks_once() -> None:
         assert len(session.turns) == 2
         session.settings.top_p = 0.5  # another handle: shown here, but not this panel's slider
         session.wait_submitted(sleep)
-        assert len(server.posts) == 2 and panel.rows[1].slider.value == 0.5
+        assert len(server.posts) == 2 and panel.sidebar.values["top_p"] == 0.5
 
 
 def test_a_slider_that_moves_while_the_answer_before_is_being_stopped_asks_once() -> None:
@@ -95,10 +100,10 @@ def test_a_slider_that_moves_while_the_answer_before_is_being_stopped_asks_once(
         def move(change: Any) -> None:
             if not change["new"] and not moved:  # Send can be pressed again: the answer under way has just ended
                 moved.append(True)
-                set_value(panel.rows[0].slider, 1.5)
+                choose(panel, "temperature", 1.5)
 
-        panel.controls.send.observe(move, names="disabled")
-        set_value(panel.rows[0].slider, 0.5)
+        panel.transcript.observe(move, names="busy")
+        choose(panel, "temperature", 0.5)
         wait_until(lambda: sleep.held == 1)
         sleep.end()
         wait_until(lambda: sleep.held == 1 and moved)
@@ -111,13 +116,13 @@ def test_stop_while_a_slider_is_restarting_the_answer_asks_nothing() -> None:
     with ScriptedServer(half(), answer("more")) as server, open_live_panel(server) as (panel, session, sleep):
         send_prompt(panel, "hi")
         wait_until(lambda: any("half" in lane for lane in lanes(panel)))
-        panel.controls.send.observe(lambda change: change["new"] or click(panel.controls.stop), names="disabled")
-        set_value(panel.rows[0].slider, 0.5)
+        panel.transcript.observe(lambda change: change["new"] or press(panel, "stop"), names="busy")
+        choose(panel, "temperature", 0.5)
         wait_until(lambda: sleep.held == 1)
         sleep.end()
         session.wait_submitted(sleep)
         assert len(server.posts) == 1 and [turn.status for turn in session.turns] == ["interrupted"]
-        assert visible_text(panel.status) == "Stopped; what had arrived is kept."
+        assert panel.transcript.announced == "Stopped."
 
 
 def test_send_takes_the_place_of_a_slider_that_has_not_settled() -> None:
@@ -126,7 +131,7 @@ def test_send_takes_the_place_of_a_slider_that_has_not_settled() -> None:
     held = sse([chunk("half "), chunk("whole", finish_reason="stop")], hold=gate)
     with ScriptedServer(answer("one"), held) as server, open_live_panel(server) as (panel, session, sleep):
         ask_and_wait(panel, "hi")
-        set_value(panel.rows[0].slider, 1.5)
+        choose(panel, "temperature", 1.5)
         wait_until(lambda: sleep.held == 1)
         send_prompt(panel, "next")
         wait_until(lambda: any("half" in lane for lane in lanes(panel)))
@@ -145,12 +150,11 @@ def test_a_slider_that_moves_on_leaves_the_answer_under_way_alone() -> None:
     with ScriptedServer(held, answer("again")) as server, open_live_panel(server) as (panel, session, sleep):
         send_prompt(panel, "hi")
         wait_until(lambda: any("half" in lane for lane in lanes(panel)))
-        set_value(panel.rows[0].slider, 0.5)
+        choose(panel, "temperature", 0.5)
         wait_until(lambda: sleep.held == 1)
-        moved = panel.rows[0].slider
-        sleep.end_after(lambda: set_value(moved, 1.5))
+        sleep.end_after(lambda: choose(panel, "temperature", 1.5))
         gate.set()
-        wait_until(lambda: sleep.held == 1 and not panel.controls.send.disabled)
+        wait_until(lambda: sleep.held == 1 and not panel.transcript.busy)
         session.wait_submitted(sleep)
         assert [post.body.get("temperature") for post in server.posts] == [None, 1.5]
         assert {turn.kind: turn.status for turn in session.turns} == {"chat": "complete", "live": "complete"}
@@ -159,14 +163,14 @@ def test_a_slider_that_moves_on_leaves_the_answer_under_way_alone() -> None:
 def test_the_running_answer_is_cancelled_and_makes_room() -> None:
     """The server sees the close within a second; the half answer is no lane, and no part of the conversation."""
     with ScriptedServer(half(), answer("whole")) as server, open_panel(server) as panel:
-        set_value(panel.controls.live, True)
+        press(panel, "live", on=True)
         send_prompt(panel, "hi")
         wait_until(lambda: any("half" in lane for lane in lanes(panel)))
-        set_value(panel.rows[0].slider, 1.5)
+        choose(panel, "temperature", 1.5)
         server.wait_closed(server.posts[0], 1.0)
         wait_until(lambda: any("whole" in lane for lane in lanes(panel)))
         wait_idle(panel)
-        assert len(lanes(panel)) == 1 and lanes(panel)[0].startswith("temperature 1.5")
+        assert len(lanes(panel)) == 1 and lanes(panel)[0].startswith("hi\nTemperature 1.5")
         statuses = {turn.answer: (turn.kind, turn.status) for turn in panel._session.turns}
         assert statuses == {"half": ("chat", "interrupted"), "whole": ("live", "complete")}
 
@@ -175,31 +179,31 @@ def test_stop_ends_what_a_slider_asked_and_what_it_was_about_to_ask() -> None:
     """A lane that was stopped says so; a slider that has not settled yet asks nothing after Stop."""
     with ScriptedServer(answer("one"), half()) as server, open_live_panel(server) as (panel, session, sleep):
         ask_and_wait(panel, "hi")
-        set_value(panel.rows[0].slider, 1.5)
+        choose(panel, "temperature", 1.5)
         wait_until(lambda: sleep.held == 1)
         sleep.end()
         wait_until(lambda: any("half" in lane for lane in lanes(panel)))
-        set_value(panel.rows[0].slider, 0.5)
+        choose(panel, "temperature", 0.5)
         wait_until(lambda: sleep.held == 1)
-        click(panel.controls.stop)
+        press(panel, "stop")
         wait_idle(panel)
         session.wait_submitted(sleep)
-        assert len(server.posts) == 2 and "[stopped before it was complete]" in lanes(panel)[1]
+        assert len(server.posts) == 2
+        assert [lane.notice and lane.notice.text for lane in read_lanes(panel)] == [None, "Stopped."]
 
 
-def test_a_slider_asks_nothing_unless_live_and_unless_something_was_sent() -> None:
-    """No question of its own accord: not before Send, and not when live mode is off again."""
+def test_a_slider_asks_nothing_unless_live_and_unless_there_is_a_prompt() -> None:
+    """Not while the box is empty and nothing was sent, and not when live mode is off again."""
     with ScriptedServer(answer("ok")) as server, open_live_panel(server) as (panel, session, sleep):
-        set_value(panel.controls.prompt, "half a prom")
-        set_value(panel.rows[0].slider, 0.5)
+        choose(panel, "temperature", 0.5)
         session.wait_submitted(sleep)
         assert server.posts == []
         ask_and_wait(panel, "hi")
-        set_value(panel.rows[0].slider, 1.5)
+        choose(panel, "temperature", 1.5)
         wait_until(lambda: sleep.held == 1)
-        set_value(panel.controls.live, False)
+        press(panel, "live", on=False)
         session.wait_submitted(sleep)
-        set_value(panel.rows[0].slider, 0.75)
+        choose(panel, "temperature", 0.75)
         session.wait_submitted(sleep)
         assert len(server.posts) == 1
 
@@ -210,11 +214,44 @@ def test_an_answer_under_way_goes_along_when_live_mode_is_switched() -> None:
     held = sse([chunk("a "), chunk("b "), chunk("c", finish_reason="stop")], hold=hold)
     with ScriptedServer(held) as server, open_panel(server) as panel:
         send_prompt(panel, "hi")
-        wait_until(lambda: "b" in visible_text(panel.dialogue.answer.children[0]))
-        set_value(panel.controls.live, True)
-        assert panel.dialogue.answer.layout.display == "none"
+        wait_until(lambda: "b" in read_answer(panel))
+        press(panel, "live", on=True)
+        assert not read_answers(panel) and len(lanes(panel)) == 1
         hold.set()
         wait_until(lambda: "a b c" in lanes(panel)[0])
-        set_value(panel.controls.live, False)
-        assert panel.dialogue.lanes.layout.display == "none"
-        assert visible_text(panel.dialogue.answer.children[0]) == "a b c"
+        press(panel, "live", on=False)
+        assert not lanes(panel)
+        assert read_answer(panel) == "a b c"
+
+
+def test_live_mode_asks_what_stands_in_the_box() -> None:
+    """Another text, that was never sent, is asked when a slider settles; each column is headed with its prompt."""
+    with ScriptedServer(by_temperature) as server, open_live_panel(server) as (panel, session, sleep):
+        ask_and_wait(panel, "hi")
+        type_prompt(panel, "and in Berlin?")
+        choose(panel, "temperature", 1.5)
+        session.wait_submitted(sleep)
+        wait_idle(panel)
+        asked = [message["content"] for message in server.posts[-1].body["messages"]]
+        assert asked == ["hi", "天气冷。", "and in Berlin?"]
+        assert [lane.label for lane in read_lanes(panel)] == [
+            "hi\nserver defaults",
+            "and in Berlin?\nTemperature 1.5",
+        ]
+        assert [turn.prompt for turn in session.turns if turn.kind == "chat"] == ["hi"]
+
+
+def test_a_column_is_compared_with_the_one_at_its_left() -> None:
+    """The same, somewhat other, or another answer altogether: only in what is alike are words marked."""
+    texts = ("one two three four", "one two three four", "one two three five", "quite another text")
+    with ScriptedServer(*map(answer, texts)) as server, open_live_panel(server) as (panel, session, sleep):
+        ask_and_wait(panel, "hi")
+        for value in (0.5, 0.75, 1):
+            choose(panel, "temperature", value)
+            session.wait_submitted(sleep)
+            wait_idle(panel)
+            if value == 0.5:
+                assert [lane.badge for lane in read_lanes(panel)] == ["", "same as left"]
+        assert [lane.badge for lane in read_lanes(panel)] == ["", "", "different answer"]
+        marked = [re.findall(r"<mark[^>]*>(.*?)</mark>", lane.blocks[0]) for lane in read_lanes(panel)]
+        assert marked == [[], ["five"], []]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
+import chatglm_magic
 from chatglm_magic import Session
+from chatglm_magic.errors import ChatGLMError
+from chatglm_magic.widgets.words import in_place
 
-from .support.panels import ask_and_wait, click, open_panel, send_prompt, visible_text, wait_idle, wait_until
+from .support.panels import ask_and_wait, open_panel, read_notices, send_prompt, wait_idle, wait_until
 from .support.servers import ScriptedServer, answer, legacy
+
+PACKAGE = Path(chatglm_magic.__file__).parent
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n", " \n\t", "\u3000"])
@@ -15,8 +24,8 @@ def test_a_blank_prompt_is_not_asked(blank: str) -> None:
     """The panel says what to do."""
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
         send_prompt(panel, blank)
-        assert visible_text(panel.status) == "Type a prompt first."
-        assert server.posts == [] and panel.dialogue.controls.stop.disabled
+        assert read_notices(panel) == ["Type a prompt first."]
+        assert server.posts == [] and not panel.transcript.busy
 
 
 def test_a_prompt_whose_turn_was_taken_back_is_asked_at_the_end() -> None:
@@ -28,9 +37,45 @@ def test_a_prompt_whose_turn_was_taken_back_is_asked_at_the_end() -> None:
         ask_and_wait(panel, "a")
         assert session.undo() is not None
         session.ask("b")
-        click(panel.controls.again)  # another button: a second click on Send could be half of a double click
+        send_prompt(panel, "a")
         wait_until(lambda: len(server.posts) == 3)
         wait_idle(panel)
         assert server.posts[-1].body["history"] == [["b", "B"]]
         assert [(turn.prompt, turn.status) for turn in session.turns] == [("b", "complete"), ("a", "complete")]
     session.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://no-such-host.invalid/v1", "There is no host named no-such-host.invalid."),
+        ("http://127.0.0.1:9/v1", "nothing listens there"),
+        ("http://255.255.255.255/v1", "No route leads to"),
+    ],
+)
+def test_hosts_that_cannot_be_reached_are_told_apart(url: str, said: str) -> None:
+    """One that doesn't exist, one that refuses, one to which no way leads; in words for a panel."""
+    session = Session()
+    session.settings.store, session.settings.endpoint_url = "off", url
+    with open_panel(session=session) as panel:
+        ask_and_wait(panel, "hi")
+        (notice,) = read_notices(panel)
+        assert said in notice and "%" not in notice and "Error" not in notice
+        with pytest.raises(ChatGLMError) as raised:
+            session.llm.invoke("hi")
+        assert said in str(raised.value) and raised.value.kind == "connect"
+    session.close()
+
+
+MAGICS = re.compile(r"%chatglm\w*")
+
+
+def test_a_panel_names_no_magic() -> None:
+    """Whatever an error says to type in a cell, a panel says what to do in it, or leaves the sentence out."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "magics" in path.parts or "widgets" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and MAGICS.search(node.value):
+                said = in_place(node.value.replace("\n", " "))
+                assert not MAGICS.search(said), (path.name, said)

@@ -18,7 +18,8 @@ import pytest
 from ipywidgets.embed import dependency_state, embed_minimal_html
 
 import chatglm_magic
-from chatglm_magic import ChatGLM, Session, Turn
+from chatglm_magic import ChatGLM, Session
+from chatglm_magic.widgets.messages import Message
 from chatglm_magic.widgets.panel_box import Panel
 
 from .support.canary import KEY, echo_request, has_leaked
@@ -26,11 +27,12 @@ from .support.hostile import ANSWERS, arm
 from .support.markup import TAGS
 from .support.panels import (
     ask_and_wait,
-    click,
+    choose,
     open_panel,
+    press,
+    press_beside,
+    read_notices,
     send_prompt,
-    set_value,
-    visible_text,
     wait_idle,
     wait_until,
     walk_widgets,
@@ -53,34 +55,35 @@ def test_an_exception_in_a_callback_stands_in_the_panel_and_is_recorded(
     """One line, the way through this package a click away, a record in the log, and the panel goes on."""
     with ScriptedServer(legacy("ok")) as server, open_panel(server, "") as panel, caplog.at_level(logging.ERROR):
         panel._session.settings.observe(failing, names="temperature")
-        set_value(panel.rows[0].slider, 1.5)
+        choose(panel, "temperature", 1.5)
         panel._session.settings.unobserve(failing, names="temperature")
-        assert "LookupError: an observer of one's own" in visible_text(panel.status)
-        assert 'role="alert"' in panel.status.value and "<details><summary>Details</summary>" in panel.status.value
-        assert "widgets/panel_box/handle.py" in panel.status.value
-        assert "LookupError in a panel" in caplog.text and "widgets/panel_box/handle.py" in caplog.text
+        notice = panel.transcript.notice
+        assert notice["text"] == "Something went wrong here: an observer of one's own"
+        assert notice["tone"] == "failed"
+        assert "widgets/panel_box/settings.py" in notice["details"]
+        assert "LookupError in a panel" in caplog.text and "widgets/panel_box/settings.py" in caplog.text
         ask_and_wait(panel, "hi")
-        assert visible_text(panel.status) == "Answered."
+        assert panel.transcript.announced == "Answered."
 
 
 @pytest.mark.row("D10")
 @pytest.mark.parametrize(
-    ("field", "typed", "said"),
+    ("name", "typed", "said"),
     [
-        ("fields.seed", "seven", "seed must be a whole number"),
-        ("connection.endpoint", "not an address", "endpoint_url holds blanks"),
-        ("connection.endpoint", "file:///etc/passwd", "must begin with http"),
-        ("connection.endpoint", "http://me:secret@127.0.0.1/", "must not hold a name or password"),
+        ("seed", "seven", "Seed must be a whole number"),
+        ("endpoint_url", "not an address", "holds blanks"),
+        ("endpoint_url", "file:///etc/passwd", "must begin with http"),
+        ("endpoint_url", "http://me:secret@127.0.0.1/", "must not hold a name or password"),
     ],
 )
-def test_a_value_that_is_refused_is_told_and_undone(field: str, typed: str, said: str) -> None:
-    """The box shows what holds again, and the line says what it takes."""
+def test_a_value_that_is_refused_stays_in_its_box(name: str, typed: str, said: str) -> None:
+    """What holds is what held before; under the box stands what it takes, in words for people."""
     with open_panel() as panel:
-        where, name = field.split(".")
-        widget = getattr(getattr(panel, where), name)
-        before = widget.value
-        set_value(widget, typed)
-        assert widget.value == before and said in visible_text(panel.status)
+        before = panel.sidebar.values[name]
+        choose(panel, name, typed)
+        error = panel.sidebar.errors[name]
+        assert panel.sidebar.values[name] == before and error["typed"] == typed and said in error["text"]
+        assert "%" not in error["text"] and "ChatGLMSettings" not in error["text"]
 
 
 @pytest.mark.row("D10")
@@ -89,15 +92,16 @@ def test_a_question_that_fails_says_why_with_the_details_a_click_away() -> None:
     refusal = reply({"error": {"message": "no"}}, status=500)
     with ScriptedServer(refusal, answer("ok")) as server, open_panel(server) as panel:
         ask_and_wait(panel, "hi")
-        assert "The server answered 500" in visible_text(panel.status)
-        assert "ResponseError (server_error)" in visible_text(panel.status)
-        assert "client/async_client.py" in visible_text(panel.status)
+        (notice,) = [message.notice for message in panel.transcript.shown if message.notice]
+        assert notice.text.startswith("The server answered 500") and notice.tone == "failed"
+        assert "server_error" in notice.details and "client/async_client.py" in notice.details
+        assert "ResponseError" not in notice.details + notice.text, "names of classes are nobody's words"
         panel._session.llm.model_kwargs = {"x": object()}
         ask_and_wait(panel, "hi again")
-        assert 'role="alert"' in panel.status.value and panel.controls.stop.disabled
+        assert panel.transcript.notice["tone"] == "failed" and panel.transcript.draft == "hi again"
         panel._session.llm.model_kwargs = None
         ask_and_wait(panel, "and again")
-        assert visible_text(panel.status) == "Answered." and len(server.posts) == 2
+        assert panel.transcript.announced == "Answered." and len(server.posts) == 2
 
 
 @pytest.mark.row("D10")
@@ -107,23 +111,24 @@ def test_a_fault_while_an_answer_is_shown_is_told(pause: float) -> None:
     hold = threading.Event()
     pieces = sse([chunk("alpha "), chunk("beta "), chunk("gamma", finish_reason="stop")], pause=pause, hold=hold)
     with ScriptedServer(pieces) as server, open_panel(server) as panel:
-        text, failed = panel.dialogue.answer.children[0], threading.Event()
+        failed, comm = threading.Event(), panel.transcript.comm
+        send = comm.send
 
-        def fails(change: Any) -> None:
-            if "beta" in change["new"] and "gamma" not in change["new"]:
+        def fails(data: Any = None, **other: Any) -> None:
+            if "beta" in str(data) and "gamma" not in str(data) and not failed.is_set():
                 failed.set()
-                failing(change)
+                failing(data)
+            send(data, **other)
 
-        text.observe(fails, names="value")
+        comm.send = fails
         send_prompt(panel, "hi")
         assert failed.wait(10)
         hold.set()
         wait_idle(panel)
-        assert "LookupError" in visible_text(panel.status)
+        assert any("could not be shown" in said or "went wrong" in said for said in read_notices(panel))
         assert panel._session.turns[0].answer.startswith("alpha beta")
-        text.unobserve(fails, names="value")
         ask_and_wait(panel, "next")
-        assert visible_text(panel.status) == "Answered."
+        assert panel.transcript.announced == "Answered."
 
 
 @pytest.mark.row("D11")
@@ -179,10 +184,9 @@ class Judge(HTMLParser):
 
 def wrong(panel: Panel) -> list[str]:
     """Return what is wrong in any HTML of a panel, but its own style sheets, which are constant."""
-    values = [
-        widget.value for widget in walk_widgets(panel) if isinstance(widget, ipywidgets.HTML | ipywidgets.HTMLMath)
-    ]
-    assert len(values) > 8
+    values = [block for message in panel.transcript.shown for block in message.blocks]
+    values += [widget.value for widget in walk_widgets(panel) if isinstance(widget, ipywidgets.HTML)]
+    assert len(values) > 1
     return [found for value in values if not value.startswith("<style>") for found in Judge(value).wrong]
 
 
@@ -191,7 +195,7 @@ def test_the_judge_finds_what_it_looks_for() -> None:
     """The control: the same payloads put into a widget as they are."""
     for text in ("<script>1</script>", '<img src=x onerror="1">', '<a href="javascript:1">x</a>', "<!-- x -->"):
         with open_panel() as panel:
-            panel.dialogue.answer.children[0].value = text
+            panel.transcript.put(Message("1", blocks=(text,)))
             assert wrong(panel), text
     hostile = arm(ANSWERS, "http://127.0.0.1:9")
     assert sum(bool(Judge(one.text).wrong) for one in hostile) > len(hostile) / 3
@@ -209,8 +213,8 @@ def roads(server: ScriptedServer, panel: Panel, text: str) -> Iterator[str]:
         ask_and_wait(panel, text + " " * size)
         yield "error"
     server.on_get = reply({"data": [{"id": text}]})
-    click(panel.connection.check)
-    wait_until(lambda: panel.connection.model.options)
+    press_beside(panel, "check")
+    wait_until(lambda: panel.sidebar.options.get("model"))
     yield "names of models"
 
 
@@ -224,31 +228,33 @@ def test_no_text_of_a_model_or_a_server_is_markup() -> None:
     hostile = hostile[:: choose_count(3, 1)]
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
         for number, one in enumerate(hostile):
-            panel.connection.model.options = ()
+            panel.sidebar.options = {}
             for road in roads(server, panel, f"{number} {one.text}"):
                 assert wrong(panel) == [], (one.id, road)
 
 
 @pytest.mark.row("S5")
-def test_the_lanes_of_live_mode_show_text_alone() -> None:
-    """Also with differences marked in it, and in the line of parameters above it."""
-    with open_panel() as panel:
-        for one in arm(ANSWERS, "http://127.0.0.1:9"):
-            for text in (one.text, one.text[::-1], f"{one.text} and more"):
-                asked = {"temperature": text, "seed": text}
-                turn = Turn(text, text, model=text, asked=asked, finish_reason=text, changed=(text,))
-                panel.dialogue.lanes.add(turn)
-            assert len([cell for cell in panel.dialogue.lanes.children if "chatglm-lane" in cell.value]) == 3
-            assert wrong(panel) == [], one.id
+def test_the_columns_of_live_mode_show_text_alone() -> None:
+    """Also with differences marked in it."""
+    for one in arm(ANSWERS, "http://127.0.0.1:9"):
+        if "\ud800" in one.text:
+            continue
+        texts = (one.text, f"{one.text} and more", one.text[::-1])
+        with ScriptedServer(*map(answer, texts)) as server, open_panel(server) as panel:
+            press(panel, "live", on=True)
+            for number, prompt in enumerate((one.text, f"{one.text}!", f"{one.text}?")):
+                ask_and_wait(panel, prompt)
+                assert wrong(panel) == [], (one.id, number)
 
 
 @pytest.mark.row("S5")
-def test_no_description_is_html() -> None:
-    """Descriptions are text, whatever stands in them."""
-    with open_panel() as panel:
-        click(panel.past.children[0])
-        described = [widget for widget in walk_widgets(panel) if hasattr(widget, "description_allow_html")]
-        assert len(described) > 15 and not [widget for widget in described if widget.description_allow_html]
+def test_the_page_inserts_the_kernels_html_alone() -> None:
+    """Its modules make HTML of nothing but a message's blocks, and evaluate no text."""
+    for path in sorted(PACKAGE.rglob("*.js")):
+        source = path.read_text(encoding="utf-8")
+        inserted = re.findall(r"\.(?:innerHTML|outerHTML)\s*\+?=\s*([^;\n]+)|insertAdjacentHTML", source)
+        assert inserted == (["html"] if path.name == "transcript.js" else []), path.name
+        assert not re.findall(r"\beval\(|\bFunction\(|document\.write|setTimeout\(\s*[\"'`]|\bimport\(", source)
 
 
 def state(panel: Panel) -> list[Any]:
@@ -256,7 +262,7 @@ def state(panel: Panel) -> list[Any]:
     page = io.StringIO()
     embed_minimal_html(page, panel)
     whole = ipywidgets.Widget.get_manager_state(drop_defaults=False)
-    assert len(whole["state"]) > 60
+    assert len(whole["state"]) > 8
     return [whole, dependency_state(panel), panel._repr_mimebundle_(), page.getvalue()]
 
 
@@ -265,7 +271,7 @@ def test_the_search_finds_a_key_in_a_widget() -> None:
     """The control: planted in one box of the panel, it is found."""
     with open_panel() as panel:
         assert not has_leaked(*state(panel))
-        panel.fields.system.value = f"My key is {KEY}"
+        choose(panel, "system", f"My key is {KEY}")
         assert has_leaked(*state(panel))
 
 
@@ -287,15 +293,12 @@ def test_no_trait_of_the_panel_holds_a_key(place: str, monkeypatch: pytest.Monke
             for number in range(3):
                 ask_and_wait(panel, f"q{number}")
                 assert not has_leaked(*state(panel))
-            for each in (
-                panel.controls.magic,
-                panel.controls.python,
-                panel.connection.check,
-                panel.past.children[0],
-            ):
-                click(each)
-            wait_until(lambda: "Looking" not in visible_text(panel.connection.children[-1]))
-            set_value(panel.controls.live, True)
+            for name in ("magic", "python"):
+                press(panel, name, text="next")
+            for name in ("check", "history"):
+                press_beside(panel, name)
+            wait_until(lambda: panel.sidebar.head["text"] != "Connecting…")
+            press(panel, "live", on=True)
             send_prompt(panel, "live")
             wait_idle(panel)
             assert not has_leaked(*state(panel))
@@ -316,6 +319,27 @@ def test_an_error_of_elsewhere_that_repeats_a_key_does_not_show_it(caplog: pytes
 
     session.settings.observe(repeats, names="temperature")
     with open_panel(session=session) as panel, caplog.at_level(logging.DEBUG):
-        set_value(panel.rows[0].slider, 1.5)
-        assert "ValueError: the key is …" in visible_text(panel.status) and "LookupError" in panel.status.value
-        assert not has_leaked(panel.status.value, caplog.text)
+        choose(panel, "temperature", 1.5)
+        notice = panel.transcript.notice
+        assert "the key is …" in notice["text"] and "first" in notice["details"]
+        assert not has_leaked(notice, caplog.text)
+
+
+@pytest.mark.row("S13")
+def test_a_key_that_is_typed_stands_in_no_trait() -> None:
+    """It goes with the next request, and the panel says no more than that there is one."""
+    with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
+        choose(panel, "api_key", KEY)
+        assert panel.sidebar.key and not has_leaked(*state(panel))
+        ask_and_wait(panel, "hi")
+        assert KEY in server.posts[0].headers["authorization"] and not has_leaked(*state(panel))
+        choose(panel, "api_key", "")
+        assert not panel.sidebar.key
+
+
+@pytest.mark.row("S13")
+def test_a_key_that_is_refused_is_not_shown_again() -> None:
+    """One with a line end is none that a header can hold: the box is emptied, and says so."""
+    with open_panel() as panel:
+        choose(panel, "api_key", [KEY])
+        assert not has_leaked(*state(panel)) and panel.sidebar.errors["api_key"]["text"]

@@ -49,7 +49,7 @@ def test_one_row_makes_a_parameter() -> None:
         "unset": False,
         "option": 0.25,
         "sweep": [0.1, 0.2, 0.3],
-        "panel": ["typical_p", True],
+        "panel": ["typical_p", "Typical p", None, 0.75],
         "bodies": [
             [0.3, []],
             [None, ["typical_p: not sent, this protocol has no key for it"]],

@@ -158,8 +158,8 @@ def test_no_message_of_a_kernel_holds_the_key(kernel: Kernel, server: ScriptedSe
         "%chatglm --dry-run hi",
         "%chatglm hi",
         "p = panel()\np",
-        "import time\nc = p.controls\nc.prompt.value = 'hi'",
-        "c.send.click()\nwhile c.send.disabled: time.sleep(0.01)",
+        "import time\np.talk.send('hi')",
+        "while p.transcript.busy: time.sleep(0.01)",
         "%chatglm hi",
         "get_session().llm.invoke('hi')",
         "get_session().llm",
@@ -171,7 +171,7 @@ def test_no_message_of_a_kernel_holds_the_key(kernel: Kernel, server: ScriptedSe
     ran = [kernel.run(cell) for cell in cells]
     assert not [cell for cell, one in zip(cells, ran, strict=True) if has_leaked(*said(one))]
     assert [one.error is not None for one in ran].count(True) == 2
-    assert len(ran[4].of("comm_open")) > 10  # the control: widgets' states are among the messages
+    assert len(ran[4].of("comm_open")) > 5  # the control: widgets' states are among the messages
     assert len(server.posts) == 4 and KEY in server.posts[-1].headers["x-auth"]
 
 

@@ -15,6 +15,7 @@ from chatglm_magic.parameters import THINKING_LEVELS
 from chatglm_magic.widgets import panel
 from chatglm_magic.wire.thinking import family_of, levels_of
 
+from .support.panels import choose
 from .support.servers import Asked, ScriptedServer, answer, reply
 
 ADDRESSES = {
@@ -291,23 +292,25 @@ def test_the_panels_list_has_the_models_levels() -> None:
     session = Session()
     session.settings.endpoint_url, session.settings.store = "http://127.0.0.1:1/v1", "off"
     shown = panel(session)
-    choices = shown.fields.thinking
 
     def listed() -> list[str]:
-        return [value for _, value in choices.options]
+        return [value for value, _ in shown.sidebar.options["thinking"]]
+
+    def chosen() -> str:
+        return str(shown.sidebar.values["thinking"])
 
     assert listed() == ["", *THINKING_LEVELS]
     session.settings.model = "glm-5.2"
     assert listed() == ["", "off", "on", "high", "max"]
-    choices.value = "max"
+    choose(shown, "thinking", "max")
     assert session.llm.thinking == "max"
     session.settings.model = "glm-4.7"
-    assert listed() == ["", "off", "on", "max"] and choices.value == "max"
-    assert ("max (not this model's)", "max") in choices.options and session.llm.thinking == "max"
+    assert listed() == ["", "off", "on", "max"] and chosen() == "max"
+    assert ["max", "max (not this model's)"] in shown.sidebar.options["thinking"] and session.llm.thinking == "max"
     session.settings.model, session.settings.thinking = "glm-5.2", "low"
-    assert choices.value == "low" and listed() == ["", "off", "on", "low", "high", "max"]
+    assert chosen() == "low" and listed() == ["", "off", "on", "low", "high", "max"]
     session.settings.model, session.settings.thinking = "glm-4.7", None
-    assert listed() == ["", "off", "on"] and choices.value == ""
+    assert listed() == ["", "off", "on"] and chosen() == ""
     session.settings.model = None
     session.settings.endpoint_url = ADDRESSES["OpenRouter"]
     assert listed() == ["", "off", "on", "low", "high"]

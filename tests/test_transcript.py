@@ -12,6 +12,8 @@ import pytest
 from chatglm_magic.render.blocks import Blocks, plain_blocks
 from chatglm_magic.widgets.transcript import Message, Notice, Transcript
 
+from .support.transcripts import TranscriptState, action
+
 ANSWER = """# Title
 
 A paragraph with **bold**, `code` and $x^2$.
@@ -49,46 +51,21 @@ PROSE = " ".join(f"word{n}" for n in range(3000))
 CODE = "```python\n" + "".join(f"x{n} = {n}\n" for n in range(3000)) + "```\nafter"
 
 
-class Page:
-    """What the page does with the messages it gets: it has a transcript's state, and each change is applied."""
+class Page(TranscriptState):
+    """The page of a transcript in this process: each change is applied, and what else comes is kept."""
 
     def __init__(self, transcript: Transcript) -> None:
-        self.transcript, self.number, self.sent = transcript, 0, 0
-        self.messages: list[dict[str, Any]] = []
+        super().__init__(transcript.get_state())
+        self.transcript = transcript
         self.others: list[dict[str, Any]] = []
-        transcript.comm.send = self._take  # type: ignore[method-assign]
+        transcript.comm.send = self._hear  # type: ignore[method-assign]
 
-    def _take(self, data: Any = None, **kwargs: Any) -> None:
+    def _hear(self, data: Any = None, **kwargs: Any) -> None:
         content = data.get("content")
-        if data["method"] != "custom" or content["do"] != "change":
+        if data["method"] == "custom" and content["do"] == "change":
+            self.take(content)
+        else:
             self.others.append(content or data)
-            return
-        assert content["number"] == self.number + 1
-        self.number += 1
-        for kind, *values in content["changes"]:
-            getattr(self, kind)(*values)
-
-    def put(self, message: dict[str, Any]) -> None:
-        self.messages.append(message)
-
-    def cut(self, id: str) -> None:
-        self.messages = [message for message in self.messages if message["id"] != id]
-
-    def all(self, messages: list[dict[str, Any]]) -> None:
-        self.messages = messages
-
-    def set(self, id: str, fields: dict[str, Any]) -> None:
-        self._find(id).update(fields)
-
-    def grow(self, id: str, same: int, begun: int, rest: list[str]) -> None:
-        message = self._find(id)
-        old = [*message["blocks"], ""][same].encode("utf-16-le")[: 2 * begun].decode("utf-16-le")
-        self.sent += sum(map(len, rest))
-        more = [old + rest[0], *rest[1:]] if rest else []
-        message["blocks"] = [*message["blocks"][:same], *more]
-
-    def _find(self, id: str) -> dict[str, Any]:
-        return next(message for message in self.messages if message["id"] == id)
 
 
 @pytest.fixture
@@ -159,10 +136,9 @@ def test_a_page_that_opens_later_gets_all(page: Page) -> None:
         assert len(page.others) == answers
 
 
-def act(transcript: Transcript, action: Any, id: Any = "", **values: Any) -> None:
+def act(transcript: Transcript, name: Any, id: Any = "", **values: Any) -> None:
     """Do what a page does when its reader presses something."""
-    content = {"action": action, "id": id, "values": values}
-    transcript._handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": []})
+    transcript._handle_msg({"content": {"data": action(name, id, **values)}, "buffers": []})
 
 
 def test_actions_reach_their_owner_and_copy_is_answered(page: Page) -> None:

@@ -13,7 +13,7 @@ from chatglm_magic import Session
 from chatglm_magic.lenses import Lens
 from chatglm_magic.magics.history import bundle_of
 from chatglm_magic.render.answers import bundle, card, live_html
-from chatglm_magic.render.outer import output
+from chatglm_magic.render.outer import outer, output
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.grid import Grid
 from chatglm_magic.values import Candidate, Change, Odds, Turn
@@ -96,9 +96,11 @@ def test_no_output_has_other_formulas_than_an_answers(session: Session) -> None:
 @pytest.mark.row("X1")
 def test_no_widget_has_other_formulas_than_an_answers(session: Session) -> None:
     """Viewer, panel, sweep explorer and lens."""
+    session.resume(TURN.conversation)
     shown = panel(session)
-    shown.dialogue.answer.finish(TURN)
-    assert read_widget(shown) == r"$\alpha$"
+    pages = [outer("".join(message.blocks)) for message in shown.transcript.shown]  # as the page does
+    assert [read_typeset_text(page) for page in pages] == ["", r"$\alpha$"]
+    assert all(TRAP.replace("$", "") in page for page in pages), "the trap is shown"
     with open_viewer(session=session) as viewer:
         viewer.type("Show", "all turns")
         viewer.open(viewer.lines[0])

@@ -24,7 +24,7 @@ REACH = 400
 _BEGUN = re.compile(r"[ ]{0,3}(\d{1,9}[.)]?|[-+*>#=|~`_$\\]+)?[ \t]*\Z")
 """A line of which it can't be told yet whether it begins a block or goes on with the one before."""
 
-_FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})[^\n]*\n")
+_FENCE = re.compile(r"[ ]{0,3}(`{3,}+|~{3,}+)[^\n]*+\n")
 _LINE_END = re.compile("\n")
 _NOT_PROSE = re.compile(r"\s*([-+*>|#]|\d+[.)]|\$\$|\\\[)")
 _OTHER_LINE_ENDS = re.compile("\r\n|[\r\u2028\u2029]")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from .answers import escape
 from .cjk import CJK
 
-__all__ = ["marked"]
+__all__ = ["compared", "marked"]
 
 LIMIT = 8000
 """Units that are compared one by one, apart from what two texts begin and end with; else whole sentences are."""
@@ -46,6 +46,16 @@ def marked(texts: Sequence[str]) -> list[str]:
             first, spans[number] = _differences(texts[0], text)
             spans[0] += first
     return [_html(text, found) for text, found in zip(texts, spans, strict=True)]
+
+
+def compared(before: str, text: str) -> tuple[str, float]:
+    """Return a text as safe HTML with a ``<mark>`` round what another one lacks, and how much of both differs.
+
+    :returns: the HTML, and the share of the characters of both texts that the other one lacks, 0 to 1.
+    """
+    theirs, ours = _differences(before, text)
+    size = sum(end - start for start, end in (*_joined(theirs), *_joined(ours)))
+    return _html(text, ours), size / max(len(before) + len(text), 1)
 
 
 def _differences(a: str, b: str) -> tuple[list[Span], list[Span]]:

@@ -10,12 +10,16 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..render.views import FRAME, Cancellable, LiveView, Throttle
+from ..render.views import Cancellable, LiveView, Throttle
 from ..session import Session
 
 if TYPE_CHECKING:
     from ..session.draft import Draft
     from ..values import Answer, Turn
+
+
+PAGE_FRAME = 1 / 8
+"""Seconds between two updates of a page at least: with more of them, their frames weigh as much as the text."""
 
 
 class Screen(Protocol):
@@ -45,7 +49,7 @@ class Showing(LiveView):
     """A session's view of one answer, slow enough for every page. It is called on the package's loop thread."""
 
     def __init__(self, receiver: Receiver) -> None:
-        super().__init__(Throttle())
+        super().__init__(Throttle(PAGE_FRAME))
         self._receiver = receiver
 
     def _show(self, draft: Any) -> None:
@@ -57,7 +61,7 @@ class Showing(LiveView):
         self._receiver.keep(turn)
 
     def _schedule(self, draft: Any) -> Cancellable:
-        return asyncio.get_running_loop().call_later(FRAME, self._advance_late, draft)
+        return asyncio.get_running_loop().call_later(PAGE_FRAME, self._advance_late, draft)
 
 
 class Runner:

@@ -7,7 +7,9 @@ widget whose kernel is gone. While the widget is alive its style sheet hides thi
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..render.answers import encodable, escape, html, plain
@@ -25,7 +27,7 @@ SMALL = "color:var(--jp-ui-font-color2,#767676);font-size:.85em"
 
 
 class Still:
-    """One output: a panel's last answer, a sweep's heat map, a lens."""
+    """One output: a panel's conversation, a sweep's heat map, a lens."""
 
     def __init__(self) -> None:
         self._publisher: Any = None
@@ -52,11 +54,27 @@ class Still:
         self._publisher.publish(data=data, transient={"display_id": self._id}, update=update)
 
 
-def last_answer(turn: Turn) -> tuple[str, str]:
-    """Return a panel's question with its answer as plain text and as safe HTML."""
+PROMPT = "white-space:pre-wrap;font-weight:600;margin:.8em 0 .3em"
+LARGEST = 50_000
+"""Characters of answers that are kept beneath a panel; the history has all."""
+
+
+def transcript_page(turns: Sequence[Turn]) -> tuple[str, str]:
+    """Return a conversation, or its end where it is long, as plain text and as safe HTML."""
+    room, texts, pages = LARGEST, list[str](), list[str]()
+    for turn in reversed(turns):
+        room -= len(turn.prompt) + len(turn.answer)
+        if room < 0 and texts:
+            break
+        if len(turn.answer) > LARGEST:
+            cut = f"{turn.answer[:LARGEST]}\n\n… The rest is in the history."
+            turn = replace(turn, answer=cut, reasoning="")
+        prompt = f'<div style="{PROMPT}">{escape(turn.prompt)}</div>'
+        texts.insert(0, f"{turn.prompt}\n\n{plain(turn)}")
+        pages.insert(0, f"{prompt}{html(turn)}")
     note = "From the panel, which itself needs a kernel: run its cell again."
-    question = f'<div style="white-space:pre-wrap;font-weight:600;margin:.3em 0">{escape(turn.prompt)}</div>'
-    return f"{turn.prompt}\n\n{plain(turn)}", f'<div style="{SMALL}">{note}</div>{question}{html(turn)}'
+    page = f'<div style="{SMALL}">{note}</div>{"".join(pages)}' if pages else ""
+    return "\n\n".join(texts), page
 
 
 def _bundle(text: str, page: str) -> dict[str, str]:

@@ -75,12 +75,13 @@ class View {
     this.messages = [];
     this.nodes = new Map();
     this.number = model.get("revision");
-    el.setAttribute("data-lm-suppress-shortcuts", "true");
+    // A notebook that takes keys on their way down looks at the element that has the focus.
+    el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
     el.addEventListener("keydown", (event) => this.keep(event));
     this.build();
     this.replace(model.get("messages"));
     this.listeners = [["msg:custom", (content) => this.take(content)]];
-    for (const name of ["busy", "live", "notice", "announced", "count", "menu", "composer", "empty"])
+    for (const name of ["busy", "live", "notice", "announced", "room", "menu", "composer", "empty"])
       this.listeners.push([`change:${name}`, () => this.refresh()]);
     this.listeners.push(["change:draft", () => this.follow_draft()]);
     for (const [name, act] of this.listeners) model.on(name, act);
@@ -91,6 +92,7 @@ class View {
   close() {
     for (const [name, act] of this.listeners) this.model.off(name, act);
     clearTimeout(this.saving);
+    clearInterval(this.clock);
   }
 
   send(action, id = "", values = {}) {
@@ -174,7 +176,7 @@ class View {
       this.go.classList.toggle("chatglm-stop", busy);
     }
     this.tick.checked = get("live");
-    this.count.textContent = get("count");
+    this.counts();
     this.nothing.textContent = get("empty");
     if (this.status.textContent !== get("announced")) this.status.textContent = get("announced");
     const menu = get("menu");
@@ -255,8 +257,19 @@ class View {
     this.go.classList.remove("chatglm-pending");
   }
 
+  // About how many tokens the text in the box is, of those that the model's context holds.
+  counts() {
+    const room = this.model.get("room");
+    const text = this.box.value;
+    const wide = (text.match(/[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]/g) ?? []).length;
+    const tokens = Math.ceil(wide * 0.8 + (text.length - wide) / 4);
+    this.count.textContent = room && text ? `≈ ${tokens} / ${room}` : "";
+    this.count.title = `About ${tokens} tokens; the model's context holds ${room}`;
+  }
+
   typed() {
     this.grow();
+    this.counts();
     clearTimeout(this.saving);
     this.saving = setTimeout(() => this.save(), 150);
   }
@@ -302,8 +315,12 @@ class View {
       this.settled();
       if (!content.keep && this.box.value === content.text) this.box.value = "";
       this.grow();
+      this.counts();
     } else if (content.do === "refuse") {
       this.settled();
+    } else if (content.do === "restore") {
+      this.box.value ||= content.text;
+      this.grow();
     } else if (content.do === "copy") this.clip(content.text);
     else if (content.do === "toast") this.toast(content.text);
   }
@@ -386,12 +403,37 @@ class View {
     if (message.busy && message.blocks.length < parts.blocks.length && !body.style.minHeight)
       body.style.minHeight = `${body.offsetHeight}px`; // until the new answer is taller
     message.blocks.forEach((html, at) => {
-      if (!parts.blocks[at]) text.append((parts.blocks[at] = make("div", "chatglm-block")));
+      if (!parts.blocks[at]) text.append((parts.blocks[at] = make("div", "chatglm-block mathjax_ignore tex2jax_ignore")));
       this.block(parts.blocks[at], html, !message.busy || at < message.blocks.length - 1);
     });
     parts.blocks.splice(message.blocks.length).forEach((block) => block.remove());
     if (body.style.minHeight && text.offsetHeight >= parseFloat(body.style.minHeight)) body.style.minHeight = "";
     this.feet(message, parts);
+    this.wait(message, parts);
+  }
+
+  // How long an answer has been waited for, until it begins.
+  wait(message, parts) {
+    const waits = message.busy && !message.blocks.length;
+    if (!waits) parts.since = undefined;
+    parts.waiting?.remove();
+    if (!waits) return;
+    parts.since ??= performance.now();
+    parts.waiting = make("span", "chatglm-meta chatglm-waiting");
+    parts.foot.prepend(parts.waiting);
+    this.waited();
+    this.clock ??= setInterval(() => this.waited(), 1000);
+  }
+
+  waited() {
+    let any = false;
+    for (const { since, waiting } of this.nodes.values()) {
+      if (since === undefined) continue;
+      any = true;
+      const seconds = Math.floor((performance.now() - since) / 1000);
+      waiting.textContent = `Waiting for the first token…${seconds ? ` ${seconds} s` : ""}`;
+    }
+    if (!any) this.clock = clearInterval(this.clock);
   }
 
   block(node, html, done) {
@@ -454,14 +496,14 @@ class View {
         step("Later version", "right", at + 1));
       line.append(group);
     }
-    if (line.childNodes.length) found.push(line);
     if (facts.length) {
       const more = make("details", "chatglm-facts");
       const list = make("dl");
       for (const [name, value] of facts) list.append(make("dt", "", name), make("dd", "", value));
       more.append(make("summary", "", "Details"), list);
-      found.push(more);
+      line.append(more);
     }
+    if (line.childNodes.length) found.push(line);
     parts.foot.replaceChildren(...found);
   }
 
@@ -486,7 +528,7 @@ class View {
       else if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); save(); }
     });
     const bar = make("div", "chatglm-bar");
-    bar.append(button("chatglm-go", "Send", save, { text: "Send" }), button("", "Cancel", done, { text: "Cancel" }));
+    bar.append(button("chatglm-go", "Send edit", save, { text: "Send edit" }), button("", "Cancel", done, { text: "Cancel" }));
     editor.append(box, bar);
     parts.body.hidden = parts.foot.hidden = true;
     parts.body.after(editor);

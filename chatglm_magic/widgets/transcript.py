@@ -7,72 +7,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import anywidget
 import traitlets as t
 
+from .messages import Message as Message
+from .messages import Notice as Notice
+
 Action = Callable[[str, str, dict[str, Any]], None]
 """Takes what a reader does: the action, the message's id (empty for the composer's), and further values."""
-
-Tone = Literal["", "muted", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A line about a message or about the box: ``muted`` for what is as it should be, ``failed`` for an error.
-
-    ``details`` are plain text, a click away. ``action`` and ``label`` make a button, such as Continue.
-    """
-
-    text: str = ""
-    tone: Tone = "muted"
-    details: str = ""
-    action: str = ""
-    label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a transcript.
-
-    :param id: names it in :meth:`Transcript.put` and in actions.
-    :param role: ``user``, ``assistant``, or ``note``, a line of small type between two messages.
-    :param label: who speaks: ``You``, ``GLM``, a model's name. In a lane it is the column's heading.
-    :param blocks: safe HTML, one piece a paragraph: of :class:`..render.blocks.Blocks` for Markdown, or of
-        :func:`..render.blocks.plain_blocks` for a prompt. Together they are what the reader sees.
-    :param source: the text itself, for *Copy* and *Edit*. It stays in the kernel until it is asked for, except a
-        user's, which is edited in the page.
-    :param meta: one small line under it, as "68 tokens · 3.4 s".
-    :param facts: further facts, name and value, behind the word *Details*.
-    :param notice: a line about how it ended, or what is being waited for.
-    :param versions: (which, of how many), from 1; shows ◁ 2/3 ▷ where there is more than one.
-    :param actions: what it offers: ``edit``, ``copy``, ``again``, ``branch``, ``delete``; each is sent to
-        :meth:`Transcript.on_action` by that name, but for ``copy``, which the transcript does by itself.
-        An edited prompt comes as ``edit`` with ``{"text": …}``; ◁ and ▷ as ``version`` with ``{"number": …}``;
-        a notice's button as its own action; a checked box as ``select`` with ``{"selected": …}``.
-    :param busy: whether more is to come.
-    :param lane: messages that follow each other with the same lane stand side by side.
-    :param badge: a word in a lane's heading, as "same as left".
-    :param selected: whether its box is checked; None shows no box.
-    """
-
-    id: str
-    role: Literal["user", "assistant", "note"] = "assistant"
-    label: str = ""
-    blocks: tuple[str, ...] = ()
-    source: str = ""
-    meta: str = ""
-    facts: tuple[tuple[str, str], ...] = ()
-    notice: Notice | None = None
-    versions: tuple[int, int] = (1, 1)
-    actions: tuple[str, ...] = ()
-    busy: bool = False
-    lane: str = ""
-    badge: str = ""
-    selected: bool | None = None
 
 
 def _file(name: str) -> str:
@@ -117,7 +63,8 @@ class Transcript(anywidget.AnyWidget):
     """A line under the box, as a notice's values."""
     announced = t.Unicode("").tag(sync=True)
     """What a screen reader says: the beginning and the end of an answer."""
-    count = t.Unicode("").tag(sync=True)
+    room = t.Int(0).tag(sync=True)
+    """How many tokens the model's context holds; 0 where it isn't known."""
     menu = t.List(t.List(t.Unicode())).tag(sync=True)
     """The entries of *Code*: (action, label)."""
 
@@ -203,6 +150,12 @@ class Transcript(anywidget.AnyWidget):
         if notice is not None:
             self.say(notice)
         self.send({"do": "refuse"})
+
+    def restore(self, text: str) -> None:
+        """Put a text that couldn't be asked back into the box, if it is empty."""
+        if not self.draft:
+            self.draft = text
+        self.send({"do": "restore", "text": text})
 
     def say(self, notice: Notice | None) -> None:
         """Show a line under the box, or none."""

@@ -8,13 +8,14 @@ import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..credentials import mask, secrets_in
 from ..errors import ChatGLMError
 from ..render.text import one_line
 from ..session import Session
 from .look import Html, status_html
+from .words import in_place
 
 LOG = logging.getLogger("chatglm_magic.widgets")
 LOG.addHandler(logging.NullHandler())  # else Python writes to a cell that has nothing to do with it
@@ -36,10 +37,16 @@ class Status(Html):
         self.value = status_html(text, failed=True, details=details)
 
 
+class Failing(Protocol):
+    """What shows an error: a line, and details a click away."""
+
+    def fail(self, text: str, details: str) -> None: ...
+
+
 class Trouble:
     """Brings what goes wrong to people: ipywidgets itself would leave an exception of a callback to the log."""
 
-    def __init__(self, session: Session, status: Status) -> None:
+    def __init__(self, session: Session, status: Failing) -> None:
         self._session, self._status = session, status
 
     def guarded(self, handler: Callable[..., Any]) -> Callable[..., None]:
@@ -62,10 +69,10 @@ class Trouble:
         """Record an error without its words; return the line and the details to show of it."""
         path = where(error)
         LOG.error("%s in a panel\n%s", type(error).__name__, path)
-        line = str(error) if isinstance(error, ChatGLMError) else f"{type(error).__name__}: {error}"
-        kind = (
-            f"{type(error).__name__} ({error.kind})" if isinstance(error, ChatGLMError) else type(error).__name__
-        )
+        if isinstance(error, ChatGLMError):
+            line, kind = in_place(str(error)), error.kind
+        else:
+            line, kind = f"Something went wrong here: {error}", type(error).__name__
         details = "\n".join([kind, *causes(error), path])
         secrets = _secrets(self._session)
         return one_line(mask(line, secrets)), mask(details, secrets)
@@ -84,7 +91,7 @@ def causes(error: BaseException) -> list[str]:
     found: list[str] = []
     behind = error.__cause__ or error.__context__
     while behind is not None and len(found) < 5:
-        found.append(f"because of {type(behind).__name__}: {one_line(str(behind))}")
+        found.append(f"because of: {one_line(str(behind))}")
         behind = behind.__cause__ or behind.__context__
     return found
 

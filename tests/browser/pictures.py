@@ -69,19 +69,23 @@ def panel(name: str, theme: str, width: int) -> None:
     with opened((START, "%chatglm_panel"), theme=theme, width=width, height=1500) as notebook:
         notebook.run(0)
         shown = notebook.run(1)
-        box = shown.get_by_role("spinbutton", name="temperature", exact=True)
-        shown.get_by_role("textbox", name="Prompt", exact=True).fill("Tell me a joke.")
-        for check in shown.get_by_role("checkbox", name="unset").all()[:1]:
-            check.uncheck()
-        box.fill("0.2")
-        box.press("Tab")
-        shown.get_by_role("button", name="Send").click()
-        shown.get_by_text("Answered.").wait_for()
-        shown.get_by_role("checkbox", name="Live mode").check()
+        prompt = shown.get_by_role("textbox", name="Prompt", exact=True)
+        for text in ("Give me three facts about the Moon.", "Tell me a joke."):
+            if text == "Tell me a joke.":
+                shown.get_by_role("checkbox", name="Live").check()
+            prompt.fill(text)
+            prompt.press("Enter")
+            shown.get_by_role("button", name="Stop").wait_for(state="detached")
+        narrow = shown.get_by_role("button", name="Settings", exact=True)
+        if narrow.is_visible():
+            narrow.click()
         for temperature in ("1.4", "2"):
+            box = shown.get_by_role("textbox", name="Temperature", exact=True)
             box.fill(temperature)
-            box.press("Tab")
-            shown.get_by_text(f"temperature {temperature}", exact=True).wait_for()
+            box.press("Enter")
+            shown.get_by_text(f"Temperature {temperature}", exact=True).wait_for()
+        if narrow.is_visible():
+            shown.get_by_role("button", name="Close", exact=True).click()
         save(notebook, shown, name)
 
 

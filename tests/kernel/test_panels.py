@@ -39,9 +39,9 @@ def answered(view: View, prompt: str, count: int = 12) -> Widget:
     return place
 
 
-def frames(place: Widget, begin: int = 0) -> list[str]:
+def frames(place: Widget) -> list[str]:
     """Return what a reader saw in a place, one text for each change, an emptied place left out."""
-    seen = [Widget("", {**place.state, **change}).text for _, change in place.changes[begin:] if "value" in change]
+    seen = [Widget("", {**place.state, **change}).text for _, change in place.changes if "value" in change]
     return [frame for frame in seen if frame]
 
 
@@ -94,7 +94,7 @@ def test_an_interrupt_while_only_a_panel_streams(page: Page) -> None:
         view.until_sees(f"q1w{came + 25} ")
         assert server.posts[0].closed_at is None and time.monotonic() - struck > BACK
         pressed = time.monotonic()
-        view.click("Stop")
+        view.stop()
         closed = server.wait_closed(server.posts[0])
         assert_within(closed - pressed, CLOSED)
         view.until_free(bound(CLOSED))
@@ -107,8 +107,8 @@ def test_an_interrupt_while_only_a_panel_streams(page: Page) -> None:
 def test_an_error_in_a_callback_is_seen(page: Page) -> None:
     """What a callback raises stands in the panel, is in the record, and the panel goes on."""
     with ScriptedServer(telling()) as server, panels(page, server) as (view,):
-        view.set(view.find("seed"), "seven")
-        view.until_sees("seed must be")
+        view.choose("seed", "seven")
+        view.until_sees("Seed must be")
         page.run("get_session().settings.endpoint_url = 'http://127.0.0.1:9/v1'")
         view.send("q1")
         view.until_sees("No server answers at")
@@ -126,14 +126,13 @@ def test_many_answers_beside_many_cells(page: Page) -> None:
     """No text is mixed with another, no update lost, and each answer whole to the last character."""
     quick = Ticking(lambda prompt: 12, pause=0.004)  # an answer takes longer than the next cell to begin
     with ScriptedServer(quick) as server, panels(page, server) as (view,):
-        begin, heard_before = 0, len(page.heard)
+        heard_before = len(page.heard)
         for number in range(RUNS):
             view.send(f"p{number}")
             ran = page.run(f"%chatglm c{number}")
             assert ran.displays == [make_text(f"c{number}")]
             place = answered(view, f"p{number}")
-            seen = frames(place, begin)
-            begin = len(place.changes)
+            seen = frames(place)
             assert seen and seen[-1] == make_text(f"p{number}"), (number, seen)
             assert all(make_text(f"p{number}").startswith(frame) for frame in seen), (number, seen)
             assert seen == sorted(seen, key=len), "an older update came after a newer one"
@@ -169,15 +168,14 @@ def test_two_panels_and_two_cells(page: Page) -> None:
 def test_clicks_and_sliders_while_an_answer_streams(page: Page) -> None:
     """A double click and a Send too many ask nothing; what a slider says after Send is for the next question."""
     with ScriptedServer(stalling(5), telling()) as server, panels(page, server) as (view,):
-        box = view.find("temperature", "BoundedFloatText")
-        view.set(box, 0.25)
+        view.choose("temperature", 0.25)
         view.send("q1", times=2)
         view.until_sees("q1w")
-        view.set(box, 0.75)
+        view.choose("temperature", 0.75)
         page.done(view.send("q2"))
         page.until_true(lambda: evaluate(page, "get_session().settings.temperature") == 0.75)
         assert len(server.posts) == 1 and server.posts[0].body["temperature"] == 0.25
-        view.click("Stop")
+        view.stop()
         view.until_free()
         view.send("q3")
         answered(view, "q3")

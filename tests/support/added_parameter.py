@@ -60,11 +60,11 @@ def look(shell: InteractiveShell, url: str) -> dict[str, Any]:
     run(shell, "%chatglm -q --typical-p 0.25 three")
     found["option"] = session.turns[-1].sent["typical_p"]
     found["sweep"] = sorted(turn.sent["typical_p"] for turn in sweep("four", typical_p="0.1:0.3:3", show=False))
-    box = panel()
-    box.more.toggle.click()
-    row = box.more.rows[-1]
-    found["panel"] = [row.number.description, row.unset.value]
-    row.slider.value = 0.75
+    side = panel().sidebar
+    row = side.sections[1]["fields"][-1]
+    found["panel"] = [row["name"], row["label"], side.values[row["name"]]]
+    session.settings.typical_p = 0.75
+    found["panel"].append(side.values[row["name"]])
     found["code"] = [form(state(session, "five")) for form in (as_magic, as_python)]
     models = [ChatGLM(endpoint_url=each, typical_p=0.3) for each in (f"{url}v1", url, "https://api.z.ai/v4")]
     plans = [model.plan("six") for model in models]

@@ -14,6 +14,7 @@ import zmq
 
 from . import packages
 from .kernels import Kernel, Ran
+from .transcripts import TranscriptState, action
 from .visible import strip_markup
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -43,6 +44,27 @@ class Widget:
     state: dict[str, Any]
     open: bool = True
     changes: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    transcript: TranscriptState | None = None
+    messages: dict[str, Widget] = field(default_factory=dict)
+    """What stands in a transcript, each message as a widget of HTML."""
+
+    def __post_init__(self) -> None:
+        if "messages" in self.state:
+            self.transcript = TranscriptState(self.state)
+            self._show([message["id"] for message in self.transcript.messages])
+
+    def take(self, content: dict[str, Any]) -> None:
+        """Take in what the kernel sends beside the state."""
+        if self.transcript is not None:
+            self._show(self.transcript.take(content))
+            self.messages = {message["id"]: self.messages[message["id"]] for message in self.transcript.messages}
+
+    def _show(self, ids: Sequence[str]) -> None:
+        assert self.transcript is not None
+        for id in ids:
+            shown = self.messages.setdefault(id, Widget(id, {"_model_name": "HTMLModel"}))
+            shown.state["value"] = self.transcript.text_of(id)
+            shown.changes.append((time.monotonic(), {"value": shown.state["value"]}))
 
     @property
     def kind(self) -> str:
@@ -241,6 +263,8 @@ class Page(Kernel):
             return
         if message["msg_type"] == "comm_close":
             widget.open = False
+        if message["msg_type"] == "comm_msg" and content["data"].get("method") == "custom":
+            widget.take(content["data"]["content"])
         if message["msg_type"] == "comm_msg" and "state" in content["data"]:
             widget.state |= content["data"]["state"]
             if content["data"]["method"] == "update":
@@ -281,20 +305,45 @@ class View:
         widget.state["value"] = value
         return self.page.tell(widget, {"method": "update", "state": {"value": value}, "buffer_paths": []})
 
+    @property
+    def talk(self) -> Widget:
+        """The conversation."""
+        return next(widget for widget in self.all() if widget.transcript is not None)
+
+    @property
+    def settings(self) -> Widget:
+        """The panel's side bar."""
+        return next(widget for widget in self.all() if "sections" in widget.state)
+
     def send(self, prompt: str, times: int = 1) -> str:
-        """Type a prompt and click Send; return the last message's id."""
-        self.set(self.find("Prompt", "Textarea"), prompt)
-        return self.click("Send", times)
+        """Type a prompt and press Send; return the last message's id."""
+        return [self.page.tell(self.talk, action("send", text=prompt)) for _ in range(times)][-1]
+
+    def stop(self) -> str:
+        """Press Stop; return the message's id."""
+        return self.page.tell(self.talk, action("stop"))
+
+    def choose(self, name: str, value: Any) -> str:
+        """Give one of a panel's settings a value; return the message's id."""
+        return self.page.tell(self.settings, action("set", name, value=value))
 
     @property
     def busy(self) -> bool:
         """Whether an answer is under way, as far as the page shows."""
-        return not self.find("Stop", "Button").state["disabled"]
+        return bool(self.talk.state["busy"])
 
     @property
     def text(self) -> str:
         """All that a reader sees."""
-        return "\n".join(widget.text for widget in self.all() if widget.kind in HTML)
+        return "\n".join([*(widget.text for widget in self.all() if widget.kind in HTML), *self._said()])
+
+    def _said(self) -> Iterator[str]:
+        """Yield what stands beside messages: under the box, under the messages, and under refused settings."""
+        for widget in self.all():
+            if widget.transcript is not None:
+                yield widget.state["notice"].get("text", "")
+                yield from (m["notice"]["text"] for m in widget.transcript.messages if m["notice"])
+            yield from (error["text"] for error in widget.state.get("errors", {}).values())
 
     def holding(self, text: str) -> list[Widget]:
         """Return the widgets in which a reader sees a text."""
@@ -302,7 +351,8 @@ class View:
 
     def until_sees(self, text: str, seconds: float = 30.0) -> None:
         """Wait until a reader sees a text."""
-        self.page.until_true(lambda: self.holding(text), seconds, of=(text[:80], "not in", self.text[-2000:]))
+        sees = lambda: self.holding(text) or any(text in said for said in self._said())  # noqa: E731
+        self.page.until_true(sees, seconds, of=(text[:80], "not in", self.text[-2000:]))
 
     def until_free(self, seconds: float = 30.0) -> None:
         """Wait until no answer is under way."""
@@ -314,5 +364,6 @@ class View:
             return
         seen.add(place)
         yield widget
+        yield from list(widget.messages.values())
         for child in widget.state.get("children", ()):
             yield from self._below(str(child).removeprefix("IPY_MODEL_"), seen)

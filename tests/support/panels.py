@@ -11,10 +11,12 @@ from typing import Any
 
 from chatglm_magic import Session
 from chatglm_magic.widgets import panel
+from chatglm_magic.widgets.messages import Message
 from chatglm_magic.widgets.panel_box import Panel
 
 from .servers import ScriptedServer
 from .timers import HeldSleep
+from .transcripts import action
 
 
 @contextmanager
@@ -62,31 +64,83 @@ def _message(data: dict[str, Any]) -> dict[str, Any]:
     return {"content": {"data": data}, "buffers": []}
 
 
+def press(shown: Panel, name: str, id: str = "", **values: Any) -> None:
+    """Do what the page does when a reader of the conversation presses something."""
+    shown.transcript._handle_msg(_message(action(name, id, **values)))
+
+
+def choose(shown: Panel, name: str, value: Any) -> None:
+    """Give a setting a value, as the page tells the kernel; None or an empty text is the server's default."""
+    shown.sidebar._handle_msg(_message(action("set", name, value=value)))
+
+
+def press_beside(shown: Panel, name: str, id: str = "") -> None:
+    """Do what the page does when a reader presses something in the panel's head or among its settings."""
+    shown.sidebar._handle_msg(_message(action(name, id)))
+
+
 def send_prompt(shown: Panel, prompt: str) -> None:
-    """Type a prompt and click Send."""
-    set_value(shown.controls.prompt, prompt)
-    click(shown.controls.send)
+    """Type a prompt and press Enter."""
+    type_prompt(shown, prompt)
+    press(shown, "send", text=prompt)
+
+
+def type_prompt(shown: Panel, prompt: str) -> None:
+    """Type a prompt."""
+    data = {"method": "update", "state": {"draft": prompt}, "buffer_paths": []}
+    shown.transcript._handle_msg(_message(data))
 
 
 def wait_idle(shown: Panel, seconds: float = 10.0) -> None:
-    """Wait until no question is under way, and the status line says so."""
+    """Wait until no prompt is under way, and the panel says how the last one ended."""
 
     def is_idle() -> bool:
-        waiting = visible_text(shown.status) in ("Waiting for the first token…", "Answering…")
-        return not (shown.controls.send.disabled or waiting)
+        waiting = shown.transcript.announced in ("Waiting for the first token…", "Answering…")
+        return not (shown.transcript.busy or waiting)
 
     wait_until(is_idle, "the end of the answer", seconds)
 
 
 def ask_and_wait(shown: Panel, prompt: str) -> None:
-    """Type a prompt, click Send, and wait for the end of the answer."""
+    """Type a prompt, press Enter, and wait for the end of the answer."""
     send_prompt(shown, prompt)
     wait_idle(shown)
 
 
+def read_answers(shown: Panel) -> list[Message]:
+    """Return the answers that are shown, in order."""
+    return [message for message in shown.transcript.shown if message.role == "assistant" and not message.lane]
+
+
+def read_lanes(shown: Panel) -> list[Message]:
+    """Return the answers that stand side by side."""
+    return [message for message in shown.transcript.shown if message.lane]
+
+
+def read_text(message: Message) -> str:
+    """Return what a reader sees of a message's text."""
+    return _seen("".join(message.blocks))
+
+
+def read_answer(shown: Panel) -> str:
+    """Return what a reader sees of the last answer; nothing before there is one."""
+    answers = read_answers(shown)
+    return read_text(answers[-1]) if answers else ""
+
+
+def read_notices(shown: Panel) -> list[str]:
+    """Return what stands under the messages and under the box, the box's last."""
+    notices = [message.notice.text for message in shown.transcript.shown if message.notice is not None]
+    return [*notices, *([shown.transcript.notice["text"]] if shown.transcript.notice else [])]
+
+
 def visible_text(widget: Any) -> str:
     """Return what a reader sees of an HTML widget."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", widget.value)).split())
+    return _seen(widget.value)
+
+
+def _seen(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def walk_widgets(widget: Any) -> Iterator[Any]:

@@ -7,10 +7,23 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from ..look import button
-from ..panel_box.parameters import CSS as CSS  # a parameter looks alike wherever it stands
 from ..trouble import Trouble
 
 Moved = Callable[[], None]
+
+CSS = """
+.chatglm-box .chatglm-parameter{display:grid;grid-template-columns:minmax(0,1fr) auto auto;gap:2px 10px;
+ align-items:center;overflow:visible}
+.chatglm-box .chatglm-parameter .widget-text{display:flex;width:auto;margin:0;height:28px}
+.chatglm-box .chatglm-parameter .widget-text>.widget-label{flex:1 1 auto;width:auto;margin:0;text-align:left;
+ line-height:28px;font-size:13px}
+.chatglm-box .chatglm-parameter .widget-text>input{flex:0 0 6em;width:6em;height:28px;margin:0;
+ box-sizing:border-box}
+.chatglm-box .chatglm-parameter .widget-hslider{grid-column:1/-1;width:auto;height:24px;margin:0}
+.chatglm-box .chatglm-parameter .chatglm-reset{font-size:0;min-width:28px;width:28px;padding:0}
+.chatglm-box .chatglm-parameter .chatglm-reset::before{content:"\\21BA" / "";font-size:15px;vertical-align:middle}
+.chatglm-box .chatglm-parameter .noUi-handle{background:var(--jp-brand-color1,#1976d2);border-color:transparent}
+"""
 
 
 class Shape(w.Box):  # type: ignore[misc]

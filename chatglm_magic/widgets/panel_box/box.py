@@ -1,105 +1,158 @@
-"""The panel: where questions go, with which parameters, the prompt, the answer, and what was said before."""
+"""The panel: a conversation with a box to write in, and at its right the settings it is asked with."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as w
 
 from ...render.outer import output
 from ...session import Session
-from .. import look
-from ..copying import Copier
+from .. import look, still
 from ..debounce import Sleep
-from ..trouble import Status, Trouble
+from ..messages import Notice
+from ..trouble import Trouble
+from ..words import in_place
 from . import code
 from .connection import Connection
-from .controls import STYLE, Controls, grid, sides
-from .dialogue import Dialogue
-from .fields import Fields
-from .parameters import MoreSampling, parameter_rows
-from .past import PastSection
+from .settings import SettingsBinding
+from .talk import Talk
 
 TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
+MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"]]
+EMPTY = "Ask something. Settings apply to the next prompt."
+
+CSS = """
+.chatglm-panel{gap:10px}
+"""
 
 
 class Panel(w.VBox):  # type: ignore[misc]
     """A panel over a session; several may show the same one, beside cells that ask.
 
-    Questions run on the package's loop thread, so that the kernel stays free; callbacks return at once and
-    stand being called in whichever thread the kernel chooses.
+    Prompts run on the package's loop thread, so that the kernel stays free; callbacks return at once and stand
+    being called in whichever thread the kernel chooses.
+
+    ``transcript`` is what shows the conversation, and ``sidebar`` the settings; their traits and methods are what
+    a test may look at.
 
     :param sleep: waits until a slider has settled; it is for tests, which decide when that is.
+    :param plain: shows plain widgets, as where anywidget is missing.
     """
 
-    def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep) -> None:
-        self._session = session
-        self.status, self._news, self._told = Status(), look.Html(), ""
-        self._trouble = trouble = Trouble(session, self.status)
-        self.controls, self._copier = Controls(), Copier()
-        self.dialogue = Dialogue(session, self.status, trouble, self.controls, sleep=sleep)
-        self.rows = parameter_rows("sampling", session, trouble, self.dialogue.moved)
-        self.more = MoreSampling(session, trouble, self.dialogue.moved)
-        self.fields, self.past = Fields(session, trouble), PastSection(session, trouble)
-        self.connection = Connection(session, trouble, self._turns_changed)
-        self._forget = session.on_change(trouble.guarded(self._turns_changed))
-        self._listen()
-        self.status.say("Ready.")
-        super().__init__([look.style_sheet(STYLE), self.connection, self._body(), self.past])
+    def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep, plain: bool = False) -> None:
+        self._session, self._news = session, list[str]()
+        self.transcript, self.sidebar = _parts(plain=plain)
+        trouble = self._trouble = Trouble(session, self)
+        self.talk = Talk(session, self.transcript, trouble, sleep=sleep)
+        self.settings = SettingsBinding(session, self.sidebar, trouble, self.talk.moved)
+        self.connection = Connection(session, self.sidebar, trouble, self._probed)
+        self._viewer: Any = None
+        self.transcript.on_action(trouble.guarded(self._act))
+        self.sidebar.on_action(trouble.guarded(self._set))
+        self._turns_changed = trouble.guarded(self._show_turns)
+        self._forget = session.on_change(self._turns_changed)
+        session.settings.observe(self._turns_changed, names="with_history")
+        self.talk.render()
+        self.sidebar.turns = len(session.turns)
+        grid = look.classed(w.Box([self.transcript, self.sidebar]), "chatglm-grid")
+        frame = look.classed(w.Box([grid]), "chatglm-frame")
+        self._always = (look.style_sheet(still.CSS + CSS), frame)
+        super().__init__(self._always)
         self.add_class("chatglm-box")
         self.add_class("chatglm-panel")
 
     def close(self) -> None:
         """Stop the answer under way and stop following the session."""
-        self.dialogue.stop()
+        self.talk.stop()
         self._forget()
+        with suppress(ValueError):  # closed already
+            self._session.settings.unobserve(self._turns_changed, names="with_history")
         self.connection.forget()
-        self.fields.forget()
-        self.more.forget()
-        for row in self.rows:
-            row.forget()
+        self.settings.forget()
         for child in self.children:
             look.close_all(child)
+        if self._viewer is not None:
+            look.close_all(self._viewer)
         super().close()
+
+    def fail(self, text: str, details: str) -> None:
+        """Show an error that is about no message and no field."""
+        self.transcript.say(Notice(text, "failed", details))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the panel where widgets can't be shown, with a text that never varies."""
         return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        """Show the panel, and beneath it an output that will keep its last answer."""
-        self.dialogue.still.publish_beneath(self)
+        """Show the panel, and beneath it an output that will keep its conversation."""
+        self.talk.still.publish_beneath(self)
 
-    def _body(self) -> w.Box:
-        fields, controls, dialogue = self.fields, self.controls, self.dialogue
-        conversation = look.row(fields.with_history, fields.context)
-        left = [grid(*self.rows, fields.thinking, fields.seed, fields.stop, conversation), self.more]
-        right = [fields.system, controls.prompt, controls.bar(), self.status, self._news, self._copier]
-        return sides(left, [*right, dialogue.answer, dialogue.lanes])
+    def _act(self, action: str, id: str, values: dict[str, Any]) -> None:
+        if not self.talk.act(action, id, values) and action in ("magic", "python"):
+            self._copy(action, str(values.get("text", "")))
 
-    def _listen(self) -> None:
-        controls, dialogue, guarded = self.controls, self.dialogue, self._trouble.guarded
-        controls.send.on_click(guarded(lambda clicked: dialogue.send()))
-        controls.stop.on_click(guarded(lambda clicked: dialogue.stop()))
-        controls.again.on_click(guarded(lambda clicked: dialogue.regenerate()))
-        controls.live.observe(guarded(lambda change: dialogue.switch(live=change["new"])), names="value")
-        controls.magic.on_click(guarded(lambda clicked: self._copy(code.as_magic, "Copied as magic")))
-        controls.python.on_click(guarded(lambda clicked: self._copy(code.as_python, "Copied as Python")))
-        self.fields.with_history.observe(guarded(lambda change: self._turns_changed()), names="value")
+    def _set(self, action: str, id: str, values: dict[str, Any]) -> None:
+        if action == "set":
+            self.settings.set(id, values.get("value"))
+            if id == "api_key":
+                self.connection.probe()
+        elif action == "reset":
+            self.settings.reset(id)
+        elif action == "check":
+            self.connection.probe()
+        elif action == "new":
+            self.talk.new()
+        elif action == "history":
+            self._toggle_history()
 
-    def _copy(self, form: Callable[[code.State], str], title: str) -> None:
-        prompt = self.controls.prompt.value
-        if not prompt.strip():
-            self.status.say("Type a prompt first: the code asks it.")
+    def _copy(self, form: str, text: str) -> None:
+        """Copy code that asks what stands in the box, or else the conversation's last prompt again."""
+        turns = [turn for turn in self._session.turns if turn.kind == "chat" and turn.status != "superseded"]
+        if not text.strip() and not turns:
+            self.transcript.say(Notice("Type a prompt first: the code asks it."))
             return
-        self._copier.show(form(code.state(self._session, prompt)), title)
+        blank = not text.strip()
+        state = code.state(self._session, turns[-1].prompt if blank else text, again=blank)
+        self.transcript.copy(code.as_magic(state) if form == "magic" else code.as_python(state))
 
-    def _turns_changed(self) -> None:
-        """Bring the counts up to the conversation, and pass on what the store has to tell."""
-        self.fields.count(self._session.context)
-        self.past.count(len(self._session.turns))
+    def _toggle_history(self) -> None:
+        if self._viewer is None:
+            from ..viewer.box import HistoryViewer
+
+            self._viewer = HistoryViewer(self._session)
+        self.sidebar.viewing = not self.sidebar.viewing
+        kept = self._always
+        self.children = (*kept, self._viewer) if self.sidebar.viewing else kept
+
+    def _probed(self, context: int | None) -> None:
+        self.settings.allow(context)
+        self.transcript.room = context or 0
+        self._show_turns()
+
+    def _show_turns(self, *event: Any) -> None:
+        """Bring the conversation and the counts up to the session, and pass on what the store reports."""
+        self.talk.render()
+        self.sidebar.turns = len(self._session.turns)
+        self.sidebar.context = self._session.context
         if news := self._session.store.news():
-            self._told = "\n".join(filter(None, [self._told, *news]))
-            self._news.value = "".join(look.small(line) for line in self._told.splitlines()[-3:])
+            self._news = [*self._news, *(in_place(line) for line in news)][-3:]
+            self.transcript.say(Notice(" ".join(self._news)))
+
+
+def _parts(*, plain: bool) -> tuple[Any, Any]:
+    """Return a transcript and a side bar; plain ones where anywidget is missing."""
+    if not plain:
+        try:
+            from ..transcript import Transcript
+            from .sidebar import Sidebar
+        except ImportError as error:
+            if error.name != "anywidget":
+                raise
+        else:
+            return Transcript(composer=True, menu=MENU, empty=EMPTY), Sidebar()
+    from .plain import PlainSidebar, PlainTranscript
+
+    return PlainTranscript(), PlainSidebar()

@@ -16,23 +16,36 @@ BARE = re.compile(r"[\w./:@%+~-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class State:
-    """What a panel would ask now; ``values`` holds what is set, by the names of ``ChatGLM``'s fields."""
+    """What a panel would ask now; ``values`` holds what is set, by the names of ``ChatGLM``'s fields.
+
+    ``own`` says that the server wants the session's key, as its own local one does: no code may hold it, so the
+    code asks through the session.
+    """
 
     prompt: str
     values: dict[str, Any]
     with_history: bool
     history: tuple[tuple[str, str], ...]
+    own: bool = False
 
 
-def state(session: Session, prompt: str) -> State:
-    """Return what a panel would ask now."""
+def state(session: Session, prompt: str, *, again: bool = False) -> State:
+    """Return what a panel would ask now.
+
+    :param again: whether the prompt is the conversation's last, asked once more.
+    """
     settings, asked = session.settings, session.asked()
     values: dict[str, Any] = {"endpoint_url": settings.endpoint_url, "dialect": settings.dialect}
     values |= {name: asked.get(name) for name in names("sampling", "more", "request")}
     kept = {name: value for name, value in values.items() if value is not None and value != []}
     kept |= {name: None for name in names("sampling") if getattr(settings, name) is None}
     pairs = session.llm.history if settings.with_history else []
-    return State(prompt, kept, settings.with_history, tuple((q, a) for q, a in pairs))
+    if again and pairs and pairs[-1][0] == prompt:
+        pairs = pairs[:-1]
+    own = session.llm.api_key is not None
+    if own:
+        kept = {name: value for name, value in kept.items() if name not in ("endpoint_url", "dialect")}
+    return State(prompt, kept, settings.with_history, tuple((q, a) for q, a in pairs), own)
 
 
 def as_magic(state: State) -> str:
@@ -53,8 +66,14 @@ def as_magic(state: State) -> str:
 
 
 def as_python(state: State) -> str:
-    """Return plain Python that asks the same."""
+    """Return plain Python that asks the same; of a server that wants the session's key, through the session."""
     values = dict(state.values)
+    if state.own:
+        values = {name: value for name, value in values.items() if value is not None}
+        values |= {"history": [list(pair) for pair in state.history], "with_history": False}
+        lines = [f"    {name}={_literal(value)}," for name, value in values.items()]
+        body = "\n".join([f"    {_literal(state.prompt)},", *lines])
+        return f"from chatglm_magic import get_session\n\nprint(get_session().llm.invoke(\n{body}\n))"
     if state.with_history:
         values["with_history"] = True
     lines = [f"    {name}={_literal(value)}," for name, value in values.items()]

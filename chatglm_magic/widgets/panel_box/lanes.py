@@ -1,125 +1,84 @@
-"""Live mode's last three answers side by side, what differs marked."""
+"""Live mode's last three answers side by side, each compared with the one at its left."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import ipywidgets as w
-
-from ...render.answers import escape, trouble
-from ..answer import metrics, parameters
-from ..asking import Screen
-from ..look import Html, small
+from ...render.answers import escape
+from ...render.diff import compared
+from ..messages import Message
+from ..words import notice_of, speed_of
 
 if TYPE_CHECKING:
-    from ...session.draft import Draft
-    from ...values import Turn
+    from .place import Place
 
 LANES = 3
+ANOTHER = 0.6
+"""Share of an answer that differs from which on the two are different answers, and nothing is marked."""
 
-CSS = """
-.chatglm-box .chatglm-lanes{display:flex;flex-flow:row nowrap;gap:10px;align-items:stretch;overflow:visible}
-.chatglm-box .chatglm-lanes>*{flex:1 1 0;min-width:0;margin:0}
-.chatglm-box .chatglm-lanes .chatglm-lane{box-sizing:border-box;height:100%;display:flex;flex-flow:column;gap:6px}
-.chatglm-box .chatglm-lanes .chatglm-body-text{max-height:36em;overflow:auto}
-"""
+WHOLE = "white-space:pre-wrap;overflow-wrap:anywhere"
 
 
-@dataclass(eq=False)
-class Lane:
-    """One of the answers that are compared: a turn that has ended, or as far as it has come."""
-
-    title: str
-    text: str = ""
-    line: str = ""
-    mark: str = ""
-
-
-class Lanes(w.Box):  # type: ignore[misc]
-    """The last three answers side by side, what differs marked; always the same few widgets."""
+class Lanes:
+    """The last answers of live mode; their owner holds a lock."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._lanes: list[Lane] = []
-        self._cells = [Html(layout=w.Layout(display="none")) for _ in range(LANES)]
-        super().__init__(self._cells, layout=w.Layout(display="none"))
-        self.add_class("chatglm-lanes")
+        self._places: list[Place] = []
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(self._places)
 
     def clear(self) -> None:
-        """Show none."""
-        with self._lock:
-            self._lanes = []
-            self._render()
+        """Compare nothing."""
+        self._places = []
 
-    def add(self, turn: Turn | None = None) -> LaneScreen:
-        """Add a lane at the right, with an answer or for one to come; the oldest goes if there are too many."""
-        with self._lock:
-            lane = Lane("Asking…")
-            self._lanes = [*self._lanes, lane][-LANES:]
-            screen = LaneScreen(self, lane)
-            if turn is None:
-                self._render()
-            else:
-                screen.finish(turn)
-            return screen
+    def add(self, place: Place) -> None:
+        """Add an answer at the right; the oldest goes if there are too many."""
+        self._places = [*self._places, place][-LANES:]
 
-    def drop(self, screen: Screen) -> None:
-        """Take a lane out again: its question was asked anew before it was answered."""
-        with self._lock:
-            self._lanes = [
-                lane for lane in self._lanes if not isinstance(screen, LaneScreen) or lane is not screen.lane
-            ]
-            self._render()
+    def drop(self, place: Place) -> None:
+        """Take an answer out again: its prompt was asked anew before it was answered."""
+        self._places = [each for each in self._places if each is not place]
 
-    def show(self, lane: Lane, *, ended: bool) -> int:
-        """Bring what is shown up to a lane's state; return the size of what went to the page."""
-        with self._lock:
-            if lane not in self._lanes:
-                return 0
-            if ended:
-                self._render()
-            cell = self._cells[self._lanes.index(lane)]
-            if not ended:
-                cell.value = _html(lane, _plain(lane.text))
-            return len(cell.value)
+    def messages(self) -> list[Message]:
+        """Return the answers as messages that stand side by side."""
+        return [self.message(place) for place in self._places]
 
-    def _render(self) -> None:
-        from ...render.diff import marked
-
-        texts = marked([lane.text for lane in self._lanes])
-        for number, cell in enumerate(self._cells):
-            used = number < len(self._lanes)
-            cell.layout.display = None if used else "none"
-            cell.value = _html(self._lanes[number], texts[number]) if used else ""
+    def message(self, place: Place) -> Message:
+        """Return one answer, headed with its prompt and its setting."""
+        at = self._places.index(place)
+        before = self._places[at - 1] if at else None
+        html, badge = _plain(place.text), ""
+        if before is not None and place.is_over and before.is_over and place.text and before.text:
+            html, badge = _against(before.text, place.text)
+        turn = place.turn if place.is_over else None
+        return Message(
+            f"lane-{place.id}",
+            label=f"{_short(place.prompt)}\n{place.heading}",
+            blocks=(html,) if html else (),
+            source=place.text,
+            meta=speed_of(turn) if turn else "",
+            notice=notice_of(turn) if turn else None,
+            actions=("copy",) if place.text and turn else (),
+            busy=not place.is_over,
+            lane="live",
+            badge=badge,
+        )
 
 
-class LaneScreen:
-    """The place of one answer among the lanes."""
-
-    def __init__(self, lanes: Lanes, lane: Lane) -> None:
-        self._lanes, self.lane = lanes, lane
-
-    def frame(self, draft: Draft) -> int:
-        """Show an answer as far as it has come; return the characters sent to the page."""
-        self.lane.title, self.lane.text = parameters(draft.base), draft.text
-        return self._lanes.show(self.lane, ended=False)
-
-    def finish(self, turn: Turn) -> None:
-        """Show an answer that has ended, and what differs between it and the others."""
-        lane = self.lane
-        lane.title, lane.text, lane.line, lane.mark = parameters(turn), turn.answer, metrics(turn), trouble(turn)
-        self._lanes.show(lane, ended=True)
+def _against(before: str, text: str) -> tuple[str, str]:
+    """Return a text compared with the one at its left, and what that comes to in a word or two."""
+    if text == before:
+        return _plain(text), "same as left"
+    html, share = compared(before, text)
+    return (_plain(text), "different answer") if share >= ANOTHER else (html, "")
 
 
 def _plain(text: str) -> str:
-    style = "white-space:pre-wrap;overflow-wrap:anywhere"
-    return f'<div style="{style}">{escape(text)}</div>'
+    return f'<div style="{WHOLE}">{escape(text)}</div>' if text else ""
 
 
-def _html(lane: Lane, text: str) -> str:
-    mark = f'<div class="chatglm-failed">[{escape(lane.mark)}]</div>' if lane.mark else ""
-    title = f'<div class="chatglm-heading">{escape(lane.title)}</div>'
-    body = f'<div class="chatglm-body-text" role="region" aria-label="Answer">{text}{mark}</div>'
-    return f'<div class="chatglm-card chatglm-lane">{title}{body}{small(lane.line)}</div>'
+def _short(prompt: str) -> str:
+    line = " ".join(prompt.split())
+    return line if len(line) <= 60 else f"{line[:59]}…"

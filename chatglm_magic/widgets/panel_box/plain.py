@@ -1,0 +1,203 @@
+"""The panel where anywidget is missing: the same conversation and settings in plain ipywidgets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import ipywidgets as w
+import traitlets as t
+
+from ..look import Html, Typeset, above, button, classed, column, row, small
+from ..messages import Message, Notice
+from .settings import SECTIONS
+
+Action = Callable[[str, str, dict[str, Any]], None]
+
+LAST = 6
+"""Messages that are shown; each change sends all of them."""
+
+
+class _Acting(w.VBox):  # type: ignore[misc]
+    """Passes on what a reader does."""
+
+    def __init__(self, children: Sequence[Any]) -> None:
+        self._acts: list[Action] = []
+        super().__init__(children)
+
+    def on_action(self, act: Action) -> None:
+        """Call ``act`` with whatever a reader does."""
+        self._acts.append(act)
+
+    def _act(self, action: str, id: str = "", **values: Any) -> None:
+        for act in tuple(self._acts):
+            act(action, id, values)
+
+
+class PlainTranscript(_Acting):
+    """Shows the end of a conversation as HTML, a box and its buttons; the methods are those of ``Transcript``."""
+
+    busy, live, room = t.Bool(False), t.Bool(False), t.Int(0)
+    draft, announced = t.Unicode(""), t.Unicode("")
+    notice: Any = t.Dict()
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._messages: dict[str, Message] = {}
+        self._page, self._under = Typeset(), Html()
+        self.box = above(w.Textarea(description="Prompt", rows=3, continuous_update=False))
+        self.send_button = button("Send", primary=True)
+        self.stop_button, self.again_button = button("Stop", disabled=True), button("Again")
+        self.live_box = w.Checkbox(description="Live", indent=False)
+        self.code = w.Textarea(description="Code", rows=6, layout=w.Layout(display="none"))
+        self._magic, self._python = button("Copy as magic"), button("Copy as Python")
+        bar = row(self.send_button, self.stop_button, self.again_button, self.live_box, self._magic, self._python)
+        super().__init__([column(self.box, bar, self._under, above(self.code), self._page)])
+        self.send_button.on_click(lambda clicked: self._act("send", text=self.box.value))
+        self.stop_button.on_click(lambda clicked: self._act("stop"))
+        self.again_button.on_click(lambda clicked: self._act("again"))
+        for each, action in ((self._magic, "magic"), (self._python, "python")):
+            each.on_click(lambda clicked, action=action: self._act(action, text=self.box.value))
+        self.live_box.observe(self._switch, names="value")
+        self.box.observe(lambda change: self.set_trait("draft", change["new"]), names="value")
+        self.observe(lambda change: self._sync(), names=["busy", "notice", "draft", "live"])
+        self.add_class("chatglm-transcript-plain")
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._messages
+
+    @property
+    def shown(self) -> tuple[Message, ...]:
+        """All messages, in their order."""
+        return tuple(self._messages.values())
+
+    def show(self, messages: Sequence[Message], *, reveal: str = "") -> None:
+        """Show these messages and no others."""
+        with self._lock:
+            self._messages = {message.id: message for message in messages}
+            self._draw()
+
+    def put(self, message: Message) -> int:
+        """Show a message, in the place of the one with the same id or else at the end."""
+        with self._lock:
+            self._messages[message.id] = message
+            return self._draw()
+
+    def say(self, notice: Notice | None) -> None:
+        """Show a line under the box, or none."""
+        self.notice = {} if notice is None else {"text": notice.text, "tone": notice.tone}
+
+    def accept(self, text: str, *, keep: bool = False) -> None:
+        """Empty the box, unless ``keep``."""
+        if not keep and self.box.value == text:
+            self.box.value = ""
+
+    def refuse(self, notice: Notice | None = None) -> None:
+        """Say why a prompt isn't taken."""
+        if notice is not None:
+            self.say(notice)
+
+    def restore(self, text: str) -> None:
+        """Put a text that couldn't be asked back into the box."""
+        self.box.value = self.box.value or text
+
+    def copy(self, text: str) -> None:
+        """Show a text to be copied by hand."""
+        self.code.value, self.code.layout.display = text, None
+
+    def toast(self, text: str) -> None:
+        """Say something."""
+        self.say(Notice(text))
+
+    def _switch(self, change: Any) -> None:
+        if change["new"] != self.live:
+            self._act("live", on=change["new"], text=self.box.value)
+
+    def _sync(self) -> None:
+        self.send_button.disabled = self.again_button.disabled = self.busy
+        self.stop_button.disabled = not self.busy
+        self.live_box.value = self.live
+        if self.draft != self.box.value:
+            self.box.value = self.draft
+        failed = ' role="alert" class="chatglm-failed"' if self.notice.get("tone") == "failed" else ""
+        text = self.notice.get("text", "")
+        self._under.value = f"<div{failed}>{escape(text)}</div>" if text else ""
+
+    def _draw(self) -> int:
+        parts = []
+        for message in self.shown[-LAST:]:
+            head = f'<div class="chatglm-heading">{escape(message.label)}</div>' if message.label else ""
+            notice = f"<div>{escape(message.notice.text)}</div>" if message.notice else ""
+            parts.append(f"{head}{''.join(message.blocks)}{notice}{small(message.meta) if message.meta else ''}")
+        self._page.value = "".join(parts)
+        return len(self._page.value)
+
+
+class PlainSidebar(_Acting):
+    """Shows settings as boxes; an empty one is the server's default. The traits are those of ``Sidebar``."""
+
+    values: Any = t.Dict()
+    errors: Any = t.Dict()
+    ranges: Any = t.Dict()
+    options: Any = t.Dict()
+    head: Any = t.Dict()
+    key, viewing = t.Bool(False), t.Bool(False)
+    turns, context = t.Int(0), t.Int(0)
+
+    def __init__(self) -> None:
+        self._state, self.notes, self.boxes = Html(), Html(), dict[str, Any]()
+        self._new, self._history, self._check = button("New chat"), button("History"), button("Check")
+        for each, action in ((self._new, "new"), (self._history, "history"), (self._check, "check")):
+            each.on_click(lambda clicked, action=action: self._act(action))
+        children = [self._state, row(self._new, self._history, self._check), self.notes]
+        for section in SECTIONS:
+            for field in section["fields"]:
+                children.append(self._box(field))
+        super().__init__([classed(w.Box(children), "chatglm-column")])
+        names = ["values", "errors", "options", "head", "turns", "context", "key"]
+        self.observe(lambda change: self._draw(), names=names)
+
+    def _box(self, field: dict[str, Any]) -> Any:
+        kind, label = field["kind"], field["label"]
+        hint = "server default" if kind == "number" else field["hint"]
+        if kind == "check":
+            box = w.Checkbox(description=label, indent=False)
+        elif kind == "choice":
+            box = above(w.Dropdown(description=label, options=[("", "")]))
+        elif kind == "lines":
+            box = above(w.Textarea(description=label, placeholder=hint, rows=2, continuous_update=False))
+        elif kind == "secret":
+            box = above(w.Text(description=label, disabled=True, placeholder="needs anywidget"))
+        else:
+            box = above(w.Text(description=label, placeholder=hint, continuous_update=False))
+        self.boxes[field["name"]] = box
+        if kind != "secret":
+            box.observe(lambda change: self._typed(field["name"], change["new"]), names="value")
+        return box
+
+    def _typed(self, name: str, value: Any) -> None:
+        if value != self._as_shown(name):
+            self._act("set", name, value=value)
+            self._draw()
+
+    def _as_shown(self, name: str) -> Any:
+        value = self.errors[name]["typed"] if name in self.errors else self.values.get(name)
+        if isinstance(value, bool):
+            return value
+        return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+    def _draw(self) -> None:
+        for name, box in self.boxes.items():
+            if isinstance(box, w.Dropdown):
+                options = [(label, key) for key, label in self.options.get(name, [])]
+                if options and list(box.options) != options:
+                    box.options = options
+            if name in self.values and box.value != self._as_shown(name):
+                box.value = self._as_shown(name)
+        head = self.head
+        self._state.value = small(f"{head.get('name', '')} · {head.get('place', '')}: {head.get('text', '')}")
+        self._history.description = f"History ({self.turns})"
+        texts = "".join(f"<div>{escape(error['text'])}</div>" for error in self.errors.values())
+        self.notes.value = f'<div role="alert" class="chatglm-failed">{texts}</div>' if texts else ""

@@ -1,0 +1,111 @@
+"""What widgets say of answers and errors: in the words of the place, where no magic can be typed."""
+
+from __future__ import annotations
+
+import re
+
+from ..parameters import shown_with_answers, value_in
+from ..render.answers import counted
+from ..render.text import one_line, plural
+from ..values import CONTEXT_FULL, Turn
+from .messages import Notice
+
+PLACES = (
+    (r"Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY", "Enter its key under Server"),
+    (r"wants a key: %chatglm_config api_key", "wants a key: enter it under Server."),
+    (r"a key goes into api_key \(%chatglm_config api_key\)", "a key goes into the box API key"),
+    (r"it goes into api_key \(%chatglm_config api_key\)", "it goes into the box API key"),
+    (r"(?:,|;|:)? ?%chatglm_serve starts (?:the built-in model|one that does|a server that does)", ""),
+    (r"(?i)(set another address): %chatglm_config endpoint_url=\S+?(?=[;.\s])", r"\1 under Server"),
+    (r"Check endpoint_url \(%chatglm_config endpoint_url=\S+\)", "Check the address under Server"),
+    (r"end endpoint_url in (\S+) \(%chatglm_config endpoint_url=\S+\)", r"end the address in \1"),
+    (r" \(%chatglm_config endpoint_url=\S+\)", ""),
+    (r"%chatglm_config dialect=(\w+) asks it so", r"Choose the protocol under Server"),
+    (r"or set dialect=\w+", "or choose the protocol under Server"),
+    (r"Choose a model the server has: %chatglm_config model=NAME", "Choose a model under Server"),
+    (r"start a new conversation: %chatglm_history --reset", "start a new chat"),
+    (r"Ask again, or wait longer: %chatglm_config \w+=SECONDS", "Ask again"),
+    (r"; %chatglm_config store=off keeps none", ""),
+    (r" \(\w*(?:Error|Exception|Disconnected)\)", ""),
+    (r"\bendpoint_url\b", "the address"),
+    (r"\bmax_token\b", "Max tokens"),
+)
+"""How an error's advice for a cell reads in a widget."""
+
+_END = re.compile(r"(?<=[.。!?])\s")
+
+
+def in_place(text: str) -> str:
+    """Return an error's text as a widget says it; a sentence that still needs a cell is left out."""
+    for found, words in PLACES:
+        text = re.sub(found, words, text)
+    return one_line(" ".join(part for part in _END.split(text) if "%chatglm" not in part and "%pip" not in part))
+
+
+def notice_of(turn: Turn, details: str = "") -> Notice | None:
+    """Return what is said under an answer of how it ended; None if it is whole."""
+    if turn.status == "interrupted":
+        return Notice("Stopped.")
+    if turn.status in ("incomplete", "error"):
+        text = in_place(turn.error or "") or "The connection broke before the answer was complete."
+        if re.fullmatch(r"\w+\(.*\)", turn.error or "", re.DOTALL):  # an error of this side, as Python writes it
+            text = "The answer could not be shown to its end."
+        return Notice(text, "failed", details)
+    if turn.spent_on_thinking:
+        return Notice("Thinking used up Max tokens. Raise it, or choose less thinking.")
+    if turn.finish_reason == "length":
+        words = "Reached Max tokens." if turn.answer else "Max tokens was used up before an answer began."
+        return Notice(words, action="continue" if turn.answer else "", label="Continue" if turn.answer else "")
+    if turn.finish_reason == CONTEXT_FULL:
+        return Notice("The model's context is full. Start a new chat, or shorten the prompt.")
+    if not turn.answer:
+        return Notice("The answer is empty.")
+    changed = [str(what) for what in turn.changed]
+    if turn.turns_left_out:
+        changed.append(f"{plural(turn.turns_left_out, 'early turn')} left out: the context is full")
+    return Notice(f"Changed: {'; '.join(changed)}") if changed else None
+
+
+def speed_of(turn: Turn) -> str:
+    """Return the small line under an answer: its tokens, how fast they came, and how long it took."""
+    tokens, parts = counted(turn), []
+    if tokens:
+        parts.append(plural(tokens, "token"))
+    writing = (turn.duration or 0) - (turn.first_token or 0)
+    if tokens and writing > 0.05:
+        parts.append(f"{tokens / writing:.0f} tok/s")
+    if turn.duration is not None:
+        parts.append(f"{turn.duration:.1f} s")
+    return " · ".join(parts)
+
+
+def facts_of(turn: Turn) -> tuple[tuple[str, str], ...]:
+    """Return further facts of an answer, name and value."""
+    facts = [("Model", turn.model or "server default"), ("Parameters", parameters_of(turn))]
+    if turn.turns_sent:
+        facts.append(("Context", f"{plural(turn.turns_sent, 'earlier turn')} sent"))
+    if turn.first_token is not None:
+        facts.append(("First token", f"{turn.first_token:.1f} s"))
+    if turn.reasoning_tokens:
+        facts.append(("Thinking", plural(turn.reasoning_tokens, "token")))
+    facts.append(("Ended", turn.finish_reason or turn.status))
+    return tuple((name, one_line(value)) for name, value in facts)
+
+
+def parameters_of(turn: Turn) -> str:
+    """Say in one line with which parameters a prompt was asked; what was left unset is not named."""
+    parts = []
+    for name in shown_with_answers():
+        value = turn.asked[name] if name in turn.asked else value_in(turn.sent, name)
+        if value is not None:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            parts.append(f"{label_of(name)} {shown}")
+    return " · ".join(parts) or "server defaults"
+
+
+LABELS = {"max_token": "Max tokens", "top_p": "Top-p", "top_k": "Top-k", "min_p": "Min-p"}
+
+
+def label_of(name: str) -> str:
+    """Return a parameter's name for people."""
+    return LABELS.get(name) or name.replace("_", " ").capitalize()
