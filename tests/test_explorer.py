@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from chatglm_magic.session import get_session
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.control import PATIENCE
+from chatglm_magic.sweeps.heatmap import colour
 
 from .support.clock import assert_within
 from .support.explorers import open_explorer, run_sweep, start_sweep
@@ -45,17 +47,17 @@ def test_the_grid_fills_while_answers_come() -> None:
         sweep = start_sweep(server, "Name a colour.", temperature=[0.1, 0.5, 0.9], jobs=2)
         with open_explorer(sweep) as shown:
             wait_until(lambda: "colour 0.1" in shown.faces[0], str(shown.faces))
-            wait_until(lambda: [face.split(" ")[1] for face in shown.faces[1:]] == ["running", "running"])
+            wait_until(lambda: shown.faces[1:] == ["◌ sent", "◌ sent"])
             wait_until(lambda: "1 of 3 answers" in shown.text and "left" in shown.text, "the words beside the bar")
             assert "Name a colour." in shown.text
             assert 'role="progressbar"' in shown.html and 'aria-valuenow="1"' in shown.html
-            assert not shown.named("Stop").disabled and shown.named("Resume").disabled
+            assert shown.has("Stop") and not shown.has("Resume") and not shown.has("Retry failed")
             hold.set()
             shown.ended()
             assert [face.split("\n")[1] for face in shown.faces] == ["colour 0.1", "colour 0.5", "colour 0.9"]
-            assert all("10 chars · stop" in face for face in shown.faces)
-            assert 'aria-valuenow="3" aria-valuetext="3 of 3 answers"' in shown.html
-            assert shown.named("Stop").disabled and shown.named("Resume").disabled
+            assert all(face.split("\n")[2] == "10 chars" for face in shown.faces)
+            assert re.search(r"3 answers · [\d.]+ s", shown.text) and "progressbar" not in shown.html
+            assert not any(shown.has(name) for name in ("Stop", "Resume", "Retry failed"))
 
 
 def test_each_answer_is_seen_when_it_comes() -> None:
@@ -72,7 +74,8 @@ def test_each_answer_is_seen_when_it_comes() -> None:
             states: list[int] = []
 
             def look(change: Any = None) -> None:
-                came = int(shown.box.bar.value.split('aria-valuenow="')[1].split('"')[0])
+                bar = shown.box.bar.value
+                came = int(bar.split('aria-valuenow="')[1].split('"')[0]) if bar else 10
                 states.append(came)
                 seen[came].set()
 
@@ -88,9 +91,9 @@ def test_a_cell_that_was_not_asked_yet_says_that_it_waits() -> None:
         ScriptedServer(hang()) as server,
         open_explorer(start_sweep(server, temperature=[0.1, 0.5], jobs=1)) as shown,
     ):
-        wait_until(lambda: "running" in shown.faces[0])
+        wait_until(lambda: shown.faces[0] == "◌ sent")
         assert shown.faces[1] == "○ waiting"
-        assert shown.tiles[1].style.button_color is None
+        assert shown.tiles[1].ground == ""
 
 
 def test_a_text_that_grows_is_seen_in_its_cell() -> None:
@@ -120,11 +123,11 @@ def test_stop_ends_the_sweep_within_half_a_second_and_keeps_what_came() -> None:
         click(button)
         clicked = time.monotonic() - began
         click(button)
-        wait_until(lambda: "running" not in shown.text and not shown.named("Resume").disabled, "the end", 2)
+        wait_until(lambda: shown.has("Resume") and "Stopped at" in shown.text, "the end", 2)
         took = time.monotonic() - began
         assert not shown.sweep.running
         assert shown.sweep.progress.done == came and "colour 0.1" in shown.faces[0]
-        assert f"{came} of 6 answers" in shown.text and "left" not in shown.text
+        assert f"Stopped at {came} of 6" in shown.text and "left" not in shown.text
         first = next(post for post in server.posts if post.body["temperature"] == 0.1)
         for post in server.posts:
             if post is not first:
@@ -141,7 +144,7 @@ def test_a_click_on_stop_waits_for_nothing() -> None:
         assert free.wait(10)
 
     with ScriptedServer(hang()) as server, open_explorer(start_sweep(server, temperature=[0.1])) as shown:
-        wait_until(lambda: shown.sweep.progress.running == 1 and "running" in shown.faces[0])
+        wait_until(lambda: shown.sweep.progress.running == 1 and "sent" in shown.faces[0])
         get_session().submit(hold_up())
         began = time.monotonic()
         click(shown.named("Stop"))
@@ -186,17 +189,17 @@ def test_a_failure_stands_in_its_cell_and_retry_asks_it_again() -> None:
         open_explorer(run_sweep(server, top_p=[0.5, 0.9], samples=2)) as shown,
     ):
         assert shown.faces[1].startswith("✕ failed 2 of 2\n") and "400: no such thing" in shown.faces[1]
-        assert "chatglm-is-failed" in shown.tile("top_p 0.9")._dom_classes
+        assert "chatglm-is-failed" in shown.tile("top_p 0.9").classes
         assert "2 of 4 answers · 2 failed" in shown.text
         shown.open("top_p 0.9")
-        assert "Sample 2 · error" in shown.text and shown.text.count("400: no such thing") == 2
+        assert "2 × the same · error" in shown.text and shown.text.count("400: no such thing") == 1
         before, broken[0] = len(server.posts), False
         shown.click("Retry failed")
         wait_until(lambda: shown.sweep.complete)
         shown.ended()
         assert [post.body["top_p"] for post in server.posts[before:]] == [0.9, 0.9]
-        assert "failed" not in shown.text and shown.named("Retry failed").disabled
-        assert "Sample 2 · complete · 2 characters" in shown.text
+        assert "failed" not in shown.text and not shown.has("Retry failed")
+        assert "2 × the same · 2 characters" in shown.text
 
 
 def test_no_more_than_12_updates_a_second() -> None:
@@ -207,9 +210,9 @@ def test_no_more_than_12_updates_a_second() -> None:
             times: list[float] = []
             faces: list[float] = []
             shown.box.bar.observe(lambda change: times.append(time.monotonic()), names="value")
-            shown.tiles[0].observe(lambda change: faces.append(time.monotonic()), names="description")
+            shown.box.grid.observe(lambda change: faces.append(time.monotonic()), names="changed")
             shown.ended()
-            assert len(times) > 1 and "600 of 600 answers" in shown.text and "300 of" not in shown.faces[0]
+            assert len(times) > 1 and "600 answers" in shown.text and "300 of" not in shown.faces[0]
             for seen in (times, faces):
                 assert all(sum(at <= other < at + 1 for other in seen) <= 12 for at in seen)
 
@@ -222,20 +225,19 @@ def test_only_a_cell_that_changed_is_sent_again() -> None:
         open_explorer(start_sweep(server, temperature=[0.1, 0.5, 0.9], samples=2)) as shown,
     ):
         wait_until(lambda: "done" == shown.sweep.partial.cells[0].state == shown.sweep.partial.cells[2].state)
-        wait_until(lambda: "colour 0.9" in shown.faces[2] and "of" not in shown.faces[2] + shown.faces[0])
+        wait_until(lambda: "2 × the same" in shown.faces[2] and "2 × the same" in shown.faces[0])
         changes: list[Any] = []
-        for tile in shown.tiles:
-            tile.observe(changes.append, names=["description", "_dom_classes", "tooltip"])
+        shown.box.grid.observe(changes.append, names="changed")
         hold.set()
         shown.ended()
-        assert changes and {change["owner"].tooltip for change in changes} == {"temperature 0.5"}
+        assert changes and {number for change in changes for number in change["new"]} == {"1"}
 
 
 # --- what it shows ---------------------------------------------------------------------------------------------
 
 
 def test_colour_by_changes_the_numbers_and_colours() -> None:
-    """The chosen figure stands first in each cell; the least is light and the most dark, with readable text."""
+    """The chosen figure comes first in each cell; the least is faint and the most strong."""
     with (
         ScriptedServer(legacy(lambda body: "x" * (10 if body["temperature"] == 0.1 else 200))) as server,
         open_explorer(run_sweep(server, temperature=[0.1, 0.5], samples=2)) as shown,
@@ -243,27 +245,25 @@ def test_colour_by_changes_the_numbers_and_colours() -> None:
         assert [face.split("\n")[0] for face in shown.faces] == ["0.00", "0.00"]
         shown.choose("Colour by", "Length (characters)")
         assert [face.split("\n")[0] for face in shown.faces] == ["10", "200"]
-        light, dark = (tile.style for tile in shown.tiles)
-        assert (light.button_color, light.text_color) == ("#fff7d6", "#000000")
-        assert (dark.button_color, dark.text_color) == ("#081d58", "#ffffff")
+        assert [tile.ground for tile in shown.tiles] == [colour(0), colour(1)]
         assert "10 200" in shown.text
         shown.choose("Colour by", "Tokens")
         assert [face.split("\n")[0] for face in shown.faces] == ["–", "–"]
-        assert shown.tiles[0].style.button_color is None
+        assert shown.tiles[0].ground == ""
 
 
 def test_one_axis_is_a_row() -> None:
     """A sweep over one parameter has one line, its values as heads, and no choice of axes."""
     with ScriptedServer(legacy(text)) as server, open_explorer(run_sweep(server, temperature=[0.1, 0.5])) as shown:
-        assert [tile.tooltip for tile in shown.tiles] == ["temperature 0.1", "temperature 0.5"]
+        assert [tile.title for tile in shown.tiles] == ["temperature 0.1", "temperature 0.5"]
         assert shown.has("Colour by") and not shown.has("Rows") and not shown.has("Columns")
-        assert "temperature 0.1 0.5" in shown.text
+        assert "temperature → 0.1 0.5" in shown.text
 
 
 def test_a_sweep_of_one_cell() -> None:
     """No axis at all is one cell, named by its prompt."""
     with ScriptedServer(legacy("hi")) as server, open_explorer(run_sweep(server, "Only this?")) as shown:
-        assert [tile.tooltip for tile in shown.tiles] == ["Only this?"]
+        assert [tile.title for tile in shown.tiles] == ["Only this?"]
         shown.open("Only this?")
         assert "Opened: Only this?" in shown.text
 
@@ -275,16 +275,16 @@ def test_three_axes_are_small_multiples_and_any_two_of_them_span_the_tables() ->
         with open_explorer(sweep) as shown:
             assert "max_token 10" in shown.text and "max_token 20" in shown.text
             tiles = shown.tiles
-            assert [tile.tooltip for tile in tiles[:2]] == [
+            assert [tile.title for tile in tiles[:2]] == [
                 "temperature 0.1, top_p 0.3, max_token 10",
                 "temperature 0.1, top_p 0.6, max_token 10",
             ]
             shown.choose("Columns", "max_token")
             assert "top_p 0.3" in shown.text and "top_p 0.9" in shown.text and "max_token 10" not in shown.text
-            assert {id(tile) for tile in shown.tiles} == {id(tile) for tile in tiles}
+            assert {tile.number for tile in shown.tiles} == {tile.number for tile in tiles}
             shown.choose("Rows", "max_token")
             assert shown.named("Columns").value == "temperature"
-            assert [tile.tooltip for tile in shown.tiles[:2]] == [
+            assert [tile.title for tile in shown.tiles[:2]] == [
                 "temperature 0.1, top_p 0.3, max_token 10",
                 "temperature 0.5, top_p 0.3, max_token 10",
             ]
@@ -339,7 +339,7 @@ def test_a_loaded_sweep_is_explored_and_resumed_with_the_present_session(tmp_pat
         path = sweep.stop().save(tmp_path / "colours.jsonl")
     with ScriptedServer(legacy(text)) as other, open_explorer(Sweep.load(path)) as shown:
         assert "colour 0.1" in shown.faces[0] and shown.faces[1] == "○ waiting"
-        assert shown.named("Stop").disabled and "1 of 2 answers" in shown.text
+        assert not shown.has("Stop") and "1 of 2 answers" in shown.text
         get_session().settings.endpoint_url = other.url
         shown.click("Resume")
         wait_until(lambda: shown.sweep.complete)

@@ -11,7 +11,7 @@ from chatglm_magic.render.answers import counted, footer
 from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME, RENDERS, Throttle
 from chatglm_magic.sweeps.cells import Progress
 from chatglm_magic.values import Turn
-from chatglm_magic.widgets.explorer.progress import bar
+from chatglm_magic.widgets.explorer.box import bar, ending
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,20 @@ def test_the_bar_of_a_sweep_counts_what_failed_too(done: int, failed: int, came:
     page = bar(Progress(10, done, failed, 0, 1.0, None))
     assert f'aria-valuenow="{came}"' in page and f"width:{width:.1f}%" in page and 'aria-valuemax="10"' in page
     assert f"{done} of 10 answers" in page and ("failed" in page) is bool(failed)
+
+
+@pytest.mark.parametrize(
+    ("progress", "words", "is_error"),
+    [
+        (Progress(48, 48, 0, 0, 31.4, None, spent=31.4), "48 answers · 31 s", False),
+        (Progress(48, 45, 3, 0, 31.4, None, spent=31.4), "45 of 48 answers · 3 failed · 31 s", False),
+        (Progress(48, 0, 48, 0, 1.0, None, spent=1.0), "All 48 requests failed · 1.0 s", True),
+        (Progress(48, 30, 0, 0, 9.0, None, spent=9.0), "Stopped at 30 of 48", False),
+        (Progress(48, 30, 2, 0, 9.0, None, spent=9.0), "Stopped at 30 of 48 · 2 failed", False),
+        (Progress(48, 30, 0, 0, 0.0, None), "30 of 48 answers", False),
+        (Progress(1, 0, 1, 0, 0.0, None), "1 request failed", True),
+    ],
+)
+def test_a_sweep_that_is_over_says_how_it_ended(progress: Progress, words: str, is_error: bool) -> None:
+    """How many answers in what time, where it was stopped, and an error where everything failed."""
+    assert ending(progress) == (words, is_error)

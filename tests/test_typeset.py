@@ -22,7 +22,7 @@ from chatglm_magic.widgets.look import Html, Typeset
 
 from .support.explorers import open_explorer
 from .support.markup import read_typeset_text
-from .support.panels import click, walk_widgets
+from .support.panels import walk_widgets
 from .support.viewers import open_viewer
 
 TRAP = r"$\unicode[x;background:url(http://127.0.0.1:9/)]{65}$"
@@ -106,7 +106,7 @@ def test_no_widget_has_other_formulas_than_an_answers(session: Session) -> None:
         viewer.open(viewer.lines[0])
         assert read_widget(viewer.box) == r"$\alpha$"
     with open_explorer(make_sweep()) as explorer:
-        click(explorer.tiles[0])
+        explorer.open(explorer.tiles[0].title)
         assert read_widget(explorer.box) == r"$\alpha$"
     assert read_widget(lens_explorer(make_lens())) == ""
 

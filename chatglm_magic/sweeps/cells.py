@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..listeners import Listeners
 from ..values import Answer, Turn
@@ -23,6 +23,13 @@ Slot = tuple[int, int]
 
 CALLS = 12
 """A follower is called at most so many times a second."""
+
+
+class Group(NamedTuple):
+    """Samples of a cell with one and the same answer; ``turn`` is the first one's."""
+
+    turn: Turn
+    samples: tuple[int, ...]
 
 
 @dataclass(eq=False)
@@ -50,20 +57,33 @@ class Cell:
         return [Answer(turn) for turn in self.there]
 
     @property
-    def beginning(self) -> str:
-        """The text of the first sample that has any, under way or done."""
-        drafts = dict(self.drafts)
-        for n, turn in enumerate(self.turns):
-            text = drafts[n].text if n in drafts else turn.answer if turn else ""
-            if text:
-                return text
-        return ""
+    def groups(self) -> list[Group]:
+        """The answers that have come, equal ones together, in the order of their first sample."""
+        found: dict[tuple[object, ...], tuple[Turn, list[int]]] = {}
+        for number, turn in enumerate(self.turns):
+            if turn is not None and number not in self.drafts:
+                key = turn.answer, turn.reasoning, turn.status, turn.error, turn.finish_reason, str(turn.changed)
+                found.setdefault(key, (turn, []))[1].append(number)
+        return [Group(turn, tuple(numbers)) for turn, numbers in found.values()]
 
     @property
-    def state(self) -> Literal["waiting", "running", "failed", "partial", "done"]:
-        """What a grid shows; ``partial`` is a cell that lacks samples, none of which is under way."""
+    def beginning(self) -> str:
+        """The most frequent text that has come, the first of equally frequent ones; else one under way."""
+        come = [group for group in self.groups if group.turn.answer]
+        if come:
+            return max(come, key=lambda group: len(group.samples)).turn.answer
+        return next((draft.text for draft in self.drafts.values() if draft.text), "")
+
+    @property
+    def state(self) -> Literal["waiting", "sent", "running", "failed", "partial", "done"]:
+        """What a grid shows.
+
+        ``sent`` is a cell of whose requests none has got a token yet: the server may have put them in its queue.
+        ``partial`` is a cell that lacks samples, none of which is under way.
+        """
         if self.drafts:
-            return "running"
+            begun = any(draft.first_token is not None for draft in self.drafts.values())
+            return "running" if begun else "sent"
         if any(failed(turn) for turn in self.there):
             return "failed"
         if not self.there:
@@ -84,6 +104,7 @@ class Progress:
 
     ``seconds`` the present run has taken so far, ``left`` it will take at its present pace; None before its first
     answer and when nothing runs. ``pending`` of the present run's questions have not ended; 0 when nothing runs.
+    ``spent`` are the seconds of all runs.
     """
 
     total: int
@@ -93,6 +114,7 @@ class Progress:
     seconds: float
     left: float | None
     pending: int = 0
+    spent: float = 0.0
 
 
 class SweepAnswers(Protocol):

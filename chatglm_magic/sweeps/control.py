@@ -34,6 +34,7 @@ class Control:
         self._board = CellGrid(grid)
         self._session, self._jobs = session, jobs
         self._run: Run | None = None
+        self._earlier_seconds = 0.0
         self._lock = threading.Lock()
 
     def __reduce__(self) -> Any:
@@ -60,14 +61,16 @@ class Control:
         run = self._run
         with self._board.lock:
             turns = list(self._board.turns())
+            seconds = run.seconds if run else 0.0
             return Progress(
                 total=self.grid.requests,
                 done=sum(turn.status == "complete" for turn in turns),
                 failed=sum(failed(turn) for turn in turns),
                 running=sum(len(cell.drafts) for cell in self._board.cells),
-                seconds=run.seconds if run else 0.0,
+                seconds=seconds,
                 left=run.left if run and run.active else None,
                 pending=run.pending if run else 0,
+                spent=self._earlier_seconds + seconds,
             )
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -177,6 +180,7 @@ class Control:
                     run.stop()
                     self._run = before  # nothing runs: it can be resumed
                     raise
+                self._earlier_seconds += before.seconds if before is not None else 0.0
                 _last[:] = [self]
         return self.wait() if wait else self
 

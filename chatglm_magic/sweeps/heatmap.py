@@ -1,59 +1,36 @@
-"""Heat maps of a sweep as text and HTML: where each cell stands, and its colour."""
+"""Heat maps of a sweep as text and HTML: where each cell stands, its colour, and what is written in it."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ParameterError
-from ..render.answers import SMALL, escape
+from ..render.answers import SMALL, escape, trouble
 from ..render.outer import outer
-from ..render.text import aligned, visible
+from ..render.text import aligned, one_line, plural, visible
 from .cells import Cell
 from .grid import shown
-from .stats import LABELS
+from .stats import LABELS, Stats, failed
 
 if TYPE_CHECKING:
     from .cells import Cell, SweepAnswers
 
 
-STOPS = ((255, 247, 214), (199, 233, 180), (65, 182, 196), (34, 94, 168), (8, 29, 88))
-"""Yellow, green, blue: from the least to the most."""
-
-Colour = tuple[int, int, int]
-
-
-def colour(share: float) -> Colour:
-    """Return the colour of a share from 0 (light) to 1 (dark)."""
-    at = min(max(share, 0.0), 1.0) * (len(STOPS) - 1)
-    low = min(int(at), len(STOPS) - 2)
-    a, b = STOPS[low], STOPS[low + 1]
-    red, green, blue = (round(x + (y - x) * (at - low)) for x, y in zip(a, b, strict=True))
-    return red, green, blue
+TINT = (30, 144, 255)
+FAINTEST, STRONGEST = 0.05, 0.66
+"""How opaque the tint is for the least and for the greatest figure. Text keeps the theme's colour on both."""
 
 
-def ink(ground: Colour) -> Colour:
-    """Return black or white, whichever is easier to read on a ground: a contrast of 4.5 at least."""
-    return (0, 0, 0) if contrast(ground, (0, 0, 0)) >= contrast(ground, (255, 255, 255)) else (255, 255, 255)
+def colour(share: float) -> str:
+    """Return the ground of a share from 0 to 1, as CSS writes it.
 
-
-def contrast(a: Colour, b: Colour) -> float:
-    """Return the contrast of two colours as WCAG defines it, 1 to 21."""
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def luminance(found: Colour) -> float:
-    """Return how light a colour is, 0 to 1: what is left of it in grey."""
-    parts = [part / 255 for part in found]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def css(found: Colour) -> str:
-    """Return a colour as CSS writes it."""
-    return "#{:02x}{:02x}{:02x}".format(*found)
+    It is one blue, more or less opaque: the greatest is the darkest in a light theme and the brightest in a dark
+    one. So one colour serves every theme, in a page, a saved notebook and an export.
+    """
+    opacity = FAINTEST + (STRONGEST - FAINTEST) * min(max(share, 0.0), 1.0)
+    return f"rgba({','.join(map(str, TINT))},{opacity:.3f})"
 
 
 @dataclass(frozen=True)
@@ -123,13 +100,19 @@ RATES = (
     "spent_on_thinking",
 )
 EMPTY = "–"
+NARROWEST = 0.5
+"""The colours span at least so much of the greatest figure: a difference of a few per cent stays a small one."""
+
 HEAD = "text-align:center;font-weight:600;padding:.2em .5em;background:none;border:0"
-TILE = "text-align:center;padding:.45em .6em;min-width:3.5em;border:0;border-radius:2px"
+TILE = "padding:.45em .6em;border:0;border-radius:3px"
 NONE = "border:1px dashed rgba(128,128,128,.6)"
 
 
 class Plot:
     """A figure of every cell, drawn; shows itself in a notebook, and as text in a terminal.
+
+    A share has the colour of its place between 0 and 1. Other figures have those between the least and the
+    greatest, which stand in the middle of the colours where they are close together.
 
     :param figure: what the colours mean; None: diversity, or the length where each setting has one answer.
     :raises ParameterError: for a figure or an axis that does not exist.
@@ -161,19 +144,22 @@ class Plot:
             return f"{value:.2f}"
         return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
 
-    def colours(self, value: float | None) -> tuple[str, str] | None:
-        """Return the colours of a cell's ground and of its text, as CSS writes them; None for no figure."""
-        if value is None or self.least is None or self.most is None:
-            return None
-        span = self.most - self.least
-        ground = colour((value - self.least) / span if span else 0.5)
-        return css(ground), css(ink(ground))
+    def share(self, value: float) -> float:
+        """Return where in the colours a figure stands, from 0 to 1."""
+        if self.figure in RATES or self.least is None or self.most is None:
+            return value
+        span = max(self.most - self.least, NARROWEST * abs(self.most))
+        return 0.5 + (value - (self.least + self.most) / 2) / span if span else 0.5
 
-    def html(self) -> str:
-        """Return the heat maps as safe HTML."""
-        drawn = "".join(self._table(table) for table in self.tables)
+    def ground(self, value: float | None) -> str:
+        """Return the colour of a cell as CSS writes it; an empty text for no figure."""
+        return colour(self.share(value)) if value is not None else ""
+
+    def html(self, *, answers: bool = False) -> str:
+        """Return the heat maps as safe HTML; ``answers`` writes into each cell how its answers begin."""
+        drawn = "".join(self._table(table, answers) for table in self.tables)
         return outer(
-            f'<div style="font-weight:600">{escape(LABELS[self.figure])}</div>{self._legend()}'
+            f'<div style="font-weight:600">{escape(LABELS[self.figure])}</div>{self.legend()}'
             f'<div style="display:flex;flex-flow:row wrap;gap:1em 2em">{drawn}</div>'
         )
 
@@ -181,21 +167,25 @@ class Plot:
         """Return the heat maps as text."""
         return "\n\n".join([LABELS[self.figure], *(self._lines(table) for table in self.tables)])
 
+    def legend(self) -> str:
+        """Return the colours from the least to the greatest figure as safe HTML; nothing if these are alike."""
+        if self.least is None or self.most is None or self.least == self.most:
+            return ""
+        low, high = self.share(self.least), self.share(self.most)
+        tile = '<span style="display:inline-block;width:1.6em;height:.8em;background:{}"></span>'
+        tiles = "".join(tile.format(colour(low + (high - low) * n / 8)) for n in range(9))
+        ends = self.number(self.least), self.number(self.most)
+        return (
+            f'<div style="{SMALL};margin:.2em 0">{ends[0]} <span aria-hidden="true">{tiles}</span> {ends[1]}</div>'
+        )
+
     def _repr_html_(self) -> str:
         return self.html()
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self.text())
 
-    def _legend(self) -> str:
-        if self.least is None or self.least == self.most:
-            return ""
-        tile = "display:inline-block;width:1.4em;height:.8em;background:{}"
-        tiles = "".join(f'<span style="{tile.format(css(colour(n / 8)))}"></span>' for n in range(9))
-        low, high = self.number(self.least), self.number(self.most)
-        return f'<div style="{SMALL};margin:.2em 0 .5em" aria-hidden="true">{low} {tiles} {high}</div>'
-
-    def _table(self, table: Table) -> str:
+    def _table(self, table: Table, answers: bool) -> str:
         caption = (
             f'<caption style="{SMALL};text-align:left">{escape(table.title)}</caption>' if table.title else ""
         )
@@ -206,19 +196,27 @@ class Plot:
         corner = f'<th scope="col" style="{HEAD}">{escape(table.row)}</th>'
         body = "".join(
             f'<tr style="background:none"><th scope="row" style="{HEAD}">{_value(value)}</th>'
-            f"{''.join(self._tile(cell) for cell in cells)}</tr>"
+            f"{''.join(self._tile(cell, answers) for cell in cells)}</tr>"
             for value, cells in zip(table.rows, table.cells, strict=True)
         )
         return (
-            f'<table style="border-collapse:separate;border-spacing:2px;margin:0">{caption}'
+            f'<table style="border-collapse:separate;border-spacing:3px;margin:0">{caption}'
             f"<thead>{axis}<tr>{corner}{heads}</tr></thead><tbody>{body}</tbody></table>"
         )
 
-    def _tile(self, cell: Cell) -> str:
-        value = self.of(cell)
-        found = self.colours(value)
-        style = f"background:{found[0]};color:{found[1]}" if found else NONE
-        return f'<td style="{TILE};{style}">{self.number(value)}</td>'
+    def _tile(self, cell: Cell, answers: bool) -> str:
+        ground = self.ground(self.of(cell))
+        style = f"{TILE};background:{ground}" if ground else f"{TILE};{NONE}"
+        if not answers:
+            return f'<td style="{style};text-align:center;min-width:3.5em">{self.number(self.of(cell))}</td>'
+        words = face(cell, self)
+        head = " · ".join(part for part in (words.figure, words.state) if part)
+        return (
+            f'<td style="{style};text-align:left;vertical-align:top;min-width:9em;max-width:18em">'
+            f'<div style="{SMALL}">{escape(head)}</div>'
+            f'<div style="font-weight:600;overflow-wrap:anywhere">{escape(words.answer)}</div>'
+            f'<div style="{SMALL}">{escape(words.facts)}</div></td>'
+        )
 
     def _lines(self, table: Table) -> str:
         heads = [f"{table.row} \\ {table.column}".strip(" \\"), *(_plain(value) for value in table.columns)]
@@ -227,6 +225,69 @@ class Plot:
             for value, cells in zip(table.rows, table.cells, strict=True)
         ]
         return "\n".join([*([visible(table.title)] if table.title else []), *aligned([heads, *rows], right=True)])
+
+
+class Face(NamedTuple):
+    """What is written in a cell, each of it a short line of text in which no character moves or hides another."""
+
+    figure: str
+    state: str
+    answer: str
+    facts: str
+
+
+STATES = {
+    "waiting": "○ waiting",
+    "sent": "◌ sent",
+    "running": "◐ running",
+    "failed": "✕ failed",
+    "partial": "◑ partial",
+    "done": "",
+}
+"""Each state's sign and word; a cell that is done has figures instead."""
+
+BEGINNING, SOURCE = 80, 2000
+"""Characters of an answer that a cell shows, and in which they are looked for."""
+
+
+def face(cell: Cell, plot: Plot) -> Face:
+    """Return what a cell shows: its figure and state, how its most frequent answer begins, and facts."""
+    stats = cell.stats()
+    figure, state = plot.number(plot.of(cell)), _state(cell, stats)
+    begins = one_line(cell.beginning[:SOURCE], BEGINNING) or _failure(cell)
+    return Face("" if figure == EMPTY and state else figure, state, begins, _facts(cell, stats))
+
+
+def _state(cell: Cell, stats: Stats) -> str:
+    word = STATES[cell.state]
+    if stats.asked == len(cell.turns) and not stats.failed and not word:
+        return ""
+    count = stats.failed if cell.state == "failed" else stats.answers
+    several = len(cell.turns) > 1 and cell.state != "waiting"
+    return f"{word} {count} of {len(cell.turns)}" if several else word
+
+
+def _failure(cell: Cell) -> str:
+    """Return why a cell that holds no text has none."""
+    return next((one_line(turn.error or trouble(turn), BEGINNING) for turn in cell.there if failed(turn)), "")
+
+
+def _facts(cell: Cell, stats: Stats) -> str:
+    if stats.length is None:
+        return ""
+    texts = len({turn.answer for turn in cell.there if turn.status == "complete"})
+    several = len(stats.finish_reasons) > 1
+    reasons = [
+        f"{one_line(reason, 16)}{f' {count}' if several else ''}"
+        for reason, count in list(stats.finish_reasons.items())[:3]
+        if several or reason != "stop"
+    ]
+    alike = "all different" if texts == stats.answers else f"{texts} of {stats.answers} different"
+    alike = f"{stats.answers} × the same" if texts == 1 else alike
+    length = f"{'avg ' if stats.spread else ''}{plural(round(stats.length), 'char')}"
+    return " · ".join(
+        [*([alike] if stats.answers > 1 else []), length, *([", ".join(reasons)] if reasons else [])]
+    )
 
 
 def default_figure(sweep: SweepAnswers) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 LISTED = 100
-"""So many cells are listed with the beginning of an answer."""
+"""So many cells show how an answer begins; of more cells the first ones are listed below the numbers."""
 
 
 def summary(sweep: SweepAnswers) -> str:
@@ -43,15 +43,16 @@ def text(sweep: SweepAnswers) -> str:
 
 
 def page(sweep: SweepAnswers) -> str:
-    """Return a sweep as safe HTML: a heat map, what failed, and where each setting's answers begin."""
+    """Return a sweep as safe HTML: its grid, what failed, and how each setting's answers begin."""
     prompts = sweep.grid.prompts
     asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape(one_line(prompts[0], 300))}</div>'
     parts = [asked if len(prompts) == 1 else "", f'<div style="{SMALL}">{escape(summary(sweep))}</div>']
-    parts.append(f'<div style="margin:.6em 0">{Plot(sweep).html()}</div>')
+    parts.append(f'<div style="margin:.6em 0">{Plot(sweep).html(answers=len(sweep.cells) <= LISTED)}</div>')
     parts += [
         f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape(line)}</div>' for line in _troubles(sweep)
     ]
-    parts.append(_beginnings(sweep))
+    if len(sweep.cells) > LISTED:
+        parts.append(_beginnings(sweep))
     page: str = encodable(outer("".join(parts)))
     return page
 
@@ -69,7 +70,7 @@ def _beginnings(sweep: SweepAnswers) -> str:
     rows = "".join(
         f"<tr>{''.join(f'<td {cell}>{escape(t)}</td>' for t in _row(c))}</tr>" for c in sweep.cells[:LISTED]
     )
-    more = f"<p>{len(sweep.cells)} cells, the first {LISTED} are listed.</p>" if len(sweep.cells) > LISTED else ""
+    more = f"<p>{len(sweep.cells)} cells, the first {LISTED} are listed.</p>"
     return (
         '<details><summary style="cursor:pointer">Answers</summary>'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{more}</details>"

@@ -67,6 +67,14 @@ CSS = f"""
  border:1px solid {BORDER};border-radius:3px;font-size:12px;background:{SURFACE}}}
 """
 
+FALLBACK = """
+.chatglm-box .chatglm-fallback{max-height:0;overflow:hidden;visibility:hidden;
+ animation:chatglm-late 1ms linear 4s forwards}
+.chatglm-box:has(.chatglm-live) .chatglm-fallback{display:none}
+@keyframes chatglm-late{to{max-height:none;overflow:visible;visibility:visible}}
+"""
+"""Shows what is classed ``chatglm-fallback`` where, after 4 s, no module of a page has made ``chatglm-live``."""
+
 
 class _Closed(traitlets.HasTraits):
     """Closes whatever HTML a widget is given to typesetters: see :mod:`..render.outer`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..support import stored_turns
 from ..support.kernel_requests import evaluate, point_at
 from ..support.pages import Page, View
 from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, sse
+from ..support.visible import strip_markup
 from .conftest import installed
 
 pytestmark = pytest.mark.heavy
@@ -30,11 +32,16 @@ def colours(*, stalled: bool = False) -> Script:
     return by_body(choose)
 
 
+def grid(view: View) -> str:
+    """Return what the grid shows."""
+    return strip_markup(" ".join(str(widget.state.get("tiles")) for widget in view.all()))
+
+
 def begin(page: Page, server: ScriptedServer, shown: str) -> tuple[View, str]:
-    """Start a sweep in a new conversation and wait until a tile shows a text; return view and id."""
+    """Start a sweep in a new conversation and wait until a cell shows a text; return view and id."""
     point_at(page, server)
     view = page.view(page.run(CELL))
-    page.until_true(lambda: shown in str([widget.state.get("description") for widget in view.all()]), of=shown)
+    page.until_true(lambda: re.search(shown, grid(view)), of=shown)
     return view, evaluate(page, "kept.id")
 
 
@@ -65,7 +72,7 @@ def test_a_finished_sweep_is_stored(page: Page) -> None:
 def test_a_stopped_sweep_is_stored(page: Page) -> None:
     """After Stop the store has the whole answer and the partial one; resumed, it has the rest too."""
     with ScriptedServer(colours(stalled=True)) as server:
-        view, sweep = begin(page, server, "running\\nbl")
+        view, sweep = begin(page, server, r"running\s+bl")
         view.click("Stop")
         page.until_true(lambda: not view.find("Resume", "Button").state["disabled"])
         assert evaluate(page, "get_session().store.flush()")
@@ -78,7 +85,7 @@ def test_a_stopped_sweep_is_stored(page: Page) -> None:
 def end_kernel(page: Page, server: ScriptedServer, *, now: bool) -> str:
     """Restart the kernel while the second answer of a sweep comes; return the sweep's id."""
     view = page.view(page.run(CELL))
-    page.until_true(lambda: "running" in str([widget.state.get("description") for widget in view.all()]))
+    page.until_true(lambda: "running" in grid(view))
     sweep = str(evaluate(page, "kept.id"))
     page.until_true(lambda: on_disk(page, sweep), of="the first answer is not stored")
     page.manager.restart_kernel(now=now)

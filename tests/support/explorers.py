@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
@@ -15,9 +16,11 @@ from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.prepare import prepare_sweep
 from chatglm_magic.widgets import sweep_explorer
 from chatglm_magic.widgets.explorer import Explorer
+from chatglm_magic.widgets.explorer.box import ending
+from chatglm_magic.widgets.explorer.grid import Grid
 from chatglm_magic.widgets.trouble import Status
 
-from .panels import click, set_value, visible_text, wait_until, walk_widgets
+from .panels import click, send_to, set_value, visible_text, wait_until, walk_widgets
 from .servers import ScriptedServer
 from .sweeps import open_session
 from .timers import HeldSleep
@@ -45,6 +48,32 @@ def start_sweep(
 def run_sweep(server: ScriptedServer, prompt: Any = "p", **options: Any) -> Sweep:
     """Sweep to the end."""
     return start_sweep(server, prompt, **options).wait(20)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A cell of the grid as a page shows it: ``face`` has its figure, state, answer and facts, a line each."""
+
+    number: int
+    title: str
+    classes: tuple[str, ...]
+    ground: str
+    html: str
+
+    @property
+    def face(self) -> str:
+        lines = re.findall(r'<span class="chatglm-(\w+)">(.*?)</span>', self.html, re.DOTALL)
+        return "\n".join(unescape(text) for _, text in lines)
+
+
+def tiles_of(grid: Any) -> list[Tile]:
+    """Return what a grid's cells show, in the order in which they are on the page."""
+    places = re.findall(r'data-n="(\d+)" title="(.*?)"', grid.html)
+    states = [grid.tiles[number] for number, _ in places]
+    return [
+        Tile(int(number), unescape(title), tuple(state["classes"].split()), state["ground"], state["html"])
+        for (number, title), state in zip(places, states, strict=True)
+    ]
 
 
 class Explored:
@@ -84,29 +113,28 @@ class Explored:
         set_value(dropdown, dict(zip(dropdown._options_labels, dropdown._options_values, strict=True))[label])
 
     @property
-    def tiles(self) -> list[Any]:
-        """The cells' buttons, in the order in which they stand on the page."""
-        return [
-            widget for widget in self.seen() if isinstance(widget, w.Button) and widget.tooltip and _tile(widget)
-        ]
+    def tiles(self) -> list[Tile]:
+        """The cells, in the order in which they are on the page."""
+        return [tile for grid in self.seen() if isinstance(grid, Grid) for tile in tiles_of(grid)]
 
     @property
     def faces(self) -> list[str]:
-        """What stands in the cells."""
-        return [tile.description for tile in self.tiles]
+        """What is written in the cells."""
+        return [tile.face for tile in self.tiles]
 
-    def tile(self, values: str) -> Any:
-        """Return the button of the cell with these values, as ``temperature 0.5, top_p 0.9``."""
-        return next(tile for tile in self.tiles if tile.tooltip == values)
+    def tile(self, values: str) -> Tile:
+        """Return the cell with these values, as ``temperature 0.5, top_p 0.9``."""
+        return next(tile for tile in self.tiles if tile.title == values)
 
     def open(self, values: str) -> None:
         """Click on a cell."""
-        click(self.tile(values))
+        send_to(self.box.grid, open=self.tile(values).number)
 
     @property
     def html(self) -> str:
         """The source of all that is written and can be seen, without the style sheet."""
-        return "\n".join(widget.value for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath))
+        found = [widget for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath | Grid)]
+        return "\n".join(widget.html if isinstance(widget, Grid) else widget.value for widget in found)
 
     @property
     def text(self) -> str:
@@ -121,18 +149,19 @@ class Explored:
             f"{text!r} in {[visible_text(line) for line in lines]}",
         )
 
+    @property
+    def running(self) -> bool:
+        """Whether the page says that requests are under way: Stop is there."""
+        return self.has("Stop")
+
     def ended(self) -> None:
         """Wait until the page shows that nothing is under way."""
-        wait_until(lambda: self.named("Stop").disabled and not self.sweep.running, "the end of the sweep")
-        self.told(f"{self.sweep.progress.done} of {self.sweep.progress.total} answers")
+        wait_until(lambda: not self.running and not self.sweep.running, "the end of the sweep")
+        self.told(ending(self.sweep.progress)[0])
 
     def widgets(self) -> list[Any]:
         """Return every widget, hidden ones too."""
         return list(walk_widgets(self.box))
-
-
-def _tile(button: w.Button) -> bool:
-    return any(name.startswith("chatglm-is-") for name in button._dom_classes)
 
 
 @contextmanager

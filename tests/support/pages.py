@@ -269,6 +269,8 @@ class Page(Kernel):
             widget.state |= content["data"]["state"]
             if content["data"]["method"] == "update":
                 widget.changes.append((time.monotonic(), content["data"]["state"]))
+        if message["msg_type"] == "comm_msg" and "tiles" in (content["data"].get("content") or ()):
+            widget.state["tiles"] |= content["data"]["content"]["tiles"]  # as the explorer's module takes them in
 
 
 class View:

@@ -54,6 +54,11 @@ def click(button: Any) -> None:
         button._handle_msg(_message({"method": "custom", "content": {"event": "click"}}))
 
 
+def send_to(widget: Any, **content: Any) -> None:
+    """Tell the kernel what a page's module tells it."""
+    widget._handle_msg(_message({"method": "custom", "content": content}))
+
+
 def set_value(widget: Any, value: Any) -> None:
     """Type or drag a value, as the page tells the kernel."""
     state = {"index": [*widget._options_values].index(value)} if hasattr(widget, "index") else {"value": value}

@@ -150,7 +150,7 @@ def test_a_cell_that_never_ends_blocks_no_other_and_ends_by_the_time_limit() -> 
         session = open_session(server.url, first_byte=2.0)
         result = begun(session, temperature=[n / 10 for n in range(10)], jobs=2)
         wait_until(lambda: result.progress.done == 9, 2)
-        assert result.running and result.partial.cells[5].state == "running"
+        assert result.running and result.partial.cells[5].state == "sent"
         result.wait(10)
         assert not result.running and result.partial.cells[5].there[0].status == "error"
         assert "2 s" in (result.cells[5].there[0].error or "")

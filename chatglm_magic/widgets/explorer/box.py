@@ -1,19 +1,21 @@
-"""The explorer: a sweep's grid that fills, what to do with the sweep, and the samples of a cell."""
+"""The explorer: a sweep's grid that fills, what can be done with the sweep, and the answers of a cell."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as w
 
+from ...render.answers import escape
 from ...render.outer import output
 from ...render.text import one_line, plural
 from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.cells import Cell, Progress
-from ...sweeps.summary import page, shape, summary, text
+from ...sweeps.summary import page, text
 from .. import look
 from ..answer import CSS as ANSWER
 from ..debounce import Sleep
@@ -21,13 +23,9 @@ from ..still import CSS as STILL
 from ..still import Still
 from ..trouble import Status
 from ..viewer.calls import Calls
-from . import progress
-from .beside import Beside
-from .choices import Choices
-from .doing import Doing
-from .overview import Overview
+from .grid import Choices, Grid, Overview
+from .opened import Beside
 from .style import CSS
-from .tiles import Tiles
 
 TEXT = "chatglm sweep: run its cell in a notebook to explore it."
 
@@ -41,6 +39,111 @@ FLOW = 500
 """Messages a second that the grid may send while the sweep runs: a server drops what exceeds a thousand."""
 QUIET = 0.5
 """Seconds without a change after which texts that grow are looked at."""
+
+
+def ending(progress: Progress) -> tuple[str, bool]:
+    """Say in one line what there is of a sweep that doesn't run, and whether that is an error: all failed."""
+    came, total = progress.done, progress.total
+    time = f" · {_duration(progress.spent)}" if progress.spent else ""
+    failed = f" · {progress.failed} failed" if progress.failed else ""
+    if progress.failed == total:
+        return f"{'All ' if total > 1 else ''}{plural(total, 'request')} failed{time}", True
+    if came == total:
+        return f"{plural(total, 'answer')}{time}", False
+    if came + progress.failed == total:
+        return f"{came} of {total} answers{failed}{time}", False
+    return (
+        f"Stopped at {came} of {total}{failed}" if progress.spent else f"{came} of {total} answers{failed}"
+    ), False
+
+
+def bar(progress: Progress) -> str:
+    """Return how far a running sweep is as safe HTML; a screen reader finds the bar and isn't told of each answer.
+
+    It is full only when nothing is under way, also while failures are asked again.
+    """
+    came = min(progress.done + progress.failed, progress.total - progress.pending)
+    width = 100 * came / progress.total
+    parts = [f"{progress.done} of {progress.total} answers"]
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    if progress.left is not None:
+        parts.append(f"about {_duration(progress.left)} left")
+    words = escape(" · ".join(parts))
+    return (
+        f'<div class="chatglm-progress" role="progressbar" aria-label="Answers" aria-valuemin="0" '
+        f'aria-valuemax="{progress.total}" aria-valuenow="{came}" aria-valuetext="{words}">'
+        f'<div style="width:{width:.1f}%"></div></div><div class="chatglm-small">{words}</div>'
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Doing(w.Box):  # type: ignore[misc]
+    """Three buttons, of which those are there that would do something; each press calls ``seen``."""
+
+    def __init__(self, sweep: Sweep, calls: Calls, seen: Callable[[], object]) -> None:
+        self._sweep, self._calls, self._seen = sweep, calls, seen
+        self.stopping = False
+        """Whether Stop was pressed and the sweep has not ended yet."""
+        self._pressed = False
+        self.stop = look.button("Stop", tooltip="Stop the sweep; what came stays")
+        self.resume = look.button("Resume", tooltip="Send what is missing")
+        self.retry = look.button("Retry failed", tooltip="Send again what failed")
+        self.stop.on_click(calls.handler(self._stop))
+        self.resume.on_click(calls.handler(self._resume))
+        self.retry.on_click(calls.handler(self._retry))
+        super().__init__([self.stop, self.resume, self.retry])
+        self.add_class("chatglm-row")
+
+    def show(self, progress: Progress) -> None:
+        """Offer what would do something; Stop is the last to change, since it tells of the end.
+
+        The keyboard goes from a button that was pressed, and isn't there any more, to the one in its place.
+        """
+        running = progress.pending > 0
+        self.stopping = self.stopping and running
+        missing = not running and self._sweep.missing() > 0
+        moved = self._pressed and running == self.stop.disabled
+        self._offer(self.resume, missing)
+        self._offer(self.retry, not running and progress.failed > 0)
+        self._offer(self.stop, running)
+        if moved:
+            self._pressed = False
+            if running or missing:
+                (self.stop if running else self.resume).focus()
+
+    def _offer(self, button: w.Button, offered: bool) -> None:
+        button.layout.display = None if offered else "none"
+        button.disabled = not offered
+
+    def _stop(self) -> None:
+        if self._sweep.running and not self.stopping:
+            self.stopping = self._pressed = True
+            self._calls.apart(self._end)  # it waits for the end, and the kernel must not
+            self._calls.apart(self._calls.handler(self._seen))
+
+    def _end(self) -> None:
+        self._sweep.stop()
+        self._calls.handler(self._seen)()
+
+    def _resume(self) -> None:
+        self._start(self._sweep.resume, "" if self._sweep.missing() else "Nothing is missing.")
+
+    def _retry(self) -> None:
+        self._start(self._sweep.retry, "" if self._sweep.progress.failed else "Nothing has failed.")
+
+    def _start(self, begin: Callable[..., object], nothing: str) -> None:
+        if self._sweep.running:  # a click that came late
+            return
+        self._calls.say(nothing)
+        begin(wait=False)
+        self._pressed = True
+        self._seen()
 
 
 class Explorer(w.VBox):  # type: ignore[misc]
@@ -61,14 +164,20 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self.doing = Doing(sweep, calls, self._look)
         self.choices = Choices(self._partial, calls, self._look)
         self.beside = Beside(sweep, calls, self._left)
-        self.grid = (
-            Tiles(self._partial, calls, self._open, self.beside.mark)
-            if len(self._partial.cells) <= BUTTONS
-            else Overview(self._partial, calls, self._open)
-        )
-        style = look.style_sheet(ANSWER + STILL + CSS)
-        parts = (self.state, self.bar, self.doing, calls.status, self.choices, self.grid, self.beside)
-        super().__init__([style, look.Html(_heading(sweep)), *parts])
+        self.grid: Grid | Overview
+        self._overview = Overview(self._partial, calls, self._open)
+        if len(self._partial.cells) > BUTTONS:
+            self.grid, cells = self._overview, look.column(self._overview)
+        else:
+            self.grid = Grid(self._partial, calls, self._open, self.beside.mark)
+            self._overview.add_class("chatglm-fallback")
+            cells = look.column(self.grid, self._overview)
+            self.grid.observe(calls.handler(lambda: self._drop(cells)), names="ready")
+        cells.add_class("chatglm-all-cells")
+        main = look.classed(w.Box([cells, self.beside]), "chatglm-main")
+        style = look.style_sheet(look.FALLBACK + ANSWER + STILL + CSS)
+        head = look.row(self.state, self.doing, calls.status)
+        super().__init__([style, look.Html(_heading(sweep)), head, self.bar, self.choices, main])
         self.add_class("chatglm-box")
         self.add_class("chatglm-explorer")
         pause = PAUSE if sweep.grid.requests < MANY else LONG_PAUSE
@@ -95,7 +204,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        """Show the explorer, and beneath it an output that will keep the heat map."""
+        """Show the explorer, and beneath it an output that will keep the grid."""
         with self._calls.filling():  # an end that comes meanwhile waits, and changes that output
             self._still.publish_beneath(self, text(self._partial), page(self._partial))
 
@@ -116,33 +225,41 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._looks += 1
         number, found = self._looks, self._sweep.progress
         self._looked = time.monotonic()
-        for show in (self._show_buttons, self._show_bar, self._show_cells, self._show_state):
+        for show in (self.doing.show, self._show_bar, self._show_cells, self._show_state):
             show(found)
             if number != self._looks:
                 self._look()
                 return
         self._look_again(found.pending > 0)
 
-    def _show_buttons(self, found: Progress) -> None:
-        self.doing.show(found)
-
     def _show_bar(self, found: Progress) -> None:
-        self.bar.value = progress.bar(found)
+        self.bar.value = bar(found) if found.pending else ""
+        self.bar.layout.display = None if found.pending else "none"
 
     def _show_cells(self, found: Progress) -> None:
-        self._rest = self._looked + self.grid.show(self.choices.plot(), running=found.pending > 0) / FLOW
+        plot, running = self.choices.plot(), found.pending > 0
+        messages = self.grid.show(plot, running=running)
+        if self._overview is not self.grid and not self.grid.ready:
+            self._overview.show(plot, running=running)
+        self.choices.legend.value = self.grid.legend
+        self._rest = self._looked + messages / FLOW
         self.beside.show()
 
     def _show_state(self, found: Progress) -> None:
         sweep = self._partial
         if found.pending:
-            word = "stopping" if self.doing.stopping else "running"
-            self.state.say(f"Sweep of {shape(sweep)}: {word}")
+            self.state.say("Stopping…" if self.doing.stopping else "Running…")
             return
         if (versions := sum(cell.version for cell in sweep.cells)) != self._kept:
             self._kept = versions
             self._still.put(text(sweep), page(sweep))
-        self.state.say(summary(sweep))
+        words, failed = ending(found)
+        self.state.value = look.status_html(words, failed=failed)
+
+    def _drop(self, cells: w.Box) -> None:
+        """Close what stands in for the grid, now that a page shows it."""
+        cells.children = (self.grid,)
+        look.close_all(self._overview)
 
     def _look_again(self, running: bool) -> None:
         """Look later at a sweep of which nothing may be heard for a while: its answers grow all the same."""
@@ -164,7 +281,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _left(self, cell: Cell | None) -> None:
         self._look()
         if cell is not None:
-            self.grid.focus(cell)
+            self.grid.focus_cell(cell)
 
 
 def _heading(sweep: Sweep) -> str:

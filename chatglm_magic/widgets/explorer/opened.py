@@ -1,0 +1,264 @@
+"""What a cell holds, equal answers once; the opened cell and a pinned baseline, what differs marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import ipywidgets as w
+
+from ...render.answers import counted, escape, live_html
+from ...render.text import one_line, plural
+from ...session.draft import Draft
+from ...sweeps import Sweep
+from ...sweeps.cells import Cell, Group
+from ...values import Turn
+from .. import look
+from ..answer import answer_html
+from ..viewer.calls import Calls
+from .grid import title
+
+SHOWN = 20
+"""Answers that are shown at once; a dropdown turns to the others."""
+LONGEST = 200_000
+"""Characters of a text that a page is given; the rest is counted, and is in the sweep."""
+
+Part = Group | tuple[int, Draft]
+"""One thing to show of a cell: equal answers that have come, or a sample's number and its answer under way."""
+
+
+def parts_of(cell: Cell) -> list[Part]:
+    """Return what there is of a cell, in the order of the samples."""
+    parts: list[Part] = [*cell.groups, *cell.drafts.items()]
+    return sorted(parts, key=_first)
+
+
+def part_html(cell: Cell, part: Part) -> str:
+    """Return a part's name and facts, then its answer as far as it has come, and what went wrong, as safe HTML."""
+    if isinstance(part, Group):
+        name, facts, body = _name(cell, part.samples), facts_of(part.turn), _body(part.turn)
+    else:
+        number, draft = part
+        name = _name(cell, (number,))
+        began = draft.first_token is not None
+        facts = f"running · {len(draft.text)} characters" if began else "sent · no token yet"
+        body = live_html(draft.text[:LONGEST], draft.reasoning[:LONGEST], draft.notice) + _rest(draft.text)
+    label = " · ".join(text for text in (name, facts) if text)
+    region = escape(name or "Answer")
+    return f'<div role="region" aria-label="{region}">{body}</div><div class="chatglm-label">{escape(label)}</div>'
+
+
+def facts_of(turn: Turn) -> str:
+    """Say in one line how an answer ended, and how long it is."""
+    tokens, size = counted(turn), len(turn.answer)
+    parts: list[str] = [turn.status] if turn.status != "complete" else []
+    parts.append(plural(size, "character"))
+    if tokens:
+        parts.append(plural(tokens, "token"))
+    if turn.finish_reason and turn.finish_reason != "stop":
+        parts.append(f"finish: {one_line(turn.finish_reason, 40)}")
+    parts += [f"changed: {one_line(what, 200)}" for what in turn.changed]
+    return " · ".join(parts)
+
+
+def _first(part: Part) -> int:
+    return part.samples[0] if isinstance(part, Group) else part[0]
+
+
+def _text(part: Part) -> str:
+    return (part.turn.answer if isinstance(part, Group) else part[1].text)[:LONGEST]
+
+
+def _name(cell: Cell, samples: tuple[int, ...]) -> str:
+    """Name the samples of a part; the one sample of a cell needs no name."""
+    if len(cell.turns) == 1:
+        return ""
+    if len(samples) == len(cell.turns):
+        return f"{len(samples)} × the same"
+    listed = f"Sample{'s' * (len(samples) > 1)} {_ranges(samples)}"
+    return f"{len(samples)} × the same · {listed}" if len(samples) > 1 else listed
+
+
+def _ranges(samples: tuple[int, ...]) -> str:
+    """Return numbers, counted from 1, as people write them: ``1–3, 5``."""
+    runs: list[list[int]] = []
+    for number in samples:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0] + 1}–{run[-1] + 1}" if len(run) > 1 else str(run[0] + 1) for run in runs)
+
+
+def _body(turn: Turn) -> str:
+    cut = replace(turn, answer=turn.answer[:LONGEST], reasoning=turn.reasoning[:LONGEST])
+    error = f'<p class="chatglm-failed">{escape(one_line(turn.error))}</p>' if turn.error else ""
+    return answer_html(cut) + _rest(turn.answer) + error
+
+
+def _rest(text: str) -> str:
+    left = len(text) - LONGEST
+    return look.small(f"… {left:,} more characters: the sweep's turns have them.") if left > 0 else ""
+
+
+class Side(w.VBox):  # type: ignore[misc]
+    """One cell with its answers, hidden while there is no cell.
+
+    :param name: what the cell is, as ``Baseline``.
+    :param samples: how many each cell has.
+    :param changed: is called when another answer is chosen to be compared.
+    """
+
+    def __init__(
+        self, name: str, samples: int, calls: Calls, changed: Callable[[], object], *buttons: w.Button
+    ) -> None:
+        self.cell: Cell | None = None
+        self._name, self._samples, self._calls = name, samples, calls
+        self._parts: list[Part] = []
+        self._keys: dict[int, object] = {}
+        self.heading, self.marked, self.missing = look.Html(), look.Html(), look.Html()
+        self.answer = w.Dropdown(description=f"{name}: compared answer")
+        self.page = w.Dropdown(options=[("", 0)], description=f"{name}: answers shown")
+        self.answer.observe(calls.handler(changed), names="value")
+        self.page.observe(calls.handler(self.show), names="value")
+        self.panes = [look.classed(look.Typeset(), "chatglm-sample") for _ in range(min(SHOWN, samples))]
+        choices = look.row(look.above(self.answer), look.above(self.page))
+        parts = [look.row(self.heading, look.row(*buttons)), choices, self.marked, *self.panes, self.missing]
+        super().__init__(parts)
+        self.add_class("chatglm-card")
+        self.add_class("chatglm-side")
+        self.take(None, prompts=False)
+
+    def take(self, cell: Cell | None, *, prompts: bool) -> None:
+        """Show a cell, or nothing; ``prompts`` says that it takes the prompt to name it."""
+        self.cell = cell
+        self.layout.display = None if cell is not None else "none"
+        if cell is not None:
+            self.heading.value = look.heading(f"{self._name}: {title(cell, prompts=prompts)}", 4)
+        self.show()
+
+    def show(self) -> None:
+        """Bring the answers up to the cell; each is drawn again only where it has changed."""
+        self._parts = parts_of(self.cell) if self.cell is not None else []
+        self._offer()
+        for place, pane in enumerate(self.panes):
+            number = self.page.value + place
+            part = self._parts[number] if number < len(self._parts) else None
+            key = (self.cell, part if isinstance(part, Group) else part and (part[0], _size(part[1])))
+            if self._keys.get(place) == key:
+                continue
+            self._keys[place] = key
+            pane.value = part_html(self.cell, part) if self.cell is not None and part is not None else ""
+            pane.layout.display = None if part is not None else "none"
+        come = sum(turn is not None for turn in self.cell.turns) + len(self.cell.drafts) if self.cell else 0
+        lacking = self._samples - come
+        waiting = f"{plural(lacking, 'request')} not sent yet"
+        self.missing.value = look.small(waiting) if self.cell is not None and lacking else ""
+
+    @property
+    def text(self) -> str:
+        """The answer that is compared."""
+        found = [part for part in self._parts if _first(part) == self.answer.value]
+        return _text(found[0]) if found else ""
+
+    def mark(self, html: str | None) -> None:
+        """Show what differs in the compared answer, as safe HTML; None where nothing is compared."""
+        self.answer.layout.display = None if html is not None and len(self._parts) > 1 else "none"
+        name = '<div class="chatglm-label">Differences highlighted</div>'
+        self.marked.value = "" if html is None else f'{name}<div class="chatglm-marked">{html}</div>'
+
+    def _offer(self) -> None:
+        """Let the dropdowns offer what there is; what was chosen stays where it is still there."""
+        cell = self.cell
+        names = [
+            (f"sample{'s' * (isinstance(part, Group) and len(part.samples) > 1)} {_numbers(part)}", _first(part))
+            for part in self._parts
+        ] or [("none", -1)]
+        count = len(self._parts)
+        pages = [(f"{n + 1} to {min(n + SHOWN, count)}", n) for n in range(0, max(count, 1), SHOWN)]
+        with self._calls.filling():
+            for choice, options in ((self.answer, names), (self.page, pages)):
+                if list(choice.options) != options:
+                    old = choice.value
+                    choice.options = options
+                    choice.value = old if any(value == old for _, value in options) else options[0][1]
+        self.page.layout.display = None if cell is not None and count > SHOWN else "none"
+
+
+def _numbers(part: Part) -> str:
+    return _ranges(part.samples if isinstance(part, Group) else (part[0],))
+
+
+def _size(draft: Draft) -> tuple[int, int, str, bool]:
+    return len(draft.text), len(draft.reasoning), draft.notice, draft.first_token is not None
+
+
+class Beside(w.Box):  # type: ignore[misc]
+    """At most two cells. ``changed`` is called with the cell that was closed, or None, when the marks change."""
+
+    def __init__(self, sweep: Sweep, calls: Calls, changed: Callable[[Cell | None], object]) -> None:
+        self._calls, self._changed = calls, changed
+        self._prompts, samples = len(sweep.grid.prompts) > 1, sweep.grid.samples
+        self._compared: tuple[str, str] | None = None
+        self.pin = look.button("Pin as baseline", tooltip="Keep this cell beside the next one that is opened")
+        self.leave = look.button("Close", tooltip="Close the answers")
+        self.unpin = look.button("Unpin", tooltip="Take the baseline away")
+        self.baseline = Side("Baseline", samples, calls, self.show, self.unpin)
+        self.opened = Side("Opened", samples, calls, self.show, self.pin, self.leave)
+        self.pin.on_click(calls.handler(self._pin))
+        self.leave.on_click(calls.handler(self._leave))
+        self.unpin.on_click(calls.handler(self._unpin))
+        super().__init__([self.baseline, self.opened])
+        self.add_class("chatglm-beside")
+        self.show()
+
+    def present(self, cell: Cell) -> None:
+        """Show a cell's answers."""
+        self.opened.take(cell, prompts=self._prompts)
+        self._calls.say("")
+        self.show()
+
+    def mark(self, cell: Cell) -> str:
+        """Return what a cell is here: ``open``, ``pinned``, both or neither."""
+        words = (("open", self.opened.cell), ("pinned", self.baseline.cell))
+        return ", ".join(word for word, other in words if other is cell)
+
+    def show(self) -> None:
+        """Bring both up to the sweep."""
+        for side in (self.baseline, self.opened):
+            side.show()
+        cells = [side.cell for side in (self.baseline, self.opened) if side.cell is not None]
+        self.layout.display = None if cells else "none"
+        (self.add_class if len(cells) == 2 else self.remove_class)("chatglm-both")
+        if len(cells) < 2:
+            self._compared = None
+            self.baseline.mark(None)
+            self.opened.mark(None)
+            return
+        if self._compared != (found := (self.baseline.text, self.opened.text)):
+            from ...render.diff import marked
+
+            self._compared = found
+            for side, html in zip((self.baseline, self.opened), marked(found), strict=True):
+                side.mark(html or look.small("no text"))
+
+    def _pin(self) -> None:
+        cell = self.opened.cell
+        if cell is not None:
+            self.baseline.take(cell, prompts=self._prompts)
+            self.opened.take(None, prompts=self._prompts)
+            self._calls.say(f"{title(cell, prompts=self._prompts)} is pinned: open another cell to compare.")
+            self.show()
+            self._changed(cell)
+
+    def _leave(self) -> None:
+        cell = self.opened.cell
+        self.opened.take(None, prompts=self._prompts)
+        self.show()
+        self._changed(cell)
+
+    def _unpin(self) -> None:
+        self.baseline.take(None, prompts=self._prompts)
+        self._calls.say("")
+        self.show()
+        self._changed(None)
