@@ -469,19 +469,20 @@ def test_stop_is_disabled_only_when_the_rest_can_be_asked() -> None:
 # --- the lens --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sign", ["bars", "Next token"])
+@pytest.mark.parametrize("sign", ["candidates", "Next token"])
 def test_the_lens_takes_the_next_click_as_soon_as_it_shows_a_token(sign: str) -> None:
     """What is clicked inside the change is what is shown at its end, in all parts alike."""
     with ScriptedServer(ANSWER) as server:
         found = lens("p", open_lens_session(f"{server.url}v1"), show=False)
     box = LensBox(found)
-    box.strip.tokens[0].click()
-    watched = (box.bars, "value") if sign == "bars" else (box.later, "disabled")
+    box.look_at(0)
+    watched = (box.candidates, "value") if sign == "candidates" else (box.later, "disabled")
     acted = act_once(*watched, lambda new: new is True or isinstance(new, str), lambda: box.earlier.click())
     box.later.click()
     assert acted.is_set() and box.index == 0
     assert box.earlier.disabled and not box.later.disabled
-    shown_now = box.bars.value
-    box.strip.tokens[0].click()
-    assert box.bars.value == shown_now
+    shown_now = box.candidates.value, box.where.value
+    box.look_at(1)
+    box.look_at(0)
+    assert (box.candidates.value, box.where.value) == shown_now
     box.close()

@@ -8,6 +8,8 @@ from .distribution import Range
 MARKS = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
 LONGEST = 40
 """Characters of a token that are shown."""
+CERTAIN = 0.07
+"""Bits below which a position is as good as certain: like a choice among 1.05."""
 
 
 def label(candidate: Candidate) -> str:
@@ -40,6 +42,21 @@ def bits(entropy: Range) -> str:
     """Return an entropy in bits, as a range where it is one."""
     low, high = f"{entropy.low:.2f}", f"{entropy.high:.2f}"
     return f"{low} bits" if low == high else f"{low}–{high} bits"
+
+
+def choices(entropy: Range) -> str:
+    """Return how many equally likely tokens an entropy amounts to, 2 to its power: ``~5``, ``~2–4``."""
+    low, high = (round(2 ** min(value, 60.0)) for value in entropy)
+    return f"~{low}" if low == high else f"~{low}–{high}"
+
+
+def openness(entropy: Range) -> str:
+    """Return an entropy in words: how open a position is."""
+    if entropy.high < CERTAIN:
+        return "as good as certain"
+    if 2**entropy.high < 1.5:
+        return "almost certain"
+    return f"open like a choice among {choices(entropy)}"
 
 
 def _percent(share: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ChatGLMError, ParameterError
 from ..render.dataframe import table
+from ..render.text import plural
 from ..values import Odds, Turn
 from .distribution import GREEDY_BELOW, LARGEST, LARGEST_VOCABULARY, Distribution
 from .labels import label
@@ -113,12 +114,13 @@ class Lens:
         return _number(self.turn, "top_p")
 
     def at(self, index: int) -> Position:
-        """Return the place of that number, from 0 on; from -1 down counted from the end.
+        """Return a position: 0 is the first, which is shown as position 1; -1 is the last.
 
-        :raises ChatGLMError: where the answer has no such place.
+        :raises ChatGLMError: if there is none.
         """
         if not isinstance(index, int) or not -len(self) <= index < len(self):
-            raise ChatGLMError(f"The answer has places 0 to {len(self) - 1}, no {index}.", kind="not_found")
+            there = f"at(0), the first, to at({len(self) - 1}), the last"
+            raise ChatGLMError(f"The answer has {len(self)} positions: {there}; no {index}.", kind="not_found")
         return self.positions[index]
 
     def reshape(
@@ -165,7 +167,7 @@ class Lens:
 
     def __repr__(self) -> str:
         named = "every token" if self.complete else f"{max((p.ranked for p in self), default=0)} tokens"
-        return f"<Lens of {len(self)} places, {named} named at each>"
+        return f"<Lens of {plural(len(self), 'position')}, {named} named at each>"
 
     def _repr_html_(self) -> str:
         from .report import html

@@ -1,17 +1,21 @@
-"""A lens as text for terminals, and as static HTML for saved notebooks: no script, every text escaped."""
+"""A lens as text for terminals, and as HTML for pages and saved notebooks: no script, every text escaped.
+
+Positions are counted from 1 here, as people do; :meth:`.lens.Lens.at` counts from 0, as Python does.
+"""
 
 from __future__ import annotations
 
 import html as stdlib_html
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..render.outer import outer
 from ..render.text import pad, plural
-from .labels import bits, percent
+from .labels import bits, choices, openness, percent, readable
 
 if TYPE_CHECKING:
-    from .distribution import Distribution
+    from .distribution import Distribution, Range
     from .logprobs_kind import LogprobsKind
     from .position import Bar, Position
 
@@ -36,32 +40,33 @@ class Reshaped(Protocol):
     def __iter__(self) -> Iterator[Position]: ...
 
 
-TEXT_PLACES = 24
-"""How many places are shown."""
+TEXT_POSITIONS = 24
+"""How many positions are shown as text."""
 
 WIDTH = 12
 
 
 def text(lens: Reshaped) -> str:
-    """Return a line for each place: its token, its entropy, the likely candidates after temperature and cut."""
+    """Return a line for each position: its token, its entropy, the likely candidates after temperature and cut."""
     first, lines = lens.answer_start, [caption(lens)]
+    if len(lens):
+        lines.append("A position of 2.32 bits is as open as a choice among ~5: 2 to the power of the bits.")
     if first:
-        lines.append(f"      … {plural(first, 'place')} of thinking before the answer: lens.at(0) is the first")
-    last = first + TEXT_PLACES
+        lines.append(f"      … {plural(first, 'position')} of thinking before the answer")
+    last = first + TEXT_POSITIONS
     for position, found in zip(lens.positions[first:last], lens.reshape()[first:], strict=False):
         shown = [bar for bar in position.bars(found, limit=4) if bar.kind != "others"]
-        said = " | ".join(f"{bar.label} {_fate(bar)}" for bar in shown)
-        lines.append(
-            f"{position.index:>4}  {pad(position.label, WIDTH)} {entropy_of(position, found):>12}  {said}"
-        )
+        candidates = " | ".join(f"{bar.label} {_fate(bar)}" for bar in shown)
+        entropy = "not told" if position.hidden else f"{bits(found.entropy)} {choices(found.entropy):>4}"
+        lines.append(f"{position.index + 1:>4}  {pad(position.label, WIDTH)} {entropy:>17}  {candidates}")
     left = len(lens) - last
-    more = [f"      … {left} more places: lens.at(index)"] if left > 0 else []
+    more = [f"      … {plural(left, 'more position')}"] if left > 0 else []
     return "\n".join([*lines, *more])
 
 
 def entropy_of(position: Position, found: Distribution) -> str:
-    """Return the entropy at a place in words; of a part of a character alone it is not known."""
-    return "not told" if position.hidden else bits(found.entropy)
+    """Return how open a position is in words; of a part of a character alone it is not known."""
+    return "not told" if position.hidden else f"{bits(found.entropy)}, {openness(found.entropy)}"
 
 
 def _fate(bar: Bar) -> str:
@@ -81,85 +86,131 @@ def caption(lens: Reshaped) -> str:
     named = max((position.ranked for position in lens), default=0)
     how = f"all {named} tokens named" if lens.complete else f"{named} tokens named, what others change as ranges"
     parts = sum(bool(position.hidden) for position in lens)
-    untold = f" · {plural(parts, 'place')} not told in full: characters made of several tokens" if parts else ""
+    untold = f" · {plural(parts, 'position')} not told in full: characters made of several tokens" if parts else ""
     undone = " · the server's temperature undone" if lens.logprobs_kind == "tempered" else ""
-    return f"{plural(len(lens), 'place')} · {with_what}{undone} · {how}{untold}"
+    return f"{plural(len(lens), 'position')} · {with_what}{undone} · {how}{untold}"
 
 
-PLACES = 48
-"""How many places have their candidates shown; the strip shows all."""
+LISTED = 48
+"""How many positions have their candidates shown in a saved notebook; the answer shows all."""
 
-HIGHEST = 8.0
-"""Bits at which a mark under a token is at its highest."""
+LEVELS = 8
+"""How many shades there are, besides none."""
+OPEN = 4.0
+"""Bits at which a token is shaded most: a choice among 16."""
 
+TINT = "30,144,255"
 MUTED = "color:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
 CODE = "font-family:var(--jp-code-font-family,monospace);white-space:pre-wrap;overflow-wrap:anywhere"
-BAR = "var(--jp-brand-color1,#1976d2)"
-HATCHED = "repeating-linear-gradient(135deg,var(--jp-ui-font-color2,#767676) 0 1px,transparent 1px 4px)"
-"""Under a token of which the server does not tell in full."""
+PROSE = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.8"
+HATCHED = f"repeating-linear-gradient(135deg,rgba({TINT},.5) 0 1px,transparent 1px 4px)"
+"""The ground of a token of which the server doesn't tell in full."""
+LINE = "var(--jp-warn-color1,#e65100)"
 
-CELL = "text-align:left;padding:1px .8em 1px 0"
-COLUMNS = ("token", "model", "after temperature", "drawn")
-HEAD = "<tr>" + "".join(f'<th scope="col" style="{CELL};{MUTED}">{name}</th>' for name in COLUMNS) + "</tr>"
+
+def shade(level: int) -> str:
+    """Return the ground of a token that is so open, from 0 to :data:`LEVELS`."""
+    return f"rgba({TINT},{0.6 * level / LEVELS:.3g})"
+
+
+def levels(position: Position, found: Distribution) -> tuple[int, int] | None:
+    """Return how open a position is, surely and possibly, from 0 to :data:`LEVELS`; None where it is not told."""
+    if position.hidden:
+        return None
+    low, high = (round(min(value, OPEN) / OPEN * LEVELS) for value in found.entropy)
+    return low, high
+
+
+def written(position: Position) -> str:
+    """Return a token as it stands in the answer, as safe HTML; line ends and empty tokens have a sign."""
+    if not position.token.strip(" ").strip():
+        sign = position.label if position.token.strip(" ") else "·" if not position.token else position.token
+        ends = "".join(char for char in position.token if char == "\n")
+        return f'<span style="{MUTED}">{_escaped(sign)}</span>{ends}'
+    parts = re.split(r"( +|\n+)", position.token)
+    return "".join(part if index % 2 else _escaped(readable(part)) for index, part in enumerate(parts))
 
 
 def html(lens: Reshaped) -> str:
-    """Return the answer with a mark of its entropy under each token, and each place's candidates, folded away."""
-    found = lens.reshape()
-    first = lens.answer_start
+    """Return the answer with a shade for each token, and each position's candidates, folded away."""
+    found, first = lens.reshape(), lens.answer_start
     widest = max(range(first, len(found)), key=lambda at: found[at].entropy.high, default=0)
-    tokens = [_token(p, d) for p, d in zip(lens.positions, found, strict=True)]
-    strip = "".join(tokens[first:])
+    listed = [
+        _listed(position, shape, opened=position.index == widest)
+        for position, shape in zip(lens.positions[first : first + LISTED], found[first:], strict=False)
+    ]
+    left = len(lens) - first - len(listed)
+    more = f'<div style="{MUTED}">… {plural(left, "more position")}</div>' if left else ""
+    head = f'<div style="{MUTED}">{_escaped(caption(lens))}</div>'
+    return outer(f"{head}{prose(lens)}{legend()}{''.join(listed)}{more}")
+
+
+def prose(lens: Reshaped) -> str:
+    """Return the answer with a shade for each token, and the top three in its title; thinking is folded away."""
+    first = lens.answer_start
+    tokens = [_token(p, d) for p, d in zip(lens.positions, lens.reshape(), strict=True)]
     thinking = "".join(tokens[:first])
     if thinking:
-        title = f'<summary style="cursor:pointer;{MUTED}">Thinking: {plural(first, "place")}</summary>'
-        thinking = f'<details>{title}<div style="{CODE};margin:.5em 0;line-height:1.2">{thinking}</div></details>'
-    places = [
-        _place(position, shape, opened=position.index == widest)
-        for position, shape in zip(lens.positions[first : first + PLACES], found[first:], strict=False)
-    ]
-    left = len(lens) - first - len(places)
-    more = f'<div style="{MUTED}">… {left} more places: lens.at(index)</div>' if left else ""
-    return outer(
-        f'<div style="{MUTED}">{_escaped(caption(lens))}; '
-        "the higher the mark under a token, the more there was to choose from</div>"
-        f'{thinking}<div style="{CODE};margin:.5em 0;line-height:1.2">{strip}</div>{"".join(places)}{more}'
+        title = f'<summary style="cursor:pointer;{MUTED}">Thinking: {plural(first, "position")}</summary>'
+        thinking = f'<details>{title}<div style="{PROSE};margin:.5em 0">{thinking}</div></details>'
+    return f'{thinking}<div style="{PROSE};margin:.5em 0">{"".join(tokens[first:])}</div>'
+
+
+def legend() -> str:
+    """Return what the shades mean, as safe HTML."""
+    tile = '<span style="display:inline-block;width:1.4em;height:.8em;background:{}"></span>'
+    tiles = "".join(tile.format(shade(level)) for level in range(LEVELS + 1))
+    return (
+        f'<div style="{MUTED};font-size:.85em;margin:.2em 0 .6em">The stronger a shade, the more open the '
+        f'position: like a choice among 1 <span aria-hidden="true">{tiles}</span> {2**OPEN:.0f} or more</div>'
     )
 
 
 def _token(position: Position, found: Distribution) -> str:
-    low, high = (round(min(value, HIGHEST) / HIGHEST * 22) for value in found.entropy)
-    mark = f'<span style="display:block;height:{2 + low}px;background:{BAR}"></span>'
-    if high > low:  # as high as it may be, in a paler colour
-        mark += f'<span style="display:block;height:{high - low}px;background:{BAR};opacity:.35"></span>'
-    if position.hidden:
-        mark = f'<span style="display:block;height:8px;background:{HATCHED}"></span>'
-    told = _escaped(f"{entropy_of(position, found)}, place {position.index}")
+    level = levels(position, found)
+    ground = f"background:{HATCHED if level is None else shade(level[0])}"
+    if level is not None and level[1] > level[0]:  # as open as it may be, as a line
+        ground += f";border-bottom:3px solid {shade(level[1])}"
+    likely = ", ".join(f"{bar.label} {_fate(bar)}" for bar in position.bars(found, limit=3)[:3])
+    title = _escaped(f"Position {position.index + 1}: {entropy_of(position, found)}. {likely}")
+    return f'<span title="{title}" style="{ground}">{written(position)}</span>'
+
+
+def tip(position: Position, found: Distribution) -> str:
+    """Return what is said of a token that is pointed at, as safe HTML: how open it is, and the top three."""
+    rows = "".join(
+        f'<tr><td style="{CODE}">{_escaped(bar.label)}</td><td>{_fate(bar)}</td></tr>'
+        for bar in [bar for bar in position.bars(found, limit=3) if bar.kind == "token"][:3]
+    )
+    words = "not told" if position.hidden else openness(found.entropy)
+    return f"<div>Position {position.index + 1}: {words}</div><table><tbody>{rows}</tbody></table>"
+
+
+def candidates(position: Position, found: Distribution) -> str:
+    """Return a position's candidates at each stage as safe HTML: model, after temperature, after the cut."""
+    return _table(position, found)
+
+
+def heading(position: Position, found: Distribution) -> str:
+    """Name a position and its token, and say how open it is, as safe HTML."""
     return (
-        f'<span title="{told}" style="display:inline-block;vertical-align:top;margin:0 1px 4px 0;min-width:6px">'
-        f"{_escaped(position.label)}{mark}</span>"
+        f'Position {position.index + 1}: <span style="{CODE};font-weight:600">{_escaped(position.label)}</span> '
+        f'<span style="{MUTED}">{entropy_of(position, found)}</span>'
     )
 
 
-def bars(position: Position, found: Distribution) -> str:
-    """Return a place's candidates as safe HTML: what the model says, what is left after temperature and top_p."""
-    return f"<div>{position.index}: {_told(position, found)}</div>{_table(position, found)}"
-
-
-def _place(position: Position, found: Distribution, *, opened: bool) -> str:
+def _listed(position: Position, found: Distribution, *, opened: bool) -> str:
     return (
-        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{position.index}: '
-        f"{_told(position, found)}</summary>{_table(position, found)}</details>"
+        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{heading(position, found)}'
+        f"</summary>{_table(position, found, limit=6)}</details>"
     )
 
 
-def _told(position: Position, found: Distribution) -> str:
-    title = f'<span style="{CODE}">{_escaped(position.label)}</span>'
-    return f'{title} <span style="{MUTED}">{entropy_of(position, found)}</span>'
-
-
-def _table(position: Position, found: Distribution) -> str:
-    rows = "".join(_row(bar) for bar in position.bars(found))
+def _table(position: Position, found: Distribution, limit: int = 10) -> str:
+    bars = position.bars(found, limit)
+    rows = [_row(bar) for bar in bars]
+    if line := _cut(bars, found):
+        rows.insert(*line)
     note = ""
     if position.hidden:
         bytes_ = plural(position.hidden, "byte")
@@ -167,29 +218,44 @@ def _table(position: Position, found: Distribution) -> str:
             f'<div style="{MUTED}">The first {bytes_} of this text, a part of a character, came in tokens before '
             "it, of which the server tells nothing.</div>"
         )
-    return f'{note}<table style="margin:.2em 0 .6em 1em"><thead>{HEAD}</thead><tbody>{rows}</tbody></table>'
+    cuts = [f"top_k {found.top_k}"] if found.top_k else []
+    names = ("token", "model", f"temperature {found.temperature:g}", ", ".join([*cuts, f"top_p {found.top_p:g}"]))
+    heads = "".join(f'<th scope="col" style="text-align:left;{MUTED}">{name}</th>' for name in names)
+    return (
+        f'{note}<table style="margin:.2em 0 .6em;width:100%;max-width:52em;table-layout:fixed">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _cut(bars: list[Bar], found: Distribution) -> tuple[int, str] | None:
+    """Return where among the rows the line of the cut is, and the row that draws it; None where nothing is cut."""
+    kept = [bar.survives is True for bar in bars]
+    if all(kept) or not (found.top_k or found.top_p < 1 or found.temperature == 0):
+        return None
+    names = [f"top_k {found.top_k}"] if found.top_k else []
+    names += [f"top_p {found.top_p:g}"] if found.top_p < 1 else []
+    low, high = found.survivors
+    count = f"at least {low}" if found.rest_possible else f"{low} to {high}" if low < high else f"{low}"
+    words = f"{' and '.join(names) or 'temperature 0'} keeps {count} token{'' if count == '1' else 's'}"
+    style = f"text-align:left;border-top:2px solid {LINE};padding-top:0"
+    small = f'<span style="font-size:.85em;{MUTED}">{words}</span>'
+    return kept.index(False), f'<tr style="background:none"><td colspan="4" style="{style}">{small}</td></tr>'
 
 
 def _row(bar: Bar) -> str:
-    fate = percent(bar.probability) if bar.survives is not False else "cut"
-    colour = BAR if bar.survives is not False else "var(--jp-border-color1,#9e9e9e)"
-    picture = (
-        f'<span style="display:inline-flex;width:160px;height:10px">{_part(bar.share.low, colour, 1)}'
-        f"{_part(bar.share.high - bar.share.low, colour, 0.35)}</span>"
-    )
-    weight = "600" if bar.taken else "400"
-    taken = " ←" if bar.taken else ""
-    return (
-        f'<tr><th scope="row" style="{CELL};font-weight:{weight};{CODE if bar.kind == "token" else MUTED}">'
-        f"{_escaped(bar.label)}{taken}</th>"
-        f'<td style="{CELL}">{percent(bar.before)}</td><td style="{CELL}">{picture} {percent(bar.share)}</td>'
-        f'<td style="{CELL}">{fate}</td></tr>'
-    )
+    is_cut = bar.survives is False
+    style = f"text-align:left;font-weight:{600 if bar.taken else 400};{CODE if bar.kind == 'token' else MUTED}"
+    name = f'<th scope="row" style="{style}">{_escaped(bar.label)}{" ←" if bar.taken else ""}</th>'
+    drawn = f'<td style="{MUTED};text-align:left">cut</td>' if is_cut else _stage(bar.probability)
+    return f'<tr style="background:none">{name}{_stage(bar.before)}{_stage(bar.share)}{drawn}</tr>'
 
 
-def _part(share: float, colour: str, opacity: float) -> str:
-    style = f"width:{100 * share:.1f}%;background:{colour};opacity:{opacity}"
-    return f'<span style="{style}"></span>' if share >= 5e-4 else ""
+def _stage(share: Range) -> str:
+    """Return a cell whose ground is a bar as long as a share; paler as long as it may be."""
+    low, high = (f"{100 * part:.3g}%" for part in share)
+    pale = f",rgba({TINT},.18) {low} {high}" if high != low else ""
+    bar = f"linear-gradient(90deg,rgba({TINT},.4) {low}{pale},transparent {high})"
+    return f'<td style="text-align:left;background:{bar}">{percent(share)}</td>'
 
 
 def _escaped(text: str) -> str:

@@ -48,6 +48,22 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator
     started.stop()
 
 
+@pytest.fixture(scope="session")
+def seven(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Lab]:
+    """Notebook 7, which shows the same notebooks in a page of its own."""
+    from ..support.lab import Lab
+
+    started = Lab(tmp_path_factory.mktemp("seven"), app="notebook")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(params=["lab", "seven"])
+def app(request: pytest.FixtureRequest) -> Lab:
+    """JupyterLab, then Notebook 7."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
 @pytest.fixture
 def page(chromium: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
     context = chromium.new_context(viewport={"width": 1280, "height": 900})

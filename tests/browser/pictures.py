@@ -120,11 +120,11 @@ def explorer(name: str, theme: str) -> None:
     with opened((START, sweep), theme=theme, width=1000, height=1800) as notebook:
         notebook.run(0)
         shown = notebook.run(1)
-        shown.get_by_text("24 of 24 answers").first.wait_for()
+        shown.get_by_text("24 answers").first.wait_for()
         shown.locator('button[title="temperature 0.1, top_p 1"]').click()
         shown.get_by_role("button", name="Pin as baseline").click()
         shown.locator('button[title="temperature 2, top_p 0.5"]').click()
-        shown.get_by_text("are compared below").wait_for()
+        shown.get_by_text("Differences highlighted").first.wait_for()
         save(notebook, shown, name)
 
 

@@ -27,7 +27,7 @@ SHOWN = {
         ".chatglm-box",
     ),
     "02-panel-and-history": (".chatglm-box", ".chatglm-answer"),
-    "03-explore": (".chatglm-explorer", ".chatglm-bars"),
+    "03-explore": (".chatglm-explorer", ".chatglm-candidates"),
     "04-langchain": (".jp-OutputArea-output",),
     "05-chat-model": (".jp-OutputArea-output",),
 }

@@ -154,7 +154,7 @@ def test_what_can_not_be_told_is_shown_and_not_reshaped(served: Served, options:
     assert len(found.to_dataframe()) == SIZE
     assert all("of unknown kind" in shown for shown in (caption(found), text(found), html(found)))
     box = LensBox(found)
-    assert box.temperature.slider.disabled and box.top_p.slider.disabled and box.temperature.number.disabled
+    assert box.view.fixed
     assert "The sliders are off" in box.children[1].value
     box.close()
 
@@ -165,7 +165,7 @@ def test_the_sliders_are_on_where_it_is_known() -> None:
         found = look(server, temperature=0.5, top_p=1.0)
     assert "the server's temperature undone" in caption(found)
     box = LensBox(found)
-    assert not box.temperature.slider.disabled and "off" not in box.children[1].value
+    assert not box.view.fixed and "off" not in box.children[1].value
     box.close()
 
 
@@ -298,19 +298,18 @@ def think_then_answer(connection: socket.socket, asked: Asked) -> None:
     stream_events(*events)(connection, asked)
 
 
-def test_the_strip_starts_at_the_answer(tmp_path: Path) -> None:
-    """What was thought stands before a marked border, one click away; in text and page too."""
+def test_a_lens_begins_at_the_answer(tmp_path: Path) -> None:
+    """What was thought is folded away before it; in text and page too."""
     with ScriptedServer(think_then_answer) as server:
         found = look(server, temperature=1, logprobs="raw")
     assert (found.turn.reasoning, found.text, found.answer_start) == ("Hm hm", "Blue", 3)
-    assert "3 places of thinking" in text(found) and "Hm" not in text(found)
-    assert "Thinking: 3 places" in html(found)
+    assert "3 positions of thinking" in text(found) and "Hm" not in text(found)
+    assert "Thinking: 3 positions" in html(found)
     box = LensBox(found)
-    assert box.strip.first == 3 and box.strip.tokens[0].description == "Bl" and box.index >= 3
-    assert "chatglm-answer-start" in box.strip.tokens[0]._dom_classes
-    box.strip.thinking.click()
-    assert (box.strip.first, box.index) == (0, 0) and box.strip.tokens[0].description == "Hm"
-    assert [n for n, t in enumerate(box.strip.tokens) if "chatglm-answer-start" in t._dom_classes] == [3]
+    thinking, answer = box.view.html.split("Tokens of the answer")
+    assert "Thinking: 3 positions" in thinking and ">Hm<" in thinking and ">Bl<" in answer and box.index >= 3
+    box.look_at(0)
+    assert "Hm" in box.where.value
     box.close()
 
 

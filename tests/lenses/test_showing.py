@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from html.parser import HTMLParser
 
@@ -11,7 +12,8 @@ from IPython.lib.pretty import pretty
 
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.lenses import Lens, Range
-from chatglm_magic.lenses.labels import bits, label, percent, readable
+from chatglm_magic.lenses.labels import bits, label, openness, percent, readable
+from chatglm_magic.lenses.report import candidates
 from chatglm_magic.values import Candidate, Odds, Turn
 
 from ..support.hostile import ANSWERS
@@ -66,13 +68,13 @@ def test_hostile_tokens_are_text(hostile: object) -> None:
     found = lens_of(odds((text, 0.6), (f"'\"><b onclick={text}", 0.3)))
     page = Tags(found._repr_html_())
     assert page.tags <= HARMLESS and page.open == []
-    assert page.attributes <= {"style", "class", "title", "scope", "open"}
+    assert page.attributes <= {"style", "class", "title", "scope", "open", "aria-hidden"}
     shown = pretty(found)
     assert all(char.isprintable() or char == "\n" for char in shown + page.text)
 
 
 def test_html_shows_figures_for_every_candidate() -> None:
-    """Percentages of the model, after the temperature and of what is drawn; the taken token and the tail."""
+    """Percentages of the model, after the temperature and after the cut; the taken token and the tail."""
     page = Tags(TWO._repr_html_())
     assert "temperature 1.5" in page.text and "3 tokens named" in page.text
     assert "75.0 %" in page.text and "not named" in page.text and "⏎ ←" in page.text
@@ -80,23 +82,24 @@ def test_html_shows_figures_for_every_candidate() -> None:
 
 
 def test_html_of_a_long_answer_stays_small() -> None:
-    """A strip of all its tokens, candidates of the first 48, a word about the rest."""
+    """All its tokens, candidates of the first 48, a word about the rest."""
     found = lens_of(*[odds(("word", 0.5), ("other", 0.3))] * 128)
     html = found._repr_html_()
-    assert html.count("<details") == 48 and "80 more places" in html and len(html) < 400_000
-    assert html.count("title=") == 128 and "104 more places" in pretty(found)
+    assert html.count("<details") == 48 and "80 more positions" in html and len(html) < 400_000
+    assert html.count("title=") == 128 and "104 more positions" in pretty(found)
 
 
 def test_an_empty_lens_can_be_shown() -> None:
-    """No place, no error."""
-    assert "0 places" in Tags(lens_of()._repr_html_()).text and "0 places" in pretty(lens_of())
+    """No position, no error."""
+    assert "0 positions" in Tags(lens_of()._repr_html_()).text and "0 positions" in pretty(lens_of())
 
 
-def test_text_is_a_line_for_each_place() -> None:
-    """Among other values it is short."""
+def test_text_is_a_line_for_each_position() -> None:
+    """They count from 1, and bits are explained; among other values a lens is short."""
     lines = pretty(TWO).splitlines()
-    assert len(lines) == 3 and lines[1].split()[:2] == ["0", "a"] and "not named" in lines[1]
-    assert pretty([TWO]) == "[<Lens of 2 places, 3 tokens named at each>]"
+    assert len(lines) == 4 and "as open as a choice among ~5" in lines[1]
+    assert lines[2].split()[:2] == ["1", "a"] and "not named" in lines[2]
+    assert pretty([TWO]) == "[<Lens of 2 positions, 3 tokens named at each>]"
 
 
 def test_a_table_has_a_row_for_each_candidate() -> None:
@@ -134,11 +137,11 @@ def test_what_was_asked_for_is_the_default() -> None:
     assert plain.reshape() == plain.reshape(1.0, 1.0, 0) and (plain.temperature, plain.top_p) == (None, None)
 
 
-def test_places_are_counted_as_lists_are() -> None:
-    """From the end, too; a place that is not there is an error of ours."""
+def test_positions_are_taken_as_from_lists() -> None:
+    """From the end, too; one that is not there is an error of ours, which says what there is."""
     assert TWO.at(-1) is TWO.at(1) is TWO.positions[1] and len(TWO) == 2
     for index in (2, -3):
-        with pytest.raises(ChatGLMError, match="places 0 to 1"):
+        with pytest.raises(ChatGLMError, match=r"2 positions: at\(0\), the first, to at\(1\)"):
             TWO.at(index)
 
 
@@ -189,3 +192,38 @@ def test_figures_are_short() -> None:
     assert percent(Range(0.9999, 0.9999)) == "> 99.9 %"
     assert bits(Range(1.5, 1.5)) == "1.50 bits" and bits(Range(0, 2)) == "0.00–2.00 bits"
     assert readable("") == ""
+
+
+@pytest.mark.parametrize(
+    ("entropy", "words"),
+    [
+        (Range(0, 0), "as good as certain"),
+        (Range(0.4, 0.4), "almost certain"),
+        (Range(1, 1), "open like a choice among ~2"),
+        (Range(2.32, 2.32), "open like a choice among ~5"),
+        (Range(2, 3), "open like a choice among ~4–8"),
+        (Range(0, 2), "open like a choice among ~1–4"),
+    ],
+)
+def test_bits_are_explained(entropy: Range, words: str) -> None:
+    """As so many equally likely tokens as 2 to their power."""
+    assert openness(entropy) == words
+
+
+def test_a_saved_lens_shades_each_token_and_says_the_top_three() -> None:
+    """In a notebook without a kernel the pointer shows them, positions count from 1, and the answer is prose."""
+    page = TWO._repr_html_()
+    assert "Position 1: " in page and "Position 0" not in page
+    assert re.search(r'title="Position 1: [^"]*a [^"]*, b [^"]*, c [^"]*" style="background:rgba\(', page)
+    text = re.sub(r"<[^>]+>", "", page.split("margin:.5em 0")[1].split("</div>")[0].partition(">")[2])
+    assert text == "a⏎\n"
+
+
+def test_the_line_of_the_cut_says_what_is_kept() -> None:
+    """How many tokens, or between how many it must be; without a cut there is no line."""
+    position = lens_of(odds(("a", 0.5), ("b", 0.3), ("c", 0.1))).at(0)
+    table = candidates(position, position.reshape(1.0, 0.7))
+    assert "top_p 0.7 keeps 2 tokens" in table
+    assert "top_k 1 keeps 1 token<" in candidates(position, position.reshape(1.0, 1.0, 1))
+    assert "top_p 0.95 keeps at least 3 tokens" in candidates(position, position.reshape(1.0, 0.95))
+    assert "keeps" not in candidates(position, position.reshape())

@@ -59,6 +59,11 @@ def send_to(widget: Any, **content: Any) -> None:
     widget._handle_msg(_message({"method": "custom", "content": content}))
 
 
+def set_traits(widget: Any, **state: Any) -> None:
+    """Change a widget's traits as a page's module does."""
+    widget._handle_msg(_message({"method": "update", "state": state, "buffer_paths": []}))
+
+
 def set_value(widget: Any, value: Any) -> None:
     """Type or drag a value, as the page tells the kernel."""
     state = {"index": [*widget._options_values].index(value)} if hasattr(widget, "index") else {"value": value}
