@@ -103,8 +103,8 @@ def nbval(notebook: Any, folder: Path, mode: str = "--nbval") -> subprocess.Comp
 def test_a_changed_answer_turns_the_run_red(tmp_path: Path) -> None:
     """nbval compares the answers: one word changed in the saved notebook is seen, and only it."""
     notebook = nbformat.read(QUICKSTART, as_version=4)
-    notebook.cells = notebook.cells[:7]
-    cell = next(cell for cell in notebook.cells if cell.source == "%chatglm What is love?")
+    place, cell = next((n, c) for n, c in enumerate(notebook.cells) if c.source == "%chatglm What is love?")
+    notebook.cells = notebook.cells[: place + 1]
     cell.outputs[0]["data"]["text/plain"] = "Love is a battlefield."
     passing = sum(cell.cell_type == "code" for cell in notebook.cells) - 1
     done = nbval(notebook, tmp_path)

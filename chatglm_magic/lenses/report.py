@@ -159,10 +159,11 @@ def prose(lens: Reshaped) -> str:
 def legend() -> str:
     """Return what the shades mean, as safe HTML."""
     tile = '<span style="display:inline-block;width:1.4em;height:.8em;background:{}"></span>'
-    tiles = "".join(tile.format(shade(level)) for level in range(LEVELS + 1))
+    tiles = "".join(tile.format(shade(level)) for level in range(1, LEVELS + 1))
     return (
         f'<div style="{MUTED};font-size:.85em;margin:.2em 0 .6em">The stronger a shade, the more open the '
-        f'position: like a choice among 1 <span aria-hidden="true">{tiles}</span> {2**OPEN:.0f} or more</div>'
+        f"position: like a choice among "
+        f'<span style="white-space:nowrap">1 {tiles} {2**OPEN:.0f} or more</span></div>'
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from ..support.servers import Script, ScriptedServer, answer, by_body, reply
+from ..support.servers import Script, ScriptedServer, answer, by_body, chunk, reply, sse
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -212,3 +212,196 @@ def test_nothing_is_cut_off(lab: Lab, page: Page, width: int) -> None:
         assert len(boxes) == 20 and all(box and box["width"] > 60 and box["height"] < 200 for box in boxes)
         corners = {(round(box["x"]), round(box["y"])) for box in boxes if box}
         assert len(corners) == 20
+
+
+# --- how it looks, and what the keyboard does ------------------------------------------------------------------
+
+THREE = "%%chatglm_sweep temperature=0.1,0.5,1 top_p=0.2,0.6,1 --samples 2\nHow?"
+
+
+def explored(app: Lab, page: Page, server: ScriptedServer, name: str, sweep: str = THREE) -> Locator:
+    """Sweep to the end in a new notebook; return what its cell shows."""
+    shown = opened(app, page, name, at(server), sweep).run(1)
+    until(page, lambda: shown.get_by_text(re.compile(r"answers? · |failed · ")).count(), "the end")
+    return shown
+
+
+def box_of(found: Locator) -> dict[str, float]:
+    box = found.bounding_box()
+    assert box is not None
+    return dict(box)
+
+
+@pytest.mark.parametrize(("width", "place"), [(1400, "right"), (1100, "right"), (900, "below"), (600, "below")])
+def test_the_grid_fills_the_width_and_the_open_cell_is_at_its_right_where_there_is_room(
+    lab: Lab, page: Page, width: int, place: str
+) -> None:
+    """The last column ends where the explorer does; the answers of a cell stand beside the grid, or below it."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.keyboard.press("Control+b")
+    with ScriptedServer(by_body(lambda body: answer(f"at {body['temperature']}"))) as server:
+        notebook = opened(lab, page, f"explore-wide-{width}.ipynb", at(server), THREE)
+        page.keyboard.press("Control+b")
+        shown = notebook.run(1)
+        until(page, lambda: came(shown) == 18, "all answers")
+        explorer, last = box_of(shown.locator(".chatglm-explorer")), tile(shown, "temperature 1, top_p 1")
+        end = explorer["x"] + explorer["width"]
+        until(
+            page, lambda: abs(box_of(last)["x"] + box_of(last)["width"] - end) < 20, "a grid as wide as it can be"
+        )
+        tile(shown, "temperature 0.1, top_p 0.2").click()
+        side = shown.locator(".chatglm-side:visible")
+        side.wait_for()
+        grid = box_of(shown.locator(".chatglm-cells"))
+        if place == "right":
+            assert box_of(side)["x"] > grid["x"] + grid["width"] and abs(box_of(side)["y"] - grid["y"]) < 30
+        else:
+            assert box_of(side)["y"] > grid["y"] + grid["height"]
+        right = box_of(side)["x"] + box_of(side)["width"]
+        assert right <= end + 1, "nothing is cut off"
+
+
+def test_arrow_keys_stay_in_the_grid(app: Lab, page: Page) -> None:
+    """They move among the cells, stop at its edges, and neither they nor letters reach the notebook."""
+    with ScriptedServer(by_body(lambda body: answer(f"at {body['temperature']}"))) as server:
+        shown = explored(app, page, server, "explore-keys.ipynb")
+        cells = page.locator(".jp-Notebook .jp-Cell").count()
+
+        def focused() -> str:
+            return str(page.evaluate("document.activeElement.title"))
+
+        tile(shown, "temperature 0.1, top_p 0.2").focus()
+        seen = []
+        for key in (
+            "ArrowRight",
+            "ArrowDown",
+            "End",
+            "ArrowRight",
+            "ArrowDown",
+            "ArrowDown",
+            "Home",
+            "x",
+            "ArrowUp",
+        ):
+            page.keyboard.press(key)
+            seen.append(focused())
+        assert seen == [
+            "temperature 0.1, top_p 0.6",
+            "temperature 0.5, top_p 0.6",
+            "temperature 0.5, top_p 1",
+            "temperature 0.5, top_p 1",
+            "temperature 1, top_p 1",
+            "temperature 1, top_p 1",
+            "temperature 1, top_p 0.2",
+            "temperature 1, top_p 0.2",
+            "temperature 0.5, top_p 0.2",
+        ]
+        page.keyboard.press("Enter")
+        shown.get_by_text("Opened: temperature 0.5, top_p 0.2").wait_for()
+        assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+        assert focused() == "temperature 0.5, top_p 0.2"
+        button(shown, "Close").click()
+        until(page, lambda: focused() == "temperature 0.5, top_p 0.2", "the keyboard in the grid")
+
+
+def test_answers_are_bold_facts_are_grey_and_equal_answers_are_shown_once(lab: Lab, page: Page) -> None:
+    """In the cell and in what is opened of it, with the number of answers that are the same."""
+    with ScriptedServer(by_body(lambda body: answer("ten"))) as server:
+        shown = explored(lab, page, server, "explore-equal.ipynb")
+        cell = tile(shown, "temperature 0.1, top_p 0.2")
+        style = "e => [getComputedStyle(e).fontWeight, getComputedStyle(e).opacity]"
+        assert cell.get_by_text("ten", exact=True).evaluate(style) == ["600", "1"]
+        weight, opacity = cell.get_by_text("2 × the same · 3 chars").evaluate(style)
+        assert weight == "400" and float(opacity) < 1
+        cell.click()
+        region = shown.get_by_role("region", name="2 × the same")
+        region.wait_for()
+        assert shown.locator(".chatglm-side:visible").get_by_text("ten", exact=True).count() == 1
+
+
+def test_only_a_cell_whose_answer_has_begun_is_running(lab: Lab, page: Page) -> None:
+    """Of three requests at once the server works at one: the others are sent, and a fourth waits."""
+    hold = threading.Event()
+    begun, queued = answer("one ", "two", hold=hold), sse([chunk("late")], hold=hold)
+    with ScriptedServer(by_body(lambda body: begun if body["temperature"] == 0.1 else queued)) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5,1,2 --jobs 3\nHow?"
+        shown = opened(lab, page, "explore-running.ipynb", at(server), sweep).run(1)
+        tile(shown, "temperature 0.1").get_by_text("running").wait_for()
+        words = [tile(shown, f"temperature {t}").inner_text().split()[1] for t in ("0.1", "0.5", "1", "2")]
+        hold.set()
+        assert words == ["running", "sent", "sent", "waiting"]
+
+
+def test_what_is_over_says_so_in_a_line(lab: Lab, page: Page) -> None:
+    """After Stop the bar is gone and Resume has the keyboard; where all requests failed it is an error."""
+    hold = threading.Event()
+    script = by_body(lambda body: answer("ok") if body["temperature"] == 0.1 else answer("no", "no", hold=hold))
+    with ScriptedServer(script) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5,1 --jobs 1\nHow?"
+        shown = opened(lab, page, "explore-stopped.ipynb", at(server), sweep).run(1)
+        until(page, lambda: came(shown) == 1, "one answer")
+        assert not button(shown, "Resume").is_visible() and not button(shown, "Retry failed").is_visible()
+        button(shown, "Stop").click()
+        shown.get_by_text("Stopped at 1 of 3").wait_for()
+        assert not shown.get_by_role("progressbar").count() and not button(shown, "Stop").is_visible()
+        until(page, lambda: page.evaluate("document.activeElement.textContent") == "Resume", "Resume's focus")
+        hold.set()
+        button(shown, "Resume").click()
+        shown.get_by_text(re.compile(r"^3 answers · [\d.]+ s$")).wait_for()
+    with ScriptedServer(reply({"error": {"message": "no"}}, status=400)) as server:
+        shown = explored(lab, page, server, "explore-all-failed.ipynb", "%%chatglm_sweep temperature=0.1,1\nHow?")
+        line = shown.get_by_text(re.compile(r"^All 2 requests failed · [\d.]+ s$"))
+        assert line.evaluate("e => e.className") == "chatglm-failed"
+        assert shown.get_by_role("alert").count() == 1
+
+
+@pytest.fixture(scope="module")
+def dark(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab in its dark theme."""
+    started = type(lab)(tmp_path_factory.mktemp("dark"), theme="JupyterLab Dark")
+    yield started
+    started.stop()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_greatest_figure_stands_out_in_both_themes(
+    request: pytest.FixtureRequest, page: Page, theme: str
+) -> None:
+    """On white it is the darkest, on black the brightest."""
+    app = request.getfixturevalue("lab" if theme == "light" else "dark")
+    with ScriptedServer(by_body(lambda body: answer("x" * int(100 * body["temperature"])))) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5,1\nHow?"
+        shown = explored(app, page, server, f"explore-{theme}.ipynb", sweep)
+        lightness = [lightness_of(tile(shown, f"temperature {t}")) for t in ("0.1", "0.5", "1")]
+        assert lightness == sorted(lightness, reverse=theme == "light")
+        assert abs(lightness[2] - lightness[0]) > 40
+
+
+def lightness_of(found: Locator) -> float:
+    """Return the mean of a cell's red, green and blue as they look on the page's ground."""
+    return float(
+        found.evaluate(
+            """e => {
+              const c = document.createElement("canvas").getContext("2d");
+              const around = getComputedStyle(document.body).getPropertyValue("--jp-layout-color0");
+              for (const colour of [around, getComputedStyle(e).backgroundColor]) {
+                c.fillStyle = colour;
+                c.fillRect(0, 0, 1, 1);
+              }
+              const [r, g, b] = c.getImageData(0, 0, 1, 1).data;
+              return (r + g + b) / 3;
+            }"""
+        )
+    )
+
+
+def test_without_the_module_there_is_a_heat_map_and_a_way_to_open_a_cell(lab: Lab, page: Page) -> None:
+    """A page that can't load anywidget shows the numbers, and dropdowns pick a cell."""
+    page.route("**/anywidget/**", lambda route: route.abort())
+    with ScriptedServer(by_body(lambda body: answer(f"at {body['temperature']}"))) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5,1\nHow?"
+        shown = explored(lab, page, server, "explore-plain.ipynb", sweep)
+        shown.get_by_role("combobox", name="temperature", exact=True).select_option("0.5")
+        button(shown, "Open cell").click()
+        shown.get_by_text("Opened: temperature 0.5").wait_for()
+        assert shown.locator(".chatglm-side:visible").get_by_text("at 0.5").count()

@@ -104,9 +104,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     def _choose(self) -> None:
         if self.view.pointed >= 0:
-            self.view.pointed = (
-                -1
-            )  # which draws what was chosen last, wherever the pointer rests
+            self.view.pointed = -1  # which draws what was chosen last, wherever the pointer rests
         else:
             self._draw()
 
