@@ -105,6 +105,7 @@ NARROWEST = 0.5
 
 HEAD = "text-align:center;font-weight:600;padding:.2em .5em;background:none;border:0"
 TILE = "padding:.45em .6em;border:0;border-radius:3px"
+FAINT = "font-size:.85em;opacity:.85"
 NONE = "border:1px dashed rgba(128,128,128,.6)"
 
 
@@ -213,9 +214,9 @@ class Plot:
         head = " · ".join(part for part in (words.figure, words.state) if part)
         return (
             f'<td style="{style};text-align:left;vertical-align:top;min-width:9em;max-width:18em">'
-            f'<div style="{SMALL}">{escape(head)}</div>'
+            f'<div style="{FAINT}">{escape(head)}</div>'
             f'<div style="font-weight:600;overflow-wrap:anywhere">{escape(words.answer)}</div>'
-            f'<div style="{SMALL}">{escape(words.facts)}</div></td>'
+            f'<div style="{FAINT}">{escape(words.facts)}</div></td>'
         )
 
     def _lines(self, table: Table) -> str:
