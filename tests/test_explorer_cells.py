@@ -177,9 +177,9 @@ def test_other_samples_are_compared_by_choice() -> None:
         assert not shown.has("Opened: compared answer")
         shown.click("Pin as baseline")
         shown.open("seed 1")
-        assert not marks(shown)
+        assert not marks(shown) and "The same in both" in shown.text
         shown.choose("Opened: compared answer", "sample 2")
-        assert marks(shown) == ["one", "two"]
+        assert marks(shown) == ["one", "two"] and "The same in both" not in shown.text
 
 
 # --- hostile text ----------------------------------------------------------------------------------------------

@@ -125,7 +125,9 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
 
     def _table(self, table: Table) -> str:
         names = " ".join(
-            name for name in (table.column and f"{table.column} →", table.row and f"{table.row} ↓") if name
+            name
+            for name in (table.column and f"{table.column}\u00a0→", table.row and f"{table.row}\u00a0↓")
+            if name
         )
         heads = "".join(_head(shown(value), "columnheader") for value in table.columns)
         rows = [_head(names, "columnheader", "chatglm-corner") + heads]

@@ -161,10 +161,13 @@ class Side(w.VBox):  # type: ignore[misc]
         found = [part for part in self._parts if _first(part) == self.answer.value]
         return _text(found[0]) if found else ""
 
-    def mark(self, html: str | None) -> None:
-        """Show what differs in the compared answer, as safe HTML; None where nothing is compared."""
+    def mark(self, html: str | None, *, same: bool = False) -> None:
+        """Show what differs in the compared answer, as safe HTML; None where nothing is compared.
+
+        :param same: whether nothing differs.
+        """
         self.answer.layout.display = None if html is not None and len(self._parts) > 1 else "none"
-        name = '<div class="chatglm-label">Differences highlighted</div>'
+        name = f'<div class="chatglm-label">{"The same in both" if same else "Differences highlighted"}</div>'
         self.marked.value = "" if html is None else f'{name}<div class="chatglm-marked">{html}</div>'
 
     def _offer(self) -> None:
@@ -240,7 +243,7 @@ class Beside(w.Box):  # type: ignore[misc]
 
             self._compared = found
             for side, html in zip((self.baseline, self.opened), marked(found), strict=True):
-                side.mark(html or look.small("no text"))
+                side.mark(html or look.small("no text"), same=found[0] == found[1])
 
     def _pin(self) -> None:
         cell = self.opened.cell
