@@ -304,7 +304,7 @@ def test_an_exception_of_a_callback_is_shown_and_recorded(
     ):
         shown.box.bar.observe(failing, names="value")
         hold.set()
-        shown.told("LookupError: an observer of one's own …")
+        shown.told("Something went wrong here: an observer of one's own …")
         assert "<details><summary>Details</summary>" in shown.box.status.value
         assert "LookupError" in caplog.text and KEY not in caplog.text + shown.html
 
@@ -369,7 +369,7 @@ def test_the_heat_map_is_an_output_of_its_own_and_has_the_end() -> None:
         notebook = Notebook(kernel)
         notebook.run("%load_ext chatglm_magic\nfrom chatglm_magic import sweep")
         notebook.run(f"%chatglm_config endpoint_url={server.url} store=off")
-        notebook.said.clear()
+        notebook.written.clear()
         notebook.run("result = sweep('<i>?', temperature=[0.1, 0.5])")
         view, still = [*notebook.outputs.values()][-2:]
         assert "application/vnd.jupyter.widget-view+json" in view and "chatglm sweep" in view["text/plain"]
@@ -383,4 +383,4 @@ def test_the_heat_map_is_an_output_of_its_own_and_has_the_end() -> None:
         still = [*notebook.outputs.values()][-1]
         assert "2 of 2 answers" in still["text/plain"] and "running" not in still["text/html"]
         assert "&lt;i&gt;?" in still["text/html"] and "&lt;b&gt;0.5&lt;/b&gt;" in still["text/html"]
-        assert not notebook.said, notebook.said
+        assert not notebook.written, notebook.written

@@ -74,6 +74,11 @@ class Page:
         """Type a prompt and press Send."""
         self._send([*self.talk][-1], action("send", text=prompt), subshell)
 
+    def click(self, description: str) -> None:
+        """Click a button of ipywidgets."""
+        button = self.find(description=description, _model_name="ButtonModel")
+        self._send(button, {"method": "custom", "content": {"event": "click"}}, None)
+
     def stop(self) -> None:
         """Press Stop."""
         self._send([*self.talk][-1], action("stop"), None)
