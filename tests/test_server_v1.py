@@ -265,6 +265,20 @@ def nest_schema(levels: int) -> dict[str, Any]:
         ({"messages": ONE, "tools": [{"function": {"name": "<|user|>"}}]}, "tools[0].function.name"),
         ({"messages": ONE, "tools": make_tools(nest_schema(100))}, "tools[0].function.parameters"),
         ({"messages": ONE, "tools": make_tools({"x": "y" * 70_000})}, "tools[0].function.parameters"),
+        *(
+            (
+                {"messages": ONE, "tools": make_tools(schema), "tool_choice": "required"},
+                "tools[0].function.parameters",
+            )
+            for schema in (
+                {"properties": {"a": {"type": "array", "minItems": 10**9}}},
+                {"properties": {"a": {"minLength": "x"}}},
+                {"properties": {"a": False}},
+                {"properties": {"a": {"enum": []}}},
+                {"anyOf": 5},
+                {"required": "a"},
+            )
+        ),
         ({"messages": [{"role": "assistant", "tool_calls": [5]}]}, "messages[0].tool_calls[0]"),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1"}}]}]},

@@ -14,10 +14,10 @@ from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr, model_validator
 
 from ..client.address import bare
-from ..credentials import mask
+from ..credentials import mask, mask_values
 from ..errors import ChatGLMError
 from ..strictjson import strict_json
-from ..values import Delta, Odds, ToolCallPiece
+from ..values import CONTEXT_FULL, Delta, Odds, ToolCallPiece
 from ..wire.body import shown
 from ..wire.text_filters import SecretFilter
 from ..wire.tool_arguments import ArgumentCaster
@@ -28,7 +28,14 @@ from .messages import logprobs_as_openai, usage_metadata
 from .request_plan import RequestPlan
 
 
-class GLMMessageChunk(AIMessageChunk):
+class _AsMessage:
+    """The class that LangChain calls to make a message of a chunk: the first one behind the chunk's own."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return AIMessage(**kwargs) if cls is _AsMessage else super().__new__(cls)
+
+
+class GLMMessageChunk(_AsMessage, AIMessageChunk):
     """A piece of an answer. Pieces add up to the message that ``invoke`` returns.
 
     LangChain's own class takes arguments that were cut off for whole ones, closing what is open; here they are
@@ -37,6 +44,8 @@ class GLMMessageChunk(AIMessageChunk):
 
     _thought: bool = PrivateAttr(default=False)
     """Whether all text before this piece was thinking."""
+    _said: str | None = PrivateAttr(default=None)
+    """The text with the calls that were read out of it; None where it is the content."""
 
     @classmethod
     def lc_id(cls) -> list[str]:
@@ -57,40 +66,73 @@ class GLMMessageChunk(AIMessageChunk):
         super().init_tool_calls()  # type: ignore[operator]
         if self.chunk_position == "last" and self.tool_call_chunks:
             pieces = [(one["id"] or "", one["name"] or "", one["args"] or "") for one in self.tool_call_chunks]
-            self.__dict__["tool_calls"], self.__dict__["invalid_tool_calls"] = parsed_calls(pieces)
+            reason = self.response_metadata.get("finish_reason")
+            self.__dict__["tool_calls"], self.__dict__["invalid_tool_calls"] = parsed_calls(pieces, reason)
+            if isinstance(self.content, list):
+                wrong: dict[Any, Any] = {call["id"]: call for call in self.invalid_tool_calls}
+                self.__dict__["content"] = [
+                    {**wrong[part["id"]]} if isinstance(part, dict) and part.get("id") in wrong else part
+                    for part in self.content
+                ]
         return self
 
     def __add__(self, other: Any) -> BaseMessageChunk:  # type: ignore[override]
         others = list(other) if isinstance(other, list | tuple) else [other]
-        place = max((n for n, one in enumerate(others) if _ends_thinking(one)), default=None)
-        if place is None:
-            added: BaseMessageChunk = super().__add__(other)
-            return added
-        before: Any = super().__add__(others[:place]) if place else self
-        said = before.additional_kwargs.get("reasoning_content", "") + before.text
-        kwargs = before.additional_kwargs | {"reasoning_content": said}
-        begun = before.model_copy(update={"content": "", "additional_kwargs": kwargs})
-        own = others[place].model_copy()
-        own._thought = False
-        added = super(GLMMessageChunk, begun).__add__([own, *others[place + 1 :]])
+        place = max((n for n, one in enumerate(others) if _private(one, "_thought")), default=None)
+        if place is not None:
+            before: Any = self + others[:place] if place else self
+            last = others[place].model_copy()
+            last._thought = False
+            rest: Any = [last, *others[place + 1 :]]
+            whole: BaseMessageChunk = before._as_thinking() + rest
+            return whole
+        added: BaseMessageChunk = super().__add__(other)
+        parts = [self, *others]
+        if isinstance(added, GLMMessageChunk) and any(_private(one, "_said") is not None for one in parts):
+            added._said = "".join(one.text if _private(one, "_said") is None else one._said for one in parts)
         return added
 
+    def _as_thinking(self) -> GLMMessageChunk:
+        """Return the chunk with its text as thinking, and without the calls that were read in it."""
+        said = self.text if self._said is None else self._said
+        if isinstance(self.content, list):  # LangChain's output version v1
+            thinking = "".join(part.get("reasoning", "") for part in self.content if isinstance(part, dict)) + said
+            update: dict[str, Any] = {
+                "content": [{"type": "reasoning", "reasoning": thinking, "index": "lc_thought"}]
+            }
+        else:
+            thinking = self.additional_kwargs.get("reasoning_content", "") + said
+            kwargs = self.additional_kwargs | ({"reasoning_content": thinking} if thinking else {})
+            update = {"content": "", "additional_kwargs": kwargs}
+        own: dict[str, Any] = {"tool_call_chunks": [], "tool_calls": [], "invalid_tool_calls": []}
+        copied = self.model_copy(update=update | (own if self._said is not None else {}))
+        copied._said = None
+        return copied
 
-def _ends_thinking(chunk: Any) -> bool:
-    """Tell whether all text before a chunk was thinking; past pydantic's attribute look-up, which takes long."""
-    return isinstance(chunk, GLMMessageChunk) and bool((chunk.__pydantic_private__ or {}).get("_thought"))
+
+def _private(chunk: Any, name: str) -> Any:
+    """Return a private attribute of a chunk, past pydantic's look-up, which takes long; None if there is none."""
+    return (chunk.__pydantic_private__ or {}).get(name) if isinstance(chunk, GLMMessageChunk) else None
 
 
-def parsed_calls(calls: Sequence[tuple[str, str, str]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Part calls, each with id, name and arguments as text, into those that can be run and the others."""
+def parsed_calls(
+    calls: Sequence[tuple[str, str, str]], reason: str | None
+) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Part calls into those that can be run and the others.
+
+    :param calls: each with its id, its name and its arguments as text.
+    :param reason: why the answer ended: the last call of one that was cut off may lack its arguments.
+    """
     valid: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
-    for call_id, name, arguments in calls:
+    for index, (call_id, name, arguments) in enumerate(calls):
+        is_cut = reason in CUT_REASONS and index == len(calls) - 1 and not arguments.strip()
         try:
             values = strict_json(arguments) if arguments.strip() else {}
             error = None if isinstance(values, dict) else "The arguments aren't a JSON object."
         except (ValueError, RecursionError):
             error = "The arguments aren't JSON, or were cut off."
+        error = "The call was cut off before its arguments." if is_cut else error
         if error is None and name:
             valid.append(ToolCall(type="tool_call", id=call_id, name=name, args=values))
         else:
@@ -100,10 +142,14 @@ def parsed_calls(calls: Sequence[tuple[str, str, str]]) -> tuple[list[ToolCall],
     return valid, invalid
 
 
+CUT_REASONS = ("length", CONTEXT_FULL)
+"""Reasons to finish of an answer that isn't whole."""
+
+
 class ChatPiece(NamedTuple):
     """A piece of an answer, before it is a message: one is made for every token.
 
-    ``thought`` says that all text before it was thinking; ``logprobs`` are in OpenAI's form.
+    ``thought`` says that all text before it was thinking. ``block`` is the text that its calls were read in.
     """
 
     text: str = ""
@@ -111,6 +157,7 @@ class ChatPiece(NamedTuple):
     thought: bool = False
     calls: tuple[ToolCallPiece, ...] = ()
     logprobs: tuple[Odds, ...] = ()
+    block: str = ""
 
 
 class AnswerBuilder:
@@ -123,14 +170,20 @@ class AnswerBuilder:
         chat = plan.question.chat
         assert chat is not None, "a chat model's plan has its options"
         self._text = ChunkBuilder.of(plan)
-        reads = chat.tools and not keep_tool_text
+        reads = chat.tools and chat.tool_choice != "none" and not keep_tool_text
         self._reader = ToolTextReader(chat.tools, json.dumps(plan.call.body["messages"])) if reads else None
-        self._schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in chat.tools}
+        functions = [tool["function"] for tool in chat.tools if isinstance(tool.get("function"), Mapping)]
+        self._schemas = {function["name"]: function.get("parameters") or {} for function in functions}
         self._choice = chat.tool_choice
+        self._begun = 0
+        """How many calls have begun, also those that turned out to be thinking."""
         self._secrets = plan.call.secrets
         self._casters: dict[int, ArgumentCaster] = {}
         self._filters: dict[int, SecretFilter] = {}
         self._numbers: dict[tuple[bool, int], int] = {}
+        self._names: dict[int, str] = {}
+        self._held: dict[int, list[str]] = {}
+        """Arguments with escapes, in which a secret might hide until they are whole."""
         self._facts: dict[str, Any] = {"endpoint": bare(plan.call.url)}
         self._usage: Mapping[str, Any] = {}
         self._changed: list[str] = []
@@ -146,7 +199,8 @@ class AnswerBuilder:
             yield from self._one(delta, in_text=False)
         else:
             for piece in self._reader.feed(delta):
-                yield from self._one(piece, in_text=True)
+                if not self.done:
+                    yield from self._one(piece, in_text=True)
 
     def close(self) -> Iterator[ChatPiece]:
         """End the answer; yield what was held back."""
@@ -165,12 +219,14 @@ class AnswerBuilder:
     def metadata(self) -> dict[str, Any]:
         """Return what LangChain calls ``response_metadata``, once the answer has ended."""
         changed = list(self._changed)
-        if self._reader is not None and self._reader.count:
-            count = self._reader.count
+        if count := sum(in_text for in_text, _ in self._numbers):
             changed.append(f"tool_calls: {count} read from the answer's text, where the server left them")
-        if self._choice not in (None, "auto", "none") and not self._numbers:
-            wish = self._choice if isinstance(self._choice, str) else forced_name(self._choice)
+        wish = self._choice if isinstance(self._choice, str) else forced_name(self._choice)
+        called = [self._names.get(number, "") for number in self._numbers.values()]
+        if wish not in (None, "auto", "none") and not called:
             changed.append(f"tool_choice: the model called no tool, though {wish} was asked for")
+        elif wish in self._schemas and any(name != wish for name in called):
+            changed.append(f"tool_choice: the model called another tool than {wish}")
         notes = {"changed": changed} if changed else {}
         return {"model_provider": "glm", **self._facts, **notes}
 
@@ -182,6 +238,12 @@ class AnswerBuilder:
         calls = tuple([self._call(piece, in_text) for piece in delta.tool_calls]) if delta.tool_calls else ()
         text, info = self._text.take(delta)
         if (text or info or calls) and (piece := self._piece(text, info, calls)) != _EMPTY:
+            if piece.thought:  # what was read in it wasn't called
+                self._numbers = {key: number for key, number in self._numbers.items() if not key[0]}
+            if in_text and delta.tool_calls and self._reader is not None:
+                blocks = self._reader.blocks
+                block = "".join(blocks[call.number] for call in delta.tool_calls)
+                piece = piece._replace(block=mask(block, self._secrets))
             yield piece
 
     def _piece(self, text: str, info: Mapping[str, Any], calls: tuple[ToolCallPiece, ...]) -> ChatPiece:
@@ -198,7 +260,10 @@ class AnswerBuilder:
 
     def _call(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
         """Return a piece of a call with its number among all calls, without secrets, and as its schema has it."""
-        number = self._numbers.setdefault((in_text, piece.number), len(self._numbers))
+        if (key := (in_text, piece.number)) not in self._numbers:
+            self._numbers[key] = self._begun
+            self._begun += 1
+        number = self._numbers[key]
         name, text = piece.name, piece.arguments
         if name and not in_text:
             name = bound_name(name, self._schemas) or name
@@ -208,18 +273,34 @@ class AnswerBuilder:
                 self._casters[number] = ArgumentCaster(self._schemas[name])
         if number in self._casters:
             text = self._casters[number].feed(text)
-        return piece._replace(number=number, name=mask(name, self._secrets), arguments=self._hide(number, text))
+        self._names[number] = self._names.get(number) or name
+        hidden = {"id": mask(piece.id, self._secrets), "name": mask(name, self._secrets)}
+        return piece._replace(number=number, arguments=self._hide(number, text), **hidden)
 
     def _hide(self, number: int, text: str) -> str:
         """Return a piece of a call's arguments without secrets."""
         if not self._secrets:
             return text
+        if number in self._held or "\\" in text:
+            self._held.setdefault(number, []).append(text)
+            return ""
         return self._filters.setdefault(number, SecretFilter(self._secrets)).feed(text)
 
     def _end_of(self, number: int) -> str:
         """Return what was held back of a call's arguments."""
         text = self._hide(number, self._casters[number].close()) if number in self._casters else ""
-        return text + (self._filters[number].close() if number in self._filters else "")
+        text += self._filters[number].close() if number in self._filters else ""
+        return text + escaped_mask("".join(self._held.get(number, ())), self._secrets)
+
+
+def escaped_mask(text: str, secrets: Sequence[str]) -> str:
+    """Return arguments without secrets, also of letters that JSON has as escapes."""
+    try:
+        values = strict_json(text)
+    except (ValueError, RecursionError):
+        return mask(text, secrets)
+    hidden = mask_values(values, secrets)
+    return text if hidden == values else json.dumps(hidden, ensure_ascii=False)
 
 
 _EMPTY = ChatPiece()
@@ -245,18 +326,20 @@ def to_chunk(piece: ChatPiece) -> ChatGenerationChunk:
         response_metadata=_logprobs(piece.logprobs),
     )
     message._thought = piece.thought
+    if piece.block:
+        message._said = piece.text + piece.block
     return ChatGenerationChunk(message=message)
 
 
 def _text_chunk(text: str) -> GLMMessageChunk:
     """Return a chunk of text alone: a copy of an empty one, since to make one takes five times as long."""
-    chunk = GLMMessageChunk.__new__(GLMMessageChunk)
+    chunk: GLMMessageChunk = GLMMessageChunk.__new__(GLMMessageChunk)
     own = {name: type(value)() for name, value in _NO_TEXT.__dict__.items() if isinstance(value, list | dict)}
     put = object.__setattr__  # as pydantic's own copy does
     put(chunk, "__dict__", {**_NO_TEXT.__dict__, **own, "content": text})
     put(chunk, "__pydantic_extra__", {})
     put(chunk, "__pydantic_fields_set__", {"content"})
-    put(chunk, "__pydantic_private__", {"_thought": False})
+    put(chunk, "__pydantic_private__", {"_thought": False, "_said": None})
     return chunk
 
 
@@ -277,27 +360,38 @@ def last_chunk(builder: AnswerBuilder) -> ChatGenerationChunk:
 def to_message(pieces: Sequence[ChatPiece], builder: AnswerBuilder) -> AIMessage:
     """Return the message that all pieces of an ended answer make."""
     texts: list[str] = []
+    said: list[str] = []
     thoughts: list[str] = []
+    read: set[int] = set()
     calls: dict[int, list[str]] = {}
     odds: list[Odds] = []
     for piece in pieces:
         if piece.thought:  # what came before was no text
-            thoughts.append("".join(texts))
+            thoughts.append("".join(said))
             texts.clear()
+            for number in read:
+                del calls[number]
+            read.clear()
+            said.clear()
         texts.append(piece.text)
+        said.append(piece.text + piece.block)
+        read |= {call.number for call in piece.calls} if piece.block else set()
         thoughts.append(piece.reasoning)
         odds += piece.logprobs
         for call in piece.calls:
-            parts = calls.setdefault(call.number, [call.id, call.name, ""])
+            parts = calls.setdefault(call.number, [call.id, "", ""])
+            parts[1] = parts[1] or call.name
             parts[2] += call.arguments
     thinking = "".join(thoughts)
-    valid, invalid = parsed_calls([(call_id, name, text) for call_id, name, text in calls.values()])
+    metadata = builder.metadata()
+    parsed = [(call_id, name, text) for call_id, name, text in calls.values()]
+    valid, invalid = parsed_calls(parsed, metadata.get("finish_reason"))
     return AIMessage(
         content="".join(texts),
         additional_kwargs={"reasoning_content": thinking} if thinking else {},
         tool_calls=valid,
         invalid_tool_calls=invalid,
-        response_metadata=builder.metadata() | _logprobs(odds),
+        response_metadata=metadata | _logprobs(odds),
         usage_metadata=builder.usage(),
     )
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, closing
 from typing import Any, Literal, Self
 
@@ -18,6 +27,8 @@ from pydantic import PrivateAttr, model_validator
 from ..errors import ChatGLMError, ParameterError
 from ..parameters import suggest
 from ..values import ChatOptions
+from ..wire.body import shown
+from ..wire.tool_calls import forced_name
 from . import batch, fields, structured, token_count
 from .base import ANSWER_CHANGING, CHAT_NAMES, STRICT, ChatBodyFields, Fields, ModelFields
 from .chat_chunks import AnswerBuilder, ChatPiece, last_chunk, to_chunk, to_message
@@ -73,10 +84,7 @@ class GLMChatModel(  # type: ignore[misc]
     """The model whose settings this one follows."""
 
     def __init__(self, **values: Any) -> None:
-        both = "max_token" in values and "max_tokens" in values
-        if both:
-            values.clear()
-            raise ParameterError("max_token and max_tokens are one parameter: give one of them.")
+        _refuse_both_names(values)
         super().__init__(**_by_chat_names(values))
 
     @property
@@ -89,7 +97,20 @@ class GLMChatModel(  # type: ignore[misc]
         self.max_tokens = value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(CHAT_NAMES.get(name, name), value)
+        name = CHAT_NAMES.get(name, name)
+        source = (self.__pydantic_private__ or {}).get("_source") if name in SHARED_FIELDS else None
+        if source is None:
+            super().__setattr__(name, value)
+        else:  # one truth for both
+            setattr(source, TABLE_NAMES.get(name, name), value)
+            self._take_over(source)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, which follows no other model."""
+        self._follow()
+        copied = super().model_copy(update=update, deep=deep)
+        copied._source = None
+        return copied
 
     @model_validator(mode="after")
     def _set_model_profile(self) -> Self:
@@ -186,6 +207,7 @@ class GLMChatModel(  # type: ignore[misc]
     def _plan(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> RequestPlan:
+        _refuse_both_names(kwargs)
         arguments = {TABLE_NAMES.get(name, name): value for name, value in kwargs.items()}
         chat = _chat_options(arguments)
         further = {name: value for name, value in arguments.items() if name not in OPTIONS}
@@ -210,11 +232,10 @@ class GLMChatModel(  # type: ignore[misc]
         :param parallel_tool_calls: whether several calls may come at once.
         :raises ParameterError: for a choice that names no tool.
         """
-        offered = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-        names = [tool["function"]["name"] for tool in offered]
+        offered = _as_tools(tools, strict)
         options: dict[str, Any] = {"tools": offered}
         if tool_choice is not None and tool_choice is not False and offered:
-            options["tool_choice"] = _tool_choice(tool_choice, names)
+            options["tool_choice"] = _tool_choice(tool_choice, offered)
         if parallel_tool_calls is not None:
             options["parallel_tool_calls"] = parallel_tool_calls
         return self.bind(**options, **kwargs)
@@ -386,6 +407,10 @@ class GLMChatModel(  # type: ignore[misc]
         for piece in builder.close():
             yield piece
 
+    def _arguments_of_many(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        self._follow()
+        return dict(arguments)
+
     async def _ask_unobserved(self, input: LanguageModelInput, arguments: dict[str, Any]) -> AIMessage:
         messages = self._convert_input(input).to_messages()
         return await self._amessage(messages, arguments.pop("stop", None), arguments)
@@ -418,11 +443,17 @@ def _chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
     :raises ParameterError: for a form of answers that there is not.
     """
     form = arguments.get("response_format")
+    tools = _as_tools(arguments.get("tools") or (), None)
+    choice, parallel = arguments.get("tool_choice"), arguments.get("parallel_tool_calls")
+    if arguments.get("tool_text") not in (None, "read", "keep"):
+        raise ParameterError("tool_text must be read or keep.")
+    if parallel not in (None, True, False):
+        raise ParameterError("parallel_tool_calls must be True, False or None.")
     as_json, schema, name, strict = structured.read_format(form)
     return ChatOptions(
-        tools=tuple(arguments.get("tools") or ()),
-        tool_choice=arguments.get("tool_choice"),
-        parallel_tool_calls=arguments.get("parallel_tool_calls"),
+        tools=tuple(tools),
+        tool_choice=None if choice in (None, False) or not tools else _tool_choice(choice, tools),
+        parallel_tool_calls=parallel,
         as_json=as_json,
         schema=schema,
         schema_name=name,
@@ -430,20 +461,53 @@ def _chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
     )
 
 
-def _tool_choice(choice: str | bool | Mapping[str, Any], names: Sequence[str]) -> str | Mapping[str, Any]:
+def _refuse_both_names(values: dict[str, Any] | Mapping[str, Any]) -> None:
+    """Refuse two values for one parameter.
+
+    :raises ParameterError: which shows neither.
+    """
+    for row, name in CHAT_NAMES.items():
+        if row in values and name in values:
+            raise ParameterError(f"{row} and {name} are one parameter: give one of them.")
+
+
+def _as_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
+    """Return tools in OpenAI's form.
+
+    :raises ParameterError: for what is no tool.
+    """
+    if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
+        raise ParameterError("tools must be a list of functions, classes, LangChain tools or dicts.")
+    converted = []
+    for tool in tools:
+        if isinstance(tool, Mapping) and tool.get("type") not in (None, "function", "object"):
+            converted.append(dict(tool))  # a tool of the server's own, such as Z.ai's web_search
+            continue
+        try:
+            converted.append(convert_to_openai_tool(tool, strict=strict))
+        except Exception as error:  # noqa: BLE001 - LangChain raises what it likes
+            reason = " ".join(str(error).split())
+            raise ParameterError(
+                f"{shown(repr(tool), 60)} can't be offered as a tool: {shown(reason, 200)}"
+            ) from None
+    return converted
+
+
+def _tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | Mapping[str, Any]:
     """Return a choice in OpenAI's form.
 
     :raises ParameterError: for one that names no bound tool.
     """
+    names = [tool["function"]["name"] for tool in tools if isinstance(tool.get("function"), Mapping)]
     if choice is True:
         choice = names[0] if len(names) == 1 else "required"
-    if isinstance(choice, Mapping):
-        return choice
+    if isinstance(choice, Mapping):  # OpenAI's form, or Anthropic's
+        choice = forced_name(choice) or choice.get("name") or choice.get("type")
     if choice in ("any", "required"):
         return "required"
     if choice in ("auto", "none"):
-        return choice
+        return str(choice)
     if choice not in names:
-        hint = suggest(str(choice), list(names)) or f"Bound are {', '.join(names)}."
+        hint = suggest(str(choice), names) or f"Bound are {', '.join(names)}."
         raise ParameterError(f"tool_choice={choice!r} names no bound tool. {hint}")
     return {"type": "function", "function": {"name": choice}}

@@ -83,7 +83,7 @@ class ChunkBuilder:
             info["changed"] = [*self._changed, *delta.changed]
             self._changed = ()
         if self._secrets:
-            self._clean(info)
+            self._clean(info, ends=bool(text) or delta.thought)
         if self.done:
             info["finish_reason"] = "stop"
         self._parts.append(text)
@@ -108,12 +108,15 @@ class ChunkBuilder:
     def _rest(self) -> str:
         return self._filter.feed(self._no_secrets.close()) + self._filter.close()
 
-    def _clean(self, info: dict[str, Any]) -> None:
-        """Remove secrets from everything but the text; reasoning, which comes in pieces, has its own filter."""
+    def _clean(self, info: dict[str, Any], *, ends: bool) -> None:
+        """Remove secrets from everything but the text; reasoning, which comes in pieces, has its own filter.
+
+        :param ends: whether the thinking has ended, so that nothing more of it need be held back.
+        """
         if reasoning := info.pop("reasoning", None):
             if ready := self._no_secret_thoughts.feed(reasoning):
                 info["reasoning"] = ready
-        elif held := self._no_secret_thoughts.close():
+        elif ends and (held := self._no_secret_thoughts.close()):
             info["reasoning"] = held
         for name in ("finish_reason", "usage", "model"):
             if name in info:

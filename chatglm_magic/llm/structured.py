@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
@@ -12,6 +12,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from typing_extensions import is_typeddict
 
 from ..errors import InvalidResponseError, ParameterError
 from ..strictjson import strict_json
@@ -62,7 +63,14 @@ def output(
         raise ParameterError(f"method must be {', '.join(METHODS)}, not {method!r}.")
     if type(retries) is not int or retries < 0:
         raise ParameterError("retries must be a whole number, 0 or more.")
-    as_schema = convert_to_json_schema(schema)
+    try:
+        as_schema = _with_nulls(convert_to_json_schema(schema), schema)
+    except Exception as error:  # noqa: BLE001 - LangChain raises what it likes
+        reason = " ".join(str(error).split())
+        message = (
+            f"The schema can't be read: {shown(reason, 200)}. It may be a class, a TypedDict or a JSON schema."
+        )
+        raise ParameterError(message) from None
     told = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     tool = ""
     if method == "function_calling":
@@ -225,6 +233,21 @@ class _StructuredOutput:
         except ValueError:
             return None
         return value if isinstance(value, dict) else None
+
+
+def _with_nulls(as_schema: dict[str, Any], schema: Any) -> dict[str, Any]:
+    """Return a TypedDict's schema in which its optional keys may be null, or left out.
+
+    LangChain's conversion makes required ones of them, without null.
+    """
+    if not is_typeddict(schema):
+        return as_schema
+    hints = get_type_hints(schema)
+    optional = {name for name, hint in hints.items() if type(None) in get_args(hint)}
+    properties = as_schema.get("properties", {})
+    nulls = {name: {"anyOf": [properties[name], {"type": "null"}]} for name in optional if name in properties}
+    required = [name for name in as_schema.get("required", ()) if name not in optional]
+    return as_schema | {"properties": properties | nulls, "required": required}
 
 
 def _unfenced(text: str) -> str:

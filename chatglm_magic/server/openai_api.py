@@ -217,6 +217,9 @@ def chat_request(
         sent.pop("response_format", None)
         sent |= _schema_keys(schema, is_builtin=is_builtin)
         sent["tool_choice"] = "none"  # the schema forces it
+        for name in ("stop", "logprobs", "top_logprobs"):  # they are about text, of which there is none
+            if sent.pop(name, None) is not None:
+                changes.note(name, body.get(name), "dropped")
     return {name: value for name, value in sent.items() if value is not None}, called
 
 

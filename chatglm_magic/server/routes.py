@@ -66,6 +66,9 @@ class Routes:
             streams = sent.pop("stream")
             if tool is not None:
                 called = tools.as_call((await self._whole(sent)).reply(), tool)
+                if not tools.is_call(called):
+                    message = "Input's schema can't be made a grammar of, so no call can be forced"
+                    raise BadField(("tools",), message, None, "value_error")
                 if not streams:
                     return as_json(called, 200, headers)
                 return await _stream(request, tools.as_events(called, usage=usage), headers)

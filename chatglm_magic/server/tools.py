@@ -55,6 +55,39 @@ def check_schema(schema: object, where: tuple[str | int, ...]) -> None:
     if _levels(schema) > _LEVELS or len(json.dumps(schema)) > _CHARS:
         message = f"Input's schema should have at most {_CHARS} characters and {_LEVELS} levels"
         raise BadField(where, message, None, "too_long")
+    _check_words(schema, where)
+
+
+_SIZES = ("minLength", "maxLength", "minItems", "maxItems")
+_MOST_ITEMS = 10_000  # a grammar counts by writing them out
+
+
+def _check_words(schema: Any, where: tuple[str | int, ...]) -> None:
+    """Refuse values of a schema that no grammar can be made of. Raises BadField."""
+    if schema is True:
+        return
+    if not isinstance(schema, dict):
+        raise BadField(where, "Input's schema should be an object, and isn't all of it", None, "dict_type")
+    for name in _SIZES:
+        size = schema.get(name, 0)
+        if type(size) is not int or not 0 <= size <= _MOST_ITEMS:
+            message = f"Input's {name} should be a whole number from 0 to {_MOST_ITEMS}"
+            raise BadField(where, message, size, "int_type")
+    for name in ("enum", "anyOf", "oneOf", "allOf", "required"):
+        listed = schema.get(name, [None])
+        if not isinstance(listed, list) or (not listed and name != "required"):
+            raise BadField(where, f"Input's {name} should be a list with something in it", None, "list_type")
+    for name in ("anyOf", "oneOf", "allOf"):
+        for inner in schema.get(name, ()):
+            _check_words(inner, where)
+    for name in ("properties", "$defs", "definitions"):
+        named = schema.get(name, {})
+        if not isinstance(named, dict):
+            raise BadField(where, f"Input's {name} should be an object", None, "dict_type")
+        for inner in named.values():
+            _check_words(inner, where)
+    if isinstance(schema.get("items"), dict):
+        _check_words(schema["items"], where)
 
 
 def _levels(value: object) -> int:
@@ -222,6 +255,16 @@ def as_call(reply: Json, name: str) -> Json:
     reason = "tool_calls" if choice["finish_reason"] == "stop" else choice["finish_reason"]
     message = {**choice["message"], "content": None, "tool_calls": [call_of(choice["message"]["content"], name)]}
     return {**reply, "choices": [{**choice, "message": message, "finish_reason": reason}]}
+
+
+def is_call(reply: Json) -> bool:
+    """Tell whether a forced call came; the engine leaves out a grammar that it can't read, without a word."""
+    choice = reply["choices"][0]
+    try:
+        found = json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"])
+    except ValueError:
+        return bool(choice["finish_reason"] != "tool_calls")
+    return isinstance(found, dict)
 
 
 def as_events(reply: Json, *, usage: bool) -> Iterator[Json]:

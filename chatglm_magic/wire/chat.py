@@ -39,9 +39,10 @@ def fit_messages(
         if server in NO_NAMES and kept.pop("name", None) is not None:
             notes.append(Change(f"name: not sent, {TITLES[server]} takes no names of messages"))
         fitted.append(kept)
-    if server == "zai" and fitted and last < 0 and fitted[-1]["role"] == "system":
-        fitted[-1]["role"] = "user"
-        notes.append(Change("messages: the last one sent as the user's, Z.ai needs one"))
+    systems = [message for message in fitted if message["role"] == "system"]
+    if server == "zai" and last < 0 and systems:
+        systems[-1]["role"] = "user"
+        notes.append(Change("messages: the system's sent as the user's, Z.ai needs one"))
     return fitted, tuple(dict.fromkeys(notes))
 
 

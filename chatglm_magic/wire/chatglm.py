@@ -37,10 +37,14 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """
     params = {name: value for name, value in question.params.items() if value is not None}
     prompt, changed = question.prompt, tuple[Change, ...]()
+    history = [list(pair) for pair in question.history]
     if system := params.pop("system", None):
-        prompt = f"{system}\n\n{prompt}"
+        if question.chat is not None and history:  # the messages are a whole conversation, which begins with it
+            history[0][0] = f"{system}\n\n{history[0][0]}"
+        else:
+            prompt = f"{system}\n\n{prompt}"
         changed += (Change("system: put before the prompt, the protocol has no system role"),)
-    body: dict[str, Any] = {"prompt": prompt, "history": [list(pair) for pair in question.history]}
+    body: dict[str, Any] = {"prompt": prompt, "history": history}
     params = {name: PARAMETERS[name].default for name in FIVE_KEYS} | params
     for name, key in wire_names(NAME):
         if name in params:

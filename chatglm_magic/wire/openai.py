@@ -63,7 +63,8 @@ def encode(
     """
     params, zai = question.params, server == "zai"
     sampling, changed = _sampling(params, server)
-    body: dict[str, Any] = {"messages": messages(question, zai=zai), "stream": True} | sampling
+    merges = zai and question.chat is None
+    body: dict[str, Any] = {"messages": messages(question, zai=merges), "stream": True} | sampling
     if usage and not zai:
         body["stream_options"] = {"include_usage": True}
     model = params.get("model")
@@ -71,7 +72,8 @@ def encode(
         keys, change = thinking_keys(params["thinking"], model, server)
         body, changed = body | keys, changed + change
     if (chat := question.chat) is not None:
-        body["messages"], change = fit_messages(body["messages"], server)
+        fitted, change = fit_messages(body["messages"], server)
+        body["messages"] = _merged(fitted) if zai else fitted
         changed += change
         thinks = any("reasoning_content" in message for message in body["messages"])
         if zai and thinks and params.get("thinking") != "off":

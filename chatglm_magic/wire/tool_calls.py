@@ -116,7 +116,7 @@ class CallReader:
         name, text = _text(function.get("name")), _arguments(function.get("arguments"))
         number, given = item.get("index"), _text(item.get("id"))
         number = number if type(number) is int else None
-        call = self._call_of(number, given, name)
+        call = self._call_of(number, given, name, text)
         if call is None:
             if not (name or given or text):
                 return
@@ -131,7 +131,7 @@ class CallReader:
                 yield ToolCallPiece(call, "", "" if known else name, text)
         self._arguments[call].append(text)
 
-    def _call_of(self, number: int | None, given: str, name: str) -> int | None:
+    def _call_of(self, number: int | None, given: str, name: str, text: str) -> int | None:
         """Return the call that a fragment goes on with; None for one that begins another."""
         if number is not None:
             call = self._by_index.get(number)
@@ -141,9 +141,11 @@ class CallReader:
             call = len(self._ids) - 1 if self._ids and not name else None
         if call is None or not name or not self._names[call]:
             return call
-        # A second name at one place: the same call's, said again, or another call of a server that doesn't count.
-        another = given != self._given[call] or _is_whole("".join(self._arguments[call]))
-        return None if another else call
+        # A second name at one place: the same call's, repeated, or another call of a server that doesn't count.
+        so_far = "".join(self._arguments[call])
+        follows = _is_whole(so_far) and text.lstrip().startswith("{") and text != so_far
+        another = (given and self._given[call] and given != self._given[call]) or name != self._names[call]
+        return None if another or follows else call
 
     def _begin(self, number: int | None, given: str, name: str) -> int:
         call = len(self._ids)

@@ -37,6 +37,10 @@ ENDINGS = re.compile(r"\s*(?:<\|[a-z]+\|>\s*)*")
 """Special tokens, such as ``<|observation|>``, that some servers leave at the end of a text."""
 
 FENCED = re.compile(r"\s*```(?:python)?\s*\ntool_call\((?P<arguments>.*)\)\s*```", re.DOTALL)
+BEHIND = ("\n", "\r", OPEN, "<|")
+"""What stands behind a call if something does, besides blanks."""
+
+STRING_MARKS = re.compile(r'\\.|"', re.DOTALL)
 LONGEST_NAME = 256
 LONGEST_CALL = 2**18
 """Characters of a call. What is longer stays text, so that a server can't have more and more looked through."""
@@ -64,14 +68,17 @@ class ToolTextReader:
         self._seed = seed
         functions = [tool["function"] for tool in tools if isinstance(tool.get("function"), Mapping)]
         self._schemas = {function["name"]: function.get("parameters") or {} for function in functions}
-        self.count = 0
-        """How many calls were read."""
+        self.blocks: list[str] = []
+        """The text of each call that was read."""
         self._begin()
 
     def _begin(self) -> None:
         self._held = ""
         self._waiting: list[str] = []
-        """Text behind what is held, in which no tag ends."""
+        """Text behind what is held that needn't be looked at yet."""
+        self._size = 0
+        self._is_whole = False
+        """Whether all of the answer is held: it looks like a call of GLM-4-9B or ChatGLM3."""
         self._block: _Block | None = None
         self._code = CodeMarks()
         self._first = self._line_begins = True
@@ -93,20 +100,30 @@ class ToolTextReader:
         held, block = self._held + "".join(self._waiting), self._block
         self._held, self._block, self._waiting = "", None, []
         if block is not None:
-            call = block.cut(held)
-            return [self._call(call)] if call else [Delta(text=held)]
+            end = len(held) if block.ends_at is None else block.ends_at
+            call = block.cut(held) if block.ends_at is None else block.call
+            rest = held[end:] if ENDINGS.fullmatch(held, end) is None else ""
+            return (
+                [self._call(call, held[:end]), *([Delta(text=rest)] if rest else [])]
+                if call
+                else [Delta(text=held)]
+            )
         if not held or (self._after_call and ENDINGS.fullmatch(held)):
             return []
         call = self._whole(held) if self._first else None
-        return [self._call(call)] if call else [Delta(text=held)]
+        return [self._call(call, held)] if call else [Delta(text=held)]
 
     def _take(self, text: str) -> list[Delta]:
         self._waiting.append(text)
-        if self._block is not None and self._block.begun and ">" not in text:
-            return []  # nothing that ends here
+        self._size += len(text)
+        block = self._block
+        waits = block is not None and block.begun and block.ends_at is None and ">" not in text
+        if (waits or self._is_whole) and self._size < LONGEST_CALL:
+            return []  # nothing ends here
         self._held, self._waiting = self._held + "".join(self._waiting), []
-        if len(self._held) > LONGEST_CALL:
-            held, self._held, self._block, self._first = self._held, "", None, False
+        self._size = len(self._held)
+        if self._size >= LONGEST_CALL:
+            held, self._held, self._block, self._first, self._is_whole = self._held, "", None, False, False
             return [Delta(text=held)]
         found: list[Delta] = []
         while self._held:
@@ -119,22 +136,24 @@ class ToolTextReader:
     def _in_text(self) -> list[Delta] | None:
         """Hand out text up to what may begin a call; None if all that is held may be one."""
         held = self._held
+        blanks = len(held) - len(held.lstrip())
         if self._after_call:
-            blanks = len(held) - len(held.lstrip())
             if held.startswith(OPEN, blanks):
                 self._held, self._after_call = held[blanks:], False
                 return []
-            if OPEN.startswith(held[blanks:]) or AFTER_CALL.fullmatch(held):
+            if len(held) < LONGEST_NAME and (OPEN.startswith(held[blanks:]) or AFTER_CALL.fullmatch(held)):
                 return None
             self._after_call = False
-        if self._first and self._may_be_whole(held.lstrip()):
+        if self._line_begins and blanks:
+            return self._hand_out(blanks)
+        if self._first and self._may_be_whole(held):
             return None
         if self._line_begins and not self._code.inside:
-            begins = self._begins_untagged(held.lstrip())
+            begins = self._begins_untagged(held)
             if begins is None:
                 return None
             if begins:
-                self._held, self._block = held.lstrip(), _Block(self._schemas, tag="")
+                self._block = _Block(self._schemas, tag="")
                 return []
         place, line = held.find(OPEN), held.find("\n") + 1
         if place == 0 and not self._code.inside:
@@ -160,11 +179,17 @@ class ToolTextReader:
         end = block.end(self._held)
         if end is None:
             return None
-        self._block = None
         if block.call is None:  # text that has the tag in it
+            self._block = None
             return self._hand_out(len(block.tag) or 1)
-        self._held, self._after_call = self._held[end:], True
-        return [self._call(block.call)]
+        behind = self._held[end:].lstrip(" \t")
+        if len(self._held) - end < LONGEST_NAME and any(each.startswith(behind) for each in BEHIND):
+            return None
+        self._block = None
+        if not behind.startswith(BEHIND):  # a sentence goes on: it speaks of the call
+            return self._hand_out(end)
+        text, self._held, self._after_call = self._held[:end], self._held[end:], True
+        return [self._call(block.call, text)]
 
     def _begins_untagged(self, begun: str) -> bool | None:
         """Tell whether a line is a call whose opening tag is missing; None if more must come to tell."""
@@ -184,9 +209,15 @@ class ToolTextReader:
         for name in self._schemas:
             if begun and name.startswith(begun):
                 return True
-            if begun.startswith(name) and begun[len(name)].isspace():
-                rest = begun[len(name) :].lstrip()
-                if rest.startswith("{") or "```".startswith(rest[:3]):
+            rest = begun[len(name) :]
+            if begun.startswith(name) and rest[0].isspace() and len(rest) < LONGEST_NAME:
+                if "\n" not in rest[: len(rest) - len(rest.lstrip())]:
+                    if not rest.strip():
+                        return True
+                    continue
+                begins = rest.lstrip()
+                self._is_whole = begins.startswith(("{", "```"))
+                if self._is_whole or "```".startswith(begins):
                     return True
         return False
 
@@ -199,15 +230,19 @@ class ToolTextReader:
             return None
         if rest.lstrip().startswith("{"):
             values = _object(rest)
-            return None if values is None else FoundCall(name, _json(fitted(values, self._schemas[name])))
+            known = self._schemas[name].get("properties") or {}
+            if values is None or not values.keys() <= known.keys():
+                return None
+            return FoundCall(name, _json(fitted(values, self._schemas[name])))
         fenced = FENCED.match(rest)
         if fenced is None or ENDINGS.fullmatch(rest, fenced.end()) is None:
             return None
         values = _keywords(fenced["arguments"])
         return None if values is None else FoundCall(name, _json(values))
 
-    def _call(self, call: FoundCall) -> Delta:
-        number, self.count = self.count, self.count + 1
+    def _call(self, call: FoundCall, text: str) -> Delta:
+        number = len(self.blocks)
+        self.blocks.append(text)
         self._first = False
         call_id = f"call_{hashlib.sha256(f'{number} {self._seed}'.encode()).hexdigest()[:24]}"
         return Delta(tool_calls=(ToolCallPiece(number, call_id, call.name, call.arguments),))
@@ -228,15 +263,21 @@ class _Block:
         """The call, once :meth:`end` has found its end; None if it is none."""
         self.begun = False
         """Whether the name has come, and what must follow it."""
+        self.ends_at: int | None = None
+        """Where the call ends in what is held, once that has come."""
         self._schemas = schemas
         self._name = ""
-        self._read = self._looked = 0
+        self._read = self._looked = self._scanned = 0
         """How far arguments are read; how far the closing tag was looked for."""
+        self._key_end = -1
+        self._in_string = False
         self._values: dict[str, Any] = {}
         self._is_json = self._is_named = self._is_broken = False
 
     def end(self, held: str) -> int | None:
         """Return where the call ends in what is held; None if more must come. Without a bound tool it is 0."""
+        if self.ends_at is not None:
+            return self.ends_at
         if not self.begun:
             begins = self._begin(held)
             if begins is None:
@@ -244,20 +285,29 @@ class _Block:
             if not begins:
                 return 0
         if self._is_json:
-            return self._end_of_json(held)
+            self.ends_at = self._end_of_json(held)
+            return self.ends_at
         while not self._is_broken and (argument := self._argument(held)):
             if argument == "wait":
                 return None
-        return self._end_of_arguments(held)
+        self.ends_at = self._end_of_arguments(held)
+        return self.ends_at
 
     def cut(self, held: str) -> FoundCall | None:
         """Return the call of an answer that ended within it: invalid, with its text for arguments."""
-        return FoundCall(self._name, held[len(self.tag) :]) if self._name else None
+        return self._invalid(held) if self._name else None
+
+    def _invalid(self, text: str) -> FoundCall:
+        """Return a call whose arguments are its text, which is no JSON object."""
+        inside = text[len(self.tag) :]
+        return FoundCall(self._name, inside if _object(inside) is None else OPEN + inside)
 
     def _begin(self, held: str) -> bool | None:
         """Read the name; return whether it is a bound tool's, None if more must come first."""
-        start = self._skip(held, len(self.tag))
+        start = self._skip(held[:LONGEST_NAME], len(self.tag))
         begun = held[start : start + LONGEST_NAME]
+        if start >= LONGEST_NAME:
+            return False
         if begun.startswith("{"):
             return self._begin_json(begun, start)
         ends = NAME_ENDS.search(begun)
@@ -269,6 +319,8 @@ class _Block:
         place = start + ends.start()
         while tag := next((tag for tag in STRAY if held.startswith(tag, self._skip(held, place))), ""):
             place = self._skip(held, place) + len(tag)
+        if len(held) - start > 4 * LONGEST_NAME:
+            return False
         rest = held[self._skip(held, place) :]
         if not self._name or not any(tag.startswith(rest) or rest.startswith(tag) for tag in (*FOLLOWING, *STRAY)):
             return False
@@ -290,11 +342,15 @@ class _Block:
         start = self._skip(held, self._read)
         if not held.startswith(KEY, start):
             return "wait" if KEY.startswith(held[start:]) else None
-        key_end = held.find(KEY_END, start)
-        value_end = held.find(VALUE_END, max(key_end, self._looked)) if key_end >= 0 else -1
+        if self._key_end < 0:
+            self._key_end = held.find(KEY_END, max(start, self._looked))
+            self._looked = max(start, len(held) - len(KEY_END)) if self._key_end < 0 else self._key_end
+        key_end = self._key_end
+        value_end = held.find(VALUE_END, self._looked) if key_end >= 0 else -1
         if value_end < 0:
-            self._looked = max(start, len(held) - len(VALUE_END)) if key_end >= 0 else 0
+            self._looked = max(self._looked, len(held) - len(VALUE_END))
             return "wait"
+        self._key_end = -1
         key = held[start + len(KEY) : key_end].strip()
         begins = self._skip(held, key_end + len(KEY_END))
         tagged = held.startswith(VALUE, begins)
@@ -320,24 +376,39 @@ class _Block:
         if end < 0:
             self._looked = max(self._read, len(held) - len(CLOSE))
             return None
-        self.call = FoundCall(self._name, held[len(self.tag) : end])
+        self.call = self._invalid(held[:end])
         return end + len(CLOSE)
 
     def _end_of_json(self, held: str) -> int | None:
         while (end := held.find(CLOSE, max(self._looked, self._read))) >= 0:
-            text = held[self._read : end]
-            if _ends_in_string(text):  # the tag is part of an argument
+            if self._is_in_string(held, end):  # the tag is part of an argument
                 self._looked = end + len(CLOSE)
                 continue
-            values = _object(text)
-            inner: Any = values.get("arguments", {}) if values is not None and self._is_named else values
-            if isinstance(inner, dict):
-                self.call = FoundCall(self._name, _json(fitted(inner, self._schemas[self._name])))
+            inner = self._arguments_in(_object(held[self._read : end]))
+            if inner is None:
+                self.call = self._invalid(held[:end])
             else:
-                self.call = FoundCall(self._name, held[len(self.tag) : end])
+                self.call = FoundCall(self._name, _json(fitted(inner, self._schemas[self._name])))
             return end + len(CLOSE)
         self._looked = max(self._looked, len(held) - len(CLOSE))
         return None
+
+    def _arguments_in(self, values: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the arguments in a block's object, which may be text of their own; None if there are none."""
+        if values is None or not self._is_named:
+            return values
+        inner = next((values[key] for key in ("arguments", "parameters") if key in values), None)
+        if inner is None:
+            return {} if values.keys() <= {"name", "arguments", "parameters"} else None
+        inner = _object(inner) if isinstance(inner, str) else inner
+        return inner if isinstance(inner, dict) else None
+
+    def _is_in_string(self, held: str, end: int) -> bool:
+        """Return whether JSON is within a string at a place; each character is looked at once."""
+        for mark in STRING_MARKS.finditer(held, max(self._scanned, self._read), end):
+            self._in_string ^= mark[0] == '"'
+        self._scanned = end
+        return self._in_string
 
     @staticmethod
     def _skip(held: str, start: int) -> int:
@@ -370,11 +441,6 @@ def fitted(values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _ends_in_string(text: str) -> bool:
-    """Tell whether JSON breaks off within a string."""
-    return len(re.findall(r'(?:[^"\\]|\\.)*?"', text, re.DOTALL)) % 2 == 1
 
 
 def _object(text: str) -> dict[str, Any] | None:

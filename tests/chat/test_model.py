@@ -115,6 +115,11 @@ def test_the_sessions_chat_model_follows_the_sliders() -> None:
         assert server.posts[-1].body["temperature"] == 0.25 and session.turns == ()
         session.default("temperature")
         assert "temperature" not in body(model)
+        model.temperature = 0.4
+        assert session.settings.temperature == 0.4 == session.llm.temperature == session.chat_model.temperature
+        copied = model.model_copy(update={"temperature": 0.6})
+        assert body(copied)["temperature"] == 0.6 and session.settings.temperature == 0.4
+        session.default("temperature")
         session.llm = ChatGLM(endpoint_url=f"{server.url}v1", top_p=0.5)
         assert session.chat_model is not model and body(session.chat_model)["top_p"] == 0.5
 
@@ -155,8 +160,10 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
 
     arguments = f'{{"city": "{KEY}"}}'
     events = [
-        chunk(None, reasoning_content=f"think {KEY}"),
-        chunk(f"text {KEY}"),
+        *(chunk(None, reasoning_content=part) for part in (f"think {KEY[:9]}", KEY[9:])),
+        *(chunk(part) for part in (f"text {KEY[:9]}", KEY[9:])),
+        piece(index=1, id=KEY, **function(KEY, "{}")),
+        piece(index=2, id="c", **function("get_weather", arguments.replace("-", "\\u002d"))),
         piece(index=0, id="a", **function("get_weather", arguments[:20])),
         piece(index=0, **function(None, arguments[20:])),
         chunk(None, finish_reason="tool_calls"),
@@ -174,7 +181,7 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
         config: Any = {"callbacks": [tracer]}
         message = asking.invoke(history, config)
         chunks = list(asking.stream(history, config))
-        assert asyncio.run(asking.ainvoke(history, config)).tool_calls[0]["args"]["city"] != KEY
+        assert len(asyncio.run(asking.ainvoke(history, config)).tool_calls) == 3
     refuse = reply({"error": {"message": f"bad {KEY}"}}, status=400)
     with ScriptedServer(refuse) as server, pytest.raises(ChatGLMError) as caught:
         GLMChatModel(endpoint_url=f"{server.url}v1", api_key=KEY).invoke("hi")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.utils import message_chunk_to_message
 
 from chatglm_magic import GLMChatModel
 from chatglm_magic.errors import IncompleteAnswerError
@@ -127,6 +128,27 @@ STREAMS = {
         ],
         [PARIS],
     ),
+    "the name again, without an id": (
+        [
+            piece(index=0, id="a", **function("get_weather", "")),
+            piece(index=0, **function("get_weather", '{"city": "Paris"}')),
+        ],
+        [PARIS],
+    ),
+    "the name later": (
+        [
+            piece(index=0, id="a", **function("", "")),
+            piece(index=0, **function("get_weather</arg_value>", '{"city": "Paris"}')),
+        ],
+        [PARIS],
+    ),
+    "once more, without an index": (
+        [
+            piece(index=0, id="a", **function("get_weather", '{"city": "Paris"}')),
+            piece(id="a", **function("get_weather", '{"city": "Paris"}')),
+        ],
+        [PARIS],
+    ),
     "arguments said twice": (
         [
             piece(index=0, id="a", **function("get_weather", '{"city": "Paris"}')),
@@ -213,6 +235,55 @@ def test_what_is_no_object_is_an_invalid_call(arguments: str, reason: str, road:
     message = ask(sse(events), road)
     (call,) = message.invalid_tool_calls
     assert calls_of(message) == [] and (call["name"], call["args"], call["id"]) == ("get_weather", arguments, "a")
+
+
+@pytest.mark.row("K3", "K5")
+@on_each_road
+def test_a_call_that_is_cut_before_its_arguments_is_invalid(road: str) -> None:
+    """An agent would run it with its defaults; one without arguments that is whole is valid."""
+    begun = piece(index=0, id="a", **function("get_weather", ""))
+    message = ask(sse([begun, chunk(None, finish_reason="length")]), road)
+    assert calls_of(message) == [] and message.invalid_tool_calls[0]["name"] == "get_weather"
+    message = ask(sse([begun, chunk(None, finish_reason="tool_calls")]), road)
+    assert calls_of(message) == [("get_weather", {})]
+
+
+@pytest.mark.row("K5")
+def test_chunks_become_messages_of_the_usual_class() -> None:
+    """LangChain makes a message of a chunk, where ``streaming`` is on or a callback wants a stream."""
+    with ScriptedServer(sse(thinking_stream())) as server:
+        model = GLMChatModel(endpoint_url=f"{server.url}v1", streaming=True)
+        message = model.bind(tools=TOOLS).invoke("hi")
+        first, *others = model.stream("hi")
+    assert type(message) is AIMessage and message.type == "ai" and calls_of(message) == [PARIS]
+    assert type(message_chunk_to_message(first + others)) is AIMessage
+
+
+@pytest.mark.row("K5")
+@pytest.mark.parametrize("road", ["stream", "astream"])
+def test_blocks_of_version_1_have_the_thinking_and_the_calls(road: str) -> None:
+    """Also thinking that shows by its end, and a call that was cut."""
+    events = [chunk("hmm"), chunk("</think>ok"), chunk(None, finish_reason="stop")]
+    message = ask(sse(events), road, tools=False, output_version="v1")
+    assert [(part["type"], part.get("reasoning", part.get("text"))) for part in message.content_blocks] == [
+        ("reasoning", "hmm"),
+        ("text", "ok"),
+    ]
+    cut = [piece(index=0, id="a", **function("get_weather", '{"ci')), chunk(None, finish_reason="length")]
+    message = ask(sse(cut), road, output_version="v1")
+    assert [part["type"] for part in message.content_blocks] == ["invalid_tool_call"]
+
+
+@pytest.mark.row("K2")
+def test_another_tool_than_the_one_that_was_asked_for_is_told() -> None:
+    """``changed`` says that the server didn't keep to the choice."""
+    called = piece(index=0, id="a", **function("tool_12", "{}"))
+    with ScriptedServer(sse([called, END])) as server:
+        choice = {"type": "function", "function": {"name": "get_weather"}}
+        model = GLMChatModel(endpoint_url=f"{server.url}v1").bind(tools=TOOLS, tool_choice=choice)
+        assert model.invoke("hi").response_metadata["changed"] == [
+            "tool_choice: the model called another tool than get_weather"
+        ]
 
 
 @pytest.mark.row("K3")

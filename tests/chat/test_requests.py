@@ -66,6 +66,8 @@ CHOICES = [
     ("vLLM", True, NAMED, ()),
     ("vLLM", "get_weather", NAMED, ()),
     ("vLLM", NAMED, NAMED, ()),
+    ("vLLM", {"type": "any"}, "required", ()),
+    ("vLLM", {"type": "tool", "name": "get_weather"}, NAMED, ()),
     ("Z.ai", "auto", "auto", ()),
     ("Z.ai", "any", "auto", ("tool_choice: required sent as auto, Z.ai takes nothing else",)),
     ("Z.ai", "get_weather", "auto", ("tool_choice: get_weather sent as auto, Z.ai takes nothing else",)),
@@ -94,6 +96,33 @@ def test_a_choice_that_names_no_tool_is_refused() -> None:
     """With the tool that is meant."""
     with pytest.raises(ParameterError, match=r"'get_wether' names no bound tool\. Did you mean get_weather\?"):
         GLMChatModel().bind_tools([get_weather], tool_choice="get_wether")
+
+
+@pytest.mark.row("K2")
+def test_options_of_a_call_are_checked_as_bound_ones_are() -> None:
+    """Functions are taken for tools; what can't be one, and a choice that isn't, is an error in one line."""
+    body = plan("vLLM", tools=[get_weather, City], tool_choice="any").call.body
+    assert len(body["tools"]) == 2 and body["tool_choice"] == "required"
+    search = {"type": "web_search", "web_search": {"enable": True}}
+    assert plan("Z.ai", **GLMChatModel().bind_tools([search]).kwargs).call.body["tools"] == [search]  # type: ignore[attr-defined]
+    for options in (
+        {"tools": [5]},
+        {"tools": get_weather},
+        {"tools": [get_weather], "tool_choice": "w"},
+        {"tool_text": "keeep"},
+        {"parallel_tool_calls": "yes"},
+        {"max_token": 1, "max_tokens": 2},
+        {"response_format": {"type": "xml"}},
+    ):
+        with pytest.raises(ParameterError, match=r"\A[^\n]+\Z"):
+            plan("vLLM", **options)
+
+
+@pytest.mark.row("K2")
+def test_zai_gets_no_neighbours_of_one_role() -> None:
+    """Also where a name or a thought stood between them."""
+    named = [HumanMessage("a", name="x"), HumanMessage("b")]
+    assert [message["content"] for message in plan("Z.ai", named).call.body["messages"]] == ["a\n\nb"]
 
 
 @pytest.mark.row("K2")
@@ -305,8 +334,8 @@ def test_a_conversation_of_text_becomes_prompt_and_history() -> None:
         [("system", "Be brief."), ("human", "hi"), ("ai", "hello"), ("human", "more"), ("human", "!")]
     )
     assert made.call.body == {
-        "prompt": "Be brief.\n\nmore\n\n!",
-        "history": [["hi", "hello"]],
+        "prompt": "more\n\n!",
+        "history": [["Be brief.\n\nhi", "hello"]],
         "temperature": 0.5,
         "top_p": 0.7,
         "max_length": 20000,

@@ -151,6 +151,27 @@ def test_the_raw_message_is_returned_if_that_was_wished(text: str) -> None:
     assert (found["parsing_error"] is None) == (text == PARIS)
 
 
+def test_what_is_optional_may_be_null_or_missing() -> None:
+    """In a TypedDict, of which LangChain makes a schema that wants both."""
+
+    class Place(TypedDict):
+        """A place."""
+
+        name: str
+        note: str | None
+
+    for text in ('{"name": "Paris", "note": null}', '{"name": "Paris"}'):
+        with ScriptedServer(answer(text)) as server:
+            assert model_at(server).with_structured_output(Place).invoke("hi")["name"] == "Paris"
+
+
+@pytest.mark.parametrize("schema", [None, int, {"type": "object"}, "x"])
+def test_what_is_no_schema_is_refused_in_one_line(schema: Any) -> None:
+    """With what it may be."""
+    with pytest.raises(ParameterError, match=r"\AThe schema can't be read[^\n]*\Z"):
+        GLMChatModel().with_structured_output(schema)
+
+
 def test_json_in_a_fence_is_read() -> None:
     """As models without a grammar write it."""
     with ScriptedServer(answer(f"```json\n{PARIS}\n```")) as server:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatglm_magic import GLMChatModel
 from chatglm_magic.values import Delta
 from chatglm_magic.wire.tool_arguments import ArgumentCaster
 from chatglm_magic.wire.tool_text import ToolTextReader, fitted
 
 from .. import tool_rivals
-from ..support.servers import chunk, sse
+from ..support.clock import bound
+from ..support.servers import ScriptedServer, chunk, sse
 from .test_replies import TOOLS, ask, calls_of, on_each_road
 
 PARIS = ("get_weather", {"city": "Paris"})
@@ -88,6 +91,16 @@ CALLS = {
     "an unknown argument": (block(("when", '{"a": [1]}')), "", [("get_weather", {"when": {"a": [1]}})]),
     "special tokens at the end": (block(("city", "Paris")) + "\n<|observation|>", "", [PARIS]),
     "JSON inside": ('<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>', "", [PARIS]),
+    "JSON whose arguments are text": (
+        '<tool_call>{"name": "get_weather", "arguments": "{\\"city\\": \\"Paris\\"}"}</tool_call>',
+        "",
+        [PARIS],
+    ),
+    "JSON with another key": (
+        '<tool_call>{"name": "get_weather", "parameters": {"city": "Paris"}}</tool_call>',
+        "",
+        [PARIS],
+    ),
     "JSON with a tag inside": (
         '<tool_call>get_weather\n{"city": "a</tool_call>b"}</tool_call>',
         "",
@@ -131,6 +144,11 @@ def test_a_call_that_is_cut_is_invalid_with_its_text(kind: str) -> None:
 
 
 TEXTS = [
+    "To call, GLM writes <tool_call>get_weather</tool_call> and so on.",
+    'He said "<tool_call>tool_12</tool_call>" twice.',
+    "tool_12\n</tool_call> is what you see.",
+    'get_weather {"city": "Paris"}',
+    'get_weather\n{"other": 1}',
     "Use `<tool_call>get_weather</tool_call>` to call it.",
     "```\n<tool_call>get_weather\n</tool_call>\n```\n",
     "~~~xml\n<tool_call>get_weather<arg_key>city</arg_key><arg_value>x</arg_value></tool_call>\n~~~",
@@ -150,6 +168,14 @@ TEXTS = [
     "a < b and c > d <|observation|>",
     "</tool_call> and </arg_value>",
 ]
+
+
+@pytest.mark.row("K4")
+def test_a_block_without_arguments_that_can_be_read_is_invalid() -> None:
+    """A list for arguments, or arguments beside the name: no call is made of the wrapper."""
+    for inside in ('{"name": "get_weather", "arguments": [1]}', '{"name": "get_weather", "city": "Paris"}'):
+        said, ((name, arguments),) = read_at_each_split(f"<tool_call>{inside}</tool_call>")
+        assert (said, name, arguments) == ("", "get_weather", f"<tool_call>{inside}")
 
 
 @pytest.mark.row("K4")
@@ -223,6 +249,32 @@ def test_the_message_says_that_its_calls_were_in_the_text(road: str) -> None:
     ]
 
 
+@pytest.mark.row("K4", "K5")
+@on_each_road
+def test_a_call_within_thinking_is_not_made(road: str) -> None:
+    """Where only the end of thinking is marked: the block is part of the thought again, in its place."""
+    thought = f"I could say\n{block(('city', 'Paris'))}\nbut not now."
+    events = [chunk(thought[at : at + 7]) for at in range(0, len(thought), 7)]
+    message = ask(sse([*events, chunk("</think>ok"), chunk(None, finish_reason="stop")]), road)
+    assert calls_of(message) == [] and message.text == "ok"
+    assert message.additional_kwargs["reasoning_content"].replace("\n", "") == thought.replace("\n", "")
+    assert "changed" not in message.response_metadata
+
+
+@pytest.mark.row("K4")
+@on_each_road
+def test_nothing_is_called_that_must_not_be(road: str) -> None:
+    """With ``tool_choice="none"``, and behind a stop string."""
+    said = f"Well. STOP\n{block(('city', 'Paris'))}"
+    for size in (1, 7, 1000):
+        events = [chunk(said[at : at + size]) for at in range(0, len(said), size)]
+        message = ask(sse([*events, chunk(None, finish_reason="stop")]), road, stop=["STOP"])
+        assert calls_of(message) == [] and message.text == "Well. "
+    with ScriptedServer(sse([chunk(block(("city", "Paris"))), chunk(None, finish_reason="stop")])) as server:
+        model: Any = GLMChatModel(endpoint_url=f"{server.url}v1").bind(tools=TOOLS, tool_choice="none")
+        assert model.invoke("hi").tool_calls == [] and "get_weather" in model.invoke("hi").text
+
+
 @pytest.mark.row("K4")
 @on_each_road
 def test_a_cut_block_is_an_invalid_call_of_the_message(road: str) -> None:
@@ -248,11 +300,22 @@ def test_reading_can_be_switched_off(how: str, road: str) -> None:
 @pytest.mark.row("K4", "X6")
 def test_a_call_without_end_is_read_in_linear_time() -> None:
     """A server that sends a value without end, letter by letter, is not looked through again and again."""
-    reader = ToolTextReader(TOOLS)
-    text = "<tool_call>get_weather<arg_key>city</arg_key><arg_value>" + "x" * 600_000
-    found = [piece for letter in text for piece in reader.feed(Delta(text=letter))]
-    found += reader.close()
-    assert "".join(piece.text for piece in found) == text or found[-1].tool_calls[0].arguments == text[11:]
+    for text in (
+        "<tool_call>get_weather<arg_key>city</arg_key><arg_value>" + "x" * 300_000,
+        "<tool_call>get_weather<arg_key>" + "x" * 300_000,
+        '<tool_call>get_weather\n{"city": "' + "</tool_call>" * 20_000,
+        "<tool_call>" + " " * 60_000,
+        "<tool_call>get_weather" + "</arg_value>" * 5_000,
+        "<tool_call>tool_12</tool_call>\n" + "<|a|> " * 10_000,
+        "<tool_call>tool_12</tool_call>" + " " * 60_000,
+        'get_weather\n{"city": "' + "x" * 250_000,
+    ):
+        reader = ToolTextReader(TOOLS)
+        began = time.process_time()
+        found = [piece for letter in text for piece in reader.feed(Delta(text=letter))] + reader.close()
+        assert time.process_time() - began < bound(5.0), text[:40]
+        said = "".join(piece.text for piece in found) + "".join(reader.blocks)
+        assert len(text) - 60_010 <= len(said) <= len(text)
 
 
 @pytest.mark.row("K4", "K3")
