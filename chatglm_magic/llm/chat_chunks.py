@@ -14,13 +14,13 @@ from langchain_core.outputs import ChatGenerationChunk
 from pydantic import PrivateAttr, model_validator
 
 from ..client.address import bare
-from ..credentials import mask, mask_values
+from ..credentials import mask
 from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Delta, Odds, ToolCallPiece
 from ..wire.body import shown
 from ..wire.text_filters import SecretFilter
-from ..wire.tool_arguments import ArgumentCaster
+from ..wire.tool_arguments import ArgumentCaster, mask_json
 from ..wire.tool_calls import forced_name
 from ..wire.tool_text import ToolTextReader, bound_name
 from .chunks import ChunkBuilder
@@ -290,17 +290,7 @@ class AnswerBuilder:
         """Return what was held back of a call's arguments."""
         text = self._hide(number, self._casters[number].close()) if number in self._casters else ""
         text += self._filters[number].close() if number in self._filters else ""
-        return text + escaped_mask("".join(self._held.get(number, ())), self._secrets)
-
-
-def escaped_mask(text: str, secrets: Sequence[str]) -> str:
-    """Return arguments without secrets, also of letters that JSON has as escapes."""
-    try:
-        values = strict_json(text)
-    except (ValueError, RecursionError):
-        return mask(text, secrets)
-    hidden = mask_values(values, secrets)
-    return text if hidden == values else json.dumps(hidden, ensure_ascii=False)
+        return text + mask_json("".join(self._held.get(number, ())), self._secrets)
 
 
 _EMPTY = ChatPiece()

@@ -18,6 +18,7 @@ from ..strictjson import strict_json
 from ..values import Change, Delta, Odds, ToolCallPiece, Turn
 from ..wire.body import CONTROLS
 from ..wire.text_filters import StopFilter
+from ..wire.tool_arguments import mask_json
 
 DELIVERY = ("stream", "stream_options")
 """Keys of a body that say how an answer is delivered, not which."""
@@ -284,13 +285,14 @@ class TapeRecorder:
         for piece in self._pieces:
             for call in piece[3].get("tool_calls", ()) if len(piece) > 3 else ():
                 texts[call.number] = texts.get(call.number, "") + call.arguments
-        keyed = {number for number, text in texts.items() if self._clean(text) != text}
+        clean = {number: mask_json(text, self._secrets) for number, text in texts.items()}
+        keyed = {number for number, text in texts.items() if clean[number] != text}
         if not keyed:
             return self._pieces
         pieces = []
         for seconds, text, reasoning, *news in self._pieces:
             calls = [
-                call._replace(arguments=texts.pop(call.number, "")) if call.number in keyed else call
+                call._replace(arguments=clean.pop(call.number, "")) if call.number in keyed else call
                 for call in (news[0].get("tool_calls", ()) if news else ())
             ]
             pieces.append([seconds, text, reasoning, *([news[0] | {"tool_calls": calls}] if calls else news)])

@@ -6,9 +6,10 @@ Servers' parsers give numbers and truth values as texts, and texts that look lik
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..credentials import mask, mask_values
 from ..strictjson import strict_json
 from .json_schema import Schema, cast, fits
 
@@ -116,6 +117,16 @@ class ArgumentCaster:
 
 
 _NOTHING = object()
+
+
+def mask_json(text: str, secrets: Sequence[str]) -> str:
+    """Return arguments without secrets, also without those whose letters are escapes in it."""
+    try:
+        values = strict_json(text)
+    except (ValueError, RecursionError):
+        return mask(text, secrets)
+    hidden = mask_values(values, secrets)
+    return text if hidden == values else json.dumps(hidden, ensure_ascii=False)
 
 
 def _takes_any_text(schema: Schema) -> bool:
