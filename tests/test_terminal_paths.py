@@ -207,7 +207,7 @@ def test_a_lens_is_text(terminal: Terminal) -> None:
             ["__import__('chatglm_magic').lens('Hi?')"],
         ):
             shown = terminal.run(*lines)
-            assert "2 places" in shown and "Yo" in shown and "LensBox(" not in shown
+            assert "2 positions" in shown and "Yo" in shown and "LensBox(" not in shown
 
 
 def test_turns_and_status_are_text(terminal: Terminal) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from ..support.kernels import Ran
 from ..support.logprobs import ANSWER, LlamaServer
 from ..support.pages import VIEW, Page, View, Widget
 from ..support.servers import Script, answer, by_body, chunk, reply, sse
+from ..support.visible import strip_markup
 from .conftest import installed
 
 pytestmark = pytest.mark.heavy
@@ -49,28 +51,33 @@ def displayed(ran: Ran) -> list[dict[str, Any]]:
     return [data for data in bundles if not data["text/plain"].startswith("Waiting for the sweep: ")]
 
 
-def tile(view: View, setting: str) -> Widget:
-    """Return the button of the sweep's cell with these values, as ``temperature 0.1``."""
-    (found,) = [
-        widget for widget in view.all() if widget.kind == "ButtonModel" and widget.state["tooltip"] == setting
-    ]
+def module(view: View, trait: str) -> Widget:
+    """Return the widget of a view with a module of its own, by one of its traits."""
+    (found,) = [widget for widget in view.all() if trait in widget.state]
     return found
+
+
+def tile(view: View, setting: str) -> tuple[int, str]:
+    """Return the number of the sweep's cell with these values, as ``temperature 0.1``, and what it shows."""
+    grid = module(view, "tiles")
+    (number,) = re.findall(rf'data-n="(\d+)" title="{re.escape(setting)}"', grid.state["html"])
+    return int(number), strip_markup(grid.state["tiles"][number]["html"])
 
 
 def until_tile(view: View, setting: str, text: str) -> None:
     """Wait until a cell of the sweep shows a text."""
-    view.page.until_true(lambda: text in tile(view, setting).state["description"], of=f"{text} in {setting}")
+    view.page.until_true(lambda: re.search(text, tile(view, setting)[1]), of=f"{text} in {setting}")
+
+
+def change(view: View, **traits: Any) -> None:
+    """Move a lens' sliders, or choose one of its tokens."""
+    view.page.tell(module(view, "marks"), {"method": "update", "state": traits, "buffer_paths": []})
 
 
 def last_update(page: Page) -> str:
     """Return the text of the display that was updated last."""
     updates = [heard.message["content"] for heard in page.heard if heard.kind == "update_display_data"]
     return str(updates[-1]["data"]["text/plain"]) if updates else ""
-
-
-def press(view: View, button: Widget) -> None:
-    """Click a button that has no name of its own."""
-    view.page.tell(button, {"method": "custom", "content": {"event": "click"}})
 
 
 @installed
@@ -84,11 +91,11 @@ def test_sweeps_and_lenses_are_displayed_every_time(page: Page) -> None:
             assert VIEW in widget and VIEW not in beneath, code
             view = page.view(ran)
             if code in SWEEPS.values():
-                view.until_sees("2 of 2 answers")
+                view.until_sees("2 answers")
                 until_tile(view, "temperature 0.1", "red")
                 until_tile(view, "temperature 0.9", "blue")
             else:
-                assert view.find("Hi", "Button") and view.holding("␣all")
+                assert "Hi" in strip_markup(module(view, "marks").state["html"]) and view.holding("␣all")
                 assert "Hi" in beneath["text/plain"] and "chatglm-still" in beneath["text/html"]
         assert len(server.posts) == 2 * (2 * len(SWEEPS) + len(LENSES))
 
@@ -101,24 +108,26 @@ def test_a_displayed_sweep_fills_stops_and_resumes(page: Page) -> None:
         point_at(page, server)
         view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1 -o kept\nName a colour."))
         view.until_sees("1 of 2 answers")
-        until_tile(view, "temperature 0.9", "running\nbl")
+        until_tile(view, "temperature 0.9", r"running\s+bl")
         until_tile(view, "temperature 0.1", "red")
         assert view.find("Resume", "Button").state["disabled"]
 
         view.click("Stop")
         page.until_true(lambda: view.find("Stop", "Button").state["disabled"])
         server.wait_closed(server.posts[1])
-        assert not view.find("Resume", "Button").state["disabled"] and view.holding("1 of 2 answers")
+        view.until_sees("Stopped at 1 of 2")
+        assert not view.find("Resume", "Button").state["disabled"]
         assert evaluate(page, "[turn.status for turn in kept]") == ["complete", "interrupted"]
 
         view.click("Resume")
-        view.until_sees("2 of 2 answers")
+        view.until_sees("2 answers")
         until_tile(view, "temperature 0.9", "green")
         assert len(server.posts) == 3, "the whole answer is not asked for again"
 
-        press(view, tile(view, "temperature 0.1"))
-        view.until_sees("Sample 1 · complete")
-        assert view.holding("Opened: temperature 0.1") and view.holding("red")
+        number, _ = tile(view, "temperature 0.1")
+        page.tell(module(view, "tiles"), {"method": "custom", "content": {"open": number}})
+        view.until_sees("Opened: temperature 0.1")
+        view.until_sees("red")
         page.until_true(lambda: "2 of 2 answers" in last_update(page), of="the end in the output beneath")
 
 
@@ -130,10 +139,10 @@ def test_a_displayed_sweep_retries_what_failed(page: Page) -> None:
         point_at(page, server)
         view = page.view(page.run("%%chatglm_sweep temperature=0.1,0.9 --jobs 1\nName a colour."))
         view.until_sees("1 failed")
-        page.until_true(lambda: "failed" in tile(view, "temperature 0.9").state["description"])
+        until_tile(view, "temperature 0.9", "failed")
         assert not view.find("Retry failed", "Button").state["disabled"]
         view.click("Retry failed")
-        view.until_sees("2 of 2 answers")
+        view.until_sees("2 answers")
         until_tile(view, "temperature 0.9", "green")
         assert [post.body["temperature"] for post in server.posts] == [0.1, 0.9, 0.9]
 
@@ -144,13 +153,13 @@ def test_a_displayed_lens_is_reshaped_without_a_request(page: Page) -> None:
     with LlamaServer(colours()) as server:
         point_at(page, server)
         view = page.view(page.run("%chatglm_lens -t 1 Hi?"))
-        view.click("Hi")
+        change(view, index=0)
         view.until_sees("Yo")
         before = view.text
-        view.set(view.find("temperature", "BoundedFloat"), 0.1)
+        change(view, temperature=0.1)
         page.until_true(lambda: view.text != before)
         assert view.holding("Yo")
-        view.click("Reset temperature")
+        change(view, temperature=1.0)
         page.until_true(lambda: view.text == before)
         view.click("Next token")
         view.until_sees("␣there")
@@ -211,7 +220,7 @@ def test_show_false_and_quiet_display_nothing(page: Page) -> None:
         assert displayed(ran) == [] and ran.text == "2\n"
         assert displayed(page.run("seen = %chatglm_lens -q Hi?")) == []
         assert displayed(page.run("%chatglm_lens -q Hi?")) == []
-        for name, text in (("grid", "2 of 2 answers"), ("seen", "2 places")):
+        for name, text in (("grid", "2 of 2 answers"), ("seen", "2 positions")):
             (data,) = displayed(page.run(name))
             assert text in data["text/plain"] and VIEW not in data and "<table" in data["text/html"]
 
@@ -225,7 +234,7 @@ def test_a_notebook_under_test_gets_static_outputs(page: Page) -> None:
         for code in BOTH:
             first, second = (displayed(page.run(code)) for _ in range(2))
             assert first == second and len(first) == 1 and VIEW not in first[0], code
-            assert ("2 of 2 answers" if code in SWEEPS.values() else "2 places") in first[0]["text/plain"]
+            assert ("2 of 2 answers" if code in SWEEPS.values() else "2 positions") in first[0]["text/plain"]
         assert page.run("del os.environ['CHATGLM_MAGIC_RENDER']").error is None
 
 
@@ -245,4 +254,4 @@ def test_without_ipywidgets_outputs_are_static(bare_page: Page, code: str) -> No
         point_at(bare_page, server)
         (data,) = displayed(bare_page.run(code))
         assert VIEW not in data and "<table" in data["text/html"]
-        assert ("2 of 2 answers" if code in SWEEPS.values() else "2 places") in data["text/plain"]
+        assert ("2 of 2 answers" if code in SWEEPS.values() else "2 positions") in data["text/plain"]

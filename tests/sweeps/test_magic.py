@@ -181,8 +181,8 @@ def test_a_quiet_lens_is_a_value_that_is_not_shown(say: Say) -> None:
     """``x = %chatglm_lens -q`` keeps it, a cell of it alone shows nothing; without -q it is the cell's value."""
     with ScriptedServer(ANSWER) as server:
         say(f"%config ChatGLMSettings.endpoint_url = '{server.url}v1'")
-        assert say("x = %chatglm_lens -q Hi?\nlen(x)") == 2 and say.printed.count("places") == 0
+        assert say("x = %chatglm_lens -q Hi?\nlen(x)") == 2 and say.printed.count("positions") == 0
         say("%chatglm_lens -q Hi?")
-        assert "places" not in say.printed
+        assert "positions" not in say.printed
         say("%chatglm_lens Hi?")
-        assert "2 places" in say.printed and say.shell.user_ns["_"].text == "Hi you"
+        assert "2 positions" in say.printed and say.shell.user_ns["_"].text == "Hi you"
