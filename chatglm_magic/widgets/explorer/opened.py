@@ -176,7 +176,7 @@ class Side(w.VBox):  # type: ignore[misc]
         names = [
             (f"sample{'s' * (isinstance(part, Group) and len(part.samples) > 1)} {_numbers(part)}", _first(part))
             for part in self._parts
-        ] or [("none", -1)]
+        ] or [("–", -1)]
         count = len(self._parts)
         pages = [(f"{n + 1} to {min(n + SHOWN, count)}", n) for n in range(0, max(count, 1), SHOWN)]
         with self._calls.filling():
