@@ -11,7 +11,7 @@ import pytest
 from chatglm_magic.store import Query
 from chatglm_magic.widgets.trouble import Status
 
-from .support.panels import ask_and_wait, click, open_panel, set_value, wait_idle, wait_until
+from .support.panels import ask_and_wait, click, open_panel, press, set_value, wait_idle, wait_until
 from .support.servers import ScriptedServer, answer
 from .support.viewers import OTHER, Viewer, make_turn, open_viewer
 
@@ -269,7 +269,7 @@ def test_a_panel_regenerates_its_own_answer(server: ScriptedServer) -> None:
         ask_and_wait(panel, "hi")
         own = session.turns[0].id
         other = session.ask("hi").turn.id
-        click(panel.controls.again)
+        press(panel, "again", own)
         wait_until(lambda: len(server.posts) == 3)
         wait_idle(panel)
         statuses = {turn.id: turn.status for turn in session.turns}
