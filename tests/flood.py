@@ -23,7 +23,7 @@ MOST_UPDATES = 12
 """A second, in any second."""
 MOST_BYTES = {"cell": 20, "panel": 2}
 """Times the answer's own size."""
-BENEATH = 130_000
+BENEATH = 60_000
 """Bytes that a panel sends once more for where there is no kernel, however long the answer is."""
 PARAGRAPH = 60
 """Tokens."""

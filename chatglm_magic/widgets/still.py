@@ -55,7 +55,7 @@ class Still:
 
 
 PROMPT = "white-space:pre-wrap;font-weight:600;margin:.8em 0 .3em"
-LARGEST = 50_000
+LARGEST = 20_000
 """Characters of answers that are kept beneath a panel; the history has all."""
 
 

@@ -15,6 +15,7 @@ const ICONS = {
   down: "M12 5v14M6 13l6 6 6-6",
 };
 const NAMES = { copy: "Copy", edit: "Edit", again: "Again", branch: "Branch from here", delete: "Delete" };
+const LONG = 60; // blocks of an answer from which on those out of sight are not laid out
 const NEAR = 48; // pixels from the end at which the view still follows it
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -86,6 +87,7 @@ class View {
     this.listeners.push(["change:draft", () => this.follow_draft()]);
     for (const [name, act] of this.listeners) model.on(name, act);
     this.refresh();
+    if (model.get("composer")) requestAnimationFrame(() => this.toEnd());
     this.send("sync", "", { number: this.number });
   }
 
@@ -406,6 +408,7 @@ class View {
       if (!parts.blocks[at]) text.append((parts.blocks[at] = make("div", "chatglm-block mathjax_ignore tex2jax_ignore")));
       this.block(parts.blocks[at], html, !message.busy || at < message.blocks.length - 1);
     });
+    node.classList.toggle("chatglm-long", message.blocks.length > LONG);
     parts.blocks.splice(message.blocks.length).forEach((block) => block.remove());
     if (body.style.minHeight && text.offsetHeight >= parseFloat(body.style.minHeight)) body.style.minHeight = "";
     this.feet(message, parts);

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..flood import Flood
 from ..support.counting import WHOLE, Counting
+from ..support.scale import choose_count
 from ..support.servers import Asked, ScriptedServer, answer, chunk, legacy, reply, sse
 
 if TYPE_CHECKING:
@@ -635,3 +637,24 @@ def test_axe_finds_nothing_wrong(
     shown.set("Top-p", "0.5")
     shown.area.locator(".chatglm-lanes .chatglm-message").nth(1).wait_for()
     assert violations(page, ".chatglm-panel") == []
+
+
+FRAMES = """() => {
+    window.frames_ = [];
+    let last = performance.now();
+    const next = now => { window.frames_.push(now - last); last = now; requestAnimationFrame(next); };
+    requestAnimationFrame(next);
+}"""
+
+
+def test_two_thousand_tokens_a_second_leave_the_page_free(panel: Shown) -> None:
+    """The text is exact, and no more than one frame in a hundred takes longer than 50 ms; a minute in .ci/soak."""
+    flood = Flood(choose_count(10, 60))
+    panel.server.scripts[:] = [flood]
+    panel.page.evaluate(FRAMES)
+    panel.send("flood")
+    panel.button("Stop").wait_for()
+    panel.button("Send").wait_for(timeout=150_000)
+    frames = panel.page.evaluate("window.frames_")
+    assert panel.answer.evaluate("text => text.textContent").split() == flood.text.split()
+    assert len(frames) > 300 and sum(frame > 50 for frame in frames) <= len(frames) / 100
