@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from chatglm_magic.render.answers import counted, footer
-from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME, RENDERS, Throttle
+from chatglm_magic.render.status_line import TerminalLine
+from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME, RENDERS, CellView, Throttle
+from chatglm_magic.session.draft import Draft
 from chatglm_magic.sweeps.cells import Progress
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets.explorer.box import bar, ending
@@ -62,3 +67,65 @@ def test_the_bar_of_a_sweep_counts_what_failed_too(done: int, failed: int, came:
 def test_a_sweep_that_is_over_says_how_it_ended(progress: Progress, words: str, is_error: bool) -> None:
     """How many answers in what time, where it was stopped, and an error where everything failed."""
     assert ending(progress) == (words, is_error)
+
+
+class Publisher:
+    """Stands for a cell's outputs: keeps what each message would make of them."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.data: dict[str, str] = {}
+
+    def publish(self, data: dict[str, str], **options: Any) -> None:
+        """Take in a display or an update."""
+        self.data = data
+        self.shown.append(data["text/plain"])
+
+
+def cell_view() -> tuple[CellView, Publisher]:
+    publisher = Publisher()
+    return CellView(SimpleNamespace(display_pub=publisher)), publisher
+
+
+def test_a_cell_says_how_long_it_has_waited_or_thought() -> None:
+    """For the first token, then for the answer behind the thinking; not in the first second, and not twice."""
+    view, publisher = cell_view()
+    view.refresh(Draft(Turn("q")))
+    assert publisher.shown == []
+    draft = Draft(Turn("q"), started=time.monotonic() - 4.2)
+    view.refresh(draft)
+    view.refresh(draft)
+    assert publisher.shown == ["Waiting for the first token… 4 s"]
+    thinking, publisher = cell_view()
+    draft.take("", {"reasoning": "Let me see."})
+    draft.started -= 9
+    thinking.refresh(draft)
+    assert publisher.shown == ["Thinking… 9 s"] and "Let me see." in publisher.data["text/html"]
+    writing, publisher = cell_view()
+    draft.take("Yes.", {})
+    writing.refresh(draft)
+    assert publisher.shown == ["Yes."] and "9 s" not in publisher.data["text/html"]
+
+
+def test_a_wait_that_ends_in_an_error_leaves_nothing_to_see() -> None:
+    """The error has an output of its own; a turn without one, or with some text, is displayed."""
+    for turn, left in ((Turn("q", status="error", error="gone"), ""), (Turn("q", "ye", status="error"), "ye")):
+        view, publisher = cell_view()
+        view.refresh(Draft(Turn("q"), started=time.monotonic() - 4.2))
+        view.close(turn)
+        assert publisher.shown[-1].startswith(left) and bool(publisher.data["text/html"]) is bool(left)
+
+
+def test_the_line_of_a_terminal_is_written_over_and_taken_away() -> None:
+    """Also one that is longer than the terminal is wide, of wide characters; a file gets nothing of it."""
+    stream = io.StringIO()
+    line = TerminalLine(stream, is_terminal=True)
+    line.show("Waiting… 10 s")
+    line.show("Done")
+    line.clear()
+    assert stream.getvalue() == "\rWaiting… 10 s\rDone         \r    \r"
+    line.show("等" * 300)
+    assert 1 < len(stream.getvalue().rpartition("\r")[2]) < 80
+    file = io.StringIO()
+    TerminalLine(file).show("Waiting…")
+    assert file.getvalue() == ""

@@ -144,6 +144,44 @@ def test_all_that_came_is_shown_while_the_server_pauses(kernel: Kernel) -> None:
         assert kernel.wait(running).displays == ["one two three "]
 
 
+SLOW_TO_LOAD = """
+import sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        end = time.thread_time() + (1.5 if name == "nh3" else 0)
+        while time.thread_time() < end:
+            pass
+sys.meta_path.insert(0, Slow())
+"""
+
+
+def test_loading_the_renderer_delays_no_frame() -> None:
+    """A machine may need seconds to import what draws the first frame; the second one comes right after it."""
+    hold = threading.Event()
+    with ScriptedServer(answer("You sa", "id: ", "hello", hold=hold)) as server, Kernel() as kernel:
+        kernel.run(SLOW_TO_LOAD)
+        kernel.run("%load_ext chatglm_magic\nfrom chatglm_magic import get_session")
+        at(kernel, server.url + "v1")
+        running = kernel.send("%chatglm hi")
+        kernel.until("display_data")
+        assert kernel.until("update_display_data", 6)["data"]["text/plain"] == "You said: hello"
+        hold.set()
+        assert kernel.wait(running).displays == ["You said: hello"]
+
+
+def test_the_wait_for_the_first_token_is_counted(kernel: Kernel) -> None:
+    """Its seconds are shown, in one output, until text comes in their place."""
+    hold = threading.Event()
+    with ScriptedServer(sse([chunk("hello", finish_reason="stop")], hold=hold)) as server:
+        at(kernel, server.url + "v1")
+        running = kernel.send("%chatglm hi")
+        assert kernel.until("display_data")["data"]["text/plain"] == "Waiting for the first token… 1 s"
+        shown = kernel.until("update_display_data")["data"]
+        assert shown["text/plain"] == "Waiting for the first token… 2 s" and "2 s" in shown["text/html"]
+        hold.set()
+        assert kernel.wait(running).displays == ["hello"]
+
+
 def test_an_interrupt_keeps_what_came(kernel: Kernel) -> None:
     """The prompt is back, the server sees the close, the partial answer is shown and marked, the next works."""
     hold = threading.Event()

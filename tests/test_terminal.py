@@ -14,7 +14,7 @@ from chatglm_magic import Session
 from chatglm_magic.render.views import TerminalView
 
 from .support.panels import wait_until
-from .support.servers import ScriptedServer, answer
+from .support.servers import ScriptedServer, answer, chunk, sse
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pexpect needs a pseudo-terminal")
@@ -57,6 +57,27 @@ def test_all_that_came_is_written_while_the_server_pauses() -> None:
             hold.set()
         assert asked.result() == "one two three" and stream.getvalue() == "one two three\n"
         session.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pexpect needs a pseudo-terminal")
+def test_a_terminal_counts_the_wait_for_the_first_token() -> None:
+    """On a line that the answer takes the place of."""
+    import pexpect
+
+    hold = threading.Event()
+    with ScriptedServer(sse([chunk("hello there", finish_reason="stop")], hold=hold)) as server:
+        code = (
+            "from chatglm_magic import Session; from chatglm_magic.render.views import TerminalView\n"
+            f"s = Session(); s.settings.endpoint_url = '{server.url}v1'; s.ask('hi', view=TerminalView())"
+        )
+        shell = pexpect.spawn(sys.executable, ["-c", code], encoding="utf-8", timeout=60)
+        shell.expect("\rWaiting for the first token… 1 s")
+        shell.expect("\rWaiting for the first token… 2 s")
+        hold.set()
+        shell.expect(r"\r +\rhello there\r\n")
+        shell.expect(pexpect.EOF)
+        shell.close()
+    assert shell.exitstatus == 0
 
 
 def test_one_question_from_a_shell() -> None:

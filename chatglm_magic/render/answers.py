@@ -32,6 +32,11 @@ def bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], dict[s
     return encodable(data), {"chatglm": encodable(provenance(turn))}
 
 
+def blank(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (data, metadata) for a turn without an answer, whose error is displayed elsewhere: nothing to see."""
+    return output("", ""), {"chatglm": encodable(provenance(turn))}
+
+
 def encodable(value: Any) -> Any:
     """Return JSON values that UTF-8 can carry: a lone surrogate, which a kernel can't send, becomes visible."""
     if isinstance(value, str):
@@ -77,29 +82,41 @@ def html(turn: Turn) -> str:
     from .markdown import to_html
 
     mark = trouble(turn)
-    parts = [_thinking(turn.reasoning, folded=True), to_html(turn.answer)]
+    parts = [_thinking(turn.reasoning), to_html(turn.answer)]
     if mark:
         parts.append(f'<p style="color:var(--jp-error-color1,#b71c1c);margin:.4em 0">[{escape(mark)}]</p>')
     parts.append(f'<div style="{SMALL};margin-top:.4em">{escape(footer(turn))}</div>')
     return "".join(parts)
 
 
-def live_html(text: str, reasoning: str, notice: str = "") -> str:
-    """Return an answer under way; its thinking stands open, since an update would close what a reader opened."""
+def live_html(text: str, reasoning: str, activity: str = "") -> str:
+    """Return an answer under way; its thinking stands open, since an update would close what a reader opened.
+
+    :param activity: what it waits for, in words.
+    """
     from .markdown import to_html
 
-    waiting = f'<div style="{SMALL}">{escape(notice)}</div>' if notice else ""
-    return waiting + _thinking(reasoning, folded=False) + (to_html(text, streaming=True) if text else "")
+    if reasoning and not activity:
+        activity = "Thinking"
+    waiting = small(activity) if activity else ""
+    return waiting + _thoughts(reasoning) + (to_html(text, streaming=True) if text else "")
 
 
-def _thinking(reasoning: str, *, folded: bool) -> str:
+def small(text: str) -> str:
+    """Return a dim line as safe HTML."""
+    return f'<div style="{SMALL}">{escape(text)}</div>'
+
+
+def _thinking(reasoning: str) -> str:
     if not reasoning:
         return ""
+    summary = f'<summary style="{SMALL};cursor:pointer">Thinking</summary>'
+    return f"<details>{summary}{_thoughts(reasoning)}</details>"
+
+
+def _thoughts(reasoning: str) -> str:
     style = f"{SMALL};white-space:pre-wrap;border-left:3px solid var(--jp-border-color1,#bdbdbd);padding-left:.8em"
-    body = f'<div style="{style}">{escape(reasoning)}</div>'
-    if not folded:
-        return f'<div style="{SMALL}">Thinking…</div>{body}'
-    return f'<details><summary style="{SMALL};cursor:pointer">Thinking</summary>{body}</details>'
+    return f'<div style="{style}">{escape(reasoning)}</div>' if reasoning else ""
 
 
 def trouble(turn: Turn) -> str:

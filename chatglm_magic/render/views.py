@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
 import os
 import sys
-import threading
 import time
 from typing import Any, Protocol, TextIO
 
 from ..values import Turn
-from .answers import Format, bundle, encodable, footer, live_html, plain, speed
+from .answers import Format, blank, bundle, encodable, footer, live_html, plain, speed
 from .front_ends import in_console, in_notebook, is_final, shell, updates_reach
 from .outer import output
+from .status_line import TerminalLine
+from .text import write
 
 _last: list[tuple[int, int]] = []
 """The value that was shown last, and the number of the cell that showed it."""
@@ -49,7 +49,7 @@ WHOLE: tuple[Format, ...] = ("code", "json")
 
 
 class Draft(Protocol):
-    """What a view reads of an answer under way."""
+    """What a view reads of an answer under way; ``started`` is a time of ``time.monotonic``."""
 
     @property
     def text(self) -> str: ...
@@ -57,6 +57,20 @@ class Draft(Protocol):
     def reasoning(self) -> str: ...
     @property
     def notice(self) -> str: ...
+    @property
+    def started(self) -> float: ...
+    @property
+    def first_token(self) -> float | None: ...
+    @property
+    def first_answer(self) -> float | None: ...
+
+
+def activity(draft: Draft) -> str:
+    """Say what an answer under way waits for, and how long; empty in the first second, and once its text comes."""
+    passed = time.monotonic() - draft.started
+    if draft.first_token is None:
+        return draft.notice or (f"Waiting for the first token… {passed:.0f} s" if passed >= 1 else "")
+    return f"Thinking… {passed - draft.first_token:.0f} s" if draft.first_answer is None else ""
 
 
 class View(Protocol):
@@ -102,79 +116,34 @@ class Throttle:
         self._next = time.monotonic() + max(self._frame, size / pace, RENDERS * took)
 
 
-class Cancellable(Protocol):
-    """Something that will happen, unless it is cancelled."""
-
-    def cancel(self) -> object: ...
-
-
 class LiveView:
-    """Shows an answer as it grows, at a pace; also what came too soon for a frame, if nothing follows it.
+    """Shows an answer as it grows, at a pace; a subclass draws the frames and the end.
 
-    A subclass shows a frame, and the end; it may also choose the thread in which a late frame is shown.
+    Its calls come one at a time: ``update`` when more has arrived, ``refresh`` as time passes.
     """
 
-    def __init__(self, throttle: Throttle) -> None:
-        self._throttle = throttle
-        self._lock = threading.Lock()
-        self._later: Cancellable | None = None
-        self._failed: Exception | None = None
-        self._ended = False
+    def __init__(self, throttle: Throttle | None = None) -> None:
+        self._throttle = throttle or Throttle()
+        self._drawn: tuple[str, str, str] | None = None
 
     def update(self, draft: Draft) -> None:
-        """Show the answer so far, if it is time to, or else as soon as it is.
+        """Draw the answer so far if it is time to, else leave it to the next call."""
+        if not self._throttle.ready():
+            return
+        drawn = draft.text, draft.reasoning, activity(draft)
+        if drawn == self._drawn or not any(drawn):
+            return
+        began = time.thread_time()  # without the time that other threads and processes took
+        size = self._draw(draft)
+        # The first frame of a process imports the renderer, which says nothing of the cost of the next.
+        took = time.thread_time() - began if self._drawn else 0.0
+        self._drawn = drawn
+        self._throttle.spent(size, took, len(draft.text) + len(draft.reasoning))
 
-        :raises Exception: what failed in a frame, also in an earlier one that was shown later.
-        """
-        with self._lock:
-            self._raise_failed()
-            self._advance(draft)
+    refresh = update
 
-    def close(self, turn: Turn) -> None:
-        """Show the whole turn.
-
-        :raises Exception: what failed in a frame that was shown late, after the turn is shown.
-        """
-        self._ended = True
-        with self._lock:
-            if self._later is not None:
-                self._later.cancel()
-            self._finish(turn)
-            self._raise_failed()
-
-    def _advance(self, draft: Draft) -> None:
-        if self._throttle.ready():
-            self._show(draft)
-        elif self._later is None:
-            self._later = self._schedule(draft)
-
-    def _schedule(self, draft: Draft) -> Cancellable:
-        """Arrange for a late frame; return what cancels it."""
-        # In the cell's own context: a kernel reads there to which cell an output belongs.
-        timer = threading.Timer(FRAME, contextvars.copy_context().run, (self._advance_late, draft))
-        timer.daemon = True
-        timer.start()
-        return timer
-
-    def _raise_failed(self) -> None:
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            raise failed
-
-    def _advance_late(self, draft: Draft) -> None:
-        with self._lock:
-            self._later = None
-            if self._ended:
-                return
-            try:
-                self._advance(draft)
-            except Exception as error:  # noqa: BLE001 - nobody called: whoever calls next hears of it
-                self._failed = error
-
-    def _show(self, draft: Draft) -> None:
-        raise NotImplementedError
-
-    def _finish(self, turn: Turn) -> None:
+    def _draw(self, draft: Draft) -> int:
+        """Draw a frame; return how many characters went to the page."""
         raise NotImplementedError
 
 
@@ -182,37 +151,26 @@ class CellView(LiveView):
     """Grows one display in a notebook's cell, slowly enough for every front end, and leaves one final output."""
 
     def __init__(self, shell: Any, form: Format = "rich") -> None:
-        super().__init__(Throttle())
+        super().__init__()
         self._publisher, self._form = shell.display_pub, form
         # A display's id can be used by any later cell to change it; this one can't be guessed.
         self._id = os.urandom(16).hex()
         self._shown = False
-        self._seen: tuple[str, str, str] | None = None
 
-    def _show(self, draft: Draft) -> None:
-        """Show a frame; there is none where nothing has come since the last one."""
-        text, reasoning, _ = seen = draft.text, draft.reasoning, draft.notice
-        if seen == self._seen or not any(seen):
-            return
-        self._seen = seen
-        began = time.monotonic()
-        data = self._frame(*seen)
-        took = time.monotonic() - began
-        self._publish(data, {})
-        size = sum(len(value) for value in data.values())
-        self._throttle.spent(size, took, len(text) + len(reasoning))
-
-    def _finish(self, turn: Turn) -> None:
+    def close(self, turn: Turn) -> None:
         """Show the whole turn; an update replaces metadata, so the last frame carries it."""
-        if self._shown or turn.answer or turn.status == "complete":
+        if turn.answer or turn.reasoning or turn.status == "complete":
             self._publish(*bundle(turn, form=self._form))
+        elif self._shown:  # the error below says why there is no answer
+            self._publish(*blank(turn))
 
-    def _frame(self, text: str, reasoning: str, notice: str) -> dict[str, str]:
-        data = {"text/plain": text or notice}
+    def _draw(self, draft: Draft) -> int:
+        waiting = activity(draft)
+        data = {"text/plain": draft.text or waiting}
         if self._form == "rich":
-            data = output(data["text/plain"], live_html(text, reasoning, notice))
-        frame: dict[str, str] = encodable(data)
-        return frame
+            data = output(data["text/plain"], live_html(draft.text, draft.reasoning, waiting))
+        self._publish(encodable(data), {})
+        return sum(len(value) for value in data.values())
 
     def _publish(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self._publisher.publish(
@@ -227,26 +185,27 @@ class TerminalView(LiveView):
     def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
         super().__init__(Throttle(FRAME / 3))
         self._stream, self._with_footer = stream or sys.stdout, with_footer
-        self._written = ""
-        self._noticed = ""
+        self._written = self._noticed = ""
+        self._line = TerminalLine()
 
-    def _show(self, draft: Draft) -> None:
-        """Write what is new."""
-        from .text import write
-
-        if draft.notice and draft.notice != self._noticed:
-            self._noticed = draft.notice
-            write(sys.stderr, draft.notice + "\n")
-        if new := self._unwritten(draft.text):
-            self._write(new)
-            self._throttle.spent(0, 0.0, 0)
-
-    def _finish(self, turn: Turn) -> None:
+    def close(self, turn: Turn) -> None:
         """Write the rest and, if the answer is not whole, why."""
+        self._line.clear()
         if turn.answer or turn.status == "complete":
             self._write(self._unwritten(plain(turn)) + "\n")
         if self._with_footer:
             self._write(closing_line(turn) + "\n")
+
+    def _draw(self, draft: Draft) -> int:
+        if new := self._unwritten(draft.text):
+            self._line.clear()
+            self._write(new)
+        elif self._line.is_terminal:
+            self._line.show(activity(draft))
+        elif draft.notice and draft.notice != self._noticed:
+            self._noticed = draft.notice
+            write(sys.stderr, draft.notice + "\n")
+        return 0
 
     def _unwritten(self, text: str) -> str:
         """Return what isn't written yet of a text; if it begins otherwise, what was written was thinking."""
@@ -256,8 +215,6 @@ class TerminalView(LiveView):
         return f"{THOUGHT}{text}"
 
     def _write(self, text: str) -> None:
-        from .text import write
-
         write(self._stream, text)
         self._stream.flush()
 
@@ -286,8 +243,6 @@ class _TerminalFinal:
 
     def close(self, turn: Turn) -> None:
         """Write the turn."""
-        from .text import write
-
         if turn.answer or turn.status == "complete":
             write(sys.stdout, plain(turn, form=self._form) + "\n")
             sys.stdout.flush()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import aclosing, closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..client.address import bare
 from ..errors import ChatGLMError, Interrupted, ResponseError
 from ..values import Answer, Pair, Status, Turn
-from .draft import Draft, View
+from .draft import Draft, LiveView, View
 
 if TYPE_CHECKING:
     from langchain_core.outputs import GenerationChunk
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 STORED_EVERY = 1.0
 """Seconds between two savings of an answer under way: what a killed kernel may lose."""
+
+REFRESH_SECONDS = 0.05
+"""Time between two refreshes of a live view."""
 
 
 class Owner(Protocol):
@@ -54,7 +58,8 @@ class ActiveTurn:
         *,
         record: bool,
     ) -> None:
-        self._session, self._place, self._view, self._interrupts = session, place, view, interrupts
+        self._session, self._place, self._interrupts = session, place, interrupts
+        self._feed = _Feed(self, view)
         self.llm: ChatGLM = session.llm
         self.prompt = turn.prompt
         self._options = dict(options)
@@ -87,6 +92,10 @@ class ActiveTurn:
 
     def send(self) -> Answer:
         """Send the request and keep what comes of it; an interrupt is left to the caller."""
+        with self._feed.refreshing():
+            return self._send()
+
+    def _send(self) -> Answer:
         while True:
             try:
                 self.start()
@@ -108,6 +117,10 @@ class ActiveTurn:
 
     async def asend(self) -> Answer:
         """As :meth:`send`; a cancelled task keeps what was received."""
+        with self._feed.refreshing():
+            return await self._asend()
+
+    async def _asend(self) -> Answer:
         while True:
             try:
                 async with aclosing(self.llm.astream_plan(self.plan)) as chunks:  # type: ignore[type-var]
@@ -139,7 +152,7 @@ class ActiveTurn:
         """Take in what has arrived; tell the view of it, and once a second the store."""
         self.draft.take(chunk.text, chunk.generation_info or {})
         self._interrupts.look()
-        self._view.update(self.draft)
+        self._feed.update(self.draft)
         if self._entry is not None and time.monotonic() - self._stored >= STORED_EVERY:
             self._session.progress(self._entry, self.draft.turn("incomplete"))
             self._stored = time.monotonic()
@@ -160,7 +173,7 @@ class ActiveTurn:
         turn = self.draft.turn(status, str(error) if error else None, partial)
         self._keep(turn)
         self._interrupts.release()  # showing may take long
-        self._view.close(turn)
+        self._feed.close(turn)
         return Answer(turn)
 
     def add_model_hint(self, error: ChatGLMError) -> None:
@@ -197,6 +210,70 @@ class ActiveTurn:
         if self._entry is not None:
             self._session.keep(self._entry, turn)
         self._ended = True
+
+
+class _Feed:
+    """Hands the draft of a turn to its view: as text arrives, and as time passes; one call at a time.
+
+    The refreshes come from the package's loop thread, whichever thread the text arrives in.
+    """
+
+    def __init__(self, active: ActiveTurn, view: View) -> None:
+        self._active, self._view = active, view
+        self._lock = threading.Lock()
+        self._closed = False
+        self._failed: Exception | None = None
+
+    @contextmanager
+    def refreshing(self) -> Iterator[None]:
+        """Refresh a live view while the block runs."""
+        if not isinstance(self._view, LiveView):
+            yield
+            return
+        from ..client.loop import LOOP
+
+        refreshes = LOOP.submit(self._refresh(self._view))
+        try:
+            yield
+        finally:
+            self._closed = True
+            refreshes.cancel()
+
+    def update(self, draft: Draft) -> None:
+        """Tell the view of what has arrived.
+
+        :raises Exception: what failed in the view, also in an earlier refresh.
+        """
+        with self._lock:
+            self._raise_failed()
+            self._view.update(draft)
+
+    def close(self, turn: Turn) -> None:
+        """Tell the view of the end.
+
+        :raises Exception: what failed in the view, also in an earlier refresh; the end is shown first.
+        """
+        self._closed = True
+        with self._lock:
+            self._view.close(turn)
+            self._raise_failed()
+
+    async def _refresh(self, view: LiveView) -> None:
+        while not self._closed and self._failed is None:
+            await asyncio.sleep(REFRESH_SECONDS)
+            if self._lock.acquire(blocking=False):  # else the view is drawing already
+                try:
+                    if not self._closed:
+                        view.refresh(self._active.draft)
+                except Exception as error:  # noqa: BLE001 - raised by the next call
+                    self._failed = error
+                finally:
+                    self._lock.release()
+
+    def _raise_failed(self) -> None:
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
 
 
 def _too_many(history: tuple[Pair, ...], error: ChatGLMError) -> int:

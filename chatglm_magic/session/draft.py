@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .._version import __version__
 from ..values import Change, Odds, Status, Turn, reasoning_tokens_in
@@ -20,6 +20,14 @@ class View(Protocol):
 
     def close(self, turn: Turn) -> None:
         """The answer has ended, whole or not."""
+
+
+@runtime_checkable
+class LiveView(View, Protocol):
+    """A view that also draws while nothing arrives: what came too soon for a frame, and how long it has taken."""
+
+    def refresh(self, draft: Draft) -> None:
+        """Some time has passed; never called while another call of this view runs."""
 
 
 class NoView:

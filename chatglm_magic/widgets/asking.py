@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..render.views import Cancellable, LiveView, Throttle
+from ..render.views import LiveView, Throttle
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -52,16 +51,12 @@ class Showing(LiveView):
         super().__init__(Throttle(PAGE_FRAME))
         self._receiver = receiver
 
-    def _show(self, draft: Any) -> None:
-        began = time.monotonic()
-        size = self._receiver.frame(draft)
-        self._throttle.spent(size, time.monotonic() - began, len(draft.text) + len(draft.reasoning))
-
-    def _finish(self, turn: Turn) -> None:
+    def close(self, turn: Turn) -> None:
+        """Hand over the turn."""
         self._receiver.keep(turn)
 
-    def _schedule(self, draft: Any) -> Cancellable:
-        return asyncio.get_running_loop().call_later(PAGE_FRAME, self._advance_late, draft)
+    def _draw(self, draft: Any) -> int:
+        return self._receiver.frame(draft)
 
 
 class Runner:

@@ -67,7 +67,7 @@ def test_a_question_on_the_loops_thread_can_be_stopped(page: Page) -> None:
 
 @pytest.mark.row("D4")
 def test_no_thread_of_ours_asks() -> None:
-    """The package starts a thread for its loop and one that shows what came late, and no pool of them."""
+    """The package starts a thread for its loop, and no other."""
     starts = {
         f"{path.relative_to(PACKAGE)}: {ast.unparse(node.func)}"
         for path in PACKAGE.rglob("*.py")
@@ -77,7 +77,7 @@ def test_no_thread_of_ours_asks() -> None:
         in ("Thread", "ThreadPoolExecutor", "run_in_executor", "Timer")
         and path.relative_to(PACKAGE).parts[0] != "server"
     }
-    assert starts == {"client/loop.py: threading.Thread", "render/views.py: threading.Timer"}
+    assert starts == {"client/loop.py: threading.Thread"}
 
 
 CELLS = {

@@ -1,0 +1,102 @@
+"""A dim line about what happens, which is replaced as it goes on and removed at its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any, Protocol, TextIO
+
+from .front_ends import has_front_end, in_console, in_notebook, is_final, updates_reach
+from .outer import output
+from .text import display_width, one_line, write
+
+
+class StatusLine(Protocol):
+    """A place for one line."""
+
+    def show(self, text: str) -> None:
+        """Put a text in the place of the last one."""
+
+    def clear(self) -> None:
+        """Take it away."""
+
+
+def status_line(shell: Any) -> StatusLine:
+    """Return the line of the running cell, or of a terminal; where nobody watches it shows nothing."""
+    if not in_notebook(shell):
+        return TerminalLine()
+    if in_console():
+        return TerminalLine(is_terminal=True)
+    watched = has_front_end(shell) and updates_reach(shell) and not is_final()
+    return OutputLine(shell) if watched else NoLine()
+
+
+class NoLine:
+    """Shows nothing."""
+
+    def show(self, text: str) -> None:
+        """Do nothing."""
+
+    def clear(self) -> None:
+        """Do nothing."""
+
+
+class OutputLine:
+    """An output of the running cell."""
+
+    def __init__(self, shell: Any) -> None:
+        self._publisher = shell.display_pub
+        self._id = os.urandom(16).hex()  # a display's id can be used by any cell to change it
+        self._text = ""
+        self._shown = False
+
+    def show(self, text: str) -> None:
+        """Put a text in the place of the last one."""
+        from .answers import encodable, small
+
+        if text != self._text:
+            self._text = text
+            self._publish(encodable(output(text, small(text) if text else "")))
+
+    def clear(self) -> None:
+        """Take it away: what is left is an output without a height."""
+        self.show("")
+
+    def _publish(self, data: dict[str, str]) -> None:
+        self._publisher.publish(data=data, transient={"display_id": self._id}, update=self._shown)
+        self._shown = True
+
+
+class TerminalLine:
+    """The line of a terminal at which its cursor stands; a stream that is no terminal has none."""
+
+    def __init__(self, stream: TextIO | None = None, *, is_terminal: bool | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self.is_terminal = self._stream.isatty() if is_terminal is None else is_terminal
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Put a text in the place of the last one."""
+        if self.is_terminal:
+            self._put(_cut(text, shutil.get_terminal_size().columns - 1))
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Take it away; what is written next begins where it began."""
+        if self._width:
+            self._put("")
+            self._stream.write("\r")
+            self._stream.flush()
+
+    def _put(self, line: str) -> None:
+        before, self._width = self._width, display_width(line)
+        self._stream.write("\r")
+        write(self._stream, line + " " * (before - self._width))
+
+
+def _cut(text: str, columns: int) -> str:
+    line = one_line(text, columns)
+    while display_width(line) > columns:
+        line = line.rstrip("…")[:-1] + "…"
+    return line
