@@ -12,6 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from ..errors import CommandError
 from ..render.answers import card, grouped_card
 from ..render.front_ends import in_notebook, is_final
+from ..render.status_line import show_note
 from ..render.views import view_for
 from ..session import Session
 from ..session.draft import NoView
@@ -267,11 +268,9 @@ class ChatGLMMagics(Magics):
 
         Where they are differs on every machine: a notebook under test isn't told.
         """
-        from ..render.text import write
-
         for notice in self._session.store.news():
             if not (notice.routine and is_final()):
-                write(sys.stderr, f"{notice}\n")
+                show_note(self.shell, notice)
 
     def _print(self, text: str) -> None:
         from ..render.text import write

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
-from ..render.text import one_line, pad, printable
+from ..render.front_ends import shell
+from ..render.status_line import StatusLine, status_line
+from ..render.text import one_line
 from ..session import Session
 from .parser import Parser
 
@@ -49,8 +51,6 @@ def one_model(text: str) -> str | None:
 
 
 QUOTES = "\"'"
-WIDTH = 79
-"""Columns of the line that reports progress."""
 
 
 class Serving:
@@ -71,12 +71,12 @@ class Serving:
 
         from ..local import LocalServer
 
-        line = _ProgressLine()
-        server = LocalServer(model, on_progress=line.show)
+        line = status_line(shell())
+        server = LocalServer(model, on_progress=partial(_show_progress, line))
         try:
             server.start()
         finally:
-            line.end()
+            line.clear()
         old, self._server = self._server, server
         if old is None:
             self._before = session.settings.endpoint_url
@@ -106,30 +106,13 @@ class Serving:
         return "The local server has ended."
 
 
-class _ProgressLine:
-    """Writes how a download or a load is going to stderr, over one line; nothing for a load that is quick."""
-
-    def __init__(self) -> None:
-        self._written = False
-
-    def show(self, event: dict[str, Any]) -> None:
-        """Take in an event of the server."""
-        if event["event"] == "downloading":
-            text = _download(event["file"], event["bytes"], event["total"])
-        elif event["event"] == "loading" and event["seconds"] >= 1:
-            part = "" if event["fraction"] is None else f" {event['fraction']:.0%}"
-            text = f"loading{part}, {event['seconds']:.0f} s"
-        else:
-            return
-        sys.stderr.write("\r" + printable(pad(text, WIDTH), sys.stderr))  # over all of what stood there
-        sys.stderr.flush()
-        self._written = True
-
-    def end(self) -> None:
-        """End the line."""
-        if self._written:
-            sys.stderr.write("\n")
-            sys.stderr.flush()  # a notebook would put it below what is printed next
+def _show_progress(line: StatusLine, event: dict[str, Any]) -> None:
+    """Show how a download or a load is going; nothing for a load that is quick."""
+    if event["event"] == "downloading":
+        line.show(_download(event["file"], event["bytes"], event["total"]))
+    elif event["event"] == "loading" and event["seconds"] >= 1:
+        part = "" if event["fraction"] is None else f" {event['fraction']:.0%}"
+        line.show(f"loading{part}, {event['seconds']:.0f} s")
 
 
 def _download(file: str, there: int, total: int | None) -> str:

@@ -1,4 +1,4 @@
-"""A dim line about what happens, which is replaced as it goes on and removed at its end."""
+"""Dim lines about what happens: one that is replaced as it goes on and removed at its end, and one that stays."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def status_line(shell: Any) -> StatusLine:
         return TerminalLine(is_terminal=True)
     watched = has_front_end(shell) and updates_reach(shell) and not is_final()
     return OutputLine(shell) if watched else NoLine()
+
+
+def show_note(shell: Any, text: str) -> None:
+    """Show a dim line that stays: an output of the running cell, or a line of a terminal."""
+    from .answers import encodable, small
+
+    if in_notebook(shell):
+        shell.display_pub.publish(data=encodable(output(text, small(text))))
+        return
+    dim, plain = ("\x1b[2m", "\x1b[0m") if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else ("", "")
+    sys.stderr.write(dim)
+    write(sys.stderr, text)
+    sys.stderr.write(f"{plain}\n")
+    sys.stderr.flush()
 
 
 class NoLine:

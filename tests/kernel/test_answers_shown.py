@@ -115,12 +115,19 @@ def test_a_key_is_typed_where_the_front_end_asks_for_it(page: Page) -> None:
 
 @installed
 def test_the_first_turn_says_where_turns_are_kept(page: Page, display: str) -> None:
-    """Once per store, on standard error; a notebook under test, whose outputs are compared, isn't told."""
+    """Once per store, in a dim line; a notebook under test, whose outputs are compared, isn't told."""
     with ScriptedServer(answer("ok")) as server:
         point_at(page, server)
         home = page.home / display
         page.run(f"%chatglm_config store={home}")
-        first, second = (page.run("%chatglm hi").text for _ in range(2))
+        first, second = (page.run("%chatglm hi") for _ in range(2))
         page.run("%chatglm_config store=none")
-        assert second == "" and (str(home / "history.sqlite") in first) == (display == "live")
-        assert first == "" or display == "live"
+        assert first.text == second.text == "" and second.displays == ["ok"]
+        if display == "live":
+            note = first.of("display_data")[-1]["data"]
+            assert (
+                str(home / "history.sqlite") in note["text/plain"]
+                and "color:var(--jp-ui-font-color2" in note["text/html"]
+            )
+        else:
+            assert first.displays == ["ok"]

@@ -82,7 +82,8 @@ class Widget:
 class Page(Kernel):
     """One kernel with one page open on it.
 
-    The kernel is of a ``version`` that :data:`.older.KERNELS` names, and keeps its turns in the folder ``home``.
+    The kernel is of a ``version`` that :data:`.older.KERNELS` names, and keeps its turns in ``home``, in a
+    file that is there already: no cell says where it is.
     ``first`` are folders whose packages take the place of the installed ones.
     All messages are read in a thread of their own, as a browser would. Comm messages go to a subshell where the
     kernel has them, as JupyterLab sends them, unless ``subshells`` is false.
@@ -97,6 +98,8 @@ class Page(Kernel):
         first: Sequence[Path] = (),
         **more: str,
     ) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "history.sqlite").touch(mode=0o600)
         wanted = packages.KERNELS[version]
         folders = [packages.install(wanted)] if wanted else []
         super().__init__(PYTHONPATH=packages.python_path(*first, *folders), CHATGLM_MAGIC_HOME=str(home), **more)
