@@ -50,6 +50,29 @@ def test_the_server_receives_exactly_the_text(kernel: Kernel, cell: str, prompt:
         assert [post.body["prompt"] for post in server.posts] == [prompt]
 
 
+def test_a_prompt_in_the_cell_that_loads_the_extension_is_sent() -> None:
+    """IPython read the ? at its end as a call for help before the extension was there; a later cell's is one."""
+    with ScriptedServer(answer("ok")) as server, Kernel(CHATGLM_ENDPOINT_URL=server.url + "v1") as kernel:
+        ran = kernel.run(
+            "%load_ext chatglm_magic\nsky = 'sky'\n%chatglm -t 0 Why is the {{sky}} blue?\n"
+            "x = %chatglm 海是蓝的?\n%chatglm Are they blue?\nx.turn.prompt"
+        )
+        assert ran.error is None and ran.text == ""
+        assert ran.displays[-1] == "'海是蓝的?'"
+        prompts = [post.body["messages"][-1]["content"] for post in server.posts]
+        assert prompts == ["Why is the sky blue?", "海是蓝的?", "Are they blue?"]
+        assert server.posts[0].body["temperature"] == 0
+        ran = kernel.run("%chatglm What is len?\nlen?")
+        assert "Return the number of items" in str(ran.reply["content"]["payload"]) and len(server.posts) == 4
+
+
+def test_a_misspelled_magic_with_a_prompt_that_ends_in_a_question_mark(kernel: Kernel) -> None:
+    """IPython would say that no object has the prompt's last word as its name."""
+    for typed in ("%chatgml Why is it?", "x = %chatgml Why?", "%chatgml 什么是爱?"):
+        text = kernel.run(typed).text
+        assert text.startswith("No magic %chatgml. Did you mean %chatglm?") and "nothing was sent" in text
+
+
 def test_an_empty_cell_sends_nothing(kernel: Kernel) -> None:
     """IPython's own message stands; of one that is blank we say so."""
     with ScriptedServer(legacy("ok")) as server:

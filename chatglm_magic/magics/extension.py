@@ -87,6 +87,8 @@ class Extension:
         if self._depth > 1:  # %%capture and the like run the rest of the cell as a cell of its own
             return
         self._run += 1
+        if self._run == 1:
+            input_transforms.end_loading(self.shell)
         self.magics.ends_in_question = bool(ENDS_IN_QUESTION.search(info.raw_cell or ""))
         self.magics.shown.clear()
         self.session.cell = (getattr(info, "cell_id", None), self._run)

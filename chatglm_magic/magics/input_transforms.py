@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tokenize
+from collections import Counter
 from typing import Any
 
 from IPython.core.inputtransformer2 import (
@@ -147,40 +148,63 @@ def _wide(line: str, typed: str, rest: list[str]) -> list[str] | None:
 raw_cell.has_side_effects = True  # type: ignore[attr-defined]
 
 
-MISREAD = re.compile(r"(%{1,2})(\w{1,40})[ \t]+\S")
+PROMPT_LINE = re.compile(r"\s*(?:([^\W\d]\w*)\s*=\s*)?(%{1,2})(\w{1,40})[ \t\u3000]+(\S.*)")
 
 
 class Help:
-    """IPython's ``pinfo`` where a prompt was meant: it ends in ``?``, and was read before we could see it."""
+    """IPython's ``pinfo`` where a prompt was meant: it ends in ``?``, and was read before we could see it.
+
+    That happens in the cell that loads the extension, where the prompt is sent all the same, and to a misspelled
+    magic, where a line says what is wrong.
+    """
 
     def __init__(self, shell: Any, name: str) -> None:
         self._shell, self._name = shell, name
         self._before = shell.find_line_magic(name)  # not the table's: IPython may load it only now
+        self._calls: Counter[str] = Counter()
+        self.loading = True
+        """Whether the cell that loads the extension is still running."""
 
     def __call__(self, line: str = "", namespaces: Any = None) -> Any:
-        """Say why a prompt was not sent; anything else is IPython's to explain."""
-        if why := self._misread(line):
-            write(sys.stderr, why + "\n")
-            return None
-        return None if self._before is None else self._before(line)
-
-    def _misread(self, word: str) -> str:
-        """Return what is wrong with a line of the cell that has a magic like ours and ends in a word and ``?``."""
+        """Send the prompt that a line of the cell holds, or say why not; anything else is IPython's to explain."""
+        found = self._prompt_line(line)
         known = self._shell.magics_manager.magics["line"]
+        if found is not None and self.loading and found[3] in prompt_magics():
+            variable, signs, name, prompt = found.groups()
+            if signs == "%" and not (variable and found.string[:1].isspace()):
+                answer = self._shell.run_line_magic(name, prompt, _stack_depth=3)  # with the cell's variables
+                if variable:
+                    self._shell.user_ns[variable] = answer
+                return None if variable else answer
+            self._explain(
+                f"{signs}{name} was not loaded when this cell was read, so the ? at its end asked for help, and "
+                "nothing was sent. Run the cell again, or load chatglm_magic in a cell of its own."
+            )
+        elif found is not None and found[3] not in known and (close := suggest(found[3], prompt_magics())):
+            hint = close.replace("mean ", f"mean {found[2]}")
+            self._explain(
+                f"No magic {found[2]}{found[3]}. {hint} (The ? at the line's end asked for help, and nothing was "
+                "sent.)"
+            )
+        elif self._before is not None:
+            return self._before(line)
+        return None
+
+    def _prompt_line(self, word: str) -> re.Match[str] | None:
+        """Return the line of the cell that has a magic with a prompt and ends in a word and ``?``.
+
+        Where several do, they come in turn, as the cell calls for help.
+        """
         typed = self._shell.history_manager.input_hist_raw[-1:] or [""]
-        for line in typed[0].splitlines():
-            found = MISREAD.match(line.strip())
-            if not found or not line.rstrip().rstrip("?").endswith(word):
-                continue
-            name = f"{found[1]}{found[2]}"
-            if found[2] in prompt_magics():
-                return (
-                    f"{name} was not loaded when this cell was read, so the ? at its end asked for help, and "
-                    "nothing was sent. Run the cell again, or load chatglm_magic in a cell of its own."
-                )
-            if found[2] not in known and (hint := suggest(found[2], prompt_magics())):
-                return f"No magic {name}. {hint} (The ? at the line's end asked for help, and nothing was sent.)"
-        return ""
+        lines = [line for line in typed[0].splitlines() if line.rstrip().rstrip("?").endswith(word)]
+        found = [match for match in map(PROMPT_LINE.match, lines) if match]
+        if not found:
+            return None
+        self._calls[word] += 1
+        return found[(self._calls[word] - 1) % len(found)]
+
+    def _explain(self, text: str) -> None:
+        write(sys.stderr, text + "\n")
 
     def install(self) -> None:
         """Stand in for IPython's own."""
@@ -200,6 +224,13 @@ def install(shell: Any) -> None:
     shell.input_transformers_cleanup.insert(0, raw_cell)
     for name in ("pinfo", "pinfo2"):
         Help(shell, name).install()
+
+
+def end_loading(shell: Any) -> None:
+    """Note that the cell that loaded the extension has ended."""
+    for name in ("pinfo", "pinfo2"):
+        if isinstance(help_ := shell.magics_manager.magics["line"].get(name), Help):
+            help_.loading = False
 
 
 def remove(shell: Any) -> None:
