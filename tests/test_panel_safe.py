@@ -153,7 +153,7 @@ class Judge(HTMLParser):
     """Names what may not be in the HTML of a widget, whatever a model or a server has written."""
 
     TAGS = TAGS | {"details", "mark", "summary"}
-    ATTRIBUTES = ARIA | {"class", "href", "rel", "role", "start", "style", "target", "title"}
+    ATTRIBUTES = ARIA | {"class", "href", "rel", "role", "start", "style", "tabindex", "target", "title"}
 
     def __init__(self, fragment: str) -> None:
         super().__init__(convert_charrefs=True)

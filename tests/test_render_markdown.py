@@ -1,5 +1,7 @@
 """How honest answers look: tables, code, lists, formulas and money, Chinese, and what is still being written."""
 
+import re
+
 import pytest
 
 from chatglm_magic.render.markdown import fenced_code, plain_html, to_html
@@ -21,12 +23,20 @@ def formulas(text: str) -> list[str]:
 def test_a_table_keeps_its_alignment() -> None:
     """Columns are aligned as written, and left where nothing is written."""
     assert inner("| a | b | c |\n|:-:|--:|---|\n| 1 | 2 | 三 |") == (
-        "<table>\n<thead>\n<tr>\n"
+        '<div style="overflow-x:auto" tabindex="0"><table>\n<thead>\n<tr>\n'
         '<th style="text-align:center">a</th>\n<th style="text-align:right">b</th>\n'
         '<th style="text-align:left">c</th>\n</tr>\n</thead>\n<tbody>\n<tr>\n'
         '<td style="text-align:center">1</td>\n<td style="text-align:right">2</td>\n'
-        '<td style="text-align:left">三</td>\n</tr>\n</tbody>\n</table>\n'
+        '<td style="text-align:left">三</td>\n</tr>\n</tbody>\n</table></div>\n'
     )
+
+
+def test_lines_are_at_most_44rem_wide_and_code_scrolls() -> None:
+    """Wherever an answer is shown; by keyboard too, for which what scrolls can be focused."""
+    html = to_html("prose\n\n```\n" + "x" * 300 + "\n```\n\n|a|\n|-|\n|1|")
+    assert "max-width:44rem" in html.partition(">")[0]
+    assert re.search(r'<pre style="[^"]*white-space:pre;overflow-x:auto" tabindex="0">', html)
+    assert '<div style="overflow-x:auto" tabindex="0"><table>' in html
 
 
 def test_code_is_coloured_by_classes() -> None:

@@ -31,7 +31,7 @@ _LONGEST_LINE = 1_000
 # lexers an expression is quadratic on text made for it (20 kB of newlines in C took 20 s).
 _BUDGET_SECONDS = 0.5
 
-_PANE = "background-color:rgba(128,128,128,0.06);padding:0.6em 0.8em"
+_PANE = "background-color:rgba(128,128,128,0.08);padding:0.6em 0.8em;white-space:pre;overflow-x:auto"
 
 _LANGUAGE = re.compile(r"\W{0,2}([A-Za-z][A-Za-z0-9+#]*)")
 
@@ -62,7 +62,10 @@ def code_block(inner: str) -> str:
     """The frame of a code block round HTML that is already escaped."""
     # The tags and the class are those that Jupyter's style sheets colour. A translucent grey is right on any
     # background, where there is no such style sheet too.
-    return f'<div class="highlight" style="margin:0 0 1em"><pre style="{_PANE}">{inner}</pre></div>\n'
+    # Long lines scroll, also by keyboard: a word that is broken can't be read, nor copied.
+    return (
+        f'<div class="highlight" style="margin:0 0 0.8em"><pre style="{_PANE}" tabindex="0">{inner}</pre></div>\n'
+    )
 
 
 def _lexer(info: str) -> "Lexer | None":

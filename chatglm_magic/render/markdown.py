@@ -92,11 +92,13 @@ _LONGEST_ANSWER = 120_000
 # Deeper than any answer means to be. The parser drops what lies deeper still, so such text is shown as it is.
 _DEEPEST = 40
 
-# Constant, and ours: a reader with no Jupyter style sheet gets a legible page from the fallback values.
-_OPEN = (
-    f'<div class="chatglm-answer {CLOSED}" '
-    'style="color:var(--jp-content-font-color1,inherit);overflow-wrap:break-word">\n'
+# How answers are set, wherever they are shown: in cells, widgets and exported pages, also where a front end keeps
+# no style sheet of an output. Constant, and ours; a reader without Jupyter's variables gets the fallback values.
+_STYLE = (
+    "color:var(--jp-content-font-color1,inherit);font-size:var(--jp-content-font-size1,14px);line-height:var(--jp-content-line-height,1.6);"
+    "max-width:44rem;overflow-wrap:break-word"
 )
+_OPEN = f'<div class="chatglm-answer {CLOSED}" style="{_STYLE}">\n'
 _CLOSE = "</div>\n"
 
 
@@ -219,6 +221,9 @@ _RULES: dict[str, _Rule] = {
         f'<p role="heading" aria-level="{token.tag[1:]}" style="margin:0 0 0.4em"><strong>'
     ),
     "heading_close": lambda token, env: "</strong></p>\n",
+    # Wide tables scroll, and a keyboard can scroll them too.
+    "table_open": lambda token, env: '<div style="overflow-x:auto" tabindex="0"><table>\n',
+    "table_close": lambda token, env: "</table></div>\n",
 }
 
 

@@ -9,6 +9,7 @@ __all__ = ["cleaned"]
 _NAMES = "a blockquote br code div em hr li ol p pre s small span strong table tbody td th thead tr ul"
 _TAGS = set(_NAMES.split())
 _STYLED = ("div", "li", "p", "pre", "td", "th")
+_STYLES = "background-color list-style-type margin overflow-x padding text-align white-space"
 
 
 class _Options(TypedDict):
@@ -52,11 +53,15 @@ def _build_options() -> _Options:
         "tags": _TAGS,
         "clean_content_tags": {"script", "style"},
         "attributes": {"a": {"href", "title"}, "ol": {"start"}, **{tag: {"style"} for tag in _STYLED}},
-        "tag_attribute_values": {"p": {"role": {"heading"}, "aria-level": levels}},
+        "tag_attribute_values": {
+            "p": {"role": {"heading"}, "aria-level": levels},
+            "pre": {"tabindex": {"0"}},
+            "div": {"tabindex": {"0"}},
+        },
         "set_tag_attribute_values": {"a": {"target": "_blank"}},
         "allowed_classes": {"div": {"highlight"}, "span": colours | set(OPENED.split())},
         # Nothing that could hold a `url()`, hide text or cover the page.
-        "filter_style_properties": {"background-color", "list-style-type", "margin", "padding", "text-align"},
+        "filter_style_properties": set(_STYLES.split()),
         "url_schemes": {"http", "https", "mailto"},
         "link_rel": "noopener noreferrer nofollow",
     }

@@ -16,18 +16,7 @@ if TYPE_CHECKING:
     from ..values import Turn
 
 CSS = """
-.chatglm-box .chatglm-thinking{white-space:pre-wrap;margin:4px 0 8px;padding-left:10px;
- border-left:3px solid var(--jp-border-color1,rgba(128,128,128,.5))}
-.chatglm-box .chatglm-answer p:first-child{margin-top:0}
-.chatglm-box .chatglm-answer p{margin:0 0 .7em}
-.chatglm-box .chatglm-answer pre{overflow:auto;padding:8px 10px;margin:0 0 .7em;border-radius:3px;line-height:1.45;
- background:var(--jp-layout-color2,rgba(128,128,128,.1))}
-.chatglm-box .chatglm-answer code{font-family:var(--jp-code-font-family,monospace);font-size:.95em}
-.chatglm-box .chatglm-answer table{border-collapse:collapse;margin:0 0 .7em}
-.chatglm-box .chatglm-answer :is(td,th){padding:3px 9px;
- border:1px solid var(--jp-border-color2,rgba(128,128,128,.4))}
-.chatglm-box .chatglm-answer :is(ul,ol){margin:0 0 .7em;padding-left:1.8em}
-.chatglm-box .chatglm-answer blockquote{margin:0 0 .7em;padding-left:10px;
+.chatglm-box .chatglm-thinking{max-width:44rem;white-space:pre-wrap;margin:4px 0 8px;padding-left:10px;
  border-left:3px solid var(--jp-border-color1,rgba(128,128,128,.5))}
 """
 

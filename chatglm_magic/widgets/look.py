@@ -26,7 +26,24 @@ FOCUS = "var(--jp-brand-color1,var(--vscode-focusBorder,#1976d2))"
 GAP = "10px"
 """Space between two things that stand side by side or one below the other."""
 
-CSS = f"""
+PROSE = f"""
+.chatglm-box .chatglm-answer :is(p,pre,ul,ol){{margin:0}}
+.chatglm-box .chatglm-answer :is(p,ul,ol,blockquote,table){{margin-bottom:1em}}
+.chatglm-box .chatglm-answer :is(ul,ol){{padding-left:2em}}
+.chatglm-box .chatglm-answer :is(ul,ol) :is(ul,ol){{margin-bottom:0}}
+.chatglm-box .chatglm-answer blockquote{{margin:1em 2em;padding:0 1em;border-left:5px solid {BORDER}}}
+.chatglm-box .chatglm-answer :is(pre,code){{font-family:var(--jp-code-font-family,monospace);
+ font-size:var(--jp-code-font-size,13px);line-height:var(--jp-code-line-height,1.3077)}}
+.chatglm-box .chatglm-answer :not(pre)>code{{background:{SURFACE};padding:1px 5px}}
+.chatglm-box .chatglm-answer table{{border-collapse:collapse;font-size:var(--jp-ui-font-size1,12px)}}
+.chatglm-box .chatglm-answer :is(td,th){{padding:.5em;line-height:normal;vertical-align:middle}}
+.chatglm-box .chatglm-answer thead{{border-bottom:1px solid {BORDER}}}
+.chatglm-box .chatglm-answer tbody tr:nth-child(odd){{background:{SURFACE}}}
+.chatglm-box .chatglm-answer>:last-child>:last-child{{margin-bottom:0}}
+"""
+"""Answers in widgets as JupyterLab sets them in a cell, where this package adds only what stands in their HTML."""
+
+CSS = f"""{PROSE}
 .chatglm-box{{color:{TEXT};font-size:var(--jp-ui-font-size1,13px);gap:{GAP};overflow:visible;box-sizing:border-box}}
 .chatglm-box .widget-box,.chatglm-box.widget-box{{overflow:visible}}
 .chatglm-box .chatglm-row{{display:flex;flex-flow:row wrap;align-items:center;gap:6px {GAP}}}

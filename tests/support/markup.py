@@ -10,15 +10,17 @@ ATTRIBUTES = {
     "a": {"href", "title", "rel", "target"},
     "ol": {"start"},
     "p": {"role", "aria-level", "style"},
-    "div": {"class", "style"},
+    "div": {"class", "style", "tabindex"},
     "span": {"class"},
-    **{tag: {"style"} for tag in ("li", "pre", "td", "th")},
+    "pre": {"style", "tabindex"},
+    **{tag: {"style"} for tag in ("li", "td", "th")},
 }
 VOID = {"br", "hr"}
 DECLARATION = re.compile(
-    r"background-color:\s*rgba\(128,\s*128,\s*128,\s*0\.06\)|(padding|margin):\s*[0-9.em ]+"
+    r"background-color:\s*rgba\(128,\s*128,\s*128,\s*0\.08\)|(padding|margin):\s*[0-9.em ]+"
     r"|list-style-type:\s*none"
-    r"|text-align:\s*(left|right|center)|white-space:pre-wrap|overflow-wrap:break-word"
+    r"|text-align:\s*(left|right|center)|white-space:pre(-wrap)?|overflow-wrap:break-word|overflow-x:auto"
+    r"|max-width:44rem|font-size:var\(--jp-content-font-size1,14px\)|line-height:var\(--jp-content-line-height,1\.6\)"
     r"|color:var\(--jp-content-font-color1,inherit\)"
 )
 COMMANDS = re.compile(
@@ -62,6 +64,8 @@ class Page(HTMLParser):
             self.wrong.append(f"<{tag} {name}>")
         if name == "style" and not all(DECLARATION.fullmatch(part) for part in value.split(";") if part):
             self.wrong.append(f"style {value}")
+        if name == "tabindex" and value != "0":  # reached in the page's own order
+            self.wrong.append(f"tabindex {value}")
         if name == "href":
             self.links.append(value)
             parts = urlsplit(value)
