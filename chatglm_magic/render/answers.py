@@ -11,7 +11,7 @@ from ..parameters import shown_with_answers
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Turn
 from .outer import output
-from .text import aligned, plural
+from .text import aligned, plural, seconds
 
 Format = Literal["rich", "text", "code", "json", "markdown"]
 FORMATS: tuple[Format, ...] = ("rich", "text", "code", "json", "markdown")
@@ -170,7 +170,7 @@ def _short(value: Any) -> str:
 
 def speed(turn: Turn) -> str:
     """Say how long an answer took and how fast it came; for a terminal's last line and the status card."""
-    parts = [f"{turn.duration:.1f} s"] if turn.duration is not None else []
+    parts = [seconds(turn.duration)] if turn.duration is not None else []
     tokens, took = counted(turn), (turn.duration or 0) - (turn.first_token or 0)
     if tokens and took > 0.05:
         parts.append(f"{tokens / took:.0f} tokens/s")

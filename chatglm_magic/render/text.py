@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 # C0 without tab and newline, DEL, C1 (a bare U+009B is CSI), surrogates: what a terminal obeys or can't print.
@@ -120,3 +121,16 @@ def spell_surrogates(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: ``1 turn``, ``1,024 turns``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def when(created: str) -> str:
+    """Return an ISO 8601 time as local time, to the minute; a text that is no time stays as it is."""
+    try:
+        return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return one_line(created, 30)
+
+
+def seconds(value: float) -> str:
+    """Return a duration as it is written everywhere: to a tenth of a second."""
+    return f"{value:.1f} s" if value >= 0.05 or not value else "<0.1 s"

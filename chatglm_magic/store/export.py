@@ -15,7 +15,7 @@ from ..errors import CommandError
 from ..parameters import names
 from ..render.answers import escape, footer, html, trouble
 from ..render.cjk import CJK
-from ..render.text import quoted
+from ..render.text import one_line, quoted, when
 from ..values import Turn
 from .columns import narrow
 from .query import Row
@@ -25,12 +25,14 @@ STYLE = """
 body{font:16px/1.5 system-ui,"PingFang SC","Microsoft YaHei","Noto Sans CJK SC",sans-serif}
 body{max-width:50em;margin:2em auto;padding:0 1em;color:#212121;background:#fff}
 section{border-top:1px solid #bdbdbd;padding:1em 0}
-h2{font-size:.85em;font-weight:600;color:#616161;margin:0 0 .5em}
+h1{font-size:1.5em;line-height:1.3;margin:0 0 .2em}h2{font-size:1.2em;margin:2em 0 .5em}
+h3{font-size:.85em;font-weight:400;color:#616161;margin:0 0 .5em}
 .prompt{white-space:pre-wrap;background:#f5f5f5;border-left:3px solid #1976d2;padding:.5em .8em;margin:0 0 1em}
 .system{white-space:pre-wrap;color:#616161}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f5f5f5;padding:.5em .8em}
+pre{background:#f5f5f5;padding:.5em .8em}
 table{border-collapse:collapse}th,td{border:1px solid #bdbdbd;padding:.2em .6em}
-@media (prefers-color-scheme:dark){body{color:#e0e0e0;background:#121212}.prompt,pre{background:#212121}}
+@media (prefers-color-scheme:dark){body{color:#e0e0e0;background:#121212}.prompt,pre{background:#212121}
+h3,.system{color:#bdbdbd}}
 """
 COLUMNS = (
     *("conversation", "created", "status", "kind", "model", *names("sampling"), "prompt", "answer"),
@@ -61,7 +63,7 @@ def export(path: str | Path, rows: Rows, by_conversation: Rows, *, force: bool =
     form = FORMS.get(full.suffix.lower())
     if form is None:
         raise CommandError(f"{quoted(full.name)} must end in {', '.join(FORMS)}: that says which form is meant.")
-    source = by_conversation if form is _jsonl else rows  # lines have no numbers
+    source = rows if form is _csv else by_conversation  # a table has its own order, all else is read
     safe_files.write_whole(full, form(source()), force=force)
     return full
 
@@ -98,18 +100,28 @@ def _language(turns: Sequence[Turn]) -> str:
 
 
 def _html(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a page that needs nothing else, loads nothing and runs nothing."""
+    """Yield a page that needs nothing else, loads nothing and runs nothing, to be read from first to last.
+
+    :param rows: those of a conversation together and in its order.
+    """
     rows = iter(rows)
     first = list(islice(rows, 20))
     turns = [row.turn for row in first]
+    conversation = turns[0].conversation if turns else None
+    is_one = all(turn.conversation == conversation for turn in turns) and bool(turns)
+    title = escape(_title(turns[0]) if is_one else "ChatGLM history")
     yield (
         f'<!doctype html>\n<html lang="{_language(turns)}"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width">\n<meta name="referrer" content="no-referrer">\n'
-        f"<title>ChatGLM history</title>\n<style>{STYLE}</style></head>\n<body>\n"
+        f"<title>{title}</title>\n<style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
     )
+    conversation = conversation if is_one else None
     for number, turn in enumerate((row.turn for row in chain(first, rows)), 1):
-        yield f"<section><h2>{number} · {escape(_heading(turn))}</h2>\n"
+        if turn.conversation != conversation:
+            conversation = turn.conversation
+            yield f"<h2>{escape(_title(turn))}</h2>\n"
+        yield f"<section><h3>{number} · {escape(_heading(turn))}</h3>\n"
         if turn.system:
             yield f'<p class="system">{escape(turn.system)}</p>\n'
         yield f'<div class="prompt">{escape(turn.prompt)}</div>\n{html(turn)}\n</section>\n'
@@ -137,7 +149,13 @@ def _cell(value: object) -> object:
 
 
 def _heading(turn: Turn) -> str:
-    return " · ".join(part for part in (turn.created, turn.model or "", turn.status) if part)
+    status = "" if turn.status == "complete" else turn.status
+    return " · ".join(part for part in (when(turn.created), turn.model or "", status) if part)
+
+
+def _title(turn: Turn) -> str:
+    """Return the title of a conversation by its first turn."""
+    return one_line(turn.prompt, 80) or "(empty prompt)"
 
 
 FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {

@@ -9,6 +9,7 @@ import ipywidgets as w
 
 from ..parameters import shown_with_answers, value_in
 from ..render.answers import counted, escape, live_html, token_counts, trouble
+from ..render.text import seconds
 from .look import Html, Typeset, small
 
 if TYPE_CHECKING:
@@ -79,11 +80,11 @@ def metrics(turn: Turn) -> str:
     if tokens and writing > 0.05:
         parts.append(f"{tokens / writing:.0f} tokens/s")
     if turn.first_token is not None:
-        parts.append(f"first token {turn.first_token:.2f} s")
+        parts.append(f"first token {seconds(turn.first_token)}")
     if turn.first_thinking is not None and turn.first_answer is not None:
-        parts.append(f"answer after {turn.first_answer:.2f} s")
+        parts.append(f"answer after {seconds(turn.first_answer)}")
     if turn.duration is not None:
-        parts.append(f"{turn.duration:.2f} s in all")
+        parts.append(f"{seconds(turn.duration)} in all")
     parts.append(f"finish: {turn.finish_reason or turn.status}")
     parts += [f"changed: {what}" for what in turn.changed]
     return " · ".join(parts)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -276,7 +277,9 @@ def test_markdown_shows_a_prompt_as_it_was_typed(history: History) -> None:
 class Page(HTMLParser):
     """What a page has that it may not have."""
 
-    MORE = frozenset(("html", "head", "meta", "title", "style", "body", "section", "h2", "details", "summary"))
+    MORE = frozenset(
+        ("html", "head", "meta", "title", "style", "body", "section", "h1", "h2", "h3", "details", "summary")
+    )
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -314,6 +317,17 @@ def test_the_judge_of_pages_sees_what_it_looks_for() -> None:
         "<p style='a:url(x)'>",
     ):
         assert Page(bad).wrong
+
+
+def test_a_page_reads_from_first_to_last_under_a_title(history: History) -> None:
+    """Whatever order the list has. The title is the first prompt; each of several conversations has its own."""
+    text = history.sort("newest").export("out.html").read_text(encoding="utf-8")
+    assert "<title>prompt a</title>" in text and "<h1>prompt a</h1>" in text and "<h2>" not in text
+    assert [text.index(f">prompt {name}<") for name in "abc"] == sorted(text.index(f">prompt {n}<") for n in "abc")
+    assert re.findall(r"<h3>(\d) · \d{4}-\d\d-\d\d \d\d:\d\d\b", text) == ["1", "2", "3"]
+    history.store.put(make_turn("other", conversation="0" * 12), 0)
+    text = history.all.sort("newest").export("all.html").read_text(encoding="utf-8")
+    assert "<h1>ChatGLM history</h1>" in text and re.findall("<h2>(.*)</h2>", text) == ["prompt a", "other"]
 
 
 @pytest.mark.row("S7")
