@@ -12,7 +12,6 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ipywidgets as w
 import pytest
 import traitlets
 
@@ -42,7 +41,7 @@ from .support.panels import (
 )
 from .support.servers import Asked, Script, ScriptedServer, answer, chunk, legacy, reply, sse
 from .support.transcripts import TranscriptState
-from .support.viewers import Viewer, make_turn, open_viewer
+from .support.viewers import make_turn, open_viewer
 
 T = TypeVar("T")
 
@@ -249,38 +248,26 @@ def test_models_can_be_chosen_as_soon_as_the_endpoint_is_found() -> None:
 # --- the viewer ------------------------------------------------------------------------------------------------
 
 
-def asking_box(shown: Viewer) -> Any:
-    """Return the part of a viewer that shows the answer under way, which is hidden when there is none."""
-    boxes = [box for box in shown.widgets() if isinstance(box, w.VBox) and box.children]
-    return next(box for box in boxes if any(getattr(c, "description", "") == "Stop" for c in in_rows(box)))
-
-
-def in_rows(box: Any) -> list[Any]:
-    return [child for row in box.children for child in getattr(row, "children", ()) if not isinstance(row, w.VBox)]
-
-
 @pytest.mark.parametrize("sign", ["status line", "Stop is gone"])
 @pytest.mark.parametrize("end", ENDS)
 def test_the_viewer_asks_again_as_soon_as_it_tells_of_an_end(end: str, sign: str, gate: threading.Event) -> None:
-    """Ask again, clicked at that moment, asks: the turn that has ended is open, and nobody is told to wait."""
+    """Again, clicked at that moment, asks: the turn that has ended is shown, and nobody is told to wait."""
     with (
         ScriptedServer(first_answer(end), second_answer(gate)) as server,
         open_viewer(server, make_turn(1)) as shown,
     ):
-        shown.open("question 1")
-        again, opened = shown.named("Ask again"), []
-        box = asking_box(shown)
+        stop, opened = shown.box.reader.stop, []
 
         def act() -> None:
-            opened.append("#2 question 1" in shown.text)
-            click(again)
+            opened.append("turn #2" in shown.text)
+            shown.act("again", "question 1")
 
         if sign == "status line":
             lines = [widget for widget in shown.widgets() if isinstance(widget, Status)]
             acted = [act_once(line, "value", lambda html: TOLD[end] in html, act) for line in lines]
         else:
-            acted = [act_once(box.layout, "display", lambda display: display == "none", act)]
-        click(again)
+            acted = [act_once(stop.layout, "display", lambda display: display == "none", act)]
+        shown.act("again", "question 1")
         if end == "stopped":
             shown.says("eins")
             shown.click("Stop")
@@ -288,10 +275,10 @@ def test_the_viewer_asks_again_as_soon_as_it_tells_of_an_end(end: str, sign: str
         wait_until(lambda: len(server.posts) == 2, "the second request")
         shown.told("Answering…")
         assert opened == [True]
-        assert box.layout.display is None and "An answer is under way" not in shown.text
+        assert stop.layout.display is None and "An answer is under way" not in shown.text
         gate.set()
         shown.told("Answered.")
-        shown.says("#3 question 1")
+        shown.says("turn #3")
         assert shown.session.store.count(Query()) == 3
 
 
@@ -304,13 +291,11 @@ def test_the_viewer_asks_again_while_the_page_is_still_being_told(gate: threadin
         assert going.wait(10)
 
     with ScriptedServer(REFUSAL, second_answer(gate)) as server, open_viewer(server, make_turn(1)) as shown:
-        shown.open("question 1")
-        again = shown.named("Ask again")
         for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
             act_once(line, "value", lambda html: "no such luck" in html, hold)
-        click(again)
+        shown.act("again", "question 1")
         assert told.wait(10)
-        clicked = threading.Thread(target=click, args=(again,))
+        clicked = threading.Thread(target=shown.act, args=("again", "question 1"))
         clicked.start()
         clicked.join(5)
         prompt = not clicked.is_alive()
@@ -324,22 +309,19 @@ def test_the_viewer_asks_again_while_the_page_is_still_being_told(gate: threadin
 
 
 def test_continuing_a_conversation_is_told_when_the_buttons_show_it() -> None:
-    """The line that says so comes after the buttons that would continue it are gone or disabled."""
-    for name in ("Continue this conversation", "Continue conversation"):
-        with open_viewer(None, make_turn(1), make_turn(2)) as shown:
-            shown.type("Show", "conversations")
-            shown.open("question 1")
-            if name == "Continue conversation":
-                shown.open("question 1")
-            offered: list[bool] = []
-
-            def act(shown: Viewer = shown, name: str = name, offered: list[bool] = offered) -> None:
-                offered.append(name in shown.names and not shown.named(name).disabled)
-
-            for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
-                act_once(line, "value", lambda html: "Switched to this conversation" in html, act)
-            shown.click(name)
-            assert offered == [False]
+    """The line that says so comes after the button that would continue it is gone."""
+    name = "Continue this conversation"
+    with open_viewer(None, make_turn(1), make_turn(2), show="conversations") as shown:
+        offered: list[bool] = []
+        for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
+            act_once(
+                line,
+                "value",
+                lambda html: "Switched to this conversation" in html,
+                lambda: offered.append(name in shown.names),
+            )
+        shown.click(name)
+        assert offered == [False]
 
 
 # --- sweeps ----------------------------------------------------------------------------------------------------

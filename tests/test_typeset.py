@@ -19,6 +19,7 @@ from chatglm_magic.sweeps.grid import Grid
 from chatglm_magic.values import Candidate, Change, Odds, Turn
 from chatglm_magic.widgets import lens_explorer, panel
 from chatglm_magic.widgets.look import Html, Typeset
+from chatglm_magic.widgets.transcript import Transcript
 
 from .support.explorers import open_explorer
 from .support.markup import read_typeset_text
@@ -56,7 +57,11 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
 
 def read_widget(box: Any) -> str:
     """Return what a typesetter reads of all HTML in a widget, but for its style sheets."""
-    values = [part.value for part in walk_widgets(box) if isinstance(part, w.HTML | w.HTMLMath)]
+    parts = list(walk_widgets(box))
+    values = [part.value for part in parts if isinstance(part, w.HTML | w.HTMLMath)]
+    messages = [message for part in parts if isinstance(part, Transcript) for message in part.shown]
+    # The page puts all of a message's blocks into an element that is closed to typesetters.
+    values += [f'<div class="mathjax_ignore">{"".join(message.blocks)}</div>' for message in messages]
     assert any(TRAP.replace("$", "") in value for value in values), "the trap is shown"
     return "".join(read_typeset_text(value) for value in values if not value.startswith("<style>"))
 

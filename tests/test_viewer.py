@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from chatglm_magic.values import Turn
 
 from .support.hostile import ANSWERS
 from .support.markup import Page
-from .support.panels import wait_until
+from .support.panels import click, set_value, visible_text, wait_until
 from .support.scale import choose_count
 from .support.servers import ScriptedServer, answer
-from .support.viewers import OTHER, make_turn, open_viewer
+from .support.viewers import OTHER, Viewer, make_turn, open_viewer, read_message
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +68,9 @@ def test_an_empty_store_is_no_trouble() -> None:
     with open_viewer() as shown:
         assert shown.lines == [] and "0 turns" in shown.text
         shown.click("Refresh")
-        shown.click("Select page")
+        assert "Select page" not in shown.names and "Export all…" not in shown.names
         shown.type("Show", "conversations")
-        shown.says("No conversations yet")
+        assert shown.count == "No conversations yet" and shown.prompts == []
 
 
 @pytest.mark.row("F6")
@@ -89,7 +90,7 @@ def test_many_turns_need_no_more_widgets_than_twenty() -> None:
                 shown.type("Page", count // 40)
                 assert len(shown.lines) == 20
             shown.type("Show", "conversations")
-            shown.says("turns")
+            assert shown.lines
             return len(_instances) - before
 
     few = used(*(make_turn(n) for n in range(20)))
@@ -215,32 +216,66 @@ def test_new_turns_do_not_turn_the_page() -> None:
         assert "glm-5" in shown.named("Model").options
 
 
-def test_conversations_are_listed_and_entered() -> None:
-    """Each conversation is one line; it opens to its turns, and a search leaves the conversations for turns."""
+def test_conversations_are_listed_and_read() -> None:
+    """The viewer begins with the conversations, the last one open; another one is opened by its line."""
     turns = [
         make_turn(n, conversation=f"{n // 3:012x}", prompt=f"{'first' if n % 3 == 0 else 'more'} {n}")
         for n in range(90)
     ]
-    with open_viewer(None, *turns) as shown:
-        shown.type("Show", "conversations")
+    with open_viewer(None, *turns, show="conversations") as shown:
         assert shown.lines == [f"first {n}" for n in range(87, 27, -3)]
-        assert "3 turns" in shown.text
+        assert shown.prompts == ["first 87", "more 88", "more 89"] and "3 turns" in shown.text
         shown.click("Next")
         assert shown.lines == [f"first {n}" for n in range(27, -3, -3)]
         assert shown.named("Next").disabled
         shown.open("first 24")
-        assert shown.lines == ["more 26", "more 25", "first 24"]
-        shown.type("Order", "in the conversation's order")
-        assert shown.lines == ["first 24", "more 25", "more 26"]
-        shown.type("Show", "conversations")
-        shown.find("more 26", "1 turn found")
-        assert shown.lines == ["more 26"]
+        assert shown.prompts == ["first 24", "more 25", "more 26"]
+        assert shown.lines == [f"first {n}" for n in range(27, -3, -3)]
+
+
+def test_a_search_finds_turns_and_marks_what_was_found() -> None:
+    """A search lists turns and no conversations; each has what was found with some text around it; when the search
+    is empty again the conversations are back. A turn that is found is opened in its conversation."""
+    turns = [
+        make_turn(1, answer="Long ago. " * 30 + "The sea is BLUE because of <water>." + " So it is." * 30),
+        make_turn(2, conversation="a" * 12, prompt="什么是人工智能？", answer="爱情是两个人之间的感情"),
+        make_turn(3, conversation="a" * 12),
+    ]
+    with open_viewer(None, *turns, show="conversations") as shown:
+        assert shown.lines == ["什么是人工智能？", "question 1"]
+        shown.find("blue", "1 turn found")
+        assert shown.lines == ["question 1"]
+        html = shown.list_lines[0].facts.value
+        assert "sea is <mark>BLUE</mark> because of &lt;water&gt;" in html and html.count("Long ago") < 4
+        shown.type("Search", "感情")
+        wait_until(lambda: shown.lines == ["什么是人工智能？"])
+        assert "之间的<mark>感情</mark>" in shown.list_lines[0].facts.value
+        shown.open("什么是人工智能？")
+        assert shown.prompts == ["什么是人工智能？", "question 3"]
+        shown.find("", "Conversations")
+        assert shown.lines == ["什么是人工智能？", "question 1"]
+
+
+def test_a_long_conversation_is_read_a_page_at_a_time() -> None:
+    """A turn is shown among the 20 of its page; one of a conversation's end among the last ones."""
+    with open_viewer(None, *(make_turn(n) for n in range(45))) as shown:
+        shown.open("question 44")
+        assert shown.prompts == [f"question {n}" for n in range(40, 45)] and "turns 41–45 of 45" in shown.text
+        assert "Later turns" not in shown.names
+        shown.click("Earlier turns")
+        assert shown.prompts == [f"question {n}" for n in range(20, 40)]
+        shown.click("Earlier turns")
+        assert shown.prompts[0] == "question 0" and "Earlier turns" not in shown.names
+        shown.click("Later turns")
+        assert "turns 21–40 of 45" in shown.text
+        shown.find("question 7", "1 turn found")
+        shown.open("question 7")
+        assert shown.prompts == [f"question {n}" for n in range(20)]
 
 
 def test_a_conversation_is_continued(server: ScriptedServer) -> None:
     """Continue makes a stored conversation the present one: the next question sees its turns."""
     with open_viewer(server, make_turn(1), make_turn(2)) as shown:
-        shown.type("Show", "conversations")
         shown.open("question 1")
         shown.click("Continue this conversation")
         shown.says("Switched to this conversation (2 turns).")
@@ -278,19 +313,13 @@ def test_a_turn_opens_to_all_that_is_known() -> None:
         shown.open(shown.lines[0])
         text = shown.text
         for part in (
-            *("line two " + "long " * 99, "bold answer", "because of this", "Be brief.", "temperature 0 0.01"),
-            *(
-                "max_token 99 99",
-                "top_p – 0.7",
-                'logit_bias – {"5": 1}',
-                "changed: temperature 0 was sent as 0.01",
-            ),
-            *("prompt tokens 11", "answer tokens 222", "first token 0.25 s", "whole answer 2.5 s, 99 tokens/s"),
+            *("line two " + "long " * 99, "bold answer", "because of this", "Be brief."),
+            *("temperature 0 (sent as 0.01)", "max_token 99", "top_p 0.7", 'logit_bias {"5": 1}'),
+            "changed temperature 0 was sent as 0.01",
+            *("prompt tokens 11", "answer tokens 222", "first token 0.2 s", "whole answer 2.5 s, 99 tokens/s"),
             *("finish reason stop", "status complete", "http://127.0.0.1:8000/v1/chat/completions", whole.id),
         ):
             assert part.strip() in text, part
-        shown.click("Close")
-        assert "because of this" not in shown.text and "Close" not in shown.names
 
 
 def test_a_turn_that_failed_says_why() -> None:
@@ -303,30 +332,53 @@ def test_a_turn_that_failed_says_why() -> None:
         assert "The server answered 500: out of memory." in shown.text
 
 
-def test_previous_and_next_walk_through_the_pages() -> None:
-    """From an opened turn one steps through the whole list, over the ends of pages, to either end."""
-    with open_viewer(None, *(make_turn(n) for n in range(22))) as shown:
+def test_versions_of_an_answer_are_shown_one_at_a_time() -> None:
+    """The one that stands is shown; the others, which it replaced, a click away, and by the list."""
+    with open_viewer(None, make_turn(1, status="superseded", answer="old one")) as shown:
+        shown.session.store.put(make_turn(2, prompt="question 1", answer="new one"), 0)
+        shown.session.store.put(make_turn(3), 1)
+        shown.click("Refresh")
         shown.open("question 3")
-        shown.click("Next turn")
-        assert "#3 question 2" in shown.text and shown.lines[0] == "question 21"
-        shown.click("Next turn")
-        assert "#2 question 1" in shown.text and shown.lines == ["question 1", "question 0"]
-        shown.click("Previous turn")
-        assert "#3 question 2" in shown.text and len(shown.lines) == 20
-        for _ in range(2):
-            shown.click("Next turn")
-        shown.click("Next turn")
-        shown.says("There is no further turn in the list.")
-        assert "#1 question 0" in shown.text
+        assert shown.prompts == ["question 1", "question 3"]
+        assert "new one" in shown.text and "old one" not in read(shown)
+        shown.act("version", "question 1", number=1)
+        assert "old one" in read(shown) and "Replaced by a later answer." in read(shown)
+        shown.act("version", "question 1", number=2)
+        assert "new one" in read(shown) and "old one" not in read(shown)
 
 
-def test_a_second_click_closes() -> None:
-    """The line of the opened turn closes it again."""
-    with open_viewer(None, make_turn(1)) as shown:
+def read(shown: Viewer) -> str:
+    """Return what stands in the transcript."""
+    return " ".join(part for message in shown.box.reader.transcript.shown for part in read_message(message))
+
+
+def test_answers_of_live_mode_stand_side_by_side() -> None:
+    """Their prompt is there once, and each answer is headed by its parameters."""
+    turns = [make_turn(n, kind="live", prompt="same", asked={"temperature": n / 10}) for n in range(3)]
+    with open_viewer(None, *turns) as shown:
+        shown.open("same")
+        first, *answers = shown.box.reader.transcript.shown
+        assert first.source == "same" and len(answers) == 3 and len({answer.lane for answer in answers}) == 1
+        assert [answer.label for answer in answers] == ["temperature 0", "temperature 0.1", "temperature 0.2"]
+
+
+def test_times_have_the_same_precision_everywhere() -> None:
+    """Moments to the minute, in list, transcript, facts and comparison; durations to a tenth of a second."""
+    turns = [
+        make_turn(n, duration=3.456, first_token=0.123, created=f"202{5 + n}-03-04T12:34:56+00:00")
+        for n in range(2)
+    ]
+    with open_viewer(None, *turns) as shown:
         shown.open("question 1")
-        assert "Ask again" in shown.names
-        shown.open("question 1")
-        assert "Ask again" not in shown.names
+        for line in shown.list_lines:
+            set_value(line.tick, True)
+        texts = [read(shown), *(visible_text(line.facts) for line in shown.list_lines)]
+        shown.click("Compare")
+        texts.append(visible_text(shown.box.comparison.text))
+        found = re.findall(r"202[56]-\d\d-\d\d(?: [\d:]+)?", " ".join(texts))
+        assert len(found) > 6 and all(re.fullmatch(r"202\d-03-04 \d\d:\d\d", time) for time in found), found
+        durations = re.findall(r"[\d.]+ s\b", " ".join(texts))
+        assert set(durations) == {"3.5 s", "0.1 s"}
 
 
 @pytest.mark.row("S5")
@@ -351,13 +403,29 @@ def test_stored_turns_can_do_nothing() -> None:
         for n, text in enumerate(hostile)
     ]
     with open_viewer(None, *turns) as shown:
-        for number in range(len(hostile)):
-            shown.open(shown.lines[0]) if number == 0 else shown.click("Next turn")
-            shown.click("Pin")
-            for widget in shown.widgets():
-                if isinstance(widget, w.HTML | w.HTMLMath) and "<style>" not in widget.value:
-                    assert not dangerous(widget.value), (hostile[number], widget.value)
-        assert len({box.description for box in shown.widgets() if isinstance(box, w.Button)}) > 20
+        seen = 0
+        while True:
+            for line in shown.list_lines:
+                click(line.button)
+                for chosen in (line, shown.list_lines[0]):
+                    set_value(chosen.tick, True)
+                if "Compare" in shown.names and not shown.named("Compare").disabled:
+                    shown.click("Compare")
+                seen += check_html(shown)
+                shown.click("Clear selection")
+            if "Next" not in shown.names or shown.named("Next").disabled:
+                break
+            shown.click("Next")
+        assert seen > 10 * len(hostile)
+
+
+def check_html(shown: Viewer) -> int:
+    """See that no HTML of a viewer can do anything; return how many pieces there were."""
+    values = [widget.value for widget in shown.widgets() if isinstance(widget, w.HTML | w.HTMLMath)]
+    values += [block for message in shown.box.reader.transcript.shown for block in message.blocks]
+    for value in values:
+        assert "<style>" in value or not dangerous(value), value
+    return len(values)
 
 
 OURS = ("mark", "details", "summary", "class", "role", "aria-level", "aria-live", "aria-label", "style")
@@ -375,8 +443,10 @@ def test_a_10_MiB_turn_opens_in_part_and_says_so() -> None:
     long = "字" * (10 * 2**20)
     with open_viewer(None, make_turn(1, answer=long, prompt="short")) as shown:
         shown.open("short")
-        assert "10,285,760 more characters: export the turn to see all." in shown.text
+        assert "10,385,760 more characters: export the turn to see all." in shown.text
         assert (
-            sum(len(widget.value) for widget in shown.widgets() if isinstance(widget, w.HTML | w.HTMLMath)) < 2**20
+            sum(len(widget.value) for widget in shown.widgets() if isinstance(widget, w.HTML | w.HTMLMath))
+            + sum(len(block) for message in shown.box.reader.transcript.shown for block in message.blocks)
+            < 2**20
         )
         assert len(shown.session.store.find(Query())[0].turn.answer) == len(long)

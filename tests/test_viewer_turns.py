@@ -40,47 +40,44 @@ def open_by_line(shown: Viewer) -> None:
     shown.open("question 2")
 
 
-def open_by_step(shown: Viewer) -> None:
-    shown.click("Previous turn")
-
-
-def reopen_another(shown: Viewer) -> None:
-    shown.click("Close")
+def open_another_conversation(shown: Viewer) -> None:
+    shown.open("elsewhere")
     shown.open("question 2")
 
 
-OPENINGS = [open_by_line, open_by_step, reopen_another]
+OPENINGS = [open_by_line, open_another_conversation]
+ELSEWHERE = make_turn(9, prompt="elsewhere", conversation=MINE)
 
 
 @pytest.mark.parametrize("open_another", OPENINGS)
 def test_delete_for_good_of_one_turn_never_deletes_another(open_another: Any) -> None:
     """Opening another turn takes the question back; a click that comes late deletes neither."""
-    with open_viewer(None, make_turn(1), make_turn(2)) as shown:
+    with open_viewer(None, make_turn(1), make_turn(2), ELSEWHERE) as shown:
         shown.open("question 1")
-        shown.click("Delete…")
+        shown.act("delete")
         late = shown.named("Delete 1 turn for good")
         open_another(shown)
-        assert "Delete 1 turn for good" not in shown.names and "#2 question 2" in shown.text
+        assert "Delete 1 turn for good" not in shown.names
         click(late)
-        assert prompts(shown) == ["question 1", "question 2"]
-        shown.click("Delete…")
+        assert prompts(shown) == ["elsewhere", "question 1", "question 2"]
+        shown.act("delete")
         shown.click("Delete 1 turn for good")
-        assert prompts(shown) == ["question 1"]
+        assert prompts(shown) == ["elsewhere", "question 1"]
 
 
-def test_delete_of_the_opened_turn_and_of_the_ticked_ones_are_two_things() -> None:
+def test_delete_of_one_turn_and_of_the_selected_ones_are_two_things() -> None:
     """Each asks for itself and deletes its own."""
     with open_viewer(None, *(make_turn(n) for n in range(4))) as shown:
         set_value(shown.named("#1"), True)
         shown.open("question 2")
-        opened, ticked = (box for box in shown.widgets() if getattr(box, "description", "") == "Delete…")
-        click(ticked)
+        selected = shown.named("Delete…")
+        click(selected)
         assert shown.names.count("Delete 1 turn for good") == 1
-        click(opened)
+        shown.act("delete")
         assert shown.names.count("Delete 1 turn for good") == 2
-        shown.click("Delete 1 turn for good")
+        click(shown.box.reader.delete.second)
         assert prompts(shown) == ["question 0", "question 1", "question 3"]
-        click(ticked)
+        click(selected)
         shown.click("Delete 1 turn for good")
         assert prompts(shown) == ["question 1", "question 3"]
 
@@ -102,9 +99,8 @@ def untick_all(shown: Viewer) -> None:
 
 
 def delete_it_elsewhere(shown: Viewer) -> None:
-    shown.open("question 0")
-    click(next(box for box in shown.widgets() if getattr(box, "description", "") == "Delete…"))
-    click(next(box for box in shown.widgets() if getattr(box, "description", "") == "Delete 1 turn for good"))
+    shown.act("delete", "question 0")
+    click(shown.box.reader.delete.second)
 
 
 @pytest.mark.parametrize("change", [tick_another, untick_it, tick_page, untick_all, delete_it_elsewhere])
@@ -121,94 +117,79 @@ def test_delete_for_good_is_for_the_turns_that_were_ticked_when_it_was_asked(cha
         assert prompts(shown) == there
 
 
-def test_a_ticked_turn_that_is_deleted_is_counted_no_more() -> None:
-    """Deleted where it is open, it is ticked no longer: the count and the buttons are those of the rest."""
-    with open_viewer(None, make_turn(1), make_turn(2)) as shown:
-        set_value(shown.named("#1"), True)
-        shown.open("question 1")
-        shown.click("Delete…")
-        shown.click("Delete 1 turn for good")
-        assert "Nothing selected" in shown.text and "Export all that are listed" in shown.names
-        assert shown.named("Clear selection").disabled and shown.named("Delete…").disabled
-        set_value(shown.named("#2"), True)
+def test_a_selected_turn_that_is_deleted_is_counted_no_more() -> None:
+    """Deleted where it is read, it is selected no longer; when none is left the bar is gone."""
+    with open_viewer(None, make_turn(1), make_turn(2), make_turn(3)) as shown:
+        for name in ("#1", "#2"):
+            set_value(shown.named(name), True)
+        for prompt, left in (("question 1", "1 turn selected"), ("question 2", "")):
+            shown.act("delete", prompt)
+            click(shown.box.reader.delete.second)
+            assert left in shown.text and ("Clear selection" in shown.names) == bool(left)
+        set_value(shown.named("#3"), True)
         assert "1 turn selected" in shown.text
 
 
-@pytest.mark.parametrize("open_another", OPENINGS)
-def test_an_edited_prompt_never_forks_another_turn(open_another: Any, server: ScriptedServer) -> None:
-    """Opening another turn closes the box; a click on Fork and ask that comes late asks nothing."""
-    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
+def test_what_is_pressed_at_a_turn_that_is_no_longer_shown_does_nothing(server: ScriptedServer) -> None:
+    """A click that comes late, when another conversation is open, asks, forks, selects and deletes nothing."""
+    with open_viewer(server, make_turn(1), ELSEWHERE) as shown:
         shown.open("question 1")
-        shown.click("Edit and fork")
-        shown.type("New prompt", "about question 1")
-        late, before = shown.named("Fork and ask"), shown.session.conversation
-        open_another(shown)
-        assert "New prompt" not in shown.names
-        click(late)
+        before, turn = shown.session.conversation, make_turn(1).id
+        shown.open("elsewhere")
+        late = {"edit": {"text": "late"}, "again": {}, "branch": {}, "delete": {}, "select": {"selected": True}}
+        for action, values in late.items():
+            shown.press(f"a{turn}", action, **values)
+            shown.told("That turn is no longer shown: open it again.")
         assert not server.posts and shown.session.conversation == before
-        shown.click("Edit and fork")
-        assert shown.named("New prompt").value == "question 2"
+        assert "selected" not in shown.text and len(prompts(shown)) == 2
 
 
-@pytest.mark.parametrize("open_another", OPENINGS)
-def test_a_copied_answer_does_not_stand_beside_another_turn(open_another: Any) -> None:
-    """The box with the text is gone when another turn is open; what is copied then is the other's."""
-    with open_viewer(None, make_turn(1), make_turn(2)) as shown:
-        shown.open("question 1")
-        shown.click("Copy answer")
-        assert shown.named("Copied text").value == "answer 1"
-        open_another(shown)
-        assert "Copied text" not in shown.names
-        shown.click("Copy answer")
-        assert shown.named("Copied text").value == "answer 2"
+def test_a_branch_begins_after_its_turn(server: ScriptedServer) -> None:
+    """It is the current conversation, and open, with that turn as its last one; the next prompt follows it."""
+    with open_viewer(server, make_turn(1), make_turn(2), make_turn(3)) as shown:
+        shown.act("branch", "question 2")
+        shown.told("This branch is the current conversation now")
+        assert shown.prompts == ["question 1", "question 2"] and shown.box.reader.conversation != OTHER
+        shown.session.ask("and then?")
+        assert [m["content"] for m in server.posts[0].body["messages"]][::2] == [
+            "question 1",
+            "question 2",
+            "and then?",
+        ]
+        wait_until(lambda: shown.prompts == ["question 1", "question 2", "and then?"])
 
 
-@pytest.mark.parametrize("open_another", OPENINGS)
-def test_pin_is_about_the_opened_turn(open_another: Any) -> None:
-    """Beside another turn the button pins, although the first one is pinned; back at that one it unpins."""
-    with open_viewer(None, make_turn(1), make_turn(2)) as shown:
-        shown.open("question 1")
-        shown.click("Pin")
-        assert shown.named("Unpin")
-        open_another(shown)
-        shown.click("Pin")
-        assert "#1 and #2 are compared below." in shown.text
-        shown.click("Next turn")
-        shown.click("Unpin")
-        assert "#1 · test-glm" not in shown.text and "#2 · test-glm" in shown.text
+def test_a_comparison_is_of_the_turns_that_are_selected() -> None:
+    """It is gone as soon as others are, or one of them is deleted; nothing stands there that is no longer true."""
+    with open_viewer(None, make_turn(1), make_turn(2), make_turn(3)) as shown:
+        for change in ("select another", "unselect one", "delete one", "open a turn"):
+            for line in shown.list_lines[-2:]:
+                set_value(line.tick, True)
+            shown.click("Compare")
+            assert "Comparison" in shown.text and shown.box.reader.layout.display == "none"
+            if change == "select another":
+                set_value(shown.list_lines[0].tick, True)
+            elif change == "unselect one":
+                set_value(shown.list_lines[-1].tick, False)
+            elif change == "delete one":
+                shown.session.delete([make_turn(1).id])
+                wait_until(lambda: "Comparison" not in shown.text)
+            else:
+                shown.open("question 2")
+            assert "Comparison" not in shown.text and shown.box.reader.layout.display is None, change
+            shown.click("Clear selection")
 
 
-def test_continue_is_about_the_opened_turns_conversation(server: ScriptedServer) -> None:
-    """It can be pressed beside a turn of another conversation, and continues that one."""
+def test_continue_is_about_the_conversation_that_is_read(server: ScriptedServer) -> None:
+    """It is offered beside another conversation than the current one, and continues that one."""
     turns = [make_turn(1), make_turn(2, conversation=MINE)]
     with open_viewer(server, *turns) as shown:
         shown.open("question 1")
-        shown.click("Continue conversation")
-        assert shown.session.conversation == OTHER and shown.named("Continue conversation").disabled
-        shown.click("Previous turn")
-        assert not shown.named("Continue conversation").disabled
-        shown.click("Continue conversation")
-        assert shown.session.conversation == MINE
-
-
-def test_an_observer_of_the_opened_turn_acts_on_that_turn(server: ScriptedServer) -> None:
-    """As soon as another turn's heading stands there, Ask again asks that one."""
-    with open_viewer(server, make_turn(1), make_turn(2)) as shown:
-        shown.open("question 1")
-        again, asked = shown.named("Ask again"), []
-        heading = next(
-            widget for widget in shown.widgets() if "#1 question 1" in str(getattr(widget, "value", ""))
-        )
-
-        def ask(change: Any) -> None:
-            if not asked:
-                asked.append(change["new"])
-                click(again)
-
-        heading.observe(ask, names="value")
+        shown.click("Continue this conversation")
+        assert shown.session.conversation == OTHER and "Continue this conversation" not in shown.names
         shown.open("question 2")
-        shown.says("Answered.")
-        assert [post.body["messages"][-1]["content"] for post in server.posts] == ["question 2"]
+        shown.click("Continue this conversation")
+        assert shown.session.conversation == MINE
 
 
 def test_a_click_on_a_line_that_has_gone_does_nothing() -> None:
@@ -220,7 +201,7 @@ def test_a_click_on_a_line_that_has_gone_does_nothing() -> None:
         wait_until(lambda: shown.lines == ["question 2"])
         set_value(tick, True)
         click(line)
-        assert "Nothing selected" in shown.text and "Ask again" not in shown.names
+        assert "selected" not in shown.text and shown.prompts == ["question 2"]
         shown.type("Show", "conversations")
         click(line)
         lines = [widget.value for widget in shown.widgets() if isinstance(widget, Status)]
@@ -244,7 +225,7 @@ def test_an_emptied_page_of_conversations_gives_way_to_one_that_exists(pages: in
         assert "No conversations yet" not in shown.text
         assert "Next" not in shown.names or shown.named("Next").disabled
         shown.open(f"question {last}")
-        shown.says("1 turn")
+        assert shown.prompts == [f"question {last}"]
 
 
 def test_the_page_before_an_emptied_page_of_conversations_is_shown() -> None:

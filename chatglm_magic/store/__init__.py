@@ -2,6 +2,7 @@
 
 from .history import History
 from .query import Query, Row, Summary
+from .search import excerpt
 from .store import Store
 
-__all__ = ["History", "Query", "Row", "Store", "Summary"]
+__all__ = ["History", "Query", "Row", "Store", "Summary", "excerpt"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
 
 _SINGLE = (
     # kana, bopomofo, hangul, ideographs with their extensions, and the marks 々〆〇
@@ -67,6 +69,53 @@ class SearchQuery:
             return any(form in text for text in texts if text for form in self._literal)
         there = f" {indexed(*(text or '' for text in texts))} "
         return all(f" {' '.join(phrase)}{' ' * (not _open(phrase))}" in there for phrase in self._phrases)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where a text has what is looked for, in its first 100,000 characters."""
+        text = text[:LONGEST_SOURCE]
+        folded = fold(text)
+        if len(folded) == len(text):
+            return [found.span() for found in self._pattern.finditer(folded)]
+        parts = [fold(char) for char in text]  # one that becomes several, such as ﬁ, moves all that follow
+        at = [index for index, part in enumerate(parts) for _ in part]
+        return [(at[hit.start()], at[hit.end() - 1] + 1) for hit in self._pattern.finditer("".join(parts))]
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        if self._literal:
+            return re.compile("|".join(map(re.escape, self._literal)))
+        return re.compile("|".join(map(_phrase_pattern, self._phrases)) or r"(?!)")
+
+
+LONGEST_SOURCE = 100_000
+BEFORE, LENGTH = 30, 110
+"""Characters of an excerpt before what is marked in it, and all of its characters."""
+
+
+def excerpt(search: str | None, texts: Sequence[str]) -> list[tuple[str, bool]]:
+    """Return a line of the first text that has what is looked for, or else of the first that isn't empty.
+
+    :returns: its parts, each with whether it is what was looked for.
+    """
+    query = SearchQuery(search or "")
+    found = next(((text, spans) for text in texts if search and (spans := query.spans(text))), None)
+    text, spans = found or (next((text for text in texts if text.strip()), ""), [])
+    start = max(0, spans[0][0] - BEFORE) if spans else 0
+    end = start + LENGTH
+    parts, at = [("…", False)] if start else [], start
+    for left, right in spans:
+        if left >= at and right <= end:
+            parts += [(text[at:left], False), (text[left:right], True)]
+            at = right
+    parts += [(text[at:end], False), ("…" if end < len(text) else "", False)]
+    return [(re.sub(r"\s+", " ", part), is_hit) for part, is_hit in parts if part]
+
+
+def _phrase_pattern(phrase: list[str]) -> str:
+    other = f"[^{_SINGLE}{_BETWEEN}]"
+    before = "" if _ALONE.match(phrase[0]) else f"(?<!{other})"
+    after = "" if _open(phrase) or _ALONE.match(phrase[-1]) else f"(?!{other})"
+    return before + f"[{_BETWEEN}]*".join(map(re.escape, phrase)) + after
 
 
 def _open(phrase: list[str]) -> bool:

@@ -90,14 +90,16 @@ def panel(name: str, theme: str, width: int) -> None:
 
 
 def history(name: str, theme: str) -> None:
-    """The viewer with one turn opened."""
+    """The viewer after a search, with the conversation of a turn that was found."""
     cells = (START, "\n".join(f"%chatglm -q {prompt}" for prompt in ASKED), "%chatglm_history --view")
     with opened(cells, theme=theme, width=1300, height=1500) as notebook:
         for number in (0, 1):
             notebook.run(number)
         shown = notebook.run(2)
-        shown.get_by_role("button", name="Compare temperature").first.click()
-        shown.locator("table th", has_text="top_p").first.wait_for()
+        shown.get_by_role("textbox", name="Search", exact=True).fill("温度")
+        shown.locator(".chatglm-snippet mark").first.wait_for()
+        shown.locator(".chatglm-item button").first.click()
+        shown.locator("article", has_text="温度").first.wait_for()
         save(notebook, shown, name)
 
 

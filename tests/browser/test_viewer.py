@@ -58,47 +58,42 @@ class Shown:
 
     @property
     def lines(self) -> Locator:
-        """The buttons of the list, one a turn."""
-        return self.box.locator(".chatglm-line button")
+        """The buttons of the list, one a turn or a conversation."""
+        return self.box.locator(".chatglm-item button")
 
     @property
-    def opened(self) -> Locator:
-        """The opened turn."""
-        return self.box.locator(".chatglm-opened")
+    def reader(self) -> Locator:
+        """The conversation that is read."""
+        return self.box.locator(".chatglm-reader")
+
+    def message(self, text: str) -> Locator:
+        """Return the message that has a text, the last one if there are several."""
+        return self.reader.locator("article", has_text=text).last
+
+    def counts(self, text: str) -> None:
+        """Wait until the list says how many it has."""
+        expect(self.box.locator(".chatglm-listing .chatglm-status")).to_have_text(text)
 
     def says(self, text: str) -> None:
         """Wait until something stands in the viewer."""
         self.box.get_by_text(text).first.wait_for()
 
     def open(self, prompt: str) -> None:
-        """Click the first line of a prompt."""
+        """Click the first line of a prompt; its turn is shown among those around it."""
         self.box.get_by_role("button", name=prompt, exact=True).first.click()
-        expect(self.opened).to_contain_text(prompt)
+        expect(self.reader.locator("article.chatglm-user", has_text=prompt).first).to_be_visible()
 
     def choose(self, name: str, presses: int) -> None:
-        """Choose from a list by keyboard: Space opens it, so many arrows go down, Enter chooses."""
+        """Choose from a list by keyboard: Space opens it, so many arrows go down, or up, and Enter chooses."""
         self.box.get_by_role("combobox", name=name, exact=True).focus()
-        for key in ("Space", *["ArrowDown"] * presses, "Enter"):
+        arrows = ["ArrowDown" if presses > 0 else "ArrowUp"] * abs(presses)
+        for key in ("Space", *arrows, "Enter"):
             self.page.keyboard.press(key)
 
 
 @pytest.fixture
 def far_away(page: Page) -> None:
     """Move the kernel half a second away, as on Binder: messages to the page arrive late, and in order."""
-
-    def ws(w):
-        import time
-
-        def out(f):
-            if isinstance(f, bytes):
-                f = f.decode("latin-1")
-            i = f.find('"comm_msg"')
-            if i >= 0:
-                print(time.time(), "SENT", f[-700:])
-
-        w.on("framesent", out)
-
-    page.on("websocket", ws)
     page.add_init_script("""const Near = window.WebSocket;
         window.WebSocket = class extends Near {
             set onmessage(handle) { super.onmessage = event => setTimeout(() => handle(event), 500) }
@@ -124,80 +119,119 @@ def shown(lab: Lab, page: Page, request: pytest.FixtureRequest, tmp_path: Path) 
         for number in (0, 1):
             notebook.run(number)
         box = notebook.run(2).locator(".chatglm-viewer")
-        box.get_by_text("1–20 of 30 turns").wait_for()
-        yield Shown(server, notebook, box, lab.folder)
+        box.evaluate("box => box.scrollIntoView()")
+        shown = Shown(server, notebook, box, lab.folder)
+        shown.counts("Conversations, the newest first")
+        shown.choose("Show", 1)
+        shown.counts("1–20 of 30 turns")
+        yield shown
 
 
 def test_a_chinese_search_and_filters_find_turns(shown: Shown, page: Page) -> None:
     """Typed Chinese words, a model and a range chosen by keyboard: each leaves the turns that are meant."""
     shown.field("Search").click()
     page.keyboard.type("爱情")
-    shown.says("1 turn found")
+    shown.counts("1 turn found")
     expect(shown.lines).to_have_text(["什么是爱情？"])
     for _ in range(2):
         page.keyboard.press("Backspace")
-    shown.says("1–20 of 30 turns")
+    shown.counts("1–20 of 30 turns")
     page.keyboard.type("最好")
-    shown.says("0 turns found")
+    shown.counts("0 turns found")
     for _ in range(2):
         page.keyboard.press("Backspace")
     shown.button("Filters").click()
     shown.choose("Model", 1)
-    shown.says("15 turns found")
+    shown.counts("15 turns found")
     shown.field("temperature from").click()
     page.keyboard.type("1.2")
     page.keyboard.press("Tab")
-    shown.says("3 turns found")
+    shown.counts("3 turns found")
     expect(shown.lines).to_have_text(["question 25", "question 23", "question 21"])
     shown.field("temperature to").click()
     page.keyboard.type("hot")
     page.keyboard.press("Tab")
     shown.says("temperature to: 'hot' isn't a number.")
     shown.button("Clear filters").click()
-    shown.says("1–20 of 30 turns")
+    shown.counts("1–20 of 30 turns")
     shown.box.get_by_label("Since").click(position={"x": 12, "y": 14})  # the month
     page.keyboard.type("03282026")
     page.keyboard.press("Tab")
-    shown.says("3 turns found")
+    shown.counts("3 turns found")
+
+
+def test_what_is_found_is_marked_and_read_in_its_conversation(shown: Shown, page: Page) -> None:
+    """The list shows what stands around the words that were typed; a click shows that turn among the others."""
+    shown.field("Search").click()
+    page.keyboard.type("深厚感情")
+    shown.counts("1 turn found")
+    expect(shown.box.locator(".chatglm-snippet mark")).to_have_text("深厚感情")
+    shown.open("什么是爱情？")
+    expect(shown.message("爱情是两个人之间的深厚感情。")).to_be_visible()
+    expect(shown.reader.locator("article.chatglm-user")).to_have_count(20)
+    shown.button("Later turns").click()
+    expect(shown.message("question 16")).to_be_visible()
+    shown.field("Search").fill("")
+    shown.choose("Show", -1)
+    shown.counts("Conversations, the newest first")
+    expect(shown.lines).to_have_text(["什么是爱情？"])
 
 
 def test_the_facts_of_a_line_stand_apart(shown: Shown) -> None:
-    """When it was asked, the model and the parameters are side by side, with room between them."""
-    facts = shown.box.locator(".chatglm-line .widget-html-content").first.locator("span")
+    """The number, when it was asked, the model and the parameters are side by side, with room between them."""
+    facts = shown.box.locator(".chatglm-item .chatglm-itemfacts").first.locator("span")
     boxes = [span.bounding_box() for span in facts.all()]
     assert len(boxes) >= 3
     for left, right in itertools.pairwise(boxes):
-        assert left and right and right["x"] >= left["x"] + left["width"] + 5 and right["y"] == left["y"]
+        assert left and right
+        assert right["x"] >= left["x"] + left["width"] + 5 or right["y"] >= left["y"] + left["height"] - 1
 
 
-def test_a_turn_opens_and_is_asked_again(shown: Shown) -> None:
-    """A click opens all of a turn; Ask again streams a new answer into its place and opens that."""
+def test_a_turn_is_read_and_asked_again(shown: Shown) -> None:
+    """Its facts are a click away; Again streams a new answer into its place, and the old one is its version."""
     shown.button("Last").click()
-    shown.says("21–30 of 30 turns")
+    shown.counts("21–30 of 30 turns")
     shown.open("什么是爱情？")
-    for part in ("爱情是两个人之间的深厚感情。", "Let me think.", "first token", "0.20 s", "glm-4"):
-        expect(shown.opened).to_contain_text(part)
-    shown.button("Ask again").click()
+    answer = shown.message("爱情是两个人之间的深厚感情。")
+    expect(answer.get_by_text("Let me think.")).to_be_hidden()
+    answer.get_by_text("Thinking", exact=True).click()
+    expect(answer.get_by_text("Let me think.")).to_be_visible()
+    expect(answer.get_by_text("first token")).to_be_hidden()
+    answer.get_by_text("Details").click()
+    for part in ("first token", "0.2 s", "glm-4"):
+        expect(answer.get_by_text(part, exact=True).last).to_be_visible()
+    answer.get_by_role("button", name="Again").click()
     shown.says("Answered.")
-    expect(shown.opened).to_contain_text("崭新的回答")
+    new = shown.message("崭新的回答")
+    expect(new).to_be_visible()
     assert [message["content"] for message in shown.server.posts[0].body["messages"]] == ["什么是爱情？"]
+    expect(new.get_by_text("2/2")).to_be_visible()
+    new.get_by_role("button", name="Earlier version").click()
+    expect(shown.message("爱情是两个人之间的深厚感情。")).to_be_visible()
 
 
-def test_edit_and_fork_by_keyboard(shown: Shown, page: Page) -> None:
-    """The prompt box has the focus at once; what is typed is asked after the turns before it, in a fork."""
+def edit(shown: Shown, prompt: str, text: str) -> None:
+    """Change a prompt in its place, by keyboard."""
+    shown.message(prompt).get_by_role("button", name="Edit").click()
+    box = shown.field("Edit the prompt")
+    expect(box).to_be_focused()
+    expect(box).to_have_value(prompt)
+    shown.page.keyboard.press("Control+a")
+    shown.page.keyboard.type(text)
+    shown.page.keyboard.press("Enter")
+
+
+def test_edit_and_fork_by_keyboard(shown: Shown) -> None:
+    """A prompt is edited in its place; what is typed is asked after the turns before it, in a fork."""
     shown.button("Last").click()
-    shown.says("21–30 of 30 turns")
+    shown.counts("21–30 of 30 turns")
     shown.open("为什么天空是蓝色的")
-    shown.button("Edit and fork").click()
-    expect(shown.field("New prompt")).to_be_focused()
-    expect(shown.field("New prompt")).to_have_value("为什么天空是蓝色的")
-    page.keyboard.press("Control+a")
-    page.keyboard.type("为什么大海是蓝色的")
-    shown.button("Fork and ask").click()
+    edit(shown, "为什么天空是蓝色的", "为什么大海是蓝色的")
     shown.says("Answered.")
     sent = [message["content"] for message in shown.server.posts[0].body["messages"]]
     assert sent[::2] == ["什么是爱情？", "Name a colour", "为什么大海是蓝色的"]
-    shown.choose("Show", 1)
+    expect(shown.reader.locator("article.chatglm-user")).to_have_count(3)
+    shown.choose("Show", 1)  # this conversation
     expect(shown.lines.first).to_have_text("为什么大海是蓝色的")
     expect(shown.lines).to_have_count(3)
 
@@ -207,14 +241,11 @@ def test_a_click_right_after_typing_finds_all_that_was_typed(shown: Shown, page:
     """A page holds back an update while another is under way, but not a click; and a kernel may handle both in two
     threads. Neither a prompt nor a file's name loses its end to that."""
     shown.open("question 25")
-    shown.button("Edit and fork").click()
-    expect(shown.field("New prompt")).to_be_focused()
-    page.keyboard.press("Control+a")
-    page.keyboard.type("为什么大海是蓝色的")
-    shown.button("Fork and ask").click()
+    edit(shown, "question 25", "为什么大海是蓝色的")
     shown.says("Answered.")
     assert shown.server.posts[0].body["messages"][-1]["content"] == "为什么大海是蓝色的"
-    shown.box.get_by_role("checkbox").first.check()
+    shown.box.locator(".chatglm-item").get_by_role("checkbox").first.check()
+    shown.button("Export…").click()
     shown.field("File").click()
     page.keyboard.type("far-away.jsonl")
     shown.button("Export 1 turn").click()
@@ -222,42 +253,44 @@ def test_a_click_right_after_typing_finds_all_that_was_typed(shown: Shown, page:
     assert [file.name for file in shown.folder.glob("far-away*")] == ["far-away.jsonl"]
 
 
-def test_two_pinned_turns_show_what_differs(shown: Shown) -> None:
+def test_two_selected_turns_show_what_differs(shown: Shown) -> None:
     """Differences are marked by words and by characters, with a line beneath them, not by colour alone."""
+    expect(shown.button("Compare")).to_be_hidden()
     shown.button("Last").click()
-    shown.says("21–30 of 30 turns")
-    shown.lines.filter(has_text="Name a colour").first.click()
-    shown.button("Pin").click()
-    shown.button("Next turn").click()
-    expect(shown.opened).to_contain_text("因为散射。")
-    shown.button("Next turn").click()
-    expect(shown.opened).to_contain_text("Blue is the best colour.")
-    shown.button("Pin").click()
-    shown.says("are compared below.")
+    shown.counts("21–30 of 30 turns")
+    shown.box.get_by_role("checkbox", name="#2", exact=True).check()
+    expect(shown.button("Compare")).to_be_disabled()
+    shown.open("Name a colour")
+    shown.message("Name a colour").get_by_role("checkbox", name="Select").check()
+    shown.says("2 turns selected")
+    shown.button("Compare").click()
     marked = shown.box.locator(".chatglm-compared mark")
     expect(marked.filter(has_text="Red")).to_have_count(1)
     expect(marked.filter(has_text="Blue")).to_have_count(1)
     expect(marked.filter(has_text="真的")).to_have_count(1)
     assert marked.first.evaluate("mark => getComputedStyle(mark).textDecorationLine") == "underline"
-    shown.button("Unpin both").click()
+    shown.button("Clear selection").click()
     expect(marked).to_have_count(0)
+    expect(shown.button("Compare")).to_be_hidden()
+    expect(shown.message("Name a colour")).to_be_visible()
 
 
-def test_delete_and_export_what_is_ticked(shown: Shown, page: Page) -> None:
-    """Two clicks delete a turn; ticked turns of two pages are written to a file that has them alone."""
+def test_delete_and_export_what_is_selected(shown: Shown, page: Page) -> None:
+    """Two clicks delete a turn; selected turns of two pages are written to a file that has them alone."""
     shown.open("question 25")
-    shown.opened.get_by_role("button", name="Delete…").dblclick()
+    shown.message("answer 25").get_by_role("button", name="Delete").dblclick()
     shown.button("Delete 1 turn for good").wait_for()
-    shown.says("1–20 of 30 turns")
+    shown.counts("1–20 of 30 turns")
     shown.button("Delete 1 turn for good").click()
     shown.says("1 turn deleted for good.")
-    shown.says("1–20 of 29 turns")
+    shown.counts("1–20 of 29 turns")
     shown.box.get_by_role("checkbox", name="#29", exact=True).check()
     shown.button("Next").click()
-    shown.says("21–29 of 29 turns")
+    shown.counts("21–29 of 29 turns")
     shown.box.get_by_role("checkbox", name="#1", exact=True).check()
     shown.says("2 turns selected")
-    shown.field("File").click()
+    shown.button("Export…").click()
+    expect(shown.field("File")).to_be_focused()
     page.keyboard.type("ticked.jsonl")
     page.keyboard.press("Tab")
     shown.button("Export 2 turns").click()
@@ -272,11 +305,11 @@ def test_turns_of_cells_appear_by_themselves(shown: Shown, page: Page) -> None:
     """A question asked from a cell stands in the list a moment after it has ended; nothing is clicked."""
     shown.notebook.run(3)
     expect(shown.lines.first).to_have_text("从单元格来的问题")
-    shown.says("1–20 of 31 turns")
+    shown.counts("1–20 of 31 turns")
 
 
 def test_everything_goes_by_keyboard(shown: Shown, page: Page) -> None:
-    """Tab reaches the list, Enter opens a turn and goes to it, Close goes back to its line; the focus is seen."""
+    """Tab reaches the list, Enter opens a turn, and Tab goes on to what it offers; the focus is seen."""
     shown.field("Search").click()
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -285,46 +318,54 @@ def test_everything_goes_by_keyboard(shown: Shown, page: Page) -> None:
     expect(shown.lines.nth(1)).to_be_focused()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    expect(shown.button("Close")).to_be_focused()
-    expect(shown.opened).to_contain_text("answer 24")
+    expect(shown.message("answer 24")).to_be_visible()
+    expect(shown.lines.nth(1)).to_be_focused()
     page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Space")  # Next turn
-    expect(shown.opened).to_contain_text("answer 23")
-    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    shown.says("1 turn selected")
+    again = shown.message("answer 24").get_by_role("button", name="Again")
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        if again.evaluate("button => button === document.activeElement"):
+            break
+    expect(again).to_be_focused()
     page.keyboard.press("Enter")
-    expect(shown.opened).to_be_hidden()
-    expect(shown.box.get_by_role("button", name="question 23", exact=True)).to_be_focused()
+    shown.says("Answered.")
+    assert shown.server.posts[0].body["messages"][-1]["content"] == "question 24"
 
 
-@pytest.mark.parametrize("shown", [800, 1600], indirect=True)
+@pytest.mark.parametrize("shown", [600, 900, 1600], indirect=True)
 def test_it_fits_narrow_and_wide(shown: Shown, page: Page) -> None:
-    """At 800 and 1600 pixels nothing stands over the edge, and nothing lies over anything else."""
+    """At 600, 900 and 1600 pixels nothing stands over the edge, and nothing lies over anything else."""
     shown.button("Filters").click()
     shown.open("question 25")
-    shown.button("Pin").click()
-    shown.button("Edit and fork").click()
-    expect(shown.field("New prompt")).to_be_visible()
+    shown.box.get_by_role("checkbox", name="#30", exact=True).check()
+    shown.button("Export…").click()
+    expect(shown.field("File")).to_be_visible()
+    shown.message("answer 25").get_by_text("Details").click()
     boxes = shown.box.evaluate(
         """box => { const edge = box.getBoundingClientRect();
-        const all = [...box.querySelectorAll('button,input,select,textarea,.widget-html-content')];
-        return all.map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width && r.height)
-          .filter(([e, r]) => r.left < edge.left - 1 || r.right > edge.right + 1).map(([e]) => e.outerHTML) }"""
+        const all = [...box.querySelectorAll('button,input,select,textarea,.widget-html-content,article,dl')];
+        return all.filter(e => !e.closest('details:not([open])')).map(e => [e, e.getBoundingClientRect()])
+          .filter(([e, r]) => r.width && r.height && (r.left < edge.left - 1 || r.right > edge.right + 1))
+          .map(([e]) => e.outerHTML) }"""
     )
     assert boxes == []
     assert overlapping(shown.box) == []
-    side_by_side = shown.opened.bounding_box(), shown.lines.first.bounding_box()
+    side_by_side = shown.reader.bounding_box(), shown.lines.first.bounding_box()
     assert all(side_by_side)
-    wide = page.viewport_size == {"width": 1600, "height": 1000}
-    opened, line = side_by_side
-    assert opened and line and (opened["x"] > line["x"] + line["width"]) == wide
+    assert page.viewport_size
+    wide = page.viewport_size["width"] >= 900
+    reader, line = side_by_side
+    assert reader and line and (reader["x"] > line["x"] + line["width"]) == wide
 
 
 def overlapping(box: Locator) -> list[str]:
     """Return pairs of things to press that lie over each other, apart from what the list has scrolled away."""
     found: list[str] = box.evaluate(
-        """box => { const list = box.querySelector('.chatglm-lines').getBoundingClientRect();
-        const seen = e => { const r = e.getBoundingClientRect();
-          return r.width && r.height && !(e.closest('.chatglm-lines') && r.bottom > list.bottom) };
+        """box => { const seen = e => { const r = e.getBoundingClientRect();
+          const list = e.closest('.chatglm-items, .chatglm-log')?.getBoundingClientRect();
+          return r.width && r.height && !(list && (r.bottom > list.bottom || r.top < list.top)) };
         const all = [...box.querySelectorAll('button,input,select,textarea')].filter(seen), wrong = [];
         for (const a of all) for (const b of all) { if (a === b) break;
           const p = a.getBoundingClientRect(), q = b.getBoundingClientRect();

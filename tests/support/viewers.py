@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ import ipywidgets as w
 from chatglm_magic import Session
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets import history_viewer
+from chatglm_magic.widgets.transcript import Message, Transcript
 from chatglm_magic.widgets.trouble import Status
 from chatglm_magic.widgets.viewer import HistoryViewer
 
@@ -63,6 +66,26 @@ class Viewer:
             for child in getattr(widget, "children", ()):
                 yield from self.seen(child)
 
+    def act(self, action: str, prompt: str | None = None, **values: Any) -> None:
+        """Press what a message offers: of the turn with a prompt, the last one, or else of the opened turn."""
+        shown = self.box.reader.transcript
+        name = f"q{self.box.reader.turn}"
+        if prompt is not None:
+            name = [one.id for one in shown.shown if one.role == "user" and one.source == prompt][-1]
+        message = name if action in ("edit", "select") else f"a{name[1:]}"
+        self.press(message, action, **values)
+
+    def press(self, message: str, action: str, **values: Any) -> None:
+        """Press what the message of an id offers, as the page tells the kernel."""
+        content = {"action": action, "id": message, "values": values}
+        data = {"method": "custom", "content": content}
+        self.box.reader.transcript._handle_msg({"content": {"data": data}, "buffers": []})
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompts of the transcript."""
+        return [message.source for message in self.box.reader.transcript.shown if message.role == "user"]
+
     def click(self, name: str) -> None:
         """Press a button."""
         button = self.named(name)
@@ -76,22 +99,38 @@ class Viewer:
     def find(self, text: str, count: str) -> None:
         """Type a search and wait for what the list says of it."""
         self.type("Search", text)
-        wait_until(lambda: count in self.text, f"{count!r} in {self.text[:200]!r}")
+        wait_until(lambda: count in self.count, f"{count!r} in {self.count!r}")
+
+    @property
+    def count(self) -> str:
+        """What stands above the list: how much there is of what."""
+        return visible_text(self.box.listing.count)
 
     @property
     def text(self) -> str:
         """All that is written, apart from the names of buttons."""
-        shown = (widget for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath))
-        return " ".join(text for text in map(visible_text, shown) if text)
+        parts: list[str] = []
+        for widget in self.seen():
+            if isinstance(widget, w.HTML | w.HTMLMath):
+                parts.append(visible_text(widget))
+            elif isinstance(widget, Transcript):
+                parts += [part for message in widget.shown for part in read_message(message)]
+        return " ".join(part for part in parts if part)
 
     @property
     def lines(self) -> list[str]:
         """The prompts, or titles, of the list."""
-        return [line.button.description for line in self.box._list.lines.children]
+        return [line.button.description for line in self.list_lines]
+
+    @property
+    def list_lines(self) -> tuple[Any, ...]:
+        """The lines of the list."""
+        lines: tuple[Any, ...] = self.box.listing.lines.children
+        return lines
 
     def open(self, prompt: str) -> None:
         """Open the first line that begins with a prompt."""
-        click(next(line.button for line in self.box._list.lines.children if line.button.description == prompt))
+        click(next(line.button for line in self.list_lines if line.button.description == prompt))
 
     def says(self, text: str, seconds: float = 10.0) -> None:
         """Wait until something is written."""
@@ -111,15 +150,26 @@ class Viewer:
         return list(walk_widgets(self.box))
 
 
+def read_message(message: Message) -> Iterator[str]:
+    """Yield what a reader sees of a message."""
+    yield message.label
+    yield from (" ".join(unescape(re.sub(r"<[^>]+>", " ", block)).split()) for block in message.blocks)
+    yield message.notice.text if message.notice else ""
+    yield message.meta
+    yield from (f"{name} {value}" for name, value in message.facts)
+
+
 @contextmanager
 def open_viewer(
     server: ScriptedServer | None = None,
     *turns: Turn,
     session: Session | None = None,
     sleep: HeldSleep | None = None,
+    show: str = "all turns",
 ) -> Iterator[Viewer]:
     """Yield a viewer over a session, whose store has turns.
 
+    :param show: what the list is to show; it begins with the conversations.
     :param sleep: how the viewer waits until its next look into the store.
     """
     session = session or Session()
@@ -128,6 +178,8 @@ def open_viewer(
     if turns:
         session.store.add([(made, position) for position, made in enumerate(turns)])
     shown = Viewer(session, sleep)
+    if show != "conversations":
+        shown.type("Show", show)
     try:
         yield shown
     finally:

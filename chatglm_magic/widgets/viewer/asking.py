@@ -1,18 +1,13 @@
-"""A question asked from the viewer: its answer as it streams, and Stop."""
+"""A prompt that is sent from the viewer, one at a time: its answer as it streams, and its end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import ipywidgets as w
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import ChatGLMError
-from ...render.text import one_line
 from ...session import Session
-from .. import look
-from ..answer import AnswerPane
 from ..asking import Runner, Showing
 from .calls import Calls
 
@@ -21,56 +16,69 @@ if TYPE_CHECKING:
     from ...values import Turn
 
 
+class Screen(Protocol):
+    """Where an answer is shown while it streams."""
+
+    def begin(self) -> None:
+        """An answer is awaited."""
+
+    def stream(self, draft: Draft) -> int:
+        """Show it as far as it has come; return the characters that went to the page."""
+
+    def end(self, turn: Turn | None) -> None:
+        """Show what became of it."""
+
+    def rest(self) -> None:
+        """No answer is awaited any more; the next one may be asked."""
+
+
 class Question:
     """One question, from when it is asked until its end is shown."""
 
-    def __init__(self, pane: AnswerPane) -> None:
-        self._pane = pane
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
         self.turn: Turn | None = None
         self.ended = False
         self.error: BaseException | None = None
 
     def frame(self, draft: Draft) -> int:
         """Show the answer so far; return the characters that went to the page."""
-        return self._pane.frame(draft)
+        return self._screen.stream(draft)
 
     def keep(self, turn: Turn) -> None:
         """Keep in mind which turn it was."""
         self.turn = turn
 
 
-class Asking(w.VBox):  # type: ignore[misc]
-    """One answer at a time, hidden while there is none; ``ended`` is called with each turn's id at its end."""
+class Asking:
+    """Asks; the answer is shown by a screen."""
 
-    def __init__(self, session: Session, calls: Calls, ended: Callable[[str], object]) -> None:
-        self._session, self._calls, self._ended = session, calls, ended
+    def __init__(self, session: Session, calls: Calls, screen: Screen) -> None:
+        self._session, self._calls, self._screen = session, calls, screen
         self._runner = Runner(session)
         self._question: Question | None = None
-        self._pane, self.prompt = AnswerPane(), look.Html()
-        self.stop = look.button("Stop")
-        self.stop.on_click(calls.handler(self._runner.stop))
-        super().__init__([look.row(self.prompt, self.stop), self._pane], layout=w.Layout(display="none"))
-        self.add_class("chatglm-card")
 
     def ask(self, prompt: str, first: Callable[[], object] | None = None, **how: Any) -> None:
         """Ask with the session's present parameters; do something ``first``, unless an answer is under way.
 
         :raises ChatGLMError: if an answer is under way, or for what can't be asked.
         """
-        question = Question(self._pane)
+        question = Question(self._screen)
 
         def begin() -> Any:
             if first is not None:
                 first()
             asked = self._session.aask(prompt, view=Showing(question), **how)
-            self._pane.begin()
-            self.prompt.value = look.small(f"Answering: {one_line(prompt, 120)}")
             self._question = question
             self._show()
             return asked
 
         if not self._runner.start(begin, lambda error: self._calls.apart(lambda: self._end(question, error))):
             raise ChatGLMError("An answer is under way: wait for it, or stop it.", kind="busy")
+
+    def stop(self) -> None:
+        """Stop the answer under way; what has arrived is kept."""
+        self._runner.stop()
 
     def cancel(self) -> None:
         """Stop the answer, whose end is not shown any more; what has arrived is kept."""
@@ -79,16 +87,13 @@ class Asking(w.VBox):  # type: ignore[misc]
             self._runner.stop()
 
     def _end(self, question: Question, error: BaseException | None) -> None:
-        """Show what became of a question; called in a thread of its own, once the next one is accepted.
-
-        The turn is opened first: by the time that its end is told, the buttons are those of its turn.
-        """
+        """Show what became of a question; called in a thread of its own, once the next one is accepted."""
 
         def present() -> None:
             nonlocal error
-            if question.turn is not None and self._question is question:
+            if self._question is question:
                 try:
-                    self._ended(question.turn.id)
+                    self._screen.end(question.turn)
                 except Exception as failed:  # noqa: BLE001 - it is told
                     error = error or failed
 
@@ -108,10 +113,14 @@ class Asking(w.VBox):  # type: ignore[misc]
             question, ended = state
             if question is None:
                 return
-            self.layout.display = "none" if ended else None
             if not ended:
+                self._screen.begin()
                 self._calls.say("Answering…")
-            elif isinstance(question.error, asyncio.CancelledError):
+                continue
+            self._screen.rest()
+            if self._state != shown:
+                continue
+            if isinstance(question.error, asyncio.CancelledError):
                 self._calls.say("Stopped; what had arrived is kept.")
             elif question.error is not None:
                 self._calls.tell(question.error)

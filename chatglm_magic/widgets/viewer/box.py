@@ -1,4 +1,4 @@
-"""The history viewer: every stored conversation and turn, to find, read, compare, branch from and take away."""
+"""The history viewer: every stored conversation, to find, read, compare, branch from and take away."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from ...render.outer import output
 from ...session import Session
 from ...store import Query, Row
 from .. import look
-from ..answer import CSS as ANSWER_CSS
 from ..debounce import Sleep
-from .asking import Asking
 from .calls import Calls
-from .compare import Compared
+from .compare import Comparison
 from .confirm import turns
 from .listing import SETTLED, Listing
-from .opened import Opened
+from .reader import Reader
+from .selection import Selection
 from .style import CSS
-from .ticked import Ticked
 
 TEXT = "chatglm history: run %chatglm_history --view in a notebook to search it, or %chatglm_history to list it."
 
@@ -32,52 +30,44 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
     It has as many widgets for 100 000 turns as for 20: its lines are filled again for each page. Turns that are
     asked elsewhere in this kernel appear by themselves, those of other kernels with the next look.
 
+    ``listing``, ``reader``, ``selection`` and ``comparison`` are its parts.
+
     :param sleep: waits until the next look into the store; it is for tests, which decide when that is.
     """
 
     def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep) -> None:
         self._session = session
         self._calls = calls = Calls(session, sleep=sleep)
-        near, below = Calls(session, calls), Calls(session, calls)  # beside the opened turn, and below the list
-        self._compared = Compared(near, lambda: self._opened.mark())
-        self._asking = Asking(session, near, self._answered)
-        self._opened = Opened(
+        near, above = Calls(session, calls), Calls(session, calls)  # in the reader, and in the bar
+        self.selection = Selection(
             session,
-            near,
-            self._compared,
-            close=self._close_turn,
-            step=self._step,
+            above,
+            listed=lambda: self.listing.query,
             delete=self._delete,
-            ask=self._asking.ask,
+            compare=self._compare_turns,
+            changed=self._select,
         )
-        self._ticked = Ticked(
-            session,
-            below,
-            page=lambda: [row.turn.id for row in self._list.rows],
-            found=lambda: self._list.query,
-            delete=self._delete,
-            changed=lambda: self._list.mark(),
-        )
-        self._list = Listing(
+        self.reader = Reader(session, near, self.selection, delete=self._delete, moved=self._moved)
+        self.comparison = Comparison(near, self._end_comparison)
+        self.listing = Listing(
             session,
             calls,
+            self.selection,
             opened=self._open,
-            ticked=self._ticked.set,
-            is_ticked=self._ticked.ids.__contains__,
+            entered=self._enter,
         )
         self._forget = session.on_change(calls.soon(self._look, pause=SETTLED))
-        self._panes = w.Box([self._list, look.column(near.status, self._asking, self._opened)])
-        self._panes.add_class("chatglm-panes")
-        style = look.style_sheet(ANSWER_CSS + CSS)
-        top = (self._list.bar, self._list.filters, calls.status, self._list.news)
-        super().__init__([style, *top, self._panes, self._ticked, below.status, self._compared])
+        panes = look.classed(w.Box([self.listing, self.reader, self.comparison]), "chatglm-panes")
+        style = look.style_sheet(CSS)
+        top = (self.listing.bar, self.listing.filters, calls.status, self.listing.news, self.selection)
+        super().__init__([style, *top, panes])
         self.add_class("chatglm-box")
         self.add_class("chatglm-viewer")
-        calls.handler(self._list.fill)()
+        calls.handler(self._begin)()
 
     def close(self) -> None:
         """Stop the answer under way and stop following the session."""
-        self._asking.cancel()
+        self.reader.asking.cancel()
         self._forget()
         super().close()
 
@@ -88,56 +78,65 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         """
         return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
+    def _begin(self) -> None:
+        """List the conversations, and open the one that was used last."""
+        self.listing.fill()
+        self._enter_last()
+
+    def _enter_last(self) -> None:
+        last = self._session.store.conversations(limit=1)
+        if last:
+            self._enter(last[0].id)
+
     def _look(self) -> None:
         """Take in what has changed in the store."""
-        self._list.fill()
-        row = self._opened.row
-        if row is not None:
-            self._opened.show(self._stored(row.turn.id))
-            self._list.current = row.turn.id if self._opened.row is not None else None
+        self.listing.fill()
+        self.reader.refresh()
+        if self.reader.conversation is None and not self.comparison.ids:
+            self._enter_last()
+        if self.comparison.ids and len(self._rows(self.comparison.ids)) < 2:
+            self._end_comparison()
+        self._moved()
 
-    def _stored(self, turn: str) -> Row | None:
-        listed = [row for row in self._list.rows if row.turn.id == turn]
-        return next(iter(listed or self._session.store.find(Query(ids=(turn,)))), None)
+    def _rows(self, ids: Sequence[str]) -> list[Row]:
+        found = {row.turn.id: row for row in self._session.store.find(Query(ids=tuple(ids)))}
+        return [found[turn] for turn in ids if turn in found]
 
     def _open(self, row: Row) -> None:
-        """Open a turn, or close it if it is the opened one."""
-        if self._opened.row is not None and self._opened.row.turn.id == row.turn.id:
-            self._close_turn()
-            return
-        self._present(row)
-        self._list.lines.focus_on(row.turn.id)  # scrolls the list to the line that is open now
-        self._opened.buttons.close.focus()
+        """Open a turn in its conversation."""
+        self._end_comparison()
+        self._calls.say("")
+        self.reader.show(row.turn.conversation, row)
+        self._moved()
 
-    def _present(self, row: Row | None) -> None:
-        self._opened.show(row)
-        self._list.current = None if row is None else row.turn.id
-        (self._panes.remove_class if row is None else self._panes.add_class)("chatglm-two")
-        self._list.mark()
+    def _enter(self, conversation: str) -> None:
+        """Open a conversation."""
+        self._end_comparison()
+        self._calls.say("")
+        self.reader.show(conversation)
+        self._moved()
 
-    def _close_turn(self) -> None:
-        row = self._opened.row
-        self._present(None)
-        if row is not None:
-            self._list.lines.focus_on(row.turn.id)
+    def _moved(self) -> None:
+        self.listing.mark(self.reader.conversation, self.reader.turn)
 
-    def _step(self, by: int) -> None:
-        row = self._list.step(by)
-        if row is None:
-            self._calls.say("There is no further turn in the list.")
-        else:
-            self._present(row)
+    def _select(self) -> None:
+        """Take in that other turns are selected; a comparison is of those that are."""
+        if self.comparison.ids and set(self.comparison.ids) != set(self.selection.ids):
+            self._end_comparison()
+        self.listing.mark(self.reader.conversation, self.reader.turn)
+        self.reader.mark()
 
-    def _answered(self, turn: str) -> None:
-        """Open the answer to a question that was asked here."""
-        self._list.fill()
-        self._present(self._stored(turn))
+    def _compare_turns(self, one: str, other: str) -> None:
+        self._calls.say("")
+        self.comparison.show(self._rows((one, other)))
+        self.reader.layout.display = "none" if self.comparison.ids else None
+
+    def _end_comparison(self) -> None:
+        self.comparison.show([])
+        self.reader.layout.display = None
 
     def _delete(self, ids: Sequence[str]) -> None:
         count = self._session.delete(ids)
-        self._ticked.drop(ids)
-        self._compared.drop(ids)
-        if self._opened.row is not None and self._opened.row.turn.id in ids:
-            self._present(None)
-        self._list.fill()
+        self.selection.drop(ids)
+        self._look()
         self._calls.say(f"{turns(count)} deleted for good.")

@@ -23,7 +23,7 @@ class Delete(w.Box):  # type: ignore[misc]
         self.second = w.Button(button_style="danger")
         super().__init__((self.first,))
         self.add_class("chatglm-row")
-        self.first.on_click(calls.handler(self._ask))
+        self.first.on_click(calls.handler(self.ask))
         self.keep.on_click(calls.handler(self.forget))
         self.second.on_click(calls.handler(self._do))
 
@@ -35,7 +35,13 @@ class Delete(w.Box):  # type: ignore[misc]
     def _offer(self, *buttons: w.Button) -> None:
         self.children = buttons
 
-    def _ask(self) -> None:
+    @property
+    def asks(self) -> bool:
+        """Whether a second click is awaited."""
+        return bool(self._ids)
+
+    def ask(self) -> None:
+        """Ask for the second click."""
         self._ids = tuple(self._which())
         if self._ids:
             self.second.description = f"Delete {turns(len(self._ids))} for good"

@@ -14,7 +14,8 @@ PAGE = 20
 
 
 class Item(NamedTuple):
-    """What a line shows: a number, a text, facts as safe HTML. ``key`` is an id; ``ticked`` None has no box."""
+    """What a line shows: a text, and a snippet with facts as safe HTML. ``key`` is an id; ``label`` names its box,
+    and ``ticked`` None has none."""
 
     key: str
     label: str
@@ -38,7 +39,8 @@ class Line(w.Box):  # type: ignore[misc]
         self.button: Any = w.Button(**_look_of(like and like.button))
         self.facts: Any = look.Html(**_look_of(like and like.facts))
         super().__init__([self.tick, self.button, self.facts], **({"layout": like.layout} if like else {}))
-        self.add_class("chatglm-line")
+        self.add_class("chatglm-item")
+        self.tick.add_class("chatglm-tick")
         self.button.on_click(calls.handler(lambda: opened(self.key) if self.key else None))
         self.tick.observe(calls.heard(self._tick), names="value")
 
@@ -71,7 +73,7 @@ class Lines(w.Box):  # type: ignore[misc]
         self._lines = [first, *(Line(calls, opened, ticked, like=first) for _ in range(PAGE - 1))]
         self._shown = 0
         super().__init__([])
-        self.add_class("chatglm-lines")
+        self.add_class("chatglm-items")
 
     def fill(self, items: Sequence[Item], opened: str | None) -> None:
         """Show at most 20 items."""
