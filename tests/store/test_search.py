@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatglm_magic.store import Query, Store
-from chatglm_magic.store.search import SearchQuery, indexed, words
+from chatglm_magic.store.search import SearchQuery, excerpt, indexed, words
 
 from ..support.clock import measure
 from ..support.stores import CONVERSATION, list_prompts, make_turn, open_store
@@ -281,3 +281,40 @@ def test_a_broken_index_is_begun_again(tmp_path: Path) -> None:
         assert store.unsaved == 0 and store.count(Query(text="爱情")) == 31
         assert store.news() == [] and [file.name for file in tmp_path.glob("*corrupt*")] == []
         assert list_prompts(store, Query(conversation=CONVERSATION)) == [f"爱情 {at}" for at in range(31)]
+
+
+@pytest.mark.parametrize(
+    ("search", "text", "marked"),
+    [
+        ("sea", "The SEA is deep, overseas too", ["SEA"]),
+        ("temp", "Temperature and temper", ["Temp", "temp"]),
+        ("爱情", "什么是爱 情？爱情！", ["爱 情", "爱情"]),
+        ("ＧＬＭ 智能", "GLM 是人工智能", ["GLM", "智能"]),
+        ("fine", "it is ﬁne", ["ﬁne"]),
+        ("->", "a -> b", [">"]),
+        ("!?", "really!?", ["!?"]),
+        ("nowhere", "The sea", []),
+        (None, "The sea", []),
+    ],
+)
+def test_what_is_found_is_marked_in_an_excerpt(search: str | None, text: str, marked: list[str]) -> None:
+    """The parts make up the text, and those that are marked are what the search finds, as they are written."""
+    parts = excerpt(search, ["", text])
+    assert [part for part, is_hit in parts if is_hit] == marked and "".join(part for part, _ in parts) == text
+
+
+def test_an_excerpt_is_a_line_around_what_is_found() -> None:
+    """Of a long text it shows the first place, in the first text that has one; without any, a text's beginning."""
+    long = "before " * 50 + "the\n\nwhale sings" + " after" * 50
+    parts = excerpt("whale", ["nothing", long])
+    line = "".join(part for part, _ in parts)
+    assert line.startswith("…") and line.endswith("…") and "the whale sings" in line and len(line) < 125
+    assert excerpt("absent", ["", "some\ntext"]) == [("some text", False)] and excerpt("x", []) == []
+
+
+@given(st.text(max_size=60), st.text(max_size=300))
+def test_an_excerpt_of_any_text_is_found_in_it(search: str, text: str) -> None:
+    """Whatever is typed and whatever is stored, nothing fails, and nothing is shown that isn't there."""
+    squeezed = " ".join(text.split())
+    for part, _ in excerpt(search, [text]):
+        assert " ".join(part.strip("…").split()) in squeezed or "…" in text
