@@ -115,7 +115,8 @@ def _thinking(reasoning: str) -> str:
 
 
 def _thoughts(reasoning: str) -> str:
-    style = f"{SMALL};white-space:pre-wrap;border-left:3px solid var(--jp-border-color1,#bdbdbd);padding-left:.8em"
+    border = "border-left:3px solid var(--jp-border-color1,#bdbdbd);padding-left:.8em"
+    style = f"{SMALL};white-space:pre-wrap;max-width:44rem;{border}"
     return f'<div style="{style}">{escape(reasoning)}</div>' if reasoning else ""
 
 
