@@ -353,11 +353,14 @@ def read(shown: Viewer) -> str:
 
 
 def test_answers_of_live_mode_stand_side_by_side() -> None:
-    """Their prompt is there once, and each answer is headed by its parameters."""
+    """Their prompt is there once, and each answer is headed by its parameters; in the list they are one line."""
     turns = [make_turn(n, kind="live", prompt="same", asked={"temperature": n / 10}) for n in range(3)]
-    with open_viewer(None, *turns) as shown:
+    with open_viewer(None, *turns, make_turn(4)) as shown:
+        assert shown.lines == ["question 4", "same"] and "3 live answers" in shown.text
+        set_value(shown.list_lines[1].tick, True)
+        assert "3 turns selected" in shown.text and shown.list_lines[1].tick.value
         shown.open("same")
-        first, *answers = shown.box.reader.transcript.shown
+        first, *answers, _, _ = shown.box.reader.transcript.shown
         assert first.source == "same" and len(answers) == 3 and len({answer.lane for answer in answers}) == 1
         assert [answer.label for answer in answers] == ["temperature 0", "temperature 0.1", "temperature 0.2"]
 

@@ -32,9 +32,14 @@ def title(text: str) -> str:
     return one_line(text, 160) or "(empty prompt)"
 
 
-def line_of_turn(row: Row, search: str | None) -> str:
-    """Return what stands beneath a turn's prompt in the list: a snippet, and when, which model, with what."""
+def line_of_turn(row: Row, search: str | None, count: int = 1) -> str:
+    """Return what stands beneath a turn's prompt in the list: a snippet, and when, which model, with what.
+
+    :param count: how many answers of live mode the line stands for.
+    """
     turn = row.turn
+    if count > 1:
+        return _snippet(turn, search) + _facts([label(row), when(turn.created), f"{count} live answers"], "")
     asked = {**turn.sent, **turn.asked}
     sampling = [f"T {_short(asked.get('temperature'))}", f"p {_short(asked.get('top_p'))}"]
     facts = [

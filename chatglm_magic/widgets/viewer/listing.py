@@ -41,6 +41,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self._session, self._calls, self._selection = session, calls, selection
         self._opened, self._entered = opened, entered
         self._items: list[Item] = []
+        self._folded: dict[str, list[str]] = {}  # the turns that a line stands for, by its key
         self._current: tuple[str | None, str | None] = (None, None)
         self.rows: list[Row] = []
         self.query = Query()
@@ -49,7 +50,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.refresh = look.button("Refresh", tooltip="Look for turns of other kernels")
         self.all = look.button("Select page", tooltip="Select the turns of this page")
         self.export = look.button("Export all…", tooltip="Write all that are listed to a file")
-        self.lines = Lines(calls, self._open, selection.set)
+        self.lines = Lines(calls, self._open, self._select)
         self.pages = Pages(calls, self.turn_to)
         self.count, self.news = look.Html(), News()
         self.show.observe(calls.handler(self.search), names="value")
@@ -98,7 +99,11 @@ class Listing(w.VBox):  # type: ignore[misc]
     def _show(self) -> None:
         conversation, turn = self._current
         if self.rows:
-            self._items = [item._replace(ticked=item.key in self._selection.ids) for item in self._items]
+            selected = self._selection.ids
+            self._items = [
+                item._replace(ticked=all(turn in selected for turn in self._folded[item.key]))
+                for item in self._items
+            ]
         self.lines.fill(self._items, turn if self.lists_turns else conversation)
 
     def _read_turns(self) -> None:
@@ -106,9 +111,17 @@ class Listing(w.VBox):  # type: ignore[misc]
         count = store.count(self.query)
         self.pages.fill(min(self.pages.page, max(count - 1, 0) // PAGE), count)
         self.rows = store.find(self.query, offset=self.pages.page * PAGE, limit=PAGE)
+        groups = _folded(self.rows)
+        self._folded = {group[0].turn.id: [row.turn.id for row in group] for group in groups}
         self._items = [
-            Item(row.turn.id, label(row), title(row.turn.prompt), line_of_turn(row, self.query.text), False)
-            for row in self.rows
+            Item(
+                group[0].turn.id,
+                label(group[0]),
+                title(group[0].turn.prompt),
+                line_of_turn(group[0], self.query.text, len(group)),
+                False,
+            )
+            for group in groups
         ]
         narrowed = " found" if self.query.text or self.filters.active else ""
         first = self.pages.page * PAGE + 1
@@ -136,9 +149,24 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.all.layout.display = None if selectable else "none"
         self.export.layout.display = None if selectable or self._items else "none"
 
+    def _select(self, key: str, selected: bool) -> None:
+        self._selection.set(self._folded.get(key, [key]), selected=selected)
+
     def _open(self, key: str) -> None:
         if not self.lists_turns:
             self._entered(key)
         for row in self.rows:
             if row.turn.id == key:
                 self._opened(row)
+
+
+def _folded(rows: list[Row]) -> list[list[Row]]:
+    """Return turns as lines: the answers that live mode got to one prompt are one."""
+    groups: list[list[Row]] = []
+    for row in rows:
+        last = groups[-1][-1].turn if groups else None
+        if last and row.turn.kind == last.kind == "live" and row.turn.prompt == last.prompt:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups

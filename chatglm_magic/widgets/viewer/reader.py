@@ -96,8 +96,8 @@ class Reader(w.VBox):  # type: ignore[misc]
         self._offset = max(at, 0) // PAGE * PAGE
         self._read()
         self._forget()
-        last = "" if not self.rows or self._count <= PAGE else f"q{self.rows[-1].turn.id}"
-        self._draw(reveal=self._id_of(self.turn) if self.turn else last)
+        begin = self.rows[0 if self._count <= PAGE else -1].turn.id if self.rows else ""
+        self._draw(reveal=self._id_of(self.turn or begin))
 
     def leave(self) -> None:
         """Show nothing."""
@@ -166,7 +166,9 @@ class Reader(w.VBox):  # type: ignore[misc]
             "edit": self._fork,
             "branch": self._branch,
             "delete": self._ask_delete,
-            "select": lambda row, values: self._selection.set(row.turn.id, bool(values.get("selected"))),
+            "select": lambda row, values: self._selection.set(
+                [row.turn.id], selected=bool(values.get("selected"))
+            ),
             "version": self._choose,
         }
 

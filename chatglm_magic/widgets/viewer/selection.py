@@ -60,12 +60,13 @@ class Selection(w.VBox):  # type: ignore[misc]
         self.cancel.on_click(calls.handler(self._leave))
         self._leave()
 
-    def set(self, key: str, selected: bool) -> None:
-        """Select a turn or not; it stays so on whichever page it comes to stand."""
-        if selected:
-            self.ids[key] = None
-        else:
-            self.ids.pop(key, None)
+    def set(self, ids: Iterable[str], *, selected: bool) -> None:
+        """Select turns or not; they stay so on whichever page they come to stand."""
+        for key in ids:
+            if selected:
+                self.ids[key] = None
+            else:
+                self.ids.pop(key, None)
         self._change()
 
     def add(self, ids: Iterable[str]) -> None:
@@ -81,9 +82,7 @@ class Selection(w.VBox):  # type: ignore[misc]
 
     def drop(self, ids: Sequence[str]) -> None:
         """Forget turns that are no more."""
-        for key in ids:
-            self.ids.pop(key, None)
-        self._change()
+        self.set(ids, selected=False)
 
     def export_listed(self) -> None:
         """Ask for the file that all listed turns go to."""
