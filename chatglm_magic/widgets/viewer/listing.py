@@ -82,11 +82,11 @@ class Listing(w.VBox):  # type: ignore[misc]
         """Read the store and fill the list again."""
         with self._calls.filling():
             self.query = self.filters.query(self._session.conversation if self.show.value == PRESENT else None)
-            if self.lists_turns:
-                self._read_turns()
-            else:
-                self._read_conversations()
+            told = self._read_turns() if self.lists_turns else self._read_conversations()
             self._show()
+            self.count.value = look.status_html(told)  # after what it is about
+            self.all.layout.display = None if self.rows else "none"
+            self.export.layout.display = None if self._items else "none"
             self.filters.show_models(self._session.store.models())
             self.news.ask(self._session.store)
 
@@ -106,7 +106,7 @@ class Listing(w.VBox):  # type: ignore[misc]
             ]
         self.lines.fill(self._items, turn if self.lists_turns else conversation)
 
-    def _read_turns(self) -> None:
+    def _read_turns(self) -> str:
         store = self._session.store
         count = store.count(self.query)
         self.pages.fill(min(self.pages.page, max(count - 1, 0) // PAGE), count)
@@ -126,9 +126,9 @@ class Listing(w.VBox):  # type: ignore[misc]
         narrowed = " found" if self.query.text or self.filters.active else ""
         first = self.pages.page * PAGE + 1
         place = f"{first:,}–{first + len(self.rows) - 1:,} of " if count > PAGE else ""
-        self._tell(f"{place}{turns(count)}{narrowed}", selectable=bool(self.rows))
+        return f"{place}{turns(count)}{narrowed}"
 
-    def _read_conversations(self) -> None:
+    def _read_conversations(self) -> str:
         store = self._session.store
         found = store.conversations(offset=self.pages.page * PAGE, limit=PAGE + 1)
         while not found and self.pages.page:
@@ -142,12 +142,7 @@ class Listing(w.VBox):  # type: ignore[misc]
             last = store.find(Query(conversation=summary.id, order="position", reverse=True), limit=1)
             line = line_of_conversation(summary, last[0].turn if last else None, present)
             self._items.append(Item(summary.id, "", title(summary.title), line))
-        self._tell("Conversations, the newest first" if found else "No conversations yet", selectable=False)
-
-    def _tell(self, text: str, *, selectable: bool) -> None:
-        self.count.value = look.status_html(text)
-        self.all.layout.display = None if selectable else "none"
-        self.export.layout.display = None if selectable or self._items else "none"
+        return "Conversations, the newest first" if found else "No conversations yet"
 
     def _select(self, key: str, selected: bool) -> None:
         self._selection.set(self._folded.get(key, [key]), selected=selected)
