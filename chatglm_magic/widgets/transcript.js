@@ -542,9 +542,10 @@ class View {
 
   keepPlace(act) {
     const follows = this.following ?? this.isAtEnd();
+    this.revealed = false;
     act();
-    if (follows) this.log.scrollTop = this.log.scrollHeight;
-    this.following = this.busy || follows ? follows : undefined;
+    if (follows && !this.revealed) this.log.scrollTop = this.log.scrollHeight;
+    this.following = this.revealed ? false : this.busy || follows ? follows : undefined;
     this.latest.hidden = this.isAtEnd();
   }
 
@@ -565,7 +566,7 @@ class View {
   reveal(id) {
     const parts = this.nodes.get(id);
     if (!parts) return;
-    this.following = false;
+    this.revealed = true;
     this.log.scrollTop = parts.node.offsetTop - 8;
   }
 

@@ -167,8 +167,12 @@ def test_what_is_found_is_marked_and_read_in_its_conversation(shown: Shown, page
     shown.counts("1 turn found")
     expect(shown.box.locator(".chatglm-snippet mark")).to_have_text("深厚感情")
     shown.open("什么是爱情？")
-    expect(shown.message("爱情是两个人之间的深厚感情。")).to_be_visible()
+    expect(shown.message("爱情是两个人之间的深厚感情。")).to_be_in_viewport()
     expect(shown.reader.locator("article.chatglm-user")).to_have_count(20)
+    shown.field("Search").fill("answer 12")
+    shown.counts("1 turn found")
+    shown.open("question 12")  # also when the view is at the end of what was shown before
+    expect(shown.message("question 12")).to_be_in_viewport()
     shown.button("Later turns").click()
     expect(shown.message("question 16")).to_be_visible()
     shown.field("Search").fill("")
