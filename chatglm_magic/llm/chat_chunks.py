@@ -161,7 +161,7 @@ class ChatPiece(NamedTuple):
 
 
 class AnswerBuilder:
-    """Feeds on pieces, reads calls out of the text, applies the stop strings, and knows the facts at the end.
+    """Collects an answer: reads calls out of its text, applies the stop strings, and gives the facts at the end.
 
     :param keep_tool_text: leave calls that stand in the text where they are.
     """

@@ -67,8 +67,8 @@ class GLMChatModel(  # type: ignore[misc]
         model.invoke("北京和上海有什么不同？").text
         model.bind_tools([get_weather]).invoke("What's the weather in Paris?").tool_calls
 
-    It has the fields of :class:`~chatglm_magic.ChatGLM` without those of the conversation, which is the messages'
-    here; ``max_tokens`` is ``max_token`` there, and both names are taken. Only what is set is sent.
+    It has the fields of :class:`~chatglm_magic.ChatGLM` without ``history`` and ``with_history``: the messages are
+    the conversation. ``max_tokens`` is ``max_token`` there; both names work. Only what is set is sent.
 
     :raises ChatGLMError: from every method that asks; ``kind`` tells what happened, ``partial`` what had come.
     """
@@ -76,7 +76,7 @@ class GLMChatModel(  # type: ignore[misc]
     model_config = STRICT
 
     tool_text: Literal["read", "keep"] = "read"
-    """Whether calls of bound tools that the server left in an answer's text are read as calls."""
+    """``read`` takes calls that a server left in an answer's text out of it, ``keep`` leaves them there."""
     streaming: bool = False
     """Whether ``invoke`` tells callbacks of each piece; the server is asked for a stream in any case."""
 
@@ -222,7 +222,11 @@ class GLMChatModel(  # type: ignore[misc]
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools to the model; whoever asks runs what it calls.
+        """Offer tools to the model. Its calls are returned in the message; nothing runs them here.
+
+        .. code-block:: python
+
+            model.bind_tools([get_weather], tool_choice="any").invoke("Is it sunny?").tool_calls[0]["args"]
 
         :param tools: functions, pydantic classes, TypedDicts, LangChain tools, runnables made tools, or dicts in
             OpenAI's, Anthropic's or JSON schema's form.

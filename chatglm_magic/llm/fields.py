@@ -156,4 +156,4 @@ def refuse_object_fields(call: Mapping[str, Any]) -> None:
     if name in TAKEN:
         raise ParameterError(f"{name} is what is asked, no argument beside it.")
     if name is not None:
-        raise ParameterError(f"{name} can't be set for one call: give it to ChatGLM(...), or assign it.")
+        raise ParameterError(f"{name} can't be set for one call: set it on the model.")

@@ -84,10 +84,10 @@ def _streams_arguments(model: str | None) -> bool:
 
 
 class CallReader:
-    """Makes calls of the fragments of one answer, whichever server sent them.
+    """Assembles the calls of one answer from fragments, whichever server sent them.
 
-    A call has a number of ours, in the order in which calls begin, and an id of its own: one that is missing, or
-    that another call of the answer has, is made here.
+    Calls are numbered in the order in which they begin, and each gets an id of its own: a missing one, or one that
+    another call of the answer has, is replaced.
     """
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class CallReader:
         else:
             known, so_far = self._names[call], "".join(self._arguments[call])
             if text and text == so_far and _is_whole(text):
-                return  # all of them once more
+                return  # the server repeats the whole arguments
             self._names[call] = known or name
             if text or (name and not known):
                 yield ToolCallPiece(call, "", "" if known else name, text)
