@@ -19,7 +19,7 @@ from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Delta, Odds, ToolCallPiece
 from ..wire.body import shown
-from ..wire.text_filters import SecretFilter
+from ..wire.text_filters import SecretFilter, tail_match
 from ..wire.tool_arguments import ArgumentCaster, mask_json
 from ..wire.tool_calls import forced_name
 from ..wire.tool_text import ToolTextReader, bound_name
@@ -182,6 +182,7 @@ class AnswerBuilder:
         self._filters: dict[int, SecretFilter] = {}
         self._numbers: dict[tuple[bool, int], int] = {}
         self._names: dict[int, str] = {}
+        self._odds = _OddsFilter(self._secrets)
         self._held: dict[int, list[str]] = {}
         """Arguments with escapes, in which a secret might hide until they are whole."""
         self._facts: dict[str, Any] = {"endpoint": bare(plan.call.url)}
@@ -210,7 +211,8 @@ class AnswerBuilder:
         if any(caster.changed for caster in self._casters.values()):
             self._changed.append("tool_calls: arguments cast to the types of the tool's schema")
         text, info = self._text.finish()
-        yield self._piece(text, info, tuple(piece for piece in held if piece.arguments))
+        last = self._piece(text, info, tuple(piece for piece in held if piece.arguments))
+        yield last._replace(logprobs=last.logprobs + self._odds.close())
 
     def failed(self, error: ChatGLMError) -> None:
         """Give an error the text that came before it."""
@@ -256,7 +258,8 @@ class AnswerBuilder:
                 self._facts[name] = info[known]
         self._changed += [str(change) for change in info.get("changed", ())]
         reasoning, thought = info.get("reasoning", ""), bool(info.get("thought"))
-        return ChatPiece(text, reasoning, thought, calls, tuple(info.get("logprobs", ())))
+        odds = tuple(info.get("logprobs", ()))
+        return ChatPiece(text, reasoning, thought, calls, self._odds.feed(odds) if self._secrets else odds)
 
     def _call(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
         """Return a piece of a call with its number among all calls, without secrets, and as its schema has it."""
@@ -291,6 +294,34 @@ class AnswerBuilder:
         text = self._hide(number, self._casters[number].close()) if number in self._casters else ""
         text += self._filters[number].close() if number in self._filters else ""
         return text + mask_json("".join(self._held.get(number, ())), self._secrets)
+
+
+class _OddsFilter:
+    """Leaves out the tokens of secrets, which come one by one: those that may begin one wait for the next."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+        self._held: list[Odds] = []
+
+    def feed(self, odds: Sequence[Odds]) -> tuple[Odds, ...]:
+        """Take in the next tokens; return those that can be handed out."""
+        self._held += odds
+        text = "".join(one.taken.token for one in self._held)
+        for secret in self._secrets:
+            if secret in text:
+                self._held.clear()
+                return ()
+        keep = max((tail_match(text, secret) for secret in self._secrets), default=0)
+        free: list[Odds] = []
+        while self._held and len(text) - len(self._held[0].taken.token) >= keep:
+            text = text[len(self._held[0].taken.token) :]
+            free.append(self._held.pop(0))
+        return tuple(free)
+
+    def close(self) -> tuple[Odds, ...]:
+        """Return what was held back."""
+        held, self._held = tuple(self._held), []
+        return held
 
 
 _EMPTY = ChatPiece()

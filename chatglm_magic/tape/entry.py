@@ -272,6 +272,11 @@ class TapeRecorder:
         """Return the finished answer, without the key it was asked with, should the server have repeated it."""
         turn = self._clean(self._turn())
         pieces = self._clean(self._without_keys_in_calls())
+        tokens = [
+            odds.taken.token for piece in self._pieces for news in piece[3:] for odds in news.get("logprobs", ())
+        ]
+        if any(secret in "".join(tokens) for secret in self._secrets):
+            pieces = [[*piece[:3], *({**news, "logprobs": []} for news in piece[3:])] for piece in pieces]
         for place, name in ((1, "answer"), (2, "reasoning")):
             if "".join(piece[place] for piece in pieces) != turn.get(name, ""):  # a key in several pieces
                 pieces = [[seconds, "", "", *news] for seconds, _, _, *news in pieces]

@@ -168,6 +168,9 @@ def test_the_key_is_nowhere(tmp_path: Path) -> None:
         piece(index=0, **function(None, arguments[20:])),
         chunk(None, finish_reason="tool_calls"),
     ]
+    for event, part in zip(events[2:4], (KEY[:9], KEY[9:]), strict=True):
+        token = {"token": part, "logprob": -0.5, "bytes": list(part.encode()), "top_logprobs": []}
+        event["choices"][0]["logprobs"] = {"content": [token]}
     tape = tmp_path / "tape.jsonl"
     with ScriptedServer(sse(events)) as server:
         model = GLMChatModel(endpoint_url=f"{server.url}v1", api_key=KEY, tape=str(tape))
