@@ -20,6 +20,7 @@ from chatglm_magic.magics.parser import parse
 from chatglm_magic.session.settings import NAMES
 
 from .support.hostile import ANSWERS, arm
+from .support.panels import choose
 from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
 
 
@@ -448,7 +449,7 @@ def test_two_panels_moved_by_two_threads_do_not_lock_each_other() -> None:
 
     def move(number: int) -> None:
         for step in range(40):
-            panels[number].rows[number].number.value = (step + 1) / 50
+            choose(panels[number], ("temperature", "top_p")[number], (step + 1) / 50)
 
     def replace_model() -> None:
         for step in range(10):

@@ -196,7 +196,8 @@ class Help:
         Where several do, they come in turn, as the cell calls for help.
         """
         typed = self._shell.history_manager.input_hist_raw[-1:] or [""]
-        lines = [line for line in typed[0].splitlines() if line.rstrip().rstrip("?").endswith(word)]
+        asked = [line.rstrip() for line in typed[0].splitlines()]
+        lines = [line for line in asked if line.endswith("?") and line.rstrip("?").endswith(word)]
         found = [match for match in map(PROMPT_LINE.match, lines) if match]
         if not found:
             return None

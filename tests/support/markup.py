@@ -64,7 +64,7 @@ class Page(HTMLParser):
             self.wrong.append(f"<{tag} {name}>")
         if name == "style" and not all(DECLARATION.fullmatch(part) for part in value.split(";") if part):
             self.wrong.append(f"style {value}")
-        if name == "tabindex" and value != "0":  # reached in the page's own order
+        if name == "tabindex" and value not in ("0", "-1"):  # in the page's own order, or by arrow keys alone
             self.wrong.append(f"tabindex {value}")
         if name == "href":
             self.links.append(value)

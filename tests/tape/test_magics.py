@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as w
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -21,6 +20,7 @@ from chatglm_magic.errors import CommandError, Interrupted, ParameterError, Tape
 from ..support.clock import assert_within
 from ..support.inside import find_frame
 from ..support.local_servers import wait_for
+from ..support.panels import ask_and_wait, open_panel
 from ..support.servers import ScriptedServer
 from ..support.tapes import count_pieces, delay, read_lines
 
@@ -135,29 +135,13 @@ def test_an_interrupt_ends_a_recorded_answer_at_its_own_pace(say: Say) -> None:
         assert_within(took, 1)
 
 
-def _parts(widget: Any) -> Iterator[Any]:
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from _parts(child)
-
-
 def test_the_panel_replays(say: Say) -> None:
     """What the panel asks goes over the session's tape."""
-    from chatglm_magic.widgets.panel_box import Panel
-
     with ScriptedServer(count_pieces()) as server:
         say(f"%chatglm_config endpoint_url={server.url}v1 tape=answers.jsonl")
         first = get_session().submit(get_session().aask("Hi", history=False)).result(10)
     say("%chatglm_config endpoint_url=http://127.0.0.1:9/v1 tape_mode=replay")
-    session, ended = get_session(), threading.Event()
-    parts = list(_parts(Panel(session)))
-
-    def look() -> None:
-        if len(session.turns) == 2 and session.turns[-1].status == "complete":
-            ended.set()
-
-    forget = session.on_change(look)
-    next(part for part in parts if isinstance(part, w.Textarea) and part.description == "Prompt").value = "Hi"
-    next(part for part in parts if isinstance(part, w.Button) and part.description == "Send").click()
-    assert ended.wait(10) and session.turns[-1].answer == first
-    forget()
+    session = get_session()
+    with open_panel(session=session) as panel:
+        ask_and_wait(panel, "Hi")
+    assert len(session.turns) == 2 and session.turns[-1].answer == first
