@@ -7,7 +7,6 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Generator,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -21,19 +20,15 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr, model_validator
 
 from ..errors import ChatGLMError, ParameterError
-from ..parameters import suggest
-from ..values import ChatOptions
-from ..wire.body import shown
-from ..wire.tool_calls import forced_name
 from . import batch, fields, structured, token_count
 from .base import ANSWER_CHANGING, CHAT_NAMES, STRICT, ChatBodyFields, Fields, ModelFields
 from .chat_chunks import AnswerBuilder, ChatPiece, last_chunk, to_chunk, to_message
 from .keys import Credentials
 from .messages import to_wire
+from .options import as_tool_choice, as_tools, chat_options
 from .request_plan import RequestPlan, plan_chat
 from .runtime import prepare_langchain
 
@@ -209,7 +204,7 @@ class GLMChatModel(  # type: ignore[misc]
     ) -> RequestPlan:
         _refuse_both_names(kwargs)
         arguments = {TABLE_NAMES.get(name, name): value for name, value in kwargs.items()}
-        chat = _chat_options(arguments)
+        chat = chat_options(arguments)
         further = {name: value for name, value in arguments.items() if name not in OPTIONS}
         return plan_chat(self, to_wire(messages), chat, stop, further)
 
@@ -236,10 +231,10 @@ class GLMChatModel(  # type: ignore[misc]
         :param parallel_tool_calls: whether several calls may come at once.
         :raises ParameterError: for a choice that names no tool.
         """
-        offered = _as_tools(tools, strict)
+        offered = as_tools(tools, strict)
         options: dict[str, Any] = {"tools": offered}
         if tool_choice is not None and tool_choice is not False and offered:
-            options["tool_choice"] = _tool_choice(tool_choice, offered)
+            options["tool_choice"] = as_tool_choice(tool_choice, offered)
         if parallel_tool_calls is not None:
             options["parallel_tool_calls"] = parallel_tool_calls
         return self.bind(**options, **kwargs)
@@ -441,30 +436,6 @@ def _result(message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message, generation_info=facts or None)])
 
 
-def _chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
-    """Return what a call asks for besides parameters.
-
-    :raises ParameterError: for a form of answers that there is not.
-    """
-    form = arguments.get("response_format")
-    tools = _as_tools(arguments.get("tools") or (), None)
-    choice, parallel = arguments.get("tool_choice"), arguments.get("parallel_tool_calls")
-    if arguments.get("tool_text") not in (None, "read", "keep"):
-        raise ParameterError("tool_text must be read or keep.")
-    if parallel not in (None, True, False):
-        raise ParameterError("parallel_tool_calls must be True, False or None.")
-    as_json, schema, name, strict = structured.read_format(form)
-    return ChatOptions(
-        tools=tuple(tools),
-        tool_choice=None if choice in (None, False) or not tools else _tool_choice(choice, tools),
-        parallel_tool_calls=parallel,
-        as_json=as_json,
-        schema=schema,
-        schema_name=name,
-        strict=strict,
-    )
-
-
 def _refuse_both_names(values: dict[str, Any] | Mapping[str, Any]) -> None:
     """Refuse two values for one parameter.
 
@@ -473,45 +444,3 @@ def _refuse_both_names(values: dict[str, Any] | Mapping[str, Any]) -> None:
     for row, name in CHAT_NAMES.items():
         if row in values and name in values:
             raise ParameterError(f"{row} and {name} are one parameter: give one of them.")
-
-
-def _as_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
-    """Return tools in OpenAI's form.
-
-    :raises ParameterError: for what is no tool.
-    """
-    if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
-        raise ParameterError("tools must be a list of functions, classes, LangChain tools or dicts.")
-    converted = []
-    for tool in tools:
-        if isinstance(tool, Mapping) and tool.get("type") not in (None, "function", "object"):
-            converted.append(dict(tool))  # a tool of the server's own, such as Z.ai's web_search
-            continue
-        try:
-            converted.append(convert_to_openai_tool(tool, strict=strict))
-        except Exception as error:  # noqa: BLE001 - LangChain raises what it likes
-            reason = " ".join(str(error).split())
-            raise ParameterError(
-                f"{shown(repr(tool), 60)} can't be offered as a tool: {shown(reason, 200)}"
-            ) from None
-    return converted
-
-
-def _tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | Mapping[str, Any]:
-    """Return a choice in OpenAI's form.
-
-    :raises ParameterError: for one that names no bound tool.
-    """
-    names = [tool["function"]["name"] for tool in tools if isinstance(tool.get("function"), Mapping)]
-    if choice is True:
-        choice = names[0] if len(names) == 1 else "required"
-    if isinstance(choice, Mapping):  # OpenAI's form, or Anthropic's
-        choice = forced_name(choice) or choice.get("name") or choice.get("type")
-    if choice in ("any", "required"):
-        return "required"
-    if choice in ("auto", "none"):
-        return str(choice)
-    if choice not in names:
-        hint = suggest(str(choice), names) or f"Bound are {', '.join(names)}."
-        raise ParameterError(f"tool_choice={choice!r} names no bound tool. {hint}")
-    return {"type": "function", "function": {"name": choice}}
