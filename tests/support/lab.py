@@ -132,7 +132,7 @@ class Notebook:
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
-        # Notebook 7 asks which kernel is meant where its server was slow to say; so does a user's, who presses Select.
+        # Where its server was slow to say so, Notebook 7 asks which kernel is meant, and its user presses Select.
         choice = page.locator(".jp-Dialog").filter(has_text="Select Kernel")
         page.add_locator_handler(choice, lambda: choice.get_by_role("button", name="Select", exact=True).click())
         page.goto(url)
