@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 PLACES = (
     *("footer", "stream-error", "explorer-error"),
-    *("show-prompt", "show-model", "show-error", "show-changed", "view-prompt", "view-error"),
+    *("show-prompt", "show-model", "show-error", "show-changed"),
 )
-"""Places whose text MathJax would typeset. The panel's notices and its line about an answer, and model and changes
-in the viewer, hold a trap too, but no front end typesets them."""
+"""Places whose text MathJax would typeset. What stands in panel and viewer holds a trap too; their module closes all
+but the formulas of answers, so that it stays closed when the kernel's HTML is let through."""
 
 
 def make_trap(beacon: str, place: str) -> str:
