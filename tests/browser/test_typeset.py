@@ -29,8 +29,8 @@ PLACES = (
     *("footer", "stream-error", "explorer-error"),
     *("show-prompt", "show-model", "show-error", "show-changed"),
 )
-"""Places whose text MathJax would typeset. What stands in panel and viewer holds a trap too; their module closes all
-but the formulas of answers, so that it stays closed when the kernel's HTML is let through."""
+"""Places whose text MathJax would typeset. What stands in panel and viewer holds a trap too; their module closes
+all but the formulas of answers, also when the kernel's HTML is let through."""
 
 
 def make_trap(beacon: str, place: str) -> str:
