@@ -194,14 +194,24 @@ class AnswerBuilder:
         """Whether a stop string has ended the answer."""
         return self._text.done
 
-    def feed(self, delta: Delta) -> Iterator[ChatPiece]:
-        """Take in a piece; yield what there is to hand out."""
+    def feed(self, delta: Delta) -> tuple[ChatPiece, ...]:
+        """Take in a piece; return what there is to hand out."""
+        if self._reader is None and delta[1:] == _NOTHING_ELSE:  # most pieces: text alone
+            text, info = self._text.take(delta)
+            return (ChatPiece(text),) if text and not info else tuple(self._said(text, info))
         if self._reader is None or delta.tool_calls:
-            yield from self._one(delta, in_text=False)
-        else:
-            for piece in self._reader.feed(delta):
-                if not self.done:
-                    yield from self._one(piece, in_text=True)
+            return tuple(self._one(delta, in_text=False))
+        return tuple(self._in_text(delta))
+
+    def _in_text(self, delta: Delta) -> Iterator[ChatPiece]:
+        assert self._reader is not None, "it reads calls"
+        for piece in self._reader.feed(delta):
+            if not self.done:
+                yield from self._one(piece, in_text=True)
+
+    def _said(self, text: str, info: Mapping[str, Any]) -> Iterator[ChatPiece]:
+        if (text or info) and (piece := self._piece(text, info, ())) != _EMPTY:
+            yield piece
 
     def close(self) -> Iterator[ChatPiece]:
         """End the answer; yield what was held back."""
@@ -325,6 +335,7 @@ class _OddsFilter:
 
 
 _EMPTY = ChatPiece()
+_NOTHING_ELSE = Delta()[1:]
 
 
 def to_chunk(piece: ChatPiece) -> ChatGenerationChunk:
@@ -355,7 +366,8 @@ def to_chunk(piece: ChatPiece) -> ChatGenerationChunk:
 def _text_chunk(text: str) -> GLMMessageChunk:
     """Return a chunk of text alone: a copy of an empty one, since to make one takes five times as long."""
     chunk: GLMMessageChunk = GLMMessageChunk.__new__(GLMMessageChunk)
-    own = {name: type(value)() for name, value in _NO_TEXT.__dict__.items() if isinstance(value, list | dict)}
+    own: dict[str, Any] = {"additional_kwargs": {}, "response_metadata": {}}
+    own |= {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
     put = object.__setattr__  # as pydantic's own copy does
     put(chunk, "__dict__", {**_NO_TEXT.__dict__, **own, "content": text})
     put(chunk, "__pydantic_extra__", {})
