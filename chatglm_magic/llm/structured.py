@@ -202,34 +202,52 @@ class _StructuredOutput:
             "parsing_error": wrong,
         }
 
-    def _transform(self, chunks: Iterator[AIMessage]) -> Iterator[Any]:
+    def _transform(self, chunks: Iterator[AIMessageChunk]) -> Iterator[Any]:
         """Yield the object as it grows; the last one is whole and fits, or an error is raised."""
-        whole: Any = None
-        last: Any = None
+        growing = _GrowingObject(self._reader)
         for chunk in chunks:
-            whole = chunk if whole is None else whole + chunk
-            if (value := self._partial(whole)) not in (None, last):
-                yield (last := value)
-        final = self._reader.read(whole)
-        if final != last:
-            yield final
+            yield from growing.add(chunk)
+        yield from growing.end()
 
-    async def _atransform(self, chunks: AsyncIterator[AIMessage]) -> AsyncIterator[Any]:
-        whole: Any = None
-        last: Any = None
+    async def _atransform(self, chunks: AsyncIterator[AIMessageChunk]) -> AsyncIterator[Any]:
+        growing = _GrowingObject(self._reader)
         async for chunk in chunks:
-            whole = chunk if whole is None else whole + chunk
-            if (value := self._partial(whole)) not in (None, last):
-                yield (last := value)
-        final = self._reader.read(whole)
-        if final != last:
+            for value in growing.add(chunk):
+                yield value
+        for value in growing.end():
+            yield value
+
+
+class _GrowingObject:
+    """Reads the object of a streamed answer, each time that it has grown."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self._reader = reader
+        self._whole: Any = None
+        self._last: Any = None
+
+    def add(self, chunk: AIMessageChunk) -> Iterator[Any]:
+        """Yield the object if the chunk changed it."""
+        self._whole = chunk if self._whole is None else self._whole + chunk
+        value = self._partial()
+        if value is not None and value != self._last:
+            self._last = value
+            yield value
+
+    def end(self) -> Iterator[Any]:
+        """Yield the whole object, if it isn't the one last seen.
+
+        :raises InvalidResponseError: ``schema``, for an answer that doesn't fit.
+        """
+        final = self._reader.read(self._whole)
+        if final != self._last:
             yield final
 
-    def _partial(self, message: AIMessageChunk) -> Any:
+    def _partial(self) -> Any:
         if self._reader.tool:
-            return next((call["args"] for call in message.tool_calls), None)
+            return next((call["args"] for call in self._whole.tool_calls), None)
         try:
-            value = parse_partial_json(_unfenced(message.text))
+            value = parse_partial_json(_unfenced(self._whole.text))
         except ValueError:
             return None
         return value if isinstance(value, dict) else None
