@@ -42,7 +42,7 @@ def chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
 def as_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     """Return tools in OpenAI's form.
 
-    :raises ParameterError: for what is no tool.
+    :raises ParameterError: for something that isn't a tool.
     """
     if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
         raise ParameterError("tools must be a list of functions, classes, LangChain tools or dicts.")

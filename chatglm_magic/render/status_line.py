@@ -83,7 +83,7 @@ class OutputLine:
 
 
 class TerminalLine:
-    """The line of a terminal at which its cursor stands; a stream that is no terminal has none."""
+    """The line of a terminal at which its cursor stands; a stream that isn't a terminal has none."""
 
     def __init__(self, stream: TextIO | None = None, *, is_terminal: bool | None = None) -> None:
         self._stream = stream or sys.stderr

@@ -124,7 +124,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def when(created: str) -> str:
-    """Return an ISO 8601 time as local time, to the minute; a text that is no time stays as it is."""
+    """Return an ISO 8601 time as local time, to the minute; a text that isn't a time stays as it is."""
     try:
         return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):

@@ -49,7 +49,7 @@ def _tool(item: object, where: tuple[str | int, ...]) -> Json:
 
 
 def check_schema(schema: object, where: tuple[str | int, ...]) -> None:
-    """Refuse what is no schema, or one that is too large. Raises BadField."""
+    """Refuse a value that isn't a schema, or a schema that is too large. Raises BadField."""
     if not isinstance(schema, dict):
         raise BadField(where, "Input should have a JSON object for its schema", None, "dict_type")
     if _levels(schema) > _LEVELS or len(json.dumps(schema)) > _CHARS:
