@@ -36,7 +36,7 @@ OPTIONS = (
     *("tools", "tool_choice", "parallel_tool_calls", "response_format", "strict", "tool_text", "stream"),
     *("ls_structured_output_format", "structured_output_format"),
 )
-"""Arguments of a call that are no parameters of a request."""
+"""Arguments of a call that aren't parameters of a request."""
 
 TABLE_NAMES = {name: row for row, name in CHAT_NAMES.items()}
 
@@ -430,10 +430,9 @@ def _by_chat_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _result(message: AIMessage) -> ChatResult:
-    facts = {
-        name: message.response_metadata[name] for name in ("finish_reason",) if name in message.response_metadata
-    }
-    return ChatResult(generations=[ChatGeneration(message=message, generation_info=facts or None)])
+    reason = message.response_metadata.get("finish_reason")
+    facts = None if reason is None else {"finish_reason": reason}
+    return ChatResult(generations=[ChatGeneration(message=message, generation_info=facts)])
 
 
 def _refuse_both_names(values: dict[str, Any] | Mapping[str, Any]) -> None:
