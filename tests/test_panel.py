@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from .support.panels import (
     read_answers,
     read_notices,
     read_text,
+    record_copies,
     send_prompt,
     type_prompt,
     wait_idle,
@@ -361,6 +363,34 @@ def test_reset_brings_the_default_back() -> None:
         assert panel._session.settings.temperature == 0.1
         ask_and_wait(panel, "hi")
         assert "temperature" not in server.posts[0].body
+
+
+def test_reset_all_leaves_the_server() -> None:
+    """Numbers, system prompt, thinking, seed and stop strings go back to nothing; address and model stay."""
+    with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
+        given = {"temperature": 1.5, "top_k": 7, "system": "Be brief.", "seed": "1", "stop": "x", "model": "glm-4"}
+        for name, value in given.items():
+            choose(panel, name, value)
+        choose(panel, "top_p", "much")
+        press_beside(panel, "defaults")
+        values = panel.sidebar.values
+        assert (values["temperature"], values["top_k"], values["system"], values["seed"]) == (None, None, "", "")
+        assert values["model"] == "glm-4" and panel.sidebar.errors == {}
+        ask_and_wait(panel, "hi")
+        body = server.posts[0].body
+        assert not {"temperature", "top_k", "seed", "stop"} & set(body) and len(body["messages"]) == 1
+
+
+def test_a_conversation_is_copied_as_its_export_is_written(tmp_path: Path) -> None:
+    """The same Markdown as a file that ends in .md; without a conversation, a sentence."""
+    with ScriptedServer(answer("It's **blue**.")) as server, open_panel(server) as panel:
+        copied = record_copies(panel)
+        press_beside(panel, "conversation")
+        assert copied == [] and panel.transcript.notice["text"] == "There is no conversation to copy yet."
+        ask_and_wait(panel, "Which colour has the sea?")
+        press_beside(panel, "conversation")
+        written = panel._session.history.export(tmp_path / "talk.md")
+        assert copied == [written.read_text(encoding="utf-8")] and "It's **blue**." in copied[0]
 
 
 def test_the_range_is_the_servers() -> None:

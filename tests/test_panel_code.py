@@ -20,7 +20,7 @@ from chatglm_magic import ChatGLM, Session, get_session
 from chatglm_magic.widgets.panel_box.code import as_magic, as_python, state
 
 from .support.canary import KEY, has_leaked
-from .support.panels import ask_and_wait, choose, open_panel, press, read_notices
+from .support.panels import ask_and_wait, choose, open_panel, press, read_notices, record_copies
 from .support.servers import ScriptedServer, answer, legacy
 
 PROMPTS = [
@@ -194,16 +194,10 @@ def test_a_short_question_is_one_line(shell: InteractiveShell) -> None:
 
 def test_the_code_never_holds_the_key(server: ScriptedServer) -> None:
     """What the box and the settings say now goes to the page's clipboard; the key is in the requests alone."""
-    session, copied = Session(), list[str]()
+    session = Session()
     session.llm = ChatGLM(endpoint_url=server.url + "v1", api_key=KEY, headers={"X-Auth": KEY})
     with open_panel(session=session) as panel:
-        comm = panel.transcript.comm
-
-        def take(data: Any = None, **other: Any) -> None:
-            if data.get("content", {}).get("do") == "copy":
-                copied.append(data["content"]["text"])
-
-        comm.send = take
+        copied = record_copies(panel)
         press(panel, "magic", text="")
         assert copied == [] and read_notices(panel) == ["Type a prompt first: the code asks it."]
         ask_and_wait(panel, "hi")

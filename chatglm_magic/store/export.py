@@ -74,9 +74,9 @@ def _jsonl(rows: Iterable[Row]) -> Iterator[str]:
         yield json.dumps(row.turn.to_json(), ensure_ascii=False, default=str) + "\n"
 
 
-def _markdown(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield the turns as Markdown: prompts as they were typed, answers in the Markdown they came in."""
-    for number, turn in enumerate((row.turn for row in rows), 1):
+def markdown(turns: Iterable[Turn]) -> Iterator[str]:
+    """Yield turns as Markdown: prompts as they were typed, answers in the Markdown they came in."""
+    for number, turn in enumerate(turns, 1):
         yield f"## {number} · {_heading(turn)}\n\n"
         for name, text in (("System", turn.system), ("Prompt", turn.prompt), ("Thinking", turn.reasoning)):
             if text:
@@ -160,7 +160,7 @@ def _title(turn: Turn) -> str:
 
 FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
     ".jsonl": _jsonl,
-    ".md": _markdown,
+    ".md": lambda rows: markdown(row.turn for row in rows),
     ".html": _html,
     ".csv": _csv,
 }

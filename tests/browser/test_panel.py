@@ -209,7 +209,7 @@ def test_the_prompt_and_send_come_first_for_tab(panel: Shown) -> None:
         page.keyboard.press("Tab")
     assert [name for name, _ in names] == [
         *("Prompt", "Send", "Live", "Code ▾", "Conversation", "Edit", "Copy", "Copy", "Again", "Details"),
-        *("GLM · this machine ▾", "+ New chat", "History (1)"),
+        *("GLM · this machine ▾", "+ New chat", "History (1)", "More"),
         *("Temperature", "Temperature slider", "Top-p", "Top-p slider", "Max tokens", "Max tokens slider"),
         *("Send earlier turns (1 in context)", "More sampling", "System prompt", "Thinking, seed, stop", "Server"),
     ]
@@ -306,6 +306,29 @@ def test_copies_say_so(panel: Shown) -> None:
         panel.button(name).last.click()
         panel.area.get_by_text("Copied", exact=True).wait_for()
         assert page.evaluate("navigator.clipboard.readText()") == copied
+
+
+def test_more_copies_the_conversation_and_resets_the_settings(panel: Shown) -> None:
+    """By keyboard: Enter opens the menu at the end of the head, Tab goes into it, Esc and leaving fold it."""
+    page = panel.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    panel.ask("hi")
+    panel.set("Temperature", "1.5")
+    more = panel.area.get_by_label("More", exact=True)
+    entry = panel.button("Copy the conversation")
+    more.focus()
+    page.keyboard.press("Enter")
+    entry.wait_for()
+    page.keyboard.press("Escape")
+    entry.wait_for(state="hidden")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    panel.area.get_by_text("Copied", exact=True).wait_for()
+    assert "```text\nhi\n```" in page.evaluate("navigator.clipboard.readText()") and entry.is_hidden()
+    more.click()
+    panel.button("Reset all settings").click()
+    panel.page.wait_for_function("box => box.value === ''", arg=panel.number("Temperature").element_handle())
 
 
 @pytest.mark.parametrize("form", ["magic", "Python"])

@@ -89,6 +89,18 @@ def press_beside(shown: Panel, name: str, id: str = "") -> None:
     shown.sidebar._handle_msg(_message(action(name, id)))
 
 
+def record_copies(shown: Panel) -> list[str]:
+    """Return a list that fills with the texts that go to the page's clipboard."""
+    copied: list[str] = []
+
+    def take(data: Any = None, **other: Any) -> None:
+        if data.get("content", {}).get("do") == "copy":
+            copied.append(data["content"]["text"])
+
+    shown.transcript.comm.send = take
+    return copied
+
+
 def send_prompt(shown: Panel, prompt: str) -> None:
     """Type a prompt and press Enter."""
     type_prompt(shown, prompt)

@@ -10,6 +10,7 @@ import ipywidgets as w
 
 from ...render.outer import output
 from ...session import Session
+from ...store.export import markdown
 from .. import look, still
 from ..debounce import Sleep
 from ..messages import Notice
@@ -107,6 +108,10 @@ class Panel(w.VBox):  # type: ignore[misc]
             self.talk.new()
         elif action == "history":
             self._toggle_history()
+        elif action == "defaults":
+            self.settings.reset_all()
+        elif action == "conversation":
+            self._copy_conversation()
 
     def _copy(self, form: str, text: str) -> None:
         """Copy code that asks what stands in the box, or else the conversation's last prompt again."""
@@ -117,6 +122,14 @@ class Panel(w.VBox):  # type: ignore[misc]
         blank = not text.strip()
         state = code.state(self._session, turns[-1].prompt if blank else text, again=blank)
         self.transcript.copy(code.as_magic(state) if form == "magic" else code.as_python(state))
+
+    def _copy_conversation(self) -> None:
+        """Copy what was said as Markdown: that of an export to ``.md``."""
+        turns = self.talk.turns
+        if turns:
+            self.transcript.copy("".join(markdown(turns)))
+        else:
+            self.transcript.say(Notice("There is no conversation to copy yet."))
 
     def _toggle_history(self) -> None:
         if self._viewer is None:

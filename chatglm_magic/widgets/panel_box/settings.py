@@ -23,6 +23,7 @@ LONGEST_CONTEXT = 16384
 """The right end of the slider of Max tokens where the server names no limit."""
 
 FEWEST_TOKENS = 16
+SERVER = "Server"
 NUMBERS = names("sampling", "more")
 ALSO = ("endpoint_url", "dialect", "model")
 """Settings on which it depends what others show."""
@@ -78,7 +79,7 @@ SECTIONS: list[Values] = [
         ],
     },
     {
-        "title": "Server",
+        "title": SERVER,
         "fields": [
             field("endpoint_url", "text", "Address"),
             field("model", "suggest", "Model", hint="server default"),
@@ -149,6 +150,15 @@ class SettingsBinding:
             self._accept(name)
             self.show()
             self._moved()
+
+    def reset_all(self) -> None:
+        """Put every setting but the server's back to its default."""
+        for section in SECTIONS:
+            for each in section["fields"] if section["title"] != SERVER else ():
+                self._session.default(each["name"])
+                self._accept(each["name"])
+        self.show()
+        self._moved()
 
     def show(self) -> None:
         """Bring what is shown up to the settings."""

@@ -1,5 +1,6 @@
 // The page's part of sidebar.py: the panel's head, and a column of settings. Text becomes text nodes.
 
+const MENU = [["conversation", "Copy the conversation"], ["defaults", "Reset all settings"]];
 const STEPS = 1000; // of a slider whose scale is logarithmic
 
 function make(tag, className = "", text = "") {
@@ -58,7 +59,7 @@ class View {
     this.past = button("chatglm-past-button", "", () => this.send("history"));
     this.drawer = button("chatglm-drawer-button", "Settings", () => this.toggle());
     this.drawer.setAttribute("aria-expanded", "false");
-    head.append(this.server, this.state, this.fresh, this.past, this.drawer);
+    head.append(this.server, this.state, this.fresh, this.past, this.drawer, this.menu());
     this.side = make("div", "chatglm-side");
     this.side.setAttribute("role", "group");
     this.side.setAttribute("aria-label", "Settings");
@@ -89,6 +90,28 @@ class View {
       this.side.append(box);
     }
     this.el.append(head, this.side);
+  }
+
+  menu() {
+    const menu = make("details", "chatglm-more");
+    const summary = make("summary", "", "⋯");
+    summary.title = "More";
+    summary.setAttribute("aria-label", "More");
+    const fold = () => {
+      menu.open = false;
+      summary.focus();
+    };
+    const entries = make("div", "chatglm-menu");
+    for (const [action, label] of MENU)
+      entries.append(button("", label, () => { fold(); this.send(action); }));
+    menu.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") fold();
+    });
+    menu.addEventListener("focusout", (event) => {
+      if (!menu.contains(event.relatedTarget)) menu.open = false;
+    });
+    menu.append(summary, entries);
+    return menu;
   }
 
   panel() {

@@ -21,8 +21,9 @@ def _file(name: str) -> str:
 class Sidebar(anywidget.AnyWidget):
     """Shows settings and takes what a reader gives them.
 
-    Its actions: ``set`` with the field as id and ``{"value": …}``; ``reset`` with the field; ``check``, ``new``
-    and ``history`` without one. A key comes as a ``set`` of ``api_key``, and no trait ever holds it.
+    Its actions: ``set`` with the field as id and ``{"value": …}``; ``reset`` with the field; ``check``, ``new``,
+    ``history``, ``conversation`` (copy it) and ``defaults`` (reset all but the server) without one. A key comes as
+    a ``set`` of ``api_key``, and no trait ever holds it.
     """
 
     _esm = _file("sidebar.js")

@@ -62,6 +62,11 @@ class Talk:
         self._runner = Runner(session)
         self._debouncer = Debouncer(session, trouble, self._ask_live, delay=SETTLE_SECONDS, sleep=sleep)
 
+    @property
+    def turns(self) -> list[Turn]:
+        """What was said in the conversation, and has ended."""
+        return [versions.turn for versions in self._versions() if not versions.pending]
+
     def act(self, action: str, id: str, values: dict[str, Any]) -> bool:
         """Do what a reader of the transcript wants; tell whether it was for the conversation."""
         text = str(values.get("text", ""))
@@ -94,8 +99,7 @@ class Talk:
 
     def again(self, id: str = "") -> None:
         """Ask for another version of an answer, by default of the conversation's last."""
-        turns = [versions.turn for versions in self._versions() if not versions.pending]
-        wanted = [turn for turn in turns if not id or id == self._key_of(turn)]
+        wanted = [turn for turn in self.turns if not id or id == self._key_of(turn)]
         if wanted:
             self._click("again", wanted[-1].prompt, again=wanted[-1].id)
 
@@ -257,7 +261,7 @@ class Talk:
             self._details[place.id] = failed
         try:
             self.render()
-            self.still.put(*transcript_page([v.turn for v in self._versions() if not v.pending]))
+            self.still.put(*transcript_page(self.turns))
         except Exception as fault:  # noqa: BLE001 - it is told
             failed = self._trouble.describe(fault)
         recorded = place.turn is not None or any(place.id in _ids(v) for v in self._versions())
