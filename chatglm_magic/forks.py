@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 PATIENCE = 2.0
-"""Seconds that a fork waits for one lock at most; the child then has it anew."""
+"""Seconds that a fork waits for one lock at most; the child then has one of its own."""
 
 IMPORT_PATIENCE = 60.0
 """Seconds for the lock of imports: they end by themselves, and a child can't do without their end."""

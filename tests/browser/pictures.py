@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from ..support.lab import Lab, Notebook, browser
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator
+    from playwright.sync_api import Locator, Page
 
 PICTURES = Path(__file__).parent.parent.parent / "notebooks" / "pictures"
 START = "%load_ext chatglm_magic\n%chatglm_serve"
@@ -38,7 +42,9 @@ ASKED = (
 
 
 @contextmanager
-def opened(cells: tuple[str, ...], *, theme: str, width: int, height: int) -> Iterator[Notebook]:
+def opened(
+    cells: tuple[str, ...], *, theme: str, width: int, height: int, scale: float = 1.5
+) -> Iterator[Notebook]:
     """Open cells as a notebook in JupyterLab, with the side bar closed."""
     with tempfile.TemporaryDirectory() as parent, browser() as chromium:
         folder = Path(parent, "lab")
@@ -47,7 +53,7 @@ def opened(cells: tuple[str, ...], *, theme: str, width: int, height: int) -> It
         Path(parent, "history.sqlite").touch(mode=0o600)  # of a store that is there already nothing is told
         lab = Lab(folder, theme=theme)
         try:
-            context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=1.5)
+            context = chromium.new_context(viewport={"width": width, "height": height}, device_scale_factor=scale)
             page = context.new_page()
             notebook = Notebook(page, lab.write("picture.ipynb", *cells))
             page.keyboard.press("Control+b")
@@ -130,6 +136,78 @@ def explorer(name: str, theme: str) -> None:
         save(notebook, shown, name)
 
 
+def loop(name: str, theme: str) -> None:
+    """A sweep that fills, and three of its cells opened one after the other, as an animation."""
+    sweep = "%%chatglm_sweep temperature=0.1,0.7,1.2,2 top_p=0.5,1 --samples 4 -o jokes\nTell me a joke."
+    with opened((START, sweep), theme=theme, width=1180, height=1000, scale=1) as notebook:
+        notebook.run(0)
+        page, cell = notebook.page, notebook.cell(1)
+        cell.locator(".jp-InputArea-editor").click()
+        page.evaluate(POINTER)
+        film = Film(page, cell, height=640)
+        film.take(0.8)
+        page.keyboard.press("Control+Enter")
+        ended = cell.get_by_text("32 answers").first
+        film.take(6, until=ended.is_visible)
+        film.take(0.5)
+        for title in ("temperature 2, top_p 1", "temperature 0.7, top_p 1", "temperature 2, top_p 0.5"):
+            place = cell.locator(f'button[title="{title}"]')
+            box = place.bounding_box()
+            assert box is not None
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=6)
+            film.take(0.4)
+            place.click()
+            film.take(2)
+        film.take(1)
+        film.save(PICTURES / f"{name}.png")
+
+
+POINTER = """() => {
+    const node = document.createElement('div');
+    node.style.cssText = `position: fixed; z-index: 9999; width: 18px; height: 18px; margin: -9px; left: -50px;
+        box-sizing: border-box; border-radius: 50%; border: 2px solid #1565c0; background: rgba(21, 101, 192, .35);
+        pointer-events: none`;
+    document.body.append(node);
+    addEventListener('mousemove', ({clientX, clientY}) => {
+        Object.assign(node.style, {left: `${clientX}px`, top: `${clientY}px`});
+    }, true);
+}"""
+"""Shows where the pointer is, which a screenshot leaves out."""
+
+
+class Film:
+    """Pictures of a part of a page, each shown for as long as it was there."""
+
+    def __init__(self, page: Page, what: Locator, height: int) -> None:
+        box = what.bounding_box()
+        assert box is not None
+        self._page, self._frames, self._seconds = page, list[Image.Image](), list[float]()
+        self._clip = {"x": box["x"], "y": box["y"], "width": box["width"], "height": height}
+
+    def take(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Take pictures for some seconds, or until something is true; one that shows nothing new is the same."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until():
+            began = time.monotonic()
+            shot = self._page.screenshot(clip=self._clip)  # type: ignore[arg-type]
+            frame = Image.open(io.BytesIO(shot)).convert("RGB")
+            self._page.wait_for_timeout(max(0, 100 - 1000 * (time.monotonic() - began)))
+            if self._frames and frame.tobytes() == self._frames[-1].tobytes():
+                self._seconds[-1] += time.monotonic() - began
+            else:
+                self._frames.append(frame)
+                self._seconds.append(time.monotonic() - began)
+
+    def save(self, path: Path) -> None:
+        """Write an APNG that begins again at its end."""
+        colours = self._frames[-1].quantize(255)
+        first, *others = (frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in self._frames)
+        durations = [round(1000 * seconds) for seconds in self._seconds]
+        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
+        size = path.stat().st_size
+        print(f"{path.name}: {len(durations)} pictures, {sum(durations) / 1000:.1f} s, {size / 1e6:.2f} MB")
+
+
 def save(notebook: Notebook, what: Locator, name: str) -> None:
     """Take a picture of a widget, or of cells, once the page has settled; with a margin, and nothing cut off."""
     notebook.wait_idle()
@@ -147,6 +225,7 @@ def save(notebook: Notebook, what: Locator, name: str) -> None:
 
 
 PARTS: dict[str, Callable[[str], None]] = {
+    "sweep": lambda name: loop(name, LIGHT),
     "quickstart": lambda name: quickstart(name, LIGHT),
     "quickstart-dark": lambda name: quickstart(name, DARK),
     "panel": lambda name: panel(name, LIGHT, 1300),

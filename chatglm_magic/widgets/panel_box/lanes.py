@@ -38,7 +38,7 @@ class Lanes:
         self._places = [*self._places, place][-LANES:]
 
     def drop(self, place: Place) -> None:
-        """Take an answer out again: its prompt was asked anew before it was answered."""
+        """Take an answer out again: its prompt was asked again before it was answered."""
         self._places = [each for each in self._places if each is not place]
 
     def messages(self) -> list[Message]:

@@ -68,7 +68,7 @@ class Calls:
         return handle
 
     def heard(self, act: Callable[[Any], object]) -> Callable[[Any], None]:
-        """Return ``act`` as an observer that is handed the new value: the list may be filled anew meanwhile."""
+        """Return ``act`` as an observer that is handed the new value: the list may be filled again meanwhile."""
         return lambda change: self.handler(lambda: act(change["new"]))()
 
     def whole(self, widget: T) -> T:
