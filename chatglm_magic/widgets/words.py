@@ -6,7 +6,7 @@ import re
 
 from ..parameters import shown_with_answers, value_in
 from ..render.answers import counted
-from ..render.text import one_line, plural
+from ..render.text import one_line, plural, seconds
 from ..values import CONTEXT_FULL, Turn
 from .messages import Notice
 
@@ -75,7 +75,7 @@ def speed_of(turn: Turn) -> str:
     if tokens and writing > 0.05:
         parts.append(f"{tokens / writing:.0f} tok/s")
     if turn.duration is not None:
-        parts.append(f"{turn.duration:.1f} s")
+        parts.append(seconds(turn.duration))
     return " · ".join(parts)
 
 
@@ -85,7 +85,7 @@ def facts_of(turn: Turn) -> tuple[tuple[str, str], ...]:
     if turn.turns_sent:
         facts.append(("Context", f"{plural(turn.turns_sent, 'earlier turn')} sent"))
     if turn.first_token is not None:
-        facts.append(("First token", f"{turn.first_token:.1f} s"))
+        facts.append(("First token", seconds(turn.first_token)))
     if turn.reasoning_tokens:
         facts.append(("Thinking", plural(turn.reasoning_tokens, "token")))
     facts.append(("Ended", turn.finish_reason or turn.status))

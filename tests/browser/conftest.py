@@ -49,8 +49,19 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator
 
 
 @pytest.fixture(scope="session")
+def dark(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Lab]:
+    """JupyterLab in its dark theme."""
+    from ..support.lab import Lab
+
+    started = Lab(tmp_path_factory.mktemp("dark"), theme="JupyterLab Dark")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
 def seven(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Lab]:
     """Notebook 7, which shows the same notebooks in a page of its own."""
+    pytest.importorskip("notebook", reason="needs Notebook 7")
     from ..support.lab import Lab
 
     started = Lab(tmp_path_factory.mktemp("seven"), app="notebook")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import tempfile
 import time
@@ -89,7 +90,7 @@ def panel(name: str, theme: str, width: int) -> None:
             box = shown.get_by_role("textbox", name="Temperature", exact=True)
             box.fill(temperature)
             box.press("Enter")
-            shown.get_by_text(f"Temperature {temperature}", exact=True).wait_for()
+            shown.locator(".chatglm-lanes .chatglm-who", has_text=f"Temperature {temperature}").wait_for()
         if narrow.is_visible():
             shown.get_by_role("button", name="Close", exact=True).click()
         save(notebook, shown, name)
@@ -138,19 +139,20 @@ def explorer(name: str, theme: str) -> None:
 
 def loop(name: str, theme: str) -> None:
     """A sweep that fills, and three of its cells opened one after the other, as an animation."""
-    sweep = "%%chatglm_sweep temperature=0.1,0.7,1.2,2 top_p=0.5,1 --samples 4 -o jokes\nTell me a joke."
+    axes = "temperature=0.1,0.7,1.2,2 top_p=0.3,1"
+    sweep = f"%%chatglm_sweep {axes} --samples 20 --jobs 1 -o jokes\nTell me a joke."
     with opened((START, sweep), theme=theme, width=1180, height=1000, scale=1) as notebook:
         notebook.run(0)
         page, cell = notebook.page, notebook.cell(1)
         cell.locator(".jp-InputArea-editor").click()
         page.evaluate(POINTER)
-        film = Film(page, cell, height=640)
+        film = Film(page, cell, height=690)
         film.take(0.8)
         page.keyboard.press("Control+Enter")
-        ended = cell.get_by_text("32 answers").first
-        film.take(6, until=ended.is_visible)
+        ended = cell.get_by_text(re.compile("^160 answers"))
+        film.take(10, until=ended.is_visible)
         film.take(0.5)
-        for title in ("temperature 2, top_p 1", "temperature 0.7, top_p 1", "temperature 2, top_p 0.5"):
+        for title in ("temperature 2, top_p 1", "temperature 0.7, top_p 1", "temperature 2, top_p 0.3"):
             place = cell.locator(f'button[title="{title}"]')
             box = place.bounding_box()
             assert box is not None
@@ -199,11 +201,19 @@ class Film:
                 self._seconds.append(time.monotonic() - began)
 
     def save(self, path: Path) -> None:
-        """Write an APNG that begins again at its end."""
+        """Write an APNG that begins again at its end; where it can't be played, its end is shown."""
         colours = self._frames[-1].quantize(255)
-        first, *others = (frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in self._frames)
+        frames = [frame.quantize(palette=colours, dither=Image.Dither.NONE) for frame in self._frames]
         durations = [round(1000 * seconds) for seconds in self._seconds]
-        first.save(path, save_all=True, append_images=others, duration=durations, loop=0, optimize=True)
+        frames[-1].save(
+            path,
+            save_all=True,
+            append_images=frames,
+            duration=durations,
+            loop=0,
+            default_image=True,
+            optimize=True,
+        )
         size = path.stat().st_size
         print(f"{path.name}: {len(durations)} pictures, {sum(durations) / 1000:.1f} s, {size / 1e6:.2f} MB")
 

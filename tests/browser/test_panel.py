@@ -106,25 +106,6 @@ def server() -> Iterator[ScriptedServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def seven(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Lab]:
-    pytest.importorskip("notebook", reason="needs Notebook 7")
-    from ..support.lab import Lab
-
-    started = Lab(tmp_path_factory.mktemp("seven"), app="notebook")
-    yield started
-    started.stop()
-
-
-@pytest.fixture(scope="module")
-def dark(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Lab]:
-    from ..support.lab import Lab
-
-    started = Lab(tmp_path_factory.mktemp("dark"), theme="JupyterLab Dark")
-    yield started
-    started.stop()
-
-
 @pytest.fixture
 def panel(lab: Lab, page: Page, server: ScriptedServer, request: pytest.FixtureRequest) -> Shown:
     """A panel over a server that streams, and one more cell."""
@@ -630,36 +611,6 @@ def test_nothing_is_cut_off_at_any_width(
         page.keyboard.press("Escape")
         assert not shown.number("Temperature").is_visible()
     context.close()
-
-
-@pytest.mark.parametrize("theme", ["lab", "dark"])
-def test_axe_finds_nothing_wrong(
-    request: pytest.FixtureRequest, page: Page, server: ScriptedServer, theme: str
-) -> None:
-    """With a conversation, an error, a refused number, an edited prompt, live columns, all settings unfolded."""
-    from ..support.axe import violations
-
-    rich = "# Title\n\n**bold** [link](https://example.com)\n\n```python\nx = 1\n```\n\n| a |\n|---|\n| 1 |"
-    server.scripts[:] = [answer(rich), reply({"error": {"message": "no"}}, status=500), answer("ok")]
-    shown = opened(request.getfixturevalue(theme), page, server, f"axe-{theme}.ipynb")
-    assert violations(page, ".chatglm-panel") == []
-    shown.ask("hi")
-    shown.send("fails")
-    shown.area.get_by_role("alert").first.wait_for()
-    shown.area.get_by_text("Details", exact=True).first.click()
-    shown.set("Temperature", "50")
-    shown.area.get_by_text("Temperature must be").wait_for()
-    for title in ("More sampling", "System prompt", "Thinking, seed, stop", "Server"):
-        shown.area.get_by_text(title, exact=True).first.click()
-    shown.area.locator(".chatglm-user").first.hover()
-    shown.button("Edit").first.click()
-    shown.area.get_by_text("Code ▾").click()
-    assert violations(page, ".chatglm-panel") == []
-    shown.area.get_by_role("checkbox", name="Live").check()
-    shown.ask("live")
-    shown.set("Top-p", "0.5")
-    shown.area.locator(".chatglm-lanes .chatglm-message").nth(1).wait_for()
-    assert violations(page, ".chatglm-panel") == []
 
 
 FRAMES = """() => {
