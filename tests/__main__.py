@@ -43,8 +43,12 @@ BESIDE = (
 
 UNUSED = ("-p", "no:nbval", "-p", "no:langsmith_plugin")
 """Plugins that take seconds to import, and have nothing to do here."""
-WORKERS = ("-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
-"""One process more than there are cores: many tests wait for what they have started."""
+WORKERS = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+"""One process more than there are cores: many tests wait for what they have started.
+
+The tests of a file share its kernels and servers, and stay in one process. With ``loadgroup`` they would not:
+pytest-xdist 3.8 notes groups in a field of a test that pytest 9.2 no longer reads.
+"""
 SCOPE = ("-o", "asyncio_default_fixture_loop_scope=function")
 """What pytest-asyncio wants to be told; in pyproject.toml it is an error wherever that plugin isn't loaded."""
 TESTS = Check("tests", "pytest", ("-q", "-m", "not browser", *SCOPE, *UNUSED, *WORKERS, "tests"))

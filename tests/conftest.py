@@ -14,7 +14,7 @@ import pytest
 
 from chatglm_magic.session.session import end_session
 
-from .support.scale import ALL_KERNELS, group_by_file
+from .support.scale import ALL_KERNELS, begin_with_heavy
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -47,12 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what ``.ci/matrix`` does and rows that are not wanted; say what must stay in one process."""
+    """Leave out what ``.ci/matrix`` does and rows that are not wanted; sort the others."""
     if not ALL_KERNELS:
         items[:] = [item for item in items if item.get_closest_marker("matrix") is None]
     if wanted := set(config.getoption("--row")):
         items[:] = [item for item in items if wanted & {c for m in item.iter_markers("row") for c in m.args}]
-    group_by_file(items)
+    begin_with_heavy(items)
 
 
 def pytest_collection_finish() -> None:

@@ -154,6 +154,39 @@ def test_a_pinned_cell_stays_and_differences_are_marked() -> None:
         assert "pinned" not in "".join(shown.faces)
 
 
+def test_another_answer_is_said_to_be_one() -> None:
+    """Where more than three fifths differ no word is marked, and both answers stand there as they were."""
+    texts = {0.1: "The sea is blue.", 0.9: "Ask me tomorrow, please!"}
+    with (
+        ScriptedServer(legacy(lambda body: texts[body["temperature"]])) as server,
+        open_explorer(run_sweep(server, temperature=[0.1, 0.9])) as shown,
+    ):
+        shown.open("temperature 0.1")
+        shown.click("Pin as baseline")
+        shown.open("temperature 0.9")
+        assert not marks(shown) and shown.text.count("A different answer") == 2
+        assert shown.text.count(texts[0.1]) == shown.text.count(texts[0.9]) == 1
+
+
+def test_a_marked_answer_takes_the_place_of_its_own() -> None:
+    """It stands once, above its facts, beside the other samples; without a baseline all are there as they were."""
+    words = iter(["same one", "same one", "same two", "same three"])
+    with (
+        ScriptedServer(legacy(lambda body: next(words))) as server,
+        open_explorer(run_sweep(server, seed=[1, 2], samples=2, jobs=1)) as shown,
+    ):
+        shown.open("seed 1")
+        shown.click("Pin as baseline")
+        shown.open("seed 2")
+        shown.choose("Opened: compared answer", "sample 2")
+        assert marks(shown) == ["one", "three"]
+        beside = [pane for side in (shown.box.beside.baseline, shown.box.beside.opened) for pane in side.panes]
+        assert [pane.layout.display for pane in beside] == ["none", None, None, "none"]
+        assert "Sample 2 · 10 characters" in shown.box.beside.opened.marked.value
+        shown.click("Unpin")
+        assert [pane.layout.display for pane in shown.box.beside.opened.panes] == [None, None]
+
+
 def test_chinese_is_marked_by_the_character() -> None:
     """One other character is one mark."""
     with (

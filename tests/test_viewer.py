@@ -250,6 +250,9 @@ def test_a_search_finds_turns_and_marks_what_was_found() -> None:
         shown.type("Search", "感情")
         wait_until(lambda: shown.lines == ["什么是人工智能？"])
         assert "之间的<mark>感情</mark>" in shown.list_lines[0].facts.value
+        shown.type("Search", "智能")
+        wait_until(lambda: "<mark>智能</mark>" in shown.list_lines[0].facts.value)
+        assert "人工<mark>智能</mark>？ → 爱情是两个人之间的感情" in shown.list_lines[0].facts.value
         shown.open("什么是人工智能？")
         assert shown.prompts == ["什么是人工智能？", "question 3"]
         shown.find("", "Conversations")

@@ -10,6 +10,9 @@ from .cjk import CJK
 
 __all__ = ["compared", "marked"]
 
+ANOTHER = 0.6
+"""Share of two texts that differs from which on they are different texts, and marks would say nothing."""
+
 LIMIT = 8000
 """Units that are compared one by one, apart from what two texts begin and end with; else whole sentences are."""
 

@@ -23,12 +23,9 @@ def choose_count(daily: int, soak: int) -> int:
     return soak if SOAK else daily
 
 
-def group_by_file(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, for its fixtures' sake, and start with the files that take longest.
+def begin_with_heavy(items: list[pytest.Item]) -> None:
+    """Sort the files that take longest to the front, so that no process is left with one of them at the end.
 
     Those are the ones that start kernels, servers or installations: ``pytestmark = pytest.mark.heavy``.
     """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
     items.sort(key=lambda item: item.get_closest_marker("heavy") is None)

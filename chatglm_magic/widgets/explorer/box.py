@@ -11,7 +11,7 @@ import ipywidgets as w
 
 from ...render.answers import escape
 from ...render.outer import output
-from ...render.text import one_line, plural
+from ...render.text import one_line, plural, seconds
 from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.cells import Cell, Progress
@@ -77,10 +77,10 @@ def bar(progress: Progress) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _duration(spent: float) -> str:
+    if spent < 90:
+        return seconds(spent) if spent < 10 else f"{spent:.0f} s"
+    return f"{spent / 60:.0f} min" if spent < 5400 else f"{spent / 3600:.1f} h"
 
 
 class Doing(w.Box):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import ipywidgets as w
 
 from ...render.answers import counted, escape, live_html
+from ...render.diff import ANOTHER, compared
 from ...render.text import one_line, plural
 from ...session.draft import Draft
 from ...sweeps import Sweep
@@ -36,13 +37,20 @@ def parts_of(cell: Cell) -> list[Part]:
 def part_html(cell: Cell, part: Part) -> str:
     """Return a part's name and facts, then its answer as far as it has come, and what went wrong, as safe HTML."""
     if isinstance(part, Group):
-        name, facts, body = _name(cell, part.samples), facts_of(part.turn), _body(part.turn)
+        body = _body(part.turn)
     else:
-        number, draft = part
-        name = _name(cell, (number,))
-        began = draft.first_token is not None
-        facts = f"running · {len(draft.text)} characters" if began else "sent · no token yet"
+        draft = part[1]
         body = live_html(draft.text[:LONGEST], draft.reasoning[:LONGEST], draft.notice) + _rest(draft.text)
+    return _named(cell, part, body)
+
+
+def _named(cell: Cell, part: Part, body: str) -> str:
+    """Return an answer's HTML as a region that has its name, with its name and facts in a small line below."""
+    if isinstance(part, Group):
+        name, facts = _name(cell, part.samples), facts_of(part.turn)
+    else:
+        name, began = _name(cell, (part[0],)), part[1].first_token is not None
+        facts = f"running · {len(part[1].text)} characters" if began else "sent · no token yet"
     label = " · ".join(text for text in (name, facts) if text)
     region = escape(name or "Answer")
     return f'<div role="region" aria-label="{region}">{body}</div><div class="chatglm-label">{escape(label)}</div>'
@@ -116,6 +124,7 @@ class Side(w.VBox):  # type: ignore[misc]
         self._name, self._samples, self._calls = name, samples, calls
         self._parts: list[Part] = []
         self._keys: dict[int, object] = {}
+        self._marks = False
         self.heading, self.marked, self.missing = look.Html(), look.Html(), look.Html()
         self.answer = w.Dropdown(description=f"{name}: compared answer")
         self.page = w.Dropdown(options=[("", 0)], description=f"{name}: answers shown")
@@ -149,7 +158,7 @@ class Side(w.VBox):  # type: ignore[misc]
                 continue
             self._keys[place] = key
             pane.value = part_html(self.cell, part) if self.cell is not None and part is not None else ""
-            pane.layout.display = None if part is not None else "none"
+        self._place()
         come = sum(turn is not None for turn in self.cell.turns) + len(self.cell.drafts) if self.cell else 0
         lacking = self._samples - come
         waiting = f"{plural(lacking, 'request')} not sent yet"
@@ -158,17 +167,39 @@ class Side(w.VBox):  # type: ignore[misc]
     @property
     def text(self) -> str:
         """The answer that is compared."""
-        found = [part for part in self._parts if _first(part) == self.answer.value]
-        return _text(found[0]) if found else ""
+        part = self._compared
+        return _text(part) if part is not None else ""
 
-    def mark(self, html: str | None, *, same: bool = False) -> None:
-        """Show what differs in the compared answer, as safe HTML; None where nothing is compared.
+    @property
+    def runs(self) -> bool:
+        """Whether that answer is still being written."""
+        return isinstance(self._compared, tuple) and not isinstance(self._compared, Group)
 
-        :param same: whether nothing differs.
-        """
-        self.answer.layout.display = None if html is not None and len(self._parts) > 1 else "none"
-        name = f'<div class="chatglm-label">{"The same in both" if same else "Differences highlighted"}</div>'
-        self.marked.value = "" if html is None else f'{name}<div class="chatglm-marked">{html}</div>'
+    @property
+    def _compared(self) -> Part | None:
+        return next((part for part in self._parts if _first(part) == self.answer.value), None)
+
+    def compare(self, other: str | None) -> None:
+        """Show the compared answer with what another one lacks marked, in its place; None compares nothing."""
+        self.answer.layout.display = None if other is not None and len(self._parts) > 1 else "none"
+        self._marks = other is not None and other != self.text
+        words, body, part = "" if other is None else "The same in both", "", self._compared
+        if other is not None and self._marks:
+            html, share = compared(other, self.text)
+            self._marks = share < ANOTHER
+            words = "Differences highlighted" if self._marks else "A different answer"
+            if self._marks and self.cell is not None and part is not None:
+                body = _named(self.cell, part, f'<div class="chatglm-marked">{html}</div>')
+        self.marked.value = f'<div class="chatglm-label">{words}</div>{body}' if words else ""
+        self._place()
+
+    def _place(self) -> None:
+        """Show a pane for each part; an answer with marks takes the place of its own."""
+        for place, pane in enumerate(self.panes):
+            number = self.page.value + place
+            part = self._parts[number] if number < len(self._parts) else None
+            marked = self._marks and part is not None and _first(part) == self.answer.value
+            pane.layout.display = "none" if part is None or marked else None
 
     def _offer(self) -> None:
         """Let the dropdowns offer what there is; what was chosen stays where it is still there."""
@@ -202,7 +233,7 @@ class Beside(w.Box):  # type: ignore[misc]
     def __init__(self, sweep: Sweep, calls: Calls, changed: Callable[[Cell | None], object]) -> None:
         self._calls, self._changed = calls, changed
         self._prompts, samples = len(sweep.grid.prompts) > 1, sweep.grid.samples
-        self._compared: tuple[str, str] | None = None
+        self._compared: tuple[str, bool, str, bool] | None = None
         self.pin = look.button("Pin as baseline", tooltip="Keep this cell beside the next one that is opened")
         self.leave = look.button("Close", tooltip="Close the answers")
         self.unpin = look.button("Unpin", tooltip="Take the baseline away")
@@ -235,15 +266,14 @@ class Beside(w.Box):  # type: ignore[misc]
         (self.add_class if len(cells) == 2 else self.remove_class)("chatglm-both")
         if len(cells) < 2:
             self._compared = None
-            self.baseline.mark(None)
-            self.opened.mark(None)
+            self.baseline.compare(None)
+            self.opened.compare(None)
             return
-        if self._compared != (found := (self.baseline.text, self.opened.text)):
-            from ...render.diff import marked
-
+        one, other = self.baseline, self.opened
+        if self._compared != (found := (one.text, one.runs, other.text, other.runs)):
             self._compared = found
-            for side, html in zip((self.baseline, self.opened), marked(found), strict=True):
-                side.mark(html or look.small("no text"), same=found[0] == found[1])
+            one.compare(other.text)
+            other.compare(one.text)
 
     def _pin(self) -> None:
         cell = self.opened.cell

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...render.answers import escape
-from ...render.diff import compared
+from ...render.diff import ANOTHER, compared
 from ..messages import Message
 from ..words import notice_of, speed_of
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .place import Place
 
 LANES = 3
-ANOTHER = 0.6
-"""Share of an answer that differs from which on the two are different answers, and nothing is marked."""
 
 WHOLE = "white-space:pre-wrap;overflow-wrap:anywhere"
 

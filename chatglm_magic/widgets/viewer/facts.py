@@ -123,8 +123,11 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _snippet(turn: Turn, search: str | None) -> str:
+    """Return the line that has what is searched for; where that is the prompt, the answer's beginning follows."""
     texts = [turn.answer, turn.prompt, turn.reasoning] if search else [turn.answer, turn.reasoning]
     found = excerpt(search, texts)
+    if search and turn.answer and found == excerpt(search, [turn.prompt]):
+        found += [(" → ", False), *excerpt(None, [turn.answer])]
     parts = [f"<mark>{escape(part)}</mark>" if is_hit else escape(MARKS.sub("", part)) for part, is_hit in found]
     return f'<div class="chatglm-snippet">{"".join(parts)}</div>' if parts else ""
 
