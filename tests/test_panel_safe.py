@@ -23,7 +23,7 @@ from chatglm_magic.widgets.messages import Message
 from chatglm_magic.widgets.panel_box import Panel
 
 from .support.canary import KEY, echo_request, has_leaked
-from .support.hostile import ANSWERS, arm
+from .support.hostile import ANSWERS, Hostile, arm
 from .support.markup import TAGS
 from .support.panels import (
     ask_and_wait,
@@ -218,16 +218,20 @@ def roads(server: ScriptedServer, panel: Panel, text: str) -> Iterator[str]:
     yield "names of models"
 
 
+def choose_payloads() -> list[Hostile]:
+    """Return hand-written payloads that a server can send: every third each day, all in ``.ci/soak``."""
+    sent = [one for one in arm(ANSWERS, "http://127.0.0.1:9") if "\ud800" not in one.text]
+    return sent[:: choose_count(3, 1)]
+
+
 @pytest.mark.row("S5")
 def test_no_text_of_a_model_or_a_server_is_markup() -> None:
     """Every hand-written payload: as answer, thinking, name of a model, finish reason, prompt, error, look.
 
     Every third each day, all in ``.ci/soak``.
     """
-    hostile = [one for one in arm(ANSWERS, "http://127.0.0.1:9") if "\ud800" not in one.text]
-    hostile = hostile[:: choose_count(3, 1)]
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
-        for number, one in enumerate(hostile):
+        for number, one in enumerate(choose_payloads()):
             panel.sidebar.options = {}
             for road in roads(server, panel, f"{number} {one.text}"):
                 assert wrong(panel) == [], (one.id, road)
@@ -235,10 +239,8 @@ def test_no_text_of_a_model_or_a_server_is_markup() -> None:
 
 @pytest.mark.row("S5")
 def test_the_columns_of_live_mode_show_text_alone() -> None:
-    """Also with differences marked in it."""
-    for one in arm(ANSWERS, "http://127.0.0.1:9"):
-        if "\ud800" in one.text:
-            continue
+    """Also with differences marked in it; every third payload each day, all in ``.ci/soak``."""
+    for one in choose_payloads():
         texts = (one.text, f"{one.text} and more", one.text[::-1])
         with ScriptedServer(*map(answer, texts)) as server, open_panel(server) as panel:
             press(panel, "live", on=True)

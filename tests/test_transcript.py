@@ -12,6 +12,7 @@ import pytest
 from chatglm_magic.render.blocks import Blocks, plain_blocks
 from chatglm_magic.widgets.transcript import Message, Notice, Transcript
 
+from .support.scale import choose_count
 from .support.transcripts import TranscriptState, action
 
 ANSWER = """# Title
@@ -79,7 +80,7 @@ def page() -> Page:
 def test_an_answer_in_pieces_has_the_blocks_of_the_whole(text: str) -> None:
     """However it comes, the blocks at its end are those of the whole text at once."""
     whole = Blocks().update(text)
-    for seed in range(3):
+    for seed in range(choose_count(1, 3)):
         dice, growing, at = random.Random(seed), Blocks(), 0
         while at < len(text):
             growing.update(text[:at], ended=False)
