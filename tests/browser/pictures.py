@@ -118,7 +118,7 @@ def lens(name: str, theme: str) -> None:
         for parameter, value in (("temperature", "1.5"), ("top_p", "0.9")):
             box = shown.get_by_role("spinbutton", name=parameter, exact=True)
             box.fill(value)
-            box.press("Tab")
+            box.press("Enter")
         shown.get_by_text("cut", exact=True).first.wait_for()
         save(notebook, shown, name)
 
@@ -133,7 +133,7 @@ def explorer(name: str, theme: str) -> None:
         shown.locator('button[title="temperature 0.1, top_p 1"]').click()
         shown.get_by_role("button", name="Pin as baseline").click()
         shown.locator('button[title="temperature 2, top_p 0.5"]').click()
-        shown.get_by_text("Differences highlighted").first.wait_for()
+        shown.get_by_text(re.compile("Differences highlighted|A different answer")).first.wait_for()
         save(notebook, shown, name)
 
 
@@ -219,8 +219,12 @@ class Film:
 
 
 def save(notebook: Notebook, what: Locator, name: str) -> None:
-    """Take a picture of a widget, or of cells, once the page has settled; with a margin, and nothing cut off."""
+    """Take a picture of a widget, or of cells, once the page has settled; with a margin, and nothing cut off.
+
+    Nothing has the focus in it, whose frame would only make its readers wonder.
+    """
     notebook.wait_idle()
+    notebook.page.evaluate("document.activeElement.blur()")
     notebook.page.mouse.move(5, 5)
     notebook.page.wait_for_timeout(1500)
     widget = what.locator(".chatglm-box").first

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..support.axe import violations
-from ..support.servers import ScriptedServer, answer, reply
+from ..support.servers import ScriptedServer, answer, by_body, reply
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.heavy
 
 RICH = "# Title\n\n**bold** [link](https://example.com)\n\n```python\nx = 1\n```\n\n| a |\n|---|\n| 1 |"
-SERVED = "%load_ext chatglm_magic\n%chatglm_serve"
 
 
 @pytest.fixture(params=["lab", "dark"])
@@ -102,18 +101,22 @@ def test_sweeps_and_the_lens(themed: Lab, page: Page) -> None:
     """A grid that is done with two cells compared; an answer's tokens, with a number that is refused."""
     from ..support.lab import Notebook
 
-    sweep = "%%chatglm_sweep temperature=0.1,2 top_p=0.5,1 --samples 2 -o jokes\nTell me a joke."
-    notebook = Notebook(page, themed.write("axe-explore.ipynb", SERVED, sweep, "%chatglm_lens -t 1 What is love?"))
-    for number in range(3):
-        notebook.run(number)
-    grid, lens = notebook.cell(1), notebook.cell(2)
-    grid.get_by_text("8 answers").first.wait_for()
-    assert violations(page, ".chatglm-explorer") == []
-    grid.locator('button[title="temperature 0.1, top_p 1"]').click()
-    grid.get_by_role("button", name="Pin as baseline").click()
-    grid.locator('button[title="temperature 2, top_p 1"]').click()
-    grid.get_by_text("Differences highlighted").first.wait_for()
-    assert violations(page, ".chatglm-explorer") == []
+    sweep = "%%chatglm_sweep temperature=0.1,2 top_p=0.5,1 --samples 2 -o calm\nHow is the sea?"
+    calm = by_body(lambda body: answer(f"The sea is calm at {body['temperature']}."))
+    with ScriptedServer(calm) as server:
+        start = f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}v1'"
+        cells = (start, sweep, "%chatglm_serve", "%chatglm_lens -t 1 What is love?")
+        notebook = Notebook(page, themed.write("axe-explore.ipynb", *cells))
+        for number in range(4):
+            notebook.run(number)
+        grid, lens = notebook.cell(1), notebook.cell(3)
+        grid.get_by_text("8 answers").first.wait_for()
+        assert violations(page, ".chatglm-explorer") == []
+        grid.locator('button[title="temperature 0.1, top_p 1"]').click()
+        grid.get_by_role("button", name="Pin as baseline").click()
+        grid.locator('button[title="temperature 2, top_p 1"]').click()
+        grid.get_by_text("Differences highlighted").first.wait_for()
+        assert violations(page, ".chatglm-explorer") == []
     lens.get_by_role("option").nth(3).wait_for()
     assert violations(page, ".chatglm-lens") == []
     lens.get_by_role("spinbutton", name="top_p", exact=True).fill("0.8")
