@@ -311,7 +311,7 @@ def test_the_viewer_asks_again_while_the_page_is_still_being_told(gate: threadin
 def test_continuing_a_conversation_is_told_when_the_buttons_show_it() -> None:
     """The line that says so comes after the button that would continue it is gone."""
     name = "Continue this conversation"
-    with open_viewer(None, make_turn(1), make_turn(2), show="conversations") as shown:
+    with open_viewer(None, make_turn(1), make_turn(2), show="all conversations") as shown:
         offered: list[bool] = []
         for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
             act_once(

@@ -155,6 +155,18 @@ def test_a_pinned_cell_stays_and_differences_are_marked() -> None:
         assert "pinned" not in "".join(shown.faces)
 
 
+def test_a_cells_settings_become_the_sessions() -> None:
+    """One click on the cell that is opened: the next prompt is asked with what the best answer was asked with."""
+    with ScriptedServer(legacy("ok")) as server:
+        sweep = run_sweep(server, temperature=[0.1, 0.9], top_p=[0.5])
+        with open_explorer(sweep) as shown:
+            shown.open("temperature 0.9, top_p 0.5")
+            shown.click("Use these settings")
+            assert sweep.session is not None
+            assert (sweep.session.settings.temperature, sweep.session.settings.top_p) == (0.9, 0.5)
+            assert "The next prompt is asked with temperature 0.9, top_p 0.5." in shown.text
+
+
 def test_another_answer_is_said_to_be_one() -> None:
     """Where more than three fifths differ no word is marked, and both answers stand there as they were."""
     texts = {0.1: "The sea is blue.", 0.9: "Ask me tomorrow, please!"}

@@ -166,3 +166,15 @@ def test_docstrings_refer_to_modules_that_exist() -> None:
         for dots, name in re.findall(r":mod:`(\.+)([\w.]+)`", path.read_text(encoding="utf-8")):
             target = path.parents[len(dots) - 1].joinpath(*name.split("."))
             assert target.with_suffix(".py").is_file() or target.is_dir(), f"{path.name}: {dots}{name}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.css")), ids=lambda path: path.name)
+def test_a_style_sheet_is_for_its_own_widget_alone(path: Path) -> None:
+    """All widgets of a page share its style sheets: each selector begins with the class of one of ours."""
+    frames = r"@keyframes[^{]+\{(?:[^{}]|\{[^{}]*\})*\}"
+    text = re.sub(rf"/\*.*?\*/|{frames}", "", path.read_text(encoding="utf-8"), flags=re.S)
+    selectors = [found for found in re.findall(r"([^{}]+)\{", text) if not found.strip().startswith("@")]
+    parts = [part.strip() for found in selectors for part in re.split(r",(?![^(]*\))", found)]
+    assert len(parts) > 50
+    own = (".chatglm-panel", ".chatglm-sidebar", ".chatglm-drawn .chatglm-sidebar", ".chatglm-transcript")
+    assert [part for part in parts if not part.startswith(own)] == []

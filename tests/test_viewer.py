@@ -11,8 +11,10 @@ import ipywidgets as w
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from chatglm_magic import Session
 from chatglm_magic.store import Query
 from chatglm_magic.values import Turn
+from chatglm_magic.widgets.viewer.box import HistoryViewer
 
 from .support.hostile import ANSWERS
 from .support.markup import Page
@@ -69,7 +71,7 @@ def test_an_empty_store_is_no_trouble() -> None:
         assert shown.lines == [] and "0 turns" in shown.text
         shown.click("Refresh")
         assert "Select page" not in shown.names and "Export all…" not in shown.names
-        shown.type("Show", "conversations")
+        shown.type("Show", "all conversations")
         assert shown.count == "No conversations yet" and shown.prompts == []
 
 
@@ -89,7 +91,7 @@ def test_many_turns_need_no_more_widgets_than_twenty() -> None:
                 assert shown.lines[-1] == "question 0"
                 shown.type("Page", count // 40)
                 assert len(shown.lines) == 20
-            shown.type("Show", "conversations")
+            shown.type("Show", "all conversations")
             assert shown.lines
             return len(_instances) - before
 
@@ -222,7 +224,7 @@ def test_conversations_are_listed_and_read() -> None:
         make_turn(n, conversation=f"{n // 3:012x}", prompt=f"{'first' if n % 3 == 0 else 'more'} {n}")
         for n in range(90)
     ]
-    with open_viewer(None, *turns, show="conversations") as shown:
+    with open_viewer(None, *turns, show="all conversations") as shown:
         assert shown.lines == [f"first {n}" for n in range(87, 27, -3)]
         assert shown.prompts == ["first 87", "more 88", "more 89"] and "3 turns" in shown.text
         shown.click("Next")
@@ -241,7 +243,7 @@ def test_a_search_finds_turns_and_marks_what_was_found() -> None:
         make_turn(2, conversation="a" * 12, prompt="什么是人工智能？", answer="爱情是两个人之间的感情"),
         make_turn(3, conversation="a" * 12),
     ]
-    with open_viewer(None, *turns, show="conversations") as shown:
+    with open_viewer(None, *turns, show="all conversations") as shown:
         assert shown.lines == ["什么是人工智能？", "question 1"]
         shown.find("blue", "1 turn found")
         assert shown.lines == ["question 1"]
@@ -257,6 +259,36 @@ def test_a_search_finds_turns_and_marks_what_was_found() -> None:
         assert shown.prompts == ["什么是人工智能？", "question 3"]
         shown.find("", "Conversations")
         assert shown.lines == ["什么是人工智能？", "question 1"]
+
+
+def test_a_copy_in_a_branch_is_told_from_its_original() -> None:
+    """A branch holds copies of what came before it: a search finds both, and says which is which."""
+    with open_viewer(None, make_turn(1, prompt="什么是温度？"), make_turn(2)) as shown:
+        shown.session.resume(shown.session.store.conversations()[0].id)
+        shown.session.fork(shown.session.turns[-1].id)
+        shown.find("温度", "2 turns found")
+        assert ["in a branch" in line.facts.value for line in shown.list_lines] == [True, False]
+
+
+def test_it_opens_with_the_present_conversation() -> None:
+    """Also where a sweep, say, was asked later in a conversation of its own."""
+    turns = [make_turn(1, conversation="a" * 12, prompt="mine"), make_turn(2, conversation="b" * 12)]
+    session = Session()
+    session.store.add([(turn, 0) for turn in turns])
+    session.resume("a" * 12)
+    viewer = HistoryViewer(session)
+    assert viewer.reader.conversation == "a" * 12
+    viewer.close()
+
+
+def test_an_error_of_the_past_gives_no_advice() -> None:
+    """It says what happened; what to do about it was for the cell in which it happened."""
+    error = (
+        "No server answers at http://127.0.0.1:1/: connection refused. %chatglm_serve starts the built-in model."
+    )
+    with open_viewer(None, make_turn(1, answer="", status="error", error=error)) as shown:
+        shown.open("question 1")
+        assert "connection refused." in shown.text and "%chatglm" not in shown.text
 
 
 def test_a_long_conversation_is_read_a_page_at_a_time() -> None:

@@ -202,7 +202,7 @@ def test_a_click_on_a_line_that_has_gone_does_nothing() -> None:
         set_value(tick, True)
         click(line)
         assert "selected" not in shown.text and shown.prompts == ["question 2"]
-        shown.type("Show", "conversations")
+        shown.type("Show", "all conversations")
         click(line)
         lines = [widget.value for widget in shown.widgets() if isinstance(widget, Status)]
         assert not any("chatglm-failed" in html for html in lines)
@@ -214,7 +214,7 @@ def test_an_emptied_page_of_conversations_gives_way_to_one_that_exists(pages: in
     """When all of a later page is deleted, the last page there is shown, with buttons that fit."""
     turns = [make_turn(n, conversation=f"{n:012x}") for n in range(20 * (pages - 1) + 1)]
     with open_viewer(None, *turns) as shown:
-        shown.type("Show", "conversations")
+        shown.type("Show", "all conversations")
         for _ in range(pages - 1):
             shown.click("Next")
         assert shown.lines == ["question 0"]
@@ -232,7 +232,7 @@ def test_the_page_before_an_emptied_page_of_conversations_is_shown() -> None:
     """Of three pages the third one is emptied: the second is shown, not the first."""
     turns = [make_turn(n, conversation=f"{n:012x}") for n in range(41)]
     with open_viewer(None, *turns) as shown:
-        shown.type("Show", "conversations")
+        shown.type("Show", "all conversations")
         shown.click("Next")
         shown.click("Next")
         assert shown.lines == ["question 0"]

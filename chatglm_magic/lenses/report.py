@@ -200,6 +200,28 @@ def heading(position: Position, found: Distribution) -> str:
     )
 
 
+def drawn(position: Position, found: Distribution) -> str:
+    """Say why the token that came here could come: its rank among all, and its chance at these settings.
+
+    .. code-block:: pycon
+
+        >>> drawn(position, position.reshape(1.0, 0.9))
+        'The arrow marks the token that came: the 2nd most likely, with a chance of 20.3 %.'
+    """
+    place = position.taken
+    rank = f"not among the {position.ranked} most likely"
+    if place < position.ranked:
+        rank = "the most likely" if place == 0 else f"the {_ordinal(place + 1)} most likely"
+    chance = found.probability(place)
+    fate = "; these settings cut it" if chance.high == 0 else f", with a chance of {percent(chance)}"
+    return f"The arrow marks the token that came: {rank}{fate}."
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
 def _listed(position: Position, found: Distribution, *, opened: bool) -> str:
     return (
         f'<details{" open" if opened else ""}><summary style="cursor:pointer">{heading(position, found)}'
@@ -212,7 +234,7 @@ def _table(position: Position, found: Distribution, limit: int = 10) -> str:
     rows = [_row(bar) for bar in bars]
     if line := _cut(bars, found):
         rows.insert(*line)
-    note = ""
+    note = f'<div style="{MUTED};font-size:.9em">{_escaped(drawn(position, found))}</div>'
     if position.hidden:
         bytes_ = plural(position.hidden, "byte")
         note = (

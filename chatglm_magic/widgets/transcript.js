@@ -15,6 +15,7 @@ const ICONS = {
   down: "M12 5v14M6 13l6 6 6-6",
 };
 const NAMES = { copy: "Copy", edit: "Edit", again: "Again", branch: "Branch from here", delete: "Delete" };
+const PLACEHOLDER = "Message…   (Enter sends · Shift+Enter new line)";
 const LONG = 60; // blocks of an answer from which on those out of sight are not laid out
 const NEAR = 48; // pixels from the end at which the view still follows it
 const SVG = "http://www.w3.org/2000/svg";
@@ -119,7 +120,6 @@ class View {
     this.box = make("textarea");
     this.box.rows = 2;
     this.box.setAttribute("aria-label", "Prompt");
-    this.box.placeholder = "Message…   (Enter sends · Shift+Enter new line)";
     this.box.value = this.model.get("draft");
     this.box.addEventListener("keydown", (event) => this.key(event));
     this.box.addEventListener("input", () => this.typed());
@@ -176,6 +176,7 @@ class View {
       this.go.replaceChildren(icon(busy ? "stop" : "send"), make("span", "", name));
       this.go.title = busy ? "Stop (Esc); what has arrived stays" : "Send (Enter)";
       this.go.classList.toggle("chatglm-stop", busy);
+      this.box.placeholder = busy ? "Esc stops the answer; what has arrived stays" : PLACEHOLDER;
     }
     this.tick.checked = get("live");
     this.counts();
@@ -265,7 +266,7 @@ class View {
     const text = this.box.value;
     const wide = (text.match(/[\u3000-\u9fff\uac00-\ud7af\uff00-\uffef]/g) ?? []).length;
     const tokens = Math.ceil(wide * 0.8 + (text.length - wide) / 4);
-    this.count.textContent = room && text ? `≈ ${tokens} / ${room}` : "";
+    this.count.textContent = room && text ? `≈ ${tokens} of ${room} tokens` : "";
     this.count.title = `About ${tokens} tokens; the model's context holds ${room}`;
   }
 

@@ -42,6 +42,12 @@ def in_place(text: str) -> str:
     return one_line(" ".join(part for part in _END.split(text) if "%chatglm" not in part and "%pip" not in part))
 
 
+def happened(text: str) -> str:
+    """Return what an error said had happened, without the advice: that was for the place where it was asked."""
+    sentences = _END.split(text)
+    return one_line(" ".join(part for part in sentences if "%chatglm" not in part and "%pip" not in part) or text)
+
+
 def notice_of(turn: Turn, details: str = "") -> Notice | None:
     """Return what is said under an answer of how it ended; None if it is whole."""
     if turn.status == "interrupted":

@@ -77,7 +77,7 @@ def panel(name: str, theme: str, width: int) -> None:
         notebook.run(0)
         shown = notebook.run(1)
         prompt = shown.get_by_role("textbox", name="Prompt", exact=True)
-        for text in ("Give me three facts about the Moon.", "Tell me a joke."):
+        for text in ("Compare temperature and top_p in a table.", "Tell me a joke."):
             if text == "Tell me a joke.":
                 shown.get_by_role("checkbox", name="Live").check()
             prompt.fill(text)

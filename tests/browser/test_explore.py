@@ -128,6 +128,32 @@ def test_a_sweep_fills_is_stopped_resumed_and_compared(lab: Lab, page: Page) -> 
     assert shown.get_by_role("region", name="Sample 4").count() == 1
 
 
+def test_a_panel_beside_a_sweep_leaves_it_as_it_is(lab: Lab, page: Page) -> None:
+    """Widgets of one page share its style sheets: places and sizes of all cells and of the opened one stay."""
+    with ScriptedServer(by_body(lambda body: answer(f"{body['temperature']} {body['top_p']}"))) as server:
+        sweep = "%%chatglm_sweep temperature=0.1,0.5 top_p=0.2,0.6 -o grid\nWhich?"
+        notebook = opened(lab, page, "explore-panel.ipynb", at(server), sweep, "%chatglm_panel")
+        shown = notebook.run(1)
+        until(page, lambda: came(shown) == 4, "all answers")
+        tile(shown, "temperature 0.5, top_p 0.2").click()
+        shown.get_by_text("Opened: temperature 0.5, top_p 0.2").wait_for()
+        before = shown.evaluate(LAID_OUT)
+        assert len(before) > 30
+        panel = notebook.run(2)
+        panel.get_by_role("button", name="Send", exact=True).wait_for()
+        assert shown.evaluate(LAID_OUT) == before
+
+
+LAID_OUT = """shown => {
+    const at = shown.querySelector('.chatglm-explorer');
+    const around = at.getBoundingClientRect();
+    return [...at.querySelectorAll('*')].filter(part => part.offsetParent).map(part => {
+        const {left, top, width, height} = part.getBoundingClientRect();
+        return [left - around.left, top - around.top, width, height].map(Math.round).join(' ');
+    });
+}"""
+
+
 def test_the_grid_stands_as_its_axes_say(lab: Lab, page: Page) -> None:
     """Each value's cells are in its line and in its column, beside and below its name; another choice turns it."""
     with ScriptedServer(by_body(lambda body: answer(f"{body['temperature']} {body['top_p']}"))) as server:

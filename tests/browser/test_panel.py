@@ -190,7 +190,7 @@ def test_the_prompt_and_send_come_first_for_tab(panel: Shown) -> None:
         page.keyboard.press("Tab")
     assert [name for name, _ in names] == [
         *("Prompt", "Send", "Live", "Code ▾", "Conversation", "Edit", "Copy", "Copy", "Again", "Details"),
-        *("GLM · this machine ▾", "+ New chat", "History (1)", "More"),
+        *("GLM · this machine ▾", "+ New chat", "History", "More"),
         *("Temperature", "Temperature slider", "Top-p", "Top-p slider", "Max tokens", "Max tokens slider"),
         *("Send earlier turns (1 in context)", "More sampling", "System prompt", "Thinking, seed, stop", "Server"),
     ]

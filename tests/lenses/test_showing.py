@@ -13,7 +13,7 @@ from IPython.lib.pretty import pretty
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.lenses import Lens, Range
 from chatglm_magic.lenses.labels import bits, label, openness, percent, readable
-from chatglm_magic.lenses.report import candidates
+from chatglm_magic.lenses.report import candidates, drawn
 from chatglm_magic.values import Candidate, Odds, Turn
 
 from ..support.hostile import ANSWERS
@@ -79,6 +79,22 @@ def test_html_shows_figures_for_every_candidate() -> None:
     assert "temperature 1.5" in page.text and "3 tokens named" in page.text
     assert "75.0 %" in page.text and "not named" in page.text and "⏎ ←" in page.text
     assert page.text.count("token") >= 2 and "mathjax_ignore" in TWO._repr_html_()
+
+
+def test_it_is_said_how_likely_the_token_was_that_came() -> None:
+    """Its rank among all and its chance at these settings; of one that these settings cut, that."""
+    named = [("a", 0.5), ("b", 0.3), ("c", 0.2)]
+    first, second = lens_of(odds(*named)).at(0), lens_of(odds(*named, taken=1)).at(0)
+    assert drawn(second, second.reshape(1, 0.75)) == (
+        "The arrow marks the token that came: the 2nd most likely, with a chance of 37.5 %."
+    )
+    assert drawn(second, second.reshape(1, 0.4)).endswith("the 2nd most likely; these settings cut it.")
+    assert drawn(first, first.reshape(0)).endswith("came: the most likely, with a chance of 100 %.")
+    rare = Odds(Candidate("d", math.log(0.01)), tuple(Candidate(text, math.log(p * 0.9)) for text, p in named))
+    other = lens_of(rare).at(0)
+    assert "came: not among the 3 most likely, with a chance of 1.0 %." in drawn(other, other.reshape())
+    eleven = lens_of(odds(*((chr(97 + n), 0.09) for n in range(11)), taken=10)).at(0)
+    assert "the 11th most likely" in drawn(eleven, eleven.reshape())
 
 
 def test_html_of_a_long_answer_stays_small() -> None:

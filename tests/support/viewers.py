@@ -178,7 +178,7 @@ def open_viewer(
     if turns:
         session.store.add([(made, position) for position, made in enumerate(turns)])
     shown = Viewer(session, sleep)
-    if show != "conversations":
+    if show != "all conversations":
         shown.type("Show", show)
     try:
         yield shown

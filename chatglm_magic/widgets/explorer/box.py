@@ -23,7 +23,7 @@ from ..still import CSS as STILL
 from ..still import Still
 from ..trouble import Status
 from ..viewer.calls import Calls
-from .grid import Choices, Grid, Overview
+from .grid import Choices, Grid, Overview, title
 from .opened import Beside
 from .style import CSS
 
@@ -163,7 +163,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self.state, self.bar = Status(), look.Html()
         self.doing = Doing(sweep, calls, self._look)
         self.choices = Choices(self._partial, calls, self._look)
-        self.beside = Beside(sweep, calls, self._left)
+        self.beside = Beside(sweep, calls, self._left, self._use)
         self.grid: Grid | Overview
         self._overview = Overview(self._partial, calls, self._open)
         if len(self._partial.cells) > BUTTONS:
@@ -207,6 +207,13 @@ class Explorer(w.VBox):  # type: ignore[misc]
         """Show the explorer, and beneath it an output that will keep the grid."""
         with self._calls.filling():  # an end that comes meanwhile waits, and changes that output
             self._still.publish_beneath(self, text(self._partial), page(self._partial))
+
+    def _use(self, cell: Cell) -> None:
+        """Make a cell's parameters the session's."""
+        settings = (self._sweep.session or get_session()).settings
+        for name, value in cell.setting.items():
+            setattr(settings, name, value)
+        self._calls.say(f"The next prompt is asked with {title(cell, prompts=False)}.")
 
     def _hear(self) -> None:
         """Take in what has changed in the sweep, a little later if much has gone to the page just now."""

@@ -228,9 +228,19 @@ def _size(draft: Draft) -> tuple[int, int, str, bool]:
 
 
 class Beside(w.Box):  # type: ignore[misc]
-    """At most two cells. ``changed`` is called with the cell that was closed, or None, when the marks change."""
+    """At most two cells.
 
-    def __init__(self, sweep: Sweep, calls: Calls, changed: Callable[[Cell | None], object]) -> None:
+    :param changed: is called with the cell that was closed, or None, when the marks change.
+    :param use: is called with a cell whose parameters are to be the session's.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        calls: Calls,
+        changed: Callable[[Cell | None], object],
+        use: Callable[[Cell], object],
+    ) -> None:
         self._calls, self._changed = calls, changed
         self._prompts, samples = len(sweep.grid.prompts) > 1, sweep.grid.samples
         self._compared: tuple[str, bool, str, bool] | None = None
@@ -238,7 +248,9 @@ class Beside(w.Box):  # type: ignore[misc]
         self.leave = look.button("Close", tooltip="Close the answers")
         self.unpin = look.button("Unpin", tooltip="Take the baseline away")
         self.baseline = Side("Baseline", samples, calls, self.show, self.unpin)
-        self.opened = Side("Opened", samples, calls, self.show, self.pin, self.leave)
+        self.use = look.button("Use these settings", tooltip="Ask with this cell's parameters from now on")
+        self.use.on_click(calls.handler(lambda: self.opened.cell and use(self.opened.cell)))
+        self.opened = Side("Opened", samples, calls, self.show, self.pin, self.use, self.leave)
         self.pin.on_click(calls.handler(self._pin))
         self.leave.on_click(calls.handler(self._leave))
         self.unpin.on_click(calls.handler(self._unpin))

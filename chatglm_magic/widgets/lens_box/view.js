@@ -161,8 +161,6 @@ const render = ({ model, el }) => {
     point(null);
     save("pointed", -1);
   });
-  prose.addEventListener("focusin", (event) => point(event.target.closest("[data-n]")));
-  prose.addEventListener("focusout", () => point(null));
   prose.addEventListener("scroll", () => point(null));
   prose.addEventListener("click", (event) => {
     const token = event.target.closest("[data-n]");

@@ -57,7 +57,6 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._forget = session.on_change(self._turns_changed)
         session.settings.observe(self._turns_changed, names="with_history")
         self.talk.render()
-        self.sidebar.turns = len(session.turns)
         grid = look.classed(w.Box([self.transcript, self.sidebar]), "chatglm-grid")
         frame = look.classed(w.Box([grid]), "chatglm-frame")
         self._always = (look.style_sheet(still.CSS + CSS), frame)
@@ -146,9 +145,8 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._show_turns()
 
     def _show_turns(self, *event: Any) -> None:
-        """Bring the conversation and the counts up to the session, and pass on what the store reports."""
+        """Bring the conversation up to the session, and pass on what the store reports."""
         self.talk.render()
-        self.sidebar.turns = len(self._session.turns)
         self.sidebar.context = self._session.context
         if news := self._session.store.news():
             self._news = [*self._news, *(in_place(line) for line in news)][-3:]

@@ -144,7 +144,7 @@ class PlainSidebar(_Acting):
     options: Any = t.Dict()
     head: Any = t.Dict()
     key, viewing = t.Bool(False), t.Bool(False)
-    turns, context = t.Int(0), t.Int(0)
+    context = t.Int(0)
 
     def __init__(self) -> None:
         self._state, self.notes, self.boxes = Html(), Html(), dict[str, Any]()
@@ -156,7 +156,7 @@ class PlainSidebar(_Acting):
             for field in section["fields"]:
                 children.append(self._box(field))
         super().__init__([classed(w.Box(children), "chatglm-column")])
-        names = ["values", "errors", "options", "head", "turns", "context", "key"]
+        names = ["values", "errors", "options", "head", "context", "key"]
         self.observe(lambda change: self._draw(), names=names)
 
     def _box(self, field: dict[str, Any]) -> Any:
@@ -198,6 +198,5 @@ class PlainSidebar(_Acting):
                 box.value = self._as_shown(name)
         head = self.head
         self._state.value = small(f"{head.get('name', '')} · {head.get('place', '')}: {head.get('text', '')}")
-        self._history.description = f"History ({self.turns})"
         texts = "".join(f"<div>{escape(error['text'])}</div>" for error in self.errors.values())
         self.notes.value = f'<div role="alert" class="chatglm-failed">{texts}</div>' if texts else ""

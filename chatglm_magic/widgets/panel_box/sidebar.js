@@ -32,7 +32,7 @@ class View {
     el.addEventListener("keydown", (event) => event.stopPropagation());
     this.build();
     this.redraw = () => this.draw();
-    for (const name of ["values", "errors", "ranges", "options", "key", "head", "turns", "context", "viewing"])
+    for (const name of ["values", "errors", "ranges", "options", "key", "head", "context", "viewing"])
       model.on(`change:${name}`, this.redraw);
     this.draw();
   }
@@ -90,6 +90,13 @@ class View {
       this.side.append(box);
     }
     this.el.append(head, this.side);
+  }
+
+  // The history comes beneath the panel, often below the window's edge.
+  reveal(tries = 40) {
+    const viewer = this.panel()?.querySelector(".chatglm-viewer");
+    if (viewer) viewer.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    else if (tries) setTimeout(() => this.reveal(tries - 1), 50);
   }
 
   menu() {
@@ -281,8 +288,11 @@ class View {
     this.server.title = head.text ?? "";
     this.state.textContent = head.tone === "good" ? "" : (head.text ?? "");
     this.words.textContent = head.text ?? "";
-    this.past.textContent = `${get("viewing") ? "Hide history" : "History"} (${get("turns")})`;
-    this.past.setAttribute("aria-expanded", String(get("viewing")));
+    const viewing = get("viewing");
+    this.past.textContent = viewing ? "Hide history" : "History";
+    this.past.setAttribute("aria-expanded", String(viewing));
+    if (viewing && this.viewed === false) this.reveal();
+    this.viewed = viewing;
     const context = get("context");
     this.fields.get("with_history").label.textContent = `Send earlier turns (${context} in context)`;
   }

@@ -38,7 +38,6 @@ class Sidebar(anywidget.AnyWidget):
     key = t.Bool(False).tag(sync=True)
     head: Any = t.Dict().tag(sync=True)
     """``tone`` (good, unsure, failed), ``name``, ``place`` and ``text`` of the connection."""
-    turns = t.Int(0).tag(sync=True)
     context = t.Int(0).tag(sync=True)
     viewing = t.Bool(False).tag(sync=True)
 

@@ -79,14 +79,15 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
 
     def _begin(self) -> None:
-        """List the conversations, and open the one that was used last."""
+        """List the conversations, and open the present one, or the one that was used last."""
         self.listing.fill()
         self._enter_last()
 
     def _enter_last(self) -> None:
-        last = self._session.store.conversations(limit=1)
+        store, present = self._session.store, self._session.conversation
+        last = store.conversations(limit=1)
         if last:
-            self._enter(last[0].id)
+            self._enter(present if store.count(Query(conversation=present)) else last[0].id)
 
     def _look(self) -> None:
         """Take in what has changed in the store."""

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...parameters import names, our_name
-from ...render.answers import counted, escape, speed, token_counts
+from ...render.answers import counted, escape, speed
 from ...render.text import one_line, plural, seconds, when
 from ...store import Row, Summary, excerpt
 from ...values import Turn
+from ..words import speed_of
 
 UNSAVED = 2**48
 """From here on a number stands for a turn that could not be saved yet."""
@@ -32,10 +33,11 @@ def title(text: str) -> str:
     return one_line(text, 160) or "(empty prompt)"
 
 
-def line_of_turn(row: Row, search: str | None, count: int = 1) -> str:
+def line_of_turn(row: Row, search: str | None, count: int = 1, *, is_copy: bool = False) -> str:
     """Return what stands beneath a turn's prompt in the list: a snippet, and when, which model, with what.
 
     :param count: how many answers of live mode the line stands for.
+    :param is_copy: whether the same turn stands in the conversation that this one branched off.
     """
     turn = row.turn
     if count > 1:
@@ -48,6 +50,7 @@ def line_of_turn(row: Row, search: str | None, count: int = 1) -> str:
         one_line(turn.model or "", 40),
         *(part for part in sampling if not part.endswith("–")),
         "" if turn.kind == "chat" else turn.kind,
+        "in a branch" if is_copy else "",
     ]
     state = (
         "" if turn.status == "complete" else f'<span class="chatglm-{_state(turn)}">{escape(turn.status)}</span>'
@@ -64,8 +67,7 @@ def line_of_conversation(summary: Summary, last: Turn | None, present: str) -> s
 
 def meta(turn: Turn) -> str:
     """Return the small line under an answer: tokens, speed, duration, time."""
-    parts = [*token_counts(turn), *reversed(speed(turn).split(", ")), when(turn.created)]
-    return " · ".join(part for part in parts if part)
+    return " · ".join(part for part in (speed_of(turn), when(turn.created)) if part)
 
 
 def facts_of(row: Row) -> tuple[tuple[str, str], ...]:

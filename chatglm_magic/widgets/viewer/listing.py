@@ -17,7 +17,7 @@ from .lines import PAGE, Item, Lines, Pages
 from .news import News
 from .selection import Selection
 
-CONVERSATIONS, ALL, PRESENT = "conversations", "all turns", "this conversation"
+CONVERSATIONS, ALL, PRESENT = "all conversations", "all turns", "this conversation"
 
 SETTLED = 0.25
 """Seconds between two looks into the store, while turns come in or a search is typed."""
@@ -113,12 +113,15 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.rows = store.find(self.query, offset=self.pages.page * PAGE, limit=PAGE)
         groups = _folded(self.rows)
         self._folded = {group[0].turn.id: [row.turn.id for row in group] for group in groups}
+        originals = {_said(row): row.number for row in sorted(self.rows, key=lambda row: -row.number)}
         self._items = [
             Item(
                 group[0].turn.id,
                 label(group[0]),
                 title(group[0].turn.prompt),
-                line_of_turn(group[0], self.query.text, len(group)),
+                line_of_turn(
+                    group[0], self.query.text, len(group), is_copy=originals[_said(group[0])] != group[0].number
+                ),
                 False,
             )
             for group in groups
@@ -153,6 +156,11 @@ class Listing(w.VBox):  # type: ignore[misc]
         for row in self.rows:
             if row.turn.id == key:
                 self._opened(row)
+
+
+def _said(row: Row) -> tuple[str, str, str]:
+    """Return what a turn has in common with its copies in branches."""
+    return row.turn.created, row.turn.prompt, row.turn.answer
 
 
 def _folded(rows: list[Row]) -> list[list[Row]]:

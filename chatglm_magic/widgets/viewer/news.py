@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...store import Store
 from .. import look
+from ..words import in_place
 
 
 class News(look.Html):
@@ -16,5 +17,5 @@ class News(look.Html):
     def ask(self, store: Store) -> None:
         """Ask for what is new."""
         if news := store.news():
-            self._told = [*self._told, *news][-3:]
+            self._told = [*self._told, *map(in_place, news)][-3:]
             self.value = "".join(map(look.small, self._told))
