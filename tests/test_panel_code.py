@@ -1,7 +1,8 @@
-"""Copy as magic, Copy as Python: code that sends the very request, whatever stands in the prompt, and no key."""
+"""Copy as magic, as Python, as a script: code that sends the very request, whatever its prompt is, and no key."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from IPython.utils.capture import capture_output
 from pydantic import SecretStr
 
 from chatglm_magic import ChatGLM, Session, get_session
-from chatglm_magic.widgets.panel_box.code import as_magic, as_python, state
+from chatglm_magic.widgets.panel_box.code import as_magic, as_python, as_script, state
 
 from .support.canary import KEY, has_leaked
 from .support.panels import ask_and_wait, choose, open_panel, press, read_notices, record_copies
@@ -179,6 +180,34 @@ def test_the_python_form_runs_in_plain_python(server: ScriptedServer) -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stdout == "ok\n" and ran.stderr == ""
     assert server.posts[0].body["messages"][0]["content"] == "你好\nthere"
+
+
+def test_a_script_has_a_local_server_of_its_own() -> None:
+    """That of ``%chatglm_serve`` ends with the kernel: the script starts another one, with the same model."""
+    pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
+    with a_session("http://127.0.0.1:9/v1", temperature=0, system="Be brief.\nBe kind.") as session:
+        session.llm.api_key = SecretStr(KEY)
+        session.served = ("http://127.0.0.1:9/v1", None)
+        code = as_script(state(session, "What is love?"))
+        session.served = ("http://127.0.0.1:9/v1", "models/other model.gguf")
+        assert 'with LocalServer("models/other model.gguf") as server:' in as_script(state(session, "hi"))
+        session.served = ("http://127.0.0.1:10/v1", None)
+        assert "LocalServer" not in as_script(state(session, "hi")), "another server is asked by now"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.startswith("Love is a deep affection") and ran.stderr == "" and not has_leaked([code])
+
+
+def test_a_script_takes_a_key_from_the_environment(server: ScriptedServer) -> None:
+    """The key is in no code; the program says which variable has it, and asks the same as the panel."""
+    with a_session(server.url + "v1", temperature=0.5) as session:
+        session.llm.api_key = SecretStr(KEY)
+        code = as_script(state(session, "hi"))
+    assert "CHATGLM_API_KEY" in code and not has_leaked([code])
+    del server.asked[:]
+    env = {**os.environ, "CHATGLM_API_KEY": KEY}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env)
+    assert ran.stdout == "ok\n" and ran.stderr == ""
+    assert KEY in server.posts[0].headers["authorization"] and server.posts[0].body["temperature"] == 0.5
 
 
 def test_a_short_question_is_one_line(shell: InteractiveShell) -> None:

@@ -86,6 +86,7 @@ class Serving:
         session.llm.dialect = None
         session.llm.endpoint_url = server.url
         session.llm.api_key = SecretStr(server.token)
+        session.served = server.url, model
         return f"{server.model} answers on this machine. Ask it: %chatglm Hello!"
 
     def knows(self, url: str) -> bool:
@@ -98,6 +99,8 @@ class Serving:
         if server is None:
             return "No local server of this session is running."
         server.stop()
+        if session is not None:
+            session.served = None
         if session is not None and self._before is not None:
             if session.llm.endpoint_url == server.url:
                 session.llm.endpoint_url = self._before

@@ -55,6 +55,8 @@ class Session:
         self._log = ConversationLog(self._open_store)
         self.cell: tuple[str | None, int] = (None, 0)
         self._chat_model: GLMChatModel | None = None
+        self.served: tuple[str, str | None] | None = None
+        """Address and model of the local server that ``%chatglm_serve`` started; None is the built-in model."""
 
     @property
     def settings(self) -> ChatGLMSettings:

@@ -22,7 +22,8 @@ from .settings import SettingsBinding
 from .talk import Talk
 
 TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
-MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"]]
+MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"], ["script", "Copy as a script"]]
+FORMS = {"magic": code.as_magic, "python": code.as_python, "script": code.as_script}
 EMPTY = "Ask something. Settings apply to the next prompt."
 
 CSS = """
@@ -91,7 +92,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self.talk.still.publish_beneath(self)
 
     def _act(self, action: str, id: str, values: dict[str, Any]) -> None:
-        if not self.talk.act(action, id, values) and action in ("magic", "python"):
+        if not self.talk.act(action, id, values) and action in FORMS:
             self._copy(action, str(values.get("text", "")))
 
     def _set(self, action: str, id: str, values: dict[str, Any]) -> None:
@@ -120,7 +121,7 @@ class Panel(w.VBox):  # type: ignore[misc]
             return
         blank = not text.strip()
         state = code.state(self._session, turns[-1].prompt if blank else text, again=blank)
-        self.transcript.copy(code.as_magic(state) if form == "magic" else code.as_python(state))
+        self.transcript.copy(FORMS[form](state))
 
     def _copy_conversation(self) -> None:
         """Copy what was said as Markdown: that of an export to ``.md``."""

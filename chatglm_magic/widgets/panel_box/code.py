@@ -1,10 +1,11 @@
-"""A panel's state as code: a magic, or plain Python; never with a key."""
+"""A panel's state as code: a magic, Python for this notebook, or a script; never with a key."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 from ...credentials import LOOKS_LIKE_A_KEY  # a magic's line refuses it, the body of a cell takes it
@@ -19,14 +20,16 @@ class State:
     """What a panel would ask now; ``values`` holds what is set, by the names of ``ChatGLM``'s fields.
 
     ``own`` says that the server wants the session's key, as its own local one does: no code may hold it, so the
-    code asks through the session.
+    code for this notebook asks through the session. ``served`` has the local server's model, if it is that one.
     """
 
     prompt: str
+    place: dict[str, Any]
     values: dict[str, Any]
     with_history: bool
     history: tuple[tuple[str, str], ...]
     own: bool = False
+    served: tuple[str | None] | None = None
 
 
 def state(session: Session, prompt: str, *, again: bool = False) -> State:
@@ -35,17 +38,23 @@ def state(session: Session, prompt: str, *, again: bool = False) -> State:
     :param again: whether the prompt is the conversation's last, asked once more.
     """
     settings, asked = session.settings, session.asked()
-    values: dict[str, Any] = {"endpoint_url": settings.endpoint_url, "dialect": settings.dialect}
-    values |= {name: asked.get(name) for name in names("sampling", "more", "request")}
+    place = {"endpoint_url": settings.endpoint_url} | ({"dialect": settings.dialect} if settings.dialect else {})
+    values = {name: asked.get(name) for name in names("sampling", "more", "request")}
     kept = {name: value for name, value in values.items() if value is not None and value != []}
     kept |= {name: None for name in names("sampling") if getattr(settings, name) is None}
     pairs = session.llm.history if settings.with_history else []
     if again and pairs and pairs[-1][0] == prompt:
         pairs = pairs[:-1]
-    own = session.llm.api_key is not None
-    if own:
-        kept = {name: value for name, value in kept.items() if name not in ("endpoint_url", "dialect")}
-    return State(prompt, kept, settings.with_history, tuple((q, a) for q, a in pairs), own)
+    url, model = session.served or ("", None)
+    return State(
+        prompt,
+        place,
+        kept,
+        settings.with_history,
+        tuple((q, a) for q, a in pairs),
+        own=session.llm.api_key is not None,
+        served=(model,) if url == settings.endpoint_url else None,
+    )
 
 
 def as_magic(state: State) -> str:
@@ -66,28 +75,44 @@ def as_magic(state: State) -> str:
 
 
 def as_python(state: State) -> str:
-    """Return plain Python that asks the same; of a server that wants the session's key, through the session."""
-    values = dict(state.values)
-    if state.own:
-        values = {name: value for name, value in values.items() if value is not None}
-        values |= {"history": [list(pair) for pair in state.history], "with_history": False}
-        lines = [f"    {name}={_literal(value)}," for name, value in values.items()]
-        body = "\n".join([f"    {_literal(state.prompt)},", *lines])
-        return f"from chatglm_magic import get_session\n\nprint(get_session().llm.invoke(\n{body}\n))"
-    if state.with_history:
-        values["with_history"] = True
-    lines = [f"    {name}={_literal(value)}," for name, value in values.items()]
+    """Return Python that asks the same here; of a server that wants the session's key, through the session."""
+    if not state.own:
+        return f"from chatglm_magic import ChatGLM\n\n{_asking(state, _keywords(state.place))}"
+    values = {name: value for name, value in state.values.items() if value is not None}
+    values |= {"history": [list(pair) for pair in state.history], "with_history": False}
+    body = "\n".join([f"    {_literal(state.prompt)},", *_keywords(values)])
+    return f"from chatglm_magic import get_session\n\nprint(get_session().llm.invoke(\n{body}\n))"
+
+
+def as_script(state: State) -> str:
+    """Return a program that asks the same without this notebook: it starts a local server of its own where this
+    one would end with the kernel, and takes a key from the environment."""
+    if state.served:
+        (model,) = state.served
+        asking = _asking(state, ["    endpoint_url=server.url,", "    api_key=server.token,"])
+        start = f"with LocalServer({'' if model is None else _plain(model)}) as server:"
+        return f"from chatglm_magic import ChatGLM, LocalServer\n\n{start}\n{indent(asking, '    ')}"
+    key = "# Reads its key from the variable CHATGLM_API_KEY.\n" if state.own else ""
+    return f"{key}from chatglm_magic import ChatGLM\n\n{_asking(state, _keywords(state.place))}"
+
+
+def _asking(state: State, place: list[str]) -> str:
+    """Return lines that make a ``ChatGLM`` for a place and ask it."""
+    lines = [*place, *_keywords(state.values | ({"with_history": True} if state.with_history else {}))]
     if state.history:
         lines += ["    history=[", *(f"        [{_plain(q)}, {_plain(a)}]," for q, a in state.history), "    ],"]
     body = "\n".join(lines)
-    ask = f"print(llm.invoke({_literal(state.prompt)}))"
-    return f"from chatglm_magic import ChatGLM\n\nllm = ChatGLM(\n{body}\n)\n{ask}"
+    return f"llm = ChatGLM(\n{body}\n)\nprint(llm.invoke({_literal(state.prompt)}))"
+
+
+def _keywords(values: dict[str, Any]) -> list[str]:
+    return [f"    {name}={_literal(value)}," for name, value in values.items()]
 
 
 def _options(state: State) -> tuple[list[str], dict[str, Any]]:
     """Return the options of a magic, and apart from them what no option can carry."""
     options, settings = [], {}
-    for name, value in state.values.items():
+    for name, value in (state.values if state.own else {**state.place, **state.values}).items():
         if name == "dialect":
             options.append(f"-k dialect={value}")
             continue

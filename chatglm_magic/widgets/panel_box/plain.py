@@ -52,13 +52,14 @@ class PlainTranscript(_Acting):
         self.stop_button, self.again_button = button("Stop", disabled=True), button("Again")
         self.live_box = w.Checkbox(description="Live", indent=False)
         self.code = w.Textarea(description="Code", rows=6, layout=w.Layout(display="none"))
-        self._magic, self._python = button("Copy as magic"), button("Copy as Python")
-        bar = row(self.send_button, self.stop_button, self.again_button, self.live_box, self._magic, self._python)
+        forms = {"Copy as magic": "magic", "Copy as Python": "python", "Copy as a script": "script"}
+        copies = {button(label): action for label, action in forms.items()}
+        bar = row(self.send_button, self.stop_button, self.again_button, self.live_box, *copies)
         super().__init__([column(self.box, bar, self._under, above(self.code), self._page)])
         self.send_button.on_click(lambda clicked: self._act("send", text=self.box.value))
         self.stop_button.on_click(lambda clicked: self._act("stop"))
         self.again_button.on_click(lambda clicked: self._act("again"))
-        for each, action in ((self._magic, "magic"), (self._python, "python")):
+        for each, action in copies.items():
             each.on_click(lambda clicked, action=action: self._act(action, text=self.box.value))
         self.live_box.observe(self._switch, names="value")
         self.box.observe(lambda change: self.set_trait("draft", change["new"]), names="value")
