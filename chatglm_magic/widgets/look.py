@@ -6,6 +6,7 @@ dark. Every name of a class begins with ``chatglm-``, and every rule stands unde
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import ipywidgets as w
@@ -109,11 +110,16 @@ class Typeset(_Closed, w.HTMLMath):  # type: ignore[misc]
     """HTML in which a page typesets the formulas of answers, and nothing else."""
 
 
-def style_sheet(css: str = "") -> w.HTML:
+def style_sheet(css: str = "", *owners: str) -> w.HTML:
     """Return a widget that shows nothing and brings the shared rules along, and ``css``, rules of its owner.
 
     Its owner stands inside an element with the class ``chatglm-box``: ``box.add_class("chatglm-box")``.
+
+    :param owners: classes whose rules win over shared ones, also where another widget brings these along later:
+        each is written twice, which makes a selector more specific.
     """
+    for owner in owners:
+        css = re.sub(rf"\.{owner}(?![\w-])", f".{owner}.{owner}", css)
     return w.HTML(f"<style>{CSS}{css}</style>", layout=w.Layout(display="none"))
 
 

@@ -45,11 +45,11 @@ def test_the_panel(themed: Lab, page: Page) -> None:
         send = shown.get_by_role("button", name="Send", exact=True)
         send.wait_for()
         assert violations(page, ".chatglm-panel") == []
-        for text in ("hi", "fails"):
-            prompt.fill(text)
-            prompt.press("Enter")
-            shown.get_by_role("button", name="Stop").wait_for(state="detached")
-            shown.locator(".chatglm-user", has_text=text).wait_for()
+        prompt.fill("hi")
+        prompt.press("Enter")
+        shown.get_by_role("button", name="Again").wait_for()
+        prompt.fill("fails")
+        prompt.press("Enter")
         shown.get_by_role("alert").first.wait_for()
         shown.get_by_text("Details", exact=True).first.click()
         shown.get_by_role("textbox", name="Temperature", exact=True).fill("50")

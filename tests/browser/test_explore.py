@@ -120,36 +120,45 @@ def test_a_sweep_fills_is_stopped_resumed_and_compared(lab: Lab, page: Page) -> 
     assert all(later >= earlier - 0.05 for earlier, later in pairwise(means)), means
 
     tile(shown, "temperature 0.1, top_p 0.2").click()
-    shown.get_by_role("region", name="4 × the same").wait_for()
+    shown.get_by_role("group", name="4 × the same").wait_for()
     button(shown, "Pin as baseline").click()
     tile(shown, "temperature 2, top_p 1").focus()
     page.keyboard.press("Enter")
     shown.get_by_text("A different answer").first.wait_for()
-    assert shown.get_by_role("region", name="Sample 4").count() == 1
+    assert shown.get_by_role("group", name="Sample 4").count() == 1
 
 
-def test_a_panel_beside_a_sweep_leaves_it_as_it_is(lab: Lab, page: Page) -> None:
-    """Widgets of one page share its style sheets: places and sizes of all cells and of the opened one stay."""
-    with ScriptedServer(by_body(lambda body: answer(f"{body['temperature']} {body['top_p']}"))) as server:
-        sweep = "%%chatglm_sweep temperature=0.1,0.5 top_p=0.2,0.6 -o grid\nWhich?"
-        notebook = opened(lab, page, "explore-panel.ipynb", at(server), sweep, "%chatglm_panel")
-        shown = notebook.run(1)
-        until(page, lambda: came(shown) == 4, "all answers")
-        tile(shown, "temperature 0.5, top_p 0.2").click()
-        shown.get_by_text("Opened: temperature 0.5, top_p 0.2").wait_for()
-        before = shown.evaluate(LAID_OUT)
-        assert len(before) > 30
-        panel = notebook.run(2)
-        panel.get_by_role("button", name="Send", exact=True).wait_for()
-        assert shown.evaluate(LAID_OUT) == before
+def test_widgets_of_one_page_leave_each_other_as_they_are(lab: Lab, page: Page) -> None:
+    """They share the page's style sheets: with each one that comes, places and sizes in the others stay."""
+    sweep = "%%chatglm_sweep temperature=0.1,0.5 top_p=0.2,0.6 -o grid\nTell me a joke."
+    shows = {".chatglm-explorer": sweep, ".chatglm-lens": "%chatglm_lens -t 1 What is love?"}
+    shows |= {".chatglm-viewer": "%chatglm_history --view", ".chatglm-panel": "%chatglm_panel"}
+    notebook = opened(lab, page, "side-by-side.ipynb", LOCAL, *shows.values())
+    laid_out: dict[str, list[str]] = {}
+    for number, selector in enumerate(shows, 1):
+        shown = notebook.run(number)
+        shown.locator(selector).wait_for()
+        if number == 1:
+            shown.get_by_text("4 answers").first.wait_for()
+            tile(shown, "temperature 0.5, top_p 0.2").click()
+            shown.get_by_text("Opened: temperature 0.5, top_p 0.2").wait_for()
+        notebook.wait_idle()
+        settled = ""
+        while settled != (settled := str(page.evaluate(LAID_OUT, selector))):
+            page.wait_for_timeout(300)
+        for other, before in laid_out.items():
+            assert page.evaluate(LAID_OUT, other) == before, (other, "after", selector)
+        laid_out[selector] = page.evaluate(LAID_OUT, selector)
+        assert len(laid_out[selector]) > 30
 
 
-LAID_OUT = """shown => {
-    const at = shown.querySelector('.chatglm-explorer');
+LAID_OUT = """selector => {
+    const at = document.querySelector(selector);
     const around = at.getBoundingClientRect();
     return [...at.querySelectorAll('*')].filter(part => part.offsetParent).map(part => {
         const {left, top, width, height} = part.getBoundingClientRect();
-        return [left - around.left, top - around.top, width, height].map(Math.round).join(' ');
+        const place = [left - around.left, top - around.top, width, height].map(Math.round).join(' ');
+        return `${part.tagName} ${part.className} ${place}`;
     });
 }"""
 
@@ -344,7 +353,7 @@ def test_answers_are_bold_facts_are_grey_and_equal_answers_are_shown_once(lab: L
         weight, opacity = cell.get_by_text("2 × the same · 3 chars").evaluate(style)
         assert weight == "400" and float(opacity) < 1
         cell.click()
-        region = shown.get_by_role("region", name="2 × the same")
+        region = shown.get_by_role("group", name="2 × the same")
         region.wait_for()
         assert shown.locator(".chatglm-side:visible").get_by_text("ten", exact=True).count() == 1
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 VERSION = "4.14.1"
 
-NOT_OURS = ("region", "page-has-heading-one", "landmark-one-main", "bypass")
-"""Rules about a whole page: it is JupyterLab's, and a widget is a part of it."""
+NOT_OURS = ("region", "page-has-heading-one", "landmark-one-main", "bypass", "heading-order")
+"""Rules about a whole page: it is JupyterLab's, and a widget is a part of it, after whatever other cells show."""
 
 
 @functools.cache

@@ -175,7 +175,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
             self.grid.observe(calls.handler(lambda: self._drop(cells)), names="ready")
         cells.add_class("chatglm-all-cells")
         main = look.classed(w.Box([cells, self.beside]), "chatglm-main")
-        style = look.style_sheet(look.FALLBACK + ANSWER + STILL + CSS)
+        style = look.style_sheet(look.FALLBACK + ANSWER + STILL + CSS, "chatglm-explorer")
         head = look.row(self.state, self.doing, calls.status)
         super().__init__([style, look.Html(_heading(sweep)), head, self.bar, self.choices, main])
         self.add_class("chatglm-box")

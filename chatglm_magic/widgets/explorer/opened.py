@@ -45,15 +45,15 @@ def part_html(cell: Cell, part: Part) -> str:
 
 
 def _named(cell: Cell, part: Part, body: str) -> str:
-    """Return an answer's HTML as a region that has its name, with its name and facts in a small line below."""
+    """Return an answer's HTML as a group that has its name, with its name and facts in a small line below."""
     if isinstance(part, Group):
         name, facts = _name(cell, part.samples), facts_of(part.turn)
     else:
         name, began = _name(cell, (part[0],)), part[1].first_token is not None
         facts = f"running · {len(part[1].text)} characters" if began else "sent · no token yet"
     label = " · ".join(text for text in (name, facts) if text)
-    region = escape(name or "Answer")
-    return f'<div role="region" aria-label="{region}">{body}</div><div class="chatglm-label">{escape(label)}</div>'
+    group = escape(name or "Answer")
+    return f'<div role="group" aria-label="{group}">{body}</div><div class="chatglm-label">{escape(label)}</div>'
 
 
 def facts_of(turn: Turn) -> str:

@@ -62,7 +62,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
         head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(f"{caption(lens)}. {hint}")
         super().__init__(
             [
-                look.style_sheet(CSS),
+                look.style_sheet(CSS, "chatglm-lens", "chatglm-view"),
                 look.Html(head),
                 self._body,
                 look.Html(legend()),

@@ -60,7 +60,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self.talk.render()
         grid = look.classed(w.Box([self.transcript, self.sidebar]), "chatglm-grid")
         frame = look.classed(w.Box([grid]), "chatglm-frame")
-        self._always = (look.style_sheet(still.CSS + CSS), frame)
+        self._always = (look.style_sheet(still.CSS + CSS, "chatglm-panel"), frame)
         super().__init__(self._always)
         self.add_class("chatglm-box")
         self.add_class("chatglm-panel")

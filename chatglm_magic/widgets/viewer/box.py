@@ -58,7 +58,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         )
         self._forget = session.on_change(calls.soon(self._look, pause=SETTLED))
         panes = look.classed(w.Box([self.listing, self.reader, self.comparison]), "chatglm-panes")
-        style = look.style_sheet(CSS)
+        style = look.style_sheet(CSS, "chatglm-viewer")
         top = (self.listing.bar, self.listing.filters, calls.status, self.listing.news, self.selection)
         super().__init__([style, *top, panes])
         self.add_class("chatglm-box")
