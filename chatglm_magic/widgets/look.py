@@ -56,6 +56,7 @@ CSS = f"""{PROSE}
 .chatglm-box .chatglm-above>input,.chatglm-box .chatglm-above>select,.chatglm-box .chatglm-above>textarea{{
  width:100%;flex:0 0 auto;box-sizing:border-box;margin:0}}
 .chatglm-box input:not([type=checkbox]),.chatglm-box select{{min-height:28px}}
+.chatglm-box :is(input:not([type=checkbox],[type=range]),select,textarea){{border-radius:6px}}
 .chatglm-box :is(input,select,textarea){{color:{TEXT}}}
 .chatglm-box :is(input,textarea)::placeholder{{color:{MUTED};opacity:1}}
 .chatglm-box select{{appearance:auto;background-image:none;padding:2px 4px}}
@@ -69,13 +70,16 @@ CSS = f"""{PROSE}
  font-size:var(--jp-ui-font-size1,13px)}}
 .chatglm-box .widget-html-content>.{CLOSED.replace(" ", ".")}{{display:contents}}
 .chatglm-box .jupyter-button{{width:auto;min-width:4.5em;height:28px;line-height:26px;padding:0 12px;margin:0;
- border-radius:3px;border:1px solid {BORDER}}}
+ border-radius:6px;border:1px solid {BORDER}}}
+.chatglm-box .jupyter-button:not(.mod-primary,.mod-danger,.mod-active){{background:transparent}}
+.chatglm-box .jupyter-button:not(.mod-primary,.mod-danger,.mod-active):hover:enabled{{background:{SURFACE};
+ box-shadow:none}}
 .chatglm-box .jupyter-button.mod-primary{{border-color:transparent}}
 .chatglm-box .jupyter-button:disabled{{opacity:.5}}
 .chatglm-box button:focus-visible,.chatglm-box input:focus-visible,.chatglm-box select:focus-visible,
 .chatglm-box textarea:focus-visible,.chatglm-box summary:focus-visible,.chatglm-box .noUi-handle:focus-visible,
 .chatglm-box a:focus-visible{{outline:2px solid {FOCUS}!important;outline-offset:1px}}
-.chatglm-box .chatglm-card{{border:1px solid {BORDER};border-radius:4px;padding:{GAP}}}
+.chatglm-box .chatglm-card{{border:1px solid {BORDER};border-radius:10px;padding:{GAP}}}
 .chatglm-box .chatglm-small{{color:{MUTED};font-size:12px;line-height:1.5}}
 .chatglm-box .chatglm-heading{{font-weight:600;line-height:1.5}}
 .chatglm-box .chatglm-failed{{color:{ERROR}}}

@@ -71,6 +71,6 @@ CSS = f"""
 .chatglm-viewer .chatglm-panes{{grid-template-columns:minmax(16em,22em) minmax(0,1fr)}}
 }}
 @container (max-width:52em){{
-.chatglm-viewer .chatglm-items{{max-height:17em}}
+.chatglm-viewer .chatglm-items{{max-height:17em;border-bottom:1px solid {BORDER};padding-bottom:4px}}
 }}
 """
