@@ -133,7 +133,8 @@ def explorer(name: str, theme: str) -> None:
         shown.locator('button[title="temperature 0.1, top_p 1"]').click()
         shown.get_by_role("button", name="Pin as baseline").click()
         shown.locator('button[title="temperature 2, top_p 0.5"]').click()
-        shown.get_by_text(re.compile("Differences highlighted|A different answer|The same in both")).first.wait_for()
+        words = re.compile("Differences highlighted|A different answer|The same in both")
+        shown.get_by_text(words).first.wait_for()
         save(notebook, shown, name)
 
 
