@@ -43,7 +43,7 @@ BESIDE = (
 
 UNUSED = ("-p", "no:nbval", "-p", "no:langsmith_plugin")
 """Plugins that take seconds to import, and have nothing to do here."""
-WORKERS = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
+WORKERS = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 """One process more than there are cores: many tests wait for what they have started.
 
 The tests of a file share its kernels and servers, and stay in one process. With ``loadgroup`` they would not:
