@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A shell's background job ignores interrupts, and so would all that is started here.
     """
+    # jsonschema checks IRIs with it, of which a notebook's schema has none, and its import takes two seconds.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     home = tempfile.TemporaryDirectory(prefix="chatglm-tests-")
     config.add_cleanup(home.cleanup)
     os.environ["CHATGLM_MAGIC_HOME"] = home.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,17 +116,23 @@ def test_the_table_has_no_circle() -> None:
         done |= ready
 
 
+@functools.cache
+def read_code(path: Path) -> str:
+    """Return the code of a file without its docstrings and comments."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = ""
+    return ast.unparse(tree)
+
+
 def find_words(*words: str) -> set[str]:
     """Return the files of the package in whose code, not counting docstrings and comments, a word stands."""
-    found = set()
-    for path in PACKAGE.rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                node.value.value = ""
-        if any(word in ast.unparse(tree) for word in words):
-            found.add(str(path.relative_to(PACKAGE)))
-    return found
+    return {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(word in read_code(path) for word in words)
+    }
 
 
 @pytest.mark.row("X1")

@@ -219,16 +219,16 @@ def roads(server: ScriptedServer, panel: Panel, text: str) -> Iterator[str]:
 
 
 def choose_payloads() -> list[Hostile]:
-    """Return hand-written payloads that a server can send: every third each day, all in ``.ci/soak``."""
+    """Return hand-written payloads that a server can send: every sixth each day, all in ``.ci/soak``."""
     sent = [one for one in arm(ANSWERS, "http://127.0.0.1:9") if "\ud800" not in one.text]
-    return sent[:: choose_count(3, 1)]
+    return sent[:: choose_count(6, 1)]
 
 
 @pytest.mark.row("S5")
 def test_no_text_of_a_model_or_a_server_is_markup() -> None:
     """Every hand-written payload: as answer, thinking, name of a model, finish reason, prompt, error, look.
 
-    Every third each day, all in ``.ci/soak``.
+    Every sixth each day, all in ``.ci/soak``.
     """
     with ScriptedServer(answer("ok")) as server, open_panel(server) as panel:
         for number, one in enumerate(choose_payloads()):
@@ -239,7 +239,7 @@ def test_no_text_of_a_model_or_a_server_is_markup() -> None:
 
 @pytest.mark.row("S5")
 def test_the_columns_of_live_mode_show_text_alone() -> None:
-    """Also with differences marked in it; every third payload each day, all in ``.ci/soak``."""
+    """Also with differences marked in it; every sixth payload each day, all in ``.ci/soak``."""
     for one in choose_payloads():
         texts = (one.text, f"{one.text} and more", one.text[::-1])
         with ScriptedServer(*map(answer, texts)) as server, open_panel(server) as panel:

@@ -13,30 +13,34 @@ from training.leaks import Index, bare, distance, index_of, leaks, measured, wor
 
 from .support.scale import choose_count
 
-TEXTS = corpus.load()
+
+@cache
+def texts() -> corpus.Corpus:
+    """The corpus; it takes a second to read, which no other file's tests should wait for."""
+    return corpus.load()
 
 
 @cache
 def trained() -> Index:
     """Every wording that the training may produce, but for slips and nonsense."""
-    return index_of(wordings(TEXTS))
+    return index_of(wordings(texts()))
 
 
 def choose_questions() -> list[str]:
     """Return the questions that are kept for measuring, or some of them each day, drawn with a fixed seed."""
-    questions = measured(TEXTS)
+    questions = measured(texts())
     return random.Random(1).sample(questions, choose_count(60, len(questions)))
 
 
 def test_there_are_enough_of_them() -> None:
     """150 rewordings or more, half of them Chinese, each under an item that is there, and 50 outside questions."""
-    number = {lang: sum(map(len, TEXTS.rewordings[lang].values())) for lang in corpus.LANGUAGES}
+    number = {lang: sum(map(len, texts().rewordings[lang].values())) for lang in corpus.LANGUAGES}
     assert number["en"] >= 75 and number["zh"] >= 75 and sum(number.values()) >= 150
-    assert {f"{lang}:{name}" for lang in corpus.LANGUAGES for name in TEXTS.rewordings[lang]} <= {
-        item.id for item in TEXTS.items
+    assert {f"{lang}:{name}" for lang in corpus.LANGUAGES for name in texts().rewordings[lang]} <= {
+        item.id for item in texts().items
     }
-    assert sum(map(len, TEXTS.unknown.values())) >= 50
-    assert len(set(map(bare, measured(TEXTS)))) == len(measured(TEXTS))
+    assert sum(map(len, texts().unknown.values())) >= 50
+    assert len(set(map(bare, measured(texts())))) == len(measured(texts()))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_nothing_measured_is_drawn() -> None:
     """Nor is one within two edits of 2 000 drawn conversations, or 20 000 in ``.ci/soak``, slips included."""
     rng = random.Random(5)
     many = choose_count(2_000, 18_000)
-    draws = (draw(TEXTS, rng)[1] for draw in [conversation] * many + [copying] * (many // 9))
+    draws = (draw(texts(), rng)[1] for draw in [conversation] * many + [copying] * (many // 9))
     drawn = {turn.question for turns in draws for turn in turns}
     assert len(drawn) > many // 4
-    assert leaks(measured(TEXTS), index_of(drawn)) == []
+    assert leaks(measured(texts()), index_of(drawn)) == []

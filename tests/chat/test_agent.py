@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import ToolException, tool
 from pydantic import BaseModel
@@ -18,6 +17,13 @@ from chatglm_magic.errors import TapeError
 
 from ..support.servers import Asked, Script, ScriptedServer, chunk, sse
 from .test_replies import function, piece
+
+
+def make_agent(model: GLMChatModel, **options: Any) -> Any:
+    """Return LangChain's agent over a model; its import takes a second, for which no other file should wait."""
+    from langchain.agents import create_agent
+
+    return create_agent(model, **options)
 
 
 @tool
@@ -62,7 +68,7 @@ def agent_server() -> Script:
 
 def run(model: GLMChatModel, road: str = "invoke") -> list[Any]:
     """Run an agent; return its messages."""
-    agent: Any = create_agent(model, tools=TOOLS, system_prompt="Be brief.")
+    agent = make_agent(model, tools=TOOLS, system_prompt="Be brief.")
     question = {"messages": [("user", "天气和人口？")]}
     found = agent.invoke(question) if road == "invoke" else asyncio.run(agent.ainvoke(question))
     return list(found["messages"])
@@ -128,7 +134,7 @@ def test_an_agent_returns_an_object_of_a_schema(recorded: bool, tmp_path: Path) 
     tape = tmp_path / "object.jsonl"
     with ScriptedServer(script) as server:
         model = GLMChatModel(endpoint_url=f"{server.url}v1", tape=str(tape))
-        agent: Any = create_agent(model, tools=[get_weather], response_format=Weather)
+        agent = make_agent(model, tools=[get_weather], response_format=Weather)
         found = agent.invoke({"messages": [("user", "北京天气")]})
         if not recorded:
             posts = len(server.posts)
