@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -199,9 +198,8 @@ def test_a_saved_notebook_keeps_the_lens(lab: Lab, page: Page, server: ScriptedS
     shown = opened(lab, page, server, "lens-saved.ipynb")
     assert not shown.locator(".chatglm-still").is_visible()
     page.keyboard.press("Control+s")
-    path = lab.folder / "lens-saved.ipynb"
     end = time.monotonic() + 10
-    while not (outputs := json.loads(path.read_text(encoding="utf-8"))["cells"][1]["outputs"]):
+    while not (outputs := lab.saved_outputs("lens-saved.ipynb", 1)):
         assert time.monotonic() < end, "the notebook was not saved"
         page.wait_for_timeout(50)
     (still,) = ("".join(out["data"]["text/html"]) for out in outputs if "chatglm-still" in str(out))

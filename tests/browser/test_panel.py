@@ -530,10 +530,9 @@ def test_a_saved_notebook_without_a_kernel_shows_the_conversation(
     shown.ask("What is <left>?")
     assert not shown.area.locator(".chatglm-still").is_visible()
     page.keyboard.press("Control+s")
-    path = lab.folder / "saved.ipynb"
     page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
     for _ in range(100):
-        saved = json.loads(path.read_text())["cells"][1]["outputs"]
+        saved = lab.saved_outputs("saved.ipynb", 1)
         if len(saved) > 1 and "last" in "".join(saved[1]["data"]["text/plain"]):
             break
         page.wait_for_timeout(50)

@@ -101,6 +101,15 @@ class Lab:
         nbformat.write(notebook, self.folder / name)
         return self.url(name)
 
+    def saved_outputs(self, name: str, number: int) -> list[dict[str, Any]]:
+        """Return a cell's outputs as they stand in a notebook's file; none while it is being written."""
+        try:
+            saved = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        except json.JSONDecodeError:
+            return []
+        outputs: list[dict[str, Any]] = saved["cells"][number]["outputs"]
+        return outputs
+
     def stop(self) -> None:
         """End the server with its kernels."""
         self._process.terminate()
@@ -134,7 +143,7 @@ class Notebook:
         self.page = page
         # Where its server was slow to say so, Notebook 7 asks which kernel is meant, and its user presses Select.
         choice = page.locator(".jp-Dialog").filter(has_text="Select Kernel")
-        page.add_locator_handler(choice, lambda: choice.get_by_role("button", name="Select", exact=True).click())
+        page.add_locator_handler(choice, lambda: choice.locator(".jp-mod-accept").click())
         page.goto(url)
         page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=30_000)
         self.wait_idle()
