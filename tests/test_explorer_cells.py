@@ -167,6 +167,25 @@ def test_a_cells_settings_become_the_sessions() -> None:
             assert "The next prompt is asked with temperature 0.9, top_p 0.5." in shown.text
 
 
+def test_a_default_that_a_cell_was_asked_with_is_chosen() -> None:
+    """It is sent from then on, though the setting has that value already; what isn't a setting is named."""
+    with ScriptedServer(legacy("ok")) as server:
+        sweep = run_sweep(server, temperature=[0.1], mirostat=[1])
+        assert sweep.session is not None
+        settings = sweep.session.settings
+        with open_explorer(sweep) as shown:
+            assert settings.temperature == 0.1 and "temperature" not in settings.chosen
+            shown.open("temperature 0.1, mirostat 1")
+            shown.click("Use these settings")
+            settings.endpoint_url, server.scripts[:] = (
+                server.url + "v1",
+                [answer("ok")],
+            )  # where no default is sent
+            sweep.session.ask("And now?")
+            assert server.posts[-1].body["temperature"] == 0.1 and "mirostat" not in server.posts[-1].body
+            assert "asked with temperature 0.1. mirostat: not a setting" in shown.text
+
+
 def test_another_answer_is_said_to_be_one() -> None:
     """Where more than three fifths differ no word is marked, and both answers stand there as they were."""
     texts = {0.1: "The sea is blue.", 0.9: "Ask me tomorrow, please!"}

@@ -162,6 +162,13 @@ class Session:
         with self._lock:
             self._settle()
 
+    def choose_value(self, name: str, value: Any) -> None:
+        """Set a parameter; a value that it has already is a choice too, and sent from now on.
+
+        :raises TraitError: for a value that the parameter doesn't take.
+        """
+        self._sync.choose(name, value)
+
     def default(self, name: str) -> None:
         """Put a parameter back to its default, as if it had never been set."""
         self._sync.default(name)

@@ -230,6 +230,17 @@ class SettingsSync:
         names = [name for name in SHARED if name in llm.model_fields_set and PARAMETERS[name].recorded]
         return {name: getattr(llm, name) for name in names}
 
+    def choose(self, name: str, value: Any) -> None:
+        """Set a parameter; a value that it has already is a choice too, and who follows it is told so.
+
+        :raises TraitError: for a value that the parameter doesn't take.
+        """
+        settings = self.settings
+        same = getattr(settings, name) == value
+        setattr(settings, name, value)
+        if same:
+            settings.notify_change(Bunch(name=name, old=value, new=value, owner=settings, type="change"))
+
     def default(self, name: str) -> None:
         """Put a parameter back to its default; it no longer counts as set, and who follows it is told so."""
         settings, llm = self.settings, self.llm()

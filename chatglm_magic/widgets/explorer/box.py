@@ -15,6 +15,7 @@ from ...render.text import one_line, plural, seconds
 from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.cells import Cell, Progress
+from ...sweeps.grid import told
 from ...sweeps.summary import page, text
 from .. import look
 from ..answer import CSS as ANSWER
@@ -23,7 +24,7 @@ from ..still import CSS as STILL
 from ..still import Still
 from ..trouble import Status
 from ..viewer.calls import Calls
-from .grid import Choices, Grid, Overview, title
+from .grid import Choices, Grid, Overview
 from .opened import Beside
 from .style import CSS
 
@@ -210,10 +211,15 @@ class Explorer(w.VBox):  # type: ignore[misc]
 
     def _use(self, cell: Cell) -> None:
         """Make a cell's parameters the session's."""
-        settings = (self._sweep.session or get_session()).settings
+        session = self._sweep.session or get_session()
+        further = [name for name in cell.setting if not session.settings.has_trait(name)]
         for name, value in cell.setting.items():
-            setattr(settings, name, value)
-        self._calls.say(f"The next prompt is asked with {title(cell, prompts=False)}.")
+            if name not in further:
+                session.choose_value(name, value)
+        taken = told({name: value for name, value in cell.setting.items() if name not in further})
+        words = [f"The next prompt is asked with {taken}."] if taken else []
+        words += [f"{', '.join(further)}: not a setting, but a key of the request's body."] if further else []
+        self._calls.say(" ".join(words))
 
     def _hear(self) -> None:
         """Take in what has changed in the sweep, a little later if much has gone to the page just now."""

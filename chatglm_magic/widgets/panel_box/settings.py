@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from pydantic import SecretStr
-from traitlets import Bunch, TraitError
+from traitlets import TraitError
 
 from ...errors import ChatGLMError, ParameterError
 from ...parameters import PARAMETERS, THINKING_LEVELS, names
@@ -131,7 +131,7 @@ class SettingsBinding:
                 self._session.llm.api_key = SecretStr(found) if found else None
                 self._shown.key = bool(found)
             else:
-                self._choose(name, found)
+                self._session.choose_value(name, found)
         except (ChatGLMError, TraitError) as error:
             self._refuse(name, value, error)
         except Exception as error:  # noqa: BLE001 - of somebody else's observer
@@ -198,14 +198,6 @@ class SettingsBinding:
             ["", "server default"],
             *([level, level if level in levels else f"{level} (not this model's)"] for level in listed),
         ]
-
-    def _choose(self, name: str, value: Any) -> None:
-        """Set a setting; a value that it has already counts as a choice all the same, and others are told."""
-        settings = self._session.settings
-        same = getattr(settings, name) == value
-        setattr(settings, name, value)
-        if same:
-            settings.notify_change(Bunch(name=name, old=value, new=value, owner=settings, type="change"))
 
     def _refuse(self, name: str, typed: Any, error: Exception) -> None:
         with self._lock:
