@@ -39,13 +39,12 @@ def in_place(text: str) -> str:
     """Return an error's text as a widget says it; a sentence that still needs a cell is left out."""
     for found, words in PLACES:
         text = re.sub(found, words, text)
+    return without_commands(text)
+
+
+def without_commands(text: str) -> str:
+    """Return a text on one line, without the sentences that tell what to type into a cell."""
     return one_line(" ".join(part for part in _END.split(text) if "%chatglm" not in part and "%pip" not in part))
-
-
-def happened(text: str) -> str:
-    """Return what an error said had happened, without the advice: that was for the place where it was asked."""
-    sentences = _END.split(text)
-    return one_line(" ".join(part for part in sentences if "%chatglm" not in part and "%pip" not in part) or text)
 
 
 def notice_of(turn: Turn, details: str = "") -> Notice | None:

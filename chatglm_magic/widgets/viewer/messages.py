@@ -12,7 +12,7 @@ from ...store import Row
 from ...values import Turn
 from ..answer import parameters
 from ..transcript import Message, Notice
-from ..words import happened
+from ..words import without_commands
 from .facts import facts_of, meta
 
 LONGEST = 100_000
@@ -131,8 +131,7 @@ def _rest(text: str) -> list[str]:
 
 
 def _notice(turn: Turn) -> Notice | None:
-    failed = turn.status in ("error", "incomplete") and turn.error
-    if failed:
-        return Notice(happened(str(turn.error)), "failed")
+    if turn.status in ("error", "incomplete") and turn.error:
+        return Notice(without_commands(turn.error) or one_line(turn.error), "failed")
     text = REASONS.get(turn.status) or trouble(turn)
     return Notice(text[:1].upper() + text[1:]) if text else None
