@@ -20,7 +20,8 @@ class State:
     """What a panel would ask now; ``values`` holds what is set, by the names of ``ChatGLM``'s fields.
 
     ``own`` says that the server wants the session's key, as its own local one does: no code may hold it, so the
-    code for this notebook asks through the session. ``served`` has the local server's model, if it is that one.
+    code for this notebook asks through the session. ``is_local`` says that it is the one of ``%chatglm_serve``,
+    whose model is ``local_model``, or the built-in one.
     """
 
     prompt: str
@@ -29,7 +30,8 @@ class State:
     with_history: bool
     history: tuple[tuple[str, str], ...]
     own: bool = False
-    served: tuple[str | None] | None = None
+    is_local: bool = False
+    local_model: str | None = None
 
 
 def state(session: Session, prompt: str, *, again: bool = False) -> State:
@@ -53,7 +55,8 @@ def state(session: Session, prompt: str, *, again: bool = False) -> State:
         settings.with_history,
         tuple((q, a) for q, a in pairs),
         own=session.llm.api_key is not None,
-        served=(model,) if url == settings.endpoint_url else None,
+        is_local=url == settings.endpoint_url,
+        local_model=model,
     )
 
 
@@ -87,10 +90,10 @@ def as_python(state: State) -> str:
 def as_script(state: State) -> str:
     """Return a program that asks the same without this notebook: it starts a local server of its own where this
     one would end with the kernel, and takes a key from the environment."""
-    if state.served:
-        (model,) = state.served
+    if state.is_local:
         asking = _asking(state, ["    endpoint_url=server.url,", "    api_key=server.token,"])
-        start = f"with LocalServer({'' if model is None else _plain(model)}) as server:"
+        model = "" if state.local_model is None else _plain(state.local_model)
+        start = f"with LocalServer({model}) as server:"
         return f"from chatglm_magic import ChatGLM, LocalServer\n\n{start}\n{indent(asking, '    ')}"
     key = "# Reads its key from the variable CHATGLM_API_KEY.\n" if state.own else ""
     return f"{key}from chatglm_magic import ChatGLM\n\n{_asking(state, _keywords(state.place))}"
