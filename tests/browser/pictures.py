@@ -194,7 +194,6 @@ class Film:
             began = time.monotonic()
             shot = self._page.screenshot(clip=self._clip)  # type: ignore[arg-type]
             frame = Image.open(io.BytesIO(shot)).convert("RGB")
-            self._page.wait_for_timeout(max(0, 100 - 1000 * (time.monotonic() - began)))
             if self._frames and frame.tobytes() == self._frames[-1].tobytes():
                 self._seconds[-1] += time.monotonic() - began
             else:

@@ -25,7 +25,7 @@ def themed(request: pytest.FixtureRequest) -> Lab:
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
-def test_a_fault_is_found(lab: Lab, page: Page) -> None:
+def test_a_fault_is_found(page: Page) -> None:
     """Control: a picture without a text and pale letters are told of."""
     page.set_content("<main><img src='x'><p style='color: #ccc; background: #fff'>pale</p></main>")
     found = " ".join(violations(page, "main"))
