@@ -386,7 +386,10 @@ def test_a_conversation_is_copied_as_its_export_is_written(tmp_path: Path) -> No
     with ScriptedServer(answer("It's **blue**.")) as server, open_panel(server) as panel:
         copied = record_copies(panel)
         press_beside(panel, "conversation")
-        assert copied == [] and panel.transcript.notice["text"] == "There is no conversation to copy yet."
+        assert (
+            copied == []
+            and panel.transcript.notice["text"] == "Ask something first: then the conversation can be copied."
+        )
         ask_and_wait(panel, "Which colour has the sea?")
         press_beside(panel, "conversation")
         written = panel._session.history.export(tmp_path / "talk.md")

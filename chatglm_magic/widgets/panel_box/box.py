@@ -129,7 +129,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         if turns:
             self.transcript.copy("".join(markdown(turns)))
         else:
-            self.transcript.say(Notice("There is no conversation to copy yet."))
+            self.transcript.say(Notice("Ask something first: then the conversation can be copied."))
 
     def _toggle_history(self) -> None:
         if self._viewer is None:
