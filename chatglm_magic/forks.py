@@ -13,15 +13,15 @@ from enum import IntEnum
 from typing import Any
 from weakref import WeakKeyDictionary
 
-PATIENCE = 2.0
-"""Seconds that a fork waits for one lock at most; the child then has one of its own."""
+LOCK_TIMEOUT_SECONDS = 2.0
+"""How long a fork waits for one lock; after that the child gets a new one."""
 
-IMPORT_PATIENCE = 60.0
-"""Seconds for the lock of imports: they end by themselves, and a child can't do without their end."""
+IMPORT_LOCK_TIMEOUT_SECONDS = 60.0
+"""How long it waits for the lock of imports: they end by themselves, and the child needs them complete."""
 
 
-class Rank(IntEnum):
-    """The order in which locks are taken, by a fork as by a question: the later one inside the earlier one."""
+class LockOrder(IntEnum):
+    """The order in which locks are acquired, by a fork and by a request: a later one inside an earlier one."""
 
     SESSION = 1
     PARAMETERS = 2
@@ -33,50 +33,51 @@ class Rank(IntEnum):
     STORE = 8
 
 
-_ranks: WeakKeyDictionary[Any, Rank] = WeakKeyDictionary()
-_forking = threading.RLock()
-_door = threading.RLock()
-"""Held while a lock is made, and by a fork once it has all there are: who has one may be making another."""
+_orders: WeakKeyDictionary[Any, LockOrder] = WeakKeyDictionary()
+_fork_lock = threading.RLock()
+_registry_lock = threading.RLock()
+"""Held while a lock is made, and by a fork that has all locks: the holder of one may be making another."""
 
-_asked: list[Any] = []
-_held: list[Any] = []
-"""Of those that a fork asked for."""
-
-
-def lock(rank: Rank) -> Any:
-    """Make a ``threading.RLock`` for what a child goes on using."""
-    made = threading.RLock()
-    with _door:
-        _ranks[made] = rank
-    return made
+_attempted: list[Any] = []
+_acquired: list[Any] = []
+"""The locks that the current fork tried to acquire, and those it got."""
 
 
-def _hold() -> None:
-    _forking.acquire()
-    _door.acquire()
-    while missing := [one for one in _ranks if one not in _asked]:
-        _door.release()
-        for one in sorted(missing, key=lambda one: _ranks[one]):
-            _asked.append(one)
-            if one.acquire(timeout=IMPORT_PATIENCE if _ranks[one] is Rank.FIRST_USE else PATIENCE):
-                _held.append(one)
-        _door.acquire()
+def fork_safe_lock(order: LockOrder) -> Any:
+    """Make a ``threading.RLock`` for something that a child process goes on using."""
+    lock = threading.RLock()
+    with _registry_lock:
+        _orders[lock] = order
+    return lock
 
 
-def _let_go() -> None:
-    while _held:
-        _held.pop().release()
-    _asked.clear()
-    _door.release()
-    _forking.release()
+def _acquire_all() -> None:
+    _fork_lock.acquire()
+    _registry_lock.acquire()
+    while missing := [lock for lock in _orders if lock not in _attempted]:
+        _registry_lock.release()
+        for lock in sorted(missing, key=lambda lock: _orders[lock]):
+            _attempted.append(lock)
+            is_import = _orders[lock] is LockOrder.FIRST_USE
+            if lock.acquire(timeout=IMPORT_LOCK_TIMEOUT_SECONDS if is_import else LOCK_TIMEOUT_SECONDS):
+                _acquired.append(lock)
+        _registry_lock.acquire()
 
 
-def _reset() -> None:
-    for one in _asked:
-        if one not in _held:
-            one._at_fork_reinit()
-    _let_go()
+def _release_all() -> None:
+    while _acquired:
+        _acquired.pop().release()
+    _attempted.clear()
+    _registry_lock.release()
+    _fork_lock.release()
+
+
+def _reset_in_child() -> None:
+    for lock in _attempted:
+        if lock not in _acquired:
+            lock._at_fork_reinit()
+    _release_all()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_reset)
+    os.register_at_fork(before=_acquire_all, after_in_parent=_release_all, after_in_child=_reset_in_child)

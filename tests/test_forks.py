@@ -12,9 +12,9 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 BEGIN = """
 import os, threading, warnings
-from chatglm_magic.forks import Rank, lock
+from chatglm_magic.forks import LockOrder, fork_safe_lock
 warnings.simplefilter("ignore", DeprecationWarning)
-first, last = lock(Rank.SESSION), lock(Rank.STORE)
+first, last = fork_safe_lock(LockOrder.SESSION), fork_safe_lock(LockOrder.STORE)
 begun, held, over = threading.Event(), threading.Event(), threading.Event()
 os.register_at_fork(before=begun.set)
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from ..forks import Rank, lock
+from ..forks import LockOrder, fork_safe_lock
 from .timeouts import LOOK_UP
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        self._lock = lock(Rank.LOOP)
+        self._lock = fork_safe_lock(LockOrder.LOOP)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._owner = 0

@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..errors import ChatGLMError
-from ..forks import Rank, lock
+from ..forks import LockOrder, fork_safe_lock
 from ..values import Delta
 from ..wire.body import Whole
 from .loop import handed_over
@@ -179,7 +179,7 @@ class SyncClient:
     def __init__(self) -> None:
         self._session: requests.Session | None = None
         self._owner = 0
-        self._lock = lock(Rank.CLIENT)
+        self._lock = fork_safe_lock(LockOrder.CLIENT)
 
     def stream(self, call: Call) -> Generator[Delta, None, None]:
         """Ask, and yield the answer's pieces as they arrive.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..client.sync_client import GENUINE, BridgedClient, SyncClient
-from ..forks import Rank, lock
+from ..forks import LockOrder, fork_safe_lock
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel, BaseLLM
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..tape import Mode, Tape
 
 
-FIRST_USE = lock(Rank.FIRST_USE)
+FIRST_USE = fork_safe_lock(LockOrder.FIRST_USE)
 DEFERRED = (
     "langsmith.run_helpers",
     *(f"langchain_core.tracers.{name}" for name in ("context", "langchain", "stdout")),
@@ -43,7 +43,7 @@ class Own:
 
     def __init__(self) -> None:
         self.client = SyncClient() if GENUINE else BridgedClient(lambda: self.aclient)
-        self.lock = lock(Rank.MODEL)
+        self.lock = fork_safe_lock(LockOrder.MODEL)
         self.observers: list[Callable[[str, Any], None]] = []
         self.no_usage: set[str] = set()
         self.tokenizers: dict[str, str | None] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ChatGLMError, ParameterError
-from ..forks import Rank, lock
+from ..forks import LockOrder, fork_safe_lock
 from ..listeners import Listeners
 from ..values import Answer, Kind, Turn
 from .conversation import ConversationLog, Entry, Place, Versions
@@ -46,10 +46,10 @@ class Session:
     """
 
     def __init__(self, shell: Any | None = None) -> None:
-        self._lock = lock(Rank.SESSION)
+        self._lock = fork_safe_lock(LockOrder.SESSION)
         self._listeners = Listeners("session")
         self._sync = SettingsSync(settings_for(shell))
-        self._store_lock = lock(Rank.STORING)
+        self._store_lock = fork_safe_lock(LockOrder.STORING)
         self._store: Store | None = None
         self._store_setting: str | None = None
         self._log = ConversationLog(self._open_store)

@@ -15,7 +15,7 @@ from traitlets.config import Config, Configurable
 
 from ..client.address import checked_url
 from ..errors import EndpointError, ParameterError
-from ..forks import Rank, lock
+from ..forks import LockOrder, fork_safe_lock
 from ..parameters import PARAMETERS, Parameter
 from ..wire import Dialect, dialect_of
 
@@ -175,7 +175,7 @@ class SettingsSync:
 
     def __init__(self, settings: ChatGLMSettings) -> None:
         self.settings = settings
-        self._lock = lock(Rank.PARAMETERS)
+        self._lock = fork_safe_lock(LockOrder.PARAMETERS)
         self._llm: ChatGLM | None = None
         settings.observe(self._from_settings, names=[*SHARED, *LIMITS])
 

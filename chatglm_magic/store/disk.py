@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..forks import Rank, lock
+from ..forks import LockOrder, fork_safe_lock
 from ..values import Notice
 from . import places, schema
 from .database import PATIENCE, Database
@@ -16,7 +16,7 @@ from .places import RefusedFile, journal_for
 
 T = TypeVar("T")
 
-LOCK = lock(Rank.STORE)
+LOCK = fork_safe_lock(LockOrder.STORE)
 """Held by whoever uses a connection of this process, and while it forks: a child must not find one half way."""
 
 BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
