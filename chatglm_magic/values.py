@@ -58,7 +58,7 @@ class Candidate(NamedTuple):
         return self.token == other.token and self.raw == other.raw
 
 
-class Odds(NamedTuple):
+class TokenLogprobs(NamedTuple):
     """What a server tells of one token of its answer: the one it took, and those that it could have taken.
 
     ``top`` has the most likely first, and need not hold ``taken``.
@@ -68,7 +68,7 @@ class Odds(NamedTuple):
     top: tuple[Candidate, ...] = ()
 
     @classmethod
-    def from_json(cls, data: Sequence[Any]) -> Odds:
+    def from_json(cls, data: Sequence[Any]) -> TokenLogprobs:
         """Read the lists that JSON makes of it.
 
         :raises ValueError: for anything else; so does TypeError.
@@ -198,7 +198,7 @@ class Delta(NamedTuple):
     changed: tuple[Change, ...] = ()
     notice: str | None = None
     retries: int = 0
-    logprobs: tuple[Odds, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] = ()
     thought: bool = False
     tool_calls: tuple[ToolCallPiece, ...] = ()
 

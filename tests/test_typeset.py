@@ -16,7 +16,7 @@ from chatglm_magic.render.answers import bundle, card, live_html
 from chatglm_magic.render.outer import outer, output
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.grid import Grid
-from chatglm_magic.values import Candidate, Change, Odds, Turn
+from chatglm_magic.values import Candidate, Change, TokenLogprobs, Turn
 from chatglm_magic.widgets import lens_explorer, panel
 from chatglm_magic.widgets.look import Html, Typeset
 from chatglm_magic.widgets.transcript import Transcript
@@ -75,7 +75,9 @@ def make_sweep() -> Sweep:
 
 def make_lens() -> Lens:
     """Return a lens whose tokens are traps."""
-    return Lens.of(TURN, [Odds(Candidate(TRAP, -0.1), (Candidate(TRAP, -0.1), Candidate("b", -3.0)))] * 2, 2)
+    return Lens.of(
+        TURN, [TokenLogprobs(Candidate(TRAP, -0.1), (Candidate(TRAP, -0.1), Candidate("b", -3.0)))] * 2, 2
+    )
 
 
 @pytest.mark.row("X1")

@@ -10,7 +10,7 @@ import pytest
 from chatglm_magic import ChatGLM, errors
 from chatglm_magic.credentials import DEEP, key_within, names_a_key
 from chatglm_magic.errors import ParameterError
-from chatglm_magic.values import Answer, Candidate, Odds, Turn
+from chatglm_magic.values import Answer, Candidate, TokenLogprobs, Turn
 
 
 def test_two_candidates_are_one_token_by_their_numbers_where_they_have_any() -> None:
@@ -42,8 +42,8 @@ def test_two_candidates_are_one_token_by_their_numbers_where_they_have_any() -> 
 def test_odds_from_a_file_are_checked(data: Any) -> None:
     """A probability above 1, a number that is none, bytes that are no hexadecimal."""
     with pytest.raises((ValueError, TypeError)):
-        Odds.from_json(data)
-    assert Odds.from_json([["x", 0, 7, "e4"], [["y", -1e6]]]).top[0].logprob == -1e6
+        TokenLogprobs.from_json(data)
+    assert TokenLogprobs.from_json([["x", 0, 7, "e4"], [["y", -1e6]]]).top[0].logprob == -1e6
 
 
 def test_a_turn_is_read_as_it_was_written() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ChatGLMError, ParameterError
 from ..render.dataframe import table
 from ..render.text import plural
-from ..values import Odds, Turn
+from ..values import TokenLogprobs, Turn
 from .distribution import GREEDY_BELOW, LARGEST, LARGEST_VOCABULARY, Distribution
 from .labels import label
 from .logprobs_kind import LogprobsKind
@@ -77,7 +77,7 @@ class Lens:
     def of(
         cls,
         turn: Turn,
-        odds: Sequence[Odds],
+        odds: Sequence[TokenLogprobs],
         asked_for: int,
         vocabulary: int | None = None,
         kind: LogprobsKind = "raw",
@@ -212,7 +212,7 @@ def _answer_start(turn: Turn, positions: Sequence[Position]) -> int:
     return next((n + 1 for n, at in enumerate(ends) if at >= end), len(tokens))
 
 
-def _complete(turn: Turn, odds: Sequence[Odds], asked_for: int, vocabulary: int | None) -> bool:
+def _complete(turn: Turn, odds: Sequence[TokenLogprobs], asked_for: int, vocabulary: int | None) -> bool:
     """Tell whether every token was named: a server gives all it has where it is asked for more than that.
 
     A list that was cut short tells so by its length, by its sum, or in what was changed of the question.

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ChatGLMError, ParameterError
 from ..session.verdicts import slope
-from ..values import Odds, Turn
+from ..values import TokenLogprobs, Turn
 from .distribution import GREEDY_BELOW
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> 
     """
     options: dict[str, Any] = {"max_token": 1, "logprobs": True, "top_logprobs": TOP}
     plan = session.llm.plan(PROMPT, **there | options | sampling, history=[], with_history=False)
-    odds: list[Odds] = []
+    odds: list[TokenLogprobs] = []
     changed: set[str] = set()
     with closing(session.llm.stream_plan(plan)) as chunks:  # type: ignore[type-var]
         for chunk in chunks:

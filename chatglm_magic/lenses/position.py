@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..values import Candidate, Odds
+from ..values import Candidate, TokenLogprobs
 from .distribution import GREEDY_BELOW, Distribution, Range, Tail, check, reshaped
 from .labels import label, readable
 
@@ -48,7 +48,7 @@ class Position:
     tempered: float = 1.0
 
     @classmethod
-    def of(cls, index: int, odds: Odds, vocabulary: int | None, tempered: float = 1.0) -> Position:
+    def of(cls, index: int, odds: TokenLogprobs, vocabulary: int | None, tempered: float = 1.0) -> Position:
         """Make one of what a server tells; ``vocabulary`` is its greatest possible size, None if all was named."""
         top = sorted(odds.top, key=lambda candidate: -candidate.logprob)
         alike = [place for place, candidate in enumerate(top) if odds.taken.same(candidate)]

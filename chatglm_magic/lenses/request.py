@@ -9,7 +9,7 @@ from ..errors import InvalidResponseError, ParameterError, ResponseError
 from ..parameters import value_in
 from ..session import Session, session_of
 from ..session.draft import Draft, NoView, View
-from ..values import Odds, Turn
+from ..values import TokenLogprobs, Turn
 from .distribution import LARGEST
 from .lens import Lens
 from .logprobs_kind import Wish, check_wish, kind_of
@@ -96,7 +96,7 @@ class _Heard:
 
     def __init__(self, other: View) -> None:
         self._other = other
-        self._found: Sequence[Odds] = ()
+        self._found: Sequence[TokenLogprobs] = ()
 
     def update(self, draft: Draft) -> None:
         """Keep what has come so far."""
@@ -107,7 +107,7 @@ class _Heard:
         """Pass on that the answer has ended."""
         self._other.close(turn)
 
-    def odds(self, turn: Turn) -> list[Odds]:
+    def odds(self, turn: Turn) -> list[TokenLogprobs]:
         """Return what came, with at least one candidate somewhere.
 
         :raises InvalidResponseError: ``no_logprobs`` otherwise.

@@ -17,7 +17,7 @@ from ..client.address import bare
 from ..credentials import mask
 from ..errors import ChatGLMError
 from ..strictjson import strict_json
-from ..values import CONTEXT_FULL, Delta, Odds, ToolCallPiece
+from ..values import CONTEXT_FULL, Delta, TokenLogprobs, ToolCallPiece
 from ..wire.body import shown
 from ..wire.text_filters import SecretFilter, tail_match
 from ..wire.tool_arguments import ArgumentCaster, mask_json
@@ -156,7 +156,7 @@ class ChatPiece(NamedTuple):
     reasoning: str = ""
     thought: bool = False
     calls: tuple[ToolCallPiece, ...] = ()
-    logprobs: tuple[Odds, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] = ()
     block: str = ""
 
 
@@ -311,9 +311,9 @@ class _OddsFilter:
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = secrets
-        self._held: list[Odds] = []
+        self._held: list[TokenLogprobs] = []
 
-    def feed(self, odds: Sequence[Odds]) -> tuple[Odds, ...]:
+    def feed(self, odds: Sequence[TokenLogprobs]) -> tuple[TokenLogprobs, ...]:
         """Take in the next tokens; return those that can be handed out."""
         self._held += odds
         text = "".join(one.taken.token for one in self._held)
@@ -322,13 +322,13 @@ class _OddsFilter:
                 self._held.clear()
                 return ()
         keep = max((tail_match(text, secret) for secret in self._secrets), default=0)
-        free: list[Odds] = []
+        free: list[TokenLogprobs] = []
         while self._held and len(text) - len(self._held[0].taken.token) >= keep:
             text = text[len(self._held[0].taken.token) :]
             free.append(self._held.pop(0))
         return tuple(free)
 
-    def close(self) -> tuple[Odds, ...]:
+    def close(self) -> tuple[TokenLogprobs, ...]:
         """Return what was held back."""
         held, self._held = tuple(self._held), []
         return held
@@ -403,7 +403,7 @@ def to_message(pieces: Sequence[ChatPiece], builder: AnswerBuilder) -> AIMessage
     thoughts: list[str] = []
     read: set[int] = set()
     calls: dict[int, list[str]] = {}
-    odds: list[Odds] = []
+    odds: list[TokenLogprobs] = []
     for piece in pieces:
         if piece.thought:  # what came before was no text
             thoughts.append("".join(said))
@@ -435,5 +435,5 @@ def to_message(pieces: Sequence[ChatPiece], builder: AnswerBuilder) -> AIMessage
     )
 
 
-def _logprobs(odds: Sequence[Odds]) -> dict[str, Any]:
+def _logprobs(odds: Sequence[TokenLogprobs]) -> dict[str, Any]:
     return {"logprobs": {"content": logprobs_as_openai(odds)}} if odds else {}

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, Functio
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 
 from ..errors import UnsupportedError
-from ..values import Odds, reasoning_tokens_in
+from ..values import TokenLogprobs, reasoning_tokens_in
 
 ROLES = {"human": "user", "HumanMessageChunk": "user", "system": "system", "SystemMessageChunk": "system"}
 REASONING = ("reasoning", "thinking")
@@ -165,7 +165,7 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**53 else None
 
 
-def logprobs_as_openai(odds: Sequence[Odds]) -> list[dict[str, Any]]:
+def logprobs_as_openai(odds: Sequence[TokenLogprobs]) -> list[dict[str, Any]]:
     """Return the odds of tokens in the form of OpenAI's ``logprobs.content``."""
     return [
         {

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from .._version import __version__
-from ..values import Change, Odds, Status, Turn, reasoning_tokens_in
+from ..values import Change, Status, TokenLogprobs, Turn, reasoning_tokens_in
 
 
 class View(Protocol):
@@ -59,7 +59,7 @@ class Draft:
     def __post_init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self.logprobs: list[Odds] = []
+        self.logprobs: list[TokenLogprobs] = []
         """The odds of the tokens, where they were asked for; they are kept with no turn."""
 
     @property

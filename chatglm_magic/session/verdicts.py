@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..errors import ChatGLMError, ResponseError
 from ..llm.request_plan import RequestPlan
 from ..render.text import one_line, plural
-from ..values import Change, Odds, reasoning_tokens_in
+from ..values import Change, TokenLogprobs, reasoning_tokens_in
 
 Verdict = Literal["honoured", "ignored", "refused", "can't tell"]
 Found = tuple[Verdict, str]
@@ -48,7 +48,7 @@ class Reply:
     last: float = 0.0
     usage: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
-    odds: list[Odds] = field(default_factory=list)
+    odds: list[TokenLogprobs] = field(default_factory=list)
     error: ChatGLMError | None = None
 
     def take(self, text: str, info: Mapping[str, Any], seconds: float) -> None:

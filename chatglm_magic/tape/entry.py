@@ -15,7 +15,7 @@ from ..client.request import Call
 from ..credentials import MARK, SHORTEST_IN_TEXT
 from ..errors import TapeError
 from ..strictjson import strict_json
-from ..values import Change, Delta, Odds, ToolCallPiece, Turn
+from ..values import Change, Delta, TokenLogprobs, ToolCallPiece, Turn
 from ..wire.body import CONTROLS
 from ..wire.text_filters import StopFilter
 from ..wire.tool_arguments import mask_json
@@ -169,7 +169,7 @@ def _news(found: Mapping[str, Any]) -> dict[str, Any]:
         news["changed"] = _changes(news["changed"])
     if not isinstance(news.get("usage", {}), dict):
         del news["usage"]
-    for name, kind in (("logprobs", Odds), ("tool_calls", ToolCallPiece)):
+    for name, kind in (("logprobs", TokenLogprobs), ("tool_calls", ToolCallPiece)):
         if name in news:
             try:
                 news[name] = tuple(map(kind.from_json, news[name]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..strictjson import strict_json
-from ..values import CONTEXT_FULL, Candidate, Change, Delta, Odds
+from ..values import CONTEXT_FULL, Candidate, Change, Delta, TokenLogprobs
 from . import body as bodies
 from .error_response import SHORTEN, message_of, raise_if_error, reports_failure, stated_error
 from .sse import Event, SSEDecoder
@@ -22,7 +22,7 @@ DIGITS = 7
 """After the point: as exact as the 32-bit numbers that servers compute with."""
 
 
-def odds_of(found: Any) -> tuple[Odds, ...]:
+def odds_of(found: Any) -> tuple[TokenLogprobs, ...]:
     """Return the odds of the tokens in a choice's ``logprobs``; what has another shape is left out."""
     content = found.get("content") if isinstance(found, dict) else None
     if not isinstance(content, list):
@@ -33,7 +33,7 @@ def odds_of(found: Any) -> tuple[Odds, ...]:
         if taken is not None:
             top = item.get("top_logprobs")
             listed = map(_candidate, top) if isinstance(top, list) else ()
-            places.append(Odds(taken, tuple(candidate for candidate in listed if candidate is not None)))
+            places.append(TokenLogprobs(taken, tuple(candidate for candidate in listed if candidate is not None)))
     return tuple(places)
 
 

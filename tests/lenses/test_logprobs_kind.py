@@ -15,7 +15,7 @@ from chatglm_magic.errors import ParameterError
 from chatglm_magic.lenses import Lens
 from chatglm_magic.lenses.logprobs_kind import PROMPT
 from chatglm_magic.lenses.report import caption, html, text
-from chatglm_magic.values import Candidate, Odds, Turn
+from chatglm_magic.values import Candidate, TokenLogprobs, Turn
 from chatglm_magic.widgets.lens_box import LensBox
 
 from ..support.logprobs import make_entry, make_event, open_session, stream_events
@@ -320,7 +320,7 @@ def make_lens(reasoning: str, answer: str, *tokens: str | bytes) -> Lens:
         for token in tokens
     ]
     turn = Turn(prompt="x", answer=answer, reasoning=reasoning)
-    return Lens.of(turn, [Odds(candidate, (candidate,)) for candidate in told], 1)
+    return Lens.of(turn, [TokenLogprobs(candidate, (candidate,)) for candidate in told], 1)
 
 
 @pytest.mark.parametrize(

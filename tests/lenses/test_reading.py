@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic.llm.chunks import ChunkBuilder, merge_chunks
-from chatglm_magic.values import Candidate, Delta, Odds
+from chatglm_magic.values import Candidate, Delta, TokenLogprobs
 from chatglm_magic.wire.openai import Reader
 from chatglm_magic.wire.openai_reply import odds_of
 
@@ -61,7 +61,7 @@ def test_what_has_another_shape_is_left_out(odd: Any) -> None:
 def test_impossible_tokens_are_kept_as_such(logprob: float, kept: float) -> None:
     """A probability of nothing, in whatever words, is a finite logarithm; one above 1 is 1."""
     (found,) = odds_of({"content": [{"token": "x", "logprob": logprob, "top_logprobs": [5, {}]}]})
-    assert found == Odds(Candidate("x", kept), ())
+    assert found == TokenLogprobs(Candidate("x", kept), ())
 
 
 @pytest.mark.parametrize("given", ["x", {}, [256], [-1], ["a"], [1.5], None])
@@ -93,7 +93,7 @@ def test_streams_and_whole_answers_pass_them_on() -> None:
 
 def test_chunks_that_are_added_up_keep_all_of_them() -> None:
     """LangChain adds chunks up in a stream, we do in a whole answer: neither loses a token's odds."""
-    odds = [Odds(Candidate(text, -1.0), (Candidate(text, -1.0),)) for text in "abc"]
+    odds = [TokenLogprobs(Candidate(text, -1.0), (Candidate(text, -1.0),)) for text in "abc"]
     assembly = ChunkBuilder(())
     chunks = [assembly.feed(Delta(text=place.taken.token, logprobs=(place,))) for place in odds]
     found = [chunk for chunk in chunks if chunk is not None]
@@ -103,8 +103,10 @@ def test_chunks_that_are_added_up_keep_all_of_them() -> None:
 
 def test_odds_survive_json() -> None:
     """What a tape writes as lists is the same odds when it is read."""
-    odds = Odds(Candidate("路", -0.25, 107), (Candidate("\ufffd", -0.25, 107, "af"), Candidate("x", -2.0)))
-    assert Odds.from_json(json.loads(json.dumps(odds))) == odds
+    odds = TokenLogprobs(
+        Candidate("路", -0.25, 107), (Candidate("\ufffd", -0.25, 107, "af"), Candidate("x", -2.0))
+    )
+    assert TokenLogprobs.from_json(json.loads(json.dumps(odds))) == odds
 
 
 @pytest.mark.parametrize(
@@ -118,4 +120,4 @@ def test_odds_survive_json() -> None:
 def test_odds_that_were_changed_by_hand_are_refused(wrong: Any) -> None:
     """What is no token with its logarithm never gets into a figure."""
     with pytest.raises((TypeError, ValueError)):
-        Odds.from_json(wrong)
+        TokenLogprobs.from_json(wrong)

@@ -14,20 +14,20 @@ from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.lenses import Lens, Range
 from chatglm_magic.lenses.labels import bits, label, openness, percent, readable
 from chatglm_magic.lenses.report import candidates, drawn
-from chatglm_magic.values import Candidate, Odds, Turn
+from chatglm_magic.values import Candidate, TokenLogprobs, Turn
 
 from ..support.hostile import ANSWERS
 
 HARMLESS = {"div", "span", "details", "summary", "table", "thead", "tbody", "tr", "th", "td"}
 
 
-def odds(*tokens: tuple[str, float], taken: int = 0) -> Odds:
+def odds(*tokens: tuple[str, float], taken: int = 0) -> TokenLogprobs:
     """One place with these tokens and probabilities."""
     candidates = tuple(Candidate(text, math.log(p)) for text, p in tokens)
-    return Odds(candidates[taken], candidates)
+    return TokenLogprobs(candidates[taken], candidates)
 
 
-def lens_of(*places: Odds, **sent: float) -> Lens:
+def lens_of(*places: TokenLogprobs, **sent: float) -> Lens:
     """A lens on these places, of a vocabulary that is not known."""
     return Lens.of(Turn(prompt="x", answer="ab", sent=sent), places, 20)
 
@@ -90,7 +90,9 @@ def test_it_is_said_how_likely_the_token_was_that_came() -> None:
     )
     assert drawn(second, second.reshape(1, 0.4)).endswith("the 2nd most likely; these settings cut it.")
     assert drawn(first, first.reshape(0)).endswith("came: the most likely, with a chance of 100 %.")
-    rare = Odds(Candidate("d", math.log(0.01)), tuple(Candidate(text, math.log(p * 0.9)) for text, p in named))
+    rare = TokenLogprobs(
+        Candidate("d", math.log(0.01)), tuple(Candidate(text, math.log(p * 0.9)) for text, p in named)
+    )
     other = lens_of(rare).at(0)
     assert "came: not among the 3 most likely, with a chance of 1.0 %." in drawn(other, other.reshape())
     eleven = lens_of(odds(*((chr(97 + n), 0.09) for n in range(11)), taken=10)).at(0)
