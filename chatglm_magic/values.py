@@ -51,7 +51,7 @@ class Candidate(NamedTuple):
         """The token's own bytes; a lone surrogate is kept."""
         return self.token.encode(errors="surrogatepass") if self.raw is None else bytes.fromhex(self.raw)
 
-    def same(self, other: Candidate) -> bool:
+    def is_same_token(self, other: Candidate) -> bool:
         """Tell whether two are one token, whatever their probabilities."""
         if self.id is not None and other.id is not None:
             return self.id == other.id

@@ -15,13 +15,13 @@ from chatglm_magic.values import Answer, Candidate, TokenLogprobs, Turn
 
 def test_two_candidates_are_one_token_by_their_numbers_where_they_have_any() -> None:
     """Else by text and bytes: parts of characters have the same text."""
-    assert Candidate("a", -1.0, 7).same(Candidate("b", -2.0, 7))
-    assert not Candidate("a", -1.0, 7).same(Candidate("a", -1.0, 8))
-    assert Candidate("a", -1.0, 7).same(Candidate("a", -2.0)) and Candidate("a", -1.0).same(
+    assert Candidate("a", -1.0, 7).is_same_token(Candidate("b", -2.0, 7))
+    assert not Candidate("a", -1.0, 7).is_same_token(Candidate("a", -1.0, 8))
+    assert Candidate("a", -1.0, 7).is_same_token(Candidate("a", -2.0)) and Candidate("a", -1.0).is_same_token(
         Candidate("a", -9.0, 7)
     )
-    assert not Candidate("\ufffd", -1.0, raw="e4").same(Candidate("\ufffd", -1.0, raw="e5"))
-    assert not Candidate("a", -1.0).same(Candidate("b", -1.0))
+    assert not Candidate("\ufffd", -1.0, raw="e4").is_same_token(Candidate("\ufffd", -1.0, raw="e5"))
+    assert not Candidate("a", -1.0).is_same_token(Candidate("b", -1.0))
     assert Candidate("\ufffd", -1.0, raw="e4").data == b"\xe4" and Candidate("\ud800", 0.0).data == b"\xed\xa0\x80"
 
 

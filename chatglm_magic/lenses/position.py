@@ -51,7 +51,7 @@ class Position:
     def of(cls, index: int, odds: TokenLogprobs, vocabulary: int | None, tempered: float = 1.0) -> Position:
         """Make one of what a server tells; ``vocabulary`` is its greatest possible size, None if all was named."""
         top = sorted(odds.top, key=lambda candidate: -candidate.logprob)
-        alike = [place for place, candidate in enumerate(top) if odds.taken.same(candidate)]
+        alike = [place for place, candidate in enumerate(top) if odds.taken.is_same_token(candidate)]
         gaps = {place: abs(top[place].logprob - odds.taken.logprob) for place in alike}
         taken = min(gaps, key=gaps.__getitem__) if gaps else len(top)
         ranked = len(top)
