@@ -23,7 +23,7 @@ from ..debounce import Sleep
 from ..still import CSS as STILL
 from ..still import Still
 from ..trouble import Status
-from ..viewer.calls import Calls
+from ..viewer.calls import CallbackGuard
 from .grid import Choices, Grid, Overview
 from .opened import Beside
 from .style import CSS
@@ -87,17 +87,17 @@ def _duration(spent: float) -> str:
 class Doing(w.Box):  # type: ignore[misc]
     """Three buttons, of which those are there that would do something; each press calls ``seen``."""
 
-    def __init__(self, sweep: Sweep, calls: Calls, seen: Callable[[], object]) -> None:
-        self._sweep, self._calls, self._seen = sweep, calls, seen
+    def __init__(self, sweep: Sweep, guard: CallbackGuard, seen: Callable[[], object]) -> None:
+        self._sweep, self._guard, self._seen = sweep, guard, seen
         self.stopping = False
         """Whether Stop was pressed and the sweep has not ended yet."""
         self._pressed = False
         self.stop = look.button("Stop", tooltip="Stop the sweep; what came stays")
         self.resume = look.button("Resume", tooltip="Send what is missing")
         self.retry = look.button("Retry failed", tooltip="Send again what failed")
-        self.stop.on_click(calls.handler(self._stop))
-        self.resume.on_click(calls.handler(self._resume))
-        self.retry.on_click(calls.handler(self._retry))
+        self.stop.on_click(guard.handler(self._stop))
+        self.resume.on_click(guard.handler(self._resume))
+        self.retry.on_click(guard.handler(self._retry))
         super().__init__([self.stop, self.resume, self.retry])
         self.add_class("chatglm-row")
 
@@ -125,12 +125,12 @@ class Doing(w.Box):  # type: ignore[misc]
     def _stop(self) -> None:
         if self._sweep.running and not self.stopping:
             self.stopping = self._pressed = True
-            self._calls.apart(self._end)  # it waits for the end, and the kernel must not
-            self._calls.apart(self._calls.handler(self._seen))
+            self._guard.run_in_thread(self._end)  # it waits for the end, and the kernel must not
+            self._guard.run_in_thread(self._guard.handler(self._seen))
 
     def _end(self) -> None:
         self._sweep.stop()
-        self._calls.handler(self._seen)()
+        self._guard.handler(self._seen)()
 
     def _resume(self) -> None:
         self._start(self._sweep.resume, "" if self._sweep.missing() else "Nothing is missing.")
@@ -141,7 +141,7 @@ class Doing(w.Box):  # type: ignore[misc]
     def _start(self, begin: Callable[..., object], nothing: str) -> None:
         if self._sweep.running:  # a click that came late
             return
-        self._calls.say(nothing)
+        self._guard.show_status(nothing)
         begin(wait=False)
         self._pressed = True
         self._seen()
@@ -160,39 +160,39 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self._sweep, self._partial, self._still = sweep, sweep.partial, Still()
         self._closed, self._ticking, self._kept = False, False, 0
         self._looked, self._rest, self._looks = 0.0, 0.0, 0
-        self._calls = calls = Calls(sweep.session or get_session(), sleep=sleep)
+        self._guard = guard = CallbackGuard(sweep.session or get_session(), sleep=sleep)
         self.state, self.bar = Status(), look.Html()
-        self.doing = Doing(sweep, calls, self._look)
-        self.choices = Choices(self._partial, calls, self._look)
-        self.beside = Beside(sweep, calls, self._left, self._use)
+        self.doing = Doing(sweep, guard, self._look)
+        self.choices = Choices(self._partial, guard, self._look)
+        self.beside = Beside(sweep, guard, self._left, self._use)
         self.grid: Grid | Overview
-        self._overview = Overview(self._partial, calls, self._open)
+        self._overview = Overview(self._partial, guard, self._open)
         if len(self._partial.cells) > BUTTONS:
             self.grid, cells = self._overview, look.column(self._overview)
         else:
-            self.grid = Grid(self._partial, calls, self._open, self.beside.mark)
+            self.grid = Grid(self._partial, guard, self._open, self.beside.mark)
             self._overview.add_class("chatglm-fallback")
             cells = look.column(self.grid, self._overview)
-            self.grid.observe(calls.handler(lambda: self._drop(cells)), names="ready")
+            self.grid.observe(guard.handler(lambda: self._drop(cells)), names="ready")
         cells.add_class("chatglm-all-cells")
         main = look.classed(w.Box([cells, self.beside]), "chatglm-main")
         style = look.style_sheet(look.FALLBACK + ANSWER + STILL + CSS, "chatglm-explorer")
-        head = look.row(self.state, self.doing, calls.status)
+        head = look.row(self.state, self.doing, guard.status)
         super().__init__([style, look.Html(_heading(sweep)), head, self.bar, self.choices, main])
         self.add_class("chatglm-box")
         self.add_class("chatglm-explorer")
         pause = PAUSE if sweep.grid.requests < MANY else LONG_PAUSE
-        self._forget = sweep.on_change(calls.soon(self._hear, pause=pause))
-        calls.handler(self._look)()
+        self._forget = sweep.on_change(guard.debounce(self._hear, pause=pause))
+        guard.handler(self._look)()
 
     @property
     def status(self) -> Status:
         """The line that tells what was done and what went wrong."""
-        return self._calls.status
+        return self._guard.status
 
     def close(self) -> None:
         """Stop following the sweep, which goes on, and close every part."""
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             self._closed = True
             self._forget()
             for child in self.children:
@@ -206,7 +206,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the explorer, and beneath it an output that will keep the grid."""
-        with self._calls.filling():  # an end that comes meanwhile waits, and changes that output
+        with self._guard.suspend_handlers():  # an end that comes meanwhile waits, and changes that output
             self._still.publish_beneath(self, text(self._partial), page(self._partial))
 
     def _use(self, cell: Cell) -> None:
@@ -219,7 +219,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         taken = told({name: value for name, value in cell.setting.items() if name not in further})
         words = [f"The next prompt is asked with {taken}."] if taken else []
         words += [f"{', '.join(further)}: not a setting, but a key of the request's body."] if further else []
-        self._calls.say(" ".join(words))
+        self._guard.show_status(" ".join(words))
 
     def _hear(self) -> None:
         """Take in what has changed in the sweep, a little later if much has gone to the page just now."""
@@ -278,7 +278,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         """Look later at a sweep of which nothing may be heard for a while: its answers grow all the same."""
         if running and not self._ticking:
             self._ticking = True
-            self._calls.apart(self._calls.handler(self._tick), after=QUIET)
+            self._guard.run_in_thread(self._guard.handler(self._tick), after=QUIET)
 
     def _tick(self) -> None:
         self._ticking = False

@@ -20,7 +20,7 @@ from ...sweeps.grid import shown, told
 from ...sweeps.heatmap import Plot, Table, default_figure, face
 from ...sweeps.stats import LABELS
 from .. import look
-from ..viewer.calls import Calls
+from ..viewer.calls import CallbackGuard
 
 RESCALE_SECONDS = 1.0
 """Time for which the colours' scale stays while a sweep runs: a new one changes every cell."""
@@ -61,8 +61,8 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     ready = t.Bool(False)
     """Whether a page has shown the grid."""
 
-    def __init__(self, sweep: PartialSweep, calls: Calls, choose: Choose, mark: Mark) -> None:
-        self._choose, self._mark, self._calls = choose, mark, calls
+    def __init__(self, sweep: PartialSweep, guard: CallbackGuard, choose: Choose, mark: Mark) -> None:
+        self._choose, self._mark, self._guard = choose, mark, guard
         self._cells = sweep.cells
         self._prompts = len(sweep.grid.prompts) > 1
         self._numbers = {id(cell): number for number, cell in enumerate(self._cells)}
@@ -109,9 +109,9 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     def _on_message(self, _: Any, content: Any, buffers: Any) -> None:
         number = content.get("open") if isinstance(content, dict) else None
         if isinstance(number, int) and 0 <= number < len(self._cells):
-            self._calls.handler(lambda: self._choose(self._cells[number]))()
+            self._guard.handler(lambda: self._choose(self._cells[number]))()
         elif isinstance(content, dict) and content.get("ready"):
-            self._calls.handler(lambda: self.send_state("tiles"))()  # what came before the page listened
+            self._guard.handler(lambda: self.send_state("tiles"))()  # what came before the page listened
             self.ready = True
 
     def _place(self, plot: Plot) -> bool:
@@ -182,7 +182,7 @@ class Overview(w.VBox):  # type: ignore[misc]
     :param choose: is called with the cell that was picked.
     """
 
-    def __init__(self, sweep: PartialSweep, calls: Calls, choose: Choose) -> None:
+    def __init__(self, sweep: PartialSweep, guard: CallbackGuard, choose: Choose) -> None:
         self._sweep, self._next, self._drawn = sweep, 0.0, ""
         self.legend = ""
         """Empty: the heat map has one of its own."""
@@ -196,7 +196,7 @@ class Overview(w.VBox):  # type: ignore[misc]
             if len(values) > 1
         }
         self.opener = look.button("Open cell", tooltip="Show the answers of the cell with these values")
-        self.opener.on_click(calls.handler(lambda: choose(self.picked())))
+        self.opener.on_click(guard.handler(lambda: choose(self.picked())))
         pick = look.row(*(look.above(picker) for picker in self.pickers.values()), self.opener)
         super().__init__([look.classed(pick, "chatglm-choices"), look.classed(w.Box([self.page]), "chatglm-wide")])
 
@@ -231,8 +231,8 @@ class Choices(w.Box):  # type: ignore[misc]
     :param moved: is called after a new choice.
     """
 
-    def __init__(self, sweep: PartialSweep, calls: Calls, moved: Callable[[], object]) -> None:
-        self._sweep, self._calls, self._moved = sweep, calls, moved
+    def __init__(self, sweep: PartialSweep, guard: CallbackGuard, moved: Callable[[], object]) -> None:
+        self._sweep, self._guard, self._moved = sweep, guard, moved
         axes = [(one_line(name, 40), name) for name in sweep.varied]
         figures = [(label, name) for name, label in LABELS.items()]
         self.figure = w.Dropdown(options=figures, value=default_figure(sweep), description="Colour by")
@@ -246,10 +246,10 @@ class Choices(w.Box):  # type: ignore[misc]
         super().__init__([*map(look.above, (self.figure, self.rows, self.columns)), self.legend])
         self.add_class("chatglm-row")
         self.add_class("chatglm-choices")
-        self.figure.observe(calls.handler(moved), names="value")
+        self.figure.observe(guard.handler(moved), names="value")
         self._shown = self._axes
         for choice in (self.rows, self.columns):
-            choice.observe(calls.handler(self._turn), names="value")
+            choice.observe(guard.handler(self._turn), names="value")
 
     def plot(self) -> Plot:
         """Return the heat map of what is chosen, as the sweep is now."""
@@ -264,7 +264,7 @@ class Choices(w.Box):  # type: ignore[misc]
         """Take in new axes; where both are one now, the other one takes what this one was."""
         rows, columns = self._axes
         if rows == columns:
-            with self._calls.filling():
+            with self._guard.suspend_handlers():
                 if rows == self._shown[0]:
                     self.rows.value = self._shown[1]
                 else:

@@ -16,7 +16,7 @@ from ...sweeps.cells import Cell, Group
 from ...values import Turn
 from .. import look
 from ..answer import answer_html
-from ..viewer.calls import Calls
+from ..viewer.calls import CallbackGuard
 from .grid import title
 
 SHOWN = 20
@@ -118,18 +118,18 @@ class Side(w.VBox):  # type: ignore[misc]
     """
 
     def __init__(
-        self, name: str, samples: int, calls: Calls, changed: Callable[[], object], *buttons: w.Button
+        self, name: str, samples: int, guard: CallbackGuard, changed: Callable[[], object], *buttons: w.Button
     ) -> None:
         self.cell: Cell | None = None
-        self._name, self._samples, self._calls = name, samples, calls
+        self._name, self._samples, self._guard = name, samples, guard
         self._parts: list[Part] = []
         self._keys: dict[int, object] = {}
         self._marks = False
         self.heading, self.marked, self.missing = look.Html(), look.Html(), look.Html()
         self.answer = w.Dropdown(description=f"{name}: compared answer")
         self.page = w.Dropdown(options=[("", 0)], description=f"{name}: answers shown")
-        self.answer.observe(calls.handler(changed), names="value")
-        self.page.observe(calls.handler(self.show), names="value")
+        self.answer.observe(guard.handler(changed), names="value")
+        self.page.observe(guard.handler(self.show), names="value")
         self.panes = [look.classed(look.Typeset(), "chatglm-sample") for _ in range(min(SHOWN, samples))]
         choices = look.row(look.above(self.answer), look.above(self.page))
         parts = [look.row(self.heading, look.row(*buttons)), choices, self.marked, *self.panes, self.missing]
@@ -210,7 +210,7 @@ class Side(w.VBox):  # type: ignore[misc]
         ] or [("–", -1)]
         count = len(self._parts)
         pages = [(f"{n + 1} to {min(n + SHOWN, count)}", n) for n in range(0, max(count, 1), SHOWN)]
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             for choice, options in ((self.answer, names), (self.page, pages)):
                 if list(choice.options) != options:
                     old = choice.value
@@ -237,23 +237,23 @@ class Beside(w.Box):  # type: ignore[misc]
     def __init__(
         self,
         sweep: Sweep,
-        calls: Calls,
+        guard: CallbackGuard,
         changed: Callable[[Cell | None], object],
         use: Callable[[Cell], object],
     ) -> None:
-        self._calls, self._changed = calls, changed
+        self._guard, self._changed = guard, changed
         self._prompts, samples = len(sweep.grid.prompts) > 1, sweep.grid.samples
         self._compared: tuple[str, bool, str, bool] | None = None
         self.pin = look.button("Pin as baseline", tooltip="Keep this cell beside the next one that is opened")
         self.leave = look.button("Close", tooltip="Close the answers")
         self.unpin = look.button("Unpin", tooltip="Take the baseline away")
-        self.baseline = Side("Baseline", samples, calls, self.show, self.unpin)
+        self.baseline = Side("Baseline", samples, guard, self.show, self.unpin)
         self.use = look.button("Use these settings", tooltip="Ask with this cell's parameters from now on")
-        self.use.on_click(calls.handler(lambda: self.opened.cell and use(self.opened.cell)))
-        self.opened = Side("Opened", samples, calls, self.show, self.pin, self.use, self.leave)
-        self.pin.on_click(calls.handler(self._pin))
-        self.leave.on_click(calls.handler(self._leave))
-        self.unpin.on_click(calls.handler(self._unpin))
+        self.use.on_click(guard.handler(lambda: self.opened.cell and use(self.opened.cell)))
+        self.opened = Side("Opened", samples, guard, self.show, self.pin, self.use, self.leave)
+        self.pin.on_click(guard.handler(self._pin))
+        self.leave.on_click(guard.handler(self._leave))
+        self.unpin.on_click(guard.handler(self._unpin))
         super().__init__([self.baseline, self.opened])
         self.add_class("chatglm-beside")
         self.show()
@@ -261,7 +261,7 @@ class Beside(w.Box):  # type: ignore[misc]
     def present(self, cell: Cell) -> None:
         """Show a cell's answers."""
         self.opened.take(cell, prompts=self._prompts)
-        self._calls.say("")
+        self._guard.show_status("")
         self.show()
 
     def mark(self, cell: Cell) -> str:
@@ -292,7 +292,9 @@ class Beside(w.Box):  # type: ignore[misc]
         if cell is not None:
             self.baseline.take(cell, prompts=self._prompts)
             self.opened.take(None, prompts=self._prompts)
-            self._calls.say(f"{title(cell, prompts=self._prompts)} is pinned: open another cell to compare.")
+            self._guard.show_status(
+                f"{title(cell, prompts=self._prompts)} is pinned: open another cell to compare."
+            )
             self.show()
             self._changed(cell)
 
@@ -304,6 +306,6 @@ class Beside(w.Box):  # type: ignore[misc]
 
     def _unpin(self) -> None:
         self.baseline.take(None, prompts=self._prompts)
-        self._calls.say("")
+        self._guard.show_status("")
         self.show()
         self._changed(None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...errors import ChatGLMError
 from ...session import Session
 from ..asking import Runner, Showing
-from .calls import Calls
+from .calls import CallbackGuard
 
 if TYPE_CHECKING:
     from ...session.draft import Draft
@@ -53,8 +53,8 @@ class Question:
 class Asking:
     """Asks; the answer is shown by a screen."""
 
-    def __init__(self, session: Session, calls: Calls, screen: Screen) -> None:
-        self._session, self._calls, self._screen = session, calls, screen
+    def __init__(self, session: Session, guard: CallbackGuard, screen: Screen) -> None:
+        self._session, self._guard, self._screen = session, guard, screen
         self._runner = Runner(session)
         self._question: Question | None = None
 
@@ -73,7 +73,9 @@ class Asking:
             self._show()
             return asked
 
-        if not self._runner.start(begin, lambda error: self._calls.apart(lambda: self._end(question, error))):
+        if not self._runner.start(
+            begin, lambda error: self._guard.run_in_thread(lambda: self._end(question, error))
+        ):
             raise ChatGLMError("An answer is under way: wait for it, or stop it.", kind="busy")
 
     def stop(self) -> None:
@@ -97,7 +99,7 @@ class Asking:
                 except Exception as failed:  # noqa: BLE001 - it is told
                     error = error or failed
 
-        self._calls.handler(present)()
+        self._guard.handler(present)()
         question.error, question.ended = error, True
         if self._question is question:
             self._show()
@@ -115,17 +117,17 @@ class Asking:
                 return
             if not ended:
                 self._screen.begin()
-                self._calls.say("Answering…")
+                self._guard.show_status("Answering…")
                 continue
             self._screen.rest()
             if self._state != shown:
                 continue
             if isinstance(question.error, asyncio.CancelledError):
-                self._calls.say("Stopped; what had arrived is kept.")
+                self._guard.show_status("Stopped; what had arrived is kept.")
             elif question.error is not None:
-                self._calls.tell(question.error)
+                self._guard.show_error(question.error)
             else:
-                self._calls.say("Answered.")
+                self._guard.show_status("Answered.")
 
     @property
     def _state(self) -> tuple[Question | None, bool]:

@@ -13,7 +13,7 @@ from ...session import Session
 from ...store import Query, Row
 from .. import look
 from ..debounce import Sleep
-from .calls import Calls
+from .calls import CallbackGuard
 from .compare import Comparison
 from .confirm import turns
 from .listing import SETTLED, Listing
@@ -37,8 +37,8 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
 
     def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep) -> None:
         self._session = session
-        self._calls = calls = Calls(session, sleep=sleep)
-        near, above = Calls(session, calls), Calls(session, calls)  # in the reader, and in the bar
+        self._guard = guard = CallbackGuard(session, sleep=sleep)
+        near, above = CallbackGuard(session, guard), CallbackGuard(session, guard)  # in the reader, and in the bar
         self.selection = Selection(
             session,
             above,
@@ -51,19 +51,19 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         self.comparison = Comparison(near, self._end_comparison)
         self.listing = Listing(
             session,
-            calls,
+            guard,
             self.selection,
             opened=self._open,
             entered=self._enter,
         )
-        self._forget = session.on_change(calls.soon(self._look, pause=SETTLED))
+        self._forget = session.on_change(guard.debounce(self._look, pause=SETTLED))
         panes = look.classed(w.Box([self.listing, self.reader, self.comparison]), "chatglm-panes")
         style = look.style_sheet(CSS, "chatglm-viewer")
-        top = (self.listing.bar, self.listing.filters, calls.status, self.listing.news, self.selection)
+        top = (self.listing.bar, self.listing.filters, guard.status, self.listing.news, self.selection)
         super().__init__([style, *top, panes])
         self.add_class("chatglm-box")
         self.add_class("chatglm-viewer")
-        calls.handler(self._begin)()
+        guard.handler(self._begin)()
 
     def close(self) -> None:
         """Stop the answer under way and stop following the session."""
@@ -106,14 +106,14 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
     def _open(self, row: Row) -> None:
         """Open a turn in its conversation."""
         self._end_comparison()
-        self._calls.say("")
+        self._guard.show_status("")
         self.reader.show(row.turn.conversation, row)
         self._moved()
 
     def _enter(self, conversation: str) -> None:
         """Open a conversation."""
         self._end_comparison()
-        self._calls.say("")
+        self._guard.show_status("")
         self.reader.show(conversation)
         self._moved()
 
@@ -128,7 +128,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         self.reader.mark()
 
     def _compare_turns(self, one: str, other: str) -> None:
-        self._calls.say("")
+        self._guard.show_status("")
         self.comparison.show(self._rows((one, other)))
         self.reader.layout.display = "none" if self.comparison.ids else None
 
@@ -140,4 +140,4 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         count = self._session.delete(ids)
         self.selection.drop(ids)
         self._look()
-        self._calls.say(f"{turns(count)} deleted for good.")
+        self._guard.show_status(f"{turns(count)} deleted for good.")

@@ -1,4 +1,4 @@
-"""How the viewer's handlers are called: one at a time, in any thread, and no error is lost."""
+"""How the viewer and the explorer run callbacks: one at a time, in any thread, with every error displayed."""
 
 from __future__ import annotations
 
@@ -18,129 +18,131 @@ Act = Callable[[], object]
 T = TypeVar("T", bound=w.Widget)
 
 
-class _Turn:
-    """Whose turn it is: one lock, and whether widgets are being filled just now."""
+class _SharedState:
+    """What the guards of one widget share: the lock, and whether handlers are suspended."""
 
     def __init__(self, sleep: Sleep) -> None:
         self.lock = threading.RLock()
         self.sleep = sleep
-        self.filling = False
+        self.suspended = False
         self.statuses: list[Status] = []
 
 
-class Calls:
-    """Makes handlers of functions without arguments.
+class CallbackGuard:
+    """Makes widget callbacks of functions without arguments.
 
-    A kernel may call handlers in several threads at once (ipykernel 7's subshells), and clicks that came while a
-    cell ran come in a burst: a handler looks at the present state, under one lock, and not at what it is handed.
-    What goes wrong becomes a line in ``status``, and is recorded.
+    A kernel may run callbacks in several threads at once (ipykernel 7's subshells), and clicks made while a cell
+    ran arrive in a burst. A callback therefore runs under one lock and reads the current state instead of its
+    arguments. An error is logged and displayed in ``status``.
 
-    :param beside: another part's calls: the lock is the same, and of both lines only the last one said is shown.
-    :param sleep: waits for what is to be done later; it is for tests, which decide when that is.
+    :param sibling: the guard of another part, to share its lock; only the latest of both status lines is shown.
+    :param sleep: waits before delayed work; tests replace it to control when that happens.
     """
 
-    def __init__(self, session: Session, beside: Calls | None = None, *, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self, session: Session, sibling: CallbackGuard | None = None, *, sleep: Sleep = asyncio.sleep
+    ) -> None:
         self.status = Status()
         self._session = session
         self._trouble = Trouble(session, self.status)
-        self._turn: _Turn = beside._turn if beside else _Turn(sleep)
-        self._turn.statuses.append(self.status)
+        self._shared: _SharedState = sibling._shared if sibling else _SharedState(sleep)
+        self._shared.statuses.append(self.status)
 
-    def say(self, text: str) -> None:
-        """Show a line; an empty one takes the last away."""
+    def show_status(self, text: str) -> None:
+        """Show a status line; an empty text clears it."""
         self._clear()
         if text:
             self.status.say(text)
 
-    def tell(self, error: BaseException) -> None:
-        """Show what went wrong."""
+    def show_error(self, error: BaseException) -> None:
+        """Log an error and show it."""
         self._clear()
         self._trouble.tell(error)
 
     def handler(self, act: Act) -> Callable[..., None]:
-        """Return ``act`` as a handler; what a widget hands over is not looked at."""
+        """Return ``act`` as a callback that ignores its arguments."""
 
         def handle(*_: Any) -> None:
-            with self._turn.lock:
-                if not self._turn.filling:
-                    self.guarded(act)()
+            with self._shared.lock:
+                if not self._shared.suspended:
+                    self.catch_errors(act)()
 
         return handle
 
-    def heard(self, act: Callable[[Any], object]) -> Callable[[Any], None]:
-        """Return ``act`` as an observer that is handed the new value: the list may be filled again meanwhile."""
+    def value_handler(self, act: Callable[[Any], object]) -> Callable[[Any], None]:
+        """Return ``act`` as an observer that receives the new value, which the widget may have lost since."""
         return lambda change: self.handler(lambda: act(change["new"]))()
 
-    def whole(self, widget: T) -> T:
-        """Return a widget whose new value and what hears of it are one step: no filling comes in between.
+    def make_atomic(self, widget: T) -> T:
+        """Make a widget set a new value from the page and notify its observers in one step; return the widget.
 
-        ipywidgets sets a value first and tells of it later; one that is set meanwhile would be told in its place.
+        ipywidgets sets a value first and notifies later: a value set in between would be reported in its place.
         """
-        take = widget.set_state
+        set_state = widget.set_state
 
-        def take_whole(state: dict[str, Any]) -> None:
-            with self._turn.lock:
-                take(state)
+        def set_state_locked(state: dict[str, Any]) -> None:
+            with self._shared.lock:
+                set_state(state)
 
-        widget.set_state = take_whole
+        widget.set_state = set_state_locked
         return widget
 
-    def guarded(self, act: Act) -> Act:
-        """Return ``act`` with its errors told of."""
+    def catch_errors(self, act: Act) -> Act:
+        """Return ``act`` with its errors displayed instead of raised."""
 
         def safe() -> None:
             try:
                 act()
-            except Exception as error:  # noqa: BLE001 - ``tell`` shows and records it
-                self.tell(error)
+            except Exception as error:  # noqa: BLE001 - ``show_error`` displays and logs it
+                self.show_error(error)
 
         return safe
 
     @contextmanager
-    def filling(self) -> Iterator[None]:
-        """Set widgets without their observers taking it for a person's doing."""
-        with self._turn.lock:
-            before, self._turn.filling = self._turn.filling, True
+    def suspend_handlers(self) -> Iterator[None]:
+        """Set widgets without running the handlers that observe them."""
+        with self._shared.lock:
+            before, self._shared.suspended = self._shared.suspended, True
             try:
                 yield
             finally:
-                self._turn.filling = before
+                self._shared.suspended = before
 
-    def apart(self, act: Act, *, after: float = 0.0) -> None:
-        """Do something in a thread of its own, ``after`` seconds; nobody waits for it."""
+    def run_in_thread(self, act: Act, *, after: float = 0.0) -> None:
+        """Run ``act`` in a worker thread after ``after`` seconds, without waiting for it."""
 
-        async def later() -> Any:
-            await self._turn.sleep(after)
-            await asyncio.to_thread(self.guarded(act))
+        async def run() -> Any:
+            await self._shared.sleep(after)
+            await asyncio.to_thread(self.catch_errors(act))
 
-        self._session.submit(later())
+        self._session.submit(run())
 
-    def soon(self, act: Act, *, pause: float) -> Callable[..., None]:
-        """Return a wish: however often it is called, ``act`` is done once in ``pause`` seconds, in its own thread.
+    def debounce(self, act: Act, *, pause: float) -> Callable[..., None]:
+        """Return a version of ``act`` that runs at most once every ``pause`` seconds, in a worker thread.
 
-        What is wished for while it is being done is done once more, so that the last wish is never lost.
+        A call made while ``act`` runs makes it run once more, so that the last call is never lost.
         """
         lock, handle = threading.Lock(), self.handler(act)
         waiting = False
 
-        def begin() -> None:
+        def run() -> None:
             nonlocal waiting
             with lock:
                 waiting = False
             handle()
 
-        def wish(*_: Any) -> None:
+        def trigger(*_: Any) -> None:
             nonlocal waiting
             with lock:
                 if waiting:
                     return
                 waiting = True
-            self.apart(begin, after=pause)
+            self.run_in_thread(run, after=pause)
 
-        return wish
+        return trigger
 
     def _clear(self) -> None:
-        for status in self._turn.statuses:
+        for status in self._shared.statuses:
             if status is not self.status:
                 status.value = ""
         self.status.value = ""

@@ -11,7 +11,7 @@ from ...render.diff import marked
 from ...render.text import when
 from ...store import Row
 from .. import look
-from .calls import Calls
+from .calls import CallbackGuard
 from .facts import label, parameters_of
 from .messages import LONGEST
 
@@ -19,12 +19,12 @@ from .messages import LONGEST
 class Comparison(w.VBox):  # type: ignore[misc]
     """Two turns, or nothing. ``closed`` is called when its reader closes it."""
 
-    def __init__(self, calls: Calls, closed: Callable[[], object]) -> None:
+    def __init__(self, guard: CallbackGuard, closed: Callable[[], object]) -> None:
         self.ids: tuple[str, ...] = ()
         """The compared turns."""
         self.text = look.Html()
         self.leave = look.button("Close comparison")
-        self.leave.on_click(calls.handler(closed))
+        self.leave.on_click(guard.handler(closed))
         head = look.classed(look.row(look.Html(look.heading("Comparison")), self.leave), "chatglm-head")
         super().__init__([head, self.text])
         self.add_class("chatglm-comparison")

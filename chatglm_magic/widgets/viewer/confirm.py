@@ -8,14 +8,14 @@ import ipywidgets as w
 
 from ...render.text import plural
 from .. import look
-from .calls import Calls
+from .calls import CallbackGuard
 
 
 class Delete(w.Box):  # type: ignore[misc]
     """A button Delete, and the one that appears beside it and does it; ``which`` says what would be deleted."""
 
     def __init__(
-        self, calls: Calls, which: Callable[[], Sequence[str]], delete: Callable[[Sequence[str]], object]
+        self, guard: CallbackGuard, which: Callable[[], Sequence[str]], delete: Callable[[Sequence[str]], object]
     ) -> None:
         self._which, self._delete = which, delete
         self._ids: tuple[str, ...] = ()
@@ -23,9 +23,9 @@ class Delete(w.Box):  # type: ignore[misc]
         self.second = w.Button(button_style="danger")
         super().__init__((self.first,))
         self.add_class("chatglm-row")
-        self.first.on_click(calls.handler(self.ask))
-        self.keep.on_click(calls.handler(self.forget))
-        self.second.on_click(calls.handler(self._do))
+        self.first.on_click(guard.handler(self.ask))
+        self.keep.on_click(guard.handler(self.forget))
+        self.second.on_click(guard.handler(self._do))
 
     def forget(self) -> None:
         """Ask no more."""

@@ -11,7 +11,7 @@ from ...errors import ParameterError
 from ...parameters import names
 from ...store import Query
 from .. import look
-from .calls import Calls
+from .calls import CallbackGuard
 
 if TYPE_CHECKING:
     from ...store.query import Order, Range
@@ -33,12 +33,12 @@ ORDERS: dict[str, tuple[Order, bool]] = {
 class Filters(w.VBox):  # type: ignore[misc]
     """The search and the filters; ``changed`` is called when one is changed, ``typed`` while a search is typed."""
 
-    def __init__(self, calls: Calls, changed: Callable[[], object], typed: Callable[..., None]) -> None:
-        self._calls = calls
+    def __init__(self, guard: CallbackGuard, changed: Callable[[], object], typed: Callable[..., None]) -> None:
+        self._guard = guard
         self.text = look.above(w.Text(description="Search", placeholder="words of prompt, answer or reasoning"))
         self.order = look.above(w.Dropdown(description="Order", options=list(ORDERS)))
         self.more = w.ToggleButton(description="Filters", tooltip="Show or hide the filters")
-        self.model = calls.whole(_choice("Model", ()))
+        self.model = guard.make_atomic(_choice("Model", ()))
         self.status = _choice("Status", STATUSES)
         self.kind = _choice("Kind", KINDS)
         self.since = look.above(w.DatePicker(description="Since"))
@@ -55,10 +55,10 @@ class Filters(w.VBox):  # type: ignore[misc]
         self._grid.add_class("chatglm-filters")
         super().__init__([self._grid])
         self.text.observe(typed, names="value")
-        self.more.observe(calls.handler(self._fold), names="value")
-        self.clear.on_click(calls.handler(lambda: self._clear(changed)))
+        self.more.observe(guard.handler(self._fold), names="value")
+        self.clear.on_click(guard.handler(lambda: self._clear(changed)))
         for box in (self.order, *self._boxes):
-            box.observe(calls.handler(changed), names="value")
+            box.observe(guard.handler(changed), names="value")
 
     @property
     def active(self) -> int:
@@ -89,7 +89,7 @@ class Filters(w.VBox):  # type: ignore[misc]
         """Offer models to choose from; the choice stays as it is."""
         chosen = self.model.value
         options = [ANY, *models, *([chosen] if chosen not in (ANY, *models) else [])]
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             if list(self.model.options) != options:
                 self.model.options = options
                 self.model.value = chosen
@@ -103,7 +103,7 @@ class Filters(w.VBox):  # type: ignore[misc]
         self._grid.layout.display = None if self.more.value else "none"
 
     def _clear(self, changed: Callable[[], object]) -> None:
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             for box in self._boxes:
                 box.value = ANY if isinstance(box, w.Dropdown) else "" if isinstance(box, w.Text) else None
         changed()

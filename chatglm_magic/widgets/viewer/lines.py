@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import ipywidgets as w
 
 from .. import look
-from .calls import Calls
+from .calls import CallbackGuard
 
 PAGE = 20
 
@@ -29,25 +29,25 @@ class Line(w.Box):  # type: ignore[misc]
 
     def __init__(
         self,
-        calls: Calls,
+        guard: CallbackGuard,
         opened: Callable[[str], object],
         ticked: Callable[[str, bool], object],
         like: Line | None = None,
     ) -> None:
-        self.key, self._calls, self._ticked = "", calls, ticked
-        self.tick: Any = calls.whole(w.Checkbox(indent=False, **_look_of(like and like.tick)))
+        self.key, self._guard, self._ticked = "", guard, ticked
+        self.tick: Any = guard.make_atomic(w.Checkbox(indent=False, **_look_of(like and like.tick)))
         self.button: Any = w.Button(**_look_of(like and like.button))
         self.facts: Any = look.Html(**_look_of(like and like.facts))
         super().__init__([self.tick, self.button, self.facts], **({"layout": like.layout} if like else {}))
         self.add_class("chatglm-item")
         self.tick.add_class("chatglm-tick")
-        self.button.on_click(calls.handler(lambda: opened(self.key) if self.key else None))
-        self.tick.observe(calls.heard(self._tick), names="value")
+        self.button.on_click(guard.handler(lambda: opened(self.key) if self.key else None))
+        self.tick.observe(guard.value_handler(self._tick), names="value")
 
     def _tick(self, ticked: bool) -> None:
         if self.key:
             self._ticked(self.key, ticked)
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             self.tick.value = ticked
 
     def fill(self, item: Item, *, is_open: bool) -> None:
@@ -67,10 +67,10 @@ class Lines(w.Box):  # type: ignore[misc]
     """A page of lines; there are no more widgets for 100 000 turns than for 20."""
 
     def __init__(
-        self, calls: Calls, opened: Callable[[str], object], ticked: Callable[[str, bool], object]
+        self, guard: CallbackGuard, opened: Callable[[str], object], ticked: Callable[[str, bool], object]
     ) -> None:
-        first = Line(calls, opened, ticked)
-        self._lines = [first, *(Line(calls, opened, ticked, like=first) for _ in range(PAGE - 1))]
+        first = Line(guard, opened, ticked)
+        self._lines = [first, *(Line(guard, opened, ticked, like=first) for _ in range(PAGE - 1))]
         self._shown = 0
         super().__init__([])
         self.add_class("chatglm-items")
@@ -96,12 +96,12 @@ class Lines(w.Box):  # type: ignore[misc]
 class Pages(w.Box):  # type: ignore[misc]
     """First, Previous, a page's number, Next, Last; ``turned`` is called with the page to show, from 0 on."""
 
-    def __init__(self, calls: Calls, turned: Callable[[int], object]) -> None:
+    def __init__(self, guard: CallbackGuard, turned: Callable[[int], object]) -> None:
         self.page, self._last = 0, 0
-        self._calls = calls
+        self._guard = guard
         self.first, self.previous = look.button("First"), look.button("Previous")
         self.next, self.last = look.button("Next"), look.button("Last")
-        self.number = calls.whole(
+        self.number = guard.make_atomic(
             w.BoundedIntText(
                 1,
                 min=1,
@@ -115,17 +115,17 @@ class Pages(w.Box):  # type: ignore[misc]
         super().__init__([self.first, self.previous, self.number, self.of, self.next, self.last])
         self.add_class("chatglm-row")
         self.add_class("chatglm-pages")
-        self.first.on_click(calls.handler(lambda: turned(0)))
-        self.previous.on_click(calls.handler(lambda: turned(max(self.page - 1, 0))))
-        self.next.on_click(calls.handler(lambda: turned(min(self.page + 1, self._last))))
-        self.last.on_click(calls.handler(lambda: turned(self._last)))
-        self.number.observe(calls.handler(lambda: turned(self.number.value - 1)), names="value")
+        self.first.on_click(guard.handler(lambda: turned(0)))
+        self.previous.on_click(guard.handler(lambda: turned(max(self.page - 1, 0))))
+        self.next.on_click(guard.handler(lambda: turned(min(self.page + 1, self._last))))
+        self.last.on_click(guard.handler(lambda: turned(self._last)))
+        self.number.observe(guard.handler(lambda: turned(self.number.value - 1)), names="value")
 
     def fill(self, page: int, count: int | None, *, more: bool = False) -> None:
         """Show which page this is; ``count`` is None where the end is not known, and ``more`` tells of one."""
         self.page = page
         self._last = page + more if count is None else max((count - 1) // PAGE, 0)
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             self.number.max = max(self._last + 1, self.number.value)  # a box clamps, and would say so as a change
             self.number.value = page + 1
             self.number.max = self._last + 1

@@ -9,7 +9,7 @@ import ipywidgets as w
 from ...session import Session
 from ...store import Query, Row
 from .. import look
-from .calls import Calls
+from .calls import CallbackGuard
 from .confirm import turns
 from .facts import label, line_of_conversation, line_of_turn, title
 from .filters import Filters
@@ -32,31 +32,33 @@ class Listing(w.VBox):  # type: ignore[misc]
     def __init__(
         self,
         session: Session,
-        calls: Calls,
+        guard: CallbackGuard,
         selection: Selection,
         *,
         opened: Callable[[Row], object],
         entered: Callable[[str], object],
     ) -> None:
-        self._session, self._calls, self._selection = session, calls, selection
+        self._session, self._guard, self._selection = session, guard, selection
         self._opened, self._entered = opened, entered
         self._items: list[Item] = []
         self._folded: dict[str, list[str]] = {}  # the turns that a line stands for, by its key
         self._current: tuple[str | None, str | None] = (None, None)
         self.rows: list[Row] = []
         self.query = Query()
-        self.show = calls.whole(look.above(w.Dropdown(description="Show", options=[CONVERSATIONS, ALL, PRESENT])))
-        self.filters = Filters(calls, self.search, calls.soon(self.search, pause=SETTLED))
+        self.show = guard.make_atomic(
+            look.above(w.Dropdown(description="Show", options=[CONVERSATIONS, ALL, PRESENT]))
+        )
+        self.filters = Filters(guard, self.search, guard.debounce(self.search, pause=SETTLED))
         self.refresh = look.button("Refresh", tooltip="Look for turns of other kernels")
         self.all = look.button("Select page", tooltip="Select the turns of this page")
         self.export = look.button("Export all…", tooltip="Write all that are listed to a file")
-        self.lines = Lines(calls, self._open, self._select)
-        self.pages = Pages(calls, self.turn_to)
+        self.lines = Lines(guard, self._open, self._select)
+        self.pages = Pages(guard, self.turn_to)
         self.count, self.news = look.Html(), News()
-        self.show.observe(calls.handler(self.search), names="value")
-        self.refresh.on_click(calls.handler(self.fill))
-        self.all.on_click(calls.handler(lambda: selection.add([row.turn.id for row in self.rows])))
-        self.export.on_click(calls.handler(selection.export_listed))
+        self.show.observe(guard.handler(self.search), names="value")
+        self.refresh.on_click(guard.handler(self.fill))
+        self.all.on_click(guard.handler(lambda: selection.add([row.turn.id for row in self.rows])))
+        self.export.on_click(guard.handler(selection.export_listed))
         self.bar = look.row(self.filters.text, self.show, self.filters.order, self.filters.more, self.refresh)
         self.bar.add_class("chatglm-bar")
         head = look.classed(look.row(self.count, self.all, self.export), "chatglm-quiet")
@@ -70,7 +72,7 @@ class Listing(w.VBox):  # type: ignore[misc]
 
     def search(self) -> None:
         """List what is asked for, from the first page on."""
-        self._calls.say("")
+        self._guard.show_status("")
         self.turn_to(0)
 
     def turn_to(self, page: int) -> None:
@@ -80,7 +82,7 @@ class Listing(w.VBox):  # type: ignore[misc]
 
     def fill(self) -> None:
         """Read the store and fill the list again."""
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             self.query = self.filters.query(self._session.conversation if self.show.value == PRESENT else None)
             told = self._read_turns() if self.lists_turns else self._read_conversations()
             self._show()
@@ -93,7 +95,7 @@ class Listing(w.VBox):  # type: ignore[misc]
     def mark(self, conversation: str | None, turn: str | None) -> None:
         """Show which conversation, or turn, is open, and which turns are selected."""
         self._current = conversation, turn
-        with self._calls.filling():
+        with self._guard.suspend_handlers():
             self._show()
 
     def _show(self) -> None:

@@ -17,7 +17,7 @@ from ...store import Query, Row
 from .. import look
 from ..transcript import Message, Notice, Transcript
 from .asking import Asking
-from .calls import Calls
+from .calls import CallbackGuard
 from .confirm import Delete
 from .facts import title
 from .messages import grouped, messages_of, prompt_message, thinking_blocks
@@ -44,13 +44,13 @@ class Reader(w.VBox):  # type: ignore[misc]
     def __init__(
         self,
         session: Session,
-        calls: Calls,
+        guard: CallbackGuard,
         selection: Selection,
         *,
         delete: Callable[[Sequence[str]], object],
         moved: Callable[[], object],
     ) -> None:
-        self._session, self._calls, self._selection, self._moved = session, calls, selection, moved
+        self._session, self._guard, self._selection, self._moved = session, guard, selection, moved
         self._query: Query | None = None
         self._offset = self._count = 0
         self._wanted: set[str] = set()  # versions that are shown though they were replaced
@@ -59,24 +59,24 @@ class Reader(w.VBox):  # type: ignore[misc]
         self.rows: list[Row] = []
         self.turn: str | None = None
         """The id of the turn that was opened."""
-        self.asking = Asking(session, calls, self)
+        self.asking = Asking(session, guard, self)
         self.heading = look.Html()
         self.go_on = look.button("Continue this conversation", tooltip="New prompts follow its turns")
         self.all = look.button("Select all", tooltip="Select every turn of this conversation")
         self.stop = look.button("Stop")
         self.earlier, self.later = look.button("Earlier turns"), look.button("Later turns")
-        self.delete = Delete(calls, lambda: self._deletes, delete)
+        self.delete = Delete(guard, lambda: self._deletes, delete)
         self.transcript = Transcript(empty=NOTHING)
         self._deletes: tuple[str, ...] = ()
         head = look.classed(look.row(self.heading, look.row(self.stop, self.go_on, self.all)), "chatglm-head")
         self._pages = look.row(self.earlier, self.later)
-        super().__init__([head, calls.status, self.delete, self._pages, self.transcript])
+        super().__init__([head, guard.status, self.delete, self._pages, self.transcript])
         self.add_class("chatglm-reader")
-        self.go_on.on_click(calls.handler(self._continue))
-        self.all.on_click(calls.handler(self._select_all))
-        self.stop.on_click(calls.handler(self.asking.stop))
-        self.earlier.on_click(calls.handler(lambda: self._turn_to(self._offset - PAGE)))
-        self.later.on_click(calls.handler(lambda: self._turn_to(self._offset + PAGE)))
+        self.go_on.on_click(guard.handler(self._continue))
+        self.all.on_click(guard.handler(self._select_all))
+        self.stop.on_click(guard.handler(self.asking.stop))
+        self.earlier.on_click(guard.handler(lambda: self._turn_to(self._offset - PAGE)))
+        self.later.on_click(guard.handler(lambda: self._turn_to(self._offset + PAGE)))
         self.transcript.on_action(self._act)
         self.stop.layout.display = self.delete.layout.display = "none"
         self._draw()
@@ -179,7 +179,7 @@ class Reader(w.VBox):  # type: ignore[misc]
             acts[action](row, values)
 
         if action in acts:
-            self._calls.handler(act)()
+            self._guard.handler(act)()
 
     def _again(self, row: Row, values: dict[str, Any]) -> None:
         turn = row.turn
@@ -199,7 +199,7 @@ class Reader(w.VBox):  # type: ignore[misc]
         conversation = self._session.fork(row.turn.id)
         self.show(conversation)
         self._moved()
-        self._calls.say("This branch is the current conversation now: the next prompt follows its turns.")
+        self._guard.show_status("This branch is the current conversation now: the next prompt follows its turns.")
 
     def _ask_delete(self, row: Row, values: dict[str, Any]) -> None:
         self._deletes = (row.turn.id,)
@@ -221,7 +221,7 @@ class Reader(w.VBox):  # type: ignore[misc]
             count = self._session.resume(self.conversation)
             self._draw()
             self._moved()
-            self._calls.say(f"Switched to this conversation ({plural(count, 'turn')}).")
+            self._guard.show_status(f"Switched to this conversation ({plural(count, 'turn')}).")
 
     def _select_all(self) -> None:
         if self._query is not None:

@@ -11,7 +11,7 @@ from ...errors import CommandError
 from ...session import Session
 from ...store import History, Query
 from .. import look
-from .calls import Calls
+from .calls import CallbackGuard
 from .confirm import Delete, turns
 
 ENDINGS = ".jsonl, .md, .html or .csv"
@@ -28,21 +28,21 @@ class Selection(w.VBox):  # type: ignore[misc]
     def __init__(
         self,
         session: Session,
-        calls: Calls,
+        guard: CallbackGuard,
         *,
         listed: Callable[[], Query],
         delete: Callable[[Sequence[str]], object],
         compare: Callable[[str, str], object],
         changed: Callable[[], object],
     ) -> None:
-        self._session, self._calls = session, calls
+        self._session, self._guard = session, guard
         self._listed, self._changed = listed, changed
         self._exports_all = False
         self.ids: dict[str, None] = {}
         self.count = look.Html()
         self.compare = look.button("Compare", tooltip="Show what differs between two selected turns")
         self.export = look.button("Export…")
-        self.delete = Delete(calls, lambda: tuple(self.ids), delete)
+        self.delete = Delete(guard, lambda: tuple(self.ids), delete)
         self.none = look.button("Clear selection")
         placeholder = f"a name that ends in {ENDINGS}"
         self.file = look.above(w.Text(description="File", placeholder=placeholder, continuous_update=False))
@@ -50,14 +50,14 @@ class Selection(w.VBox):  # type: ignore[misc]
         self.write, self.cancel = look.button("Export", primary=True), look.button("Cancel")
         self._file = look.classed(look.row(self.file, self.write, self.force, self.cancel), "chatglm-file")
         super().__init__(
-            [look.row(self.count, self.compare, self.export, self.delete, self.none), self._file, calls.status]
+            [look.row(self.count, self.compare, self.export, self.delete, self.none), self._file, guard.status]
         )
         self.add_class("chatglm-selected")
-        self.compare.on_click(calls.handler(lambda: compare(*tuple(self.ids)[:2]) if len(self.ids) == 2 else None))
-        self.export.on_click(calls.handler(lambda: self._ask_file(False)))
-        self.none.on_click(calls.handler(self.clear))
-        self.write.on_click(calls.handler(self._export))
-        self.cancel.on_click(calls.handler(self._leave))
+        self.compare.on_click(guard.handler(lambda: compare(*tuple(self.ids)[:2]) if len(self.ids) == 2 else None))
+        self.export.on_click(guard.handler(lambda: self._ask_file(False)))
+        self.none.on_click(guard.handler(self.clear))
+        self.write.on_click(guard.handler(self._export))
+        self.cancel.on_click(guard.handler(self._leave))
         self._leave()
 
     def set(self, ids: Iterable[str], *, selected: bool) -> None:
@@ -123,10 +123,10 @@ class Selection(w.VBox):  # type: ignore[misc]
             raise CommandError(f"Export to which file? Its name ends in {ENDINGS}.")
         query = self._listed() if self._exports_all else Query(ids=tuple(self.ids))
         force = self.force.value
-        self._calls.say("Exporting…")
-        self._calls.apart(lambda: self._write(query, name, force))
+        self._guard.show_status("Exporting…")
+        self._guard.run_in_thread(lambda: self._write(query, name, force))
 
     def _write(self, query: Query, name: str, force: bool) -> None:
         history = History(self._session.store, query)
         path: Path = history.export(name, force=force)
-        self._calls.say(f"{turns(len(history))} in {path}")
+        self._guard.show_status(f"{turns(len(history))} in {path}")
