@@ -21,16 +21,6 @@ PAGE_FRAME = 1 / 8
 """Seconds between two updates of a page at least: with more of them, their frames weigh as much as the text."""
 
 
-class Screen(Protocol):
-    """A place for one answer."""
-
-    def frame(self, draft: Draft) -> int:
-        """Show an answer as far as it has come; return the size of what went to the page, in characters."""
-
-    def finish(self, turn: Turn) -> None:
-        """Show an answer that has ended."""
-
-
 class Receiver(Protocol):
     """What takes one answer while it arrives."""
 

@@ -18,7 +18,6 @@ from ..render.outer import CLOSED, outer
 TEXT = "var(--jp-ui-font-color1,var(--vscode-foreground,inherit))"
 MUTED = "var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
 ERROR = "var(--jp-error-color1,var(--vscode-errorForeground,#d32f2f))"
-GOOD = "var(--jp-success-color1,#388e3c)"
 UNSURE = "#b26a00"
 BORDER = "var(--jp-border-color2,var(--vscode-widget-border,rgba(128,128,128,.4)))"
 SURFACE = "var(--jp-layout-color2,rgba(128,128,128,.1))"

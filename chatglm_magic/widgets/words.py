@@ -86,7 +86,7 @@ def speed_of(turn: Turn) -> str:
 
 def facts_of(turn: Turn) -> tuple[tuple[str, str], ...]:
     """Return further facts of an answer, name and value."""
-    facts = [("Model", turn.model or "server default"), ("Parameters", parameters_of(turn))]
+    facts = [("Model", turn.model or "server default"), ("Parameters", parameters_line(turn))]
     if turn.turns_sent:
         facts.append(("Context", f"{plural(turn.turns_sent, 'earlier turn')} sent"))
     if turn.first_token is not None:
@@ -97,14 +97,17 @@ def facts_of(turn: Turn) -> tuple[tuple[str, str], ...]:
     return tuple((name, one_line(value)) for name, value in facts)
 
 
-def parameters_of(turn: Turn) -> str:
-    """Say in one line with which parameters a prompt was asked; what was left unset is not named."""
+def parameters_line(turn: Turn, *, labels: bool = True) -> str:
+    """Return the parameters that were set for a turn, in one line.
+
+    :param labels: whether to name them as the panel does, as ``Max tokens``, or by their own names.
+    """
     parts = []
     for name in shown_with_answers():
         value = turn.asked[name] if name in turn.asked else value_in(turn.sent, name)
         if value is not None:
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            parts.append(f"{label_of(name)} {shown}")
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            parts.append(f"{label_of(name) if labels else name} {text}")
     return " · ".join(parts) or "server defaults"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from ...render.answers import escape
 from ...render.blocks import Blocks
 from ...values import Kind, Turn
-from ..words import parameters_of
+from ..words import parameters_line
 
 if TYPE_CHECKING:
     from ...session.draft import Draft
@@ -40,7 +40,7 @@ class Place:
         """Show an answer as far as it has come; return the characters sent to the page."""
         self.text, self.notice = draft.text, draft.notice
         self.announced = draft.notice or "Answering…"
-        self.heading = parameters_of(draft.base)
+        self.heading = parameters_line(draft.base)
         self.label = speaker(draft.base)
         thinking = thinking_blocks(draft.reasoning, ended=bool(self.text))
         self.blocks = [*thinking, *self._answer.update(self.text, ended=False)]
@@ -49,7 +49,7 @@ class Place:
     def keep(self, turn: Turn) -> None:
         """Keep the turn of an answer that has ended, rendered: nothing slow then stands in its end's way."""
         self.turn = turn
-        self.text, self.heading = turn.answer, parameters_of(turn)
+        self.text, self.heading = turn.answer, parameters_line(turn)
         self.blocks = [*thinking_blocks(turn.reasoning, ended=True), *self._answer.update(turn.answer)]
         self._owner.keep(turn, self.blocks)
 

@@ -25,9 +25,6 @@ LONGEST_CONTEXT = 16384
 FEWEST_TOKENS = 16
 SERVER = "Server"
 NUMBERS = names("sampling", "more")
-ALSO = ("endpoint_url", "dialect", "model")
-"""Settings on which it depends what others show."""
-
 ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
 
 

@@ -10,9 +10,8 @@ from ...render.blocks import Blocks, plain_blocks
 from ...render.text import one_line
 from ...store import Row
 from ...values import Turn
-from ..answer import parameters
 from ..transcript import Message, Notice
-from ..words import without_commands
+from ..words import parameters_line, without_commands
 from .facts import facts_of, meta
 
 LONGEST = 100_000
@@ -69,7 +68,7 @@ def messages_of(
                 row,
                 versions=(at + 1, len(group)),
                 lane=lane,
-                label=parameters(turn) if turn.kind != "chat" else "",
+                label=parameters_line(turn, labels=False) if turn.kind != "chat" else "",
                 selected=None if turn.kind == "chat" else is_selected(turn.id),
             )
         )
