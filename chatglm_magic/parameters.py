@@ -388,14 +388,14 @@ NOT_PARAMETERS = (
 """Names that mean something else where parameters are named."""
 
 
-def names(*groups: Group) -> tuple[str, ...]:
+def parameter_names(*groups: Group) -> tuple[str, ...]:
     """Return the names of the parameters of these groups, or of all."""
     return tuple(row.name for row in PARAMETERS.values() if not groups or row.group in groups)
 
 
-def shown_with_answers() -> tuple[str, ...]:
+def answer_parameter_names() -> tuple[str, ...]:
     """Return the names of what is told beside an answer: the sampling, the seed and the thinking."""
-    return (*names("sampling", "more"), "seed", "thinking")
+    return (*parameter_names("sampling", "more"), "seed", "thinking")
 
 
 def wire_names(dialect: str) -> Iterator[tuple[str, str]]:
@@ -403,12 +403,12 @@ def wire_names(dialect: str) -> Iterator[tuple[str, str]]:
     return ((row.name, row.wire[dialect]) for row in PARAMETERS.values() if dialect in row.wire)
 
 
-def our_name(key: str) -> str:
+def canonical_name(key: str) -> str:
     """Return the name of the parameter that a key of a request's body stands for; other keys are their own."""
     return next((row.name for row in PARAMETERS.values() if key in (*row.wire.values(), *row.synonyms)), key)
 
 
-def value_in(body: Mapping[str, Any], name: str) -> Any:
+def find_value(body: Mapping[str, Any], name: str) -> Any:
     """Return a parameter's value in a request's body, under whichever of its names; None if it is not there."""
     row = PARAMETERS[name]
     keys = (name, *row.wire.values(), *row.synonyms)
@@ -420,6 +420,6 @@ def suggest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
 
     :param cutoff: how much alike two names must be, 0 to 1.
     """
-    ours = our_name(name)
+    ours = canonical_name(name)
     close = [ours] if ours != name and ours in known else difflib.get_close_matches(name, known, 1, cutoff)
     return f"Did you mean {close[0]}?" if close else ""

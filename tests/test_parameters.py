@@ -17,7 +17,7 @@ from langchain_core.language_models.llms import LLM
 from chatglm_magic import ChatGLM, LocalServer, Session
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.llm import base
-from chatglm_magic.parameters import PARAMETERS, names, our_name
+from chatglm_magic.parameters import PARAMETERS, canonical_name, parameter_names
 from chatglm_magic.session.settings import SHARED, ChatGLMSettings
 
 from .support.models import make_local_model, make_model, reply_with
@@ -75,7 +75,8 @@ def test_no_two_rows_share_a_name() -> None:
     others = [name for row in PARAMETERS.values() for name in {*row.wire.values(), *row.synonyms} - {row.name}]
     assert len(others) == len(set(others)) and not set(others) & set(PARAMETERS)
     assert (
-        our_name("max_tokens") == our_name("max_length") == "max_token" and our_name("logit_bias") == "logit_bias"
+        canonical_name("max_tokens") == canonical_name("max_length") == "max_token"
+        and canonical_name("logit_bias") == "logit_bias"
     )
 
 
@@ -162,7 +163,7 @@ def test_editors_know_the_fields_that_rows_make() -> None:
         body = classes[name].body
         return {n.target.id for n in body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
 
-    rows = {*names("sampling", "more", "request")} - {"model_kwargs"}
+    rows = {*parameter_names("sampling", "more", "request")} - {"model_kwargs"}
     for made, expected in ((base.BodyFields, rows), (base.ChatBodyFields, rows - {"max_token"} | {"max_tokens"})):
         seen = declared("_SharedBodyFields") | declared(made.__name__)
         assert seen == set(made.model_fields) - set(LLM.model_fields) == expected

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InvalidResponseError, ParameterError, ResponseError
-from ..parameters import value_in
+from ..parameters import find_value
 from ..session import Session, session_of
 from ..session.draft import Draft, NoView, View
 from ..values import TokenLogprobs, Turn
@@ -86,7 +86,7 @@ def question(session: Session, top: int | None, vocabulary: int | None, options:
             "The lens needs the probabilities of tokens, which POST / does not give. If the server speaks /v1 "
             f"too: %chatglm_config endpoint_url={base}/v1, else %chatglm_serve starts one that does."
         )
-    if value_in(call.body, "max_token") is None:
+    if find_value(call.body, "max_token") is None:
         found["max_token"] = PLACES
     return found
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from ..client.address import no_secrets
 from ..client.timeouts import Limits
 from ..errors import ParameterError
-from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, Parameter, our_name, suggest
+from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, Parameter, canonical_name, suggest
 
 
 def _number(value: Any) -> Any:
@@ -85,7 +85,7 @@ def parameter_error(error: ValidationError) -> ParameterError:
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0]) if item["loc"] else "value"
         said = item["msg"].removeprefix("Value error, ").rstrip(".")
-        row = PARAMETERS.get(our_name(name))
+        row = PARAMETERS.get(canonical_name(name))
         if row is not None and row.takes:
             said = f"{name} must be {row.takes}"
         parts.append(said if name in said else f"{name}: {said}")

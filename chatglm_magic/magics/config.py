@@ -10,7 +10,7 @@ from traitlets import Bool, TraitError
 
 from ..credentials import names_a_key
 from ..errors import CommandError, ParameterError
-from ..parameters import PARAMETERS, names, suggest
+from ..parameters import PARAMETERS, parameter_names, suggest
 from ..render.text import write
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
@@ -44,7 +44,7 @@ HEADINGS = {
 """Under which heading the parameters of each group stand, in this order; the time limits come last."""
 
 ELSEWHERE = {"model": "Server", "system": "Conversation", "store": "Conversation"}
-ALWAYS = ("endpoint_url", "model", *names("sampling"), "with_history", "store")
+ALWAYS = ("endpoint_url", "model", *parameter_names("sampling"), "with_history", "store")
 """What is shown though it has its default."""
 
 
@@ -54,7 +54,7 @@ def table(session: Session, *, everything: bool = False) -> dict[str, dict[str, 
     :param everything: also those that have their default.
     """
     settings, plan = session.settings, session.llm.plan("")
-    unsent = set(names("sampling")) - session.llm.model_fields_set
+    unsent = set(parameter_names("sampling")) - session.llm.model_fields_set
     groups: dict[str, dict[str, str]] = {heading: {} for heading in (*HEADINGS.values(), "Limits")}
     for name in NAMES:
         value = getattr(settings, name)

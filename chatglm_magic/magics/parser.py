@@ -16,11 +16,11 @@ from typing import Any, NoReturn, TypeVar
 
 from ..credentials import LOOKS_LIKE_A_KEY, names_a_key
 from ..errors import CommandError
-from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, names, suggest
+from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, parameter_names, suggest
 from ..render.text import write
 from .words import WORD, Line, narrow, parse_literal
 
-RESERVED = {*NOT_PARAMETERS, *names("conversation"), "stop"}
+RESERVED = {*NOT_PARAMETERS, *parameter_names("conversation"), "stop"}
 OPTION = re.compile(r"-{1,2}[A-Za-z]")
 RAW = re.compile(r"(?:^|\s)--raw(?=\s|$)")
 PAIR = re.compile(r"[A-Za-z_]\w*=(?=\S)")

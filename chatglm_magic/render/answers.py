@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ..parameters import shown_with_answers
+from ..parameters import answer_parameter_names
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Turn
 from .outer import output
@@ -139,7 +139,7 @@ def trouble(turn: Turn) -> str:
 
 def footer(turn: Turn) -> str:
     """Say in one line which model answered and with what; nothing that changes from run to run."""
-    told = [name for name in shown_with_answers() if turn.asked.get(name) is not None]
+    told = [name for name in answer_parameter_names() if turn.asked.get(name) is not None]
     sampling = [f"{name} {_short(turn.asked[name])}" for name in told]
     parts = [turn.model or "", ", ".join(sampling)]
     if turn.turns_sent:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from ..parameters import names, value_in
+from ..parameters import find_value, parameter_names
 from ..render.text import spell_surrogates
 from ..values import Change, Turn
 
@@ -28,7 +28,7 @@ def narrow(turn: Turn, position: int) -> dict[str, Any]:
     """Return the values of the table ``turns``: what is filtered and sorted by."""
     return {name: _bound(getattr(turn, name)) for name in NARROW} | {
         "position": position,
-        **{name: _first_number(turn, name) for name in names("sampling")},
+        **{name: _first_number(turn, name) for name in parameter_names("sampling")},
         "tokens": _number(turn.usage.get("completion_tokens")),
         "created_at": _seconds(turn.created),
     }
@@ -63,7 +63,7 @@ def _dumped(value: Any) -> str:
 
 def _first_number(turn: Turn, name: str) -> float | None:
     """Return what was asked for under one of a parameter's names, else what was sent."""
-    asked, sent = (_number(value_in(source, name)) for source in (turn.asked, turn.sent))
+    asked, sent = (_number(find_value(source, name)) for source in (turn.asked, turn.sent))
     return sent if asked is None else asked
 
 

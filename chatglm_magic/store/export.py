@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import safe_files
 from ..errors import CommandError
-from ..parameters import names
+from ..parameters import parameter_names
 from ..render.answers import escape, footer, html, trouble
 from ..render.cjk import CJK
 from ..render.text import one_line, quoted, when
@@ -35,7 +35,7 @@ table{border-collapse:collapse}th,td{border:1px solid #bdbdbd;padding:.2em .6em}
 h3,.system{color:#bdbdbd}}
 """
 COLUMNS = (
-    *("conversation", "created", "status", "kind", "model", *names("sampling"), "prompt", "answer"),
+    *("conversation", "created", "status", "kind", "model", *parameter_names("sampling"), "prompt", "answer"),
     *("reasoning", "finish_reason", "first_token", "first_thinking", "first_answer", "duration"),
     *("reasoning_tokens", "spent_on_thinking", "endpoint", "error", "id"),
 )

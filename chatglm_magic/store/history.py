@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import ParameterError
-from ..parameters import names
+from ..parameters import parameter_names
 from ..render.answers import counted, escape
 from ..render.dataframe import table
 from ..render.outer import outer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 FIRST = ("number", "conversation", "position", "created", "status", "kind", "model")
-COMPUTED = (*names("sampling"), "tokens")
+COMPUTED = (*parameter_names("sampling"), "tokens")
 
 
 DERIVED = ("first_thinking", "spent_on_thinking")

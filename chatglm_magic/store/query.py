@@ -10,7 +10,7 @@ from datetime import datetime, time
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..errors import ParameterError
-from ..parameters import names
+from ..parameters import parameter_names
 from ..values import Turn
 
 Order = Literal["position", "newest", "created", "duration", "tokens", "temperature", "top_p"]
@@ -76,7 +76,7 @@ class Query:
             raise ParameterError(f"There is no order {self.order!r}: take one of {', '.join(ORDERS)}.")
         moment(self.since)
         moment(self.until, end=True)
-        for name in names("sampling"):
+        for name in parameter_names("sampling"):
             _limits(name, getattr(self, name))
 
     def parameters(self, match: str | None, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Query:
         values: dict[str, Any] = {
             name: getattr(self, name) for name in ("conversation", "model", "status", "kind", "order")
         }
-        for name in names("sampling"):
+        for name in parameter_names("sampling"):
             values[f"{name}_low"], values[f"{name}_high"] = _limits(name, getattr(self, name))
         return values | {
             "since": moment(self.since),

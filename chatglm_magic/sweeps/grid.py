@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError
-from ..parameters import NOT_PARAMETERS, PARAMETERS, names, our_name, suggest
+from ..parameters import NOT_PARAMETERS, PARAMETERS, canonical_name, parameter_names, suggest
 from ..render.text import one_line
 
 MOST = 100_000
@@ -18,7 +18,7 @@ MOST = 100_000
 
 FIELDS = tuple(row.name for row in PARAMETERS.values() if row.can_be_swept)
 OWN = ("samples", "jobs", "show", "session", "resume")
-NOT_SWEPT = {*NOT_PARAMETERS, *names("conversation"), "kind", "again", "sample", "tape"}
+NOT_SWEPT = {*NOT_PARAMETERS, *parameter_names("conversation"), "kind", "again", "sample", "tape"}
 """What belongs to the asking itself, and isn't a parameter of the model."""
 
 _NUMBER = r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"
@@ -167,7 +167,7 @@ def _check_name(name: str) -> None:
     if name in NOT_SWEPT:
         hint = " Did you mean samples?" if name == "sample" else ""
         raise ParameterError(f"{name} can't be swept: it isn't a parameter of the model.{hint}")
-    if our_name(name) in FIELDS:
+    if canonical_name(name) in FIELDS:
         return
     if hint := suggest(name, (*FIELDS, *OWN), cutoff=0.85):  # another key of a body may be like one of ours
         raise ParameterError(f"There is no parameter {name}. {hint}", kind="unknown_name")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ParameterError
-from ..parameters import PARAMETERS, value_in
+from ..parameters import PARAMETERS, find_value
 from ..render.text import plural
 from ..session import session_of
 from ..values import Turn
@@ -76,7 +76,7 @@ def _had(sweep: Sweep, asked: int) -> str:
 
 
 def _limit(base: Turn) -> int | None:
-    found = value_in(base.sent, "max_token")
+    found = find_value(base.sent, "max_token")
     return found if isinstance(found, int) else None
 
 

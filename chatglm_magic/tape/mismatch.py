@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..parameters import our_name
+from ..parameters import canonical_name
 from ..wire.body import shown
 from .entry import TapeEntry, escaped, parameters, spoken
 
@@ -50,7 +50,7 @@ def in_words(differences: list[str]) -> str:
 def _view(request: Mapping[str, Any], sample: int) -> dict[str, Any]:
     """Return a question's parts by the names people know."""
     words = spoken(request)
-    own = {our_name(key): value for key, value in parameters(request).items()}
+    own = {canonical_name(key): value for key, value in parameters(request).items()}
     parts = {"system": words.system, "stop here": request.get("stop"), **own}
     return {
         **{name: value for name, value in parts.items() if value is not None},

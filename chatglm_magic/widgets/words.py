@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..parameters import shown_with_answers, value_in
+from ..parameters import answer_parameter_names, find_value
 from ..render.answers import counted
 from ..render.text import one_line, plural, seconds
 from ..values import CONTEXT_FULL, Turn
@@ -103,8 +103,8 @@ def parameters_line(turn: Turn, *, labels: bool = True) -> str:
     :param labels: whether to name them as the panel does, as ``Max tokens``, or by their own names.
     """
     parts = []
-    for name in shown_with_answers():
-        value = turn.asked[name] if name in turn.asked else value_in(turn.sent, name)
+    for name in answer_parameter_names():
+        value = turn.asked[name] if name in turn.asked else find_value(turn.sent, name)
         if value is not None:
             text = f"{value:g}" if isinstance(value, float) else str(value)
             parts.append(f"{label_of(name) if labels else name} {text}")

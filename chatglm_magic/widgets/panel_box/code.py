@@ -9,7 +9,7 @@ from textwrap import indent
 from typing import Any
 
 from ...credentials import LOOKS_LIKE_A_KEY  # a magic's line refuses it, the body of a cell takes it
-from ...parameters import PARAMETERS, names
+from ...parameters import PARAMETERS, parameter_names
 from ...session import Session
 
 BARE = re.compile(r"[\w./:@%+~-]+", re.ASCII)
@@ -41,9 +41,9 @@ def state(session: Session, prompt: str, *, again: bool = False) -> State:
     """
     settings, asked = session.settings, session.asked()
     place = {"endpoint_url": settings.endpoint_url} | ({"dialect": settings.dialect} if settings.dialect else {})
-    values = {name: asked.get(name) for name in names("sampling", "more", "request")}
+    values = {name: asked.get(name) for name in parameter_names("sampling", "more", "request")}
     kept = {name: value for name, value in values.items() if value is not None and value != []}
-    kept |= {name: None for name in names("sampling") if getattr(settings, name) is None}
+    kept |= {name: None for name in parameter_names("sampling") if getattr(settings, name) is None}
     pairs = session.llm.history if settings.with_history else []
     if again and pairs and pairs[-1][0] == prompt:
         pairs = pairs[:-1]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from traitlets import TraitError
 
 from ...errors import ChatGLMError, ParameterError
-from ...parameters import PARAMETERS, THINKING_LEVELS, names
+from ...parameters import PARAMETERS, THINKING_LEVELS, parameter_names
 from ...session import Session
 from ..trouble import Trouble
 from ..words import in_place, label_of
@@ -24,7 +24,7 @@ LONGEST_CONTEXT = 16384
 
 FEWEST_TOKENS = 16
 SERVER = "Server"
-NUMBERS = names("sampling", "more")
+NUMBERS = parameter_names("sampling", "more")
 ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
 
 
@@ -61,11 +61,11 @@ SECTIONS: list[Values] = [
     {
         "title": "",
         "fields": [
-            *map(number, names("sampling")),
+            *map(number, parameter_names("sampling")),
             field("with_history", "check", "Send earlier turns"),
         ],
     },
-    {"title": "More sampling", "fields": [number(name) for name in names("more")]},
+    {"title": "More sampling", "fields": [number(name) for name in parameter_names("more")]},
     {"title": "System prompt", "fields": [field("system", "lines", "System prompt", hint="none")]},
     {
         "title": "Thinking, seed, stop",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...parameters import names, our_name
+from ...parameters import canonical_name, parameter_names
 from ...render.answers import counted, escape, speed
 from ...render.text import one_line, plural, seconds, when
 from ...store import Row, Summary, excerpt
@@ -109,7 +109,9 @@ def parameters_of(turn: Turn) -> str:
 def _parameters(turn: Turn) -> dict[str, str]:
     """Return each parameter as it was asked for and as it was sent, where these differ."""
     asked, sent = _named(turn.asked), _named(turn.sent)
-    ordered = dict.fromkeys([*(n for n in names("sampling", "more") if n in {**asked, **sent}), *asked, *sent])
+    ordered = dict.fromkeys(
+        [*(n for n in parameter_names("sampling", "more") if n in {**asked, **sent}), *asked, *sent]
+    )
     found = {}
     for name in ordered:
         if name in asked and name in sent and asked[name] != sent[name]:
@@ -121,7 +123,7 @@ def _parameters(turn: Turn) -> dict[str, str]:
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters by our names, without texts and None."""
-    return {our_name(k): v for k, v in values.items() if k not in TEXTS and v is not None and v != []}
+    return {canonical_name(k): v for k, v in values.items() if k not in TEXTS and v is not None and v != []}
 
 
 def _snippet(turn: Turn, search: str | None) -> str:

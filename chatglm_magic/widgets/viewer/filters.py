@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ...errors import ParameterError
-from ...parameters import names
+from ...parameters import parameter_names
 from ...store import Query
 from .. import look
 from .calls import CallbackGuard
@@ -43,7 +43,9 @@ class Filters(w.VBox):  # type: ignore[misc]
         self.kind = _choice("Kind", KINDS)
         self.since = look.above(w.DatePicker(description="Since"))
         self.until = look.above(w.DatePicker(description="Until"))
-        self.ranges = {name: (_number(f"{name} from"), _number(f"{name} to")) for name in names("sampling")}
+        self.ranges = {
+            name: (_number(f"{name} from"), _number(f"{name} to")) for name in parameter_names("sampling")
+        }
         self.clear = look.button("Clear filters")
         numbers = [box for pair in self.ranges.values() for box in pair]
         self._boxes = [self.model, self.status, self.kind, self.since, self.until, *numbers]
