@@ -380,7 +380,7 @@ class GLMChatModel(  # type: ignore[misc]
 
     def _pieces(self, plan: RequestPlan, builder: AnswerBuilder) -> Generator[ChatPiece, None, None]:
         try:
-            client = self._own.client if plan.tape is None else plan.tape.over(self._own.client)
+            client = self._own.client if plan.tape is None else plan.tape.wrap(self._own.client)
             with closing(client.stream(plan.call)) as deltas:
                 for delta in deltas:
                     yield from builder.feed(delta)
@@ -393,7 +393,7 @@ class GLMChatModel(  # type: ignore[misc]
 
     async def _apieces(self, plan: RequestPlan, builder: AnswerBuilder) -> AsyncGenerator[ChatPiece, None]:
         try:
-            client = self._own.aclient if plan.tape is None else plan.tape.aover(self._own.aclient)
+            client = self._own.aclient if plan.tape is None else plan.tape.awrap(self._own.aclient)
             async with aclosing(client.stream(plan.call)) as deltas:
                 async for delta in deltas:
                     for piece in builder.feed(delta):

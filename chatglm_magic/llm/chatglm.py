@@ -316,7 +316,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
 
     def _pieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
         try:
-            client = self._own.client if plan.tape is None else plan.tape.over(self._own.client)
+            client = self._own.client if plan.tape is None else plan.tape.wrap(self._own.client)
             with closing(client.stream(plan.call)) as deltas:
                 for delta in deltas:
                     if chunk := assembly.feed(delta):
@@ -330,7 +330,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
 
     async def _apieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
         try:
-            client = self._own.aclient if plan.tape is None else plan.tape.aover(self._own.aclient)
+            client = self._own.aclient if plan.tape is None else plan.tape.awrap(self._own.aclient)
             async with aclosing(client.stream(plan.call)) as deltas:
                 async for delta in deltas:
                     if chunk := assembly.feed(delta):

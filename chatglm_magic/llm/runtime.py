@@ -53,12 +53,12 @@ class Own:
 
     def tape(self, path: str, mode: Mode | None, *, timed: bool) -> Tape:
         """Return the tape of a path, which is of the folder that was current when it was first used."""
-        from ..tape import Tape, mode_in_force
+        from ..tape import Tape, resolve_mode
 
         with self.lock:
             if self._tapes is None or self._tapes[0] != path:
                 self._tapes = path, Tape(path)
-            return self._tapes[1].using(mode_in_force(mode), timed=timed)
+            return self._tapes[1].with_mode(resolve_mode(mode), timed=timed)
 
     @property
     def aclient(self) -> AsyncClient:

@@ -1,9 +1,9 @@
-"""The tape: answers recorded once, and given again without a server.
+"""The tape: answers that are recorded once and replayed without a server.
 
-A tape is a file of JSON lines, one answer a line, that can be read in review and merged line by line. It stands
-between :mod:`chatglm_magic.llm` and the two clients, with their own method ``stream``.
+A tape is a JSON Lines file, one answer per line, so it can be reviewed and merged line by line. Its clients wrap
+those of :mod:`chatglm_magic.client` and have the same method ``stream``.
 """
 
-from .tape import Mode, Tape, mode_in_force
+from .tape import Mode, Tape, resolve_mode
 
-__all__ = ["Mode", "Tape", "mode_in_force"]
+__all__ = ["Mode", "Tape", "resolve_mode"]

@@ -1,4 +1,4 @@
-"""One recorded answer: how a request is recognised, how an answer is recorded, and its line on a tape."""
+"""One recorded answer: the key of its request, how it is recorded, and its line on a tape."""
 
 from __future__ import annotations
 
@@ -20,37 +20,39 @@ from ..wire.body import CONTROLS
 from ..wire.text_filters import StopFilter
 from ..wire.tool_arguments import mask_json
 
-DELIVERY = ("stream", "stream_options")
-"""Keys of a body that say how an answer is delivered, not which."""
+DELIVERY_KEYS = ("stream", "stream_options")
+"""Keys of a body that change how an answer is delivered, not its content."""
 
 
-class Asked(NamedTuple):
-    """A question with its key: 64 hex digits of SHA-256 over the request and the index of the sample."""
+class KeyedRequest(NamedTuple):
+    """A request with its key: 64 hex digits of SHA-256 over the request and the index of the sample."""
 
     key: str
     sample: int
     request: Mapping[str, Any]
-    """``dialect`` and ``body``; ``stop`` too, where texts that the server is not told of end the answer."""
+    """``dialect`` and ``body``; also ``stop``, for stop sequences that aren't sent to the server."""
 
 
-class Spoken(NamedTuple):
-    """The words of a request, whichever its dialect."""
+class RequestTexts(NamedTuple):
+    """The texts of a request, in either dialect."""
 
     system: str | None
     history: list[Any]
     prompt: str
 
 
-def asked(call: Call) -> Asked:
-    """Return what a tape knows of a call: neither its address nor its headers are part of it."""
-    sent = json.loads(call.data)  # as it is sent: tuples are lists there
-    body = {name: value for name, value in sent.items() if name not in DELIVERY}
+def keyed_request(call: Call) -> KeyedRequest:
+    """Return the part of a request that identifies it on a tape: not its URL, not its headers."""
+    sent = json.loads(call.data)  # as it is sent, with lists for tuples
+    body = {name: value for name, value in sent.items() if name not in DELIVERY_KEYS}
     request: dict[str, Any] = {"dialect": call.dialect, "body": body}
-    if call.dialect == "openai":  # the other protocol hands out whole answers, which are cut again each time
-        told = body.get("stop") or []
-        unsent = [text for text in call.stop if text not in ([told] if isinstance(told, str) else told)]
+    if call.dialect == "openai":  # answers of the other one are recorded complete, and cut at replay
+        sent_stop = body.get("stop") or []
+        unsent = [
+            text for text in call.stop if text not in ([sent_stop] if isinstance(sent_stop, str) else sent_stop)
+        ]
         request |= {"stop": unsent} if unsent else {}
-    return Asked(key_of(request, call.sample), call.sample, request)
+    return KeyedRequest(key_of(request, call.sample), call.sample, request)
 
 
 def key_of(request: Mapping[str, Any], sample: int) -> str:
@@ -59,48 +61,48 @@ def key_of(request: Mapping[str, Any], sample: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def spoken(request: Mapping[str, Any]) -> Spoken:
-    """Return a request's system text, the conversation before it, and its prompt."""
+def request_texts(request: Mapping[str, Any]) -> RequestTexts:
+    """Return a request's system prompt, the context before it, and its prompt."""
     body = request["body"]
     messages = body.get("messages")
     if not isinstance(messages, list):
-        past = body.get("history")
-        return Spoken(None, past if isinstance(past, list) else [], _text(body.get("prompt", "")))
-    told = [message if isinstance(message, dict) else {"content": message} for message in messages]
-    systems = [_text(message.get("content")) for message in told if message.get("role") == "system"]
-    others = [message for message in told if message.get("role") != "system"]
+        history = body.get("history")
+        return RequestTexts(None, history if isinstance(history, list) else [], _text(body.get("prompt", "")))
+    messages = [message if isinstance(message, dict) else {"content": message} for message in messages]
+    systems = [_text(message.get("content")) for message in messages if message.get("role") == "system"]
+    others = [message for message in messages if message.get("role") != "system"]
     prompt = _text(others[-1].get("content")) if others else ""
-    return Spoken("\n\n".join(systems) or None, others[:-1], prompt)
+    return RequestTexts("\n\n".join(systems) or None, others[:-1], prompt)
 
 
-def parameters(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is in a body besides its words."""
-    return {name: value for name, value in request["body"].items() if name not in WORDS}
+def body_parameters(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is in a body besides its texts."""
+    return {name: value for name, value in request["body"].items() if name not in TEXT_KEYS}
 
 
-WORDS = ("prompt", "history", "messages")
+TEXT_KEYS = ("prompt", "history", "messages")
 
 
 def _text(content: Any) -> str:
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
-TEXT = ("text", "reasoning")
-OF_THE_NETWORK = ("notice", "retries")
-"""What is told of the way to an answer; no part of it."""
+TEXT_FIELDS = ("text", "reasoning")
+NETWORK_FIELDS = ("notice", "retries")
+"""Fields about the connection, which aren't part of the answer."""
 
-NEWS = tuple(name for name in Delta._fields if name not in (*TEXT, *OF_THE_NETWORK))
-"""What a piece may bring besides text: the finish reason, the usage, the model, …"""
+FACT_FIELDS = tuple(name for name in Delta._fields if name not in (*TEXT_FIELDS, *NETWORK_FIELDS))
+"""What a piece may hold besides text: the finish reason, the usage, the model, …"""
 
-FOREVER = 1e9
-"""Seconds that no answer takes."""
+MAX_SECONDS = 1e9
+"""A line with a larger time isn't a recorded answer."""
 
 Piece = Sequence[Any]
-"""Seconds since the question, text, reasoning; a fourth item holds the piece's news by name, where it has any."""
+"""Seconds since the request, text, reasoning; a fourth item, if present, maps the names of further facts."""
 
 
 class TapeEntry(NamedTuple):
-    """One recorded answer; where a key stands on a tape twice, the highest ``take`` counts, else the first."""
+    """One recorded answer; of several with the same key, the first one with the highest ``take`` is replayed."""
 
     key: str
     sample: int
@@ -109,82 +111,82 @@ class TapeEntry(NamedTuple):
     pieces: Sequence[Piece]
     take: int = 0
 
-    def line(self) -> bytes:
-        """Return the answer as a line, with its end."""
+    def to_line(self) -> bytes:
+        """Return the answer as a line, with its newline."""
         values = self._asdict()
         take = values.pop("take")
-        again = {"take": take} if take else {}
-        ordered = {"key": values.pop("key"), "sample": values.pop("sample"), **again, **values}
-        parts = [f"{json.dumps(name)}: {_json(value)}" for name, value in ordered.items()]
+        optional = {"take": take} if take else {}
+        ordered = {"key": values.pop("key"), "sample": values.pop("sample"), **optional, **values}
+        parts = [f"{json.dumps(name)}: {_dump_json(value)}" for name, value in ordered.items()]
         return ("{" + ", ".join(parts) + "}\n").encode()
 
     def deltas(self) -> Iterator[tuple[float, Delta]]:
-        """Yield the pieces as they were, with their seconds since the question.
+        """Yield the recorded pieces, with their seconds since the request.
 
-        An answer that was changed by hand no longer fits its pieces, and comes in one.
+        An answer that was edited no longer matches its pieces, and is yielded as one piece.
         """
-        texts = ["".join(piece[place] for piece in self.pieces) for place in (1, 2)]
+        texts = ["".join(piece[index] for piece in self.pieces) for index in (1, 2)]
         if texts == [self.turn["answer"], self.turn.get("reasoning", "")]:
-            for seconds, text, reasoning, *news in self.pieces:
-                yield seconds, Delta(text, reasoning, **_news(news[0] if news else {}))
+            for seconds, text, reasoning, *facts in self.pieces:
+                yield seconds, Delta(text, reasoning, **_parse_facts(facts[0] if facts else {}))
             return
-        calls = [_news(news).get("tool_calls", ()) for piece in self.pieces for news in piece[3:]]
-        whole = Delta(self.turn["answer"], self.turn.get("reasoning", ""), **_news(self.turn))
-        yield 0.0, whole._replace(tool_calls=tuple(itertools.chain(*calls)))
+        calls = [_parse_facts(facts).get("tool_calls", ()) for piece in self.pieces for facts in piece[3:]]
+        complete = Delta(self.turn["answer"], self.turn.get("reasoning", ""), **_parse_facts(self.turn))
+        yield 0.0, complete._replace(tool_calls=tuple(itertools.chain(*calls)))
 
 
-def read(line: bytes) -> TapeEntry:
+def parse_line(line: bytes) -> TapeEntry:
     """Return the answer that a line holds.
 
-    :raises ValueError: if it holds none; the message says why.
+    :raises ValueError: if it doesn't hold one; the message says why.
     """
     try:
         values = strict_json(line.decode())
     except (ValueError, RecursionError):
         raise ValueError("isn't JSON") from None
-    if not isinstance(values, dict) or not _is_answer(values):
+    if not isinstance(values, dict) or not _is_entry(values):
         raise ValueError("isn't a recorded answer")
-    found = TapeEntry(**{name: values[name] for name in TapeEntry._fields if name in values})
-    if key_of(found.request, found.sample) != found.key:
+    entry = TapeEntry(**{name: values[name] for name in TapeEntry._fields if name in values})
+    if key_of(entry.request, entry.sample) != entry.key:
         raise ValueError("has a key that is not its request's")
-    return found
+    return entry
 
 
-def escaped(text: str) -> str:
-    """Return JSON text in which nothing misleads a reader: no half characters, no marks that turn text round."""
-    return CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", r"\u007f"), text)
+def escape_controls(text: str) -> str:
+    """Escape what misleads a reader of JSON text: control characters, lone surrogates, marks that reverse text."""
+    return CONTROLS.sub(lambda match: json.dumps(match[0])[1:-1].replace("\x7f", r"\u007f"), text)
 
 
-def _json(value: Any) -> str:
-    return escaped(json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
+def _dump_json(value: Any) -> str:
+    return escape_controls(json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
 
 
-def _news(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a piece's news as the pieces have them; what is of another type is left out."""
-    news = {name: found[name] for name in NEWS if name in found}
+def _parse_facts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a piece's facts with the types of :class:`Delta`, without those of another type."""
+    facts = {name: values[name] for name in FACT_FIELDS if name in values}
     for name in ("finish_reason", "model"):
-        if not isinstance(news.get(name, ""), str):
-            del news[name]
-    if "changed" in news:
-        news["changed"] = _changes(news["changed"])
-    if not isinstance(news.get("usage", {}), dict):
-        del news["usage"]
+        if not isinstance(facts.get(name, ""), str):
+            del facts[name]
+    if "changed" in facts:
+        facts["changed"] = _parse_changes(facts["changed"])
+    if not isinstance(facts.get("usage", {}), dict):
+        del facts["usage"]
     for name, kind in (("logprobs", TokenLogprobs), ("tool_calls", ToolCallPiece)):
-        if name in news:
+        if name in facts:
             try:
-                news[name] = tuple(map(kind.from_json, news[name]))
+                facts[name] = tuple(map(kind.from_json, facts[name]))
             except (ValueError, TypeError):
-                del news[name]
-    return news
+                del facts[name]
+    return facts
 
 
-def _changes(found: Any) -> tuple[Change, ...]:
-    """Return what a tape says was changed: a list of notes, or as earlier versions wrote it, one text of them."""
-    notes = found.split(";") if isinstance(found, str) else found if isinstance(found, list) else []
+def _parse_changes(value: Any) -> tuple[Change, ...]:
+    """Return the changes on a tape: a list of notes, or in earlier versions one text that joins them."""
+    notes = value.split(";") if isinstance(value, str) else value if isinstance(value, list) else []
     return tuple(Change(note.strip()) for note in notes if isinstance(note, str) and note.strip())
 
 
-def _is_answer(values: Mapping[str, Any]) -> bool:
+def _is_entry(values: Mapping[str, Any]) -> bool:
     request, turn, pieces = (values.get(name) for name in ("request", "turn", "pieces"))
     return (
         isinstance(values.get("key"), str)
@@ -207,85 +209,87 @@ def _is_piece(piece: Any) -> bool:
     seconds = piece[0]
     return (
         type(seconds) in (int, float)
-        and 0 <= seconds < FOREVER
+        and 0 <= seconds < MAX_SECONDS
         and isinstance(piece[1], str)
         and isinstance(piece[2], str)
-        and all(isinstance(news, dict) for news in piece[3:])
+        and all(isinstance(facts, dict) for facts in piece[3:])
     )
 
 
-LEFT_OUT = ("endpoint", "id", "conversation", "cell_id", "cell_run")
-"""What a turn knows of where it was asked; a tape is the same everywhere."""
+OMITTED_TURN_FIELDS = ("endpoint", "id", "conversation", "cell_id", "cell_run")
+"""Fields of a turn about where it was asked; a tape is the same everywhere."""
 
-_EMPTY = Delta()
+_EMPTY_DELTA = Delta()
 
 
 class TapeRecorder:
-    """Takes in the pieces of one answer.
+    """Records the pieces of one answer.
 
-    :raises TapeError: ``secret`` for a question that holds the key it is asked with.
+    :raises TapeError: ``secret`` for a request whose text contains the API key it is sent with.
     """
 
-    def __init__(self, asked: Asked, call: Call) -> None:
-        self._asked = asked
+    def __init__(self, keyed: KeyedRequest, call: Call) -> None:
+        self._keyed = keyed
         self._secrets = [secret for secret in call.secrets if len(secret) >= SHORTEST_IN_TEXT]
-        if self._clean(asked.request) != asked.request:
+        if self._mask(keyed.request) != keyed.request:
             raise TapeError(
                 "The question holds the server's own key, and would carry it onto the tape. Take it out of the "
                 "question, or record nothing: %chatglm_config tape=None.",
                 kind="secret",
             )
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._created = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._stops = call.stop
-        self._stop = StopFilter(call.stop)
+        self._stop = call.stop
+        self._stop_filter = StopFilter(call.stop)
         self._pieces: list[list[Any]] = []
-        self._news: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {}
         self._changed: list[Change] = []
 
     @property
-    def stopped(self) -> bool:
-        """Whether a text that ends the answer has come: nothing more will be read of it."""
-        return self._stop.hit
+    def is_stopped(self) -> bool:
+        """Whether a stop sequence has come, after which nothing more of the answer is read."""
+        return self._stop_filter.hit
 
     @property
-    def finished(self) -> bool:
-        """Whether the answer has said that it is whole."""
-        return self.stopped or "finish_reason" in self._news
+    def is_finished(self) -> bool:
+        """Whether the answer is complete: it has a finish reason, or a stop sequence has come."""
+        return self.is_stopped or "finish_reason" in self._facts
 
-    def take(self, delta: Delta) -> None:
-        """Take in a piece."""
-        if delta.thought:  # what came as text was thinking, and is replayed as such
+    def add(self, delta: Delta) -> None:
+        """Record a piece."""
+        if delta.thought:  # the text so far was thinking, and is replayed as such
             for piece in self._pieces:
                 piece[1:3] = "", piece[1] + piece[2]
-            self._stop = StopFilter(self._stops)
-        news = {name: value for name in NEWS if (value := getattr(delta, name)) != getattr(_EMPTY, name)}
-        if not (delta.text or delta.reasoning or news):
-            return  # a word about the way
-        seconds = round(time.monotonic() - self._began, 3)
-        self._pieces.append([seconds, delta.text, delta.reasoning, *([news] if news else [])])
-        self._stop.feed(delta.text)
+            self._stop_filter = StopFilter(self._stop)
+        facts = {
+            name: value for name in FACT_FIELDS if (value := getattr(delta, name)) != getattr(_EMPTY_DELTA, name)
+        }
+        if not (delta.text or delta.reasoning or facts):
+            return  # about the connection only
+        seconds = round(time.monotonic() - self._started, 3)
+        self._pieces.append([seconds, delta.text, delta.reasoning, *([facts] if facts else [])])
+        self._stop_filter.feed(delta.text)
         self._changed += delta.changed
-        self._news |= news
+        self._facts |= facts
 
-    def recorded(self) -> TapeEntry:
-        """Return the finished answer, without the key it was asked with, should the server have repeated it."""
-        turn = self._clean(self._turn())
-        pieces = self._clean(self._without_keys_in_calls())
+    def to_entry(self) -> TapeEntry:
+        """Return the finished answer; the API key is masked, since a server may repeat it."""
+        turn = self._mask(self._build_turn())
+        pieces = self._mask(self._mask_tool_arguments())
         tokens = [
-            odds.taken.token for piece in self._pieces for news in piece[3:] for odds in news.get("logprobs", ())
+            odds.taken.token for piece in self._pieces for facts in piece[3:] for odds in facts.get("logprobs", ())
         ]
         if any(secret in "".join(tokens) for secret in self._secrets):
-            pieces = [[*piece[:3], *({**news, "logprobs": []} for news in piece[3:])] for piece in pieces]
-        for place, name in ((1, "answer"), (2, "reasoning")):
-            if "".join(piece[place] for piece in pieces) != turn.get(name, ""):  # a key in several pieces
-                pieces = [[seconds, "", "", *news] for seconds, _, _, *news in pieces]
+            pieces = [[*piece[:3], *({**facts, "logprobs": []} for facts in piece[3:])] for piece in pieces]
+        for index, name in ((1, "answer"), (2, "reasoning")):
+            if "".join(piece[index] for piece in pieces) != turn.get(name, ""):  # a key in several pieces
+                pieces = [[seconds, "", "", *facts] for seconds, _, _, *facts in pieces]
                 pieces[0][1:3] = turn["answer"], turn.get("reasoning", "")
                 break
-        return TapeEntry(self._asked.key, self._asked.sample, self._asked.request, turn, pieces)
+        return TapeEntry(self._keyed.key, self._keyed.sample, self._keyed.request, turn, pieces)
 
-    def _without_keys_in_calls(self) -> list[list[Any]]:
-        """Return the pieces; arguments that hold a key in several of them stand whole in the first one."""
+    def _mask_tool_arguments(self) -> list[list[Any]]:
+        """Return the pieces; masked arguments are moved to the first piece, since a key may span several."""
         texts: dict[int, str] = {}
         for piece in self._pieces:
             for call in piece[3].get("tool_calls", ()) if len(piece) > 3 else ():
@@ -295,46 +299,46 @@ class TapeRecorder:
         if not keyed:
             return self._pieces
         pieces = []
-        for seconds, text, reasoning, *news in self._pieces:
+        for seconds, text, reasoning, *facts in self._pieces:
             calls = [
                 call._replace(arguments=clean.pop(call.number, "")) if call.number in keyed else call
-                for call in (news[0].get("tool_calls", ()) if news else ())
+                for call in (facts[0].get("tool_calls", ()) if facts else ())
             ]
-            pieces.append([seconds, text, reasoning, *([news[0] | {"tool_calls": calls}] if calls else news)])
+            pieces.append([seconds, text, reasoning, *([facts[0] | {"tool_calls": calls}] if calls else facts)])
         return pieces
 
-    def _turn(self) -> dict[str, Any]:
-        request = self._asked.request
-        words = spoken(request)
+    def _build_turn(self) -> dict[str, Any]:
+        request = self._keyed.request
+        texts = request_texts(request)
         first = next((piece[0] for piece in self._pieces if piece[1] or piece[2]), None)
         turn = Turn(
-            prompt=words.prompt,
+            prompt=texts.prompt,
             answer="".join(piece[1] for piece in self._pieces),
             reasoning="".join(piece[2] for piece in self._pieces),
             dialect=request["dialect"],
-            model=self._news.get("model") or request["body"].get("model"),
-            system=words.system,
-            sent=parameters(request),
+            model=self._facts.get("model") or request["body"].get("model"),
+            system=texts.system,
+            sent=body_parameters(request),
             changed=tuple(dict.fromkeys(self._changed)),
-            finish_reason="stop" if self.stopped else self._news.get("finish_reason"),
-            usage=self._news.get("usage") or {},
+            finish_reason="stop" if self.is_stopped else self._facts.get("finish_reason"),
+            usage=self._facts.get("usage") or {},
             first_token=first,
-            duration=round(time.monotonic() - self._began, 3),
+            duration=round(time.monotonic() - self._started, 3),
             created=self._created,
         )
-        unset = Turn(prompt="").to_json()
-        told = {name: value for name, value in turn.to_json().items() if name not in LEFT_OUT}
+        defaults = Turn(prompt="").to_json()
+        values = {name: value for name, value in turn.to_json().items() if name not in OMITTED_TURN_FIELDS}
         always = ("answer", "prompt", "status")
-        return {name: value for name, value in told.items() if name in always or value != unset[name]}
+        return {name: value for name, value in values.items() if name in always or value != defaults[name]}
 
-    def _clean(self, value: Any) -> Any:
-        """Return a value as JSON has it, without the key."""
+    def _mask(self, value: Any) -> Any:
+        """Return a value as JSON has it, with secrets masked."""
         if isinstance(value, str):
             for secret in self._secrets:
                 value = value.replace(secret, MARK)
             return value
         if isinstance(value, Mapping):
-            return {self._clean(str(name)): self._clean(item) for name, item in value.items()}
+            return {self._mask(str(name)): self._mask(item) for name, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self._clean(item) for item in value]
+            return [self._mask(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,62 +1,62 @@
-"""The recorded request that is most like one that isn't on a tape, and in what they differ."""
+"""The recorded request closest to one that isn't on a tape, and how the two differ."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..parameters import canonical_name
 from ..wire.body import shown
-from .entry import TapeEntry, escaped, parameters, spoken
+from .entry import TapeEntry, body_parameters, escape_controls, request_texts
 
 ABSENT = "not set"
-LOOKED_AT = 20
-"""How many of the nearest questions are compared word by word."""
+MAX_COMPARED_PROMPTS = 20
+"""How many of the closest entries have their prompts compared by text."""
 
-TOLD = 4
-"""How many differences are named."""
+MAX_DIFFERENCES = 4
+"""How many differences a message names."""
 
-HUGE = 1e300
+MAX_COMPARABLE = 1e300
 
-SHOWN = 40
-"""Characters of a text that are shown."""
+MAX_TEXT_CHARS = 40
 
 
-def nearest(request: Mapping[str, Any], sample: int, tape: Iterable[TapeEntry]) -> list[str] | None:
-    """Return how the recorded question that differs least does differ, in words; None for an empty tape."""
-    asked = _view(request, sample)
-    found = [(_distance(_view(other.request, other.sample), asked), other) for other in tape]
-    found.sort(key=lambda item: item[0])
-    if not found:
+def describe_closest(request: Mapping[str, Any], sample: int, tape: Iterable[TapeEntry]) -> list[str] | None:
+    """Describe how a request differs from the closest one on a tape; return None for an empty tape."""
+    asked = _comparable(request, sample)
+    ranked = [(_distance(_comparable(entry.request, entry.sample), asked), entry) for entry in tape]
+    ranked.sort(key=lambda item: item[0])
+    if not ranked:
         return None
 
-    def closely(item: tuple[float, TapeEntry]) -> float:
-        theirs = spoken(item[1].request).prompt[:500]
-        likeness = difflib.SequenceMatcher(None, theirs, asked["prompt"][:500], autojunk=False).ratio()
+    def distance_with_prompt(item: tuple[float, TapeEntry]) -> float:
+        prompt = request_texts(item[1].request).prompt[:500]
+        likeness = difflib.SequenceMatcher(None, prompt, asked["prompt"][:500], autojunk=False).ratio()
         return item[0] - likeness / 2
 
-    best = min(found[:LOOKED_AT], key=closely)[1]
-    return list(_told(_view(best.request, best.sample), asked))
+    closest = min(ranked[:MAX_COMPARED_PROMPTS], key=distance_with_prompt)[1]
+    return list(_describe(_comparable(closest.request, closest.sample), asked))
 
 
-def in_words(differences: list[str]) -> str:
+def join_differences(differences: list[str]) -> str:
     """Return differences as one line."""
-    more = [f"{len(differences) - TOLD} more"] if len(differences) > TOLD else []
-    return "; ".join(differences[:TOLD] + more)
+    remaining = len(differences) - MAX_DIFFERENCES
+    more = [f"{remaining} more"] if remaining > 0 else []
+    return "; ".join(differences[:MAX_DIFFERENCES] + more)
 
 
-def _view(request: Mapping[str, Any], sample: int) -> dict[str, Any]:
-    """Return a question's parts by the names people know."""
-    words = spoken(request)
-    own = {canonical_name(key): value for key, value in parameters(request).items()}
-    parts = {"system": words.system, "stop here": request.get("stop"), **own}
+def _comparable(request: Mapping[str, Any], sample: int) -> dict[str, Any]:
+    """Return a request's parts by the names that users know."""
+    texts = request_texts(request)
+    parameters = {canonical_name(key): value for key, value in body_parameters(request).items()}
+    parts = {"system": texts.system, "stop here": request.get("stop"), **parameters}
     return {
         **{name: value for name, value in parts.items() if value is not None},
         "dialect": request["dialect"],
-        "prompt": words.prompt,
-        "conversation": words.history,
+        "prompt": texts.prompt,
+        "conversation": texts.history,
         "sample": sample,
     }
 
@@ -64,15 +64,15 @@ def _view(request: Mapping[str, Any], sample: int) -> dict[str, Any]:
 def _distance(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> float:
     weights = {"prompt": 2.0, "conversation": 1.5, "dialect": 3.0, "sample": 0.4}
     return sum(
-        weights.get(name, 1.0) + _apart(recorded.get(name), asked.get(name))
+        weights.get(name, 1.0) + _number_distance(recorded.get(name), asked.get(name))
         for name in _names(recorded, asked)
         if recorded.get(name) != asked.get(name)
     )
 
 
-def _apart(one: Any, other: Any) -> float:
-    """Return how far two values are from each other, below 0.2; nothing where that has no meaning."""
-    if type(one) in (int, float) and type(other) in (int, float) and max(abs(one), abs(other)) < HUGE:
+def _number_distance(one: Any, other: Any) -> float:
+    """Return how far two numbers are apart, below 0.2; 0 for other values."""
+    if type(one) in (int, float) and type(other) in (int, float) and max(abs(one), abs(other)) < MAX_COMPARABLE:
         return float(0.2 * abs(one - other) / (abs(one) + abs(other) + 1e-9))
     return 0.0
 
@@ -81,32 +81,33 @@ def _names(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([*asked, *recorded]))
 
 
-def _told(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[str]:
+def _describe(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
     for name in _names(recorded, asked):
-        theirs, ours = recorded.get(name, ABSENT), asked.get(name, ABSENT)
-        if theirs == ours:
+        old, new = recorded.get(name, ABSENT), asked.get(name, ABSENT)
+        if old == new:
             continue
         if name == "conversation":
-            count = len(theirs), len(ours)
-            what = "" if count[0] != count[1] else ", in other words"
-            yield f"conversation before it: recorded {count[0]} messages, asked {count[1]}{what}"
-        elif isinstance(theirs, str) and isinstance(ours, str) and ABSENT not in (theirs, ours):
-            yield "{}: recorded {}, asked {}".format(shown(name, SHOWN), *_beginnings(theirs, ours))
+            note = "" if len(old) != len(new) else ", in other words"
+            yield f"conversation before it: recorded {len(old)} messages, asked {len(new)}{note}"
+        elif isinstance(old, str) and isinstance(new, str) and ABSENT not in (old, new):
+            old, new = _excerpts(old, new)
+            yield f"{shown(name, MAX_TEXT_CHARS)}: recorded {old}, asked {new}"
         else:
-            yield f"{shown(name, SHOWN)}: recorded {_value(theirs)}, asked {_value(ours)}"
+            yield f"{shown(name, MAX_TEXT_CHARS)}: recorded {_format(old)}, asked {_format(new)}"
 
 
-def _beginnings(one: str, other: str) -> tuple[str, str]:
-    """Return how two texts begin; from where they part, if that is further on."""
+def _excerpts(one: str, other: str) -> tuple[str, str]:
+    """Return the beginnings of two texts, or the parts around their first difference if that is further on."""
     same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    start = same - SHOWN // 4 if same > SHOWN // 2 else 0
-    return _cut(one, start), _cut(other, start)
+    start = same - MAX_TEXT_CHARS // 4 if same > MAX_TEXT_CHARS // 2 else 0
+    return _excerpt(one, start), _excerpt(other, start)
 
 
-def _cut(text: str, start: int) -> str:
-    part = text[start : start + SHOWN]
-    return escaped(json.dumps("…" * (start > 0) + part + "…" * (start + SHOWN < len(text)), ensure_ascii=False))
+def _excerpt(text: str, start: int) -> str:
+    end = start + MAX_TEXT_CHARS
+    part = "…" * (start > 0) + text[start:end] + "…" * (end < len(text))
+    return escape_controls(json.dumps(part, ensure_ascii=False))
 
 
-def _value(value: Any) -> str:
-    return value if value == ABSENT else shown(json.dumps(value, ensure_ascii=False), 2 * SHOWN)
+def _format(value: Any) -> str:
+    return value if value == ABSENT else shown(json.dumps(value, ensure_ascii=False), 2 * MAX_TEXT_CHARS)

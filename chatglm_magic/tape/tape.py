@@ -1,4 +1,4 @@
-"""A tape between a model and its clients: it answers, or sends the request on and records."""
+"""A tape between a model and its clients: replays an answer, or sends the request and records it."""
 
 from __future__ import annotations
 
@@ -17,211 +17,214 @@ from ..client.timeouts import pause
 from ..errors import ChatGLMError, ParameterError, TapeError
 from ..values import Delta
 from ..wire.body import shown
-from .entry import Asked, TapeEntry, TapeRecorder, asked
+from .entry import KeyedRequest, TapeEntry, TapeRecorder, keyed_request
 from .file import TapeFile
-from .mismatch import in_words, nearest
+from .mismatch import describe_closest, join_differences
 
 if TYPE_CHECKING:
     from ..client.async_client import AsyncClient
     from ..client.sync_client import SyncClient
 
 Mode = Literal["auto", "replay", "record"]
-"""``auto`` gives what is there and records what is not, ``replay`` never asks, ``record`` always asks."""
+"""``auto`` replays what is on the tape and records the rest; ``replay`` never sends, ``record`` always does."""
 
-VARIABLE = "CHATGLM_MAGIC_TAPE_MODE"
+MODE_VARIABLE = "CHATGLM_MAGIC_TAPE_MODE"
 
 
-def mode_in_force(chosen: Mode | None) -> Mode:
-    """Return the mode that was chosen, else the environment's, else ``auto``.
+def resolve_mode(explicit: Mode | None) -> Mode:
+    """Return the explicit mode, else the environment's, else ``auto``.
 
-    :raises ParameterError: if the environment names none.
+    :raises ParameterError: if the environment's isn't a mode.
     """
-    mode = chosen or os.environ.get(VARIABLE) or "auto"
+    mode = explicit or os.environ.get(MODE_VARIABLE) or "auto"
     if mode not in get_args(Mode):
-        raise ParameterError(f"{VARIABLE} must be auto, replay or record, not {shown(mode, 40)!r}.")
+        raise ParameterError(f"{MODE_VARIABLE} must be auto, replay or record, not {shown(mode, 40)!r}.")
     return mode  # type: ignore[return-value]
 
 
 class Tape:
-    """One file with the manner in which it is used.
+    """A tape's file and how it is used.
 
-    :param path: of the file; a relative one is of the current folder, ``~`` the home folder.
-    :param timed: whether pieces come as they did when they were recorded, or at once.
-    :raises TapeError: ``tape_file`` for a path that can't be one.
+    :param path: the file; relative to the current folder, with ``~`` for the home folder.
+    :param timed: whether pieces are replayed with the pauses they were recorded with, or at once.
+    :raises TapeError: ``tape_file`` for an invalid path.
     """
 
     def __init__(self, path: str, mode: Mode = "auto", *, timed: bool = False) -> None:
         self.path, self.mode, self.timed = path, mode, timed
-        self._file = _file_at(path)
+        self._file = _shared_file(path)
 
-    def using(self, mode: Mode, *, timed: bool) -> Tape:
-        """Return a tape of the same file that is used in another manner."""
-        found = object.__new__(Tape)
-        found.path, found.mode, found.timed, found._file = self.path, mode, timed, self._file
-        return found
+    def with_mode(self, mode: Mode, *, timed: bool) -> Tape:
+        """Return a tape of the same file with another mode and timing."""
+        tape = object.__new__(Tape)
+        tape.path, tape.mode, tape.timed, tape._file = self.path, mode, timed, self._file
+        return tape
 
-    def over(self, client: SyncClient) -> RecordingClient:
-        """Return a client that asks through another one what the tape does not have."""
+    def wrap(self, client: SyncClient) -> RecordingClient:
+        """Return a client that sends what isn't on the tape through another client."""
         return RecordingClient(self, client)
 
-    def aover(self, client: AsyncClient) -> AsyncRecordingClient:
-        """As :meth:`over`, for tasks."""
+    def awrap(self, client: AsyncClient) -> AsyncRecordingClient:
+        """As :meth:`wrap`, asynchronously."""
         return AsyncRecordingClient(self, client)
 
     @property
-    def waits(self) -> bool:
-        """Whether looking into the tape may take a while: to read its file, or to find what is nearest."""
-        return self._file.changed or self.mode == "replay"
+    def may_block(self) -> bool:
+        """Whether :meth:`find` may take a while: to read the file, or to find the closest request."""
+        return self._file.has_changed or self.mode == "replay"
 
-    def find(self, question: Asked) -> TapeEntry | None:
-        """Return the recorded answer, if that is what the mode wants.
+    def find(self, request: KeyedRequest) -> TapeEntry | None:
+        """Return the recorded answer; None if there is none, or in mode ``record``.
 
-        :raises TapeError: ``not_on_tape`` if nothing may be asked, with the nearest question that is there.
+        :raises TapeError: ``not_on_tape`` in mode ``replay``, with the closest request on the tape.
         """
-        found = None if self.mode == "record" else self._file.find(question.key)
-        if found is None and self.mode == "replay":
-            raise TapeError(self._missing(question), kind="not_on_tape")
-        return found
+        entry = None if self.mode == "record" else self._file.find(request.key)
+        if entry is None and self.mode == "replay":
+            raise TapeError(self._describe_miss(request), kind="not_on_tape")
+        return entry
 
-    def begin(self, question: Asked, call: Call) -> TapeRecorder:
-        """Begin to record an answer.
+    def start_recording(self, request: KeyedRequest, call: Call) -> TapeRecorder:
+        """Return a recorder for an answer.
 
-        :raises TapeError: if it could not be put on the tape, before it is asked for.
+        :raises TapeError: if the answer couldn't be saved, before the request is sent.
         """
-        recording = TapeRecorder(question, call)
-        self._file.check()
-        return recording
+        recorder = TapeRecorder(request, call)
+        self._file.check_writable()
+        return recorder
 
-    def keep(self, recording: TapeRecorder) -> None:
-        """Put a finished answer on the tape; it is on the disk when this returns."""
-        self._file.add(recording.recorded(), again=self.mode == "record")
+    def save(self, recorder: TapeRecorder) -> None:
+        """Add a finished answer to the tape; it is on disk when this returns."""
+        self._file.add(recorder.to_entry(), again=self.mode == "record")
 
-    def explain(self, question: Asked, error: ChatGLMError) -> None:
-        """Add to the error of a server that isn't there how the nearest question on the tape differs."""
-        if self.mode != "auto" or error.kind not in UNREACHED or not self._file.there:
+    def explain(self, request: KeyedRequest, error: ChatGLMError) -> None:
+        """Add the difference to the closest request on the tape to the error of an unreachable server."""
+        if self.mode != "auto" or error.kind not in UNREACHED_KINDS or not self._file.exists:
             return
-        found = nearest(question.request, question.sample, self._file.all())
-        if found is not None:
+        differences = describe_closest(request.request, request.sample, self._file.entries())
+        if differences is not None:
             error.args = (
                 f"{error} This question is not on the tape {shown(self.path)}: the nearest there differs in "
-                f"{in_words(found)}.",
+                f"{join_differences(differences)}.",
             )
 
-    def _missing(self, question: Asked) -> str:
+    def _describe_miss(self, request: KeyedRequest) -> str:
         path = shown(self.path)
         record = "Record it: %chatglm_config tape_mode=auto, with the server there."
-        if not self._file.there:
+        if not self._file.exists:
             return f"There is no tape {path}, and tape_mode=replay asks no server. {record}"
-        found = nearest(question.request, question.sample, self._file.all())
-        if found is None:
+        differences = describe_closest(request.request, request.sample, self._file.entries())
+        if differences is None:
             return f"The tape {path} holds no answer. {record}"
-        return f"This question is not on the tape {path}. The nearest there differs in {in_words(found)}. {record}"
+        return (
+            f"This question is not on the tape {path}. "
+            f"The nearest there differs in {join_differences(differences)}. {record}"
+        )
 
 
-UNREACHED = ("connect", "connect_timeout", "proxy", "tls")
-"""Kinds of errors of a server that was not reached."""
+UNREACHED_KINDS = ("connect", "connect_timeout", "proxy", "tls")
+"""Kinds of errors if the server wasn't reached."""
 
 
 class RecordingClient:
-    """Answers from a tape, or asks through a client and records."""
+    """Replays answers from a tape; sends other requests through a client and records their answers."""
 
     def __init__(self, tape: Tape, client: SyncClient) -> None:
         self._tape, self._client = tape, client
 
     def stream(self, call: Call) -> Generator[Delta, None, None]:
-        """Yield the pieces of an answer, recorded or new.
+        """Yield the pieces of an answer, replayed or received.
 
-        :raises ChatGLMError: as the client, and TapeError.
+        :raises ChatGLMError: as the client, or a TapeError.
         """
-        question = asked(call)
-        found = self._tape.find(question)
-        if found is not None:
-            began = time.monotonic()
-            for seconds, delta in found.deltas():
-                if (wait := self._tape.timed and _left(began, seconds, call)) > 0:
+        request = keyed_request(call)
+        entry = self._tape.find(request)
+        if entry is not None:
+            started = time.monotonic()
+            for seconds, delta in entry.deltas():
+                if (wait := self._tape.timed and _remaining(started, seconds, call)) > 0:
                     pause(wait)
                 yield delta
             return
-        recording = self._tape.begin(question, call)
-        kept = False
+        recorder = self._tape.start_recording(request, call)
+        is_saved = False
         with closing(self._client.stream(call)) as deltas:
             try:
                 for delta in deltas:
-                    recording.take(delta)
-                    if recording.stopped and not kept:
-                        kept = True
-                        self._tape.keep(recording)
+                    recorder.add(delta)
+                    if recorder.is_stopped and not is_saved:
+                        is_saved = True
+                        self._tape.save(recorder)
                     yield delta
             except ChatGLMError as error:
-                self._tape.explain(question, error)
+                self._tape.explain(request, error)
                 raise
-            except GeneratorExit:  # whoever reads has left, perhaps since all had come
-                if recording.finished and not kept:
-                    self._tape.keep(recording)
+            except GeneratorExit:  # the caller stopped reading, perhaps since the answer was complete
+                if recorder.is_finished and not is_saved:
+                    self._tape.save(recorder)
                 raise
-        if not kept:
-            self._tape.keep(recording)
+        if not is_saved:
+            self._tape.save(recorder)
 
 
 class AsyncRecordingClient:
-    """As :class:`RecordingClient`, for tasks; what touches the disk does not hold up the loop."""
+    """As :class:`RecordingClient`, asynchronously; disk access doesn't block the event loop."""
 
     def __init__(self, tape: Tape, client: AsyncClient) -> None:
         self._tape, self._client = tape, client
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
-        """Yield the pieces of an answer, recorded or new.
+        """Yield the pieces of an answer, replayed or received.
 
-        :raises ChatGLMError: as the client, and TapeError.
+        :raises ChatGLMError: as the client, or a TapeError.
         """
-        question, tape = asked(call), self._tape
-        found = await asyncio.to_thread(tape.find, question) if tape.waits else tape.find(question)
-        if found is not None:
-            began = time.monotonic()
-            for seconds, delta in found.deltas():
-                if (wait := tape.timed and _left(began, seconds, call)) > 0:
+        request, tape = keyed_request(call), self._tape
+        entry = await asyncio.to_thread(tape.find, request) if tape.may_block else tape.find(request)
+        if entry is not None:
+            started = time.monotonic()
+            for seconds, delta in entry.deltas():
+                if (wait := tape.timed and _remaining(started, seconds, call)) > 0:
                     await asyncio.sleep(wait)
                 yield delta
             return
-        recording = tape.begin(question, call)
-        kept = False
+        recorder = tape.start_recording(request, call)
+        is_saved = False
         async with aclosing(self._client.stream(call)) as deltas:
             try:
                 async for delta in deltas:
-                    recording.take(delta)
-                    if recording.stopped and not kept:
-                        kept = True
-                        await asyncio.to_thread(tape.keep, recording)
+                    recorder.add(delta)
+                    if recorder.is_stopped and not is_saved:
+                        is_saved = True
+                        await asyncio.to_thread(tape.save, recorder)
                     yield delta
             except ChatGLMError as error:
-                await asyncio.to_thread(tape.explain, question, error)
+                await asyncio.to_thread(tape.explain, request, error)
                 raise
             except GeneratorExit:
-                if recording.finished and not kept:
-                    await asyncio.to_thread(tape.keep, recording)
+                if recorder.is_finished and not is_saved:
+                    await asyncio.to_thread(tape.save, recorder)
                 raise
-        if not kept:
-            await asyncio.to_thread(tape.keep, recording)
+        if not is_saved:
+            await asyncio.to_thread(tape.save, recorder)
 
 
-def _left(began: float, seconds: float, call: Call) -> float:
-    """Return how long to wait for a piece; a file from elsewhere must not make anybody wait for ever."""
-    return began + min(seconds, call.limits.total) - time.monotonic()
+def _remaining(started: float, seconds: float, call: Call) -> float:
+    """Return how many seconds to wait for a piece; the limit protects from a manipulated file."""
+    return started + min(seconds, call.limits.total) - time.monotonic()
 
 
 _files: weakref.WeakValueDictionary[Path, TapeFile] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_files_lock = threading.Lock()
 
 
-def _file_at(path: str) -> TapeFile:
-    """Return the one object of this process for a file: what it holds is read once."""
+def _shared_file(path: str) -> TapeFile:
+    """Return the process's one object for a file, so that it is read once."""
     try:
-        whole = Path(os.path.abspath(Path(path).expanduser()))
-        os.fsencode(whole)  # half a character is no part of a name
+        absolute = Path(os.path.abspath(Path(path).expanduser()))
+        os.fsencode(absolute)  # raises for lone surrogates
     except (OSError, RuntimeError, ValueError) as error:
         raise TapeError(f"The tape {shown(path)} can't be found: {error}.", kind="tape_file") from None
-    with _lock:
-        found = _files.get(whole)
-        if found is None:
-            found = _files[whole] = TapeFile(whole)
-        return found
+    with _files_lock:
+        file = _files.get(absolute)
+        if file is None:
+            file = _files[absolute] = TapeFile(absolute)
+        return file

@@ -128,7 +128,7 @@ def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:
 def test_lines_that_are_no_answers_are_told_and_passed_over(tmp_path: Path) -> None:
     """Marks of a merge, half a line, another program's line, a key that is not its request's: the rest holds."""
     tape = tmp_path / "t.jsonl"
-    good = recorded(1).line()
+    good = recorded(1).to_line()
     odd = [
         b"<<<<<<< ours\n",
         good.replace(b'"q1"', b'"q2"', 1),
@@ -144,13 +144,13 @@ def test_lines_that_are_no_answers_are_told_and_passed_over(tmp_path: Path) -> N
     file = TapeFile(tape)
     with pytest.warns(UserWarning, match="line 1 isn't JSON; line 2 has a key that is not its request's.*6 more"):
         assert file.find(recorded(1).key) is not None
-    assert file.find(recorded(2).key) is None and len(list(file.all())) == 1
+    assert file.find(recorded(2).key) is None and len(list(file.entries())) == 1
 
 
 def test_the_first_answer_of_a_key_counts(tmp_path: Path) -> None:
     """Where a merge leaves two answers to one question, the first in the file is given."""
     tape = tmp_path / "t.jsonl"
-    tape.write_bytes(recorded(1, "first").line() + recorded(1, "second").line())
+    tape.write_bytes(recorded(1, "first").to_line() + recorded(1, "second").to_line())
     found = TapeFile(tape).find(recorded(1).key)
     assert found is not None and found.turn["answer"] == "first"
 
@@ -178,7 +178,7 @@ def test_tapes_merge_line_by_line(tmp_path: Path) -> None:
 def test_a_file_changed_by_others_is_read_again(tmp_path: Path) -> None:
     """Lines that are added, a file that is exchanged, one edited in place, one taken away: each is seen."""
     tape = tmp_path / "t.jsonl"
-    tape.write_bytes(recorded(1, "aaa").line())
+    tape.write_bytes(recorded(1, "aaa").to_line())
     file = TapeFile(tape)
 
     def said(number: int) -> str | None:
@@ -187,21 +187,21 @@ def test_a_file_changed_by_others_is_read_again(tmp_path: Path) -> None:
 
     assert (said(1), said(2)) == ("aaa", None)
     with tape.open("ab") as writer:
-        writer.write(recorded(2, "bbb").line())
+        writer.write(recorded(2, "bbb").to_line())
     assert (said(1), said(2)) == ("aaa", "bbb")
-    (tmp_path / "new").write_bytes(recorded(2, "ccc").line() + recorded(3).line() * 3)
+    (tmp_path / "new").write_bytes(recorded(2, "ccc").to_line() + recorded(3).to_line() * 3)
     os.replace(tmp_path / "new", tape)
     assert (said(1), said(2)) == (None, "ccc")
     tape.write_bytes(tape.read_bytes().replace(b"ccc", b"ddd"))
     os.utime(tape, (1, 1))
     assert said(2) == "ddd"
     with tape.open("r+b") as writer:
-        writer.write(recorded(4, "longer than what stood there before, and more besides").line() * 40)
+        writer.write(recorded(4, "longer than what stood there before, and more besides").to_line() * 40)
     assert (said(2), said(4)) == (None, "longer than what stood there before, and more besides")
-    start = recorded(5, "eee").line() + recorded(6, "long " * 100).line()
+    start = recorded(5, "eee").to_line() + recorded(6, "long " * 100).to_line()
     tape.write_bytes(start)
     assert said(5) == "eee"
-    (tmp_path / "new").write_bytes(start.replace(b"eee", b"fff") + recorded(7).line())
+    (tmp_path / "new").write_bytes(start.replace(b"eee", b"fff") + recorded(7).to_line())
     os.replace(tmp_path / "new", tape)  # as long as before up to there, with more behind it
     assert (said(5), said(7)) == ("fff", "答")
     tape.unlink()
@@ -212,8 +212,8 @@ def test_an_answer_goes_into_the_file_that_is_there_in_the_end(tmp_path: Path) -
     """Where the tape is exchanged while one waits to add to it, as git does, the answer gets into the new file."""
     fcntl = pytest.importorskip("fcntl")
     tape, new = tmp_path / "t.jsonl", tmp_path / "new"
-    tape.write_bytes(recorded(1).line())
-    new.write_bytes(recorded(2).line())
+    tape.write_bytes(recorded(1).to_line())
+    new.write_bytes(recorded(2).to_line())
     file = TapeFile(tape)
     with tape.open("rb") as other, ThreadPoolExecutor(1) as pool:
         fcntl.flock(other, fcntl.LOCK_EX)
