@@ -59,12 +59,12 @@ def export(path: str | Path, rows: Rows, by_conversation: Rows, *, force: bool =
     :param by_conversation: yields those of a conversation together and in its order.
     :raises CommandError: for another ending, and for a path that can't be written to.
     """
-    full = safe_files.target(path, force=force)
+    full = safe_files.resolve_target(path, force=force)
     form = FORMS.get(full.suffix.lower())
     if form is None:
         raise CommandError(f"{quoted(full.name)} must end in {', '.join(FORMS)}: that says which form is meant.")
     source = rows if form is _csv else by_conversation  # a table has its own order, all else is read
-    safe_files.write_whole(full, form(source()), force=force)
+    safe_files.write_atomically(full, form(source()), force=force)
     return full
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any, get_args
 from .._version import __version__
 from ..errors import CommandError
 from ..render.text import one_line
-from ..safe_files import open_ordinary
+from ..safe_files import open_regular_file
 from ..strictjson import strict_json
 from ..values import Kind, Status, Turn
 from .foreign import FORMS, messages_of
@@ -206,7 +206,7 @@ def read(path: str | Path) -> list[tuple[Turn, int]]:
     shown = one_line(os.fspath(path), 120)
     if Path(path).suffix.lower() not in ENDINGS:
         raise CommandError(f"{shown} must end in {' or '.join(ENDINGS)}: nothing else can be imported.")
-    with os.fdopen(open_ordinary(path), "rb") as file:
+    with os.fdopen(open_regular_file(path), "rb") as file:
         if os.fstat(file.fileno()).st_size > LARGEST:
             raise CommandError(f"{shown} is larger than {LARGEST // MIB} MiB: split it.")
         try:

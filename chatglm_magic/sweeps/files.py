@@ -36,10 +36,10 @@ def save(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
 
     :raises CommandError: for a path that can't be written to, or has another ending.
     """
-    full = safe_files.target(path, force=force)
+    full = safe_files.resolve_target(path, force=force)
     if full.suffix.lower() != ".jsonl":
         raise CommandError(f"{quoted(full.name)} must end in .jsonl: a line of JSON for each answer.")
-    safe_files.write_whole(full, _lines(sweep), force=force)
+    safe_files.write_atomically(full, _lines(sweep), force=force)
     return full
 
 
@@ -49,7 +49,7 @@ def load(make: Callable[[Grid], S], path: str | Path) -> S:
     :raises CommandError: for anything else; the message names the line.
     """
     shown = one_line(os.fspath(path), 120)
-    with os.fdopen(safe_files.open_ordinary(path), "rb") as file:
+    with os.fdopen(safe_files.open_regular_file(path), "rb") as file:
         if os.fstat(file.fileno()).st_size > LARGEST:
             raise CommandError(f"{shown} is larger than {LARGEST >> 20} MiB: no sweep of ours is.")
         data = file.read()

@@ -171,14 +171,14 @@ def test_a_folder_of_a_files_name_is_left(history: History) -> None:
 @pytest.mark.row("F7")
 def test_a_name_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     """A file that appears while an export is written stays, and the export leaves nothing behind."""
-    path = files.target(tmp_path / "out.jsonl")
+    path = files.resolve_target(tmp_path / "out.jsonl")
 
     def pieces() -> Iterator[str]:
         yield "one\n"
         path.write_text("somebody else's")
 
     with pytest.raises(CommandError, match="exists"):
-        files.write_whole(path, pieces())
+        files.write_atomically(path, pieces())
     assert path.read_text() == "somebody else's" and [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
 
 
@@ -193,11 +193,11 @@ def test_an_export_that_fails_is_absent(tmp_path: Path) -> None:
         raise RuntimeError("broke off")
 
     with pytest.raises(RuntimeError):
-        files.write_whole(path, pieces())
+        files.write_atomically(path, pieces())
     assert list(tmp_path.iterdir()) == []
     path.write_text("old")
     with pytest.raises(RuntimeError):
-        files.write_whole(path, pieces(), force=True)
+        files.write_atomically(path, pieces(), force=True)
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["out.jsonl"]
 
 
@@ -205,7 +205,7 @@ def test_an_export_that_fails_is_absent(tmp_path: Path) -> None:
 def test_a_disk_that_takes_no_more_is_one_line(tmp_path: Path) -> None:
     """An error of the disk is told with the file's name; nothing is left."""
     with pytest.raises(CommandError, match=r"out\.jsonl can't be written: No space left") as caught:
-        files.write_whole(tmp_path / "out.jsonl", full_disk())
+        files.write_atomically(tmp_path / "out.jsonl", full_disk())
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
 
 
@@ -232,7 +232,7 @@ def test_an_export_is_its_owners_alone_from_the_start(history: History) -> None:
             yield "x"
             seen.extend(path.stat().st_mode & 0o777 for path in Path.cwd().glob(".*.part"))
 
-        files.write_whole(Path.cwd() / "other", pieces())
+        files.write_atomically(Path.cwd() / "other", pieces())
         assert seen == [0o600]
     finally:
         os.umask(before)

@@ -65,7 +65,7 @@ export("out.jsonl")
 Path("out.jsonl").write_text("old")
 export("out.jsonl", force=True)
 try:
-    files.write_whole(files.target("taken.md"), pieces())
+    files.write_atomically(files.resolve_target("taken.md"), pieces())
 except CommandError as error:
     print(error)
 store.close()
