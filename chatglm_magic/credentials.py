@@ -1,4 +1,4 @@
-"""Secrets: which names mean one, what in a request's headers is one, and how one is taken out of text."""
+"""Secrets: names that denote one, the secrets in a request's headers, and masking them in text."""
 
 from __future__ import annotations
 
@@ -9,35 +9,46 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-WHOLE = ("key", "token", "auth", "pass", "pwd", "sig", "jwt", "bearer", "cookie")
-"""Whole names; in a longer one, as in ``max_token``, they mean something else."""
+SECRET_NAMES = ("key", "token", "auth", "pass", "pwd", "sig", "jwt", "bearer", "cookie")
+"""Names of secrets. As part of a longer name, as in ``max_token``, they mean something else."""
 
-PARTS = (
-    *("apikey", "secret", "password", "passwd", "passphrase", "authorization", "credential", "signature"),
-    *("privatekey", "accesskey", "subscriptionkey", "functionskey", "sessionid"),
+SECRET_NAME_PARTS = (
+    "apikey",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "authorization",
+    "credential",
+    "signature",
+    "privatekey",
+    "accesskey",
+    "subscriptionkey",
+    "functionskey",
+    "sessionid",
     *(f"{kind}token" for kind in ("access", "api", "auth", "bearer", "csrf", "id", "refresh", "security")),
     *(f"{kind}token" for kind in ("session", "user", "xsrf")),
 )
-"""What is in the name of a secret wherever it stands, as in ``zhipuai_api_key``; a ``max_token`` is none."""
+"""Any name that contains one of these denotes a secret, as ``zhipuai_api_key`` does; ``max_token`` doesn't."""
 
-NOT_SECRET = ("promptcachekey", "cachekey")
-"""Keys of a body that end in ``key`` and are none."""
+NOT_SECRET_NAMES = ("promptcachekey", "cachekey")
+"""Keys of a request body that end in ``key`` but aren't secret."""
 
-DEEP = 20
-"""How far into a value it is looked for a key."""
+MAX_DEPTH = 20
+"""How many levels of a nested value are searched for a secret."""
 
-RUN = 5
-"""Characters of a secret in a row that count as a part of it."""
-SHORTEST = 4
-"""Characters from which a value counts as a secret; removing shorter ones would garble the text."""
-SHORTEST_WITH_PARTS = 8
-"""Characters from which a part of a secret is taken out too."""
-SHORTEST_WITH_END, SHOWN = 17, 4
-"""Characters from which the last four of a secret stay, to tell which one it was."""
-SHORTEST_IN_TEXT = 12
-"""Characters from which a secret is taken out of an answer; a shorter one may be a word, as vLLM's ``EMPTY``."""
-BEGINNING = 3
-"""Characters of a secret that stay where it is taken out of an answer."""
+RUN_CHARACTERS = 5
+"""Length of a run of characters that counts as part of a secret."""
+MIN_SECRET_CHARACTERS = 4
+"""A shorter value doesn't count as a secret: masking it would garble the text."""
+MIN_CHARACTERS_FOR_RUNS = 8
+"""Parts of a secret are masked too if it has at least this many characters."""
+MIN_CHARACTERS_FOR_ENDING, ENDING_CHARACTERS = 17, 4
+"""A secret of at least 17 characters keeps its last four, to identify it."""
+MIN_CHARACTERS_IN_ANSWER = 12
+"""A shorter secret isn't masked in answers: it may be a word, as vLLM's ``EMPTY``."""
+PREFIX_CHARACTERS = 3
+"""How many leading characters of a secret stay where it is masked in an answer."""
 
 MARK = "…"
 
@@ -46,58 +57,59 @@ SCHEME = re.compile(
 )
 ANY_SCHEME = re.compile(r"[A-Za-z][\w-]* +")
 UNIT = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
-OUR_WORDS = re.compile(r"(%chatglm\w*|CHATGLM_[A-Z_]+|\b(?:endpoint_url|api_key)\b)")
-"""What is to be typed next, as our errors say it."""
+OUR_COMMANDS = re.compile(r"(%chatglm\w*|CHATGLM_[A-Z_]+|\b(?:endpoint_url|api_key)\b)")
+"""What our errors tell the user to type next."""
 
-
-LOOKS_LIKE_A_KEY = re.compile(
+API_KEY_PATTERN = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:sk|pk|hf|gsk|xai|ghp)[-_][A-Za-z0-9_-]{16,64}|[0-9a-f]{32}\.[A-Za-z0-9]{16})"
 )
-"""The known forms of keys: OpenAI's and its likes', Hugging Face's, and Z.ai's ``id.secret``."""
+"""Known forms of keys: those of OpenAI and similar services, of Hugging Face, and Z.ai's ``id.secret``."""
 
 
-def names_a_key(name: str) -> bool:
-    """Tell whether a name, of a parameter or in an address, says that its value is a secret."""
-    plain = _plain(name)
-    if plain in WHOLE or any(part in plain for part in PARTS):
-        return plain not in NOT_SECRET
+def is_secret_name(name: str) -> bool:
+    """Return whether the value of a parameter, or of a URL's query, is a secret by its name."""
+    plain = _normalize(name)
+    if plain in SECRET_NAMES or any(part in plain for part in SECRET_NAME_PARTS):
+        return plain not in NOT_SECRET_NAMES
     words = re.split(r"[^a-z0-9]+", name.lower())
-    return len(words) > 1 and words[-1] == "key" and plain not in NOT_SECRET
+    return len(words) > 1 and words[-1] == "key" and plain not in NOT_SECRET_NAMES
 
 
-def key_within(values: Mapping[str, Any]) -> str | None:
-    """Return the name under which further keys of a body hold a secret, however deep; None if none does.
+def find_secret_name(values: Mapping[str, Any]) -> str | None:
+    """Return the name under which extra keys of a request body hold a secret, at any depth; None if none does.
 
-    Deep down, where ``key`` and ``token`` are common words, only the unmistakable names count.
+    In nested values, where ``key`` and ``token`` are common words, only unambiguous names count.
     """
     for name, value in values.items():
-        if names_a_key(name) and isinstance(value, str):
+        if is_secret_name(name) and isinstance(value, str):
             return name
-        if found := _deeper(value, DEEP):
+        if found := _find_nested(value, MAX_DEPTH):
             return f"{name}: {found}"
     return None
 
 
-def _deeper(value: Any, left: int) -> str | None:
-    if left and isinstance(value, Mapping):
+def _find_nested(value: Any, levels: int) -> str | None:
+    if levels and isinstance(value, Mapping):
         for name, inner in value.items():
-            if isinstance(inner, str) and any(part in _plain(str(name)) for part in PARTS):
+            if isinstance(inner, str) and any(part in _normalize(str(name)) for part in SECRET_NAME_PARTS):
                 return str(name)
-        return next((found for inner in value.values() if (found := _deeper(inner, left - 1))), None)
-    if left and isinstance(value, list | tuple):
-        return next((found for inner in value if (found := _deeper(inner, left - 1))), None)
+        return next((found for inner in value.values() if (found := _find_nested(inner, levels - 1))), None)
+    if levels and isinstance(value, list | tuple):
+        return next((found for inner in value if (found := _find_nested(inner, levels - 1))), None)
     return None
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def secrets_in(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets that a request's own headers hold: each value without its scheme, each cookie, each
-    parameter, and the password of Basic credentials."""
-    found = [secret for name, value in headers.items() for secret in _secrets_of(name.lower(), value.strip())]
-    return tuple(dict.fromkeys(secret for secret in found if len(secret) >= SHORTEST))
+    """Return the secrets in a request's headers.
+
+    These are each value without its scheme, each cookie, each parameter, and the password of Basic credentials.
+    """
+    secrets = [secret for name, value in headers.items() for secret in _secrets_of(name.lower(), value.strip())]
+    return tuple(dict.fromkeys(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS))
 
 
 def _secrets_of(name: str, value: str) -> Iterable[str]:
@@ -118,54 +130,52 @@ def _secrets_of(name: str, value: str) -> Iterable[str]:
 
 
 def mask(text: str, secrets: Sequence[str]) -> str:
-    """Return text without secrets, in capitals or not, percent-encoded or not.
+    """Return text with secrets masked, whatever their case, percent-encoded or not.
 
-    Of a secret of 8 characters or more every run of more than four is taken out, so that a text can be cut before
-    or after. The last four of a whole one of 17 or more stay, and what our own errors say is to be typed.
+    If a secret has at least 8 characters, every run of five or more of them is masked, so the text can be cut
+    before or after. A whole secret of at least 17 keeps its last four. Commands that our errors quote stay.
     """
     if not secrets:
         return text
     return "".join(
-        part if number % 2 else _masked(part, secrets) for number, part in enumerate(OUR_WORDS.split(text))
+        part if number % 2 else _mask_part(part, secrets) for number, part in enumerate(OUR_COMMANDS.split(text))
     )
 
 
-def _masked(text: str, secrets: Sequence[str]) -> str:
+def _mask_part(text: str, secrets: Sequence[str]) -> str:
     units = UNIT.findall(text)
-    plain = "".join(_folded(unit) for unit in units)
+    plain = "".join(_fold_unit(unit) for unit in units)
     runs = {
-        low[at : at + RUN]
+        folded[i : i + RUN_CHARACTERS]
         for secret in secrets
-        if len(low := _fold(secret)) >= SHORTEST_WITH_PARTS
-        for at in range(len(low) - RUN + 1)
+        if len(folded := _fold(secret)) >= MIN_CHARACTERS_FOR_RUNS
+        for i in range(len(folded) - RUN_CHARACTERS + 1)
     }
     hidden = bytearray(len(plain))
-    for at in range(len(plain) - RUN + 1):
-        if plain[at : at + RUN] in runs:
-            hidden[at : at + RUN] = b"\1" * RUN
-    for low in map(_fold, secrets):
-        for found in re.finditer(re.escape(low), plain):
-            shown = SHOWN if len(low) >= SHORTEST_WITH_END else 0
-            hidden[found.start() : found.end()] = b"\1" * (len(low) - shown) + b"\0" * shown
-    parts = [
-        (MARK if not at or not hidden[at - 1] else "") if hidden[at] else unit for at, unit in enumerate(units)
-    ]
+    for i in range(len(plain) - RUN_CHARACTERS + 1):
+        if plain[i : i + RUN_CHARACTERS] in runs:
+            hidden[i : i + RUN_CHARACTERS] = b"\1" * RUN_CHARACTERS
+    for folded in map(_fold, secrets):
+        for match in re.finditer(re.escape(folded), plain):
+            visible = ENDING_CHARACTERS if len(folded) >= MIN_CHARACTERS_FOR_ENDING else 0
+            hidden[match.start() : match.end()] = b"\1" * (len(folded) - visible) + b"\0" * visible
+    parts = [(MARK if not i or not hidden[i - 1] else "") if hidden[i] else unit for i, unit in enumerate(units)]
     return "".join(parts)
 
 
 def _fold(text: str) -> str:
-    return "".join(_folded(unit) for unit in UNIT.findall(text))
+    return "".join(_fold_unit(unit) for unit in UNIT.findall(text))
 
 
-def _folded(unit: str) -> str:
-    """Return one character for one unit of a text, whatever its case and its encoding."""
+def _fold_unit(unit: str) -> str:
+    """Return one character for one unit of a text, lower case and percent-decoded."""
     char = unquote(unit, "latin-1") if len(unit) == 3 else unit
     low = char.lower()
     return low if len(low) == 1 else char
 
 
 def mask_values(value: Any, secrets: Sequence[str]) -> Any:
-    """Return a JSON value in which every text is masked."""
+    """Return a JSON value with secrets masked in every text."""
     if isinstance(value, str):
         return mask(value, secrets)
     if isinstance(value, Mapping):

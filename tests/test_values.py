@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic import ChatGLM, errors
-from chatglm_magic.credentials import DEEP, key_within, names_a_key
+from chatglm_magic.credentials import MAX_DEPTH, find_secret_name, is_secret_name
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.values import Answer, Candidate, TokenLogprobs, Turn
 
@@ -77,7 +77,7 @@ OTHERS = ["max_token", "max_tokens", "keys", "keyword", "tokens", "monkey", "top
 @pytest.mark.parametrize("name", KEYS)
 def test_a_name_of_a_key_is_known_however_it_is_spelt(name: str) -> None:
     """Case, dashes and a line below make no difference; nothing of it may be sent in a body."""
-    assert names_a_key(name)
+    assert is_secret_name(name)
     with pytest.raises(ParameterError, match="looks like a key") as raised:
         ChatGLM(model_kwargs={name: "sk-secret"}).plan("q")
     assert "sk-secret" not in str(raised.value)
@@ -86,19 +86,19 @@ def test_a_name_of_a_key_is_known_however_it_is_spelt(name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_name_that_only_holds_such_a_word_is_none(name: str) -> None:
     """The most tokens of an answer are no key, and neither is a number."""
-    assert not names_a_key(name) and key_within({name: "x"}) is None
-    assert key_within({"key": 7, "token": None, "api_key": 1.5}) is None
+    assert not is_secret_name(name) and find_secret_name({name: "x"}) is None
+    assert find_secret_name({"key": 7, "token": None, "api_key": 1.5}) is None
 
 
 def test_a_key_is_found_however_deep_it_lies() -> None:
     """In mappings and in lists; deep down only by a name that means nothing else, and to a certain depth."""
-    assert key_within({"a": {"Api-Key": "x"}}) == "a: Api-Key"
-    assert key_within({"a": [1, {"b": ({"secret": "x"},)}]}) == "a: secret"
-    assert key_within({"tools": [{"function": {"key": "x", "token": "y"}}]}) is None
+    assert find_secret_name({"a": {"Api-Key": "x"}}) == "a: Api-Key"
+    assert find_secret_name({"a": [1, {"b": ({"secret": "x"},)}]}) == "a: secret"
+    assert find_secret_name({"tools": [{"function": {"key": "x", "token": "y"}}]}) is None
     deep: Any = {"api_key": "x"}
-    for _ in range(DEEP - 1):
+    for _ in range(MAX_DEPTH - 1):
         deep = [deep]
-    assert key_within({"a": deep}) == "a: api_key" and key_within({"a": [deep]}) is None
+    assert find_secret_name({"a": deep}) == "a: api_key" and find_secret_name({"a": [deep]}) is None
 
 
 @pytest.mark.parametrize(

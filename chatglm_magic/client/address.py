@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
-from ..credentials import names_a_key
+from ..credentials import is_secret_name
 from ..errors import EndpointError
 
 
@@ -66,7 +66,7 @@ def no_secrets(url: str) -> None:
     if "@" in parts.netloc:
         raise _bad_url("must not hold a name or password; a key goes into api_key (%chatglm_config api_key)")
     pairs = [*re.split("[&;]", parts.query), *parts.path.split(";")[1:], *re.split("[&;?]", parts.fragment)]
-    if any(names_a_key(unquote_plus(pair.partition("=")[0])) for pair in pairs):
+    if any(is_secret_name(unquote_plus(pair.partition("=")[0])) for pair in pairs):
         raise _bad_url("must not hold a key; it goes into api_key (%chatglm_config api_key)")
 
 

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 
 from ..client.address import checked_url, is_loopback
 from ..client.request import Call, Headers, checked_headers, encoded
-from ..credentials import key_within
+from ..credentials import find_secret_name
 from ..errors import EndpointError, ParameterError
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, ChatOptions, Pair, Question
@@ -243,7 +243,7 @@ def _params(
     Call arguments override ``model_kwargs``, which override fields, whichever of its names a parameter has; what
     is overridden is taken out of ``extra``.
     """
-    if keyed := key_within(extra):
+    if keyed := find_secret_name(extra):
         raise ParameterError(
             f"{shown(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
             "give a key as api_key=…, or in headers=…."

@@ -8,7 +8,7 @@ from typing import Any
 
 from traitlets import Bool, TraitError
 
-from ..credentials import names_a_key
+from ..credentials import is_secret_name
 from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, parameter_names, suggest
 from ..render.text import write
@@ -84,7 +84,7 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
         name, equals, _ = line.narrow[at:].partition("=")
         end = at + len(name)
         name = name.strip()
-        if names_a_key(name.split(maxsplit=1)[0].lstrip("-") if name else name):
+        if is_secret_name(name.split(maxsplit=1)[0].lstrip("-") if name else name):
             raise CommandError(NO_KEYS)
         if not equals or not name.isidentifier():
             raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
-from ..credentials import LOOKS_LIKE_A_KEY, names_a_key
+from ..credentials import API_KEY_PATTERN, is_secret_name
 from ..errors import CommandError
 from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, parameter_names, suggest
 from ..render.text import write
@@ -85,7 +85,7 @@ def refuse_keys(line: str) -> None:
 
     :raises CommandError: which does not repeat it.
     """
-    if LOOKS_LIKE_A_KEY.search(line):
+    if API_KEY_PATTERN.search(line):
         raise CommandError(NO_KEYS)
 
 
@@ -180,7 +180,7 @@ def pair(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, not {text!r}")
     if name in RESERVED:
         raise argparse.ArgumentTypeError(f"{name} is not set by -k; it has an option or a place of its own")
-    if names_a_key(name):
+    if is_secret_name(name):
         raise argparse.ArgumentTypeError(NO_KEYS)
     return name, parse_literal(value)
 

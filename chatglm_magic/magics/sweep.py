@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..credentials import names_a_key
+from ..credentials import is_secret_name
 from ..errors import ChatGLMError, CommandError
 from ..session import Session
 from . import ask
@@ -103,7 +103,7 @@ def _axis(parser: Parser, line: Line, name: str, position: int) -> int:
     """Read the values of a parameter; return where they end."""
     from ..sweeps.grid import is_text
 
-    if names_a_key(name):
+    if is_secret_name(name):
         raise CommandError(NO_KEYS)
     if name in RESERVED - {"stop"}:
         parser.error(f"{name} can't be swept: it has an option or a place of its own")

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..client.request import Call
-from ..credentials import MARK, SHORTEST_IN_TEXT
+from ..credentials import MARK, MIN_CHARACTERS_IN_ANSWER
 from ..errors import TapeError
 from ..strictjson import strict_json
 from ..values import Change, Delta, TokenLogprobs, ToolCallPiece, Turn
@@ -230,7 +230,7 @@ class TapeRecorder:
 
     def __init__(self, keyed: KeyedRequest, call: Call) -> None:
         self._keyed = keyed
-        self._secrets = [secret for secret in call.secrets if len(secret) >= SHORTEST_IN_TEXT]
+        self._secrets = [secret for secret in call.secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
         if self._mask(keyed.request) != keyed.request:
             raise TapeError(
                 "The question holds the server's own key, and would carry it onto the tape. Take it out of the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from ..credentials import BEGINNING, MARK, SHORTEST_IN_TEXT
+from ..credentials import MARK, MIN_CHARACTERS_IN_ANSWER, PREFIX_CHARACTERS
 from ..values import Delta
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -233,7 +233,7 @@ class SecretFilter:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_IN_TEXT]
+        self._secrets = [secret for secret in secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
         self._begun = ""
         """The end of the text, as far as it is the beginning of a secret."""
         self.hit = False
@@ -243,16 +243,16 @@ class SecretFilter:
         """Take in text; return what can be handed out."""
         if not self._secrets:
             return text
-        given = len(self._begun[:BEGINNING])
+        given = len(self._begun[:PREFIX_CHARACTERS])
         text = self._begun + text
         for secret in self._secrets:
             if secret in text:
-                text, self.hit = text.replace(secret, secret[:BEGINNING] + MARK), True
+                text, self.hit = text.replace(secret, secret[:PREFIX_CHARACTERS] + MARK), True
         cut = len(text) - max(tail_match(text, secret) for secret in self._secrets)
         self._begun = text[cut:]
-        return text[given : cut + BEGINNING]
+        return text[given : cut + PREFIX_CHARACTERS]
 
     def close(self) -> str:
         """Return what was held back: the text has ended."""
-        held, self._begun = self._begun[BEGINNING:], ""
+        held, self._begun = self._begun[PREFIX_CHARACTERS:], ""
         return held

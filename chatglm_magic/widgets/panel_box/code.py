@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textwrap import indent
 from typing import Any
 
-from ...credentials import LOOKS_LIKE_A_KEY  # a magic's line refuses it, the body of a cell takes it
+from ...credentials import API_KEY_PATTERN  # a magic's line refuses it, the body of a cell takes it
 from ...parameters import PARAMETERS, parameter_names
 from ...session import Session
 
@@ -137,7 +137,7 @@ ESCAPED = ("stop", "system")
 
 def _quoted(text: str, *, escapes: bool) -> str | None:
     """Return an option's value as a magic reads it, or None if no quotation marks can hold it."""
-    if not _is_typed(text) or LOOKS_LIKE_A_KEY.search(text) or text == "--":  # which argparse leaves out
+    if not _is_typed(text) or API_KEY_PATTERN.search(text) or text == "--":  # which argparse leaves out
         return None
     if BARE.fullmatch(text):
         return text
@@ -152,7 +152,7 @@ def _is_typed(text: str) -> bool:
 
 
 def _fits_line(prompt: str) -> bool:
-    simple = _is_typed(prompt) and prompt == prompt.strip() and not LOOKS_LIKE_A_KEY.search(prompt)
+    simple = _is_typed(prompt) and prompt == prompt.strip() and not API_KEY_PATTERN.search(prompt)
     return simple and not prompt.endswith("\\") and len(prompt) <= 100
 
 
