@@ -22,7 +22,7 @@ from chatglm_magic.sweeps.prepare import prepare_sweep
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets.lens_box import LensBox
 from chatglm_magic.widgets.panel_box import Panel
-from chatglm_magic.widgets.trouble import Status
+from chatglm_magic.widgets.trouble import StatusWidget
 
 from .support.explorers import Explored, open_explorer, start_sweep
 from .support.logprobs import ANSWER
@@ -263,7 +263,7 @@ def test_the_viewer_asks_again_as_soon_as_it_tells_of_an_end(end: str, sign: str
             shown.act("again", "question 1")
 
         if sign == "status line":
-            lines = [widget for widget in shown.widgets() if isinstance(widget, Status)]
+            lines = [widget for widget in shown.widgets() if isinstance(widget, StatusWidget)]
             acted = [act_once(line, "value", lambda html: TOLD[end] in html, act) for line in lines]
         else:
             acted = [act_once(stop.layout, "display", lambda display: display == "none", act)]
@@ -291,7 +291,7 @@ def test_the_viewer_asks_again_while_the_page_is_still_being_told(gate: threadin
         assert going.wait(10)
 
     with ScriptedServer(REFUSAL, second_answer(gate)) as server, open_viewer(server, make_turn(1)) as shown:
-        for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
+        for line in [widget for widget in shown.widgets() if isinstance(widget, StatusWidget)]:
             act_once(line, "value", lambda html: "no such luck" in html, hold)
         shown.act("again", "question 1")
         assert told.wait(10)
@@ -313,7 +313,7 @@ def test_continuing_a_conversation_is_told_when_the_buttons_show_it() -> None:
     name = "Continue this conversation"
     with open_viewer(None, make_turn(1), make_turn(2), show="all conversations") as shown:
         offered: list[bool] = []
-        for line in [widget for widget in shown.widgets() if isinstance(widget, Status)]:
+        for line in [widget for widget in shown.widgets() if isinstance(widget, StatusWidget)]:
             act_once(
                 line,
                 "value",

@@ -11,7 +11,7 @@ import pytest
 import chatglm_magic
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError
-from chatglm_magic.widgets.words import in_place
+from chatglm_magic.widgets.words import reword_for_widgets
 
 from .support.panels import ask_and_wait, open_panel, read_notices, send_prompt, wait_idle, wait_until
 from .support.servers import ScriptedServer, answer, legacy
@@ -77,5 +77,5 @@ def test_a_panel_names_no_magic() -> None:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and MAGICS.search(node.value):
-                said = in_place(node.value.replace("\n", " "))
+                said = reword_for_widgets(node.value.replace("\n", " "))
                 assert not MAGICS.search(said), (path.name, said)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic.store import Query
-from chatglm_magic.widgets.trouble import Status
+from chatglm_magic.widgets.trouble import StatusWidget
 
 from .support.panels import ask_and_wait, click, open_panel, press, set_value, wait_idle, wait_until
 from .support.servers import ScriptedServer, answer
@@ -204,7 +204,7 @@ def test_a_click_on_a_line_that_has_gone_does_nothing() -> None:
         assert "selected" not in shown.text and shown.prompts == ["question 2"]
         shown.type("Show", "all conversations")
         click(line)
-        lines = [widget.value for widget in shown.widgets() if isinstance(widget, Status)]
+        lines = [widget.value for widget in shown.widgets() if isinstance(widget, StatusWidget)]
         assert not any("chatglm-failed" in html for html in lines)
         assert shown.lines == ["question 2"]
 

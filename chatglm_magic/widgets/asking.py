@@ -1,4 +1,4 @@
-"""One panel's requests: one at a time, stopped at any moment, each shown in its own place."""
+"""Run the requests of one widget: one at a time, stoppable at any moment, each displayed by its own receiver."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
     from ..values import Answer, Turn
 
 
-PAGE_FRAME = 1 / 8
-"""Seconds between two updates of a page at least: with more of them, their frames weigh as much as the text."""
+PAGE_FRAME_SECONDS = 1 / 8
+"""Minimum time between two updates of a page; at a higher rate, message overhead would exceed the text itself."""
 
 
-class Receiver(Protocol):
-    """What takes one answer while it arrives."""
+class AnswerReceiver(Protocol):
+    """Receives one answer as it streams, and displays it."""
 
-    def frame(self, draft: Draft) -> int:
-        """Show an answer as far as it has come; return the size of what went to the page, in characters."""
+    def show_draft(self, draft: Draft) -> int:
+        """Display the answer so far; return the number of characters sent to the page."""
 
-    def keep(self, turn: Turn) -> None:
-        """Keep the turn of an answer that has ended.
+    def keep_turn(self, turn: Turn) -> None:
+        """Keep the turn of a finished answer.
 
-        The runner is still busy: what tells the user of the end is shown later, by ``ended`` of :class:`Runner`.
+        The runner is still busy: display the end only in ``on_end`` of :meth:`RequestRunner.start`.
         """
 
 
-class Showing(LiveView):
-    """A session's view of one answer, slow enough for every page. It is called on the package's loop thread."""
+class ThrottledView(LiveView):
+    """A session's view of one answer, throttled to what a page can follow. Called on the package's loop thread."""
 
-    def __init__(self, receiver: Receiver) -> None:
-        super().__init__(Throttle(PAGE_FRAME))
+    def __init__(self, receiver: AnswerReceiver) -> None:
+        super().__init__(Throttle(PAGE_FRAME_SECONDS))
         self._receiver = receiver
 
     def close(self, turn: Turn) -> None:
-        """Hand over the turn."""
-        self._receiver.keep(turn)
+        """Pass the turn to the receiver."""
+        self._receiver.keep_turn(turn)
 
     def _draw(self, draft: Any) -> int:
-        return self._receiver.frame(draft)
+        return self._receiver.show_draft(draft)
 
 
-class Runner:
-    """Runs a panel's requests on the package's loop thread, one at a time."""
+class RequestRunner:
+    """Runs requests on the package's loop thread, one at a time."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -61,18 +61,17 @@ class Runner:
 
     @property
     def busy(self) -> bool:
-        """Whether a question is under way."""
+        """Whether a request is running."""
         return self._busy
 
     def start(
-        self, ask: Callable[[], Coroutine[Any, Any, Answer]], ended: Callable[[BaseException | None], None]
+        self, ask: Callable[[], Coroutine[Any, Any, Answer]], on_end: Callable[[BaseException | None], None]
     ) -> bool:
-        """Run what ``ask`` returns; return False, and run nothing, while another request is under way.
+        """Run the coroutine from ``ask``, unless another request is running; return whether it was started.
 
-        :param ended: is called on the loop thread once the next request is accepted, with the error if there was
-            one, or with a ``CancelledError``. Whatever tells the user of the end belongs there. The next request
-            may have begun by then.
-        :raises ChatGLMError: of ``ask``, for what can't be asked.
+        :param on_end: called on the loop thread as soon as the next request can be started, with the error, a
+            ``CancelledError`` or None. Display the end there. The next request may already be running by then.
+        :raises ChatGLMError: from ``ask``, if the request is invalid.
         """
         with self._lock:
             if self._busy:
@@ -80,7 +79,7 @@ class Runner:
             self._busy, self._stopping, self._task = True, False, None
             end = self._end = Future()
         try:
-            self._session.submit(self._run(ask(), ended, end))
+            self._session.submit(self._run(ask(), on_end, end))
         except BaseException:
             self._busy = False
             end.set_result(None)
@@ -88,16 +87,16 @@ class Runner:
         return True
 
     def stop(self) -> None:
-        """Cancel the question under way; what has arrived stays. Does nothing if there is none."""
+        """Cancel the running request, if any; the partial answer is kept."""
         with self._lock:
             self._stopping = self._busy
             task = self._task if self._busy else None
         if task is not None:
-            with suppress(RuntimeError):  # the loop has ended, and with it the question
+            with suppress(RuntimeError):  # the loop has ended, and the request with it
                 task.get_loop().call_soon_threadsafe(task.cancel)
 
-    async def halt(self) -> bool:
-        """Stop the question under way and wait for its end, on the loop thread; tell whether there was one."""
+    async def stop_and_wait(self) -> bool:
+        """Stop the running request and wait for its end, on the loop thread; return whether there was one."""
         with self._lock:
             end, busy = self._end, self._busy
         if busy:
@@ -107,12 +106,12 @@ class Runner:
 
     async def _run(
         self,
-        question: Coroutine[Any, Any, Answer],
-        ended: Callable[[BaseException | None], None],
+        request: Coroutine[Any, Any, Answer],
+        on_end: Callable[[BaseException | None], None],
         end: Future[None],
     ) -> None:
-        task = asyncio.ensure_future(question)
-        await asyncio.sleep(0)  # a task that is cancelled before its first step could keep nothing of its turn
+        task = asyncio.ensure_future(request)
+        await asyncio.sleep(0)  # a task cancelled before its first step could not save its turn
         with self._lock:
             self._task = task
             if self._stopping:
@@ -120,10 +119,10 @@ class Runner:
         error: BaseException | None = None
         try:
             await task
-        except (asyncio.CancelledError, Exception) as found:  # noqa: BLE001 - ``ended`` tells it
-            error = found
+        except (asyncio.CancelledError, Exception) as raised:  # noqa: BLE001 - ``on_end`` reports it
+            error = raised
         self._busy = False
         try:
-            ended(error)
+            on_end(error)
         finally:
             end.set_result(None)

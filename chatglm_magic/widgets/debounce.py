@@ -7,7 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 from ..session import Session
-from .trouble import Trouble
+from .trouble import ErrorReporter
 
 Sleep = Callable[[float], Awaitable[object]]
 """Waits for so many seconds on the package's loop, as ``asyncio.sleep`` does."""
@@ -17,7 +17,7 @@ class Debouncer:
     """Calls ``act`` on the package's loop thread once there has been no further :meth:`trigger` for a while.
 
     :param act: is called with a function that returns whether nothing has been triggered or cancelled since, to be
-        called again after each wait. Its errors are displayed by ``trouble``.
+        called again after each wait. Its errors are displayed by ``reporter``.
     :param delay: seconds without another trigger.
     :param sleep: how to wait for them.
     """
@@ -25,13 +25,13 @@ class Debouncer:
     def __init__(
         self,
         session: Session,
-        trouble: Trouble,
+        reporter: ErrorReporter,
         act: Callable[[Callable[[], bool]], Awaitable[None]],
         *,
         delay: float,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._session, self._trouble, self._act = session, trouble, act
+        self._session, self._reporter, self._act = session, reporter, act
         self._delay, self._sleep = delay, sleep
         self._lock = threading.Lock()
         self._number = 0
@@ -56,4 +56,4 @@ class Debouncer:
         try:
             await self._act(lambda: number == self._number)
         except Exception as error:  # noqa: BLE001 - it is told
-            self._trouble.tell(error)
+            self._reporter.report(error)

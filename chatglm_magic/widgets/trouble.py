@@ -1,4 +1,4 @@
-"""Errors in a panel: a line with the details a click away, and a record; none is swallowed."""
+"""Errors of widget callbacks: displayed as one line with details to expand, and logged; none is swallowed."""
 
 from __future__ import annotations
 
@@ -15,94 +15,94 @@ from ..errors import ChatGLMError
 from ..render.text import one_line
 from ..session import Session
 from .look import Html, status_html
-from .words import in_place
+from .words import reword_for_widgets
 
 LOG = logging.getLogger("chatglm_magic.widgets")
-LOG.addHandler(logging.NullHandler())  # else Python writes to a cell that has nothing to do with it
+LOG.addHandler(logging.NullHandler())  # otherwise Python writes the log to an unrelated cell
 
 KEY_VARIABLES = ("CHATGLM_API_KEY", "ZAI_API_KEY", "ZHIPUAI_API_KEY")
 
-PACKAGE = str(Path(__file__).parent.parent)
+PACKAGE_FOLDER = str(Path(__file__).parent.parent)
 
 
-class Status(Html):
-    """One line about what happens; errors have their details folded beneath."""
+class StatusWidget(Html):
+    """One line about the current state, or an error with its details collapsed below."""
 
-    def say(self, text: str) -> None:
-        """Show a line."""
+    def show_text(self, text: str) -> None:
+        """Display a line."""
         self.value = status_html(text)
 
-    def fail(self, text: str, details: str) -> None:
-        """Show an error."""
+    def show_error(self, text: str, details: str) -> None:
+        """Display an error."""
         self.value = status_html(text, failed=True, details=details)
 
 
-class Failing(Protocol):
-    """What shows an error: a line, and details a click away."""
+class ErrorDisplay(Protocol):
+    """Displays an error: one line, and details to expand."""
 
-    def fail(self, text: str, details: str) -> None: ...
+    def show_error(self, text: str, details: str) -> None: ...
 
 
-class Trouble:
-    """Brings what goes wrong to people: ipywidgets itself would leave an exception of a callback to the log."""
+class ErrorReporter:
+    """Displays errors of callbacks to the user; ipywidgets itself would only log them."""
 
-    def __init__(self, session: Session, status: Failing) -> None:
-        self._session, self._status = session, status
+    def __init__(self, session: Session, display: ErrorDisplay) -> None:
+        self._session, self._display = session, display
 
-    def guarded(self, handler: Callable[..., Any]) -> Callable[..., None]:
-        """Return a callback that tells of its exceptions."""
+    def guard(self, callback: Callable[..., Any]) -> Callable[..., None]:
+        """Return ``callback`` with its exceptions reported instead of raised."""
 
-        @functools.wraps(handler)
+        @functools.wraps(callback)
         def safe(*arguments: Any) -> None:
             try:
-                handler(*arguments)
+                callback(*arguments)
             except Exception as error:  # noqa: BLE001 - this is where all of them go
-                self.tell(error)
+                self.report(error)
 
         return safe
 
-    def tell(self, error: BaseException) -> None:
-        """Show an error in the panel, and record it without its words, which may quote a prompt."""
-        self._status.fail(*self.describe(error))
+    def report(self, error: BaseException) -> None:
+        """Display an error, and log it without its message, which may quote a prompt."""
+        self._display.show_error(*self.describe(error))
 
     def describe(self, error: BaseException) -> tuple[str, str]:
-        """Record an error without its words; return the line and the details to show of it."""
-        path = where(error)
+        """Log an error without its message; return the line and the details to display."""
+        path = traceback_in_package(error)
         LOG.error("%s in a panel\n%s", type(error).__name__, path)
         if isinstance(error, ChatGLMError):
-            line, kind = in_place(str(error)), error.kind
+            line, kind = reword_for_widgets(str(error)), error.kind
         else:
             line, kind = f"Something went wrong here: {error}", type(error).__name__
-        details = "\n".join([kind, *causes(error), path])
+        details = "\n".join([kind, *cause_lines(error), path])
         secrets = _secrets(self._session)
         return one_line(mask(line, secrets)), mask(details, secrets)
 
 
-def where(error: BaseException) -> str:
-    """Return the way of an error through this package: files and lines, no values."""
+def traceback_in_package(error: BaseException) -> str:
+    """Return an error's stack frames inside this package: files and lines, no values."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if frame.filename.startswith(PACKAGE)]
-    lines = [f"{Path(f.filename).relative_to(PACKAGE)}:{f.lineno} in {f.name}\n    {f.line}" for f in ours]
+    ours = [frame for frame in frames if frame.filename.startswith(PACKAGE_FOLDER)]
+    lines = [f"{Path(f.filename).relative_to(PACKAGE_FOLDER)}:{f.lineno} in {f.name}\n    {f.line}" for f in ours]
     return "\n".join(lines) or "outside of chatglm_magic"
 
 
-def causes(error: BaseException) -> list[str]:
-    """Return the errors behind an error, a line each."""
-    found: list[str] = []
-    behind = error.__cause__ or error.__context__
-    while behind is not None and len(found) < 5:
-        found.append(f"because of: {one_line(str(behind))}")
-        behind = behind.__cause__ or behind.__context__
-    return found
+def cause_lines(error: BaseException) -> list[str]:
+    """Return one line for each error that an error was raised from, at most five."""
+    lines: list[str] = []
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(lines) < 5:
+        lines.append(f"because of: {one_line(str(cause))}")
+        cause = cause.__cause__ or cause.__context__
+    return lines
 
 
 def _secrets(session: Session) -> tuple[str, ...]:
-    """Return the secrets that an error of another package might repeat."""
+    """Return the secrets that an error from another package might contain."""
     headers = {f"authorization-{name}": os.environ.get(name, "") for name in KEY_VARIABLES}
     try:
         llm = session.llm
-    except Exception:  # noqa: BLE001 - a model that can't be made has no key, and is what is being told of
+    except Exception:  # noqa: BLE001 - that there is no model may be the error being reported
         return secrets_in(headers)
-    given = {**(llm.headers or {}), "api_key": llm.api_key}
-    headers |= {name: secret.get_secret_value() for name, secret in given.items() if secret is not None}
+    values = {**(llm.headers or {}), "api_key": llm.api_key}
+    headers |= {name: secret.get_secret_value() for name, secret in values.items() if secret is not None}
     return secrets_in(headers)

@@ -35,7 +35,7 @@ PLACES = (
 _END = re.compile(r"(?<=[.。!?])\s")
 
 
-def in_place(text: str) -> str:
+def reword_for_widgets(text: str) -> str:
     """Return an error's text as a widget says it; a sentence that still needs a cell is left out."""
     for found, words in PLACES:
         text = re.sub(found, words, text)
@@ -52,7 +52,7 @@ def notice_of(turn: Turn, details: str = "") -> Notice | None:
     if turn.status == "interrupted":
         return Notice("Stopped.")
     if turn.status in ("incomplete", "error"):
-        text = in_place(turn.error or "") or "The connection broke before the answer was complete."
+        text = reword_for_widgets(turn.error or "") or "The connection broke before the answer was complete."
         if re.fullmatch(r"\w+\(.*\)", turn.error or "", re.DOTALL):  # an error of this side, as Python writes it
             text = "The answer could not be shown to its end."
         return Notice(text, "failed", details)

@@ -18,7 +18,7 @@ from chatglm_magic.widgets import sweep_explorer
 from chatglm_magic.widgets.explorer import Explorer
 from chatglm_magic.widgets.explorer.box import ending
 from chatglm_magic.widgets.explorer.grid import Grid
-from chatglm_magic.widgets.trouble import Status
+from chatglm_magic.widgets.trouble import StatusWidget
 
 from .panels import click, send_to, set_value, visible_text, wait_until, walk_widgets
 from .servers import ScriptedServer
@@ -143,7 +143,7 @@ class Explored:
 
     def told(self, text: str) -> None:
         """Wait until a status line says something."""
-        lines = [widget for widget in self.widgets() if isinstance(widget, Status)]
+        lines = [widget for widget in self.widgets() if isinstance(widget, StatusWidget)]
         wait_until(
             lambda: any(text in visible_text(line) for line in lines),
             f"{text!r} in {[visible_text(line) for line in lines]}",

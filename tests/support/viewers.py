@@ -15,7 +15,7 @@ from chatglm_magic import Session
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets import history_viewer
 from chatglm_magic.widgets.transcript import Message, Transcript
-from chatglm_magic.widgets.trouble import Status
+from chatglm_magic.widgets.trouble import StatusWidget
 from chatglm_magic.widgets.viewer import HistoryViewer
 
 from .panels import click, set_value, visible_text, wait_until, walk_widgets
@@ -138,7 +138,7 @@ class Viewer:
 
     def told(self, text: str, seconds: float = 10.0) -> None:
         """Wait until a status line says something, which a turn that is shown may say too."""
-        lines = [widget for widget in self.widgets() if isinstance(widget, Status)]
+        lines = [widget for widget in self.widgets() if isinstance(widget, StatusWidget)]
         wait_until(lambda: any(text in visible_text(line) for line in lines), f"{text!r}", seconds)
 
     def settled(self) -> None:

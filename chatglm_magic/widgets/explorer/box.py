@@ -21,8 +21,8 @@ from .. import look
 from ..answer import CSS as ANSWER
 from ..debounce import Sleep
 from ..still import CSS as STILL
-from ..still import Still
-from ..trouble import Status
+from ..still import StaticFallback
+from ..trouble import StatusWidget
 from ..viewer.calls import CallbackGuard
 from .grid import Choices, Grid, Overview
 from .opened import Beside
@@ -157,11 +157,11 @@ class Explorer(w.VBox):  # type: ignore[misc]
     """
 
     def __init__(self, sweep: Sweep, *, sleep: Sleep = asyncio.sleep) -> None:
-        self._sweep, self._partial, self._still = sweep, sweep.partial, Still()
+        self._sweep, self._partial, self._fallback = sweep, sweep.partial, StaticFallback()
         self._closed, self._ticking, self._kept = False, False, 0
         self._looked, self._rest, self._looks = 0.0, 0.0, 0
         self._guard = guard = CallbackGuard(sweep.session or get_session(), sleep=sleep)
-        self.state, self.bar = Status(), look.Html()
+        self.state, self.bar = StatusWidget(), look.Html()
         self.doing = Doing(sweep, guard, self._look)
         self.choices = Choices(self._partial, guard, self._look)
         self.beside = Beside(sweep, guard, self._left, self._use)
@@ -186,7 +186,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         guard.handler(self._look)()
 
     @property
-    def status(self) -> Status:
+    def status(self) -> StatusWidget:
         """The line that tells what was done and what went wrong."""
         return self._guard.status
 
@@ -207,7 +207,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the explorer, and beneath it an output that will keep the grid."""
         with self._guard.suspend_handlers():  # an end that comes meanwhile waits, and changes that output
-            self._still.publish_beneath(self, text(self._partial), page(self._partial))
+            self._fallback.publish_below(self, text(self._partial), page(self._partial))
 
     def _use(self, cell: Cell) -> None:
         """Make a cell's parameters the session's."""
@@ -261,11 +261,11 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _show_state(self, found: Progress) -> None:
         sweep = self._partial
         if found.pending:
-            self.state.say("Stopping…" if self.doing.stopping else "Running…")
+            self.state.show_text("Stopping…" if self.doing.stopping else "Running…")
             return
         if (versions := sum(cell.version for cell in sweep.cells)) != self._kept:
             self._kept = versions
-            self._still.put(text(sweep), page(sweep))
+            self._fallback.update(text(sweep), page(sweep))
         words, failed = ending(found)
         self.state.value = look.status_html(words, failed=failed)
 

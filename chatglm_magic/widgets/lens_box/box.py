@@ -14,8 +14,8 @@ from ...render.text import one_line
 from ...session import get_session
 from .. import look
 from ..still import CSS as STILL
-from ..still import Still
-from ..trouble import Status, Trouble
+from ..still import StaticFallback
+from ..trouble import ErrorReporter, StatusWidget
 from .view import CSS as VIEW
 from .view import View
 
@@ -41,23 +41,23 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     def __init__(self, lens: Lens) -> None:
         self._lens, self._draws = lens, 0
-        self.status = Status()
-        trouble = Trouble(get_session(), self.status)
+        self.status = StatusWidget()
+        reporter = ErrorReporter(get_session(), self.status)
         fixed = lens.logprobs_kind == "unknown"
         self.view = View(lens, fixed=fixed)
         self.earlier, self.later = look.button("Previous token"), look.button("Next token")
-        self.earlier.on_click(trouble.guarded(lambda clicked: self.look_at(self.index - 1)))
-        self.later.on_click(trouble.guarded(lambda clicked: self.look_at(self.index + 1)))
+        self.earlier.on_click(reporter.guard(lambda clicked: self.look_at(self.index - 1)))
+        self.later.on_click(reporter.guard(lambda clicked: self.look_at(self.index + 1)))
         self.where, self.candidates = look.Html(), look.classed(look.Html(), "chatglm-candidates")
         self._reshape()
         self.view.index = self._widest()
         self._draw()
-        self.view.observe(trouble.guarded(lambda change: self._move()), names=["temperature", "top_p"])
-        self.view.observe(trouble.guarded(lambda change: self._choose()), names="index")
-        self.view.observe(trouble.guarded(lambda change: self._draw()), names="pointed")
-        self._plain = w.VBox([look.Html(prose(lens)), *self._plain_sliders(trouble)])
+        self.view.observe(reporter.guard(lambda change: self._move()), names=["temperature", "top_p"])
+        self.view.observe(reporter.guard(lambda change: self._choose()), names="index")
+        self.view.observe(reporter.guard(lambda change: self._draw()), names="pointed")
+        self._plain = w.VBox([look.Html(prose(lens)), *self._plain_sliders(reporter)])
         self._body = look.column(self.view, look.classed(self._plain, "chatglm-fallback"))
-        self.view.observe(trouble.guarded(lambda change: self._drop()), names="ready")
+        self.view.observe(reporter.guard(lambda change: self._drop()), names="ready")
         hint = f"The sliders are off: {UNKNOWN}" if fixed else "The sliders send nothing."
         head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(f"{caption(lens)}. {hint}")
         super().__init__(
@@ -96,7 +96,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the box, and beneath it an output that stays where there is no kernel."""
-        Still().publish_beneath(self, text(self._lens), html(self._lens))
+        StaticFallback().publish_below(self, text(self._lens), html(self._lens))
 
     def _move(self) -> None:
         self._reshape()
@@ -128,13 +128,13 @@ class LensBox(w.VBox):  # type: ignore[misc]
             if number == self._draws:
                 setattr(widget, name, value)
 
-    def _plain_sliders(self, trouble: Trouble) -> list[w.FloatSlider]:
+    def _plain_sliders(self, reporter: ErrorReporter) -> list[w.FloatSlider]:
         """Return sliders for pages that can't show the view."""
         made = []
         for slider in self.view.sliders:
             limits = {"min": 0.0, "max": slider["usual"], "step": slider["step"], "disabled": self.view.fixed}
             made.append(w.FloatSlider(getattr(self.view, slider["name"]), description=slider["name"], **limits))
-            move = trouble.guarded(lambda change: self.view.set_trait(change["owner"].description, change["new"]))
+            move = reporter.guard(lambda change: self.view.set_trait(change["owner"].description, change["new"]))
             made[-1].observe(move, names="value")
         return made
 

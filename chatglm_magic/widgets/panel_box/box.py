@@ -14,8 +14,8 @@ from ...store.export import markdown
 from .. import look, still
 from ..debounce import Sleep
 from ..messages import Notice
-from ..trouble import Trouble
-from ..words import in_place
+from ..trouble import ErrorReporter
+from ..words import reword_for_widgets
 from . import code
 from .connection import Connection
 from .settings import SettingsBinding
@@ -47,14 +47,14 @@ class Panel(w.VBox):  # type: ignore[misc]
     def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep, plain: bool = False) -> None:
         self._session, self._news = session, list[str]()
         self.transcript, self.sidebar = _parts(plain=plain)
-        trouble = self._trouble = Trouble(session, self)
-        self.talk = Talk(session, self.transcript, trouble, sleep=sleep)
-        self.settings = SettingsBinding(session, self.sidebar, trouble, self.talk.moved)
-        self.connection = Connection(session, self.sidebar, trouble, self._probed)
+        reporter = self._reporter = ErrorReporter(session, self)
+        self.talk = Talk(session, self.transcript, reporter, sleep=sleep)
+        self.settings = SettingsBinding(session, self.sidebar, reporter, self.talk.moved)
+        self.connection = Connection(session, self.sidebar, reporter, self._probed)
         self._viewer: Any = None
-        self.transcript.on_action(trouble.guarded(self._act))
-        self.sidebar.on_action(trouble.guarded(self._set))
-        self._turns_changed = trouble.guarded(self._show_turns)
+        self.transcript.on_action(reporter.guard(self._act))
+        self.sidebar.on_action(reporter.guard(self._set))
+        self._turns_changed = reporter.guard(self._show_turns)
         self._forget = session.on_change(self._turns_changed)
         session.settings.observe(self._turns_changed, names="with_history")
         self.talk.render()
@@ -79,7 +79,7 @@ class Panel(w.VBox):  # type: ignore[misc]
             look.close_all(self._viewer)
         super().close()
 
-    def fail(self, text: str, details: str) -> None:
+    def show_error(self, text: str, details: str) -> None:
         """Show an error that is about no message and no field."""
         self.transcript.say(Notice(text, "failed", details))
 
@@ -89,7 +89,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the panel, and beneath it an output that will keep its conversation."""
-        self.talk.still.publish_beneath(self)
+        self.talk.fallback.publish_below(self)
 
     def _act(self, action: str, id: str, values: dict[str, Any]) -> None:
         if not self.talk.act(action, id, values) and action in FORMS:
@@ -150,7 +150,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self.talk.render()
         self.sidebar.context = self._session.context
         if news := self._session.store.news():
-            self._news = [*self._news, *(in_place(line) for line in news)][-3:]
+            self._news = [*self._news, *(reword_for_widgets(line) for line in news)][-3:]
             self.transcript.say(Notice(" ".join(self._news)))
 
 

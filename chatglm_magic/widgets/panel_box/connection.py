@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from ...render.text import one_line
 from ...session import Session
-from ..trouble import Trouble
-from ..words import in_place
+from ..trouble import ErrorReporter
+from ..words import reword_for_widgets
 
 if TYPE_CHECKING:
     from ...session import Finding
@@ -35,14 +35,14 @@ class Connection:
     """
 
     def __init__(
-        self, session: Session, shown: Shown, trouble: Trouble, probed: Callable[[int | None], None]
+        self, session: Session, shown: Shown, reporter: ErrorReporter, probed: Callable[[int | None], None]
     ) -> None:
-        self._session, self._shown, self._trouble, self._probed = session, shown, trouble, probed
+        self._session, self._shown, self._reporter, self._probed = session, shown, reporter, probed
         self._lock = threading.Lock()
         self._number = 0
         self._models: tuple[str, ...] = ()
-        self._probe_again = trouble.guarded(self.probe)
-        self._name_again = trouble.guarded(lambda change: self._name())
+        self._probe_again = reporter.guard(self.probe)
+        self._name_again = reporter.guard(lambda change: self._name())
         session.settings.observe(self._probe_again, names=["endpoint_url", "dialect"])
         session.settings.observe(self._name_again, names=["model"])
         self.probe()
@@ -72,7 +72,7 @@ class Connection:
                 self._probed(finding.context)
         except Exception as error:  # noqa: BLE001 - it is told
             if number == self._number:
-                self._trouble.tell(error)
+                self._reporter.report(error)
                 self._tell("failed", "Couldn't check the connection.")
 
     def _show(self, finding: Finding) -> None:
@@ -81,7 +81,7 @@ class Connection:
         self._shown.options = options  # first: once the state is told, they can be chosen
         self._shown.key = self._session.llm.api_key is not None
         tone = "good" if finding.fits else "unsure" if finding.answered else "failed"
-        self._tell(tone, in_place(finding.text))
+        self._tell(tone, reword_for_widgets(finding.text))
 
     def _tell(self, tone: str, text: str) -> None:
         self._shown.head = {**self._shown.head, "tone": tone, "text": text}

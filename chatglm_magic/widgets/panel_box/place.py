@@ -36,7 +36,7 @@ class Place:
         self.blocks: list[str] = []
         self._answer = Blocks()
 
-    def frame(self, draft: Draft) -> int:
+    def show_draft(self, draft: Draft) -> int:
         """Show an answer as far as it has come; return the characters sent to the page."""
         self.text, self.notice = draft.text, draft.notice
         self.announced = draft.notice or "Answering…"
@@ -46,7 +46,7 @@ class Place:
         self.blocks = [*thinking, *self._answer.update(self.text, ended=False)]
         return self._owner.progress(self)
 
-    def keep(self, turn: Turn) -> None:
+    def keep_turn(self, turn: Turn) -> None:
         """Keep the turn of an answer that has ended, rendered: nothing slow then stands in its end's way."""
         self.turn = turn
         self.text, self.heading = turn.answer, parameters_line(turn)

@@ -13,8 +13,8 @@ from traitlets import TraitError
 from ...errors import ChatGLMError, ParameterError
 from ...parameters import PARAMETERS, THINKING_LEVELS, parameter_names
 from ...session import Session
-from ..trouble import Trouble
-from ..words import in_place, label_of
+from ..trouble import ErrorReporter
+from ..words import label_of, reword_for_widgets
 
 Values = dict[str, Any]
 
@@ -96,8 +96,8 @@ class SettingsBinding:
     :param moved: is called after each change that a reader makes of a number.
     """
 
-    def __init__(self, session: Session, shown: Shown, trouble: Trouble, moved: Callable[[], None]) -> None:
-        self._session, self._shown, self._trouble, self._moved = session, shown, trouble, moved
+    def __init__(self, session: Session, shown: Shown, reporter: ErrorReporter, moved: Callable[[], None]) -> None:
+        self._session, self._shown, self._reporter, self._moved = session, shown, reporter, moved
         self._lock = threading.RLock()
         self._names = [name for name in FIELDS if name != "api_key"]
         self.longest: int | None = None
@@ -132,7 +132,7 @@ class SettingsBinding:
         except (ChatGLMError, TraitError) as error:
             self._refuse(name, value, error)
         except Exception as error:  # noqa: BLE001 - of somebody else's observer
-            self._trouble.tell(error)
+            self._reporter.report(error)
             self.show()
         else:
             self._accept(name)
@@ -211,7 +211,7 @@ class SettingsBinding:
             self._accept(change["name"])
             self.show()
         except Exception as error:  # noqa: BLE001 - whoever set the setting must not suffer from a widget
-            self._trouble.tell(error)
+            self._reporter.report(error)
 
 
 def read(name: str, value: Any) -> Any:
@@ -254,7 +254,7 @@ def reason(name: str, error: Exception) -> str:
             return f"{each['label']} must be {what} from {row.minimum:g} to {row.maximum:g}, or empty."
         return f"{each['label']} must be {what} of at least {row.minimum:g}, or empty."
     if isinstance(error, ParameterError | TraitError):
-        text = in_place(str(error))
+        text = reword_for_widgets(str(error))
         return text[:1].upper() + text[1:]
     return f"{each['label']} can't take that."
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ...render.blocks import plain_blocks
 from ...session import Session
 from ...values import Kind, Turn
-from ..asking import Runner, Showing
+from ..asking import RequestRunner, ThrottledView
 from ..debounce import Debouncer, Sleep
 from ..messages import Message, Notice
-from ..still import Still, transcript_page
-from ..trouble import Trouble
+from ..still import StaticFallback, render_transcript
+from ..trouble import ErrorReporter
 from ..words import facts_of, notice_of, speed_of
 from .lanes import Lanes
 from .place import WAITING, Place, answer_blocks, speaker
@@ -47,10 +47,10 @@ class Talk:
     """
 
     def __init__(
-        self, session: Session, shown: Transcript, trouble: Trouble, *, sleep: Sleep = asyncio.sleep
+        self, session: Session, shown: Transcript, reporter: ErrorReporter, *, sleep: Sleep = asyncio.sleep
     ) -> None:
-        self._session, self._shown, self._trouble = session, shown, trouble
-        self.still = Still()
+        self._session, self._shown, self._reporter = session, shown, reporter
+        self.fallback = StaticFallback()
         self._lock = threading.RLock()
         self._lanes = Lanes()
         self._place: Place | None = None
@@ -59,8 +59,8 @@ class Talk:
         self._finished: dict[str, tuple[Turn, Message]] = {}
         self._blocks: dict[str, list[str]] = {}
         self._details: dict[str, tuple[str, str]] = {}
-        self._runner = Runner(session)
-        self._debouncer = Debouncer(session, trouble, self._ask_live, delay=SETTLE_SECONDS, sleep=sleep)
+        self._runner = RequestRunner(session)
+        self._debouncer = Debouncer(session, reporter, self._ask_live, delay=SETTLE_SECONDS, sleep=sleep)
 
     @property
     def turns(self) -> list[Turn]:
@@ -200,7 +200,7 @@ class Talk:
                 self._shown.accept(prompt, keep=self._shown.live)
             history = self._session.settings.with_history
             asked = self._session.aask(
-                prompt, view=Showing(place), history=history, kind=kind, again=again, id=place.id
+                prompt, view=ThrottledView(place), history=history, kind=kind, again=again, id=place.id
             )
             if self._shown.notice.get("tone") == "failed":
                 self._shown.say(None)
@@ -216,7 +216,7 @@ class Talk:
 
     async def _ask_live(self, is_current: Callable[[], bool]) -> None:
         """Ask what stands in the box with what the sliders say now; an answer under way makes room."""
-        stopped = await self._runner.halt()
+        stopped = await self._runner.stop_and_wait()
         place = self._place
         prompt = self._shown.draft if self._shown.draft.strip() else (self._last.prompt if self._last else "")
         if not prompt.strip() or not is_current() or not self._shown.live:
@@ -257,13 +257,13 @@ class Talk:
         place.is_over = True
         failed: tuple[str, str] | None = None
         if error is not None and not isinstance(error, asyncio.CancelledError):
-            failed = self._trouble.describe(error)
+            failed = self._reporter.describe(error)
             self._details[place.id] = failed
         try:
             self.render()
-            self.still.put(*transcript_page(self.turns))
+            self.fallback.update(*render_transcript(self.turns))
         except Exception as fault:  # noqa: BLE001 - it is told
-            failed = self._trouble.describe(fault)
+            failed = self._reporter.describe(fault)
         recorded = place.turn is not None or any(place.id in _ids(v) for v in self._versions())
         if failed is not None and not recorded:
             self._shown.say(Notice(failed[0], "failed", failed[1]))

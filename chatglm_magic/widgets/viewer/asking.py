@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import ChatGLMError
 from ...session import Session
-from ..asking import Runner, Showing
+from ..asking import RequestRunner, ThrottledView
 from .calls import CallbackGuard
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class Question:
         self.ended = False
         self.error: BaseException | None = None
 
-    def frame(self, draft: Draft) -> int:
+    def show_draft(self, draft: Draft) -> int:
         """Show the answer so far; return the characters that went to the page."""
         return self._screen.stream(draft)
 
-    def keep(self, turn: Turn) -> None:
+    def keep_turn(self, turn: Turn) -> None:
         """Keep in mind which turn it was."""
         self.turn = turn
 
@@ -55,7 +55,7 @@ class Asking:
 
     def __init__(self, session: Session, guard: CallbackGuard, screen: Screen) -> None:
         self._session, self._guard, self._screen = session, guard, screen
-        self._runner = Runner(session)
+        self._runner = RequestRunner(session)
         self._question: Question | None = None
 
     def ask(self, prompt: str, first: Callable[[], object] | None = None, **how: Any) -> None:
@@ -68,7 +68,7 @@ class Asking:
         def begin() -> Any:
             if first is not None:
                 first()
-            asked = self._session.aask(prompt, view=Showing(question), **how)
+            asked = self._session.aask(prompt, view=ThrottledView(question), **how)
             self._question = question
             self._show()
             return asked

@@ -12,7 +12,7 @@ import ipywidgets as w
 
 from ...session import Session
 from ..debounce import Sleep
-from ..trouble import Status, Trouble
+from ..trouble import ErrorReporter, StatusWidget
 
 Act = Callable[[], object]
 T = TypeVar("T", bound=w.Widget)
@@ -25,7 +25,7 @@ class _SharedState:
         self.lock = threading.RLock()
         self.sleep = sleep
         self.suspended = False
-        self.statuses: list[Status] = []
+        self.statuses: list[StatusWidget] = []
 
 
 class CallbackGuard:
@@ -42,9 +42,9 @@ class CallbackGuard:
     def __init__(
         self, session: Session, sibling: CallbackGuard | None = None, *, sleep: Sleep = asyncio.sleep
     ) -> None:
-        self.status = Status()
+        self.status = StatusWidget()
         self._session = session
-        self._trouble = Trouble(session, self.status)
+        self._reporter = ErrorReporter(session, self.status)
         self._shared: _SharedState = sibling._shared if sibling else _SharedState(sleep)
         self._shared.statuses.append(self.status)
 
@@ -52,12 +52,12 @@ class CallbackGuard:
         """Show a status line; an empty text clears it."""
         self._clear()
         if text:
-            self.status.say(text)
+            self.status.show_text(text)
 
     def show_error(self, error: BaseException) -> None:
         """Log an error and show it."""
         self._clear()
-        self._trouble.tell(error)
+        self._reporter.report(error)
 
     def handler(self, act: Act) -> Callable[..., None]:
         """Return ``act`` as a callback that ignores its arguments."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...store import Store
 from .. import look
-from ..words import in_place
+from ..words import reword_for_widgets
 
 
 class News(look.Html):
@@ -17,5 +17,5 @@ class News(look.Html):
     def ask(self, store: Store) -> None:
         """Ask for what is new."""
         if news := store.news():
-            self._told = [*self._told, *map(in_place, news)][-3:]
+            self._told = [*self._told, *map(reword_for_widgets, news)][-3:]
             self.value = "".join(map(look.small, self._told))
