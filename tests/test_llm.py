@@ -444,7 +444,7 @@ def test_a_copy_has_observers_of_its_own() -> None:
     """A copy of the session's model is another model."""
     seen: list[str] = []
     llm = ChatGLM()
-    llm._own.observers.append(lambda name, value: seen.append(name))
+    llm._runtime.observers.append(lambda name, value: seen.append(name))
     for copied in (llm.model_copy(), copy.copy(llm), copy.deepcopy(llm)):
         copied.temperature = 1.5
     assert seen == [] and llm.temperature == 0.1

@@ -17,7 +17,7 @@ from ..parameters import LANGCHAIN_CONFIG, PARAMETERS
 from . import fields, saving
 from .keys import Credentials, origin
 from .prompts import with_roles
-from .runtime import Own
+from .runtime import Runtime
 
 if TYPE_CHECKING:
     from ..tape import Tape
@@ -116,7 +116,7 @@ class ModelFields(_LangChainModel):
     tape_timing: bool = False
     """Whether a recorded answer comes as it did when it was recorded, or at once."""
 
-    _own: Own = PrivateAttr(default_factory=Own)
+    _runtime: Runtime = PrivateAttr(default_factory=Runtime)
     _credentials: Credentials = PrivateAttr(default_factory=Credentials)
     """The key and the headers with the origin they were given for: requests read them here, not in the fields."""
 
@@ -129,7 +129,7 @@ class ModelFields(_LangChainModel):
         strange = next((name for name in values if name not in known), None)
         if strange is not None:
             values.clear()  # a verbose traceback prints this frame's variables, and a key may be among them
-            raise fields.unknown(strange, known, type(self).__name__)
+            raise fields.unknown_field(strange, known, type(self).__name__)
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -144,7 +144,7 @@ class ModelFields(_LangChainModel):
         known = type(self).model_fields
         if name not in known and not name.startswith("_") and not hasattr(type(self), name):
             value = None  # as in __init__
-            raise fields.unknown(name, known, type(self).__name__)
+            raise fields.unknown_field(name, known, type(self).__name__)
         here = origin(self.endpoint_url)
         left = name == "endpoint_url" and origin(str(value)) != here
         try:
@@ -159,7 +159,7 @@ class ModelFields(_LangChainModel):
             if name in ("api_key", "headers"):
                 self._credentials = self._credentials.replace(here, {name: getattr(self, name)})
             if name in known:
-                for observer in tuple(self._own.observers):
+                for observer in tuple(self._runtime.observers):
                     observer(name, getattr(self, name))
             return
         value = None
@@ -178,7 +178,7 @@ class ModelFields(_LangChainModel):
         :raises ParameterError: if the environment names a mode that there is not.
         """
         mode = self.tape_mode if "tape_mode" in self.model_fields_set else None
-        return self._own.tape(str(self.tape), mode, timed=self.tape_timing)
+        return self._runtime.tape(str(self.tape), mode, timed=self.tape_timing)
 
     @property
     def lc_secrets(self) -> dict[str, str]:
@@ -211,7 +211,7 @@ class ModelFields(_LangChainModel):
 
     def close(self) -> None:
         """Close the pooled connections; the next question opens new ones."""
-        self._own.close()
+        self._runtime.close()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy; a key or headers that are changed belong to the copy's endpoint, others to their own."""
@@ -229,7 +229,7 @@ class ModelFields(_LangChainModel):
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._own = Own()
+        copied._runtime = Runtime()
         return copied
 
 

@@ -14,7 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, get_config_list
 
 from ..client.loop import LOOP, handed_over
-from .fields import refuse_no_arguments
+from .fields import refuse_config_arguments
 
 T = TypeVar("T")
 
@@ -163,7 +163,7 @@ class ManyRequests(Generic[T]):
         unobserved = self._can_skip_langchain and is_unobserved(model, config)
 
         async def ask(index: int) -> T:
-            refuse_no_arguments(kwargs)
+            refuse_config_arguments(kwargs)
             if unobserved:
                 return await self._ask_unobserved(inputs[index], dict(arguments))
             answer: T = await model.ainvoke(inputs[index], configs[index], **arguments)

@@ -187,7 +187,7 @@ class GLMChatModel(  # type: ignore[misc]
         own = self.model_fields_set - SHARED_FIELDS.keys()
         object.__setattr__(self, "__pydantic_fields_set__", own | (taken.keys() & SHARED_FIELDS.keys()))
         self._credentials = credentials
-        self._own.share(llm._own)
+        self._runtime.share(llm._runtime)
 
     def plan(self, input: LanguageModelInput, stop: list[str] | None = None, **kwargs: Any) -> RequestPlan:
         """Return the exact request that messages would send, without sending it.
@@ -292,7 +292,7 @@ class GLMChatModel(  # type: ignore[misc]
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Ask, and yield the answer's chunks as they arrive; they add up to what :meth:`invoke` returns."""
-        fields.refuse_no_arguments(kwargs)
+        fields.refuse_config_arguments(kwargs)
         prepare_langchain(self)
         return super().stream(input, config, stop=stop, **kwargs)
 
@@ -305,7 +305,7 @@ class GLMChatModel(  # type: ignore[misc]
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """As :meth:`stream`, asynchronously."""
-        fields.refuse_no_arguments(kwargs)
+        fields.refuse_config_arguments(kwargs)
         prepare_langchain(self)
         return super().astream(input, config, stop=stop, **kwargs)
 
@@ -380,7 +380,7 @@ class GLMChatModel(  # type: ignore[misc]
 
     def _pieces(self, plan: RequestPlan, builder: AnswerBuilder) -> Generator[ChatPiece, None, None]:
         try:
-            client = self._own.client if plan.tape is None else plan.tape.wrap(self._own.client)
+            client = self._runtime.client if plan.tape is None else plan.tape.wrap(self._runtime.client)
             with closing(client.stream(plan.call)) as deltas:
                 for delta in deltas:
                     yield from builder.feed(delta)
@@ -393,7 +393,7 @@ class GLMChatModel(  # type: ignore[misc]
 
     async def _apieces(self, plan: RequestPlan, builder: AnswerBuilder) -> AsyncGenerator[ChatPiece, None]:
         try:
-            client = self._own.aclient if plan.tape is None else plan.tape.awrap(self._own.aclient)
+            client = self._runtime.aclient if plan.tape is None else plan.tape.awrap(self._runtime.aclient)
             async with aclosing(client.stream(plan.call)) as deltas:
                 async for delta in deltas:
                     for piece in builder.feed(delta):

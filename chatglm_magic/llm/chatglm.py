@@ -19,7 +19,7 @@ from . import batch, token_count
 from .base import STRICT, Fields
 from .chunks import ChunkBuilder, aemit, emit, merge_chunks, to_llm_result
 from .composing import Configurable
-from .fields import refuse_no_arguments
+from .fields import refuse_config_arguments
 from .prompts import keeping_messages, remembered
 from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
 from .runtime import prepare_langchain
@@ -125,7 +125,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Iterator[str]:
         """Ask, and yield the answer's text as it arrives."""
-        refuse_no_arguments(kwargs)  # before any callback hears of the call
+        refuse_config_arguments(kwargs)  # before any callback hears of the call
         prepare_langchain(self)
         return super().stream(input, config, stop=stop, **kwargs)
 
@@ -138,7 +138,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         **kwargs: Any,
     ) -> AsyncIterator[str]:
         """As :meth:`stream`, asynchronously."""
-        refuse_no_arguments(kwargs)
+        refuse_config_arguments(kwargs)
         prepare_langchain(self)
         return super().astream(input, config, stop=stop, **kwargs)
 
@@ -316,7 +316,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
 
     def _pieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
         try:
-            client = self._own.client if plan.tape is None else plan.tape.wrap(self._own.client)
+            client = self._runtime.client if plan.tape is None else plan.tape.wrap(self._runtime.client)
             with closing(client.stream(plan.call)) as deltas:
                 for delta in deltas:
                     if chunk := assembly.feed(delta):
@@ -330,7 +330,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
 
     async def _apieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
         try:
-            client = self._own.aclient if plan.tape is None else plan.tape.awrap(self._own.aclient)
+            client = self._runtime.aclient if plan.tape is None else plan.tape.awrap(self._runtime.aclient)
             async with aclosing(client.stream(plan.call)) as deltas:
                 async for delta in deltas:
                     if chunk := assembly.feed(delta):
@@ -348,7 +348,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
 
     def _remember(self, wanted: bool, prompt: str, answer: str) -> None:
         if wanted:
-            with self._own.lock:
+            with self._runtime.lock:
                 self.history = [*self.history, *remembered(prompt, answer)]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ class Configurable(RunnableConfigurableFields):  # type: ignore[type-arg]
             ids = config.get("configurable", {})
             wished = {name for name, spec in self.fields.items() if spec.id in ids}
             object.__setattr__(made, "__pydantic_fields_set__", origin.model_fields_set | wished)
-            made._own.share(origin._own)
+            made._runtime.share(origin._runtime)
             if made._credentials.origin != origin._credentials.origin:
                 for secret in {"api_key", "headers"} - wished:
                     setattr(made, secret, None)  # it was given for another origin

@@ -21,7 +21,7 @@ from ..values import Change, ChatOptions, Pair, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import shown
 from ..wire.chat import as_prompt
-from .fields import limits, refuse_object_fields
+from .fields import parse_timeout, refuse_object_fields
 from .keys import Credentials, key_for
 from .prompts import with_roles
 
@@ -202,7 +202,7 @@ def _plan(llm: ModelFields, words: _Words, stop: Sequence[str] | None, kwargs: M
     history = [(asked, answered) for asked, answered in values.get("history", ())]
     question = words.question(dialect, history, params, extra)
     url = (openai if dialect == "openai" else chatglm).url(checked_url(endpoint_url))
-    usage = fields["stream_usage"] and url not in llm._own.no_usage
+    usage = fields["stream_usage"] and url not in llm._runtime.no_usage
     body, changed = _encode(question, dialect, url, usage=usage)
     headers = _headers(endpoint_url, fields["endpoint_url"], credentials)
     _guard(url, headers, insecure=fields["insecure"])
@@ -212,9 +212,9 @@ def _plan(llm: ModelFields, words: _Words, stop: Sequence[str] | None, kwargs: M
         body,
         encoded(body),
         checked_headers(headers),
-        limits(values["timeout"]),
+        parse_timeout(values["timeout"]),
         values["max_retries"],
-        llm._own.no_usage,
+        llm._runtime.no_usage,
         _sample(kwargs["sample"]) if "sample" in kwargs else 0,
         stop,
     )

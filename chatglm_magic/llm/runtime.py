@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..tape import Mode, Tape
 
 
-FIRST_USE = fork_safe_lock(LockOrder.FIRST_USE)
-DEFERRED = (
+FIRST_USE_LOCK = fork_safe_lock(LockOrder.FIRST_USE)
+DEFERRED_MODULES = (
     "langsmith.run_helpers",
     *(f"langchain_core.tracers.{name}" for name in ("context", "langchain", "stdout")),
 )
@@ -31,14 +31,14 @@ def prepare_langchain(llm: BaseLLM | BaseChatModel) -> None:
     It imports modules late, and describes each model once under a lock of its own. A child that is forked in the
     middle of either, by another thread, would wait for a thread that it has not got.
     """
-    with FIRST_USE:
-        for name in DEFERRED:
+    with FIRST_USE_LOCK:
+        for name in DEFERRED_MODULES:
             if name not in sys.modules:
                 importlib.import_module(name)
         _ = llm._serialized
 
 
-class Own:
+class Runtime:
     """Never copied or pickled: a copy gets new ones."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Own:
                 self._aclient = AsyncClient()
             return self._aclient
 
-    def share(self, other: Own) -> None:
+    def share(self, other: Runtime) -> None:
         """Ask over the connections of another one, whose model this one's is but a variant of."""
         self.client, self._aclient = other.client, other.aclient
         self.no_usage, self.tokenizers = other.no_usage, other.tokenizers
@@ -82,12 +82,12 @@ class Own:
             self._aclient.close()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Own)  # two models with the same fields are equal, whatever their connections
+        return isinstance(other, Runtime)  # two models with the same fields are equal, whatever their connections
 
     __hash__ = object.__hash__
 
-    def __deepcopy__(self, memo: Any) -> Own:
-        return Own()
+    def __deepcopy__(self, memo: Any) -> Runtime:
+        return Runtime()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Own, ()
+        return Runtime, ()

@@ -36,10 +36,10 @@ def from_server(llm: ModelFields, text: str) -> Counted | None:
 
     :raises ChatGLMError: if the server is not there, or refuses the key.
     """
-    call, known = plan_request(llm, "", None, {}).call, llm._own.tokenizers
+    call, known = plan_request(llm, "", None, {}).call, llm._runtime.tokenizers
     tried = [known[call.url]] if call.url in known else list(addresses(call))
     for url in tried:
-        found = counted(llm._own.client, call, url, text) if url else None
+        found = counted(llm._runtime.client, call, url, text) if url else None
         if found is not None:
             known[call.url] = url
             return found

@@ -260,12 +260,12 @@ class SettingsSync:
         """Stop following the model and close its connections."""
         with self._lock:
             if self._llm is not None:
-                self._llm._own.observers.remove(self._from_llm)
+                self._llm._runtime.observers.remove(self._from_llm)
                 self._llm.close()
                 self._llm = None
 
     def _follow(self, llm: ChatGLM) -> None:
-        llm._own.observers.append(self._from_llm)
+        llm._runtime.observers.append(self._from_llm)
         self._llm = llm
 
     def _timeout(self) -> dict[str, float]:
@@ -277,9 +277,9 @@ class SettingsSync:
             return
         if name in LIMITS:
             from ..client.timeouts import Limits
-            from ..llm.fields import limits
+            from ..llm.fields import parse_timeout
 
-            if limits(llm.timeout) != Limits(**self._timeout()):
+            if parse_timeout(llm.timeout) != Limits(**self._timeout()):
                 llm.timeout = self._timeout()
         elif getattr(llm, name) != change["new"]:
             setattr(llm, name, change["new"])
@@ -287,9 +287,9 @@ class SettingsSync:
     def _from_llm(self, name: str, value: Any) -> None:
         with suppress(TraitError):  # what the settings would refuse shows in the model alone
             if name == "timeout":
-                from ..llm.fields import limits
+                from ..llm.fields import parse_timeout
 
-                for part, seconds in asdict(limits(value)).items():
+                for part, seconds in asdict(parse_timeout(value)).items():
                     if getattr(self.settings, part) != seconds:
                         setattr(self.settings, part, seconds)
             elif name in SHARED and getattr(self.settings, name) != value:
