@@ -13,7 +13,7 @@ from chatglm_magic import ChatGLM
 from chatglm_magic.errors import ChatGLMError, CommandError, IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.render.markdown import to_html
 from chatglm_magic.store import History
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 from chatglm_magic.values import Turn
 from chatglm_magic.wire.text_filters import ThinkSplitter
 
@@ -116,7 +116,7 @@ def test_a_stored_nan_does_not_make_an_export_unreadable(tmp_path: Path) -> None
         store.put(turn, 0)
         assert "NaN" in json.dumps(turn.to_json()), "the control: it would be written as it is"
         exported = History(store).export(tmp_path / "out.jsonl")
-    ((again, _),) = read(exported)
+    ((again, _),) = read_turns(exported)
     assert isinstance(again, Turn) and again.prompt == "hi"
     assert again.usage.get("prompt_tokens") == 3 and again.usage.get("completion_tokens") is None
 
@@ -127,7 +127,7 @@ def test_a_file_that_names_a_key_twice_is_not_imported(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "a", "prompt": "b"}\n', encoding="utf-8")
     with pytest.raises(CommandError, match="twice"):
-        read(path)
+        read_turns(path)
 
 
 @pytest.mark.row("X6")

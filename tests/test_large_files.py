@@ -8,7 +8,7 @@ import pytest
 
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import CommandError, TapeError
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 from chatglm_magic.sweeps import Sweep
 
 MIB = 1 << 20
@@ -34,7 +34,7 @@ def test_a_tape_of_more_than_512_mib_is_refused(tmp_path: Path, mode: str) -> No
 def test_a_history_of_more_than_256_mib_is_not_imported(tmp_path: Path) -> None:
     """It is to be split."""
     with pytest.raises(CommandError, match="larger than 256 MiB: split it"):
-        read(make_sparse(tmp_path / "h.jsonl", 256 * MIB + 1))
+        read_turns(make_sparse(tmp_path / "h.jsonl", 256 * MIB + 1))
 
 
 def test_a_sweep_of_more_than_256_mib_is_not_loaded(tmp_path: Path) -> None:

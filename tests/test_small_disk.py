@@ -11,7 +11,7 @@ import pytest
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, CommandError, TapeError
 from chatglm_magic.store import History, Query, Store
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 
 from .support.disks import mount_disk
 from .support.servers import ScriptedServer, legacy
@@ -74,10 +74,10 @@ def test_an_import_that_finds_no_room_takes_nothing(disk: Disk, tmp_path: Path) 
     with open_store(disk.path / "h.sqlite") as store:
         store.put(make_turn("mine"), 0)
         with pytest.raises(ChatGLMError, match="full"):
-            store.add(read(exported))
+            store.add(read_turns(exported))
         assert list_prompts(store) == ["mine"]
         small = make_history(1, 10).export(tmp_path / "small.jsonl")
-        assert store.add(read(small)) == 1
+        assert store.add(read_turns(small)) == 1
     assert is_sound(disk.path / "h.sqlite")
 
 

@@ -192,9 +192,9 @@ def _export(session: Session, options: argparse.Namespace) -> str:
 
 
 def _import(session: Session, options: argparse.Namespace) -> str:
-    from ..store.imports import read as read_file
+    from ..store.imports import read_turns
 
-    turns = read_file(options.value)
+    turns = read_turns(options.value)
     new = session.store.add(turns)
     ids = list(dict.fromkeys(turn.conversation for turn, _ in turns))
     there = f" ({plural(len(turns) - new, 'turn')} already there)" if new < len(turns) else ""

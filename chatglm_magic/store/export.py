@@ -17,11 +17,11 @@ from ..render.answers import escape, footer, html, trouble
 from ..render.cjk import CJK
 from ..render.text import one_line, quoted, when
 from ..values import Turn
-from .columns import narrow
+from .columns import turns_values
 from .query import Row
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-STYLE = """
+CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+PAGE_STYLE = """
 body{font:16px/1.5 system-ui,"PingFang SC","Microsoft YaHei","Noto Sans CJK SC",sans-serif}
 body{max-width:50em;margin:2em auto;padding:0 1em;color:#212121;background:#fff}
 section{border-top:1px solid #bdbdbd;padding:1em 0}
@@ -34,7 +34,7 @@ table{border-collapse:collapse}th,td{border:1px solid #bdbdbd;padding:.2em .6em}
 @media (prefers-color-scheme:dark){body{color:#e0e0e0;background:#121212}.prompt,pre{background:#212121}
 h3,.system{color:#bdbdbd}}
 """
-COLUMNS = (
+CSV_COLUMNS = (
     *("conversation", "created", "status", "kind", "model", *parameter_names("sampling"), "prompt", "answer"),
     *("reasoning", "finish_reason", "first_token", "first_thinking", "first_answer", "duration"),
     *("reasoning_tokens", "spent_on_thinking", "endpoint", "error", "id"),
@@ -42,17 +42,17 @@ COLUMNS = (
 _BLANKS = r" \xa0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff\""
 _SEPARATORS = r";\t|\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _SIGNS = r"=+\-@＝＋－＠"
-FORMULA = re.compile(
+FORMULA_START = re.compile(
     rf"\A(?=[\t\r\n])|\A(?=[{_BLANKS}{_SEPARATORS}]*[{_SIGNS}])|(?<=[{_SEPARATORS}])(?=[{_BLANKS}]*[{_SIGNS}])"
 )
 """Where a spreadsheet may take what follows for a formula: at the beginning of a cell, after blanks too; and after
 whatever separates cells and lines where it is not told that commas do, as in a region that writes 0,5 for 0.5."""
 
 
-Rows = Callable[[], Iterable[Row]]
+RowSource = Callable[[], Iterable[Row]]
 
 
-def export(path: str | Path, rows: Rows, by_conversation: Rows, *, force: bool = False) -> Path:
+def export_rows(path: str | Path, rows: RowSource, by_conversation: RowSource, *, force: bool = False) -> Path:
     """Write turns to a file, in the form that its ending names; return where it is.
 
     :param rows: yields them in the order of a history.
@@ -60,46 +60,46 @@ def export(path: str | Path, rows: Rows, by_conversation: Rows, *, force: bool =
     :raises CommandError: for another ending, and for a path that can't be written to.
     """
     full = safe_files.resolve_target(path, force=force)
-    form = FORMS.get(full.suffix.lower())
+    form = WRITERS.get(full.suffix.lower())
     if form is None:
-        raise CommandError(f"{quoted(full.name)} must end in {', '.join(FORMS)}: that says which form is meant.")
-    source = rows if form is _csv else by_conversation  # a table has its own order, all else is read
+        raise CommandError(f"{quoted(full.name)} must end in {', '.join(WRITERS)}: that says which form is meant.")
+    source = rows if form is _csv_table else by_conversation  # a table has its own order, all else is read
     safe_files.write_atomically(full, form(source()), force=force)
     return full
 
 
-def _jsonl(rows: Iterable[Row]) -> Iterator[str]:
+def _jsonl_lines(rows: Iterable[Row]) -> Iterator[str]:
     """Yield each turn as one line."""
     for row in rows:
         yield json.dumps(row.turn.to_json(), ensure_ascii=False, default=str) + "\n"
 
 
-def markdown(turns: Iterable[Turn]) -> Iterator[str]:
+def turns_markdown(turns: Iterable[Turn]) -> Iterator[str]:
     """Yield turns as Markdown: prompts as they were typed, answers in the Markdown they came in."""
     for number, turn in enumerate(turns, 1):
-        yield f"## {number} · {_heading(turn)}\n\n"
+        yield f"## {number} · {_turn_heading(turn)}\n\n"
         for name, text in (("System", turn.system), ("Prompt", turn.prompt), ("Thinking", turn.reasoning)):
             if text:
-                yield f"{name}:\n\n{_fenced(text)}\n\n"
+                yield f"{name}:\n\n{_fence(text)}\n\n"
         yield f"Answer:\n\n{turn.answer}\n\n"
         yield "".join(f"*{line}*\n\n" for line in (trouble(turn), footer(turn)) if line)
 
 
-def _fenced(text: str) -> str:
+def _fence(text: str) -> str:
     """Return a text in a fence that nothing in it closes."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
-def _language(turns: Sequence[Turn]) -> str:
+def _main_language(turns: Sequence[Turn]) -> str:
     """Return the language of most of some turns, for a browser's fonts, hyphens and voice: Chinese or English."""
     letters = [char for turn in turns for char in f"{turn.prompt}{turn.answer}"[:2000] if char.isalpha()]
     chinese = sum(1 for char in letters if CJK.match(char))
     return "zh-Hans" if 3 * chinese > len(letters) else "en"
 
 
-def _html(rows: Iterable[Row]) -> Iterator[str]:
+def _html_page(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a page that needs nothing else, loads nothing and runs nothing, to be read from first to last.
 
     :param rows: those of a conversation together and in its order.
@@ -109,58 +109,58 @@ def _html(rows: Iterable[Row]) -> Iterator[str]:
     turns = [row.turn for row in first]
     conversation = turns[0].conversation if turns else None
     is_one = all(turn.conversation == conversation for turn in turns) and bool(turns)
-    title = escape(_title(turns[0]) if is_one else "ChatGLM history")
+    title = escape(_conversation_title(turns[0]) if is_one else "ChatGLM history")
     yield (
-        f'<!doctype html>\n<html lang="{_language(turns)}"><head><meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<!doctype html>\n<html lang="{_main_language(turns)}"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">\n'
         '<meta name="viewport" content="width=device-width">\n<meta name="referrer" content="no-referrer">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
+        f"<title>{title}</title>\n<style>{PAGE_STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
     )
     conversation = conversation if is_one else None
     for number, turn in enumerate((row.turn for row in chain(first, rows)), 1):
         if turn.conversation != conversation:
             conversation = turn.conversation
-            yield f"<h2>{escape(_title(turn))}</h2>\n"
-        yield f"<section><h3>{number} · {escape(_heading(turn))}</h3>\n"
+            yield f"<h2>{escape(_conversation_title(turn))}</h2>\n"
+        yield f"<section><h3>{number} · {escape(_turn_heading(turn))}</h3>\n"
         if turn.system:
             yield f'<p class="system">{escape(turn.system)}</p>\n'
         yield f'<div class="prompt">{escape(turn.prompt)}</div>\n{html(turn)}\n</section>\n'
     yield "</body></html>\n"
 
 
-def _csv(rows: Iterable[Row]) -> Iterator[str]:
+def _csv_table(rows: Iterable[Row]) -> Iterator[str]:
     """Yield a table for a spreadsheet, in which no cell is a formula, whatever it takes for the separator."""
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     yield "\ufeff"  # without it Excel reads Chinese as something else
-    writer.writerow(COLUMNS)
+    writer.writerow(CSV_COLUMNS)
     for row in rows:
-        numbers = narrow(row.turn, row.position)
-        values = (numbers[name] if name in numbers else getattr(row.turn, name) for name in COLUMNS)
-        writer.writerow([_cell(value) for value in values])
+        numbers = turns_values(row.turn, row.position)
+        values = (numbers[name] if name in numbers else getattr(row.turn, name) for name in CSV_COLUMNS)
+        writer.writerow([_defuse_cell(value) for value in values])
         yield line.getvalue()
         line.seek(0)
         line.truncate()
     yield line.getvalue()
 
 
-def _cell(value: object) -> object:
-    return FORMULA.sub("'", value) if isinstance(value, str) else value
+def _defuse_cell(value: object) -> object:
+    return FORMULA_START.sub("'", value) if isinstance(value, str) else value
 
 
-def _heading(turn: Turn) -> str:
+def _turn_heading(turn: Turn) -> str:
     status = "" if turn.status == "complete" else turn.status
     return " · ".join(part for part in (when(turn.created), turn.model or "", status) if part)
 
 
-def _title(turn: Turn) -> str:
+def _conversation_title(turn: Turn) -> str:
     """Return the title of a conversation by its first turn."""
     return one_line(turn.prompt, 80) or "(empty prompt)"
 
 
-FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
-    ".jsonl": _jsonl,
-    ".md": lambda rows: markdown(row.turn for row in rows),
-    ".html": _html,
-    ".csv": _csv,
+WRITERS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
+    ".jsonl": _jsonl_lines,
+    ".md": lambda rows: turns_markdown(row.turn for row in rows),
+    ".html": _html_page,
+    ".csv": _csv_table,
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 Messages = list[dict[str, Any]]
 
-SPEAKERS = {
+ROLES_BY_SPEAKER = {
     "human": "user",
     "user": "user",
     "gpt": "assistant",
@@ -21,35 +21,35 @@ SPEAKERS = {
     "bard": "assistant",
     "system": "system",
 }
-FORMS = (
+ACCEPTED_FORMATS = (
     "read are turns as --export writes them, OpenAI's messages, ChatGLM3's conversations, ChatGLM-6B's prompt, "
     "response and history, ShareGPT's conversations, and ChatGPT's export"
 )
 
 
-def messages_of(data: Mapping[str, Any]) -> Any:
+def extract_messages(data: Mapping[str, Any]) -> Any:
     """Return the messages that an object of another program holds; None for an object of another form."""
     if data.keys() == {"messages"}:
         return data["messages"]
     if isinstance(data.get("conversations"), list):
-        return [_said(one) for one in data["conversations"]]
+        return [_from_sharegpt(one) for one in data["conversations"]]
     if isinstance(data.get("mapping"), dict):
-        return _chosen_path(data["mapping"], data.get("current_node"))
+        return _from_mapping(data["mapping"], data.get("current_node"))
     if {"prompt", "response"} <= data.keys() and isinstance(data.get("history") or [], list):
-        return _pairs(data)
+        return _from_pairs(data)
     return None
 
 
-def _said(one: Any) -> Any:
+def _from_sharegpt(one: Any) -> Any:
     """Return a message of ShareGPT's form in OpenAI's; any other one as it is."""
     if isinstance(one, dict) and "from" in one and "value" in one:
         speaker = one["from"]
-        known = SPEAKERS.get(speaker.lower(), speaker) if isinstance(speaker, str) else speaker
+        known = ROLES_BY_SPEAKER.get(speaker.lower(), speaker) if isinstance(speaker, str) else speaker
         return {"role": known, "content": one["value"]}
     return one
 
 
-def _pairs(data: Mapping[str, Any]) -> Messages:
+def _from_pairs(data: Mapping[str, Any]) -> Messages:
     found: Messages = []
     for pair in [*(data.get("history") or []), [data["prompt"], data["response"]]]:
         asked, answered = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (pair, None)
@@ -57,27 +57,27 @@ def _pairs(data: Mapping[str, Any]) -> Messages:
     return found
 
 
-def _chosen_path(mapping: Mapping[str, Any], current: Any) -> Messages:
+def _from_mapping(mapping: Mapping[str, Any], current: Any) -> Messages:
     """Return the messages from the first one to the one shown last; tools and hidden ones are left out."""
     if not isinstance(current, str) or current not in mapping:
-        current = next((name for name, node in mapping.items() if not _node(node).get("children")), None)
+        current = next((name for name, node in mapping.items() if not _as_node(node).get("children")), None)
     found: Messages = []
     seen: set[Any] = set()
     while isinstance(current, str) and current in mapping and current not in seen:
         seen.add(current)
-        node = _node(mapping[current])
+        node = _as_node(mapping[current])
         message = node.get("message")
-        if isinstance(message, dict) and (read := _message(message)):
+        if isinstance(message, dict) and (read := _node_message(message)):
             found.append(read)
         current = node.get("parent")
-    return _joined(found[::-1])
+    return _join_neighbours(found[::-1])
 
 
-def _node(node: Any) -> dict[str, Any]:
+def _as_node(node: Any) -> dict[str, Any]:
     return node if isinstance(node, dict) else {}
 
 
-def _message(message: dict[str, Any]) -> dict[str, Any] | None:
+def _node_message(message: dict[str, Any]) -> dict[str, Any] | None:
     author, content = message.get("author"), message.get("content")
     role = author.get("role") if isinstance(author, dict) else None
     parts = content.get("parts") if isinstance(content, dict) else None
@@ -90,7 +90,7 @@ def _message(message: dict[str, Any]) -> dict[str, Any] | None:
     return {"role": role, "content": text}
 
 
-def _joined(messages: Messages) -> Messages:
+def _join_neighbours(messages: Messages) -> Messages:
     """Join neighbours of one speaker: an answer that called a tool comes in several parts."""
     found: Messages = []
     for message in messages:

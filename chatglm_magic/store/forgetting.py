@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from .writing import unindex
+from .writing import unindex_turn
 
 OF_IDS = "SELECT number, indexed FROM turns WHERE id IN (SELECT value FROM json_each(?))"
 OF_CONVERSATION = "SELECT number, indexed FROM turns WHERE conversation = ?"
@@ -29,7 +29,7 @@ def forget(db: sqlite3.Connection, conversation: str | None) -> int:
 def _take_out(db: sqlite3.Connection, found: list[tuple[int, int]]) -> int:
     for number, indexed in found:
         if indexed:
-            unindex(db, number)
+            unindex_turn(db, number)
         db.execute("DELETE FROM texts WHERE number = ?", (number,))
         db.execute("DELETE FROM turns WHERE number = ?", (number,))
     if found:  # until its parts are merged, the index keeps the words of what was taken out

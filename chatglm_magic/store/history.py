@@ -16,68 +16,68 @@ from ..render.outer import outer
 from ..render.text import aligned, one_line
 from ..values import Pair, Turn
 from . import columns
-from .query import FIELDS, Order, Query, Row
+from .query import QUERY_FIELDS, Order, Query, Row
 
 if TYPE_CHECKING:
     from .store import Store
 
 
-FIRST = ("number", "conversation", "position", "created", "status", "kind", "model")
-COMPUTED = (*parameter_names("sampling"), "tokens")
+FIRST_COLUMNS = ("number", "conversation", "position", "created", "status", "kind", "model")
+COMPUTED_COLUMNS = (*parameter_names("sampling"), "tokens")
 
 
-DERIVED = ("first_thinking", "spent_on_thinking")
+DERIVED_COLUMNS = ("first_thinking", "spent_on_thinking")
 """What follows from a turn's fields, and is a column all the same."""
 
 
-def frame(rows: Iterable[Row]) -> Any:
+def turns_frame(rows: Iterable[Row]) -> Any:
     """Return a row a turn: its fields, and what was asked of temperature, top_p and max_token as numbers.
 
     :raises ChatGLMError: if pandas is not installed.
     """
-    return table(map(_record, rows), [*FIRST, *COMPUTED, *_rest()])
+    return table(map(_frame_record, rows), [*FIRST_COLUMNS, *COMPUTED_COLUMNS, *_other_columns()])
 
 
-def _rest() -> list[str]:
-    return [*(name for name in columns.READ if name not in FIRST), *DERIVED]
+def _other_columns() -> list[str]:
+    return [*(name for name in columns.READ_ORDER if name not in FIRST_COLUMNS), *DERIVED_COLUMNS]
 
 
-def _record(row: Row) -> dict[str, Any]:
-    numbers = columns.narrow(row.turn, row.position)
+def _frame_record(row: Row) -> dict[str, Any]:
+    numbers = columns.turns_values(row.turn, row.position)
     return (
-        {name: getattr(row.turn, name) for name in (*columns.READ, *DERIVED)}
-        | {name: numbers[name] for name in ("position", *COMPUTED)}
+        {name: getattr(row.turn, name) for name in (*columns.READ_ORDER, *DERIVED_COLUMNS)}
+        | {name: numbers[name] for name in ("position", *COMPUTED_COLUMNS)}
         | {"number": row.number}
     )
 
 
-HEADS = ("#", "asked", "status", "model", "tokens", "prompt", "answer")
-PROMPT, ANSWER = 40, 60
+TABLE_HEADINGS = ("#", "asked", "status", "model", "tokens", "prompt", "answer")
+PROMPT_CHARS, ANSWER_CHARS = 40, 60
 """So many characters of each are shown."""
 
 
-def as_text(first: Sequence[Row], total: int) -> str:
+def turns_text(first: Sequence[Row], total: int) -> str:
     """Return the first turns of so many as aligned lines."""
-    rows, more = _cells(first, total)
-    return "\n".join([*aligned([HEADS, *rows]), *([more] if more else [])])
+    rows, more = _table_cells(first, total)
+    return "\n".join([*aligned([TABLE_HEADINGS, *rows]), *([more] if more else [])])
 
 
-def as_html(first: Sequence[Row], total: int) -> str:
+def turns_html(first: Sequence[Row], total: int) -> str:
     """Return the first turns of so many as a table."""
-    rows, more = _cells(first, total)
+    rows, more = _table_cells(first, total)
     cell = 'style="text-align:left;vertical-align:top"'
-    head = "".join(f"<th {cell}>{name}</th>" for name in HEADS)
+    head = "".join(f"<th {cell}>{name}</th>" for name in TABLE_HEADINGS)
     body = "".join(f"<tr>{''.join(f'<td {cell}>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
     note = f"<p>{escape(more)}</p>" if more else ""
     return outer(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}")
 
 
-def _cells(rows: Sequence[Row], total: int) -> tuple[list[tuple[str, ...]], str]:
+def _table_cells(rows: Sequence[Row], total: int) -> tuple[list[tuple[str, ...]], str]:
     more = f"{total} turns, the first {len(rows)} are shown." if total > len(rows) else ""
-    return [_row(row) for row in rows], more or ("" if rows else "No turns.")
+    return [_table_row(row) for row in rows], more or ("" if rows else "No turns.")
 
 
-def _row(row: Row) -> tuple[str, ...]:
+def _table_row(row: Row) -> tuple[str, ...]:
     turn = row.turn
     return (
         str(row.number),
@@ -85,14 +85,14 @@ def _row(row: Row) -> tuple[str, ...]:
         turn.status,
         one_line(turn.model or "", 24),
         str(counted(turn) or ""),
-        one_line(turn.prompt, PROMPT),
-        one_line(turn.answer, ANSWER),
+        one_line(turn.prompt, PROMPT_CHARS),
+        one_line(turn.answer, ANSWER_CHARS),
     )
 
 
-PAGE = 200
+PAGE_TURNS = 200
 """So many turns are read at once while one walks over them."""
-SHOWN = 20
+PREVIEW_TURNS = 20
 
 
 class History:
@@ -118,9 +118,9 @@ class History:
         :raises ParameterError: for a condition that does not exist, or a value that can't be understood.
         """
         for name in conditions:
-            if name not in FIELDS:
+            if name not in QUERY_FIELDS:
                 raise ParameterError(
-                    f"There is no condition {name!r}: take {', '.join(FIELDS)}.", kind="unknown_name"
+                    f"There is no condition {name!r}: take {', '.join(QUERY_FIELDS)}.", kind="unknown_name"
                 )
         return History(self.store, replace(self.query, **conditions))
 
@@ -151,7 +151,7 @@ class History:
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        return frame(self.walk())
+        return turns_frame(self.walk())
 
     def export(self, path: str | Path, *, force: bool = False) -> Path:
         """Write the turns to a file that ends in .jsonl, .md, .html or .csv; return where it is.
@@ -161,14 +161,14 @@ class History:
         :param force: take the place of an existing file.
         :raises CommandError: for a path that can't be written to.
         """
-        from .export import export
+        from .export import export_rows
 
-        return export(path, self.walk, self._by_conversation, force=force)
+        return export_rows(path, self.walk, self._by_conversation, force=force)
 
     def walk(self) -> Iterator[Row]:
         """Yield all rows; which they are is settled at the first, their texts are read a page at a time."""
         numbers = iter(self.store.numbers(self.query))
-        while page := list(islice(numbers, PAGE)):
+        while page := list(islice(numbers, PAGE_TURNS)):
             yield from self.store.rows(page)
 
     def _by_conversation(self) -> Iterator[Row]:
@@ -200,7 +200,7 @@ class History:
         return f"<History of {len(self)} turns>"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(as_text(self.rows(0, SHOWN), len(self)))
+        printer.text(turns_text(self.rows(0, PREVIEW_TURNS), len(self)))
 
     def _repr_html_(self) -> str:
-        return as_html(self.rows(0, SHOWN), len(self))
+        return turns_html(self.rows(0, PREVIEW_TURNS), len(self))

@@ -20,14 +20,14 @@ from ..render.text import one_line
 from ..safe_files import open_regular_file
 from ..strictjson import strict_json
 from ..values import Kind, Status, Turn
-from .foreign import FORMS, messages_of
+from .foreign import ACCEPTED_FORMATS, extract_messages
 
 
 class InvalidTurn(Exception):
     """Something in a file that is not as it must be; the message says what."""
 
 
-def turn_from(data: Mapping[str, Any]) -> Turn:
+def turn_from_object(data: Mapping[str, Any]) -> Turn:
     """Return the turn that an object describes.
 
     :raises InvalidTurn: for an unknown or missing key, or a value of another type.
@@ -46,7 +46,7 @@ def turn_from(data: Mapping[str, Any]) -> Turn:
 Check = tuple[Callable[[Any], bool], str]
 
 
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
@@ -54,15 +54,15 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check[0](value), f"{check[1]} or null"
 
 
-def _count(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
-def _seconds(value: Any) -> bool:
+def _is_seconds(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
-def _time(value: Any) -> bool:
+def _is_time(value: Any) -> bool:
     if not isinstance(value, str):
         return False
     try:
@@ -71,7 +71,7 @@ def _time(value: Any) -> bool:
         return False
 
 
-def _hex(digits: int) -> Check:
+def _hex_digits(digits: int) -> Check:
     form = re.compile(f"([0-9a-f]{{{digits}}})?")
     return lambda value: isinstance(value, str) and bool(form.fullmatch(value)), f"{digits} hex digits"
 
@@ -80,10 +80,10 @@ def _one_of(names: tuple[str, ...]) -> Check:
     return lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}"
 
 
-TEXT: Check = (_text, "a text")
+TEXT: Check = (_is_text, "a text")
 OBJECT: Check = (lambda value: isinstance(value, dict), "an object")
-COUNT: Check = (_count, "a whole number from 0")
-SECONDS: Check = (_seconds, "a number of seconds")
+COUNT: Check = (_is_count, "a whole number from 0")
+SECONDS: Check = (_is_seconds, "a number of seconds")
 
 CHECKS: dict[str, Check] = {
     "prompt": TEXT,
@@ -96,7 +96,7 @@ CHECKS: dict[str, Check] = {
     "system": _or_none(TEXT),
     "asked": OBJECT,
     "sent": OBJECT,
-    "changed": (lambda value: isinstance(value, list) and all(map(_text, value)), "a list of texts"),
+    "changed": (lambda value: isinstance(value, list) and all(map(_is_text, value)), "a list of texts"),
     "turns_sent": COUNT,
     "turns_left_out": COUNT,
     "finish_reason": _or_none(TEXT),
@@ -105,24 +105,24 @@ CHECKS: dict[str, Check] = {
     "first_answer": _or_none(SECONDS),
     "duration": _or_none(SECONDS),
     "reasoning_tokens": _or_none(COUNT),
-    "created": (_time, "an ISO 8601 time"),
+    "created": (_is_time, "an ISO 8601 time"),
     "error": _or_none(TEXT),
     "kind": _one_of(get_args(Kind)),
     "cell_id": _or_none(TEXT),
     "cell_run": COUNT,
     "outside": (lambda value: isinstance(value, bool), "true or false"),
     "version": TEXT,
-    "id": _hex(32),
-    "conversation": _hex(12),
+    "id": _hex_digits(32),
+    "conversation": _hex_digits(12),
 }
 
 
-KEYS = {"role", "content", "name", "reasoning_content", "reasoning"}
-EMPTY = {"refusal", "audio", "tool_calls", "function_call", "annotations"}
+MESSAGE_KEYS = {"role", "content", "name", "reasoning_content", "reasoning"}
+EMPTY_MESSAGE_KEYS = {"refusal", "audio", "tool_calls", "function_call", "annotations"}
 """Keys that clients write without a value; with one, the message is none that a turn can hold."""
 
 
-def turns_from(messages: list[Any]) -> list[Turn]:
+def turns_from_messages(messages: list[Any]) -> list[Turn]:
     """Return the turns of a conversation: each user's message with the assistant's answer to it.
 
     A system message holds for the turns after it. A question without an answer becomes an incomplete turn.
@@ -133,10 +133,17 @@ def turns_from(messages: list[Any]) -> list[Turn]:
     system: str | None = None
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     for number, message in enumerate(messages, 1):
-        role, text = _read(message, number)
+        role, text = _parse_message(message, number)
         if role == "user":
             turns.append(
-                Turn(text, status="incomplete", error=UNANSWERED, system=system, created=now, version=__version__)
+                Turn(
+                    text,
+                    status="incomplete",
+                    error=UNANSWERED_ERROR,
+                    system=system,
+                    created=now,
+                    version=__version__,
+                )
             )
         elif role == "assistant" and turns and turns[-1].error:
             thought = message.get("reasoning_content") or message.get("reasoning") or ""
@@ -148,10 +155,10 @@ def turns_from(messages: list[Any]) -> list[Turn]:
     return turns
 
 
-UNANSWERED = "the file has no answer"
+UNANSWERED_ERROR = "the file has no answer"
 
 
-def _read(message: Any, number: int) -> tuple[str, str]:
+def _parse_message(message: Any, number: int) -> tuple[str, str]:
     """Return a message's role and text.
 
     :raises InvalidTurn: if it is not of OpenAI's form.
@@ -159,7 +166,7 @@ def _read(message: Any, number: int) -> tuple[str, str]:
     if not isinstance(message, dict):
         raise InvalidTurn(f'message {number} must be an object with "role" and "content"')
     for key, value in message.items():
-        if key not in KEYS and not (key in EMPTY and not value):
+        if key not in MESSAGE_KEYS and not (key in EMPTY_MESSAGE_KEYS and not value):
             raise InvalidTurn(f"there is no key {key!r} in a message of user and assistant (message {number})")
     role = message.get("role")
     if role not in ("system", "developer", "user", "assistant"):
@@ -169,10 +176,10 @@ def _read(message: Any, number: int) -> tuple[str, str]:
     for key in ("reasoning_content", "reasoning"):  # the latter is vLLM's
         if not isinstance(message.get(key) or "", str):
             raise InvalidTurn(f"{key} of message {number} must be a text")
-    return role, _content(message.get("content"), number)
+    return role, _message_text(message.get("content"), number)
 
 
-def _content(content: Any, number: int) -> str:
+def _message_text(content: Any, number: int) -> str:
     """Return a message's text; it may come in parts.
 
     :raises InvalidTurn: if it is something else than text.
@@ -187,14 +194,14 @@ def _content(content: Any, number: int) -> str:
 
 
 MIB = 1 << 20
-LARGEST = 256 * MIB
+MAX_FILE_BYTES = 256 * MIB
 """Bytes that a file may have."""
-DEEPEST = 64
+MAX_DEPTH = 64
 """Levels that a value may have."""
-ENDINGS = (".jsonl", ".json")
+FILE_ENDINGS = (".jsonl", ".json")
 
 
-def read(path: str | Path) -> list[tuple[Turn, int]]:
+def read_turns(path: str | Path) -> list[tuple[Turn, int]]:
     """Return a file's turns with their positions, for :meth:`Store.add`.
 
     The file has turns as :meth:`Turn.to_json` writes them, one a line; or OpenAI's messages, as one JSON list or
@@ -204,27 +211,27 @@ def read(path: str | Path) -> list[tuple[Turn, int]]:
     :raises CommandError: for whatever else it is; the message names the line.
     """
     shown = one_line(os.fspath(path), 120)
-    if Path(path).suffix.lower() not in ENDINGS:
-        raise CommandError(f"{shown} must end in {' or '.join(ENDINGS)}: nothing else can be imported.")
+    if Path(path).suffix.lower() not in FILE_ENDINGS:
+        raise CommandError(f"{shown} must end in {' or '.join(FILE_ENDINGS)}: nothing else can be imported.")
     with os.fdopen(open_regular_file(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > LARGEST:
-            raise CommandError(f"{shown} is larger than {LARGEST // MIB} MiB: split it.")
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise CommandError(f"{shown} is larger than {MAX_FILE_BYTES // MIB} MiB: split it.")
         try:
-            turns = [turn for found in _lists(file) for turn in found]
+            turns = [turn for found in _parse_file(file) for turn in found]
         except InvalidTurn as wrong:
             raise CommandError(f"{shown} was not imported: {one_line(str(wrong))}.") from None
     if not turns:
         raise CommandError(f"{shown} has no turns.")
-    return _placed(turns)
+    return _add_positions(turns)
 
 
-def _placed(turns: list[Turn]) -> list[tuple[Turn, int]]:
+def _add_positions(turns: list[Turn]) -> list[tuple[Turn, int]]:
     """Give every turn its position: the order of the file, in each conversation by itself."""
     places: dict[str, Iterator[int]] = {}
     return [(turn, next(places.setdefault(turn.conversation, count()))) for turn in turns]
 
 
-def _lists(file: IO[bytes]) -> Iterator[list[Turn]]:
+def _parse_file(file: IO[bytes]) -> Iterator[list[Turn]]:
     """Yield the turns of each line, or of the one list that the file is.
 
     :raises InvalidTurn: for what is neither.
@@ -236,66 +243,66 @@ def _lists(file: IO[bytes]) -> Iterator[list[Turn]]:
     file.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
     if file.read(1024).lstrip()[:1] == b"[":
         file.seek(0)
-        yield from _list(_parsed(file.read(LARGEST), 1))
+        yield from _parse_list(_parse_json(file.read(MAX_FILE_BYTES), 1))
         return
     file.seek(0)
     first = next((line for line in file if line.strip()), b"")
     file.seek(0)
     if first.strip(b" \t\r\n\xef\xbb\xbf") == b"{":  # one object on many lines
-        yield _object(_parsed(file.read(LARGEST), 1), nameless)
+        yield _parse_object(_parse_json(file.read(MAX_FILE_BYTES), 1), nameless)
         return
     file.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
     for number, line in enumerate(file, 1):
         if line.strip():
-            yield _line(line, number, nameless)
+            yield _parse_line(line, number, nameless)
 
 
-def _line(line: bytes, number: int, nameless: str) -> list[Turn]:
+def _parse_line(line: bytes, number: int, nameless: str) -> list[Turn]:
     """Return the turns that one line holds.
 
     :raises InvalidTurn: with the line's number.
     """
-    data = _parsed(line, number)
+    data = _parse_json(line, number)
     try:
-        return _object(data, nameless)
+        return _parse_object(data, nameless)
     except InvalidTurn as wrong:
         raise InvalidTurn(f"line {number}: {wrong}") from None
 
 
-def _list(data: Any) -> Iterator[list[Turn]]:
+def _parse_list(data: Any) -> Iterator[list[Turn]]:
     """Yield the conversations of a list: the list itself, or one for each object of another form in it.
 
     :raises InvalidTurn: with the object's number.
     """
-    found = [messages_of(one) if isinstance(one, dict) and "role" not in one else None for one in data]
+    found = [extract_messages(one) if isinstance(one, dict) and "role" not in one else None for one in data]
     if not data or any(messages is None for messages in found):
-        yield _conversation(data)
+        yield _parse_conversation(data)
         return
     for number, messages in enumerate(found, 1):
         try:
-            yield _conversation(messages)
+            yield _parse_conversation(messages)
         except InvalidTurn as wrong:
             raise InvalidTurn(f"conversation {number}: {wrong}") from None
 
 
-def _object(data: Any, nameless: str) -> list[Turn]:
+def _parse_object(data: Any, nameless: str) -> list[Turn]:
     """Return the turns of an object: a turn, or a conversation of another form.
 
     :raises InvalidTurn: if it is neither.
     """
     if not isinstance(data, dict):
         raise InvalidTurn("it must be an object")
-    messages = messages_of(data)
+    messages = extract_messages(data)
     if messages is not None:
-        return _conversation(messages)
+        return _parse_conversation(messages)
     try:
-        turn = turn_from(data)
+        turn = turn_from_object(data)
     except InvalidTurn as wrong:
-        raise InvalidTurn(f"{wrong} ({FORMS})" if "prompt" not in data else str(wrong)) from None
+        raise InvalidTurn(f"{wrong} ({ACCEPTED_FORMATS})" if "prompt" not in data else str(wrong)) from None
     return [replace(turn, id=turn.id or uuid.uuid4().hex, conversation=turn.conversation or nameless)]
 
 
-def _conversation(messages: Any) -> list[Turn]:
+def _parse_conversation(messages: Any) -> list[Turn]:
     """Return a list of messages as a new conversation.
 
     :raises InvalidTurn: if it is none.
@@ -303,14 +310,14 @@ def _conversation(messages: Any) -> list[Turn]:
     if not isinstance(messages, list):
         raise InvalidTurn("messages must be a list")
     name = _new_conversation()
-    return [replace(turn, id=uuid.uuid4().hex, conversation=name) for turn in turns_from(messages)]
+    return [replace(turn, id=uuid.uuid4().hex, conversation=name) for turn in turns_from_messages(messages)]
 
 
 def _new_conversation() -> str:
     return uuid.uuid4().hex[:12]
 
 
-def _parsed(source: bytes, first: int) -> Any:
+def _parse_json(source: bytes, first: int) -> Any:
     """Return the value that JSON describes.
 
     :param first: the number of its first line.
@@ -329,14 +336,14 @@ def _parsed(source: bytes, first: int) -> Any:
         raise InvalidTurn(f"line {first} is nested too deeply") from None
     except ValueError as error:
         raise InvalidTurn(f"line {first}: {error}") from None
-    if _deeper(value, DEEPEST):
+    if _is_deeper_than(value, MAX_DEPTH):
         raise InvalidTurn(f"line {first} is nested too deeply")
     return value
 
 
-def _deeper(value: Any, levels: int) -> bool:
+def _is_deeper_than(value: Any, levels: int) -> bool:
     """Tell whether a value is nested more deeply than so many levels."""
     if not isinstance(value, dict | list):
         return False
     parts = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper(part, levels - 1) for part in parts)
+    return levels == 0 or any(_is_deeper_than(part, levels - 1) for part in parts)

@@ -6,13 +6,15 @@ import heapq
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from .query import Found, Query, Summary
+from .query import NumbersWithKeys, Query, Summary
 
 UNSAVED = 1 << 48
 """Added to the number of a turn that is not saved yet: it was asked after all that are."""
 
 
-def merged(query: Query, saved: Found, waiting: Found, offset: int, limit: int | None) -> list[int]:
+def merged(
+    query: Query, saved: NumbersWithKeys, waiting: NumbersWithKeys, offset: int, limit: int | None
+) -> list[int]:
     """Return the numbers of a page of both."""
     key = _sorting(query)
     both = heapq.merge(saved, ((number + UNSAVED, value) for number, value in waiting), key=key)

@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from ..errors import ChatGLMError
 from ..values import Notice, Turn
-from .database import LOOK, Database
-from .disk import LOCK, Disk
+from .database import LOCK_POLL_SECONDS, Database
+from .disk import STORE_LOCK, DatabaseFile
 from .places import RefusedFile
 
 
-class Waiting:
+class PendingTurns:
     """A database in memory that is made when it is first needed."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Waiting:
         """Whose turns wait for the disk, in the order in which they came."""
         return tuple(self._ids)
 
-    def keep(self, turn: Turn, position: int) -> None:
+    def put(self, turn: Turn, position: int) -> None:
         """Take a turn in, or bring it up to date.
 
         :raises sqlite3.Error: if memory can't take it.
@@ -67,85 +67,85 @@ class Waiting:
 
 T = TypeVar("T")
 
-RETRY_AFTER = 2.0
+RETRY_AFTER_SECONDS = 2.0
 """Seconds after a failure before the disk is tried again: an answer must not wait for it each time."""
 
-LAST = 5.0
+CLOSE_TIMEOUT_SECONDS = 5.0
 """Seconds to wait for another process' lock when the file is closed: it may be the last chance to save."""
 
-FAULTS = (sqlite3.Error, OSError)
+STORAGE_ERRORS = (sqlite3.Error, OSError)
 
 
-class Saving:
+class BufferedDatabase:
     """The disk of a store, if it has one, and the database in memory for what is not on it.
 
-    Every method is called within :meth:`held`.
+    Every method is called within :meth:`hold_lock`.
     """
 
-    def __init__(self, path: Path | None, retry_after: float = RETRY_AFTER) -> None:
+    def __init__(self, path: Path | None, retry_after: float = RETRY_AFTER_SECONDS) -> None:
         self.retry_after = retry_after
-        self._disk = None if path is None else Disk(path, self.tell)
-        self.waiting = Waiting()
-        self.news: list[Notice] = []
-        self._failed: float | None = None
-        self._busy = False
-        self._warned = False
-        self._refused = False
+        self._file = None if path is None else DatabaseFile(path, self.notify)
+        self.pending = PendingTurns()
+        self.notices: list[Notice] = []
+        self._failed_at: float | None = None
+        self._was_busy = False
+        self._has_warned = False
+        self._is_refused = False
         self._pid = os.getpid()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold_lock(self) -> Iterator[None]:
         """Hold the lock; in a forked child, begin without what is the parent's."""
-        with LOCK:
-            if self._disk is not None and self._pid != os.getpid():
-                self._disk.abandon()
-                self.waiting, self.news = Waiting(), []
+        with STORE_LOCK:
+            if self._file is not None and self._pid != os.getpid():
+                self._file.abandon()
+                self.pending, self.notices = PendingTurns(), []
             self._pid = os.getpid()
             yield
 
     @property
-    def has_disk(self) -> bool:
+    def has_path(self) -> bool:
         """Whether there is a file to write to, now or some time."""
-        return self._disk is not None
+        return self._file is not None
 
     @property
     def has_file(self) -> bool:
         """Whether a file of ours is there, or what may be one."""
-        return self._disk is not None and not self._refused and self._disk.there
+        return self._file is not None and not self._is_refused and self._file.exists
 
-    def tell(self, text: str) -> None:
+    def notify(self, text: str) -> None:
         """Keep what people must know; it is handed out once."""
-        if text not in self.news:
-            self.news.append(text if isinstance(text, Notice) else Notice(text))
+        if text not in self.notices:
+            self.notices.append(text if isinstance(text, Notice) else Notice(text))
 
     def put(self, turn: Turn, position: int) -> None:
         """Save a turn, or keep it until it can be saved; a fault is told and not raised."""
         saved = False
         try:
-            saved = self._ready() and self._saved(lambda disk: disk.put(turn, position))
+            saved = self._can_write() and self._write(lambda db: db.put(turn, position))
         finally:  # an interrupt must not lose it either
             if not saved:
-                self._keep(turn, position)
+                self._buffer(turn, position)
 
-    def _keep(self, turn: Turn, position: int) -> None:
+    def _buffer(self, turn: Turn, position: int) -> None:
         try:
-            if self._disk is None:
-                self.waiting.database.put(turn, position)
+            if self._file is None:
+                self.pending.database.put(turn, position)
             else:
-                self.waiting.keep(turn, position)
+                self.pending.put(turn, position)
         except sqlite3.Error as error:
-            self.tell(f"A turn can't be kept: {error}.")
+            self.notify(f"A turn can't be kept: {error}.")
 
     def flush(self) -> bool:
         """Try to save what waits, all of it or nothing; tell whether nothing is left."""
-        if not len(self.waiting):
+        if not len(self.pending):
             return True
-        if self._refused:
+        if self._is_refused:
             return False
-        turns = self.waiting.turns()
-        if not self._saved(lambda disk: disk.put_all(turns)):
+        turns = self.pending.turns()
+        if not self._write(lambda db: db.put_all(turns)):
             return False
-        self.waiting.clear()
+        self.pending.clear()
         return True
 
     def read(self, act: Callable[[Database], list[T]]) -> list[T]:
@@ -153,13 +153,13 @@ class Saving:
 
         :raises ChatGLMError: if the file is there and can't be read now.
         """
-        if self._disk is None:
-            return act(self.waiting.database)
-        if not self._readable():
+        if self._file is None:
+            return act(self.pending.database)
+        if not self._can_read():
             return []
         try:
-            return self._disk.run(act)
-        except (*FAULTS, RefusedFile) as error:
+            return self._file.run(act)
+        except (*STORAGE_ERRORS, RefusedFile) as error:
             raise ChatGLMError(f"The history can't be read now: {error}. Try again.", kind="store") from None
 
     def change(self, act: Callable[[Database], T]) -> T:
@@ -167,64 +167,64 @@ class Saving:
 
         :raises ChatGLMError: if it can't be done.
         """
-        if self._disk is None:
-            return act(self.waiting.database)
+        if self._file is None:
+            return act(self.pending.database)
         try:
-            return self._disk.run(act)
+            return self._file.run(act)
         except RefusedFile as error:
             raise ChatGLMError(str(error), kind="store") from None
-        except FAULTS as error:
+        except STORAGE_ERRORS as error:
             raise ChatGLMError(
-                f"The history in {self._disk.path} can't be changed now: {error}. Try again.", kind="store"
+                f"The history in {self._file.path} can't be changed now: {error}. Try again.", kind="store"
             ) from None
 
     def close(self) -> None:
         """Save what waits, after others if they hold the file, and let go of it."""
-        last = time.monotonic() + LAST
-        while not self.flush() and self._busy and time.monotonic() < last:
-            time.sleep(LOOK)
-        if self._disk is not None:
-            self._disk.close()
+        last = time.monotonic() + CLOSE_TIMEOUT_SECONDS
+        while not self.flush() and self._was_busy and time.monotonic() < last:
+            time.sleep(LOCK_POLL_SECONDS)
+        if self._file is not None:
+            self._file.close()
 
-    def _ready(self) -> bool:
+    def _can_write(self) -> bool:
         """Tell whether the disk is worth a try; what waits goes first, for the order of asking."""
-        if self._disk is None or self._refused:
+        if self._file is None or self._is_refused:
             return False
-        return not self._just_failed() and self.flush()
+        return not self._has_just_failed() and self.flush()
 
-    def _readable(self) -> bool:
+    def _can_read(self) -> bool:
         """Tell whether there is a file to read; none is made for that."""
-        if self._disk is None or not self.has_file:
+        if self._file is None or not self.has_file:
             return False
-        return self._disk.is_open or (not self._just_failed() and self._tried(lambda disk: None))
+        return self._file.is_open or (not self._has_just_failed() and self._try(lambda db: None))
 
-    def _just_failed(self) -> bool:
-        return self._failed is not None and time.monotonic() - self._failed < self.retry_after
+    def _has_just_failed(self) -> bool:
+        return self._failed_at is not None and time.monotonic() - self._failed_at < self.retry_after
 
-    def _saved(self, act: Callable[[Database], object]) -> bool:
+    def _write(self, act: Callable[[Database], object]) -> bool:
         """Write something to the disk; tell whether it went well."""
-        if not self._tried(act):
+        if not self._try(act):
             return False
-        self._failed, self._warned = None, False
+        self._failed_at, self._has_warned = None, False
         return True
 
-    def _tried(self, act: Callable[[Database], object]) -> bool:
+    def _try(self, act: Callable[[Database], object]) -> bool:
         """Do something with the disk; if it fails, take note of when, and tell people once."""
-        assert self._disk is not None
-        self._busy = False
+        assert self._file is not None
+        self._was_busy = False
         try:
-            self._disk.run(act)
+            self._file.run(act)
         except RefusedFile as error:
-            self._refused = True
-            self.tell(str(error))
-        except FAULTS as error:
-            self._failed = time.monotonic()
-            self._busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            if not self._warned:
-                self._warned = True
+            self._is_refused = True
+            self.notify(str(error))
+        except STORAGE_ERRORS as error:
+            self._failed_at = time.monotonic()
+            self._was_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not self._has_warned:
+                self._has_warned = True
                 why = error.strerror if isinstance(error, OSError) and error.strerror else error
-                self.tell(
-                    f"Turns can't be saved in {self._disk.path}: {why}; they are kept in memory and tried again."
+                self.notify(
+                    f"Turns can't be saved in {self._file.path}: {why}; they are kept in memory and tried again."
                 )
         else:
             return True

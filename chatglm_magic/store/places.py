@@ -15,11 +15,11 @@ from pathlib import Path
 
 from .schema import Journal
 
-COMPANIONS = ("", "-wal", "-journal", "-shm")
+FILE_SUFFIXES = ("", "-wal", "-journal", "-shm")
 """What SQLite keeps beside a file; without its WAL a database may lack its newest rows."""
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def file_identity(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from another one that has taken its name; None if there is none."""
     try:
         found = os.lstat(path)
@@ -35,24 +35,24 @@ def move_aside(path: Path, which: tuple[int, int]) -> Path | None:
 
     :raises OSError: if it can't be moved.
     """
-    with _alone(path.parent):
-        if identity(path) != which:
+    with _folder_lock(path.parent):
+        if file_identity(path) != which:
             return None
         number = 1
-        while any(os.path.lexists(_aside(path, number, name)) for name in COMPANIONS):
+        while any(os.path.lexists(_quarantine_path(path, number, name)) for name in FILE_SUFFIXES):
             number += 1
-        for name in reversed(COMPANIONS):  # the WAL before its database, or a new one would take it for its own
+        for name in reversed(FILE_SUFFIXES):  # the WAL before its database, or a new one would take it for its own
             with suppress(FileNotFoundError):
-                path.with_name(path.name + name).rename(_aside(path, number, name))
-        return _aside(path, number, "")
+                path.with_name(path.name + name).rename(_quarantine_path(path, number, name))
+        return _quarantine_path(path, number, "")
 
 
-def _aside(path: Path, number: int, companion: str) -> Path:
+def _quarantine_path(path: Path, number: int, companion: str) -> Path:
     return path.with_name(f"{path.name}.corrupt-{number}{companion}")
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _folder_lock(folder: Path) -> Iterator[None]:
     """Hold off other processes that would move files in a folder; where that is not known, nothing is held."""
     try:
         import fcntl
@@ -68,7 +68,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(place)
 
 
-NETWORK = {
+NETWORK_FILE_SYSTEMS = {
     *("nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "afs", "coda", "ncpfs", "ceph", "glusterfs", "lustre"),
     *("beegfs", "gpfs", "pvfs2", "panfs", "davfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"),
     *("fuse.rclone", "fuse.gcsfuse", "fuse.davfs2", "fuse.smbnetfs", "fuse.curlftpfs", "fuse.juicefs"),
@@ -76,7 +76,7 @@ NETWORK = {
 """Kinds of file system that several machines can use at once: their shared memory is none."""
 
 
-def journal_for(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Journal:
+def journal_mode_for(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Journal:
     """Return the kind of journal a file can have: ``delete`` on a network's file system, else ``wal``.
 
     :param mounts: the table of mounts; where there is none, every disk is taken for a local one.
@@ -91,18 +91,18 @@ def journal_for(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Journal
         fields = line.split(" ")
         if len(fields) < 3:
             continue
-        point = _unescaped(fields[1])
+        point = _unescape(fields[1])
         if place == point or place.startswith(point.rstrip("/") + "/"):
             kind = fields[2]  # what is mounted later hides what was there
-    return "delete" if kind in NETWORK else "wal"
+    return "delete" if kind in NETWORK_FILE_SYSTEMS else "wal"
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     r"""Return a path of the table of mounts, where a blank is ``\040``."""
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
 
 
-FILE = "history.sqlite"
+FILE_NAME = "history.sqlite"
 
 
 class RefusedFile(Exception):
@@ -112,19 +112,19 @@ class RefusedFile(Exception):
 def default_path() -> Path:
     """Return ``$CHATGLM_MAGIC_HOME/history.sqlite``, else the file in Jupyter's data directory."""
     if home := os.environ.get("CHATGLM_MAGIC_HOME"):
-        return Path(home).expanduser() / FILE
-    return _jupyter_data() / "chatglm_magic" / FILE
+        return Path(home).expanduser() / FILE_NAME
+    return _jupyter_data_folder() / "chatglm_magic" / FILE_NAME
 
 
-def _jupyter_data() -> Path:
+def _jupyter_data_folder() -> Path:
     try:
         from jupyter_core.paths import jupyter_data_dir
     except ImportError:
-        return _data_without_jupyter()
+        return _guess_jupyter_data_folder()
     return Path(jupyter_data_dir())
 
 
-def _data_without_jupyter() -> Path:
+def _guess_jupyter_data_folder() -> Path:
     """Return what Jupyter's data directory would be."""
     if told := os.environ.get("JUPYTER_DATA_DIR"):
         return Path(told)
@@ -136,7 +136,7 @@ def _data_without_jupyter() -> Path:
     return (Path(data) if data else Path.home() / ".local" / "share") / "jupyter"
 
 
-def make(path: Path) -> bool:
+def create_file(path: Path) -> bool:
     """See to it that the file is there, its owner's alone from the first moment; tell whether it is new.
 
     A folder that is made here is its owner's alone too; one that was there stays as it is. An existing file is
@@ -152,19 +152,19 @@ def make(path: Path) -> bool:
         return True
     except FileExistsError:
         pass
-    check(path)
+    check_private(path)
     return False
 
 
-def check(path: Path) -> None:
+def check_private(path: Path) -> None:
     """See to it that a store's file, and what SQLite keeps beside it, are its owner's alone.
 
     :raises OSError: if one of them isn't an ordinary file.
     :raises RefusedFile: if one is another user's, or others could have written to it.
     """
-    for name in COMPANIONS:
+    for name in FILE_SUFFIXES:
         with suppress(FileNotFoundError):
-            _keep_private(path.with_name(path.name + name))
+            _make_private(path.with_name(path.name + name))
 
 
 def is_read_only(path: Path) -> bool:
@@ -185,7 +185,7 @@ def _make_folders(folder: Path) -> None:
             folder.mkdir(mode=0o700)
 
 
-def _keep_private(path: Path) -> None:
+def _make_private(path: Path) -> None:
     """Close an existing file to others who could read it.
 
     :raises OSError: if it is a link, a device or a folder.
@@ -203,7 +203,7 @@ def _keep_private(path: Path) -> None:
             f"{path} belongs to another user, who could read and change your turns. It is left as it is; turns "
             "are kept in memory. Choose another file: %chatglm_config store=FILE"
         )
-    if found.st_mode & 0o022 and _has_modes(path.parent):
+    if found.st_mode & 0o022 and _has_file_modes(path.parent):
         raise RefusedFile(
             f"{path} can be written to by other users. It is left as it is; turns are kept in memory. If its "
             f"content is yours, type !chmod 600 {shlex.quote(str(path))} and restart the kernel. Otherwise choose "
@@ -213,7 +213,7 @@ def _keep_private(path: Path) -> None:
         path.chmod(0o600)
 
 
-def _has_modes(folder: Path) -> bool:
+def _has_file_modes(folder: Path) -> bool:
     """Tell whether files in a folder have modes of their own: on some mounted disks all have one and the same."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         return not os.fstat(file.fileno()).st_mode & 0o022

@@ -74,10 +74,10 @@ class Query:
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
             raise ParameterError(f"There is no order {self.order!r}: take one of {', '.join(ORDERS)}.")
-        moment(self.since)
-        moment(self.until, end=True)
+        to_timestamp(self.since)
+        to_timestamp(self.until, end=True)
         for name in parameter_names("sampling"):
-            _limits(name, getattr(self, name))
+            _range_bounds(name, getattr(self, name))
 
     def parameters(self, match: str | None, without: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return the values that go into the statements, by name; each statement takes those it knows.
@@ -89,10 +89,10 @@ class Query:
             name: getattr(self, name) for name in ("conversation", "model", "status", "kind", "order")
         }
         for name in parameter_names("sampling"):
-            values[f"{name}_low"], values[f"{name}_high"] = _limits(name, getattr(self, name))
+            values[f"{name}_low"], values[f"{name}_high"] = _range_bounds(name, getattr(self, name))
         return values | {
-            "since": moment(self.since),
-            "until": moment(self.until, end=True),
+            "since": to_timestamp(self.since),
+            "until": to_timestamp(self.until, end=True),
             "ids": None if self.ids is None else json.dumps(self.ids),
             "without": json.dumps(without) if without else None,
             "match": match,
@@ -100,10 +100,10 @@ class Query:
         }
 
 
-FIELDS = tuple(field.name for field in fields(Query))
+QUERY_FIELDS = tuple(field.name for field in fields(Query))
 
 
-def moment(value: str | datetime | None, *, end: bool = False) -> float | None:
+def to_timestamp(value: str | datetime | None, *, end: bool = False) -> float | None:
     """Return a time as seconds since 1970; ``end`` takes a date alone for the end of that day.
 
     :raises ParameterError: for a text that isn't an ISO 8601 time.
@@ -121,7 +121,7 @@ def moment(value: str | datetime | None, *, end: bool = False) -> float | None:
         ) from None
 
 
-def _limits(name: str, span: Any) -> Range:
+def _range_bounds(name: str, span: Any) -> Range:
     if span is None:
         return None, None
     try:
@@ -149,35 +149,36 @@ FILTERS = """
     AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
     AND (:without IS NULL OR id NOT IN (SELECT value FROM json_each(:without)))
 """
-PAGE = " LIMIT :limit OFFSET :offset"
-ALL = f" FROM turns WHERE {FILTERS}"
-KEY = """CASE :order
+LIMIT = " LIMIT :limit OFFSET :offset"
+FROM_TURNS = f" FROM turns WHERE {FILTERS}"
+SORT_KEY = """CASE :order
     WHEN 'position' THEN CASE WHEN :conversation IS NULL THEN turns.number ELSE position END
     WHEN 'newest' THEN -turns.number WHEN 'created' THEN created_at WHEN 'duration' THEN duration
     WHEN 'tokens' THEN tokens WHEN 'temperature' THEN temperature WHEN 'top_p' THEN top_p END"""
-SORTED = f" ORDER BY {KEY} IS NULL, {KEY} * :sign, turns.number * :sign"
+ORDER_BY_KEY = f" ORDER BY {SORT_KEY} IS NULL, {SORT_KEY} * :sign, turns.number * :sign"
 
-IN_PLACE = " ORDER BY position, number"
-IN_PLACE_DOWN = " ORDER BY position DESC, number DESC"
+ORDER_BY_POSITION = " ORDER BY position, number"
+ORDER_BY_POSITION_DESC = " ORDER BY position DESC, number DESC"
 
-OF_IDS = f" FROM turns WHERE id IN (SELECT value FROM json_each(:ids)) AND {FILTERS}"
-OF_CONVERSATION = f" FROM turns WHERE conversation = :conversation AND {FILTERS}"
-IN_INDEX = f" FROM words CROSS JOIN turns ON turns.number = words.rowid WHERE words MATCH :match AND {FILTERS}"
-READ = f""" FROM turns CROSS JOIN texts ON texts.number = turns.number
+FROM_IDS = f" FROM turns WHERE id IN (SELECT value FROM json_each(:ids)) AND {FILTERS}"
+FROM_CONVERSATION = f" FROM turns WHERE conversation = :conversation AND {FILTERS}"
+FROM_INDEX = f" FROM words CROSS JOIN turns ON turns.number = words.rowid WHERE words MATCH :match AND {FILTERS}"
+FROM_TEXTS = f""" FROM turns CROSS JOIN texts ON texts.number = turns.number
     WHERE {FILTERS} AND wanted(prompt, answer, reasoning)"""
-NOT_IN_INDEX = READ + " AND indexed = 0"
-FOUND = f"SELECT turns.number AS number, {KEY} AS key{IN_INDEX} UNION ALL SELECT turns.number, {KEY}{NOT_IN_INDEX}"
+FROM_UNINDEXED = FROM_TEXTS + " AND indexed = 0"
+SELECT_MATCHES = f"""SELECT turns.number AS number, {SORT_KEY} AS key{FROM_INDEX}
+    UNION ALL SELECT turns.number, {SORT_KEY}{FROM_UNINDEXED}"""
 # The index gives its rows in their order one by one, so each half stops when the page is full.
-NEWEST = f"""SELECT number, number FROM (
-    SELECT * FROM (SELECT words.rowid AS number{IN_INDEX} ORDER BY words.rowid DESC LIMIT :upto)
-    UNION ALL SELECT * FROM (SELECT turns.number{NOT_IN_INDEX} ORDER BY turns.number DESC LIMIT :upto))
-    ORDER BY number DESC{PAGE}"""
-OLDEST = f"""SELECT number, number FROM (
-    SELECT * FROM (SELECT words.rowid AS number{IN_INDEX} ORDER BY words.rowid LIMIT :upto)
-    UNION ALL SELECT * FROM (SELECT turns.number{NOT_IN_INDEX} ORDER BY turns.number LIMIT :upto))
-    ORDER BY number{PAGE}"""
+SELECT_NEWEST_MATCHES = f"""SELECT number, number FROM (
+    SELECT * FROM (SELECT words.rowid AS number{FROM_INDEX} ORDER BY words.rowid DESC LIMIT :upto)
+    UNION ALL SELECT * FROM (SELECT turns.number{FROM_UNINDEXED} ORDER BY turns.number DESC LIMIT :upto))
+    ORDER BY number DESC{LIMIT}"""
+SELECT_OLDEST_MATCHES = f"""SELECT number, number FROM (
+    SELECT * FROM (SELECT words.rowid AS number{FROM_INDEX} ORDER BY words.rowid LIMIT :upto)
+    UNION ALL SELECT * FROM (SELECT turns.number{FROM_UNINDEXED} ORDER BY turns.number LIMIT :upto))
+    ORDER BY number{LIMIT}"""
 
-Found = list[tuple[int, float | None]]
+NumbersWithKeys = list[tuple[int, float | None]]
 """Numbers of turns, each with the value it is sorted by."""
 Values = Mapping[str, Any]
 
@@ -188,82 +189,92 @@ def select_numbers(db: sqlite3.Connection, query: Query, values: Values, *, sear
     :param search: ``index`` for a query whose words the index knows, ``read`` for one that must read all texts.
     """
     if search == "read":
-        return db.execute(f"SELECT turns.number, {KEY}{READ}{SORTED}{PAGE}", values)
+        return db.execute(f"SELECT turns.number, {SORT_KEY}{FROM_TEXTS}{ORDER_BY_KEY}{LIMIT}", values)
     if search == "index":
-        return _searched(db, query, values)
+        return _select_matches(db, query, values)
     if query.ids is not None:
-        return db.execute(f"SELECT number, {KEY}{OF_IDS}{SORTED}{PAGE}", values)
+        return db.execute(f"SELECT number, {SORT_KEY}{FROM_IDS}{ORDER_BY_KEY}{LIMIT}", values)
     if query.conversation is None:
-        return _walked(db, query, values)
+        return _select_all(db, query, values)
     if query.order != "position":
-        return db.execute(f"SELECT number, {KEY}{OF_CONVERSATION}{SORTED}{PAGE}", values)
+        return db.execute(f"SELECT number, {SORT_KEY}{FROM_CONVERSATION}{ORDER_BY_KEY}{LIMIT}", values)
     if query.reverse:
-        return db.execute(f"SELECT number, position{OF_CONVERSATION}{IN_PLACE_DOWN}{PAGE}", values)
-    return db.execute(f"SELECT number, position{OF_CONVERSATION}{IN_PLACE}{PAGE}", values)
+        return db.execute(f"SELECT number, position{FROM_CONVERSATION}{ORDER_BY_POSITION_DESC}{LIMIT}", values)
+    return db.execute(f"SELECT number, position{FROM_CONVERSATION}{ORDER_BY_POSITION}{LIMIT}", values)
 
 
-def count_found(db: sqlite3.Connection, query: Query, values: Values, *, search: str | None) -> sqlite3.Cursor:
+def count_turns(db: sqlite3.Connection, query: Query, values: Values, *, search: str | None) -> sqlite3.Cursor:
     """Return how many turns there are, in one row."""
     if search == "read":
-        return db.execute(f"SELECT count(*){READ}", values)
+        return db.execute(f"SELECT count(*){FROM_TEXTS}", values)
     if search == "index":
-        return db.execute(f"SELECT (SELECT count(*){IN_INDEX}) + (SELECT count(*){NOT_IN_INDEX})", values)
+        return db.execute(f"SELECT (SELECT count(*){FROM_INDEX}) + (SELECT count(*){FROM_UNINDEXED})", values)
     if query.ids is not None:
-        return db.execute(f"SELECT count(*){OF_IDS}", values)
+        return db.execute(f"SELECT count(*){FROM_IDS}", values)
     if query.conversation is not None:
-        return db.execute(f"SELECT count(*){OF_CONVERSATION}", values)
+        return db.execute(f"SELECT count(*){FROM_CONVERSATION}", values)
     if query == Query(order=query.order, reverse=query.reverse) and values["without"] is None:
         return db.execute("SELECT count(*) FROM turns")
-    return db.execute(f"SELECT count(*){ALL}", values)
+    return db.execute(f"SELECT count(*){FROM_TURNS}", values)
 
 
-def _searched(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
+def _select_matches(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
     """Return what a search finds; the index gives the newest, or the oldest, first by itself."""
     first_asked_first = query.order == "position" and query.conversation is None
     if first_asked_first or query.order == "newest":
         if query.reverse == first_asked_first:
-            return db.execute(NEWEST, values)
-        return db.execute(OLDEST, values)
+            return db.execute(SELECT_NEWEST_MATCHES, values)
+        return db.execute(SELECT_OLDEST_MATCHES, values)
     return db.execute(
-        f"SELECT number, key FROM ({FOUND}) ORDER BY key IS NULL, key * :sign, number * :sign{PAGE}",
+        f"SELECT number, key FROM ({SELECT_MATCHES}) ORDER BY key IS NULL, key * :sign, number * :sign{LIMIT}",
         values,
     )
 
 
-def _walked(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
+def _select_all(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
     """Return a page of all turns along the index of their order, from either end."""
     match query.order, query.reverse:
         case ("newest", False) | ("position", True):
-            return db.execute(f"SELECT number, number{ALL} ORDER BY number DESC{PAGE}", values)
+            return db.execute(f"SELECT number, number{FROM_TURNS} ORDER BY number DESC{LIMIT}", values)
         case ("newest", True) | ("position", False):
-            return db.execute(f"SELECT number, number{ALL} ORDER BY number{PAGE}", values)
+            return db.execute(f"SELECT number, number{FROM_TURNS} ORDER BY number{LIMIT}", values)
         case ("created", False):
             return db.execute(
-                f"SELECT number, created_at{ALL} ORDER BY created_at NULLS LAST, number{PAGE}", values
+                f"SELECT number, created_at{FROM_TURNS} ORDER BY created_at NULLS LAST, number{LIMIT}", values
             )
         case ("created", True):
             return db.execute(
-                f"SELECT number, created_at{ALL} ORDER BY created_at DESC, number DESC{PAGE}", values
+                f"SELECT number, created_at{FROM_TURNS} ORDER BY created_at DESC, number DESC{LIMIT}", values
             )
         case ("duration", False):
-            return db.execute(f"SELECT number, duration{ALL} ORDER BY duration NULLS LAST, number{PAGE}", values)
+            return db.execute(
+                f"SELECT number, duration{FROM_TURNS} ORDER BY duration NULLS LAST, number{LIMIT}", values
+            )
         case ("duration", True):
-            return db.execute(f"SELECT number, duration{ALL} ORDER BY duration DESC, number DESC{PAGE}", values)
+            return db.execute(
+                f"SELECT number, duration{FROM_TURNS} ORDER BY duration DESC, number DESC{LIMIT}", values
+            )
         case ("tokens", False):
-            return db.execute(f"SELECT number, tokens{ALL} ORDER BY tokens NULLS LAST, number{PAGE}", values)
+            return db.execute(
+                f"SELECT number, tokens{FROM_TURNS} ORDER BY tokens NULLS LAST, number{LIMIT}", values
+            )
         case ("tokens", True):
-            return db.execute(f"SELECT number, tokens{ALL} ORDER BY tokens DESC, number DESC{PAGE}", values)
+            return db.execute(
+                f"SELECT number, tokens{FROM_TURNS} ORDER BY tokens DESC, number DESC{LIMIT}", values
+            )
         case ("temperature", False):
             return db.execute(
-                f"SELECT number, temperature{ALL} ORDER BY temperature NULLS LAST, number{PAGE}", values
+                f"SELECT number, temperature{FROM_TURNS} ORDER BY temperature NULLS LAST, number{LIMIT}",
+                values,
             )
         case ("temperature", True):
             return db.execute(
-                f"SELECT number, temperature{ALL} ORDER BY temperature DESC, number DESC{PAGE}", values
+                f"SELECT number, temperature{FROM_TURNS} ORDER BY temperature DESC, number DESC{LIMIT}",
+                values,
             )
         case ("top_p", False):
-            return db.execute(f"SELECT number, top_p{ALL} ORDER BY top_p NULLS LAST, number{PAGE}", values)
+            return db.execute(f"SELECT number, top_p{FROM_TURNS} ORDER BY top_p NULLS LAST, number{LIMIT}", values)
         case ("top_p", True):
-            return db.execute(f"SELECT number, top_p{ALL} ORDER BY top_p DESC, number DESC{PAGE}", values)
+            return db.execute(f"SELECT number, top_p{FROM_TURNS} ORDER BY top_p DESC, number DESC{LIMIT}", values)
         case _:
             raise AssertionError(f"no order {query.order}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .pending import Saving
+from .pending import BufferedDatabase
 from .query import Query
 
 STILL_READ = (
@@ -14,40 +14,40 @@ STILL_READ = (
 )
 
 
-def delete(saving: Saving, ids: Sequence[str]) -> int:
+def delete(database: BufferedDatabase, ids: Sequence[str]) -> int:
     """Delete turns by their ids; return how many there were.
 
     :raises ChatGLMError: if the file can't be changed now.
     """
-    if not saving.has_disk:
-        return saving.waiting.database.delete(ids)
+    if not database.has_path:
+        return database.pending.database.delete(ids)
     wanted = set(ids)
-    late = tuple(id for id in saving.waiting.ids if id in wanted)
-    new = len(late) - _on_disk(saving, Query(ids=late))
-    gone = saving.change(lambda disk: disk.delete(ids)) if saving.has_file else 0
-    saving.waiting.delete(late)
+    late = tuple(id for id in database.pending.ids if id in wanted)
+    new = len(late) - _on_disk(database, Query(ids=late))
+    gone = database.change(lambda db: db.delete(ids)) if database.has_file else 0
+    database.pending.delete(late)
     return gone + new
 
 
-def forget(saving: Saving, conversation: str | None) -> int:
+def forget(database: BufferedDatabase, conversation: str | None) -> int:
     """Delete a conversation, or all, so that nothing is left of it; return how many turns there were.
 
     :raises ChatGLMError: if the file can't be changed now.
     """
-    waiting = saving.waiting
-    if not saving.has_disk:
+    waiting = database.pending
+    if not database.has_path:
         return waiting.database.forget(conversation)[0]
     query = Query(conversation=conversation)
     late = [row.turn.id for row in waiting.database.rows(waiting.database.numbers(query))] if len(waiting) else []
-    new = len(late) - _on_disk(saving, replace(query, ids=tuple(late)))
-    gone, wiped = saving.change(lambda disk: disk.forget(conversation)) if saving.has_file else (0, True)
+    new = len(late) - _on_disk(database, replace(query, ids=tuple(late)))
+    gone, wiped = database.change(lambda db: db.forget(conversation)) if database.has_file else (0, True)
     if late:
         waiting.delete(late)
     if not wiped:
-        saving.tell(STILL_READ)
+        database.notify(STILL_READ)
     return gone + new
 
 
-def _on_disk(saving: Saving, query: Query) -> int:
+def _on_disk(database: BufferedDatabase, query: Query) -> int:
     """Return how many of the turns that wait are saved in an older form."""
-    return sum(saving.read(lambda disk: [disk.count(query)])) if query.ids else 0
+    return sum(database.read(lambda db: [db.count(query)])) if query.ids else 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sqlite3
 from typing import Literal
 
-APPLICATION = 1196182888
+APPLICATION_ID = 1196182888
 """SQLite's ``application_id``: "GLMh" as four bytes, so that another program's file is known from ours."""
-VERSION = 1
+SCHEMA_VERSION = 1
 """SQLite's ``user_version``: the form of the tables. A file with a higher one is a newer package's."""
 
 Journal = Literal["wal", "delete"]
 
-TURNS = """
+CREATE_TURNS = """
 CREATE TABLE turns (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -30,7 +30,7 @@ CREATE TABLE turns (
     indexed INTEGER NOT NULL DEFAULT 0
 )"""
 # What is long stands in a table of its own, so that looking through all turns reads little.
-TEXTS = """
+CREATE_TEXTS = """
 CREATE TABLE texts (
     number INTEGER PRIMARY KEY,
     prompt TEXT NOT NULL,
@@ -59,13 +59,13 @@ CREATE TABLE texts (
 # Without content and sizes it is as small as can be; the words of a row are taken out by giving them once more.
 # The tokenizer cuts at what is no letter, digit or named symbol of ASCII; words come to it separated by blanks.
 # Beginnings of words have an index of their own for three letters, the shortest that are asked for.
-WORDS = """
+CREATE_WORDS = """
 CREATE VIRTUAL TABLE words USING fts5(
     text, content = '', columnsize = 0, prefix = '3', tokenize = "ascii tokenchars '#$%&+<=>@^~'"
 )"""
 
 
-def prepare(db: sqlite3.Connection) -> None:
+def create_tables(db: sqlite3.Connection) -> None:
     """Make the tables in a new file; two processes may do so at once.
 
     :raises sqlite3.Error: if the file can't be written.
@@ -77,9 +77,9 @@ def prepare(db: sqlite3.Connection) -> None:
         if _version(db):
             _add_columns(db)
         else:
-            db.execute(TURNS)
-            db.execute(TEXTS)
-            db.execute(WORDS)
+            db.execute(CREATE_TURNS)
+            db.execute(CREATE_TEXTS)
+            db.execute(CREATE_WORDS)
             _add_indexes(db)
             db.execute("PRAGMA application_id = 1196182888")
             db.execute("PRAGMA user_version = 1")
@@ -92,15 +92,15 @@ def prepare(db: sqlite3.Connection) -> None:
 
 ADD_FIRST_ANSWER = "ALTER TABLE texts ADD COLUMN first_answer REAL"
 ADD_REASONING_TOKENS = "ALTER TABLE texts ADD COLUMN reasoning_tokens INTEGER"
-LATER = ("first_answer", "reasoning_tokens")
+ADDED_COLUMNS = ("first_answer", "reasoning_tokens")
 """Columns of ``texts`` that files of earlier versions lack. Those versions write their own columns by name, and
 leave these alone: the form of the tables is the same."""
 
 
 def missing_columns(db: sqlite3.Connection) -> list[str]:
-    """Return those of :data:`LATER` that a file lacks."""
+    """Return those of :data:`ADDED_COLUMNS` that a file lacks."""
     present = {row[1] for row in db.execute("PRAGMA table_info(texts)")}
-    return [name for name in LATER if name not in present]
+    return [name for name in ADDED_COLUMNS if name not in present]
 
 
 def _add_columns(db: sqlite3.Connection) -> None:
@@ -114,7 +114,7 @@ def _add_columns(db: sqlite3.Connection) -> None:
 def rebuild_index(db: sqlite3.Connection) -> None:
     """Throw a broken index away and begin an empty one, within a transaction."""
     db.execute("DROP TABLE words")
-    db.execute(WORDS)
+    db.execute(CREATE_WORDS)
     db.execute("UPDATE turns SET indexed = 0")
 
 
@@ -134,7 +134,7 @@ def _add_indexes(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX turns_not_indexed ON turns (number) WHERE indexed = 0")
 
 
-def tune(db: sqlite3.Connection, journal: Journal) -> None:
+def configure_connection(db: sqlite3.Connection, journal: Journal) -> None:
     """Set what holds for a connection. WAL needs shared memory, which network file systems do not have."""
     db.execute("PRAGMA secure_delete = ON")
     db.execute("PRAGMA temp_store = MEMORY")

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 
-_SINGLE = (
+_SINGLE_CHARS = (
     # kana, bopomofo, hangul, ideographs with their extensions, and the marks 々〆〇
     r"\u1100-\u11ff\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u30fa\u30fc-\ua4cf"
     r"\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -16,19 +16,19 @@ _SINGLE = (
     # symbols that names are made with (C++, C#, R&D); not the stars, dashes and bars that Markdown is full of
     r"#$%&+<=>@^~\xa2-\xa5\xa7\xa9\xac\xae\xb0\xb1\xb6\xd7\xf7\u20a0-\u20cf"
 )
-_BETWEEN = (
+_SEPARATORS = (
     # controls, blanks, other punctuation of ASCII and Latin-1, general and Chinese punctuation, private use
     r"\x00-\x20!\"'()*,\-./:;?\[\\\]_`{|}\x7f-\xa1\xa6\xa8\xab\xad\xaf\xb4\xb7\xb8\xbb\xbf"
     r"\u2000-\u206f\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u3040\u30fb\ufe00-\ufe6f\ufff0-\uffff"
     r"\ud800-\uf8ff\U000e0000-\U0010ffff"
 )
-_WORD = re.compile(f"[{_SINGLE}]|[^{_SINGLE}{_BETWEEN}]+")
-_ALONE = re.compile(f"[{_SINGLE}]")
+_WORD = re.compile(f"[{_SINGLE_CHARS}]|[^{_SINGLE_CHARS}{_SEPARATORS}]+")
+_SINGLE_CHAR = re.compile(f"[{_SINGLE_CHARS}]")
 
-FENCE = "\ue000"
+TEXT_SEPARATOR = "\ue000"
 """Stands between two texts of one turn, so that no phrase runs over the seam."""
-_WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
-PREFIX = 3
+_FULLWIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+MIN_PREFIX_LETTERS = 3
 """From so many letters on, a word also finds the words that begin with it."""
 
 
@@ -37,14 +37,14 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return a text's words in their order."""
     return _WORD.findall(fold(text))
 
 
-def indexed(*texts: str) -> str:
+def index_text(*texts: str) -> str:
     """Return texts in the form that the index is given."""
-    return f" {FENCE} ".join(" ".join(words(text)) for text in texts)
+    return f" {TEXT_SEPARATOR} ".join(" ".join(split_words(text)) for text in texts)
 
 
 class SearchQuery:
@@ -54,25 +54,25 @@ class SearchQuery:
     """
 
     def __init__(self, text: str) -> None:
-        self._phrases = [found for part in text.split() if (found := words(part))]
+        self._phrases = [found for part in text.split() if (found := split_words(part))]
         plain = unicodedata.normalize("NFKC", text.strip())
-        self._literal = () if self._phrases else (plain, plain.translate(_WIDE))
+        self._literal = () if self._phrases else (plain, plain.translate(_FULLWIDTH))
 
     @property
-    def match(self) -> str | None:
+    def fts_query(self) -> str | None:
         """The query in FTS5's language; a word can't hold a quotation mark, so nothing in it is an operator."""
-        return " AND ".join(f'"{" ".join(phrase)}"{" *" * _open(phrase)}' for phrase in self._phrases) or None
+        return " AND ".join(f'"{" ".join(phrase)}"{" *" * _is_prefix(phrase)}' for phrase in self._phrases) or None
 
-    def found(self, *texts: str | None) -> bool:
+    def matches(self, *texts: str | None) -> bool:
         """Tell whether texts that are not in the index answer the query."""
         if self._literal:
             return any(form in text for text in texts if text for form in self._literal)
-        there = f" {indexed(*(text or '' for text in texts))} "
-        return all(f" {' '.join(phrase)}{' ' * (not _open(phrase))}" in there for phrase in self._phrases)
+        there = f" {index_text(*(text or '' for text in texts))} "
+        return all(f" {' '.join(phrase)}{' ' * (not _is_prefix(phrase))}" in there for phrase in self._phrases)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return where a text has what is looked for, in its first 100,000 characters."""
-        text = text[:LONGEST_SOURCE]
+        text = text[:MAX_MARKED_CHARS]
         folded = fold(text)
         if len(folded) == len(text):
             return [found.span() for found in self._pattern.finditer(folded)]
@@ -87,8 +87,8 @@ class SearchQuery:
         return re.compile("|".join(map(_phrase_pattern, self._phrases)) or r"(?!)")
 
 
-LONGEST_SOURCE = 100_000
-BEFORE, LENGTH = 30, 110
+MAX_MARKED_CHARS = 100_000
+EXCERPT_LEAD_CHARS, EXCERPT_CHARS = 30, 110
 """Characters of an excerpt before what is marked in it, and all of its characters."""
 
 
@@ -100,8 +100,8 @@ def excerpt(search: str | None, texts: Sequence[str]) -> list[tuple[str, bool]]:
     query = SearchQuery(search or "")
     found = next(((text, spans) for text in texts if search and (spans := query.spans(text))), None)
     text, spans = found or (next((text for text in texts if text.strip()), ""), [])
-    start = max(0, spans[0][0] - BEFORE) if spans else 0
-    end = start + LENGTH
+    start = max(0, spans[0][0] - EXCERPT_LEAD_CHARS) if spans else 0
+    end = start + EXCERPT_CHARS
     parts, at = [("…", False)] if start else [], start
     for left, right in spans:
         if left >= at and right <= end:
@@ -112,12 +112,12 @@ def excerpt(search: str | None, texts: Sequence[str]) -> list[tuple[str, bool]]:
 
 
 def _phrase_pattern(phrase: list[str]) -> str:
-    other = f"[^{_SINGLE}{_BETWEEN}]"
-    before = "" if _ALONE.match(phrase[0]) else f"(?<!{other})"
-    after = "" if _open(phrase) or _ALONE.match(phrase[-1]) else f"(?!{other})"
-    return before + f"[{_BETWEEN}]*".join(map(re.escape, phrase)) + after
+    other = f"[^{_SINGLE_CHARS}{_SEPARATORS}]"
+    before = "" if _SINGLE_CHAR.match(phrase[0]) else f"(?<!{other})"
+    after = "" if _is_prefix(phrase) or _SINGLE_CHAR.match(phrase[-1]) else f"(?!{other})"
+    return before + f"[{_SEPARATORS}]*".join(map(re.escape, phrase)) + after
 
 
-def _open(phrase: list[str]) -> bool:
+def _is_prefix(phrase: list[str]) -> bool:
     """Tell whether a phrase's last word may be the beginning of a longer one."""
-    return len(phrase[-1]) >= PREFIX and not _ALONE.match(phrase[-1])
+    return len(phrase[-1]) >= MIN_PREFIX_LETTERS and not _SINGLE_CHAR.match(phrase[-1])

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..values import Turn
-from .columns import narrow, wide
-from .search import indexed
+from .columns import texts_values, turns_values
+from .search import index_text
 
-INSERT = """
+INSERT_TURN = """
 INSERT INTO turns (id, conversation, position, status, kind, model, temperature, top_p, max_token, tokens,
     duration, created_at)
 VALUES (:id, :conversation, :position, :status, :kind, :model, :temperature, :top_p, :max_token, :tokens,
     :duration, :created_at)"""
-UPDATE = """
+UPDATE_TURN = """
 UPDATE turns SET conversation = :conversation, position = :position, status = :status, kind = :kind,
     model = :model, temperature = :temperature, top_p = :top_p, max_token = :max_token, tokens = :tokens,
     duration = :duration, created_at = :created_at
@@ -29,71 +29,73 @@ INSERT OR REPLACE INTO texts (number, prompt, answer, reasoning, system, endpoin
 VALUES (:number, :prompt, :answer, :reasoning, :system, :endpoint, :dialect, :asked, :sent, :changed,
     :turns_sent, :turns_left_out, :finish_reason, :usage, :first_token, :first_answer, :reasoning_tokens, :created,
     :error, :cell_id, :cell_run, :outside, :version)"""
-SAME_TEXTS = """
+HAS_SAME_TEXTS = """
 SELECT prompt = :prompt AND answer = :answer AND reasoning = :reasoning FROM texts WHERE number = :number"""
-LEFT_BEHIND = """
+SELECT_UNINDEXED = """
 SELECT number FROM turns WHERE indexed = 0 AND (created_at IS NULL OR created_at < ?) ORDER BY number LIMIT ?"""
 
-HOUR = 3600
-AT_ONCE = 20
+ABANDONED_AFTER_SECONDS = 3600
+MAX_LATE_INDEXED = 20
 """So many turns that were never ended are indexed when another one has."""
 
 
-def put(db: sqlite3.Connection, turn: Turn, position: int) -> None:
+def upsert(db: sqlite3.Connection, turn: Turn, position: int) -> None:
     """Insert a turn, or bring the one of that id up to date.
 
     The index holds turns that have ended. One that is still growing, or whose kernel was killed, is searched by
     reading it; the latter is indexed with some later turn.
     """
     turn = turn if turn.id else replace(turn, id=uuid.uuid4().hex)
-    values = narrow(turn, position) | wide(turn)
+    values = turns_values(turn, position) | texts_values(turn)
     old = db.execute("SELECT number, indexed FROM turns WHERE id = ?", (turn.id,)).fetchone()
     if old is None:
-        number, was_indexed = db.execute(INSERT, values).lastrowid or 0, False
+        number, was_indexed = db.execute(INSERT_TURN, values).lastrowid or 0, False
     else:
         number, was_indexed = old
-        db.execute(UPDATE, values | {"number": number})
+        db.execute(UPDATE_TURN, values | {"number": number})
     values["number"] = number
-    if was_indexed and db.execute(SAME_TEXTS, values).fetchone() == (1,):
+    if was_indexed and db.execute(HAS_SAME_TEXTS, values).fetchone() == (1,):
         db.execute(WRITE_TEXTS, values)
         return
     if was_indexed:
-        unindex(db, number)
+        unindex_turn(db, number)
     db.execute(WRITE_TEXTS, values)
-    if _ended(turn):
-        index(db, number)
-        for other in db.execute(LEFT_BEHIND, (time.time() - HOUR, AT_ONCE)).fetchall():
-            index(db, *other)
+    if _has_ended(turn):
+        index_turn(db, number)
+        for other in db.execute(
+            SELECT_UNINDEXED, (time.time() - ABANDONED_AFTER_SECONDS, MAX_LATE_INDEXED)
+        ).fetchall():
+            index_turn(db, *other)
 
 
-def add(db: sqlite3.Connection, turns: Sequence[tuple[Turn, int]]) -> int:
+def insert_new(db: sqlite3.Connection, turns: Sequence[tuple[Turn, int]]) -> int:
     """Insert turns with their positions, but for those whose id is there; return how many are new."""
     new = 0
     for turn, position in turns:
         if db.execute("SELECT 1 FROM turns WHERE id = ?", (turn.id,)).fetchone() is None:
-            put(db, turn, position)
+            upsert(db, turn, position)
             new += 1
     return new
 
 
-def index(db: sqlite3.Connection, number: int) -> None:
+def index_turn(db: sqlite3.Connection, number: int) -> None:
     """Put a turn's words into the index."""
-    db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, _words(db, number)))
+    db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, _index_text(db, number)))
     db.execute("UPDATE turns SET indexed = 1 WHERE number = ?", (number,))
 
 
-def unindex(db: sqlite3.Connection, number: int) -> None:
+def unindex_turn(db: sqlite3.Connection, number: int) -> None:
     """Take a turn's words out of the index, where they have no text of their own: they are given once more."""
-    words = _words(db, number)
+    words = _index_text(db, number)
     db.execute("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (number, words))
     db.execute("UPDATE turns SET indexed = 0 WHERE number = ?", (number,))
 
 
-def _words(db: sqlite3.Connection, number: int) -> str:
+def _index_text(db: sqlite3.Connection, number: int) -> str:
     texts = db.execute("SELECT prompt, answer, reasoning FROM texts WHERE number = ?", (number,)).fetchone()
-    return indexed(*texts)
+    return index_text(*texts)
 
 
-def _ended(turn: Turn) -> bool:
+def _has_ended(turn: Turn) -> bool:
     """Tell whether a turn will not grow: one that broke off says why."""
     return turn.status != "incomplete" or turn.error is not None

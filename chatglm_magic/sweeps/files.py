@@ -14,7 +14,7 @@ from ..errors import ChatGLMError, CommandError
 from ..render.answers import counted
 from ..render.dataframe import table
 from ..render.text import one_line, quoted
-from ..store.imports import InvalidTurn, turn_from
+from ..store.imports import InvalidTurn, turn_from_object
 from ..strictjson import strict_json
 from ..values import Turn
 from .cells import Slot
@@ -96,7 +96,7 @@ def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tupl
     for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=False), 2):
         value = _object(line, number)
         try:
-            turn = turn_from(value)
+            turn = turn_from_object(value)
         except InvalidTurn as wrong:
             raise InvalidTurn(f"line {number}: {wrong}") from None
         if turn.prompt != cells[cell].prompt:

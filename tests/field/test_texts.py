@@ -19,7 +19,7 @@ from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError, CommandError, ParameterError
 from chatglm_magic.render.text import aligned, display_width
 from chatglm_magic.store import History, Query, Store
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 from chatglm_magic.sweeps.stats import similarity
 from chatglm_magic.values import Turn
 
@@ -142,7 +142,7 @@ FILES: dict[str, tuple[list[Any], int | None, list[tuple[str, str]]]] = {
 def test_files_that_people_have_are_imported(name: str, tmp_path: Path) -> None:
     """Each conversation by itself, in its order, with the branch that was shown last."""
     values, indent, expected = FILES[name]
-    found = read(write(tmp_path / "file.json", *values, indent=indent))
+    found = read_turns(write(tmp_path / "file.json", *values, indent=indent))
     assert [(turn.prompt, turn.answer) for turn, _ in found] == expected
     assert len({turn.conversation for turn, _ in found}) == (2 if len(expected) == 2 and "6B" not in name else 1)
     if name == "vLLM's reasoning":
@@ -158,7 +158,7 @@ def test_files_that_people_have_are_imported(name: str, tmp_path: Path) -> None:
 def test_a_file_of_another_form_is_refused_with_what_is_read(value: Any, tmp_path: Path) -> None:
     """With a sentence that names the forms, or the word that is not known."""
     with pytest.raises(CommandError, match=r"ShareGPT|role 'bot'"):
-        read(write(tmp_path / "file.jsonl", value))
+        read_turns(write(tmp_path / "file.jsonl", value))
 
 
 @pytest.mark.row("H35")

@@ -17,7 +17,7 @@ import pytest
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.store import Query, Store, schema
 from chatglm_magic.store.database import Database
-from chatglm_magic.store.places import identity, journal_for, move_aside
+from chatglm_magic.store.places import file_identity, journal_mode_for, move_aside
 
 from ..support.stores import is_sound, list_prompts, make_turn, open_store, run_code, start_code
 
@@ -104,7 +104,7 @@ def test_of_two_kernels_one_moves_the_file(tmp_path: Path) -> None:
     """Who comes second finds another file there, and leaves that one in its place."""
     path = tmp_path / "h.sqlite"
     path.write_bytes(BAD["text"])
-    which = identity(path)
+    which = file_identity(path)
     assert which is not None
     assert move_aside(path, which) == tmp_path / "h.sqlite.corrupt-1"
     path.write_bytes(b"a new one, made by the first")
@@ -120,7 +120,7 @@ def test_moving_aside_is_done_by_one_at_a_time(tmp_path: Path) -> None:
 
     path = tmp_path / "h.sqlite"
     path.write_bytes(BAD["text"])
-    which = identity(path)
+    which = file_identity(path)
     assert which is not None
     folder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
@@ -225,7 +225,7 @@ def test_a_newer_file_is_left_as_it_is(tmp_path: Path) -> None:
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    assert "newer" in refused(path) and schema.VERSION < 99
+    assert "newer" in refused(path) and schema.SCHEMA_VERSION < 99
 
 
 @pytest.mark.row("F3")
@@ -310,8 +310,8 @@ def test_a_networks_disk_gets_no_wal(place: str, journal: str, tmp_path: Path) -
     """The last mount that holds a place decides; a machine without the table of mounts has WAL."""
     table = tmp_path / "mounts"
     table.write_text(MOUNTS)
-    assert journal_for(Path(place), table) == journal
-    assert journal_for(Path(place), tmp_path / "none") == "wal"
+    assert journal_mode_for(Path(place), table) == journal
+    assert journal_mode_for(Path(place), tmp_path / "none") == "wal"
 
 
 @pytest.mark.row("F4")
@@ -325,7 +325,7 @@ def test_without_wal_a_database_does_the_same(tmp_path: Path) -> None:
         for at in range(2, 5):
             database.put(make_turn(f"爱情 {at}"), at)
         assert [file.name for file in tmp_path.iterdir()] == ["h.sqlite"]
-        assert [number for number, _ in database.find(Query(text="爱情", order="newest"), 0, 2)] == [4, 3]
+        assert [number for number, _ in database.find_numbers(Query(text="爱情", order="newest"), 0, 2)] == [4, 3]
         assert database.forget(None) == (4, True)
     finally:
         database.close()

@@ -18,7 +18,7 @@ import pytest
 from chatglm_magic import safe_files as files
 from chatglm_magic.errors import CommandError
 from chatglm_magic.store import History, Query, Store
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 
 from ..support.hostile import ANSWERS, arm
 from ..support.markup import TAGS
@@ -244,11 +244,11 @@ def test_a_round_trip_through_json_lines(history: History, tmp_path: Path) -> No
     history.store.put(make_turn("other", conversation="0" * 12), 0)
     path = history.all.export("out.jsonl")
     with open_store(tmp_path / "other.sqlite") as other:
-        assert other.add(read(path)) == 5
+        assert other.add(read_turns(path)) == 5
         for name in (CONVERSATION, "0" * 12):
             query = Query(conversation=name)
             assert [row.turn for row in other.find(query)] == [row.turn for row in history.store.find(query)]
-        assert other.add(read(path)) == 0 and other.count(Query()) == 5
+        assert other.add(read_turns(path)) == 0 and other.count(Query()) == 5
 
 
 def test_json_lines_are_in_the_conversations_order(history: History) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from chatglm_magic.errors import ChatGLMError, CommandError
 from chatglm_magic.store import Query, imports
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 from chatglm_magic.values import Turn
 
 from ..support.clock import assert_within
@@ -32,7 +32,7 @@ def test_turns_come_back_with_their_places(tmp_path: Path) -> None:
     """Each conversation's turns are numbered in the file's order, by themselves."""
     other = make_turn("other", conversation="0" * 12)
     path = write(tmp_path, FULL.to_json(), other.to_json(), make_turn("next").to_json())
-    found = read(path)
+    found = read_turns(path)
     assert [place for _, place in found] == [0, 0, 1]
     assert found[0][0] == FULL and found[1][0] == other
 
@@ -40,10 +40,10 @@ def test_turns_come_back_with_their_places(tmp_path: Path) -> None:
 def test_what_has_no_id_gets_one(tmp_path: Path) -> None:
     """Nameless turns of one file are one new conversation; each import is another."""
     path = write(tmp_path, {"prompt": "a"}, {"prompt": "b", "id": "", "conversation": ""})
-    (first, _), (second, place) = read(path)
+    (first, _), (second, place) = read_turns(path)
     assert first.conversation == second.conversation != "" and place == 1
     assert len(first.id) == 32 and first.id != second.id
-    assert read(path)[0][0].conversation != first.conversation
+    assert read_turns(path)[0][0].conversation != first.conversation
 
 
 def test_message_lists_become_conversations(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_message_lists_become_conversations(tmp_path: Path) -> None:
     ]
     whole = tmp_path / "in.json"
     whole.write_text(json.dumps(messages, indent=2, ensure_ascii=False), encoding="utf-8")
-    found = [turn for turn, _ in read(whole)]
+    found = [turn for turn, _ in read_turns(whole)]
     assert [(t.prompt, t.answer, t.status, t.system) for t in found] == [
         ("你好", "你好！", "complete", "简短"),
         ("ab", "", "incomplete", "简短"),
@@ -67,8 +67,8 @@ def test_message_lists_become_conversations(tmp_path: Path) -> None:
     ]
     assert found[0].reasoning == "想" and len({t.conversation for t in found}) == 1 and found[0].created
     lines = write(tmp_path, {"messages": messages}, {"messages": messages[:3]})
-    assert [place for _, place in read(lines)] == [0, 1, 2, 0]
-    assert len({t.conversation for t, _ in read(lines)}) == 2
+    assert [place for _, place in read_turns(lines)] == [0, 1, 2, 0]
+    assert len({t.conversation for t, _ in read_turns(lines)}) == 2
 
 
 @pytest.mark.row("F8")
@@ -78,10 +78,10 @@ def test_a_bom_line_ends_and_blank_lines_do_no_harm(bom: bytes, end: str, tmp_pa
     """A file from Windows, or one with empty lines, is read like any other; also as one list."""
     path = write(tmp_path, {"prompt": "爱\u2028情"}, {"prompt": "b"}, end=end)
     path.write_bytes(bom + path.read_bytes())
-    assert [turn.prompt for turn, _ in read(path)] == ["爱\u2028情", "b"]
+    assert [turn.prompt for turn, _ in read_turns(path)] == ["爱\u2028情", "b"]
     messages = json.dumps([{"role": "user", "content": "爱"}], ensure_ascii=False)
     path.write_bytes(bom + f" {end}{messages}{end}".encode())
-    assert [turn.prompt for turn, _ in read(path)] == ["爱"]
+    assert [turn.prompt for turn, _ in read_turns(path)] == ["爱"]
 
 
 GOOD = FULL.to_json()
@@ -152,7 +152,7 @@ def test_what_is_no_turn_is_refused_with_its_line(name: str, tmp_path: Path) -> 
     value, message = WRONG[name]
     path = write(tmp_path, GOOD, value, make_turn().to_json())
     with pytest.raises(CommandError) as caught:
-        read(path)
+        read_turns(path)
     assert message in str(caught.value) and "line 2" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -194,7 +194,7 @@ def test_files_that_are_something_else(name: str, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(data)
     with pytest.raises(CommandError) as caught:
-        read(path)
+        read_turns(path)
     assert message in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
@@ -203,7 +203,7 @@ def test_as_deep_as_is_allowed(tmp_path: Path) -> None:
     """64 levels are read: the control of the limit."""
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'{"prompt": "a", "asked": {"x": ' + b"[" * 62 + b"]" * 62 + b"}}\n")
-    assert len(read(path)) == 1
+    assert len(read_turns(path)) == 1
 
 
 @pytest.mark.row("F8")
@@ -216,20 +216,20 @@ def test_a_file_of_a_gibibyte_is_not_read(tmp_path: Path) -> None:
     try:
         began = time.monotonic()
         with pytest.raises(CommandError, match="256 MiB"):
-            read(path)
+            read_turns(path)
         took = time.monotonic() - began
         assert tracemalloc.get_traced_memory()[1] < 2**20
         assert_within(took, 0.5)
     finally:
         tracemalloc.stop()
-    assert imports.LARGEST == 256 * 2**20
+    assert imports.MAX_FILE_BYTES == 256 * 2**20
 
 
 @pytest.mark.row("F8")
 def test_only_ordinary_files_of_a_known_ending(tmp_path: Path) -> None:
     """Links, pipes, folders, devices and other endings are refused; a pipe is not waited for."""
     good = write(tmp_path, {"prompt": "a"})
-    assert len(read(good)) == 1
+    assert len(read_turns(good)) == 1
     (tmp_path / "link.jsonl").symlink_to(good)
     os.mkfifo(tmp_path / "pipe.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
@@ -245,7 +245,7 @@ def test_only_ordinary_files_of_a_known_ending(tmp_path: Path) -> None:
         "nul\0.jsonl": "embedded null",
     }.items():
         with pytest.raises(CommandError, match=message) as caught:
-            read(tmp_path / name)
+            read_turns(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
@@ -256,7 +256,7 @@ def test_hostile_texts_are_kept_as_they_are(tmp_path: Path) -> None:
     secret = {"lc": 1, "type": "secret", "id": ["HOME"], "__class__": "os.system"}
     path = write(tmp_path, *({"prompt": text, "answer": text, "asked": {"x": secret}} for text in texts))
     with open_store(tmp_path / "h.sqlite") as store:
-        assert store.add(read(path)) == len(texts)
+        assert store.add(read_turns(path)) == len(texts)
         found = [row.turn for row in store.find(Query())]
     assert [turn.prompt for turn in found] == texts and all(turn.asked == {"x": secret} for turn in found)
 
@@ -267,7 +267,7 @@ def test_a_lone_surrogate_costs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'{"prompt": "a\\ud83d"}\n')
     with open_store(tmp_path / "h.sqlite") as store:
-        assert store.add(read(path)) == 1
+        assert store.add(read_turns(path)) == 1
         assert store.find(Query())[0].turn.prompt == "a\\ud83d"
 
 
@@ -277,7 +277,7 @@ def test_an_import_that_can_not_be_saved_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with open_store(tmp_path / "file" / "h.sqlite") as store:
         with pytest.raises(ChatGLMError) as caught:
-            store.add(read(write(tmp_path, GOOD)))
+            store.add(read_turns(write(tmp_path, GOOD)))
         assert "\n" not in str(caught.value) and store.count(Query()) == store.unsaved == 0
 
 
@@ -285,7 +285,7 @@ def test_every_field_of_a_turn_has_its_check() -> None:
     """A field that is added to ``Turn`` must be added to what an import knows."""
     from dataclasses import fields
 
-    from chatglm_magic.store.columns import READ
+    from chatglm_magic.store.columns import READ_ORDER
     from chatglm_magic.store.imports import CHECKS
 
-    assert set(CHECKS) == set(READ) == {field.name for field in fields(Turn)}
+    assert set(CHECKS) == set(READ_ORDER) == {field.name for field in fields(Turn)}

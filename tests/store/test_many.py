@@ -24,7 +24,7 @@ def steps(path: Path, query: Query) -> int:
 
     try:
         database._db.set_progress_handler(step, 1)
-        assert len(database.rows([number for number, _ in database.find(query, 0, 20)])) == 20
+        assert len(database.rows([number for number, _ in database.find_numbers(query, 0, 20)])) == 20
     finally:
         database.close()
     return count

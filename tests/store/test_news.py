@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from chatglm_magic.store import Query, Store
-from chatglm_magic.store.pending import Saving
+from chatglm_magic.store.pending import BufferedDatabase
 
 from ..support.stores import make_turn
 
 
 def test_the_same_words_are_told_once() -> None:
     """However often there is reason to; others are told beside them, in their order."""
-    saving = Saving(None)
+    database = BufferedDatabase(None)
     for words in ("a", "b", "a", "b"):
-        saving.tell(words)
-    assert saving.news == ["a", "b"]
+        database.notify(words)
+    assert database.notices == ["a", "b"]
 
 
 def test_news_are_read_once(tmp_path: Path) -> None:

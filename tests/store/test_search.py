@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatglm_magic.store import Query, Store
-from chatglm_magic.store.search import SearchQuery, excerpt, indexed, words
+from chatglm_magic.store.search import SearchQuery, excerpt, index_text, split_words
 
 from ..support.clock import measure
 from ..support.stores import CONVERSATION, list_prompts, make_turn, open_store
@@ -235,26 +235,26 @@ WORDS = st.text(alphabet='ab C爱情是のカｶ한𠀀+=#"*-_.，？？é １\x
 def test_reading_finds_what_the_index_finds(texts: list[str], wanted: str) -> None:
     """For any text and any query, both ways agree, and no query is an error to the index."""
     query = SearchQuery(wanted)
-    if query.match is None:
+    if query.fts_query is None:
         return
     db = sqlite3.connect(":memory:")
     try:
-        from chatglm_magic.store.schema import WORDS as TABLE
+        from chatglm_magic.store.schema import CREATE_WORDS
 
-        db.execute(TABLE)
-        db.execute("INSERT INTO words (rowid, text) VALUES (1, ?)", (indexed(*texts),))
-        in_index = db.execute("SELECT count(*) FROM words WHERE words MATCH ?", (query.match,)).fetchone() == (1,)
+        db.execute(CREATE_WORDS)
+        db.execute("INSERT INTO words (rowid, text) VALUES (1, ?)", (index_text(*texts),))
+        found = db.execute("SELECT count(*) FROM words WHERE words MATCH ?", (query.fts_query,)).fetchone()
     finally:
         db.close()
-    assert query.found(*texts) is in_index
+    assert query.matches(*texts) is (found == (1,))
 
 
 def test_a_text_finds_itself() -> None:
     """Any piece of a text, cut at word ends, is found in it."""
     for text in TEXTS.values():
-        cut = words(text)
+        cut = split_words(text)
         for start in range(len(cut)):
-            assert SearchQuery("".join(cut[start : start + 1])).found(text)
+            assert SearchQuery("".join(cut[start : start + 1])).matches(text)
 
 
 @pytest.mark.row("S33")
@@ -262,7 +262,7 @@ def test_a_text_finds_itself() -> None:
 def test_cutting_a_hostile_text_is_linear(text: str) -> None:
     """A megabyte of anything is cut into words in about the time that a megabyte of prose takes."""
     prose = "to be or not to be, 这是一个问题。" * 40_000
-    took, usual = (min(measure(words, given) for _ in range(3)) for given in (text, prose))
+    took, usual = (min(measure(split_words, given) for _ in range(3)) for given in (text, prose))
     assert took <= 5 * usual
 
 

@@ -342,8 +342,8 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     with open_store(tmp_path / "h.sqlite") as store:
         store.put(make_turn(), 0)
     db = sqlite3.connect(tmp_path / "h.sqlite")
-    assert db.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION,)
-    assert db.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+    assert db.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
+    assert db.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
     db.close()
 
 

@@ -42,11 +42,11 @@ import json
 from pathlib import Path
 from chatglm_magic.errors import CommandError
 from chatglm_magic import safe_files as files
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 from chatglm_magic.store import Store, History, Query
 
 store = Store(Path("history.sqlite"))
-store.add(read("turns.jsonl"))
+store.add(read_turns("turns.jsonl"))
 history = History(store, Query())
 refuse_links()
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chatglm_magic.store import History, Query, Store
-from chatglm_magic.store.imports import read
+from chatglm_magic.store.imports import read_turns
 
 from .stores import ROOT, make_turn
 
@@ -102,7 +102,7 @@ def check(folder: Path, told: Told) -> None:
     exported = folder / "out.jsonl"
     if exported.exists() or told.exports:
         assert exported.read_bytes().endswith(b"}\n")
-        assert len(read(exported)) >= max(told.exported, 1)
+        assert len(read_turns(exported)) >= max(told.exported, 1)
 
 
 def main(rounds: int) -> Told:

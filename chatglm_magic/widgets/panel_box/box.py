@@ -10,7 +10,7 @@ import ipywidgets as w
 
 from ...render.outer import output
 from ...session import Session
-from ...store.export import markdown
+from ...store.export import turns_markdown
 from .. import look, still
 from ..debounce import Sleep
 from ..messages import Notice
@@ -127,7 +127,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         """Copy what was said as Markdown: that of an export to ``.md``."""
         turns = self.talk.turns
         if turns:
-            self.transcript.copy("".join(markdown(turns)))
+            self.transcript.copy("".join(turns_markdown(turns)))
         else:
             self.transcript.say(Notice("Ask something first: then the conversation can be copied."))
 
