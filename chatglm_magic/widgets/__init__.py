@@ -1,4 +1,4 @@
-"""Views over the session, of ipywidgets: imported on use, since they are not needed to ask."""
+"""Widgets for a session, a sweep and a lens. They need ipywidgets, so each is imported on first use."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ B = TypeVar("B", bound="Box")
 
 
 @contextmanager
-def _of_ipywidgets() -> Iterator[None]:
-    """Say what to install where it is missing: it can be taken out, and notebooks' kernels often lack it."""
+def _explain_missing_ipywidgets() -> Iterator[None]:
+    """Raise an error that says what to install if ipywidgets is missing, as it is from many notebooks' kernels."""
     try:
         yield
     except ImportError as error:
@@ -33,49 +33,49 @@ def _of_ipywidgets() -> Iterator[None]:
         raise ChatGLMError("This needs ipywidgets: %pip install ipywidgets", kind="missing") from None
 
 
-def _in_order(box: B) -> B:
-    from .order import keep_order
+def _with_ordered_messages(box: B) -> B:
+    from .order import preserve_message_order
 
-    keep_order(box)
+    preserve_message_order(box)
     return box
 
 
-@_of_ipywidgets()
+@_explain_missing_ipywidgets()
 def panel(session: Session | None = None) -> Panel:
-    """Return a panel over a session, the present one unless another is given: sliders, prompt, answer, turns.
+    """Return a panel with sliders, a prompt and the conversation of a session, by default the current one.
 
-    :raises ChatGLMError: where ipywidgets is missing, or for anything but a session.
+    :raises ChatGLMError: if ipywidgets is missing, or ``session`` isn't a session.
     """
     from .panel_box import Panel
 
-    return _in_order(Panel(session_of(session)))
+    return _with_ordered_messages(Panel(session_of(session)))
 
 
-@_of_ipywidgets()
+@_explain_missing_ipywidgets()
 def history_viewer(session: Session | None = None) -> HistoryViewer:
-    """Return a viewer of all that a session, the present one unless another is given, has stored.
+    """Return a viewer of everything that a session, by default the current one, has stored.
 
-    :raises ChatGLMError: where ipywidgets is missing, or for anything but a session.
+    :raises ChatGLMError: if ipywidgets is missing, or ``session`` isn't a session.
     """
     from .viewer import HistoryViewer
 
-    return _in_order(HistoryViewer(session_of(session)))
+    return _with_ordered_messages(HistoryViewer(session_of(session)))
 
 
-@_of_ipywidgets()
+@_explain_missing_ipywidgets()
 def sweep_explorer(sweep: Sweep) -> Explorer:
-    """Return a grid of a sweep's cells, which fills while answers come."""
+    """Return a grid of a sweep's cells that fills as answers arrive."""
     from .explorer import Explorer
 
-    return _in_order(Explorer(sweep))
+    return _with_ordered_messages(Explorer(sweep))
 
 
-@_of_ipywidgets()
+@_explain_missing_ipywidgets()
 def lens_explorer(lens: Lens) -> LensBox:
-    """Return an answer with the candidates of each of its tokens, and sliders that re-shape them."""
+    """Return an answer with the candidates at each of its tokens, and sliders that reshape them."""
     from .lens_box import LensBox
 
-    return _in_order(LensBox(lens))
+    return _with_ordered_messages(LensBox(lens))
 
 
 __all__ = ["history_viewer", "lens_explorer", "panel", "sweep_explorer"]

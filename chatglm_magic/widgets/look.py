@@ -1,7 +1,7 @@
-"""How our widgets look: one style sheet, and the few pieces of HTML that they share.
+"""The appearance of all widgets: one style sheet, and the HTML and layout helpers that they share.
 
-Colours are the theme's variables, JupyterLab's first, then VS Code's, then one that is legible on light and on
-dark. Every name of a class begins with ``chatglm-``, and every rule stands under ``chatglm-box``.
+Colours come from the theme: JupyterLab's variable, else VS Code's, else a value that is legible on light and dark
+backgrounds. Class names begin with ``chatglm-``, and every rule is scoped to ``chatglm-box``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SURFACE = "var(--jp-layout-color2,rgba(128,128,128,.1))"
 FOCUS = "var(--jp-brand-color1,var(--vscode-focusBorder,#1976d2))"
 
 GAP = "10px"
-"""Space between two things that stand side by side or one below the other."""
+"""Space between neighbouring elements, in rows and in columns."""
 
 PROSE = f"""
 .chatglm-box .chatglm-answer :is(p,pre,ul,ol){{margin:0}}
@@ -41,7 +41,7 @@ PROSE = f"""
 .chatglm-box .chatglm-answer tbody tr:nth-child(odd){{background:{SURFACE}}}
 .chatglm-box .chatglm-answer>:last-child>:last-child{{margin-bottom:0}}
 """
-"""Answers in widgets as JupyterLab sets them in a cell, where this package adds only what stands in their HTML."""
+"""Typesets answers in widgets as in cells, where JupyterLab has these rules and this package adds only its own."""
 
 CSS = f"""{PROSE}
 .chatglm-box{{color:{TEXT};font-size:var(--jp-ui-font-size1,13px);gap:{GAP};overflow:visible;box-sizing:border-box}}
@@ -94,32 +94,32 @@ FALLBACK = """
 .chatglm-box:has(.chatglm-live) .chatglm-fallback{display:none}
 @keyframes chatglm-late{to{max-height:none;overflow:visible;visibility:visible}}
 """
-"""Shows what is classed ``chatglm-fallback`` where, after 4 s, no module of a page has made ``chatglm-live``."""
+"""Shows elements of class ``chatglm-fallback`` if no page module has created a ``chatglm-live`` within 4 s."""
 
 
-class _Closed(traitlets.HasTraits):
-    """Closes whatever HTML a widget is given to typesetters: see :mod:`..render.outer`."""
+class _NotTypeset(traitlets.HasTraits):
+    """Shields a widget's HTML from typesetters: see :mod:`..render.outer`."""
 
     @traitlets.validate("value")
-    def _close(self, proposal: dict[str, Any]) -> str:
+    def _shield(self, proposal: dict[str, Any]) -> str:
         return outer(proposal["value"])
 
 
-class Html(_Closed, w.HTML):  # type: ignore[misc]
+class Html(_NotTypeset, w.HTML):  # type: ignore[misc]
     """HTML that a page never typesets."""
 
 
-class Typeset(_Closed, w.HTMLMath):  # type: ignore[misc]
-    """HTML in which a page typesets the formulas of answers, and nothing else."""
+class Typeset(_NotTypeset, w.HTMLMath):  # type: ignore[misc]
+    """HTML in which a page typesets only the formulas of answers."""
 
 
 def style_sheet(css: str = "", *owners: str) -> w.HTML:
-    """Return a widget that shows nothing and brings the shared rules along, and ``css``, rules of its owner.
+    """Return an invisible widget that holds the shared rules, followed by ``css``.
 
-    Its owner stands inside an element with the class ``chatglm-box``: ``box.add_class("chatglm-box")``.
+    It must be inside an element with the class ``chatglm-box``: ``box.add_class("chatglm-box")``.
 
-    :param owners: classes whose rules win over shared ones, also where another widget brings these along later:
-        each is written twice, which makes a selector more specific.
+    :param owners: classes whose rules override shared ones, even if another widget adds those again later: each
+        class is repeated in its selectors, which raises their specificity.
     """
     for owner in owners:
         css = re.sub(rf"\.{owner}(?![\w-])", f".{owner}.{owner}", css)
@@ -127,47 +127,47 @@ def style_sheet(css: str = "", *owners: str) -> w.HTML:
 
 
 def status_html(text: str, *, failed: bool = False, details: str = "") -> str:
-    """Return a line that a screen reader announces, as safe HTML; ``details`` are plain text, a click away."""
+    """Return a line that a screen reader announces, as safe HTML; ``details`` are plain text, collapsed."""
     role = 'role="alert"' if failed else 'role="status" aria-live="polite"'
     more = f"<details><summary>Details</summary><pre>{escape(details)}</pre></details>" if details else ""
     colour = "chatglm-failed" if failed else "chatglm-small"
     return f'<div class="chatglm-status" {role}><span class="{colour}">{escape(text)}</span>{more}</div>'
 
 
-def small(text: str) -> str:
-    """Return a line in a smaller, paler type, as safe HTML."""
+def small_html(text: str) -> str:
+    """Return a line in smaller, paler type, as safe HTML."""
     return f'<div class="chatglm-small">{escape(text)}</div>'
 
 
-def heading(text: str, level: int = 3) -> str:
-    """Return a heading as safe HTML; no ``<h3>``, which would enter the notebook's table of contents."""
+def heading_html(text: str, level: int = 3) -> str:
+    """Return a heading as safe HTML, without ``<h3>``, which would appear in the notebook's table of contents."""
     return f'<div class="chatglm-heading" role="heading" aria-level="{level}">{escape(text)}</div>'
 
 
 def button(text: str, *, tooltip: str = "", primary: bool = False, **options: Any) -> w.Button:
-    """Return a button that is named by its text: an icon alone has no name for a screen reader."""
+    """Return a button with a text, since an icon alone has no name for a screen reader."""
     style = "primary" if primary else ""
     return w.Button(description=text, tooltip=tooltip or None, button_style=style, **options)
 
 
-def above(widget: Any) -> Any:
-    """Put a widget's description above it instead of at its left; return the widget."""
+def label_above(widget: Any) -> Any:
+    """Put a widget's description above it instead of to its left; return the widget."""
     widget.add_class("chatglm-above")
     return widget
 
 
 def row(*children: Any) -> w.Box:
-    """Return widgets side by side, which wrap where there is no room."""
-    return classed(w.Box(children), "chatglm-row")
+    """Return widgets side by side, wrapping if there is no room."""
+    return with_class(w.Box(children), "chatglm-row")
 
 
 def column(*children: Any) -> w.Box:
     """Return widgets one below the other."""
-    return classed(w.Box(children), "chatglm-column")
+    return with_class(w.Box(children), "chatglm-column")
 
 
 def close_all(widget: Any) -> None:
-    """Close a widget with all that stands in it, whose state would else be saved as long as the kernel lives."""
+    """Close a widget and its descendants, whose state would otherwise be saved as long as the kernel lives."""
     for child in getattr(widget, "children", ()):
         close_all(child)
     for part in (getattr(widget, "style", None), getattr(widget, "layout", None), widget):
@@ -175,7 +175,7 @@ def close_all(widget: Any) -> None:
             part.close()
 
 
-def classed(box: w.Box, name: str) -> w.Box:
-    """Give a box a class; return the box."""
+def with_class(box: w.Box, name: str) -> w.Box:
+    """Add a CSS class to a box; return the box."""
     box.add_class(name)
     return box

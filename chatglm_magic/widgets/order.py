@@ -1,4 +1,4 @@
-"""Messages of a box's widgets are handled in the order in which the page sent them."""
+"""Handle the messages of a widget's parts in the order in which the page sent them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any
 import ipywidgets as w
 
 
-def keep_order(box: w.Box) -> None:
-    """Have the messages of all widgets in a box, now and later, handled in one thread.
+def preserve_message_order(box: w.Box) -> None:
+    """Handle the messages of all current and future widgets in a box in one thread.
 
     JupyterLab sends the messages of all widgets to one subshell. ipykernel 7.4 moves each to the thread in which
-    the kernel last sent something to that widget, so that a click may be handled before the text that was typed
-    before it, or wait for a running cell. Nothing here waits for a page's reply, for which it does that.
+    the kernel last sent something to that widget, so a click may be handled before text that was typed earlier,
+    or wait for a running cell. That serves code which waits for a page's reply; these widgets never do.
     """
 
-    def settle(widget: Any) -> None:
+    def pin_to_thread(widget: Any) -> None:
         comm: Any = getattr(widget, "comm", None)
         if hasattr(comm, "_reply_subshell_for"):
             comm._reply_subshell_for = None
         if isinstance(widget, w.Box):
             for child in widget.children:
-                settle(child)
-            widget.observe(settle_new, names="children")
+                pin_to_thread(child)
+            widget.observe(pin_new_children, names="children")
 
-    def settle_new(change: dict[str, Any]) -> None:
+    def pin_new_children(change: dict[str, Any]) -> None:
         for child in set(change["new"]) - set(change["old"]):
-            settle(child)
+            pin_to_thread(child)
 
-    settle(box)
+    pin_to_thread(box)

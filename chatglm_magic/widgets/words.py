@@ -39,10 +39,10 @@ def reword_for_widgets(text: str) -> str:
     """Return an error's text as a widget says it; a sentence that still needs a cell is left out."""
     for found, words in PLACES:
         text = re.sub(found, words, text)
-    return without_commands(text)
+    return drop_commands(text)
 
 
-def without_commands(text: str) -> str:
+def drop_commands(text: str) -> str:
     """Return a text on one line, without the sentences that tell what to type into a cell."""
     return one_line(" ".join(part for part in _END.split(text) if "%chatglm" not in part and "%pip" not in part))
 

@@ -175,7 +175,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
             cells = look.column(self.grid, self._overview)
             self.grid.observe(guard.handler(lambda: self._drop(cells)), names="ready")
         cells.add_class("chatglm-all-cells")
-        main = look.classed(w.Box([cells, self.beside]), "chatglm-main")
+        main = look.with_class(w.Box([cells, self.beside]), "chatglm-main")
         style = look.style_sheet(look.FALLBACK + ANSWER + STILL + CSS, "chatglm-explorer")
         head = look.row(self.state, self.doing, guard.status)
         super().__init__([style, look.Html(_heading(sweep)), head, self.bar, self.choices, main])
@@ -300,4 +300,4 @@ class Explorer(w.VBox):  # type: ignore[misc]
 def _heading(sweep: Sweep) -> str:
     first, *others = sweep.grid.prompts
     more = f" (and {plural(len(others), 'more prompt')})" if others else ""
-    return look.heading(one_line(first, 200) + more)
+    return look.heading_html(one_line(first, 200) + more)

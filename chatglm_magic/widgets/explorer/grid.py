@@ -134,7 +134,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         for value, cells in zip(table.rows, table.cells, strict=True):
             buttons = "".join(f'<div role="gridcell">{self._button(cell)}</div>' for cell in cells)
             rows.append(_head(shown(value), "rowheader") + buttons)
-        caption = look.small(table.title) if table.title else ""
+        caption = look.small_html(table.title) if table.title else ""
         name = escape(" · ".join(part for part in ("Answers", table.title) if part))
         tall = " chatglm-tall" if len(table.rows) > TALL else ""
         style = f"grid-template-columns:fit-content(9em) repeat({len(table.columns)},minmax(7.5em,1fr))"
@@ -197,8 +197,10 @@ class Overview(w.VBox):  # type: ignore[misc]
         }
         self.opener = look.button("Open cell", tooltip="Show the answers of the cell with these values")
         self.opener.on_click(guard.handler(lambda: choose(self.picked())))
-        pick = look.row(*(look.above(picker) for picker in self.pickers.values()), self.opener)
-        super().__init__([look.classed(pick, "chatglm-choices"), look.classed(w.Box([self.page]), "chatglm-wide")])
+        pick = look.row(*(look.label_above(picker) for picker in self.pickers.values()), self.opener)
+        super().__init__(
+            [look.with_class(pick, "chatglm-choices"), look.with_class(w.Box([self.page]), "chatglm-wide")]
+        )
 
     def picked(self) -> Cell:
         """Return the cell with the values that are chosen in the dropdowns."""
@@ -243,7 +245,7 @@ class Choices(w.Box):  # type: ignore[misc]
             self.rows.value, self.columns.value = sweep.varied[:2]
         for choice in (self.rows, self.columns):
             choice.layout.display = None if len(axes) > 1 else "none"
-        super().__init__([*map(look.above, (self.figure, self.rows, self.columns)), self.legend])
+        super().__init__([*map(look.label_above, (self.figure, self.rows, self.columns)), self.legend])
         self.add_class("chatglm-row")
         self.add_class("chatglm-choices")
         self.figure.observe(guard.handler(moved), names="value")

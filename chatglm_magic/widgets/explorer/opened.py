@@ -106,7 +106,7 @@ def _body(turn: Turn) -> str:
 
 def _rest(text: str) -> str:
     left = len(text) - LONGEST
-    return look.small(f"… {left:,} more characters: the sweep's turns have them.") if left > 0 else ""
+    return look.small_html(f"… {left:,} more characters: the sweep's turns have them.") if left > 0 else ""
 
 
 class Side(w.VBox):  # type: ignore[misc]
@@ -130,8 +130,8 @@ class Side(w.VBox):  # type: ignore[misc]
         self.page = w.Dropdown(options=[("", 0)], description=f"{name}: answers shown")
         self.answer.observe(guard.handler(changed), names="value")
         self.page.observe(guard.handler(self.show), names="value")
-        self.panes = [look.classed(look.Typeset(), "chatglm-sample") for _ in range(min(SHOWN, samples))]
-        choices = look.row(look.above(self.answer), look.above(self.page))
+        self.panes = [look.with_class(look.Typeset(), "chatglm-sample") for _ in range(min(SHOWN, samples))]
+        choices = look.row(look.label_above(self.answer), look.label_above(self.page))
         parts = [look.row(self.heading, look.row(*buttons)), choices, self.marked, *self.panes, self.missing]
         super().__init__(parts)
         self.add_class("chatglm-card")
@@ -143,7 +143,7 @@ class Side(w.VBox):  # type: ignore[misc]
         self.cell = cell
         self.layout.display = None if cell is not None else "none"
         if cell is not None:
-            self.heading.value = look.heading(f"{self._name}: {title(cell, prompts=prompts)}", 4)
+            self.heading.value = look.heading_html(f"{self._name}: {title(cell, prompts=prompts)}", 4)
         self.show()
 
     def show(self) -> None:
@@ -162,7 +162,7 @@ class Side(w.VBox):  # type: ignore[misc]
         come = sum(turn is not None for turn in self.cell.turns) + len(self.cell.drafts) if self.cell else 0
         lacking = self._samples - come
         waiting = f"{plural(lacking, 'request')} not sent yet"
-        self.missing.value = look.small(waiting) if self.cell is not None and lacking else ""
+        self.missing.value = look.small_html(waiting) if self.cell is not None and lacking else ""
 
     @property
     def text(self) -> str:

@@ -48,7 +48,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
         self.earlier, self.later = look.button("Previous token"), look.button("Next token")
         self.earlier.on_click(reporter.guard(lambda clicked: self.look_at(self.index - 1)))
         self.later.on_click(reporter.guard(lambda clicked: self.look_at(self.index + 1)))
-        self.where, self.candidates = look.Html(), look.classed(look.Html(), "chatglm-candidates")
+        self.where, self.candidates = look.Html(), look.with_class(look.Html(), "chatglm-candidates")
         self._reshape()
         self.view.index = self._widest()
         self._draw()
@@ -56,17 +56,17 @@ class LensBox(w.VBox):  # type: ignore[misc]
         self.view.observe(reporter.guard(lambda change: self._choose()), names="index")
         self.view.observe(reporter.guard(lambda change: self._draw()), names="pointed")
         self._plain = w.VBox([look.Html(prose(lens)), *self._plain_sliders(reporter)])
-        self._body = look.column(self.view, look.classed(self._plain, "chatglm-fallback"))
+        self._body = look.column(self.view, look.with_class(self._plain, "chatglm-fallback"))
         self.view.observe(reporter.guard(lambda change: self._drop()), names="ready")
         hint = f"The sliders are off: {UNKNOWN}" if fixed else "The sliders send nothing."
-        head = look.heading(one_line(lens.turn.prompt, 300)) + look.small(f"{caption(lens)}. {hint}")
+        head = look.heading_html(one_line(lens.turn.prompt, 300)) + look.small_html(f"{caption(lens)}. {hint}")
         super().__init__(
             [
                 look.style_sheet(CSS, "chatglm-lens", "chatglm-view"),
                 look.Html(head),
                 self._body,
                 look.Html(legend()),
-                look.classed(look.row(self.where, look.row(self.earlier, self.later)), "chatglm-position"),
+                look.with_class(look.row(self.where, look.row(self.earlier, self.later)), "chatglm-position"),
                 self.candidates,
                 self.status,
             ]

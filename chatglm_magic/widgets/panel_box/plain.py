@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as w
 import traitlets as t
 
-from ..look import Html, Typeset, above, button, classed, column, row, small
+from ..look import Html, Typeset, button, column, label_above, row, small_html, with_class
 from ..messages import Message, Notice
 from .settings import SECTIONS
 
@@ -47,7 +47,7 @@ class PlainTranscript(_Acting):
         self._lock = threading.RLock()
         self._messages: dict[str, Message] = {}
         self._page, self._under = Typeset(), Html()
-        self.box = above(w.Textarea(description="Prompt", rows=3, continuous_update=False))
+        self.box = label_above(w.Textarea(description="Prompt", rows=3, continuous_update=False))
         self.send_button = button("Send", primary=True)
         self.stop_button, self.again_button = button("Stop", disabled=True), button("Again")
         self.live_box = w.Checkbox(description="Live", indent=False)
@@ -55,7 +55,7 @@ class PlainTranscript(_Acting):
         forms = {"Copy as magic": "magic", "Copy as Python": "python", "Copy as a script": "script"}
         copies = {button(label): action for label, action in forms.items()}
         bar = row(self.send_button, self.stop_button, self.again_button, self.live_box, *copies)
-        super().__init__([column(self.box, bar, self._under, above(self.code), self._page)])
+        super().__init__([column(self.box, bar, self._under, label_above(self.code), self._page)])
         self.send_button.on_click(lambda clicked: self._act("send", text=self.box.value))
         self.stop_button.on_click(lambda clicked: self._act("stop"))
         self.again_button.on_click(lambda clicked: self._act("again"))
@@ -131,7 +131,9 @@ class PlainTranscript(_Acting):
         for message in self.shown[-LAST:]:
             head = f'<div class="chatglm-heading">{escape(message.label)}</div>' if message.label else ""
             notice = f"<div>{escape(message.notice.text)}</div>" if message.notice else ""
-            parts.append(f"{head}{''.join(message.blocks)}{notice}{small(message.meta) if message.meta else ''}")
+            parts.append(
+                f"{head}{''.join(message.blocks)}{notice}{small_html(message.meta) if message.meta else ''}"
+            )
         self._page.value = "".join(parts)
         return len(self._page.value)
 
@@ -156,7 +158,7 @@ class PlainSidebar(_Acting):
         for section in SECTIONS:
             for field in section["fields"]:
                 children.append(self._box(field))
-        super().__init__([classed(w.Box(children), "chatglm-column")])
+        super().__init__([with_class(w.Box(children), "chatglm-column")])
         names = ["values", "errors", "options", "head", "context", "key"]
         self.observe(lambda change: self._draw(), names=names)
 
@@ -166,13 +168,13 @@ class PlainSidebar(_Acting):
         if kind == "check":
             box = w.Checkbox(description=label, indent=False)
         elif kind == "choice":
-            box = above(w.Dropdown(description=label, options=[("", "")]))
+            box = label_above(w.Dropdown(description=label, options=[("", "")]))
         elif kind == "lines":
-            box = above(w.Textarea(description=label, placeholder=hint, rows=2, continuous_update=False))
+            box = label_above(w.Textarea(description=label, placeholder=hint, rows=2, continuous_update=False))
         elif kind == "secret":
-            box = above(w.Text(description=label, disabled=True, placeholder="needs anywidget"))
+            box = label_above(w.Text(description=label, disabled=True, placeholder="needs anywidget"))
         else:
-            box = above(w.Text(description=label, placeholder=hint, continuous_update=False))
+            box = label_above(w.Text(description=label, placeholder=hint, continuous_update=False))
         self.boxes[field["name"]] = box
         if kind != "secret":
             box.observe(lambda change: self._typed(field["name"], change["new"]), names="value")
@@ -198,6 +200,6 @@ class PlainSidebar(_Acting):
             if name in self.values and box.value != self._as_shown(name):
                 box.value = self._as_shown(name)
         head = self.head
-        self._state.value = small(f"{head.get('name', '')} · {head.get('place', '')}: {head.get('text', '')}")
+        self._state.value = small_html(f"{head.get('name', '')} · {head.get('place', '')}: {head.get('text', '')}")
         texts = "".join(f"<div>{escape(error['text'])}</div>" for error in self.errors.values())
         self.notes.value = f'<div role="alert" class="chatglm-failed">{texts}</div>' if texts else ""

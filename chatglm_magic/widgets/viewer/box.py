@@ -57,7 +57,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
             entered=self._enter,
         )
         self._forget = session.on_change(guard.debounce(self._look, pause=SETTLED))
-        panes = look.classed(w.Box([self.listing, self.reader, self.comparison]), "chatglm-panes")
+        panes = look.with_class(w.Box([self.listing, self.reader, self.comparison]), "chatglm-panes")
         style = look.style_sheet(CSS, "chatglm-viewer")
         top = (self.listing.bar, self.listing.filters, guard.status, self.listing.news, self.selection)
         super().__init__([style, *top, panes])

@@ -25,7 +25,7 @@ class Comparison(w.VBox):  # type: ignore[misc]
         self.text = look.Html()
         self.leave = look.button("Close comparison")
         self.leave.on_click(guard.handler(closed))
-        head = look.classed(look.row(look.Html(look.heading("Comparison")), self.leave), "chatglm-head")
+        head = look.with_class(look.row(look.Html(look.heading_html("Comparison")), self.leave), "chatglm-head")
         super().__init__([head, self.text])
         self.add_class("chatglm-comparison")
         self.show([])
@@ -51,7 +51,7 @@ def side_by_side(rows: Sequence[Row]) -> str:
         if any(texts):
             same = len(texts) > 1 and len(set(texts)) == 1
             place, head = ("chatglm-both", f"{name}, the same in both") if same else ("", name)
-            shown = [text or look.small("none") for text in marked(texts[:1] if same else texts)]
+            shown = [text or look.small_html("none") for text in marked(texts[:1] if same else texts)]
             cells += [f'<div class="{place}"><div class="chatglm-part">{head}</div>{text}</div>' for text in shown]
     return f'<div class="chatglm-compared">{"".join(cells)}</div>'
 

@@ -35,14 +35,16 @@ class Filters(w.VBox):  # type: ignore[misc]
 
     def __init__(self, guard: CallbackGuard, changed: Callable[[], object], typed: Callable[..., None]) -> None:
         self._guard = guard
-        self.text = look.above(w.Text(description="Search", placeholder="words of prompt, answer or reasoning"))
-        self.order = look.above(w.Dropdown(description="Order", options=list(ORDERS)))
+        self.text = look.label_above(
+            w.Text(description="Search", placeholder="words of prompt, answer or reasoning")
+        )
+        self.order = look.label_above(w.Dropdown(description="Order", options=list(ORDERS)))
         self.more = w.ToggleButton(description="Filters", tooltip="Show or hide the filters")
         self.model = guard.make_atomic(_choice("Model", ()))
         self.status = _choice("Status", STATUSES)
         self.kind = _choice("Kind", KINDS)
-        self.since = look.above(w.DatePicker(description="Since"))
-        self.until = look.above(w.DatePicker(description="Until"))
+        self.since = look.label_above(w.DatePicker(description="Since"))
+        self.until = look.label_above(w.DatePicker(description="Until"))
         self.ranges = {
             name: (_number(f"{name} from"), _number(f"{name} to")) for name in parameter_names("sampling")
         }
@@ -112,11 +114,11 @@ class Filters(w.VBox):  # type: ignore[misc]
 
 
 def _choice(name: str, options: tuple[str, ...]) -> Any:
-    return look.above(w.Dropdown(description=name, options=[ANY, *options]))
+    return look.label_above(w.Dropdown(description=name, options=[ANY, *options]))
 
 
 def _number(name: str) -> Any:
-    return look.above(w.Text(description=name, continuous_update=False))
+    return look.label_above(w.Text(description=name, continuous_update=False))
 
 
 def _pair(low: Any, high: Any) -> w.Box:

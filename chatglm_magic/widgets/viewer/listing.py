@@ -46,7 +46,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.rows: list[Row] = []
         self.query = Query()
         self.show = guard.make_atomic(
-            look.above(w.Dropdown(description="Show", options=[CONVERSATIONS, ALL, PRESENT]))
+            look.label_above(w.Dropdown(description="Show", options=[CONVERSATIONS, ALL, PRESENT]))
         )
         self.filters = Filters(guard, self.search, guard.debounce(self.search, pause=SETTLED))
         self.refresh = look.button("Refresh", tooltip="Look for turns of other kernels")
@@ -61,7 +61,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.export.on_click(guard.handler(selection.export_listed))
         self.bar = look.row(self.filters.text, self.show, self.filters.order, self.filters.more, self.refresh)
         self.bar.add_class("chatglm-bar")
-        head = look.classed(look.row(self.count, self.all, self.export), "chatglm-quiet")
+        head = look.with_class(look.row(self.count, self.all, self.export), "chatglm-quiet")
         super().__init__([head, self.lines, self.pages])
         self.add_class("chatglm-listing")
 

@@ -11,7 +11,7 @@ from ...render.text import one_line
 from ...store import Row
 from ...values import Turn
 from ..transcript import Message, Notice
-from ..words import parameters_line, without_commands
+from ..words import drop_commands, parameters_line
 from .facts import facts_of, meta
 
 LONGEST = 100_000
@@ -131,6 +131,6 @@ def _rest(text: str) -> list[str]:
 
 def _notice(turn: Turn) -> Notice | None:
     if turn.status in ("error", "incomplete") and turn.error:
-        return Notice(without_commands(turn.error) or one_line(turn.error), "failed")
+        return Notice(drop_commands(turn.error) or one_line(turn.error), "failed")
     text = REASONS.get(turn.status) or trouble(turn)
     return Notice(text[:1].upper() + text[1:]) if text else None

@@ -18,4 +18,4 @@ class News(look.Html):
         """Ask for what is new."""
         if news := store.news():
             self._told = [*self._told, *map(reword_for_widgets, news)][-3:]
-            self.value = "".join(map(look.small, self._told))
+            self.value = "".join(map(look.small_html, self._told))

@@ -68,7 +68,7 @@ class Reader(w.VBox):  # type: ignore[misc]
         self.delete = Delete(guard, lambda: self._deletes, delete)
         self.transcript = Transcript(empty=NOTHING)
         self._deletes: tuple[str, ...] = ()
-        head = look.classed(look.row(self.heading, look.row(self.stop, self.go_on, self.all)), "chatglm-head")
+        head = look.with_class(look.row(self.heading, look.row(self.stop, self.go_on, self.all)), "chatglm-head")
         self._pages = look.row(self.earlier, self.later)
         super().__init__([head, guard.status, self.delete, self._pages, self.transcript])
         self.add_class("chatglm-reader")
@@ -278,7 +278,7 @@ class Reader(w.VBox):  # type: ignore[misc]
             " – ".join(times),
             "the current conversation" if present else "",
         ]
-        return look.heading(title(top.prompt)) + look.small(" · ".join(fact for fact in facts if fact))
+        return look.heading_html(title(top.prompt)) + look.small_html(" · ".join(fact for fact in facts if fact))
 
     def _id_of(self, turn: str) -> str:
         """Return the id of the message with which a turn begins."""

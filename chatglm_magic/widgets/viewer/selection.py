@@ -45,10 +45,10 @@ class Selection(w.VBox):  # type: ignore[misc]
         self.delete = Delete(guard, lambda: tuple(self.ids), delete)
         self.none = look.button("Clear selection")
         placeholder = f"a name that ends in {ENDINGS}"
-        self.file = look.above(w.Text(description="File", placeholder=placeholder, continuous_update=False))
+        self.file = look.label_above(w.Text(description="File", placeholder=placeholder, continuous_update=False))
         self.force = w.Checkbox(description="replace the file if it exists", indent=False)
         self.write, self.cancel = look.button("Export", primary=True), look.button("Cancel")
-        self._file = look.classed(look.row(self.file, self.write, self.force, self.cancel), "chatglm-file")
+        self._file = look.with_class(look.row(self.file, self.write, self.force, self.cancel), "chatglm-file")
         super().__init__(
             [look.row(self.count, self.compare, self.export, self.delete, self.none), self._file, guard.status]
         )
@@ -98,7 +98,9 @@ class Selection(w.VBox):  # type: ignore[misc]
     def show(self) -> None:
         """Bring the bar up to date."""
         count = len(self.ids)
-        self.count.value = look.heading("All that are listed" if self._exports_all else f"{turns(count)} selected")
+        self.count.value = look.heading_html(
+            "All that are listed" if self._exports_all else f"{turns(count)} selected"
+        )
         self.compare.disabled = count != 2
         for button in (self.compare, self.export, self.delete, self.none):
             button.layout.display = "none" if self._exports_all else None
