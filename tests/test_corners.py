@@ -31,7 +31,7 @@ from chatglm_magic.errors import (
     ParameterError,
 )
 from chatglm_magic.wire import chatglm, openai
-from chatglm_magic.wire.body import Inflate
+from chatglm_magic.wire.body import Decompressor
 
 from .support.clock import assert_within
 from .support.inside import find_frame
@@ -159,7 +159,7 @@ def test_a_stream_without_end_is_cut() -> None:
     incoming = ResponseReader(call, Clock(Limits()), [("Content-Type", "text/event-stream")])
     with pytest.raises(IncompleteAnswerError) as caught:
         for _ in range(5):
-            for plain in Inflate("deflate").feed(small):
+            for plain in Decompressor("deflate").feed(small):
                 list(incoming.feed(plain))
     assert caught.value.kind == "too_large"
 
@@ -214,7 +214,7 @@ def test_a_prompt_beside_the_prompt() -> None:
 
 def test_a_status_that_is_a_word() -> None:
     """Whatever is not a success is none."""
-    reader = chatglm.Reader({})
+    reader = chatglm.ChatGLMReader({})
     reader.feed(b'{"response": "out of memory", "status": "failed"}')
     with pytest.raises(InvalidResponseError, match="out of memory"):
         list(reader.close())
@@ -222,8 +222,8 @@ def test_a_status_that_is_a_word() -> None:
 
 def test_compressed_bytes_one_by_one() -> None:
     """A body that is not compressed passes; one that is may come in any pieces."""
-    assert list(Inflate("identity").feed(b"ab")) == [b"ab"]
-    undo = Inflate("gzip")
+    assert list(Decompressor("identity").feed(b"ab")) == [b"ab"]
+    undo = Decompressor("gzip")
     packer = zlib.compressobj(wbits=31)
     packed = packer.compress(b"abc") + packer.flush()
     assert b"".join(plain for at in range(len(packed)) for plain in undo.feed(packed[at : at + 1])) == b"abc"
@@ -232,7 +232,7 @@ def test_compressed_bytes_one_by_one() -> None:
 
 def test_an_event_that_is_no_object() -> None:
     """A number says nothing, and breaks nothing."""
-    reader = openai.Reader({"content-type": "text/event-stream"})
+    reader = openai.OpenAIReader({"content-type": "text/event-stream"})
     assert list(reader.feed(b"data: 3\n\ndata: [DONE]\n\n")) == [] and reader.done
 
 

@@ -314,12 +314,12 @@ def test_the_limits_are_those_of_the_code() -> None:
     from chatglm_magic.client.async_client import HEADER_BYTES
     from chatglm_magic.client.request import REFUSAL_BYTES
     from chatglm_magic.server.guard import MAX_BODY
-    from chatglm_magic.wire.body import LIMIT
+    from chatglm_magic.wire.body import MAX_BODY_BYTES
 
     rows = [row[1] for row in tables(TEXTS["SECURITY.md"])[1:]]
     seconds = asdict(Limits())
     assert (
-        rows[0].startswith(f"{LIMIT >> 20} MiB")
+        rows[0].startswith(f"{MAX_BODY_BYTES >> 20} MiB")
         and f"JSON of at most {MAX_BODY >> 20} MiB" in TEXTS["SECURITY.md"]
     )
     assert rows[1] == f"{HEADER_BYTES >> 10} KiB each" == f"{REFUSAL_BYTES >> 10} KiB each"

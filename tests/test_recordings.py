@@ -15,7 +15,7 @@ import pytest
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import IncompleteAnswerError
 from chatglm_magic.values import Delta
-from chatglm_magic.wire.openai import Reader
+from chatglm_magic.wire.openai import OpenAIReader
 
 from .support.servers import ScriptedServer, raw
 
@@ -97,7 +97,7 @@ CONTENT_TYPES = {"zai": "text/event-stream;charset=UTF-8", "transformers": "text
 def heard(name: str, size: int) -> Heard:
     """Return what the decoder makes of a recording that comes in pieces of ``size`` bytes."""
     data = (RECORDED / f"{name}.sse").read_bytes()
-    reader = Reader({"content-type": CONTENT_TYPES.get(name, "text/event-stream; charset=utf-8")})
+    reader = OpenAIReader({"content-type": CONTENT_TYPES.get(name, "text/event-stream; charset=utf-8")})
     deltas: list[Delta] = []
     kind = None
     try:

@@ -10,7 +10,7 @@ import pytest
 from chatglm_magic.errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.values import Delta, Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
-from chatglm_magic.wire.error_response import refusal
+from chatglm_magic.wire.error_response import parse_error_response
 from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter
 
 PAIRS = (("q1", "a1"), ("问二", "答二"))
@@ -96,8 +96,8 @@ def test_zai_gets_its_own_ranges() -> None:
     assert body["do_sample"] is False and "temperature" not in body
 
 
-def read(module: Any, data: bytes, content_type: str, size: int = 7) -> list[Delta]:
-    reader = module.Reader({"content-type": content_type})
+def read(reader_class: Any, data: bytes, content_type: str, size: int = 7) -> list[Delta]:
+    reader = reader_class({"content-type": content_type})
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
     found = [delta for piece in pieces for delta in reader.feed(piece)] + [*reader.close()]
     reader.check()
@@ -110,7 +110,7 @@ def text_of(deltas: list[Delta]) -> str:
 
 def test_chatglm_reads_an_answer_without_history() -> None:
     """Many servers leave the history out; the answer is what counts."""
-    (delta,) = read(chatglm, '{"response":"你好👋"}'.encode(), "application/json")
+    (delta,) = read(chatglm.ChatGLMReader, '{"response":"你好👋"}'.encode(), "application/json")
     assert delta.text == "你好👋"
 
 
@@ -134,7 +134,7 @@ def test_chatglm_reads_an_answer_without_history() -> None:
 def test_what_is_no_answer_is_an_error_that_says_so(body: bytes, kind: str) -> None:
     """Nothing that is no answer becomes an empty success or a foreign exception."""
     with pytest.raises(InvalidResponseError) as caught:
-        read(chatglm, body, "application/json", size=10_000)
+        read(chatglm.ChatGLMReader, body, "application/json", size=10_000)
     assert caught.value.kind == kind
 
 
@@ -187,7 +187,7 @@ TRANSFORMERS = events(
 )
 def test_the_streams_of_todays_servers(stream: bytes, size: int) -> None:
     """Each server's shape gives the same text, thought, count and end."""
-    deltas = read(openai, stream, "text/event-stream", size)
+    deltas = read(openai.OpenAIReader, stream, "text/event-stream", size)
     assert text_of(deltas) == "你好"
     assert "".join(delta.reasoning for delta in deltas) == "想"
     assert [d.usage for d in deltas if d.usage] == [
@@ -200,13 +200,13 @@ def test_the_streams_of_todays_servers(stream: bytes, size: int) -> None:
 def test_pings_and_empty_events_say_nothing() -> None:
     """Keep-alive lines are no answer and no error."""
     data = b": ping\r\n\r\nevent: ping\r\n\r\ndata:\r\n\r\n" + VLLM
-    assert text_of(read(openai, data, "text/event-stream", 3)) == "你好"
+    assert text_of(read(openai.OpenAIReader, data, "text/event-stream", 3)) == "你好"
 
 
 def test_a_stream_cut_short_is_incomplete() -> None:
     """An end without [DONE] and without a finish_reason is no whole answer."""
     cut = events({"choices": [{"index": 0, "delta": {"content": "hal"}}]}, done=False)
-    reader = openai.Reader({"content-type": "text/event-stream"})
+    reader = openai.OpenAIReader({"content-type": "text/event-stream"})
     assert text_of([*reader.feed(cut), *reader.close()]) == "hal"
     with pytest.raises(IncompleteAnswerError, match="incomplete"):
         reader.check()
@@ -217,7 +217,7 @@ def test_a_stream_cut_short_is_incomplete() -> None:
 )
 def test_a_stream_that_breaks_off_with_an_error(event: str, kind: str) -> None:
     """An error in the middle is an error of ours."""
-    reader = openai.Reader({"content-type": "text/event-stream"})
+    reader = openai.OpenAIReader({"content-type": "text/event-stream"})
     before = events({"choices": [{"index": 0, "delta": {"content": "hal"}}]}, done=False)
     pieces = reader.feed(before + f"data: {event}\n\n".encode())
     assert next(pieces).text == "hal"  # what came in the same bytes is not lost
@@ -229,7 +229,7 @@ def test_a_stream_that_breaks_off_with_an_error(event: str, kind: str) -> None:
 def test_a_whole_answer_to_a_streaming_question() -> None:
     """A server that ignores stream=true is understood."""
     body = {"model": "m", "choices": [{"index": 0, "message": {"content": "你好"}, "finish_reason": "stop"}]}
-    deltas = read(openai, json.dumps(body).encode(), "application/json")
+    deltas = read(openai.OpenAIReader, json.dumps(body).encode(), "application/json")
     assert text_of(deltas) == "你好"
 
 
@@ -252,14 +252,16 @@ def test_a_whole_answer_to_a_streaming_question() -> None:
 )  # fmt: skip
 def test_a_refusal_says_what_to_do(status: int, body: str, kind: str) -> None:
     """Every refusal has a kind, the server's own words and advice, in one line."""
-    error: ChatGLMError = refusal(status, {}, body.encode(), "http://h/")
+    error: ChatGLMError = parse_error_response(status, {}, body.encode(), "http://h/")
     assert error.kind == kind
     assert "\n" not in str(error) and str(status) in str(error)
 
 
 def test_a_refusal_shows_the_servers_words_made_safe() -> None:
     """A server's text is untrusted: no control sequence of it reaches a terminal, and it is cut."""
-    error = refusal(400, {}, json.dumps({"error": {"message": "\x1b]52;c;eA==\x07" + "x" * 9999}}).encode(), "u")
+    error = parse_error_response(
+        400, {}, json.dumps({"error": {"message": "\x1b]52;c;eA==\x07" + "x" * 9999}}).encode(), "u"
+    )
     assert "\x1b" not in str(error) and "\x07" not in str(error) and len(str(error)) < 800
 
 
@@ -302,7 +304,7 @@ def test_a_query_stays_behind_the_path() -> None:
 )
 def test_an_odd_error_body_is_still_an_error_of_ours(body: str) -> None:
     """Whatever a server puts there, a refusal comes out."""
-    assert refusal(422, {}, body.encode(), "http://h/").kind == "bad_request"
+    assert parse_error_response(422, {}, body.encode(), "http://h/").kind == "bad_request"
 
 
 def test_no_stop_strings_cut_nothing() -> None:

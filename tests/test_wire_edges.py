@@ -13,9 +13,9 @@ from chatglm_magic.errors import IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.strictjson import strict_json
 from chatglm_magic.values import Question
 from chatglm_magic.wire import chatglm, dialect_of, openai
-from chatglm_magic.wire.body import LIMIT, PIECE, Inflate, Whole, shown
-from chatglm_magic.wire.error_response import message_of, refusal
-from chatglm_magic.wire.openai_reply import odds_of
+from chatglm_magic.wire.body import MAX_BODY_BYTES, MAX_STEP_BYTES, BodyBuffer, Decompressor, sanitize_line
+from chatglm_magic.wire.error_response import find_message, parse_error_response
+from chatglm_magic.wire.openai_reply import parse_logprobs
 from chatglm_magic.wire.sse import SSEDecoder
 from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter
 
@@ -110,20 +110,20 @@ def test_a_compressed_body_is_undone_in_pieces_and_must_have_an_end(make: Any) -
     """At most 256 KiB at a time; what breaks off is incomplete, what is damaged is said so."""
     plain = b"0123456789" * 100_000
     packed = make(plain)
-    undone = Inflate("gzip")
+    undone = Decompressor("gzip")
     pieces = list(undone.feed(packed))
     undone.close()
-    assert b"".join(pieces) == plain and max(map(len, pieces)) <= PIECE
-    broken = Inflate("deflate")
+    assert b"".join(pieces) == plain and max(map(len, pieces)) <= MAX_STEP_BYTES
+    broken = Decompressor("deflate")
     list(broken.feed(packed[:-9]))
     with pytest.raises(IncompleteAnswerError):
         broken.close()
     with pytest.raises(InvalidResponseError):
-        list(Inflate("gzip").feed(b"not compressed"))
+        list(Decompressor("gzip").feed(b"not compressed"))
     with pytest.raises(InvalidResponseError):
-        Inflate("br")
-    assert list(Inflate(" Identity ").feed(b"x")) == [b"x"] and not Inflate("").undoes
-    Inflate("gzip").close()  # nothing came at all: another error will say so
+        Decompressor("br")
+    assert list(Decompressor(" Identity ").feed(b"x")) == [b"x"] and not Decompressor("").undoes
+    Decompressor("gzip").close()  # nothing came at all: another error will say so
 
 
 def test_json_is_read_strictly() -> None:
@@ -136,9 +136,9 @@ def test_json_is_read_strictly() -> None:
 
 def test_a_body_may_be_as_long_as_the_limit_and_not_longer() -> None:
     """64 MiB, counted over all blocks."""
-    body = Whole({})
+    body = BodyBuffer({})
     block = b" " * 2**20
-    for _ in range(LIMIT // len(block)):
+    for _ in range(MAX_BODY_BYTES // len(block)):
         body.feed(block)
     with pytest.raises(InvalidResponseError) as raised:
         body.feed(b"x")
@@ -147,7 +147,7 @@ def test_a_body_may_be_as_long_as_the_limit_and_not_longer() -> None:
 
 def read(*choices: dict[str, Any], several: bool = False, **more: Any) -> str:
     """Return the text of an answer whose events have these choices."""
-    reader = openai.Reader({"content-type": "text/event-stream"}, several=several)
+    reader = openai.OpenAIReader({"content-type": "text/event-stream"}, several=several)
     events = [{"choices": [choice], **more} for choice in choices]
     data = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
     return "".join(delta.text for delta in [*reader.feed(data.encode()), *reader.close()])
@@ -166,7 +166,7 @@ def test_only_the_first_of_several_answers_is_read() -> None:
 def test_a_stream_is_whole_when_it_says_so(reason: str | None, end: str) -> None:
     """By its finish reason or by its last event; without either it broke off."""
     event = json.dumps({"choices": [{"delta": {"content": "x"}, "finish_reason": reason}]})
-    reader = openai.Reader({"content-type": "text/event-stream"})
+    reader = openai.OpenAIReader({"content-type": "text/event-stream"})
     said = [*reader.feed(f"data: {event}\n\n{end}".encode()), *reader.close()]
     reader.check()
     assert "".join(delta.text for delta in said) == "x"
@@ -175,7 +175,7 @@ def test_a_stream_is_whole_when_it_says_so(reason: str | None, end: str) -> None
 def test_a_stream_that_does_not_say_that_it_is_whole_broke_off() -> None:
     """Also if its last event is whole."""
     for data in (b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n', b": comment\n\n", b""):
-        reader = openai.Reader({"content-type": "text/event-stream"})
+        reader = openai.OpenAIReader({"content-type": "text/event-stream"})
         list(reader.feed(data))
         list(reader.close())
         with pytest.raises(IncompleteAnswerError):
@@ -206,9 +206,9 @@ def test_zai_is_sent_no_two_messages_of_one_role_in_a_row() -> None:
     two = ({"role": "user", "content": "x"}, {"role": "user", "content": "y"})
     seen = ({"role": "user", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "y"}]})
     question = Question("", (), {}, two)
-    assert openai.messages(question, zai=True) == [{"role": "user", "content": "x\n\ny"}]
-    assert openai.messages(question) == list(two)
-    assert openai.messages(Question("", (), {}, seen), zai=True) == list(seen)
+    assert openai.build_messages(question, zai=True) == [{"role": "user", "content": "x\n\ny"}]
+    assert openai.build_messages(question) == list(two)
+    assert openai.build_messages(Question("", (), {}, seen), zai=True) == list(seen)
     assert two[0]["content"] == "x", "the caller's own messages stay as they were"
 
 
@@ -231,7 +231,7 @@ def test_how_much_too_long_a_question_was_is_read_from_the_servers_words(
     words: str, tokens: tuple[int, int] | None
 ) -> None:
     """(asked for, room for), whichever the server says first."""
-    error = refusal(400, {}, json.dumps({"error": {"message": words}}).encode(), "http://x/")
+    error = parse_error_response(400, {}, json.dumps({"error": {"message": words}}).encode(), "http://x/")
     assert error.kind == "too_long" and error.tokens == tokens
     assert ("100 tokens too many" in str(error)) is (tokens is not None)
 
@@ -250,7 +250,7 @@ def test_how_much_too_long_a_question_was_is_read_from_the_servers_words(
 )
 def test_what_a_status_means(status: int, words: str, kind: str) -> None:
     """With the server's own words before our advice."""
-    error = refusal(status, {"retry-after": "7"}, words.encode(), "http://x/v1")
+    error = parse_error_response(status, {"retry-after": "7"}, words.encode(), "http://x/v1")
     assert (error.kind, error.status, error.retry_after) == (kind, status, "7")
     assert str(error).startswith(f"The server answered {status}: ")
 
@@ -267,7 +267,7 @@ def test_an_address_is_completed_from_base_or_full_url() -> None:
     """The query stays with the question and is no part of the base."""
     for given in ("http://x/v1", "http://x/v1/", "http://x/v1/chat/completions"):
         assert openai.url(given) == "http://x/v1/chat/completions"
-        assert openai.base(given + "?a=1") == "http://x/v1"
+        assert openai.base_url(given + "?a=1") == "http://x/v1"
     assert openai.url("http://x/v1?a=1") == "http://x/v1/chat/completions?a=1"
 
 
@@ -286,15 +286,15 @@ def test_probabilities_that_make_no_sense_are_left_out() -> None:
         return {"token": "x", "logprob": logprob}
 
     for wrong in (float("nan"), None, "0", True):
-        assert odds_of({"content": [odd(wrong)]}) == ()
+        assert parse_logprobs({"content": [odd(wrong)]}) == ()
     for given, kept in ((0.5, 0.0), (-9999, -9999.0), (float("-inf"), -1e4), (-(10**400), -1e4)):
-        assert odds_of({"content": [odd(given)]})[0].taken.logprob == kept
+        assert parse_logprobs({"content": [odd(given)]})[0].taken.logprob == kept
 
 
 def test_a_servers_words_become_one_harmless_line() -> None:
     """Cut at the limit, with no control character; found in whichever shape of an error they stand."""
-    assert shown("a\x1b[2Jb\r\n\u202ec", 300) == "a [2Jb c" and shown("x" * 9, 8) == "x" * 8 + "…"
-    assert shown("x" * 8, 8) == "x" * 8
+    assert sanitize_line("a\x1b[2Jb\r\n\u202ec", 300) == "a [2Jb c" and sanitize_line("x" * 9, 8) == "x" * 8 + "…"
+    assert sanitize_line("x" * 8, 8) == "x" * 8
     shapes: list[Any] = [
         *(
             {"error": {"message": "m"}},
@@ -306,6 +306,6 @@ def test_a_servers_words_become_one_harmless_line() -> None:
             "m",
         ),
     ]
-    assert {message_of(shape) for shape in shapes} == {"m"}
-    assert message_of({"detail": [{"loc": ["body", "x"], "msg": "m"}, {"msg": "n"}]}) == "body.x: m; n"
-    assert message_of({"error": None, "other": "m"}) is None
+    assert {find_message(shape) for shape in shapes} == {"m"}
+    assert find_message({"detail": [{"loc": ["body", "x"], "msg": "m"}, {"msg": "n"}]}) == "body.x: m; n"
+    assert find_message({"error": None, "other": "m"}) is None

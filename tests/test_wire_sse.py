@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.values import Delta
-from chatglm_magic.wire import chatglm, openai
+from chatglm_magic.wire.chatglm import ChatGLMReader
+from chatglm_magic.wire.openai import OpenAIReader
 from chatglm_magic.wire.sse import Event, SSEDecoder
 
 STREAM = (
@@ -133,5 +134,5 @@ def read(reader: Any, pieces: list[bytes]) -> tuple[list[Delta], str | None]:
 def test_any_answer_split_anywhere_reads_the_same(data: bytes, choose: st.DataObject, kind: str) -> None:
     """Whatever a server says, both readers give pieces or an error of ours, the same for every split."""
     headers = {"content-type": kind}
-    for dialect in (openai, chatglm):
-        assert read(dialect.Reader(headers), cut(data, choose)) == read(dialect.Reader(headers), [data])
+    for reader in (OpenAIReader, ChatGLMReader):
+        assert read(reader(headers), cut(data, choose)) == read(reader(headers), [data])

@@ -15,7 +15,7 @@ import urllib3
 from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..wire import Dialect, openai
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from .address import bare, is_loopback
 from .proxies import proxy_for
 from .sync_client import new_session, proxies_of
@@ -71,7 +71,7 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Fi
 
 def _look(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tuple[Finding, int]:
     """Return what one look found, and the status that was answered; 0 where nothing answered."""
-    url = openai.base(endpoint_url) + "/models" if dialect == "openai" else bare(endpoint_url)
+    url = openai.base_url(endpoint_url) + "/models" if dialect == "openai" else bare(endpoint_url)
     began = time.monotonic()
     try:
         with (
@@ -88,10 +88,10 @@ def _look(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tu
             raw = _read(response, began)
     except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         words = {
-            "unknown host": f"There is no host named {shown(urlsplit(url).hostname or url)}.",
-            "no route": f"No route leads to {shown(url)}.",
+            "unknown host": f"There is no host named {sanitize_line(urlsplit(url).hostname or url)}.",
+            "no route": f"No route leads to {sanitize_line(url)}.",
         }
-        return Finding(words.get(unreached(error), f"Nothing answers at {shown(url)} yet.")), 0
+        return Finding(words.get(unreached(error), f"Nothing answers at {sanitize_line(url)} yet.")), 0
     status = response.status_code
     return _v1(status, _json(raw), url) if dialect == "openai" else _own(status, url), status
 
@@ -118,7 +118,7 @@ def _v1(status: int, body: Any, url: str) -> Finding:
     rows = body.get("data") if isinstance(body, dict) else None
     if status == 200 and isinstance(rows, list):
         names = [row.get("id") for row in rows if isinstance(row, dict)]
-        models = tuple(shown(name, 100) for name in names if isinstance(name, str))
+        models = tuple(sanitize_line(name, 100) for name in names if isinstance(name, str))
         listed = ", ".join(models[:5]) + (", …" if len(models) > 5 else "") or "no model"
         owners = [
             row["owned_by"] for row in rows if isinstance(row, dict) and isinstance(row.get("owned_by"), str)
@@ -130,7 +130,7 @@ def _v1(status: int, body: Any, url: str) -> Finding:
         return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
     if status == 503:
         return Finding("Found a server that is still loading its model.", True, fits=True)
-    return Finding(f"Something answers at {shown(url)}, but does not list models (status {status}).", True)
+    return Finding(f"Something answers at {sanitize_line(url)}, but does not list models (status {status}).", True)
 
 
 def _context(row: Any) -> int | None:
@@ -148,7 +148,7 @@ def _own(status: int, url: str) -> Finding:
     if status in (401, 403):
         return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
     return Finding(
-        f"Something answers at {shown(url)} (status {status}), but not as ChatGLM's own protocol does. "
+        f"Something answers at {sanitize_line(url)} (status {status}), but not as ChatGLM's own protocol does. "
         "A server that speaks OpenAI's has an address that ends in /v1.",
         True,
     )

@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from ..errors import EndpointError
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from .address import bare, is_loopback
 
 SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
@@ -35,10 +35,10 @@ class Proxy:
 
         :param url: where the question was to go.
         """
-        host = shown(urlsplit(url).hostname, 80)
+        host = sanitize_line(urlsplit(url).hostname, 80)
         return EndpointError(
-            f"The proxy {shown(bare(self.url))} ({self.source}) {what}. {advice.format(source=self.source)} "
-            f"leave this server out: NO_PROXY={host}.",
+            f"The proxy {sanitize_line(bare(self.url))} ({self.source}) {what}. "
+            f"{advice.format(source=self.source)} leave this server out: NO_PROXY={host}.",
             kind="proxy",
         )
 
@@ -48,7 +48,7 @@ class Proxy:
             return self.error(
                 "wants a name and password (407)", url, "Write {source} as http://NAME:PASSWORD@HOST:PORT, or"
             )
-        return self.error(f"did not reach {shown(urlsplit(url).hostname, 80)}: it answered {status}", url)
+        return self.error(f"did not reach {sanitize_line(urlsplit(url).hostname, 80)}: it answered {status}", url)
 
     def require(self, module: str, url: str) -> None:
         """Make sure that the module which speaks SOCKS is there.

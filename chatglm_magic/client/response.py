@@ -8,8 +8,8 @@ from urllib.parse import urljoin
 from ..errors import EndpointError, IncompleteAnswerError, InvalidResponseError, ResponseError
 from ..values import Delta
 from ..wire import chatglm, openai
-from ..wire.body import LIMIT, Inflate, shown
-from ..wire.error_response import refusal
+from ..wire.body import MAX_BODY_BYTES, Decompressor, sanitize_line
+from ..wire.error_response import parse_error_response
 from .address import bare
 from .proxies import proxy_for
 from .request import Call
@@ -21,7 +21,7 @@ MAX_HEADERS = 100
 HEADER_BYTES = 65532
 """Characters of a header's name and value: with colon, blank and line end the 64 KiB of Python's own client."""
 
-STREAM_LIMIT = 4 * LIMIT
+STREAM_LIMIT = 4 * MAX_BODY_BYTES
 """Bytes of a whole stream above which we stop reading: 256 MiB, some 800 000 tokens in vLLM's chunks."""
 
 
@@ -39,11 +39,13 @@ class ResponseReader:
         named = lowered(pairs)
         clock.answered, clock.sending = True, False
         self._clock = clock
-        self._inflate = Inflate(named.get("content-encoding", ""))
+        self._inflate = Decompressor(named.get("content-encoding", ""))
         self._plain = not self._inflate.undoes
         url, several = bare(call.url), call.body.get("n", 1) != 1
         self._reader = (
-            openai.Reader(named, url, several=several) if call.dialect == "openai" else chatglm.Reader(named, url)
+            openai.OpenAIReader(named, url, several=several)
+            if call.dialect == "openai"
+            else chatglm.ChatGLMReader(named, url)
         )
         self._streams = "text/event-stream" in named.get("content-type", "").lower()
         self._size = 0
@@ -123,10 +125,12 @@ def response_error(
     if status == 204:
         return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
     try:
-        raw = next(Inflate(named.get("content-encoding", "")).feed(raw), b"")  # its beginning says what is wrong
+        raw = next(
+            Decompressor(named.get("content-encoding", "")).feed(raw), b""
+        )  # its beginning says what is wrong
     except InvalidResponseError:
         raw = b""
-    error = refusal(status, named, raw, bare(call.url))
+    error = parse_error_response(status, named, raw, bare(call.url))
     if error.kind == "redirect" and (target := named.get("location")):
         error.args = (f"{error} It points to {_target(call.url, target)}: set endpoint_url to that address.",)
     return error
@@ -135,6 +139,6 @@ def response_error(
 def _target(url: str, location: str) -> str:
     """Return the address that a redirect points to, without what could hold a key."""
     try:
-        return shown(bare(urljoin(url, location).partition(";")[0]))
+        return sanitize_line(bare(urljoin(url, location).partition(";")[0]))
     except ValueError:
         return "an address that can't be read"

@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from ..errors import ChatGLMError
 from ..forks import LockOrder, fork_safe_lock
 from ..values import Delta
-from ..wire.body import Whole
+from ..wire.body import BodyBuffer
 from .loop import handed_over
 from .proxies import Proxy, proxy_for
 from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
@@ -235,7 +235,7 @@ class SyncClient:
     def _whole(self, call: Call, clock: Clock) -> Any:
         with closing(self._attempt(call, clock)) as response:
             clock.answered = True
-            body = Whole(lowered(response.raw.headers.items()))
+            body = BodyBuffer(lowered(response.raw.headers.items()))
             give(response, call.limits.idle)
             with translate_errors(call, clock):
                 while block := response.raw.read1(BLOCK):

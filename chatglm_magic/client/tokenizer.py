@@ -31,13 +31,13 @@ def addresses(call: Call) -> Iterator[str]:
     """Yield where a server may count tokens, given a question to it."""
     parts = urlsplit(call.url)
     if call.dialect == "openai":
-        base = openai.base(call.url)
+        base_url = openai.base_url(call.url)
         if openai.server_of(call.url) == "zai":
-            yield f"{base}/tokenizer"
+            yield f"{base_url}/tokenizer"
             return
-        root = urlsplit(base).path.removesuffix("/v1")
+        root = urlsplit(base_url).path.removesuffix("/v1")
         yield urlunsplit((parts.scheme, parts.netloc, f"{root}/tokenize", "", ""))
-        yield f"{base}/tokenize"
+        yield f"{base_url}/tokenize"
     else:
         yield urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/tokenize", "", ""))
 

@@ -17,7 +17,7 @@ import urllib3
 from urllib3 import exceptions as u3
 
 from ..errors import ChatGLMError, EndpointError, IncompleteAnswerError
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from .address import bare
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def unreached(error: BaseException) -> Literal["unknown host", "no route", "refu
 
 
 def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
-    where = shown(bare(call.url))
+    where = sanitize_line(bare(call.url))
     names = {type(cause).__name__ for cause in _causes(error)}
     plain = " If it wants TLS, its address begins with https://." if urlsplit(call.url).scheme == "http" else ""
     if _has(error, ssl.SSLError, u3.SSLError):
@@ -167,7 +167,8 @@ def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
     if (reason := unreached(error)) == "unknown host":
         host = urlsplit(call.url).hostname or where
         return EndpointError(
-            f"There is no host named {shown(host)}. Set another address: %chatglm_config endpoint_url=URL.",
+            f"There is no host named {sanitize_line(host)}. "
+            "Set another address: %chatglm_config endpoint_url=URL.",
             kind="connect",
         )
     if reason == "no route":

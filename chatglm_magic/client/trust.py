@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from ..errors import EndpointError
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Name a file or folder of certificates that is trusted in place of all others; the first one counts."""
@@ -33,11 +33,15 @@ def trust(url: str) -> ssl.SSLContext | None:
     if name == "SSL_CERT_DIR":  # a list of folders, as OpenSSL has it
         path = next((part for part in path.split(os.pathsep) if os.path.isdir(part)), path)
     if not os.path.exists(path):
-        raise EndpointError(f"{name} names {shown(path)!r}, which is not there. Correct or unset it.", kind="tls")
+        raise EndpointError(
+            f"{name} names {sanitize_line(path)!r}, which is not there. Correct or unset it.", kind="tls"
+        )
     try:
         return _those(path, os.stat(path).st_mtime_ns)
     except (ssl.SSLError, OSError):
-        raise EndpointError(f"{name} names {shown(path)!r}, which holds no certificates.", kind="tls") from None
+        raise EndpointError(
+            f"{name} names {sanitize_line(path)!r}, which holds no certificates.", kind="tls"
+        ) from None
 
 
 @lru_cache(maxsize=1)  # a new context would mean a new connection for each question

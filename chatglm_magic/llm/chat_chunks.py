@@ -18,7 +18,7 @@ from ..credentials import mask
 from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Delta, TokenLogprobs, ToolCallPiece
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from ..wire.text_filters import SecretFilter, tail_match
 from ..wire.tool_arguments import ArgumentCaster, mask_json
 from ..wire.tool_calls import forced_name
@@ -281,7 +281,7 @@ class AnswerBuilder:
         if name and not in_text:
             name = bound_name(name, self._schemas) or name
             if name != piece.name:
-                self._changed.append(f"tool_calls: {shown(piece.name, 60)} read as {name}")
+                self._changed.append(f"tool_calls: {sanitize_line(piece.name, 60)} read as {name}")
             if name in self._schemas:
                 self._casters[number] = ArgumentCaster(self._schemas[name])
         if number in self._casters:

@@ -10,7 +10,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from ..errors import ParameterError
 from ..parameters import suggest
 from ..values import ChatOptions
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from ..wire.tool_calls import forced_name
 from .structured import read_format
 
@@ -56,7 +56,7 @@ def as_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
         except Exception as error:  # noqa: BLE001 - LangChain raises what it likes
             reason = " ".join(str(error).split())
             raise ParameterError(
-                f"{shown(repr(tool), 60)} can't be offered as a tool: {shown(reason, 200)}"
+                f"{sanitize_line(repr(tool), 60)} can't be offered as a tool: {sanitize_line(reason, 200)}"
             ) from None
     return converted
 

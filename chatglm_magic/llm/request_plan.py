@@ -19,8 +19,8 @@ from ..errors import EndpointError, ParameterError
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, ChatOptions, Pair, Question
 from ..wire import Dialect, chatglm, dialect_of, openai
-from ..wire.body import shown
-from ..wire.chat import as_prompt
+from ..wire.body import sanitize_line
+from ..wire.chat import messages_to_prompt
 from .fields import parse_timeout, refuse_object_fields
 from .keys import Credentials, key_for
 from .prompts import with_roles
@@ -180,7 +180,7 @@ class _Words(NamedTuple):
     def question(self, dialect: Dialect, history: Sequence[Pair], params: dict[str, Any], extra: Any) -> Question:
         if self.chat is None or dialect == "openai":
             return Question(self.prompt, tuple(history), params, self.messages, extra, self.chat)
-        prompt, pairs, system = as_prompt(self.messages, self.chat)
+        prompt, pairs, system = messages_to_prompt(self.messages, self.chat)
         system = "\n\n".join(text for text in (params.get("system"), system) if text)
         return Question(prompt, pairs, params | ({"system": system} if system else {}), (), extra, self.chat)
 
@@ -245,7 +245,7 @@ def _params(
     """
     if keyed := find_secret_name(extra):
         raise ParameterError(
-            f"{shown(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
+            f"{sanitize_line(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
             "give a key as api_key=…, or in headers=…."
         )
     sent = {name for name in IN_BODY if name in own or name in were_set or dialect == "chatglm"}

@@ -11,7 +11,7 @@ import yaml
 
 from ..errors import ParameterError
 from ..values import Answer
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 
 LEFT_OUT = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
 """Secrets, and what is code or a connection rather than a value."""
@@ -51,7 +51,9 @@ def write(llm: Any, path: Path) -> None:
 
 def _text(values: dict[str, Any], path: Path) -> str:
     if path.suffix not in (".json", ".yaml", ".yml"):
-        raise ParameterError(f"'{shown(path.name, 80)}' must be json or yaml: let it end in .json or .yaml.")
+        raise ParameterError(
+            f"'{sanitize_line(path.name, 80)}' must be json or yaml: let it end in .json or .yaml."
+        )
     try:
         if path.suffix == ".json":
             return json.dumps(values, ensure_ascii=False, indent=4)

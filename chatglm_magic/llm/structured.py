@@ -16,8 +16,8 @@ from typing_extensions import is_typeddict
 
 from ..errors import InvalidResponseError, ParameterError
 from ..strictjson import strict_json
-from ..wire.body import shown
-from ..wire.json_schema import problems
+from ..wire.body import sanitize_line
+from ..wire.json_schema import iter_problems
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
@@ -67,9 +67,8 @@ def output(
         as_schema = _with_nulls(convert_to_json_schema(schema), schema)
     except Exception as error:  # noqa: BLE001 - LangChain raises what it likes
         reason = " ".join(str(error).split())
-        message = (
-            f"The schema can't be read: {shown(reason, 200)}. It may be a class, a TypedDict or a JSON schema."
-        )
+        words = sanitize_line(reason, 200)
+        message = f"The schema can't be read: {words}. It may be a class, a TypedDict or a JSON schema."
         raise ParameterError(message) from None
     told = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     tool = ""
@@ -127,7 +126,7 @@ class _Reader(NamedTuple):
         if not isinstance(value, dict):
             raise self._wrong("isn't a JSON object", message, text)
         if not self.makes_objects:
-            wrong = [found for _, found in zip(range(SHOWN), problems(value, self.as_schema), strict=False)]
+            wrong = [found for _, found in zip(range(SHOWN), iter_problems(value, self.as_schema), strict=False)]
             if wrong:
                 raise self._wrong(f"doesn't fit its schema: {'; '.join(wrong)}", message, text)
             return value
@@ -144,7 +143,11 @@ class _Reader(NamedTuple):
             if message.response_metadata.get("finish_reason") == "length"
             else ""
         )
-        said = f"The answer {what}: {shown(text, 200)}." if what.startswith("isn't") else f"The answer {what}."
+        said = (
+            f"The answer {what}: {sanitize_line(text, 200)}."
+            if what.startswith("isn't")
+            else f"The answer {what}."
+        )
         return InvalidResponseError(f"{said}{cut}", kind="schema", partial=text)
 
 

@@ -16,7 +16,7 @@ from ..credentials import MARK, MIN_CHARACTERS_IN_ANSWER
 from ..errors import TapeError
 from ..strictjson import strict_json
 from ..values import Change, Delta, TokenLogprobs, ToolCallPiece, Turn
-from ..wire.body import CONTROLS
+from ..wire.body import CONTROL_CHARACTERS
 from ..wire.text_filters import StopFilter
 from ..wire.tool_arguments import mask_json
 
@@ -154,7 +154,7 @@ def parse_line(line: bytes) -> TapeEntry:
 
 def escape_controls(text: str) -> str:
     """Escape what misleads a reader of JSON text: control characters, lone surrogates, marks that reverse text."""
-    return CONTROLS.sub(lambda match: json.dumps(match[0])[1:-1].replace("\x7f", r"\u007f"), text)
+    return CONTROL_CHARACTERS.sub(lambda match: json.dumps(match[0])[1:-1].replace("\x7f", r"\u007f"), text)
 
 
 def _dump_json(value: Any) -> str:

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from ..errors import TapeError
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from .entry import TapeEntry, parse_line
 from .held import (
     BOM,
@@ -76,7 +76,7 @@ class TapeIndex:
             return
         if fingerprint[2] > MAX_FILE_BYTES:
             raise TapeError(
-                f"The tape {shown(str(self._path))} is larger than {MAX_FILE_BYTES // 2**20} MiB. "
+                f"The tape {sanitize_line(str(self._path))} is larger than {MAX_FILE_BYTES // 2**20} MiB. "
                 "Divide it by lines, or begin another one: %chatglm_config tape=FILE.",
                 kind="tape_file",
             )
@@ -106,7 +106,7 @@ class TapeIndex:
         if problems:
             more = f"; {count} more" if (count := len(problems) - MAX_REPORTED_LINES) > 0 else ""
             listed = "; ".join(problems[:MAX_REPORTED_LINES])
-            text = f"The tape {shown(self._path.name)}: {listed}{more}. Passed over."
+            text = f"The tape {sanitize_line(self._path.name)}: {listed}{more}. Passed over."
             warnings.warn(text, stacklevel=2)
 
     def _index_lines(self, lines: list[bytes], before: int) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import TapeError
 from ..safe_files import sync_folder
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"))
 """No link is followed: in a folder from elsewhere it could lead to any file of this user.
@@ -120,7 +120,7 @@ def open_for_appending(path: Path) -> LockedFile:
         file = LockedFile(path, _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), for_appending=True)
     except FileNotFoundError:
         raise TapeError(
-            f"There is no folder {shown(str(path.parent))}: make it first.", kind="tape_file"
+            f"There is no folder {sanitize_line(str(path.parent))}: make it first.", kind="tape_file"
         ) from None
     except OSError as error:
         raise write_error(path, error) from None
@@ -133,7 +133,8 @@ def open_for_appending(path: Path) -> LockedFile:
     if not (start.startswith((LINE_PREFIX, CONFLICT_MARKER)) or LINE_PREFIX.startswith(start)):
         file.close()
         raise TapeError(
-            f"{shown(str(path))} isn't a tape, so nothing is added to it. {OTHER_FILE_HINT}", kind="tape_file"
+            f"{sanitize_line(str(path))} isn't a tape, so nothing is added to it. {OTHER_FILE_HINT}",
+            kind="tape_file",
         )
     if is_new:
         sync_folder(path.parent)
@@ -157,13 +158,14 @@ def _close(descriptor: int) -> None:
 
 def _read_error(path: Path, error: OSError) -> TapeError:
     return TapeError(
-        f"The tape {shown(str(path))} can't be read: {_reason(error)}. {OTHER_FILE_HINT}", kind="tape_file"
+        f"The tape {sanitize_line(str(path))} can't be read: {_reason(error)}. {OTHER_FILE_HINT}", kind="tape_file"
     )
 
 
 def write_error(path: Path, error: OSError) -> TapeError:
     return TapeError(
-        f"The tape {shown(str(path))} can't be written: {_reason(error)}. {OTHER_FILE_HINT}", kind="tape_file"
+        f"The tape {sanitize_line(str(path))} can't be written: {_reason(error)}. {OTHER_FILE_HINT}",
+        kind="tape_file",
     )
 
 

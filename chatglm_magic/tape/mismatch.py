@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..parameters import canonical_name
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from .entry import TapeEntry, body_parameters, escape_controls, request_texts
 
 ABSENT = "not set"
@@ -91,9 +91,9 @@ def _describe(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator
             yield f"conversation before it: recorded {len(old)} messages, asked {len(new)}{note}"
         elif isinstance(old, str) and isinstance(new, str) and ABSENT not in (old, new):
             old, new = _excerpts(old, new)
-            yield f"{shown(name, MAX_TEXT_CHARS)}: recorded {old}, asked {new}"
+            yield f"{sanitize_line(name, MAX_TEXT_CHARS)}: recorded {old}, asked {new}"
         else:
-            yield f"{shown(name, MAX_TEXT_CHARS)}: recorded {_format(old)}, asked {_format(new)}"
+            yield f"{sanitize_line(name, MAX_TEXT_CHARS)}: recorded {_format(old)}, asked {_format(new)}"
 
 
 def _excerpts(one: str, other: str) -> tuple[str, str]:
@@ -110,4 +110,4 @@ def _excerpt(text: str, start: int) -> str:
 
 
 def _format(value: Any) -> str:
-    return value if value == ABSENT else shown(json.dumps(value, ensure_ascii=False), 2 * MAX_TEXT_CHARS)
+    return value if value == ABSENT else sanitize_line(json.dumps(value, ensure_ascii=False), 2 * MAX_TEXT_CHARS)

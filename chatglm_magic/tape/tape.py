@@ -16,7 +16,7 @@ from ..client.request import Call
 from ..client.timeouts import pause
 from ..errors import ChatGLMError, ParameterError, TapeError
 from ..values import Delta
-from ..wire.body import shown
+from ..wire.body import sanitize_line
 from .entry import KeyedRequest, TapeEntry, TapeRecorder, keyed_request
 from .file import TapeFile
 from .mismatch import describe_closest, join_differences
@@ -38,7 +38,7 @@ def resolve_mode(explicit: Mode | None) -> Mode:
     """
     mode = explicit or os.environ.get(MODE_VARIABLE) or "auto"
     if mode not in get_args(Mode):
-        raise ParameterError(f"{MODE_VARIABLE} must be auto, replay or record, not {shown(mode, 40)!r}.")
+        raise ParameterError(f"{MODE_VARIABLE} must be auto, replay or record, not {sanitize_line(mode, 40)!r}.")
     return mode  # type: ignore[return-value]
 
 
@@ -103,12 +103,12 @@ class Tape:
         differences = describe_closest(request.request, request.sample, self._file.entries())
         if differences is not None:
             error.args = (
-                f"{error} This question is not on the tape {shown(self.path)}: the nearest there differs in "
-                f"{join_differences(differences)}.",
+                f"{error} This question is not on the tape {sanitize_line(self.path)}: the nearest "
+                f"there differs in {join_differences(differences)}.",
             )
 
     def _describe_miss(self, request: KeyedRequest) -> str:
-        path = shown(self.path)
+        path = sanitize_line(self.path)
         record = "Record it: %chatglm_config tape_mode=auto, with the server there."
         if not self._file.exists:
             return f"There is no tape {path}, and tape_mode=replay asks no server. {record}"
@@ -222,7 +222,7 @@ def _shared_file(path: str) -> TapeFile:
         absolute = Path(os.path.abspath(Path(path).expanduser()))
         os.fsencode(absolute)  # raises for lone surrogates
     except (OSError, RuntimeError, ValueError) as error:
-        raise TapeError(f"The tape {shown(path)} can't be found: {error}.", kind="tape_file") from None
+        raise TapeError(f"The tape {sanitize_line(path)} can't be found: {error}.", kind="tape_file") from None
     with _files_lock:
         file = _files.get(absolute)
         if file is None:

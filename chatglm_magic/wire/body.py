@@ -13,14 +13,14 @@ from ..errors import IncompleteAnswerError, InvalidResponseError
 from ..strictjson import strict_json
 from ..values import Change
 
-PIECE = 1 << 18
+MAX_STEP_BYTES = 1 << 18
 """Bytes that one step of undoing may yield."""
 
 GZIP_OR_ZLIB = 47
 """zlib's ``wbits`` for "find out by yourself": RFC 1952 (gzip) or RFC 1950 (what HTTP calls deflate)."""
 
 
-class Inflate:
+class Decompressor:
     """Takes in a body's bytes and yields them plain."""
 
     def __init__(self, encoding: str) -> None:
@@ -28,7 +28,8 @@ class Inflate:
         name = encoding.strip().lower()
         if name not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise InvalidResponseError(
-                f"The server compressed its answer in a way that was not asked for: {shown(encoding, 40)}.",
+                f"The server compressed its answer in a way that was not asked for: "
+                f"{sanitize_line(encoding, 40)}.",
                 kind="bad_encoding",
             )
         self._undo = zlib.decompressobj(GZIP_OR_ZLIB) if name not in ("", "identity") else None
@@ -50,7 +51,7 @@ class Inflate:
         self._fed = True
         while block and not self._undo.eof:
             try:
-                plain = self._undo.decompress(block, PIECE)
+                plain = self._undo.decompress(block, MAX_STEP_BYTES)
             except zlib.error:
                 raise InvalidResponseError(
                     "The server's answer is damaged: it is not compressed as its headers say.", kind="bad_encoding"
@@ -70,10 +71,10 @@ class Inflate:
             )
 
 
-LIMIT = 64 * 2**20
+MAX_BODY_BYTES = 64 * 2**20
 """Bytes of a body, or of one event, above which we stop reading."""
 
-CONTROLS = re.compile(
+CONTROL_CHARACTERS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]+"
 )
@@ -83,8 +84,8 @@ CONTROLS = re.compile(
 EVENT_LINE = re.compile(rb"^(?:data|event|id|retry|error)?:", re.M)
 
 
-class Whole:
-    """Collects one body up to :data:`LIMIT` bytes."""
+class BodyBuffer:
+    """Collects one body up to :data:`MAX_BODY_BYTES` bytes."""
 
     def __init__(self, headers: dict[str, str]) -> None:
         self._type = headers.get("content-type", "")
@@ -93,9 +94,10 @@ class Whole:
 
     def feed(self, block: bytes) -> None:
         self._size += len(block)
-        if self._size > LIMIT:
+        if self._size > MAX_BODY_BYTES:
             raise InvalidResponseError(
-                f"The server's answer is larger than {LIMIT // 2**20} MiB; reading stopped.", kind="too_large"
+                f"The server's answer is larger than {MAX_BODY_BYTES // 2**20} MiB; reading stopped.",
+                kind="too_large",
             )
         self._blocks.append(block)
 
@@ -135,33 +137,33 @@ class Whole:
     def _json(self, raw: bytes) -> Any:
         if not raw.strip():
             raise InvalidResponseError("The server sent an empty answer. Look at its log.", kind="empty_reply")
-        text = decode(raw, self._type)
+        text = decode_body(raw, self._type)
         try:
             return strict_json(text)  # whatever type it is sent as
         except (ValueError, RecursionError) as error:
-            problem = _web_page(text) if is_html(text, self._type) else _no_json(text, error)
+            problem = _web_page_error(text) if is_html(text, self._type) else _bad_json_error(text, error)
         raise problem
 
 
-def _web_page(text: str) -> InvalidResponseError:
+def _web_page_error(text: str) -> InvalidResponseError:
     return InvalidResponseError(
         "This URL returned a web page, not an API response: "
-        f"{shown(page_title(text))}. Check endpoint_url (%chatglm_config endpoint_url=...).",
+        f"{sanitize_line(page_title(text))}. Check endpoint_url (%chatglm_config endpoint_url=...).",
         kind="not_a_model_server",
     )
 
 
-def _no_json(text: str, error: Exception) -> InvalidResponseError:
+def _bad_json_error(text: str, error: Exception) -> InvalidResponseError:
     if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data" and _is_object(text[: error.pos]):
-        return json_lines()
+        return json_lines_error()
     where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-    why = f" ({shown(str(error), 80)})" if type(error) is ValueError else ""
+    why = f" ({sanitize_line(str(error), 80)})" if type(error) is ValueError else ""
     return InvalidResponseError(
-        f"The server's response isn't valid JSON{where}{why}: {shown(text)}", kind="bad_json"
+        f"The server's response isn't valid JSON{where}{why}: {sanitize_line(text)}", kind="bad_json"
     )
 
 
-def json_lines() -> InvalidResponseError:
+def json_lines_error() -> InvalidResponseError:
     """Say that JSON came line by line, as Ollama's own protocol has it."""
     return InvalidResponseError(
         "The server sent JSON lines, not server-sent events: that is another protocol (Ollama's /api?). "
@@ -177,7 +179,7 @@ def _is_object(text: str) -> bool:
 CHARSET = re.compile(r"charset=[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
 
-def decode(raw: bytes, content_type: str) -> str:
+def decode_body(raw: bytes, content_type: str) -> str:
     """Return a body as text, by its declared charset.
 
     :raises InvalidResponseError: ``bad_encoding`` for bytes that are not of it, and for a charset nobody knows.
@@ -188,7 +190,7 @@ def decode(raw: bytes, content_type: str) -> str:
         return raw.decode(name if name.lower() != "utf-8" else "utf-8-sig")
     except (LookupError, UnicodeError) as error:
         raise InvalidResponseError(
-            f"The server's answer is not the {shown(name)} it should be ({type(error).__name__}).",
+            f"The server's answer is not the {sanitize_line(name)} it should be ({type(error).__name__}).",
             kind="bad_encoding",
         ) from None
 
@@ -203,30 +205,30 @@ def page_title(text: str) -> str:
     return title[1] if title else text[:200]
 
 
-def shown(value: Any, limit: int = 300) -> str:
+def sanitize_line(value: Any, limit: int = 300) -> str:
     """Make a server's text fit for one line of a message: no control characters, cut at ``limit``."""
-    text = value if isinstance(value, str) else as_json(value)
-    line = CONTROLS.sub(" ", text[: limit * 4]).strip()
+    text = value if isinstance(value, str) else dump_json(value)
+    line = CONTROL_CHARACTERS.sub(" ", text[: limit * 4]).strip()
     return line if len(line) <= limit else line[:limit] + "…"
 
 
-def as_json(value: Any) -> str:
+def dump_json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, default=repr)
     except RecursionError:
         return "(JSON that is nested too deep to be shown)"
 
 
-def wrong_shape(reply: Any, missing: str, other_path: str, other: str) -> InvalidResponseError:
+def wrong_shape_error(reply: Any, missing: str, other_path: str, other: str) -> InvalidResponseError:
     """Say that JSON came, but no answer of this dialect; ``other`` is the other one."""
     return InvalidResponseError(
-        f"The server's answer holds no {missing}: {shown(reply)}. Does it speak the other dialect? "
+        f"The server's answer holds no {missing}: {sanitize_line(reply)}. Does it speak the other dialect? "
         f"Then end endpoint_url in {other_path} (%chatglm_config endpoint_url=...), or set dialect={other}.",
         kind="bad_shape",
     )
 
 
-def changes_of(headers: Mapping[str, str]) -> tuple[Change, ...]:
+def reported_changes(headers: Mapping[str, str]) -> tuple[Change, ...]:
     """Return what a server says, in the header ``X-ChatGLM-Changed``, that it changed of the request."""
     notes = (note.strip() for note in headers.get("x-chatglm-changed", "").split(";"))
     return tuple(Change(note) for note in notes if note)

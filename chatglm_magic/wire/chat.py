@@ -12,17 +12,17 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..values import Change, ChatOptions, Pair
-from .thinking import TITLES, Server
+from .thinking import SERVER_TITLES, Server
 
 Message = dict[str, Any]
 
-NO_REASONING_BACK: tuple[Server, ...] = ("ollama",)
-NO_NAMES: tuple[Server, ...] = ("zai",)
-NO_SCHEMA: tuple[Server, ...] = ("zai",)
+SERVERS_WITHOUT_REASONING_INPUT: tuple[Server, ...] = ("ollama",)
+SERVERS_WITHOUT_NAMES: tuple[Server, ...] = ("zai",)
+SERVERS_WITHOUT_SCHEMA: tuple[Server, ...] = ("zai",)
 """Servers that keep to JSON, and to no schema."""
 
 
-def fit_messages(
+def adapt_messages(
     messages: Sequence[Mapping[str, Any]], server: Server | None
 ) -> tuple[list[Message], tuple[Change, ...]]:
     """Return messages as a server takes them, and what was changed of them.
@@ -34,10 +34,10 @@ def fit_messages(
     notes: list[Change] = []
     for place, message in enumerate(messages):
         kept = dict(message)
-        if place < last or server in NO_REASONING_BACK:
+        if place < last or server in SERVERS_WITHOUT_REASONING_INPUT:
             kept.pop("reasoning_content", None)
-        if server in NO_NAMES and kept.pop("name", None) is not None:
-            notes.append(Change(f"name: not sent, {TITLES[server]} takes no names of messages"))
+        if server in SERVERS_WITHOUT_NAMES and kept.pop("name", None) is not None:
+            notes.append(Change(f"name: not sent, {SERVER_TITLES[server]} takes no names of messages"))
         fitted.append(kept)
     systems = [message for message in fitted if message["role"] == "system"]
     if server == "zai" and last < 0 and systems:
@@ -46,7 +46,7 @@ def fit_messages(
     return fitted, tuple(dict.fromkeys(notes))
 
 
-def format_keys(
+def response_format_keys(
     chat: ChatOptions, messages: list[Message], server: Server | None
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the keys that ask for an answer in JSON; a schema that a server has no key for goes into a message.
@@ -57,9 +57,9 @@ def format_keys(
         return {}, ()
     if not chat.schema:
         return {"response_format": {"type": "json_object"}}, ()
-    if server in NO_SCHEMA:
-        instruct(messages, schema_prompt(chat.schema))
-        note = f"response_format: the schema sent in the prompt, {TITLES[server]} has json_object alone"
+    if server in SERVERS_WITHOUT_SCHEMA:
+        add_system_text(messages, schema_prompt(chat.schema))
+        note = f"response_format: the schema sent in the prompt, {SERVER_TITLES[server]} has json_object alone"
         return {"response_format": {"type": "json_object"}}, (Change(note),)
     named: dict[str, Any] = {"name": chat.schema_name, "schema": dict(chat.schema)}
     if chat.strict is not None:
@@ -73,7 +73,7 @@ def schema_prompt(schema: Mapping[str, Any]) -> str:
     return f"Answer with one JSON object and nothing else. It must be valid against this JSON schema:\n{text}"
 
 
-def instruct(messages: list[Message], text: str) -> None:
+def add_system_text(messages: list[Message], text: str) -> None:
     """Add to what the system says, at the end of its first message or in a new one."""
     first = messages[0] if messages else {}
     if first.get("role") == "system" and isinstance(first.get("content"), str):
@@ -82,7 +82,7 @@ def instruct(messages: list[Message], text: str) -> None:
         messages.insert(0, {"role": "system", "content": text})
 
 
-def as_prompt(
+def messages_to_prompt(
     messages: Sequence[Mapping[str, Any]], chat: ChatOptions
 ) -> tuple[str, tuple[Pair, ...], str | None]:
     """Return the prompt, the conversation before it and the system's text, for a protocol that has no messages.
@@ -90,16 +90,16 @@ def as_prompt(
     :raises UnsupportedError: for tools, their results, and what isn't text.
     """
     if chat.tools:
-        raise UnsupportedError(f"ChatGLM's POST / can't call tools. {USE_V1}")
+        raise UnsupportedError(f"ChatGLM's POST / can't call tools. {USE_V1_ADVICE}")
     systems: list[str] = []
     pairs: list[Pair] = []
     asked: list[str] = []
     for message in messages:
         role, content = message["role"], message.get("content")
         if message.get("tool_calls") or role == "tool":
-            raise UnsupportedError(f"ChatGLM's POST / has no messages for tools. {USE_V1}")
+            raise UnsupportedError(f"ChatGLM's POST / has no messages for tools. {USE_V1_ADVICE}")
         if not isinstance(content, str):
-            raise UnsupportedError(f"ChatGLM's POST / takes text alone, and no images. {USE_V1}")
+            raise UnsupportedError(f"ChatGLM's POST / takes text alone, and no images. {USE_V1_ADVICE}")
         if role == "system":
             systems.append(content)
         elif role == "assistant":
@@ -114,4 +114,4 @@ def as_prompt(
     return "\n\n".join(asked), tuple(pairs), "\n\n".join(systems) or None
 
 
-USE_V1 = "Use the server's /v1 address: endpoint_url='http://…/v1'."
+USE_V1_ADVICE = "Use the server's /v1 address: endpoint_url='http://…/v1'."

@@ -12,14 +12,14 @@ from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Delta, Question
 from . import body as bodies
 from .error_response import raise_if_error
-from .text_filters import ThinkSplitter, settled
+from .text_filters import ThinkSplitter, resolve_thinking
 
 NAME = "chatglm"
 
-FIVE_KEYS = ("temperature", "top_p", "max_token")
+ALWAYS_SENT = ("temperature", "top_p", "max_token")
 """Parameters that are always sent, as the original class does: this protocol can't ask for a server default."""
 
-LOWEST = {"temperature": 0.01, "top_p": 0.01}
+ZERO_REPLACEMENTS = {"temperature": 0.01, "top_p": 0.01}
 """What is sent for a zero."""
 
 
@@ -45,29 +45,29 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[Change, ...]]:
             prompt = f"{system}\n\n{prompt}"
         changed += (Change("system: put before the prompt, the protocol has no system role"),)
     body: dict[str, Any] = {"prompt": prompt, "history": history}
-    params = {name: PARAMETERS[name].default for name in FIVE_KEYS} | params
+    params = {name: PARAMETERS[name].default for name in ALWAYS_SENT} | params
     for name, key in wire_names(NAME):
         if name in params:
             body[key] = params.pop(name)
     params.pop("stop", None)  # applied here: what stands behind it is cut off
     changed += tuple(Change(f"{name}: not sent, this protocol has no key for it") for name in params)
     body |= dict(question.extra)
-    for key, lowest in LOWEST.items():
+    for key, lowest in ZERO_REPLACEMENTS.items():
         if body[key] == 0 and body[key] is not False:
             body[key] = lowest
             changed += (Change(f"{key}: 0 sent as {lowest}, servers of this protocol read 0 as unset"),)
     return body, changed
 
 
-class Reader:
+class ChatGLMReader:
     """Takes in the bytes of one whole answer; hands out its thinking and its text.
 
     :param url: where the question was posted.
     """
 
     def __init__(self, headers: dict[str, str], url: str = "") -> None:
-        self._body = bodies.Whole(headers)
-        self._changed = bodies.changes_of(headers)
+        self._body = bodies.BodyBuffer(headers)
+        self._changed = bodies.reported_changes(headers)
         self._url = url
         self.done = self.begun = False
 
@@ -87,16 +87,17 @@ class Reader:
         reply = self._body.json()
         raise_if_error(reply, self._url)
         if not isinstance(reply, dict) or "response" not in reply:
-            raise bodies.wrong_shape(reply, "'response'", "/v1", "openai")
+            raise bodies.wrong_shape_error(reply, "'response'", "/v1", "openai")
         answer = reply["response"]
         if not isinstance(answer, str):
             raise InvalidResponseError(
-                f"The server's answer holds no text but {bodies.shown(answer)}. Ask again, or look at its log.",
+                f"The server's answer holds no text but {bodies.sanitize_line(answer)}. "
+                "Ask again, or look at its log.",
                 kind="empty_reply",
             )
         self.done = True
         split = ThinkSplitter()
-        pieces = settled([*split.feed(answer), *split.close()])
+        pieces = resolve_thinking([*split.feed(answer), *split.close()])
         text, thought = ("".join(getattr(piece, name) for piece in pieces) for name in ("text", "reasoning"))
         return [Delta(text, thought, finish_reason="stop", changed=self._changed)]
 

@@ -10,56 +10,56 @@ from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, 
 from ..strictjson import strict_json
 from . import body as bodies
 
-DEEPEST_WORDS = 8
+MAX_MESSAGE_DEPTH = 8
 """How far into an error body a server's own words are looked for; what lies deeper is shown as JSON."""
 
 _CONTEXT = r"context.(?:length|size|window)|max_model_len|exceeds max length"
-CONTEXT = re.compile(_CONTEXT, re.I)
+CONTEXT_LENGTH = re.compile(_CONTEXT, re.I)
 TOO_LONG = re.compile(rf"{_CONTEXT}|no room for an answer|too long|\"1261\"", re.I)
 """Of a refusal, which is about the request; in an error without a status "too long" may be anything."""
 
-COUNTS = (
+TOKENS_THEN_LIMIT = (
     re.compile(r"request \((\d{1,12}) tokens\) exceeds the available context size \((\d{1,12})"),
     re.compile(r"input \((\d{1,12}) tokens\) is longer than the model's context length \((\d{1,12})"),
     re.compile(r"history take (\d{1,12}) tokens, which leaves no room for an answer within max_length (\d{1,12})"),
     re.compile(r"passed (\d{1,12}) input tokens.{0,90}context length is only (\d{1,12})"),
 )
-ROOM_FIRST = (
+LIMIT_THEN_TOKENS = (
     re.compile(r"maximum context length is (\d{1,12}) tokens.{0,200}for a total of at least (\d{1,12}) tokens"),
     re.compile(r"maximum context length is (\d{1,12}) tokens.{0,200}contains at least (\d{1,12}) input tokens"),
     re.compile(r"maximum context length is (\d{1,12}) tokens\. However, you requested (\d{1,12}) tokens"),
     re.compile(r"maximum context length of (\d{1,12}) tokens\. You requested a total of (\d{1,12})"),
 )
-CHARACTERS = re.compile(
+CHARACTER_LIMIT = re.compile(
     r"contains (\d{1,12}) characters "
     r"\(more than (\d{1,12}) characters.{0,60}upper bound for (\d{1,12}) input tokens"
 )
 """vLLM's, for a prompt that it doesn't even cut into tokens."""
 
-MAX_TOKEN = re.compile(
+MAX_TOKEN_REFUSED = re.compile(
     r"max_(?:completion_|new_)?tokens\b[^.]{0,60}"
     r"(?:too large|too high|greater than|less than|at most|exceed|between)",
     re.I,
 )
-LIMITS = (
+MAX_TOKEN_LIMITS = (
     re.compile(r"max_model_len ?= ?(\d{1,12})"),
     re.compile(r"maximum context length is (\d{1,12})"),
     re.compile(r"(?:at most|up to|less than or equal to|not exceed|between \d{1,12} and) (\d{1,12})"),
     re.compile(r"\[\d{1,12}, ?(\d{1,12})\]"),
 )
-SHORTEN = " Shorten the prompt, or start a new conversation: %chatglm_history --reset."
-NO_MONEY = re.compile(r"\"code\": ?\"?1113\b|insufficient balance|余额不足", re.I)
-NO_MODEL = re.compile(
+SHORTEN_ADVICE = " Shorten the prompt, or start a new conversation: %chatglm_history --reset."
+NO_CREDIT = re.compile(r"\"code\": ?\"?1113\b|insufficient balance|余额不足", re.I)
+UNKNOWN_MODEL = re.compile(
     r"invalid model|unknown model|no such model|model[^.]{0,80}(?:does not exist|doesn't exist|not found)"
     r"|\"1211\"|模型不存在",
     re.I,
 )
-RATE = re.compile(
+RATE_LIMIT = re.compile(
     r"rate.?limit|too many requests|concurrency|throttl"
     r"|并发|频率限制|(?:请求|访问|调用)频率|频率过高|限流|请求过多|访问量过大",
     re.I,
 )
-KEY = re.compile(
+BAD_KEY = re.compile(
     r"(?:invalid|incorrect|wrong|missing|expired).{0,20}(?:api.?key|(?:access|auth|bearer).?token)|unauthorized|令牌|身份验证",
     re.I,
 )
@@ -77,51 +77,51 @@ VENDOR_STATUS = {
 }
 """Codes of Z.ai and BigModel (four digits) and of FastChat (five), by the status that says the same."""
 
-NO_ERROR = (None, "", 0, "0", 200, "200", False, "success", "ok")
+SUCCESS_CODES = (None, "", 0, "0", 200, "200", False, "success", "ok")
 """Values of a code with which servers say that nothing is wrong."""
 
-FAILED = re.compile(
+FAILURE_WORDS = re.compile(
     r"(?<![a-z])(?:err(?:or)?s?|fail(?:ed|ure)?|exception|invalid|timeout|timed|abort\w*|cancel\w*|busy|overload\w*"
     r"|unavailable|refused|denied)(?![a-z])",
     re.I,
 )
-PENDING = re.compile(r"(?<![a-z])(?:pending|processing|queued|running|in.progress|waiting)(?![a-z])", re.I)
-NEGATED = re.compile(r"(?<![a-z])(?:no|not|without|non)[ _-]*(?:err|fail)", re.I)
+PENDING_WORDS = re.compile(r"(?<![a-z])(?:pending|processing|queued|running|in.progress|waiting)(?![a-z])", re.I)
+NEGATED_FAILURE = re.compile(r"(?<![a-z])(?:no|not|without|non)[ _-]*(?:err|fail)", re.I)
 
 
-def refusal(status: int, headers: dict[str, str], raw: bytes, url: str) -> ResponseError:
+def parse_error_response(status: int, headers: dict[str, str], raw: bytes, url: str) -> ResponseError:
     """Return the error that an HTTP refusal is; its text is the server's own, made safe, then our advice.
 
     :param raw: the body's first bytes, whatever they are.
     :param url: where the question was posted, without userinfo.
     """
     kind = headers.get("content-type", "")
-    text = _leniently(raw, kind)
-    words = message_of(_json(text)) or text
+    text = _decode_leniently(raw, kind)
+    words = find_message(_parse_json(text)) or text
     if words not in text:
         text = f"{words[:4096]}\n{text}"  # its JSON writes other than ASCII as escapes
     if bodies.is_html(words, kind):
         words = bodies.page_title(words)
-    return _make_refusal(status, words, text, url, headers.get("retry-after"))
+    return _make_error(status, words, text, url, headers.get("retry-after"))
 
 
-def stated_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
+def make_event_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
     """Return the error that an event of a stream says.
 
     Before any text it is a refusal, of the status that its code is or stands for; after that the answer broke off.
 
     :param begun: whether text of the answer has come.
     """
-    words, text = message_of(reply) or reply, bodies.as_json(reply)
-    code = code_of(reply)
+    words, text = find_message(reply) or reply, bodies.dump_json(reply)
+    code = find_error_code(reply)
     status = VENDOR_STATUS.get(code or 0, code)
     known = status if status is not None and 400 <= status < 500 else None
     if known is not None and not begun:
-        return _make_refusal(known, bodies.shown(words, 500), text, url, code=code)
-    kind, advice = _meaning(known, text, url) if known is not None else _by_words(text)
-    said = bodies.shown(words)
+        return _make_error(known, bodies.sanitize_line(words, 500), text, url, code=code)
+    kind, advice = _classify_refusal(known, text, url) if known is not None else _classify_message(text)
+    said = bodies.sanitize_line(words)
     if advice:
-        said = _ended(said) + advice
+        said = _with_full_stop(said) + advice
     return IncompleteAnswerError(f"The server broke off with an error: {said}", kind=kind)
 
 
@@ -129,35 +129,38 @@ def raise_if_error(reply: Any, url: str) -> None:
     """Raise what a whole answer with HTTP status 200 says went wrong, if it says so."""
     if not isinstance(reply, dict) or reply.get("choices"):
         return
-    status, words = _number(reply.get("status")), reply.get("response")
+    status, words = _to_int(reply.get("status")), reply.get("response")
     if isinstance(status, int) and status >= 400:
-        said = bodies.shown(words or message_of(reply) or reply)
+        said = bodies.sanitize_line(words or find_message(reply) or reply)
         raise InvalidResponseError(f"The server reports status {status}: {said}", kind="server_error")
     if reports_failure(reply):
-        found = message_of({key: value for key, value in reply.items() if key != "response"}) or words or reply
-        code = code_of(reply)
-        kind, advice = _by_words(bodies.as_json(reply))
+        found = find_message({key: value for key, value in reply.items() if key != "response"}) or words or reply
+        code = find_error_code(reply)
+        kind, advice = _classify_message(bodies.dump_json(reply))
         if (known := VENDOR_STATUS.get(code or 0)) is not None:
-            kind, advice = _meaning(known, bodies.as_json(reply), url)
-        said = bodies.shown(found)
+            kind, advice = _classify_refusal(known, bodies.dump_json(reply), url)
+        said = bodies.sanitize_line(found)
         raise InvalidResponseError(
-            f"The server reports an error: {_ended(said) + advice if advice else said}", kind=kind
+            f"The server reports an error: {_with_full_stop(said) + advice if advice else said}", kind=kind
         )
-    if isinstance(status, str) and isinstance(words, str) and _says_failure(status):
+    if isinstance(status, str) and isinstance(words, str) and _is_failure_status(status):
         raise InvalidResponseError(
-            f"The server reports status {bodies.shown(status, 80)}: {bodies.shown(words)}", kind="server_error"
+            f"The server reports status {bodies.sanitize_line(status, 80)}: {bodies.sanitize_line(words)}",
+            kind="server_error",
         )
 
 
-def _says_failure(status: str) -> bool:
-    return bool((FAILED.search(status) and not NEGATED.search(status)) or PENDING.search(status))
+def _is_failure_status(status: str) -> bool:
+    return bool(
+        (FAILURE_WORDS.search(status) and not NEGATED_FAILURE.search(status)) or PENDING_WORDS.search(status)
+    )
 
 
 def reports_failure(reply: Any) -> bool:
     """Tell whether an answer, or an event of one, says that something went wrong."""
     if not isinstance(reply, dict):
         return False
-    if _is_error(reply.get("error")):
+    if _is_error_value(reply.get("error")):
         return not (isinstance(reply.get("response"), str) and reply["response"].strip())
     if reply.get("choices"):
         return False
@@ -165,45 +168,45 @@ def reports_failure(reply: Any) -> bool:
         return True
     if isinstance(reply.get("response"), str):
         return False
-    if reply.get("object") == "error" or reply.get("detail") or reply.get("error_code", 0) not in NO_ERROR:
+    if reply.get("object") == "error" or reply.get("detail") or reply.get("error_code", 0) not in SUCCESS_CODES:
         return True
     worded = any(isinstance(reply.get(key), str) and reply[key] for key in ("message", "msg"))
-    return worded and "code" in reply and _lowered(reply["code"]) not in NO_ERROR
+    return worded and "code" in reply and _lower(reply["code"]) not in SUCCESS_CODES
 
 
-def _is_error(found: Any) -> bool:
+def _is_error_value(found: Any) -> bool:
     """Tell whether what stands under ``error`` is one: some servers send an empty one with each event."""
     if isinstance(found, dict):
-        if "code" in found and _lowered(found["code"]) in (0, "0", 200, "200", "success", "ok"):
+        if "code" in found and _lower(found["code"]) in (0, "0", 200, "200", "success", "ok"):
             return False
         return any(found.values())
-    return bool(found) and _lowered(found) not in ("null", "none", "false")
+    return bool(found) and _lower(found) not in ("null", "none", "false")
 
 
-def _lowered(value: Any) -> Any:
+def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value if isinstance(value, int | None) else str(value)
 
 
-def _number(value: Any) -> Any:
+def _to_int(value: Any) -> Any:
     """Return a whole number that was sent as a text as the number; anything else as it is."""
     digits = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 9
     return int(value) if digits else value
 
 
-def code_of(reply: Any) -> int | None:
+def find_error_code(reply: Any) -> int | None:
     """Return the number by which a server calls its error: a status, or a code of its own."""
     if not isinstance(reply, dict):
         return None
     inner = reply.get("error")
     for place in (inner, reply) if isinstance(inner, dict) else (reply,):
         for key in ("code", "error_code", "status_code", "status", "errorCode"):
-            value = _number(place.get(key))
+            value = _to_int(place.get(key))
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
     return None
 
 
-def message_of(reply: Any, deep: int = DEEPEST_WORDS) -> str | None:
+def find_message(reply: Any, deep: int = MAX_MESSAGE_DEPTH) -> str | None:
     """Find the server's own words in an error body, which servers write in at least ten shapes.
 
     :param deep: how far into lists and objects to look.
@@ -213,13 +216,13 @@ def message_of(reply: Any, deep: int = DEEPEST_WORDS) -> str | None:
     if not deep:
         return None
     if isinstance(reply, list):
-        parts = [message_of(item, deep - 1) for item in reply[:5]]
+        parts = [find_message(item, deep - 1) for item in reply[:5]]
         return "; ".join(part for part in parts if part) or None
     if not isinstance(reply, dict):
         return None
     for key in ("error", "detail", "message", "msg", "error_msg", "error_message", "errorMessage", "text"):
         if reply.get(key):
-            found = message_of(reply[key], deep - 1)
+            found = find_message(reply[key], deep - 1)
             if found:
                 loc = reply.get("loc")
                 where = ".".join(str(part) for part in loc) if isinstance(loc, list) else ""
@@ -227,24 +230,24 @@ def message_of(reply: Any, deep: int = DEEPEST_WORDS) -> str | None:
     return None
 
 
-def _make_refusal(
+def _make_error(
     status: int, words: str, text: str, url: str, retry_after: str | None = None, code: int | None = None
 ) -> ResponseError:
-    kind, advice = _meaning(status, text, url)
-    tokens = _counts(text) if kind == "too_long" else None
+    kind, advice = _classify_refusal(status, text, url)
+    tokens = _find_token_counts(text) if kind == "too_long" else None
     if tokens and tokens[0] > tokens[1]:
         advice = f" That is {tokens[0] - tokens[1]} tokens too many.{advice}"
-    said = _ended(bodies.shown(words, 500) or "(no text)")
+    said = _with_full_stop(bodies.sanitize_line(words, 500) or "(no text)")
     error = ResponseError(f"The server answered {code or status}: {said}{advice}", kind=kind)
     error.status, error.retry_after, error.tokens = status, retry_after, tokens
     return error
 
 
-def _ended(said: str) -> str:
+def _with_full_stop(said: str) -> str:
     return said + ("" if said[-1:] in ".!?…。！？" else ".")
 
 
-def _leniently(raw: bytes, content_type: str) -> str:
+def _decode_leniently(raw: bytes, content_type: str) -> str:
     """Return a refusal's first bytes as text, by the charset that it or its page declares."""
     declared = bodies.CHARSET.search(content_type) or bodies.CHARSET.search(raw[:1024].decode("latin-1"))
     try:
@@ -255,51 +258,51 @@ def _leniently(raw: bytes, content_type: str) -> str:
     return text if isinstance(text, str) and text else raw.decode(errors="replace")
 
 
-def _json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return strict_json(text)
     except (ValueError, RecursionError):
         return None
 
 
-def _counts(text: str) -> tuple[int, int] | None:
+def _find_token_counts(text: str) -> tuple[int, int] | None:
     """Return (tokens asked for, tokens there is room for) where the server says so."""
     head = text[:4096]
-    if found := CHARACTERS.search(head):
+    if found := CHARACTER_LIMIT.search(head):
         characters, most, room = (int(number) for number in found.groups())
         return -(-characters * room // max(most, 1)), room
-    pairs = [(int(found[1]), int(found[2])) for pattern in COUNTS if (found := pattern.search(head))]
-    pairs += [(int(found[2]), int(found[1])) for pattern in ROOM_FIRST if (found := pattern.search(head))]
+    pairs = [(int(found[1]), int(found[2])) for pattern in TOKENS_THEN_LIMIT if (found := pattern.search(head))]
+    pairs += [(int(found[2]), int(found[1])) for pattern in LIMIT_THEN_TOKENS if (found := pattern.search(head))]
     return pairs[0] if pairs else None
 
 
-def _lower_max_token(head: str) -> str:
-    most = next((int(found[1]) for pattern in LIMITS if (found := pattern.search(head))), None)
+def _max_token_advice(head: str) -> str:
+    most = next((int(found[1]) for pattern in MAX_TOKEN_LIMITS if (found := pattern.search(head))), None)
     in_all = " in all" if re.search(r"max_model_len|context length", head) else ""
     limit = f": this model takes at most {most} tokens{in_all}" if most is not None else ""
     return f" Lower max_token{limit}."
 
 
-def _by_words(text: str) -> tuple[str, str]:
+def _classify_message(text: str) -> tuple[str, str]:
     """Return kind and advice of an error that has no status."""
     head = text[:4096]
-    if NO_MONEY.search(head):
-        return "no_money", NO_MONEY_ADVICE
-    if RATE.search(head):
+    if NO_CREDIT.search(head):
+        return "no_money", NO_CREDIT_ADVICE
+    if RATE_LIMIT.search(head):
         return "rate_limit", RATE_ADVICE
-    if KEY.search(head):
+    if BAD_KEY.search(head):
         return "auth", KEY_ADVICE
-    if CONTEXT.search(head):
-        return "too_long", SHORTEN
+    if CONTEXT_LENGTH.search(head):
+        return "too_long", SHORTEN_ADVICE
     return "server_error", ""
 
 
-NO_MONEY_ADVICE = " The account has no credit left: asking again will not help."
+NO_CREDIT_ADVICE = " The account has no credit left: asking again will not help."
 RATE_ADVICE = " Wait a moment and ask again."
 KEY_ADVICE = " Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY."
 
 
-def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
+def _classify_refusal(status: int, text: str, url: str) -> tuple[str, str]:
     """Return the kind of a refusal, and what to do about it."""
     head = text[:4096]
     if status in (301, 302, 303, 307, 308):
@@ -307,15 +310,15 @@ def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
     if status in (401, 403):
         return "auth", KEY_ADVICE
     if status in (404, 405):
-        return _not_found(head, url)
-    if NO_MONEY.search(head):
-        return "no_money", NO_MONEY_ADVICE
-    if status in (400, 422) and MAX_TOKEN.search(head):
-        return "bad_request", _lower_max_token(head)
+        return _classify_not_found(head, url)
+    if NO_CREDIT.search(head):
+        return "no_money", NO_CREDIT_ADVICE
+    if status in (400, 422) and MAX_TOKEN_REFUSED.search(head):
+        return "bad_request", _max_token_advice(head)
     if status == 413 or (status in (400, 422) and TOO_LONG.search(head)):
-        return "too_long", SHORTEN
-    if status in (400, 422) and NO_MODEL.search(head):
-        return "not_found", CHOOSE_A_MODEL
+        return "too_long", SHORTEN_ADVICE
+    if status in (400, 422) and UNKNOWN_MODEL.search(head):
+        return "not_found", MODEL_ADVICE
     if status == 429:
         return "rate_limit", RATE_ADVICE
     if status == 503 and "oading" in head:
@@ -325,16 +328,19 @@ def _meaning(status: int, text: str, url: str) -> tuple[str, str]:
     return "bad_request", " See what is sent with %chatglm --dry-run PROMPT."
 
 
-CHOOSE_A_MODEL = " Choose a model the server has: %chatglm_config model=NAME."
+MODEL_ADVICE = " Choose a model the server has: %chatglm_config model=NAME."
 
 
-def _not_found(head: str, url: str) -> tuple[str, str]:
-    if "model" in head.lower() or NO_MODEL.search(head):
-        return "not_found", CHOOSE_A_MODEL
+def _classify_not_found(head: str, url: str) -> tuple[str, str]:
+    if "model" in head.lower() or UNKNOWN_MODEL.search(head):
+        return "not_found", MODEL_ADVICE
     from . import dialect_of
 
     if dialect_of(url) == "openai":
         other = "a server with ChatGLM's own POST / has its address end in a plain /"
     else:
         other = "a server that speaks OpenAI's protocol has its address end in /v1, or wants dialect=openai"
-    return "not_found", f" Nothing answers at {bodies.shown(url)}: {other} (%chatglm_config endpoint_url=...)."
+    return (
+        "not_found",
+        f" Nothing answers at {bodies.sanitize_line(url)}: {other} (%chatglm_config endpoint_url=...).",
+    )

@@ -14,9 +14,9 @@ from ..strictjson import strict_json
 
 Schema = Mapping[str, Any]
 
-DEEPEST = 32
+MAX_SCHEMA_DEPTH = 32
 
-TYPES: dict[str, Any] = {
+TYPE_CHECKS: dict[str, Any] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
@@ -30,12 +30,14 @@ TYPES: dict[str, Any] = {
 }
 
 
-def fits(value: Any, schema: Any, root: Schema | None = None) -> bool:
+def is_valid(value: Any, schema: Any, root: Schema | None = None) -> bool:
     """Tell whether a value is valid against a schema."""
-    return next(problems(value, schema, root), None) is None
+    return next(iter_problems(value, schema, root), None) is None
 
 
-def problems(value: Any, schema: Any, root: Schema | None = None, path: str = "", deep: int = 0) -> Iterator[str]:
+def iter_problems(
+    value: Any, schema: Any, root: Schema | None = None, path: str = "", deep: int = 0
+) -> Iterator[str]:
     """Yield what doesn't fit, each with where it stands.
 
     .. code-block:: python
@@ -46,95 +48,95 @@ def problems(value: Any, schema: Any, root: Schema | None = None, path: str = ""
     """
     root = schema if root is None else root
     if schema is False:
-        yield _told(path, "isn't allowed")
+        yield _problem(path, "isn't allowed")
         return
-    if not isinstance(schema, Mapping) or deep > DEEPEST:
+    if not isinstance(schema, Mapping) or deep > MAX_SCHEMA_DEPTH:
         return
-    if isinstance(schema.get("$ref"), str) and (target := _target(schema["$ref"], root)) is not None:
-        yield from problems(value, target, root, path, deep + 1)
+    if isinstance(schema.get("$ref"), str) and (target := _resolve_reference(schema["$ref"], root)) is not None:
+        yield from iter_problems(value, target, root, path, deep + 1)
     kinds = schema.get("type")
     kinds = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
-    known = [kind for kind in kinds if kind in TYPES]
-    if known and not any(TYPES[kind](value) for kind in known):
-        yield _told(path, f"isn't {_article(' or '.join(known))}")
+    known = [kind for kind in kinds if kind in TYPE_CHECKS]
+    if known and not any(TYPE_CHECKS[kind](value) for kind in known):
+        yield _problem(path, f"isn't {_with_article(' or '.join(known))}")
         return
-    if isinstance(schema.get("enum"), list) and not any(_same(value, allowed) for allowed in schema["enum"]):
-        yield _told(path, f"isn't one of {', '.join(map(repr, schema['enum'][:10]))}")
-    if "const" in schema and not _same(value, schema["const"]):
-        yield _told(path, f"isn't {schema['const']!r}")
-    yield from _combined(value, schema, root, path, deep)
+    if isinstance(schema.get("enum"), list) and not any(_is_equal(value, allowed) for allowed in schema["enum"]):
+        yield _problem(path, f"isn't one of {', '.join(map(repr, schema['enum'][:10]))}")
+    if "const" in schema and not _is_equal(value, schema["const"]):
+        yield _problem(path, f"isn't {schema['const']!r}")
+    yield from _check_combinations(value, schema, root, path, deep)
     if isinstance(value, Mapping):
-        yield from _in_object(value, schema, root, path, deep)
+        yield from _check_object(value, schema, root, path, deep)
     elif isinstance(value, list):
-        yield from _in_list(value, schema, root, path, deep)
+        yield from _check_list(value, schema, root, path, deep)
     elif isinstance(value, str):
-        yield from _bounds(len(value), schema, path, "minLength", "maxLength", "characters")
-    elif TYPES["number"](value):
-        yield from _bounds(value, schema, path, "minimum", "maximum", "")
+        yield from _check_bounds(len(value), schema, path, "minLength", "maxLength", "characters")
+    elif TYPE_CHECKS["number"](value):
+        yield from _check_bounds(value, schema, path, "minimum", "maximum", "")
         for name, wrong in (("exclusiveMinimum", -1), ("exclusiveMaximum", 1)):
             bound = schema.get(name)
-            if TYPES["number"](bound) and (value <= bound if wrong < 0 else value >= bound):
-                yield _told(path, f"is not {'above' if wrong < 0 else 'below'} {bound}")
+            if TYPE_CHECKS["number"](bound) and (value <= bound if wrong < 0 else value >= bound):
+                yield _problem(path, f"is not {'above' if wrong < 0 else 'below'} {bound}")
 
 
-def _combined(value: Any, schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
-    for inner in _listed(schema.get("allOf")):
-        yield from problems(value, inner, root, path, deep + 1)
+def _check_combinations(value: Any, schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
+    for inner in _as_list(schema.get("allOf")):
+        yield from iter_problems(value, inner, root, path, deep + 1)
     for name in ("anyOf", "oneOf"):
-        choices = _listed(schema.get(name))
-        fitting = sum(next(problems(value, choice, root, path, deep + 1), None) is None for choice in choices)
+        choices = _as_list(schema.get(name))
+        fitting = sum(next(iter_problems(value, choice, root, path, deep + 1), None) is None for choice in choices)
         if choices and (fitting == 0 or (name == "oneOf" and fitting > 1)):
-            yield _told(path, f"fits {'none' if not fitting else 'several'} of the allowed forms")
+            yield _problem(path, f"fits {'none' if not fitting else 'several'} of the allowed forms")
 
 
-def _in_object(value: Mapping[str, Any], schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
+def _check_object(value: Mapping[str, Any], schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
     known = schema.get("properties")
     known = known if isinstance(known, Mapping) else {}
-    for name in _listed(schema.get("required")):
+    for name in _as_list(schema.get("required")):
         if isinstance(name, str) and name not in value:
-            yield _told(_join(path, name), "is missing")
+            yield _problem(_join(path, name), "is missing")
     further = schema.get("additionalProperties", True)
     for name, item in value.items():
         if name in known:
-            yield from problems(item, known[name], root, _join(path, name), deep + 1)
+            yield from iter_problems(item, known[name], root, _join(path, name), deep + 1)
         elif further is not True and not schema.get("patternProperties"):
-            yield from problems(item, further, root, _join(path, name), deep + 1)
+            yield from iter_problems(item, further, root, _join(path, name), deep + 1)
 
 
-def _in_list(value: list[Any], schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
-    first = _listed(schema.get("prefixItems"))
+def _check_list(value: list[Any], schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
+    first = _as_list(schema.get("prefixItems"))
     for place, item in enumerate(value):
         inner = first[place] if place < len(first) else schema.get("items", True)
-        yield from problems(item, inner, root, f"{path}[{place}]", deep + 1)
-    yield from _bounds(len(value), schema, path, "minItems", "maxItems", "items")
+        yield from iter_problems(item, inner, root, f"{path}[{place}]", deep + 1)
+    yield from _check_bounds(len(value), schema, path, "minItems", "maxItems", "items")
 
 
-def _bounds(size: Any, schema: Schema, path: str, low: str, high: str, unit: str) -> Iterator[str]:
+def _check_bounds(size: Any, schema: Schema, path: str, low: str, high: str, unit: str) -> Iterator[str]:
     for name, wrong in ((low, "at least"), (high, "at most")):
         bound = schema.get(name)
-        if TYPES["number"](bound) and (size < bound if name == low else size > bound):
-            yield _told(path, f"must be {wrong} {bound} {unit}".rstrip())
+        if TYPE_CHECKS["number"](bound) and (size < bound if name == low else size > bound):
+            yield _problem(path, f"must be {wrong} {bound} {unit}".rstrip())
 
 
-def cast(text: str, schema: Schema, root: Schema | None = None) -> Any:
+def cast_text(text: str, schema: Schema, root: Schema | None = None) -> Any:
     """Return what a text was meant to be, by the schema: a text stays one where texts are allowed.
 
     What fits in no way is returned as it came; validation tells.
     """
-    if schema and fits(text, schema, root):
+    if schema and is_valid(text, schema, root):
         return text
     for candidate in (text.strip(), text.strip().lower()):
         try:
             value = strict_json(candidate)
         except (ValueError, RecursionError):
             continue
-        if not schema or fits(value, schema, root):
+        if not schema or is_valid(value, schema, root):
             return value
     stripped = text.strip()
-    return stripped if schema and fits(stripped, schema, root) else text
+    return stripped if schema and is_valid(stripped, schema, root) else text
 
 
-def _target(reference: str, root: Schema) -> Any:
+def _resolve_reference(reference: str, root: Schema) -> Any:
     """Return what a reference within a schema points to; None for any other."""
     if not reference.startswith("#"):
         return None
@@ -147,12 +149,12 @@ def _target(reference: str, root: Schema) -> Any:
     return found
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_equal(one: Any, other: Any) -> bool:
     """Compare as JSON does: 1 is 1.0, and neither is true."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
@@ -160,9 +162,9 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _article(words: str) -> str:
+def _with_article(words: str) -> str:
     return words if words == "null" else f"{'an' if words[0] in 'aeio' else 'a'} {words}"
 
 
-def _told(path: str, what: str) -> str:
+def _problem(path: str, what: str) -> str:
     return f"{path or 'the answer'}: {what}" if path else f"the answer {what}"

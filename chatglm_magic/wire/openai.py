@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 from ..parameters import PARAMETERS, wire_names
 from ..values import Change, Question
-from .chat import fit_messages, format_keys
-from .openai_reply import Reader as Reader
-from .thinking import TITLES, Server, thinking_keys
+from .chat import adapt_messages, response_format_keys
+from .openai_reply import OpenAIReader as OpenAIReader
+from .thinking import SERVER_TITLES, Server, thinking_keys
 from .tool_calls import tool_keys
 
 NAME = "openai"
 PATH = "/chat/completions"
-HOSTS: dict[Server, tuple[str, ...]] = {
+SERVER_HOSTS: dict[Server, tuple[str, ...]] = {
     "zai": ("api.z.ai", "open.bigmodel.cn"),
     "dashscope": ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"),
     "siliconflow": ("api.siliconflow.cn", "api.siliconflow.com"),
@@ -38,7 +38,7 @@ def url(endpoint_url: str) -> str:
     return (path if path.endswith(PATH) else path + PATH) + mark + query
 
 
-def base(endpoint_url: str) -> str:
+def base_url(endpoint_url: str) -> str:
     """Return the address under which ``/models`` stands."""
     return url(endpoint_url.partition("?")[0]).removesuffix(PATH)
 
@@ -47,7 +47,7 @@ def server_of(url: str) -> Server | None:
     """Tell the servers that want other words by their hosts, and Ollama by its port."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    for server, hosts in HOSTS.items():
+    for server, hosts in SERVER_HOSTS.items():
         if host in hosts or (server != "zai" and any(host.endswith(f".{known}") for known in hosts)):
             return server
     return "ollama" if parts.port == OLLAMA_PORT else None
@@ -62,9 +62,9 @@ def encode(
     the key, so it can be left out.
     """
     params, zai = question.params, server == "zai"
-    sampling, changed = _sampling(params, server)
+    sampling, changed = _sampling_keys(params, server)
     merges = zai and question.chat is None
-    body: dict[str, Any] = {"messages": messages(question, zai=merges), "stream": True} | sampling
+    body: dict[str, Any] = {"messages": build_messages(question, zai=merges), "stream": True} | sampling
     if usage and not zai:
         body["stream_options"] = {"include_usage": True}
     model = params.get("model")
@@ -72,20 +72,20 @@ def encode(
         keys, change = thinking_keys(params["thinking"], model, server)
         body, changed = body | keys, changed + change
     if (chat := question.chat) is not None:
-        fitted, change = fit_messages(body["messages"], server)
-        body["messages"] = _merged(fitted) if zai else fitted
+        fitted, change = adapt_messages(body["messages"], server)
+        body["messages"] = _merge_neighbours(fitted) if zai else fitted
         changed += change
         thinks = any("reasoning_content" in message for message in body["messages"])
         if zai and thinks and params.get("thinking") != "off":
             body["thinking"] = {"type": "enabled", **body.get("thinking", {}), "clear_thinking": False}
         keys, change = tool_keys(chat.tools, chat.tool_choice, chat.parallel_tool_calls, model, server)
         body, changed = body | keys, changed + change
-        keys, change = format_keys(chat, body["messages"], server)
+        keys, change = response_format_keys(chat, body["messages"], server)
         body, changed = body | keys, changed + change
     return body | dict(question.extra), changed
 
 
-def messages(question: Question, *, zai: bool = False) -> list[dict[str, Any]]:
+def build_messages(question: Question, *, zai: bool = False) -> list[dict[str, Any]]:
     """Return the conversation as messages with roles: what the system says first, the prompt's own before ours."""
     own = [dict(message) for message in question.messages]
     said = list(takewhile(lambda message: message["role"] == "system", own))
@@ -94,10 +94,10 @@ def messages(question: Question, *, zai: bool = False) -> list[dict[str, Any]]:
     for asked, answered in question.history:
         found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     found += own[len(said) :] or ([] if own else [{"role": "user", "content": question.prompt}])
-    return _merged(found) if zai else found
+    return _merge_neighbours(found) if zai else found
 
 
-def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _merge_neighbours(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Join neighbours of one role, which Z.ai refuses (400, code 1214)."""
     merged: list[dict[str, Any]] = []
     for message in found:
@@ -110,7 +110,7 @@ def _merged(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return merged
 
 
-def _sampling(params: Mapping[str, Any], server: Server | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
+def _sampling_keys(params: Mapping[str, Any], server: Server | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the keys that have one value each, and what was changed of them."""
     values, changed = {}, tuple[Change, ...]()
     for name, key in wire_names(NAME):
@@ -118,7 +118,7 @@ def _sampling(params: Mapping[str, Any], server: Server | None) -> tuple[dict[st
         if value is None or value in ("", [], ()):
             continue
         if server in PARAMETERS[name].unsupported:
-            changed += (Change(f"{name}: not sent, {TITLES[server]} doesn't take it"),)
+            changed += (Change(f"{name}: not sent, {SERVER_TITLES[server]} doesn't take it"),)
         else:
             values[key] = list(value) if isinstance(value, tuple) else value
     if values.get("top_p") == 0:  # vLLM and SGLang answer 400
@@ -127,11 +127,13 @@ def _sampling(params: Mapping[str, Any], server: Server | None) -> tuple[dict[st
     if values.get("top_k") == 0:  # SGLang answers 400; -1 is off everywhere
         values["top_k"] = -1
     if server == "zai":
-        return _for_zai(values, changed)
+        return _adapt_to_zai(values, changed)
     return values, changed
 
 
-def _for_zai(values: dict[str, Any], changed: tuple[Change, ...]) -> tuple[dict[str, Any], tuple[Change, ...]]:
+def _adapt_to_zai(
+    values: dict[str, Any], changed: tuple[Change, ...]
+) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Z.ai takes temperatures from 0 to 1 (greedy is its ``do_sample: false``) and one stop string."""
     temperature, highest = values.get("temperature"), PARAMETERS["temperature"].server_maximum["zai"]
     if temperature == 0:

@@ -10,19 +10,19 @@ from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, 
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Candidate, Change, Delta, TokenLogprobs
 from . import body as bodies
-from .error_response import SHORTEN, message_of, raise_if_error, reports_failure, stated_error
+from .error_response import SHORTEN_ADVICE, find_message, make_event_error, raise_if_error, reports_failure
 from .sse import Event, SSEDecoder
-from .text_filters import ThinkSplitter, settled
-from .tool_calls import CallReader
+from .text_filters import ThinkSplitter, resolve_thinking
+from .tool_calls import ToolCallAssembler
 
-LEAST = -1e4
+MIN_LOGPROB = -1e4
 """The smallest logarithm that is kept: less is as impossible, and ``-inf`` isn't JSON."""
 
-DIGITS = 7
+LOGPROB_DIGITS = 7
 """After the point: as exact as the 32-bit numbers that servers compute with."""
 
 
-def odds_of(found: Any) -> tuple[TokenLogprobs, ...]:
+def parse_logprobs(found: Any) -> tuple[TokenLogprobs, ...]:
     """Return the odds of the tokens in a choice's ``logprobs``; what has another shape is left out."""
     content = found.get("content") if isinstance(found, dict) else None
     if not isinstance(content, list):
@@ -45,12 +45,12 @@ def _candidate(item: Any) -> Candidate | None:
         return None
     if logprob != logprob:  # not isnan, which fails for a whole number that no float can hold
         return None
-    value = round(float(min(0.0, max(LEAST, logprob))), DIGITS)
+    value = round(float(min(0.0, max(MIN_LOGPROB, logprob))), LOGPROB_DIGITS)
     number = number if isinstance(number, int) and not isinstance(number, bool) else None
-    return Candidate(token, value, number, _raw(item.get("bytes"), token))
+    return Candidate(token, value, number, _hex_bytes(item.get("bytes"), token))
 
 
-def _raw(given: Any, token: str) -> str | None:
+def _hex_bytes(given: Any, token: str) -> str | None:
     """Return a token's bytes in hexadecimal where they are not those of its text."""
     if not isinstance(given, list):
         return None
@@ -61,19 +61,19 @@ def _raw(given: Any, token: str) -> str | None:
     return None if found == token.encode(errors="surrogatepass") else found.hex()
 
 
-DEEPEST = 8
+MAX_CONTENT_DEPTH = 8
 """How far into the parts of a content its text is looked for."""
 
 EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry", b"error:")
-DAMAGED = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")
-REFUSED = Change("answer: the model refused")
-FULL = Change("answer: cut, the model's context is full")
-ENDS = ("done", "[done]")
+INVALID_UTF8 = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")
+MODEL_REFUSED = Change("answer: the model refused")
+CONTEXT_IS_FULL = Change("answer: cut, the model's context is full")
+END_MARKS = ("done", "[done]")
 """How servers say that nothing follows, in any case of letters."""
 
 FULL_REASONS = (CONTEXT_FULL, "context_length_exceeded", "max_context_length")
 LENGTH_REASONS = ("length", "max_tokens", "max_length", "max_output_tokens")
-BROKEN_REASONS = {
+FAILURE_REASONS = {
     "network_error": "network_error",
     "abort": "it was aborted",
     "aborted": "it was aborted",
@@ -88,7 +88,7 @@ BROKEN_REASONS = {
 FILTERED_REASONS = ("content_filter", "sensitive", "safety", "blocked", "prohibited_content")
 
 
-class Reader:
+class OpenAIReader:
     """Takes in the bytes of one answer, a stream of events or a whole JSON object, and hands out its pieces.
 
     :param url: where the question was posted.
@@ -98,8 +98,8 @@ class Reader:
 
     def __init__(self, headers: dict[str, str], url: str = "", *, several: bool = False) -> None:
         self._typed = "text/event-stream" in headers.get("content-type", "")
-        self._stream: SSEDecoder | None = SSEDecoder(bodies.LIMIT) if self._typed else None
-        self._whole = bodies.Whole(headers)
+        self._stream: SSEDecoder | None = SSEDecoder(bodies.MAX_BODY_BYTES) if self._typed else None
+        self._whole = bodies.BodyBuffer(headers)
         self._url, self._numbered = url, several
         self._number: int | None = None
         self._texts: list[str] = []
@@ -109,8 +109,8 @@ class Reader:
         self._thought = self._seen = False
         self._reason: str | None = None
         self._split = ThinkSplitter()
-        self._calls = CallReader()
-        self._changed = bodies.changes_of(headers)
+        self._calls = ToolCallAssembler()
+        self._changed = bodies.reported_changes(headers)
         self._model: str | None = None
         self.done = False
 
@@ -129,7 +129,7 @@ class Reader:
             if not self._typed and (begun := self._whole.beginning(len(b"error:"))):
                 self._typed = True
                 if begun.startswith(EVENT_MARKS):  # events under another name, such as text/plain
-                    self._stream, self._seen, block = SSEDecoder(bodies.LIMIT), True, self._whole.taken()
+                    self._stream, self._seen, block = SSEDecoder(bodies.MAX_BODY_BYTES), True, self._whole.taken()
         if self._stream is not None:
             yield from self._events(self._stream.feed(block))
 
@@ -145,7 +145,9 @@ class Reader:
             else:
                 yield from self._one(whole)
                 self.done, self._reason = False, self._reason or "stop"
-            yield from self._events(SSEDecoder(bodies.LIMIT).feed(behind + b"\n\n"))  # most often "[DONE]" alone
+            yield from self._events(
+                SSEDecoder(bodies.MAX_BODY_BYTES).feed(behind + b"\n\n")
+            )  # most often "[DONE]" alone
         else:
             yield from self._events(self._stream.close())
         yield from self._split.close()
@@ -172,23 +174,23 @@ class Reader:
             )
         reason = (self._reason or "").lower()
         if reason in FULL_REASONS and not self._texts:
-            raise ResponseError(f"There is no room left for an answer.{SHORTEN}", kind="too_long")
+            raise ResponseError(f"There is no room left for an answer.{SHORTEN_ADVICE}", kind="too_long")
         if reason in FILTERED_REASONS:
             raise IncompleteAnswerError(
-                f"The server's content filter stopped the answer ({bodies.shown(self._reason)}). "
+                f"The server's content filter stopped the answer ({bodies.sanitize_line(self._reason)}). "
                 "Ask in other words.",
                 kind="content_filter",
             )
-        if reason in BROKEN_REASONS:
-            named = BROKEN_REASONS[reason]
-            told = named if named == reason else f"{named} ({bodies.shown(self._reason)})"
+        if reason in FAILURE_REASONS:
+            named = FAILURE_REASONS[reason]
+            told = named if named == reason else f"{named} ({bodies.sanitize_line(self._reason)})"
             raise IncompleteAnswerError(f"The server broke off with an error: {told}", kind="server_error")
 
     def _event(self, event: Event) -> Iterator[Delta]:
         data = event.data.strip()
         if self.done or not data:
             return
-        if data.lower() in ENDS or data.startswith("[DONE]"):
+        if data.lower() in END_MARKS or data.startswith("[DONE]"):
             self.done = True
             return
         try:
@@ -198,29 +200,29 @@ class Reader:
             if not failed and (event.cut or event.bare or self._reason):
                 return  # close() says whether the answer is incomplete
             if failed:
-                raise stated_error(data, self._url, begun=self.begun) from None
+                raise make_event_error(data, self._url, begun=self.begun) from None
             raise IncompleteAnswerError(
-                f"The server sent an event that isn't JSON: {bodies.shown(data)}", kind="bad_event"
+                f"The server sent an event that isn't JSON: {bodies.sanitize_line(data)}", kind="bad_event"
             ) from None
         if reports_failure(reply) or event.name == "error":
             if self._reason:  # the answer has said that it is whole
-                said = bodies.shown(message_of(reply) or reply)
+                said = bodies.sanitize_line(find_message(reply) or reply)
                 yield Delta(changed=(Change(f"answer: the server reported an error after its end: {said}"),))
                 return
             yield from self._pieces(reply)  # the last words may stand beside it
-            raise stated_error(reply, self._url, begun=self.begun)
+            raise make_event_error(reply, self._url, begun=self.begun)
         if event.damaged:
-            yield Delta(changed=(DAMAGED,))
+            yield Delta(changed=(INVALID_UTF8,))
         yield from self._pieces(reply)
 
     def _one(self, reply: Any) -> list[Delta]:
         """Return the pieces of an answer that came as one JSON object."""
         if self._typed and reports_failure(reply):
-            raise stated_error(reply, self._url, begun=False)
+            raise make_event_error(reply, self._url, begun=False)
         raise_if_error(reply, self._url)
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
-            raise bodies.wrong_shape(reply, "'choices'", "a plain / instead of /v1", "chatglm")
-        pieces = settled(self._pieces(reply) + self._split.close())
+            raise bodies.wrong_shape_error(reply, "'choices'", "a plain / instead of /v1", "chatglm")
+        pieces = resolve_thinking(self._pieces(reply) + self._split.close())
         told = any(piece.text or piece.reasoning or piece.tool_calls for piece in pieces)
         if not told and not self._silent(reply["choices"]):
             raise InvalidResponseError(
@@ -237,7 +239,7 @@ class Reader:
     def _pieces(self, reply: Any) -> list[Delta]:
         if not isinstance(reply, dict):
             return []
-        if self._model is not None and not (self._changed or self._numbered) and (text := _only_text(reply)):
+        if self._model is not None and not (self._changed or self._numbered) and (text := _plain_text(reply)):
             self._pieces_with_text += 1
             return self._say(text)
         usage, model = reply.get("usage"), reply.get("model")
@@ -247,7 +249,7 @@ class Reader:
         if self._changed:
             news["changed"], self._changed = self._changed, ()
         choice = self._own_choice(reply.get("choices"))
-        said = _said(choice)
+        said = _content_of(choice)
         if reply.get("object") == "chat.completion" and isinstance(choice.get("message"), dict):
             if not self._objects and (self._came(_text_of(said.get("content"))) or self._calls.any):
                 said = {}  # once more, after it came in pieces
@@ -271,34 +273,34 @@ class Reader:
         if len(found) > 1:
             self._numbered = True
             if self._number is None:
-                self._number = min(_number(item) for item in found)
+                self._number = min(_choice_index(item) for item in found)
         if self._numbered:
             own = self._number or 0
-            return next((item for item in found if _number(item) == own), {})
+            return next((item for item in found if _choice_index(item) == own), {})
         return found[0] if found else {}
 
     def _choice(self, choice: dict[str, Any], said: dict[str, Any]) -> list[Delta]:
         found = []
-        if reasoning := _reasoning(said):
+        if reasoning := _reasoning_text(said):
             found.append(self._think(reasoning))
-        for kind, text in _parts(said.get("content")):
+        for kind, text in _iter_parts(said.get("content")):
             found += [self._think(text)] if kind == "reasoning" else self._say(text)
             if kind == "refusal":
-                found.append(Delta(changed=(REFUSED,)))
+                found.append(Delta(changed=(MODEL_REFUSED,)))
         refusal = said.get("refusal")
         if isinstance(refusal, str) and refusal:
-            found += [*self._say(refusal), Delta(changed=(REFUSED,))]
+            found += [*self._say(refusal), Delta(changed=(MODEL_REFUSED,))]
         calls = said.get("tool_calls") or said.get("function_call")
         if calls and (pieces := self._calls.feed(calls)):
             found += [*self._split.close(), Delta(tool_calls=tuple(pieces))]
-        if (told := choice.get("logprobs")) and (odds := odds_of(told)):
+        if (told := choice.get("logprobs")) and (odds := parse_logprobs(told)):
             found.append(Delta(logprobs=odds))
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason and reason.lower() not in ("null", "none"):
             self._reason = reason
             full = reason.lower() in FULL_REASONS
             named = CONTEXT_FULL if full else "length" if reason.lower() in LENGTH_REASONS else reason
-            found += [*self._split.close(), Delta(finish_reason=named, changed=(FULL,) if full else ())]
+            found += [*self._split.close(), Delta(finish_reason=named, changed=(CONTEXT_IS_FULL,) if full else ())]
         return found
 
     def _think(self, text: str) -> Delta:
@@ -316,11 +318,18 @@ class Reader:
         """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room, a filter."""
         choice = self._own_choice(choices)
         reason = str(choice.get("finish_reason")).lower()
-        spent = (*LENGTH_REASONS, *FILTERED_REASONS, *BROKEN_REASONS, *FULL_REASONS, "tool_calls", "function_call")
-        return _said(choice).get("content") in ("", []) or reason in spent
+        spent = (
+            *LENGTH_REASONS,
+            *FILTERED_REASONS,
+            *FAILURE_REASONS,
+            *FULL_REASONS,
+            "tool_calls",
+            "function_call",
+        )
+        return _content_of(choice).get("content") in ("", []) or reason in spent
 
 
-def _only_text(reply: dict[str, Any]) -> str | None:
+def _plain_text(reply: dict[str, Any]) -> str | None:
     """Return the text of a piece that brings nothing but text, as most do: it needs no closer look."""
     choices = reply.get("choices")
     choice: Any = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
@@ -337,19 +346,19 @@ BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
 """What a choice may bring besides its delta."""
 
 
-def _said(choice: dict[str, Any]) -> dict[str, Any]:
+def _content_of(choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a choice says, a piece of it or all: the first of three places where there is a text."""
     found = [choice.get("delta"), choice.get("message"), choice.get("text")]
     said = [dict(one) if isinstance(one, dict) else {"content": one} for one in found if one]
-    worded = (one for one in said if one.get("tool_calls") or any(_text_of(one.get(name)) for name in WORDED))
+    worded = (one for one in said if one.get("tool_calls") or any(_text_of(one.get(name)) for name in TEXT_KEYS))
     return next(worded, said[0] if said else {})
 
 
-WORDED = ("content", "refusal", "reasoning_content", "reasoning", "reasoning_details")
+TEXT_KEYS = ("content", "refusal", "reasoning_content", "reasoning", "reasoning_details")
 
 
 def _text_of(content: Any) -> str:
-    return "".join(text for _, text in _parts(content))
+    return "".join(text for _, text in _iter_parts(content))
 
 
 def _is_chunk(reply: Any) -> bool:
@@ -358,12 +367,12 @@ def _is_chunk(reply: Any) -> bool:
     return isinstance(choices, list) and any(isinstance(one, dict) and "delta" in one for one in choices)
 
 
-def _number(choice: dict[str, Any]) -> int:
+def _choice_index(choice: dict[str, Any]) -> int:
     number = choice.get("index")
     return number if isinstance(number, int) else 0
 
 
-def _reasoning(said: dict[str, Any]) -> str:
+def _reasoning_text(said: dict[str, Any]) -> str:
     """Return the thinking that stands beside the text; a server may say it under two names at once."""
     for name in ("reasoning_content", "reasoning", "reasoning_details"):
         if found := _text_of(said.get(name)):
@@ -371,7 +380,7 @@ def _reasoning(said: dict[str, Any]) -> str:
     return ""
 
 
-def _parts(content: Any, deep: int = DEEPEST) -> Iterator[tuple[str, str]]:
+def _iter_parts(content: Any, deep: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[str, str]]:
     """Yield the texts of a content, each with its kind: ``text``, ``reasoning`` or ``refusal``."""
     if isinstance(content, str):
         if content:
@@ -381,17 +390,17 @@ def _parts(content: Any, deep: int = DEEPEST) -> Iterator[tuple[str, str]]:
         return
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
-            yield from _parts(part)
+            yield from _iter_parts(part)
         elif isinstance(part, dict):
-            yield from _part(part, deep - 1)
+            yield from _iter_part(part, deep - 1)
 
 
-def _part(part: dict[str, Any], deep: int) -> Iterator[tuple[str, str]]:
+def _iter_part(part: dict[str, Any], deep: int) -> Iterator[tuple[str, str]]:
     """Yield the thinking of one part and its text; they may stand beside each other."""
     thinks = bool(re.search("think|reason", str(part.get("type"))))
     for names in (("thinking", "reasoning"), ("refusal",), ("text", "content", "summary", "value")):
         text = next(
-            (found for name in names if (found := "".join(t for _, t in _parts(part.get(name), deep)))), ""
+            (found for name in names if (found := "".join(t for _, t in _iter_parts(part.get(name), deep)))), ""
         )
         if text:
             yield "reasoning" if thinks or names[0] == "thinking" else names[0], text

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from ..credentials import MARK, MIN_CHARACTERS_IN_ANSWER, PREFIX_CHARACTERS
 from ..values import Delta
 
-OPEN, CLOSE = "<think>", "</think>"
-TAG = re.compile(r"</?think>")
-MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+THINK_TAG = re.compile(r"</?think>")
+CODE_MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
 """What Markdown's marks of code are told by: runs of them, the ends of lines, and all that stands between."""
 
 MARK_OR_END = re.compile(r"[`~\n]")
-LONGEST_RUN = 64
-LEAD = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}(?:[-*+]|\d{1,9}[.)]?)?")
+MAX_RUN_CHARS = 64
+FENCE_PREFIX = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}(?:[-*+]|\d{1,9}[.)]?)?")
 """What may stand in a line before a fence: blanks, marks of quotations and of lists."""
 
 
-class CodeMarks:
+class CodeTracker:
     """Reads Markdown in pieces and knows whether what comes next stands in code: fenced, or between backticks.
 
     Source: CommonMark 0.31, sections 4.5 and 6.1; but a line's end also ends what stands between backticks, so
@@ -37,16 +37,16 @@ class CodeMarks:
             return  # most pieces: nothing that begins or ends code
         text = self._run + text  # marks that are cut in two count as one
         self._run = text[len(text.rstrip("`~")) :]
-        for piece in MARKS.findall(text[: len(text) - len(self._run)]):
+        for piece in CODE_MARKS.findall(text[: len(text) - len(self._run)]):
             self._take(piece)
-        self._run = self._run[-LONGEST_RUN:]
+        self._run = self._run[-MAX_RUN_CHARS:]
 
     @property
     def inside(self) -> bool:
         """Whether what comes next stands in code; it begins with no mark."""
         run, self._run = self._run, ""
         if run:
-            for piece in MARKS.findall(run):
+            for piece in CODE_MARKS.findall(run):
                 self._take(piece)
         return bool(self._fence or self._inline)
 
@@ -63,7 +63,7 @@ class CodeMarks:
             self._inline = len(piece) - self._inline
         if self._at_start:
             self._begun += piece
-            self._at_start = bool(LEAD.fullmatch(self._begun))
+            self._at_start = bool(FENCE_PREFIX.fullmatch(self._begun))
 
 
 class ThinkSplitter:
@@ -78,7 +78,7 @@ class ThinkSplitter:
         self._held = ""
         self._blanks: list[str] = []
         self._state = "start"
-        self._code = CodeMarks()
+        self._code = CodeTracker()
         self._apart = self._any = False
 
     def feed(self, text: str) -> list[Delta]:
@@ -112,22 +112,24 @@ class ThinkSplitter:
             self._blanks.append(text[: len(text) - len(begun)])
             text = begun
         self._held += text
-        if len(self._held) < len(CLOSE) and (OPEN.startswith(self._held) or CLOSE.startswith(self._held)):
+        if len(self._held) < len(THINK_CLOSE) and (
+            THINK_OPEN.startswith(self._held) or THINK_CLOSE.startswith(self._held)
+        ):
             return []
-        if self._held.startswith((OPEN, CLOSE)):
+        if self._held.startswith((THINK_OPEN, THINK_CLOSE)):
             self._blanks.clear()
-        if not self._held.startswith(OPEN):
+        if not self._held.startswith(THINK_OPEN):
             self._held, self._state = "".join(self._blanks) + self._held, "open"
             self._blanks.clear()
             return self._open()
-        self._held, self._state = self._held[len(OPEN) :], "thinking"
+        self._held, self._state = self._held[len(THINK_OPEN) :], "thinking"
         return self._thinking()
 
     def _thinking(self) -> list[Delta]:
-        thought, tag, rest = self._held.partition(CLOSE)
+        thought, tag, rest = self._held.partition(THINK_CLOSE)
         if tag:
             return ([Delta(reasoning=thought)] if thought else []) + self._answer(rest)
-        keep = tail_match(self._held, CLOSE)
+        keep = tail_match(self._held, THINK_CLOSE)
         thought, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         return [Delta(reasoning=thought)] if thought else []
 
@@ -138,18 +140,18 @@ class ThinkSplitter:
             self._held, self._any = "", True
             self._code.read(held)
             return [Delta(text=held)] if held else []
-        for tag in TAG.finditer(held):
+        for tag in THINK_TAG.finditer(held):
             self._code.read(held[read : tag.start()])
             read = tag.start()
             if self._code.inside:
                 continue
-            if tag[0] == OPEN or (self._apart and (self._any or tag.start())):
+            if tag[0] == THINK_OPEN or (self._apart and (self._any or tag.start())):
                 self._held, self._state = "", "text"
                 return [Delta(text=held)]
             before = [Delta(text=held[: tag.start()])] if tag.start() else []
             thought = [Delta(thought=True)] if before or self._any else []
             return before + thought + self._answer(held[tag.end() :])
-        keep = max(tail_match(held, OPEN), tail_match(held, CLOSE))
+        keep = max(tail_match(held, THINK_OPEN), tail_match(held, THINK_CLOSE))
         shown, self._held = held[: len(held) - keep], held[len(held) - keep :]
         self._code.read(shown[read:])
         self._any = self._any or bool(shown)
@@ -160,7 +162,7 @@ class ThinkSplitter:
         return self.feed(rest)
 
 
-def settled(deltas: Iterable[Delta]) -> list[Delta]:
+def resolve_thinking(deltas: Iterable[Delta]) -> list[Delta]:
     """Return the pieces of a whole answer with its thinking as such from the beginning."""
     found: list[Delta] = []
     for delta in deltas:

@@ -17,7 +17,7 @@ from ..values import Change
 Server = Literal["zai", "ollama", "dashscope", "siliconflow", "openrouter"]
 """Servers whose ranges or keys differ from all others', and that can be told by their address."""
 
-TITLES: dict[str | None, str] = {
+SERVER_TITLES: dict[str | None, str] = {
     "zai": "Z.ai",
     "ollama": "Ollama",
     "dashscope": "DashScope",
@@ -43,8 +43,8 @@ class Family(NamedTuple):
         return tuple(level for level in THINKING_LEVELS if level not in self.nearest)
 
 
-SWITCHED = {"low": "on", "high": "on", "max": "on"}
-VERSION = re.compile(r"glm-?(\d)(?:\.(\d))?(?!\.?\d)")
+ON_OFF_ONLY = {"low": "on", "high": "on", "max": "on"}
+GLM_VERSION = re.compile(r"glm-?(\d)(?:\.(\d))?(?!\.?\d)")
 
 
 def family_of(model: str | None) -> Family | None:
@@ -55,13 +55,13 @@ def family_of(model: str | None) -> Family | None:
         family_of("zai-org/GLM-5.2-FP8").levels
     """
     parts = reversed((model or "").lower().split("/"))  # a hub's snapshot has the name further up
-    found = next(filter(None, map(VERSION.search, parts)), None)
+    found = next(filter(None, map(GLM_VERSION.search, parts)), None)
     if found is None:
         return None
     version = int(found[1]), int(found[2] or 0)
     title = f"GLM-{found[1]}" + (f".{found[2]}" if found[2] else "")
     if (4, 5) <= version <= (5, 1):
-        return Family(title, SWITCHED)
+        return Family(title, ON_OFF_ONLY)
     if version == (5, 2):
         return Family(title, {"low": "high"})
     if version == (5, 3):
@@ -84,26 +84,26 @@ def nearest_level(wish: str, model: str | None, server: Server | None) -> tuple[
     if family is not None and wish == "off":
         return level, f"{family.title} always thinks"
     if family is not None and family.nearest.get(wish) == level:
-        return level, f"{family.title} has {_listed(family.levels)}"
-    return level, f"{TITLES[server]} has {_listed(levels_of(model, server))}"
+        return level, f"{family.title} has {_join_levels(family.levels)}"
+    return level, f"{SERVER_TITLES[server]} has {_join_levels(levels_of(model, server))}"
 
 
 def _nearest(wish: str, family: Family | None, server: Server | None) -> str:
     level = family.nearest.get(wish, wish) if family is not None else wish
-    served = SERVED.get(server, {}).get(level, level)
+    served = SERVER_LEVELS.get(server, {}).get(level, level)
     return served if family is None or served in family.levels else level
 
 
-SERVED: dict[str | None, dict[str, str]] = {
+SERVER_LEVELS: dict[str | None, dict[str, str]] = {
     "ollama": {"max": "high"},
-    "dashscope": SWITCHED,
-    "siliconflow": SWITCHED,
+    "dashscope": ON_OFF_ONLY,
+    "siliconflow": ON_OFF_ONLY,
     "openrouter": {"max": "high"},
 }
 """For each level that a server hasn't got, whatever the model, the nearest one that it has."""
 
 
-def _listed(levels: Sequence[str]) -> str:
+def _join_levels(levels: Sequence[str]) -> str:
     """Return levels in words: those of effort, or the switch where there is none."""
     efforts = [level for level in levels if level not in ("off", "on")]
     return " and ".join(efforts or [level for level in ("on", "off") if level in levels])
@@ -118,10 +118,10 @@ def thinking_keys(
     """
     level, why = nearest_level(wish, model, server)
     changed = (Change(f"thinking={wish} sent as {level}: {why}", "thinking"),) if why else ()
-    return _keys(level, family_of(model), server), changed
+    return _level_keys(level, family_of(model), server), changed
 
 
-def _keys(level: str, family: Family | None, server: Server | None) -> dict[str, Any]:
+def _level_keys(level: str, family: Family | None, server: Server | None) -> dict[str, Any]:
     has_effort = level not in ("on", "off")
     effort = {"reasoning_effort": level} if has_effort else {}
     if server == "zai":

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..credentials import mask, mask_values
 from ..strictjson import strict_json
-from .json_schema import Schema, cast, fits
+from .json_schema import Schema, cast_text, is_valid
 
-BLANKS = " \t\r\n"
+JSON_BLANKS = " \t\r\n"
 
 
 class ArgumentCaster:
@@ -48,14 +48,14 @@ class ArgumentCaster:
     def _take(self, char: str) -> str:
         if self._in_string:
             return self._within_string(char)
-        if self._holds and char in f",}}{BLANKS}":  # the end of a number or a word
+        if self._holds and char in f",}}{JSON_BLANKS}":  # the end of a number or a word
             return self._cast() + self._take(char)
         if self._holds:
             self._token.append(char)
             return ""
         if char == '"':
             return self._begin_string(char)
-        if self._depth == 1 and self._place == "value" and char not in f"{BLANKS}[{{":
+        if self._depth == 1 and self._place == "value" and char not in f"{JSON_BLANKS}[{{":
             self._place = "in"
             if self._wanted() is not None:
                 self._holds, self._token = True, [char]
@@ -90,7 +90,7 @@ class ArgumentCaster:
         if ends:
             self._in_string = False
             if self._depth == 1 and self._place == "key":
-                self._key = _read("".join(self._token), "")
+                self._key = _parse_json_or("".join(self._token), "")
             if self._holds:
                 return self._cast()
         return "" if self._holds else char
@@ -102,11 +102,11 @@ class ArgumentCaster:
     def _cast(self) -> str:
         """Return the value that was held, in the type that its schema wants."""
         raw, wanted = self._released(), self._wanted()
-        value = _read(raw, _NOTHING)
-        if value is _NOTHING or wanted is None or fits(value, wanted, self._schema):
+        value = _parse_json_or(raw, _NOT_JSON)
+        if value is _NOT_JSON or wanted is None or is_valid(value, wanted, self._schema):
             return raw
-        meant = cast(value if isinstance(value, str) else raw, wanted, self._schema)
-        if not fits(meant, wanted, self._schema):
+        meant = cast_text(value if isinstance(value, str) else raw, wanted, self._schema)
+        if not is_valid(meant, wanted, self._schema):
             return raw
         self.changed = True
         return json.dumps(meant, ensure_ascii=False)
@@ -116,7 +116,7 @@ class ArgumentCaster:
         return raw
 
 
-_NOTHING = object()
+_NOT_JSON = object()
 
 
 def mask_json(text: str, secrets: Sequence[str]) -> str:
@@ -140,7 +140,7 @@ def _takes_any_text(schema: Schema) -> bool:
     }
 
 
-def _read(raw: str, default: Any) -> Any:
+def _parse_json_or(raw: str, default: Any) -> Any:
     try:
         return strict_json(raw)
     except (ValueError, RecursionError):

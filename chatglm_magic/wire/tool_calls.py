@@ -13,16 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..values import Change, ToolCallPiece
-from .thinking import TITLES, VERSION, Server
+from .thinking import GLM_VERSION, SERVER_TITLES, Server
 
 ToolChoice = str | Mapping[str, Any]
 """``auto``, ``none``, ``required``, or an object that names a function."""
 
-ONLY_AUTO: tuple[Server, ...] = ("zai", "ollama")
+SERVERS_WITH_AUTO_ONLY: tuple[Server, ...] = ("zai", "ollama")
 """Servers that let the model decide, whatever they are told."""
 
-NO_PARALLEL: tuple[Server, ...] = ("zai", "ollama")
-STREAMED_SINCE = 4, 6
+SERVERS_WITHOUT_PARALLEL: tuple[Server, ...] = ("zai", "ollama")
+FIRST_STREAMING_VERSION = 4, 6
 """The first GLM whose arguments Z.ai streams, if it is asked to."""
 
 
@@ -38,24 +38,24 @@ def tool_keys(
     :param tools: functions in OpenAI's form.
     :param parallel: whether several calls may come at once; None leaves it to the server.
     """
-    if not tools or (choice == "none" and server in ONLY_AUTO):  # what isn't offered isn't called
+    if not tools or (choice == "none" and server in SERVERS_WITH_AUTO_ONLY):  # what isn't offered isn't called
         return {}, ()
     keys: dict[str, Any] = {"tools": [dict(tool) for tool in tools]}
     changed: tuple[Change, ...] = ()
     if choice is not None:
         keys["tool_choice"] = choice if isinstance(choice, str) else dict(choice)
-        if server in ONLY_AUTO and choice != "auto":
+        if server in SERVERS_WITH_AUTO_ONLY and choice != "auto":
             keys["tool_choice"] = "auto"
             wish = choice if isinstance(choice, str) else forced_name(choice)
-            changed += (Change(f"tool_choice: {wish} sent as auto, {TITLES[server]} takes nothing else"),)
+            changed += (Change(f"tool_choice: {wish} sent as auto, {SERVER_TITLES[server]} takes nothing else"),)
     if parallel is not None:
-        if server in NO_PARALLEL:
-            note = f"parallel_tool_calls: not sent, {TITLES[server]} doesn't take it"
+        if server in SERVERS_WITHOUT_PARALLEL:
+            note = f"parallel_tool_calls: not sent, {SERVER_TITLES[server]} doesn't take it"
             changed += (Change(note),)
         else:
             keys["parallel_tool_calls"] = parallel
     if server == "zai":
-        changed += _without_strict(keys)
+        changed += _drop_strict(keys)
         if _streams_arguments(model):
             keys["tool_stream"] = True
     return keys, changed
@@ -68,7 +68,7 @@ def forced_name(choice: ToolChoice | None) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _without_strict(keys: dict[str, Any]) -> tuple[Change, ...]:
+def _drop_strict(keys: dict[str, Any]) -> tuple[Change, ...]:
     """Take ``strict`` out of the functions, which Z.ai refuses."""
     functions = [tool.get("function") for tool in keys["tools"]]
     if not any(isinstance(function, Mapping) and "strict" in function for function in functions):
@@ -79,11 +79,11 @@ def _without_strict(keys: dict[str, Any]) -> tuple[Change, ...]:
 
 
 def _streams_arguments(model: str | None) -> bool:
-    found = VERSION.search((model or "").lower())
-    return found is not None and (int(found[1]), int(found[2] or 0)) >= STREAMED_SINCE
+    found = GLM_VERSION.search((model or "").lower())
+    return found is not None and (int(found[1]), int(found[2] or 0)) >= FIRST_STREAMING_VERSION
 
 
-class CallReader:
+class ToolCallAssembler:
     """Assembles the calls of one answer from fragments, whichever server sent them.
 
     Calls are numbered in the order in which they begin, and each gets an id of its own: a missing one, or one that
@@ -124,7 +124,7 @@ class CallReader:
             yield ToolCallPiece(call, self._ids[call], name, text)
         else:
             known, so_far = self._names[call], "".join(self._arguments[call])
-            if text and text == so_far and _is_whole(text):
+            if text and text == so_far and _is_json(text):
                 return  # the server repeats the whole arguments
             self._names[call] = known or name
             if text or (name and not known):
@@ -143,13 +143,13 @@ class CallReader:
             return call
         # A second name at one place: the same call's, repeated, or another call of a server that doesn't count.
         so_far = "".join(self._arguments[call])
-        follows = _is_whole(so_far) and text.lstrip().startswith("{") and text != so_far
+        follows = _is_json(so_far) and text.lstrip().startswith("{") and text != so_far
         another = (given and self._given[call] and given != self._given[call]) or name != self._names[call]
         return None if another or follows else call
 
     def _begin(self, number: int | None, given: str, name: str) -> int:
         call = len(self._ids)
-        self._ids.append(given if given and given not in self._ids else new_id())
+        self._ids.append(given if given and given not in self._ids else new_call_id())
         self._given.append(given)
         self._names.append(name)
         self._arguments.append([])
@@ -158,7 +158,7 @@ class CallReader:
         return call
 
 
-def new_id() -> str:
+def new_call_id() -> str:
     """Return an id for a call that has none."""
     return f"call_{secrets.token_hex(12)}"
 
@@ -174,7 +174,7 @@ def _arguments(value: Any) -> str:
     return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _is_whole(text: str) -> bool:
+def _is_json(text: str) -> bool:
     try:
         json.loads(text)
     except (ValueError, RecursionError):

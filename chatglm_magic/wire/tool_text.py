@@ -17,36 +17,36 @@ from typing import Any, NamedTuple
 
 from ..strictjson import strict_json
 from ..values import Delta, ToolCallPiece
-from .json_schema import Schema, cast, fits
-from .text_filters import CodeMarks, tail_match
+from .json_schema import Schema, cast_text, is_valid
+from .text_filters import CodeTracker, tail_match
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
-KEY, KEY_END, VALUE, VALUE_END = "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"
+CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+KEY_OPEN, KEY_CLOSE, VALUE_OPEN, VALUE_CLOSE = "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"
 NAME_ENDS = re.compile(r"[\n<{]")
-STRAY = (VALUE_END, KEY_END)
+STRAY_TAGS = (VALUE_CLOSE, KEY_CLOSE)
 """Tags that faulty parsers leave behind a name."""
 
-FOLLOWING = (KEY, CLOSE, OPEN, "{")
+AFTER_NAME = (KEY_OPEN, CALL_CLOSE, CALL_OPEN, "{")
 """What may stand behind the name of a call."""
 
-NAMED = re.compile(r'\{\s*"name"\s*:\s*"([^"\\]*)"')
-NAMED_SO_FAR = re.compile(r'\{\s*(?:"(?:n(?:a(?:m(?:e(?:"\s*(?::\s*(?:"[^"\\]*)?)?)?)?)?)?)?)?')
+NAMED_JSON = re.compile(r'\{\s*"name"\s*:\s*"([^"\\]*)"')
+NAMED_JSON_BEGINNING = re.compile(r'\{\s*(?:"(?:n(?:a(?:m(?:e(?:"\s*(?::\s*(?:"[^"\\]*)?)?)?)?)?)?)?)?')
 
 AFTER_CALL = re.compile(r"\s*(?:<\|[a-z]+\|>\s*)*(?:<(?:\|[a-z]*\|?)?)?")
-ENDINGS = re.compile(r"\s*(?:<\|[a-z]+\|>\s*)*")
+SPECIAL_TOKENS = re.compile(r"\s*(?:<\|[a-z]+\|>\s*)*")
 """Special tokens, such as ``<|observation|>``, that some servers leave at the end of a text."""
 
-FENCED = re.compile(r"\s*```(?:python)?\s*\ntool_call\((?P<arguments>.*)\)\s*```", re.DOTALL)
-BEHIND = ("\n", "\r", OPEN, "<|")
+FENCED_CALL = re.compile(r"\s*```(?:python)?\s*\ntool_call\((?P<arguments>.*)\)\s*```", re.DOTALL)
+AFTER_CALL_MARKS = ("\n", "\r", CALL_OPEN, "<|")
 """What stands behind a call if something does, besides blanks."""
 
 STRING_MARKS = re.compile(r'\\.|"', re.DOTALL)
-LONGEST_NAME = 256
-LONGEST_CALL = 2**18
+MAX_NAME_CHARS = 256
+MAX_CALL_CHARS = 2**18
 """Characters of a call. What is longer stays text, so that a server can't have more and more looked through."""
 
 
-class FoundCall(NamedTuple):
+class ParsedCall(NamedTuple):
     """A call that was read in a text. ``arguments`` is JSON, or the text itself where it can't be read."""
 
     name: str
@@ -79,8 +79,8 @@ class ToolTextReader:
         self._size = 0
         self._is_whole = False
         """Whether all of the answer is held: it looks like a call of GLM-4-9B or ChatGLM3."""
-        self._block: _Block | None = None
-        self._code = CodeMarks()
+        self._block: TaggedCall | None = None
+        self._code = CodeTracker()
         self._first = self._line_begins = True
         """Whether only blanks have come; whether only blanks have come in this line."""
         self._after_call = False
@@ -93,7 +93,7 @@ class ToolTextReader:
         if delta.thought:  # all text so far was thinking
             self._begin()
         rest = delta._replace(text="")
-        return found if delta.text and rest == _NOTHING else [*found, rest]
+        return found if delta.text and rest == _EMPTY else [*found, rest]
 
     def close(self) -> list[Delta]:
         """End the answer; return what was held back, as a call or as text."""
@@ -102,13 +102,13 @@ class ToolTextReader:
         if block is not None:
             end = len(held) if block.ends_at is None else block.ends_at
             call = block.cut(held) if block.ends_at is None else block.call
-            rest = held[end:] if ENDINGS.fullmatch(held, end) is None else ""
+            rest = held[end:] if SPECIAL_TOKENS.fullmatch(held, end) is None else ""
             return (
                 [self._call(call, held[:end]), *([Delta(text=rest)] if rest else [])]
                 if call
                 else [Delta(text=held)]
             )
-        if not held or (self._after_call and ENDINGS.fullmatch(held)):
+        if not held or (self._after_call and SPECIAL_TOKENS.fullmatch(held)):
             return []
         call = self._whole(held) if self._first else None
         return [self._call(call, held)] if call else [Delta(text=held)]
@@ -118,11 +118,11 @@ class ToolTextReader:
         self._size += len(text)
         block = self._block
         waits = block is not None and block.begun and block.ends_at is None and ">" not in text
-        if (waits or self._is_whole) and self._size < LONGEST_CALL:
+        if (waits or self._is_whole) and self._size < MAX_CALL_CHARS:
             return []  # nothing ends here
         self._held, self._waiting = self._held + "".join(self._waiting), []
         self._size = len(self._held)
-        if self._size >= LONGEST_CALL:
+        if self._size >= MAX_CALL_CHARS:
             held, self._held, self._block, self._first, self._is_whole = self._held, "", None, False, False
             return [Delta(text=held)]
         found: list[Delta] = []
@@ -138,10 +138,10 @@ class ToolTextReader:
         held = self._held
         blanks = len(held) - len(held.lstrip())
         if self._after_call:
-            if held.startswith(OPEN, blanks):
+            if held.startswith(CALL_OPEN, blanks):
                 self._held, self._after_call = held[blanks:], False
                 return []
-            if len(held) < LONGEST_NAME and (OPEN.startswith(held[blanks:]) or AFTER_CALL.fullmatch(held)):
+            if len(held) < MAX_NAME_CHARS and (CALL_OPEN.startswith(held[blanks:]) or AFTER_CALL.fullmatch(held)):
                 return None
             self._after_call = False
         if self._line_begins and blanks:
@@ -153,16 +153,16 @@ class ToolTextReader:
             if begins is None:
                 return None
             if begins:
-                self._block = _Block(self._schemas, tag="")
+                self._block = TaggedCall(self._schemas, tag="")
                 return []
-        place, line = held.find(OPEN), held.find("\n") + 1
+        place, line = held.find(CALL_OPEN), held.find("\n") + 1
         if place == 0 and not self._code.inside:
-            self._block = _Block(self._schemas, tag=OPEN)
+            self._block = TaggedCall(self._schemas, tag=CALL_OPEN)
             return []
         if place == 0:
-            return self._hand_out(len(OPEN))
+            return self._hand_out(len(CALL_OPEN))
         ends = [end for end in (place, line) if end > 0]
-        return self._hand_out(min(ends) if ends else len(held) - tail_match(held, OPEN))
+        return self._hand_out(min(ends) if ends else len(held) - tail_match(held, CALL_OPEN))
 
     def _hand_out(self, length: int) -> list[Delta] | None:
         text, self._held = self._held[:length], self._held[length:]
@@ -174,7 +174,7 @@ class ToolTextReader:
         self._line_begins = text.endswith("\n") or (self._line_begins and blank)
         return [Delta(text=text)]
 
-    def _in_block(self, block: _Block) -> list[Delta] | None:
+    def _in_block(self, block: TaggedCall) -> list[Delta] | None:
         """Read the call that is held, once it is whole; None as long as it isn't."""
         end = block.end(self._held)
         if end is None:
@@ -183,10 +183,10 @@ class ToolTextReader:
             self._block = None
             return self._hand_out(len(block.tag) or 1)
         behind = self._held[end:].lstrip(" \t")
-        if len(self._held) - end < LONGEST_NAME and any(each.startswith(behind) for each in BEHIND):
+        if len(self._held) - end < MAX_NAME_CHARS and any(each.startswith(behind) for each in AFTER_CALL_MARKS):
             return None
         self._block = None
-        if not behind.startswith(BEHIND):  # a sentence goes on: it speaks of the call
+        if not behind.startswith(AFTER_CALL_MARKS):  # a sentence goes on: it speaks of the call
             return self._hand_out(end)
         text, self._held, self._after_call = self._held[:end], self._held[end:], True
         return [self._call(block.call, text)]
@@ -198,9 +198,9 @@ class ToolTextReader:
                 return None
             if begun.startswith(name):
                 rest = begun[len(name) :].lstrip()
-                if rest.startswith((KEY, CLOSE)):
+                if rest.startswith((KEY_OPEN, CALL_CLOSE)):
                     return True
-                if KEY.startswith(rest) or CLOSE.startswith(rest):
+                if KEY_OPEN.startswith(rest) or CALL_CLOSE.startswith(rest):
                     return None
         return False
 
@@ -210,7 +210,7 @@ class ToolTextReader:
             if begun and name.startswith(begun):
                 return True
             rest = begun[len(name) :]
-            if begun.startswith(name) and rest[0].isspace() and len(rest) < LONGEST_NAME:
+            if begun.startswith(name) and rest[0].isspace() and len(rest) < MAX_NAME_CHARS:
                 if "\n" not in rest[: len(rest) - len(rest.lstrip())]:
                     if not rest.strip():
                         return True
@@ -221,7 +221,7 @@ class ToolTextReader:
                     return True
         return False
 
-    def _whole(self, held: str) -> FoundCall | None:
+    def _whole(self, held: str) -> ParsedCall | None:
         """Read a whole answer in the manner of GLM-4-9B or ChatGLM3."""
         begun = held.lstrip()
         name = max((name for name in self._schemas if begun.startswith(name)), key=len, default="")
@@ -229,18 +229,18 @@ class ToolTextReader:
         if not name or not rest[:1].isspace():
             return None
         if rest.lstrip().startswith("{"):
-            values = _object(rest)
+            values = parse_object(rest)
             known = self._schemas[name].get("properties") or {}
             if values is None or not values.keys() <= known.keys():
                 return None
-            return FoundCall(name, _json(fitted(values, self._schemas[name])))
-        fenced = FENCED.match(rest)
-        if fenced is None or ENDINGS.fullmatch(rest, fenced.end()) is None:
+            return ParsedCall(name, dump(cast_arguments(values, self._schemas[name])))
+        fenced = FENCED_CALL.match(rest)
+        if fenced is None or SPECIAL_TOKENS.fullmatch(rest, fenced.end()) is None:
             return None
-        values = _keywords(fenced["arguments"])
-        return None if values is None else FoundCall(name, _json(values))
+        values = parse_keywords(fenced["arguments"])
+        return None if values is None else ParsedCall(name, dump(values))
 
-    def _call(self, call: FoundCall, text: str) -> Delta:
+    def _call(self, call: ParsedCall, text: str) -> Delta:
         number = len(self.blocks)
         self.blocks.append(text)
         self._first = False
@@ -248,10 +248,10 @@ class ToolTextReader:
         return Delta(tool_calls=(ToolCallPiece(number, call_id, call.name, call.arguments),))
 
 
-_NOTHING = Delta()
+_EMPTY = Delta()
 
 
-class _Block:
+class TaggedCall:
     """One call between its tags, read as it comes: each character once, however many pieces they come in.
 
     :param tag: the opening tag; empty where it is missing.
@@ -259,7 +259,7 @@ class _Block:
 
     def __init__(self, schemas: Mapping[str, Schema], tag: str) -> None:
         self.tag = tag
-        self.call: FoundCall | None = None
+        self.call: ParsedCall | None = None
         """The call, once :meth:`end` has found its end; None if it is none."""
         self.begun = False
         """Whether the name has come, and what must follow it."""
@@ -293,20 +293,20 @@ class _Block:
         self.ends_at = self._end_of_arguments(held)
         return self.ends_at
 
-    def cut(self, held: str) -> FoundCall | None:
+    def cut(self, held: str) -> ParsedCall | None:
         """Return the call of an answer that ended within it: invalid, with its text for arguments."""
         return self._invalid(held) if self._name else None
 
-    def _invalid(self, text: str) -> FoundCall:
+    def _invalid(self, text: str) -> ParsedCall:
         """Return a call whose arguments are its text, which is no JSON object."""
         inside = text[len(self.tag) :]
-        return FoundCall(self._name, inside if _object(inside) is None else OPEN + inside)
+        return ParsedCall(self._name, inside if parse_object(inside) is None else CALL_OPEN + inside)
 
     def _begin(self, held: str) -> bool | None:
         """Read the name; return whether it is a bound tool's, None if more must come first."""
-        start = self._skip(held[:LONGEST_NAME], len(self.tag))
-        begun = held[start : start + LONGEST_NAME]
-        if start >= LONGEST_NAME:
+        start = self._skip(held[:MAX_NAME_CHARS], len(self.tag))
+        begun = held[start : start + MAX_NAME_CHARS]
+        if start >= MAX_NAME_CHARS:
             return False
         if begun.startswith("{"):
             return self._begin_json(begun, start)
@@ -314,25 +314,27 @@ class _Block:
         name = begun[: ends.start()].strip() if ends else begun.strip()
         self._name = name if name in self._schemas else ""
         if ends is None:
-            waits = len(begun) < LONGEST_NAME and any(known.startswith(name) for known in self._schemas)
+            waits = len(begun) < MAX_NAME_CHARS and any(known.startswith(name) for known in self._schemas)
             return None if waits else False
         place = start + ends.start()
-        while tag := next((tag for tag in STRAY if held.startswith(tag, self._skip(held, place))), ""):
+        while tag := next((tag for tag in STRAY_TAGS if held.startswith(tag, self._skip(held, place))), ""):
             place = self._skip(held, place) + len(tag)
-        if len(held) - start > 4 * LONGEST_NAME:
+        if len(held) - start > 4 * MAX_NAME_CHARS:
             return False
         rest = held[self._skip(held, place) :]
-        if not self._name or not any(tag.startswith(rest) or rest.startswith(tag) for tag in (*FOLLOWING, *STRAY)):
+        if not self._name or not any(
+            tag.startswith(rest) or rest.startswith(tag) for tag in (*AFTER_NAME, *STRAY_TAGS)
+        ):
             return False
-        if not rest.startswith(FOLLOWING):
+        if not rest.startswith(AFTER_NAME):
             return None
         self.begun, self._is_json, self._read = True, rest.startswith("{"), self._skip(held, place)
         return True
 
     def _begin_json(self, begun: str, start: int) -> bool | None:
-        found = NAMED.match(begun)
+        found = NAMED_JSON.match(begun)
         if found is None:
-            return None if len(begun) < LONGEST_NAME and NAMED_SO_FAR.fullmatch(begun) else False
+            return None if len(begun) < MAX_NAME_CHARS and NAMED_JSON_BEGINNING.fullmatch(begun) else False
         self._name = found[1] if found[1] in self._schemas else ""
         self.begun, self._is_json, self._is_named, self._read = True, True, True, start
         return bool(self._name)
@@ -340,57 +342,57 @@ class _Block:
     def _argument(self, held: str) -> str | None:
         """Read the next argument; ``wait`` if more must come, None if there is none."""
         start = self._skip(held, self._read)
-        if not held.startswith(KEY, start):
-            return "wait" if KEY.startswith(held[start:]) else None
+        if not held.startswith(KEY_OPEN, start):
+            return "wait" if KEY_OPEN.startswith(held[start:]) else None
         if self._key_end < 0:
-            self._key_end = held.find(KEY_END, max(start, self._looked))
-            self._looked = max(start, len(held) - len(KEY_END)) if self._key_end < 0 else self._key_end
+            self._key_end = held.find(KEY_CLOSE, max(start, self._looked))
+            self._looked = max(start, len(held) - len(KEY_CLOSE)) if self._key_end < 0 else self._key_end
         key_end = self._key_end
-        value_end = held.find(VALUE_END, self._looked) if key_end >= 0 else -1
+        value_end = held.find(VALUE_CLOSE, self._looked) if key_end >= 0 else -1
         if value_end < 0:
-            self._looked = max(self._looked, len(held) - len(VALUE_END))
+            self._looked = max(self._looked, len(held) - len(VALUE_CLOSE))
             return "wait"
         self._key_end = -1
-        key = held[start + len(KEY) : key_end].strip()
-        begins = self._skip(held, key_end + len(KEY_END))
-        tagged = held.startswith(VALUE, begins)
-        text = held[begins + len(VALUE) : value_end] if tagged else held[begins:value_end].rstrip()
+        key = held[start + len(KEY_OPEN) : key_end].strip()
+        begins = self._skip(held, key_end + len(KEY_CLOSE))
+        tagged = held.startswith(VALUE_OPEN, begins)
+        text = held[begins + len(VALUE_OPEN) : value_end] if tagged else held[begins:value_end].rstrip()
         properties = self._schemas[self._name].get("properties")
         known = properties.get(key) if isinstance(properties, Mapping) else None
-        self._values[key] = cast(text, known if isinstance(known, Mapping) else {}, self._schemas[self._name])
-        self._read = self._looked = value_end + len(VALUE_END)
+        self._values[key] = cast_text(text, known if isinstance(known, Mapping) else {}, self._schemas[self._name])
+        self._read = self._looked = value_end + len(VALUE_CLOSE)
         return "read"
 
     def _end_of_arguments(self, held: str) -> int | None:
         start = self._skip(held, self._read)
-        if held.startswith(CLOSE, start):
-            self.call = FoundCall(self._name, _json(self._values))
-            return start + len(CLOSE)
-        if held.startswith(OPEN, start):  # its closing tag is missing
-            self.call = FoundCall(self._name, _json(self._values))
+        if held.startswith(CALL_CLOSE, start):
+            self.call = ParsedCall(self._name, dump(self._values))
+            return start + len(CALL_CLOSE)
+        if held.startswith(CALL_OPEN, start):  # its closing tag is missing
+            self.call = ParsedCall(self._name, dump(self._values))
             return start
-        if any(tag.startswith(held[start:]) for tag in (KEY, CLOSE, OPEN)):
+        if any(tag.startswith(held[start:]) for tag in (KEY_OPEN, CALL_CLOSE, CALL_OPEN)):
             return None
         self._is_broken = True
-        end = held.find(CLOSE, max(self._looked, self._read))
+        end = held.find(CALL_CLOSE, max(self._looked, self._read))
         if end < 0:
-            self._looked = max(self._read, len(held) - len(CLOSE))
+            self._looked = max(self._read, len(held) - len(CALL_CLOSE))
             return None
         self.call = self._invalid(held[:end])
-        return end + len(CLOSE)
+        return end + len(CALL_CLOSE)
 
     def _end_of_json(self, held: str) -> int | None:
-        while (end := held.find(CLOSE, max(self._looked, self._read))) >= 0:
+        while (end := held.find(CALL_CLOSE, max(self._looked, self._read))) >= 0:
             if self._is_in_string(held, end):  # the tag is part of an argument
-                self._looked = end + len(CLOSE)
+                self._looked = end + len(CALL_CLOSE)
                 continue
-            inner = self._arguments_in(_object(held[self._read : end]))
+            inner = self._arguments_in(parse_object(held[self._read : end]))
             if inner is None:
                 self.call = self._invalid(held[:end])
             else:
-                self.call = FoundCall(self._name, _json(fitted(inner, self._schemas[self._name])))
-            return end + len(CLOSE)
-        self._looked = max(self._looked, len(held) - len(CLOSE))
+                self.call = ParsedCall(self._name, dump(cast_arguments(inner, self._schemas[self._name])))
+            return end + len(CALL_CLOSE)
+        self._looked = max(self._looked, len(held) - len(CALL_CLOSE))
         return None
 
     def _arguments_in(self, values: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -400,7 +402,7 @@ class _Block:
         inner = next((values[key] for key in ("arguments", "parameters") if key in values), None)
         if inner is None:
             return {} if values.keys() <= {"name", "arguments", "parameters"} else None
-        inner = _object(inner) if isinstance(inner, str) else inner
+        inner = parse_object(inner) if isinstance(inner, str) else inner
         return inner if isinstance(inner, dict) else None
 
     def _is_in_string(self, held: str, end: int) -> bool:
@@ -421,29 +423,29 @@ class _Block:
 def bound_name(name: str, bound: Container[str]) -> str:
     """Return the bound tool that a name with a stray tag of a faulty parser means; empty if there is none."""
     cleaned = name.strip()
-    while tag := next((tag for tag in (*STRAY, CLOSE) if cleaned.endswith(tag)), ""):
+    while tag := next((tag for tag in (*STRAY_TAGS, CALL_CLOSE) if cleaned.endswith(tag)), ""):
         cleaned = cleaned.removesuffix(tag).strip()
     return cleaned if cleaned in bound else ""
 
 
-def fitted(values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+def cast_arguments(values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     """Return arguments with those cast that have another type than in their schema: ``"3"`` where 3 belongs."""
     properties = schema.get("properties")
     known = properties if isinstance(properties, Mapping) else {}
     found = {}
     for name, value in values.items():
         wanted = known.get(name)
-        if isinstance(wanted, Mapping) and not fits(value, wanted, schema):
-            value = cast(value if isinstance(value, str) else _json(value), wanted, schema)
+        if isinstance(wanted, Mapping) and not is_valid(value, wanted, schema):
+            value = cast_text(value if isinstance(value, str) else dump(value), wanted, schema)
         found[name] = value
     return found
 
 
-def _json(value: Any) -> str:
+def dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def parse_object(text: str) -> dict[str, Any] | None:
     """Return the JSON object that a text is, but for special tokens at its end; None if it is none."""
     text = text.strip()
     while text.endswith("|>") and (place := text.rfind("<|")) >= 0:
@@ -455,7 +457,7 @@ def _object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _keywords(text: str) -> dict[str, Any] | None:
+def parse_keywords(text: str) -> dict[str, Any] | None:
     """Return the keyword arguments of ``tool_call(…)``: literals alone, nothing is evaluated."""
     try:
         node = ast.parse(f"f({text})", mode="eval").body

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from chatglm_magic import GLMChatModel
 from chatglm_magic.errors import InvalidResponseError, ParameterError
-from chatglm_magic.wire.json_schema import cast, fits, problems
+from chatglm_magic.wire.json_schema import cast_text, is_valid, iter_problems
 
 from ..support.servers import Script, ScriptedServer, answer, chunk, sse
 from .test_replies import collect, function, piece
@@ -232,14 +232,14 @@ schemas = st.recursive(leaves, larger, max_leaves=6)
 def test_what_fits_is_what_fits_elsewhere(value: Any, schema: Any) -> None:
     """Compared with the ``jsonschema`` package."""
     schema = {"allOf": [schema], "$defs": {"leaf": {"type": "string"}}}
-    assert fits(value, schema) == jsonschema.Draft202012Validator(schema).is_valid(value)
+    assert is_valid(value, schema) == jsonschema.Draft202012Validator(schema).is_valid(value)
 
 
 def test_what_does_not_fit_is_named() -> None:
     """Each with where it stands."""
     schema = {"type": "object", "required": ["a"], "properties": {"b": {"items": {"type": "integer"}}}}
-    assert list(problems({"b": [1, "2"]}, schema)) == ["a: is missing", "b[1]: isn't an integer"]
-    assert list(problems([], schema)) == ["the answer isn't an object"]
+    assert list(iter_problems({"b": [1, "2"]}, schema)) == ["a: is missing", "b[1]: isn't an integer"]
+    assert list(iter_problems([], schema)) == ["the answer isn't an object"]
 
 
 @pytest.mark.parametrize(
@@ -259,4 +259,4 @@ def test_what_does_not_fit_is_named() -> None:
 )
 def test_a_text_becomes_what_its_schema_wants(text: str, schema: Any, value: Any) -> None:
     """A text stays one where texts are allowed; what fits in no way is left as it is."""
-    assert cast(text, schema) == value
+    assert cast_text(text, schema) == value

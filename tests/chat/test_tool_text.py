@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chatglm_magic import GLMChatModel
 from chatglm_magic.values import Delta
 from chatglm_magic.wire.tool_arguments import ArgumentCaster
-from chatglm_magic.wire.tool_text import ToolTextReader, fitted
+from chatglm_magic.wire.tool_text import ToolTextReader, cast_arguments
 
 from .. import tool_rivals
 from ..support.clock import is_linear
@@ -350,8 +350,8 @@ def test_streamed_arguments_are_cast_as_whole_ones_are(values: Any, spaced: bool
     ends = sorted({0, len(text), *(place for place in places if place < len(text))})
     caster = ArgumentCaster(SCHEMA)
     came = "".join(caster.feed(text[at:end]) for at, end in itertools.pairwise(ends)) + caster.close()
-    assert json.loads(came) == fitted(values, SCHEMA)
-    assert caster.changed == (fitted(values, SCHEMA) != values) and (caster.changed or came == text)
+    assert json.loads(came) == cast_arguments(values, SCHEMA)
+    assert caster.changed == (cast_arguments(values, SCHEMA) != values) and (caster.changed or came == text)
 
 
 @pytest.mark.row("K3")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.wire import openai
-from chatglm_magic.wire.text_filters import settled
+from chatglm_magic.wire.text_filters import resolve_thinking
 
 TEXT = st.text("ab 你好\n`", min_size=1, max_size=6)
 
@@ -70,7 +70,7 @@ def test_no_text_is_lost_in_silence(events: list[tuple[str, Any, int]], end: byt
         expected += text if shape else ""
     data += end
     cuts = sorted(choose.draw(st.lists(st.integers(0, len(data)), max_size=6)))
-    reader, found, error = openai.Reader({"content-type": "text/event-stream"}), [], None
+    reader, found, error = openai.OpenAIReader({"content-type": "text/event-stream"}), [], None
     try:
         for begin, over in zip([0, *cuts], [*cuts, len(data)], strict=True):
             for delta in reader.feed(data[begin:over]):
@@ -79,5 +79,5 @@ def test_no_text_is_lost_in_silence(events: list[tuple[str, Any, int]], end: byt
         reader.check()
     except ChatGLMError as failed:
         error = failed
-    assert "".join(delta.text for delta in settled(found)) == expected
+    assert "".join(delta.text for delta in resolve_thinking(found)) == expected
     assert (error is None) == (end in WHOLE)

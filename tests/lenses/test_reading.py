@@ -9,8 +9,8 @@ import pytest
 
 from chatglm_magic.llm.chunks import ChunkBuilder, merge_chunks
 from chatglm_magic.values import Candidate, Delta, TokenLogprobs
-from chatglm_magic.wire.openai import Reader
-from chatglm_magic.wire.openai_reply import odds_of
+from chatglm_magic.wire.openai import OpenAIReader
+from chatglm_magic.wire.openai_reply import parse_logprobs
 
 from ..support.logprobs import make_entry
 
@@ -23,7 +23,9 @@ def test_llama_cpps_ids_and_bytes_are_kept() -> None:
         {"id": 2045, "token": "", "bytes": [], "logprob": -3.5},
         {"id": 7, "token": "的", "bytes": [231, 154, 132], "logprob": -4.0},
     ]
-    (found,) = odds_of({"content": [{**top[0], "token": "路", "bytes": [232, 183, 175], "top_logprobs": top}]})
+    (found,) = parse_logprobs(
+        {"content": [{**top[0], "token": "路", "bytes": [232, 183, 175], "top_logprobs": top}]}
+    )
     assert found.taken == Candidate("路", -0.25, 107)
     assert found.top == (
         Candidate("\ufffd", -0.25, 107, "af"),
@@ -47,8 +49,8 @@ def test_llama_cpps_ids_and_bytes_are_kept() -> None:
 )
 def test_what_has_another_shape_is_left_out(odd: Any) -> None:
     """No shape of an answer's probabilities breaks the answer."""
-    assert odds_of(odd) == ()
-    reader = Reader({"content-type": "text/event-stream"})
+    assert parse_logprobs(odd) == ()
+    reader = OpenAIReader({"content-type": "text/event-stream"})
     choice = {"index": 0, "delta": {"content": "hi"}, "logprobs": odd}
     body = b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
     assert [delta.text for delta in reader.feed(body)] == ["hi"]
@@ -60,21 +62,21 @@ def test_what_has_another_shape_is_left_out(odd: Any) -> None:
 )
 def test_impossible_tokens_are_kept_as_such(logprob: float, kept: float) -> None:
     """A probability of nothing, in whatever words, is a finite logarithm; one above 1 is 1."""
-    (found,) = odds_of({"content": [{"token": "x", "logprob": logprob, "top_logprobs": [5, {}]}]})
+    (found,) = parse_logprobs({"content": [{"token": "x", "logprob": logprob, "top_logprobs": [5, {}]}]})
     assert found == TokenLogprobs(Candidate("x", kept), ())
 
 
 @pytest.mark.parametrize("given", ["x", {}, [256], [-1], ["a"], [1.5], None])
 def test_bytes_that_are_none_are_left_out(given: Any) -> None:
     """The text stands for itself then."""
-    (found,) = odds_of({"content": [{"token": "x", "logprob": -1, "bytes": given}]})
+    (found,) = parse_logprobs({"content": [{"token": "x", "logprob": -1, "bytes": given}]})
     assert found.taken == Candidate("x", -1.0)
 
 
 def test_streams_and_whole_answers_pass_them_on() -> None:
     """Each piece of a stream brings its tokens' odds, also one without text; a whole answer brings them all."""
     first, second = make_entry(("a", -0.5), [("a", -0.5)]), make_entry(("b", -0.25), [("b", -0.25)])
-    stream = Reader({"content-type": "text/event-stream"})
+    stream = OpenAIReader({"content-type": "text/event-stream"})
     events = [
         {"delta": {"content": "a"}, "logprobs": {"content": [first]}},
         {"delta": {"content": ""}, "logprobs": {"content": [second]}},
@@ -85,7 +87,7 @@ def test_streams_and_whole_answers_pass_them_on() -> None:
     deltas = [*stream.feed(body), *stream.close()]
     assert [[odds.taken.token for odds in delta.logprobs] for delta in deltas if delta.logprobs] == [["a"], ["b"]]
     assert "".join(delta.text for delta in deltas) == "ac"
-    reader = Reader({"content-type": "application/json"})
+    reader = OpenAIReader({"content-type": "application/json"})
     said = {"message": {"content": "ab"}, "finish_reason": "stop", "logprobs": {"content": [first, second]}}
     list(reader.feed(json.dumps({"choices": [said]}).encode()))
     assert [odds.taken.token for delta in reader.close() for odds in delta.logprobs] == ["a", "b"]
