@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from .lenses import Lens, asked
 from .lenses.logprobs_kind import Wish
-from .render.front_ends import has_front_end, in_notebook, is_final, shell
-from .render.views import mark
+from .render.front_ends import current_shell, has_front_end, in_notebook, is_final
+from .render.views import mark_displayed
 from .session.draft import View
 from .sweeps import Sweep
 from .sweeps.control import DEFAULT_JOBS
@@ -90,7 +90,7 @@ def present(sweep: Sweep, *, show: bool = True) -> None:
 
     :raises Interrupted: for an interrupt while it waits, which stops the sweep.
     """
-    watched = has_front_end(shell())
+    watched = has_front_end(current_shell())
     if watched and show and display_widget(sweep):
         return
     sweep.wait()
@@ -103,11 +103,11 @@ def display_widget(value: Sweep | Lens) -> bool:
 
     ``CHATGLM_MAGIC_RENDER=final`` wants each output to be the same in every run: static ones are.
     """
-    if is_final() or not in_notebook(shell()) or importlib.util.find_spec("ipywidgets") is None:
+    if is_final() or not in_notebook(current_shell()) or importlib.util.find_spec("ipywidgets") is None:
         return False
     from .widgets import lens_explorer, sweep_explorer
 
     box = sweep_explorer(value) if isinstance(value, Sweep) else lens_explorer(value)
     box._ipython_display_()
-    mark(value)
+    mark_displayed(value)
     return True

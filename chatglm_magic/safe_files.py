@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import CommandError
-from .render.text import one_line, spell_surrogates
+from .render.text import escape_surrogates, one_line
 
 WINDOWS_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 """Names that are devices on Windows, with any extension."""
@@ -133,7 +133,7 @@ def _write(path: Path, pieces: Iterable[str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         for piece in pieces:
-            file.write(spell_surrogates(piece).encode())
+            file.write(escape_surrogates(piece).encode())
         file.flush()
         os.fsync(file.fileno())
 

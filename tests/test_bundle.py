@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from chatglm_magic.render.answers import bundle, card, live_html, shaped
+from chatglm_magic.render.answers import card, format_answer, live_html, mime_bundle
 from chatglm_magic.values import Turn
 
 from .support.markup import Page
@@ -30,7 +30,7 @@ TURN = Turn(
 
 def test_the_plain_text_is_the_complete_source() -> None:
     """Plain viewers and exports keep what the model wrote."""
-    data, metadata = bundle(TURN)
+    data, metadata = mime_bundle(TURN)
     assert data["text/plain"] == TURN.answer
     known = metadata["chatglm"]
     assert (known["duration"], known["usage"], known["sent"]) == (
@@ -43,7 +43,7 @@ def test_the_plain_text_is_the_complete_source() -> None:
 
 def test_thinking_folds_away_and_stands_open_while_it_streams() -> None:
     """A reader opens it; an update would close it again, so it is open until the end. It is escaped."""
-    data, _ = bundle(TURN)
+    data, _ = mime_bundle(TURN)
     assert "<details>" in data["text/html"] and "&lt;b&gt;hm" in data["text/html"]
     assert "<details>" not in live_html("", "thinking") and "thinking" in live_html("", "thinking")
     assert Page(data["text/html"].replace("<details>", "").replace("</details>", "")).text
@@ -51,7 +51,7 @@ def test_thinking_folds_away_and_stands_open_while_it_streams() -> None:
 
 def test_the_footer_says_what_matters_and_nothing_that_varies() -> None:
     """Model, parameters asked, turns and tokens; times stand in the metadata alone."""
-    html = bundle(TURN)[0]["text/html"]
+    html = mime_bundle(TURN)[0]["text/html"]
     assert "glm-tiny · temperature 0.5, seed 3 · 2 earlier turns sent · 7 tokens" in html
     assert "1.5 s" not in html
 
@@ -71,23 +71,23 @@ SPENT = "no answer: thinking used up max_token. Raise max_token, or ask for less
 )
 def test_an_answer_that_is_not_whole_says_why(turn: Turn, mark: str) -> None:
     """Short text is never shown as a success."""
-    data, _ = bundle(turn)
+    data, _ = mime_bundle(turn)
     assert f"[{mark}]" in data["text/plain"] and mark in data["text/html"]
 
 
 def test_what_was_changed_stands_in_the_footer() -> None:
     """A value the server or this package changed is said."""
     turn = Turn("q", "a", changed=("temperature: 0 sent as 0.01",), turns_left_out=1)
-    assert "changed: temperature: 0 sent as 0.01" in bundle(turn)[0]["text/html"]
-    assert "1 left out, too long" in bundle(turn)[0]["text/html"]
+    assert "changed: temperature: 0 sent as 0.01" in mime_bundle(turn)[0]["text/html"]
+    assert "1 left out, too long" in mime_bundle(turn)[0]["text/html"]
 
 
 def test_forms_of_an_answer() -> None:
     """code is the fenced code alone, json the parsed reply; what is neither stays as it is."""
-    assert shaped("a\n```python\nx = 1\n```\nb", "code") == "x = 1"
-    assert shaped('{"a":1}', "json") == '{\n  "a": 1\n}'
-    assert shaped("no json", "json") == "no json"
-    assert "text/html" not in bundle(TURN, form="markdown")[0]
+    assert format_answer("a\n```python\nx = 1\n```\nb", "code") == "x = 1"
+    assert format_answer('{"a":1}', "json") == '{\n  "a": 1\n}'
+    assert format_answer("no json", "json") == "no json"
+    assert "text/html" not in mime_bundle(TURN, form="markdown")[0]
 
 
 def test_a_card_is_text_never_markup() -> None:

@@ -18,7 +18,7 @@ import requests
 
 from chatglm_magic import ChatGLM, Session, Turn
 from chatglm_magic.errors import ChatGLMError
-from chatglm_magic.render.answers import bundle
+from chatglm_magic.render.answers import mime_bundle
 
 from .support.canary import MANNERS, PROMPT, QUIET, Recorder, travel
 from .support.clock import assert_within
@@ -225,7 +225,7 @@ def test_an_address_in_an_answer_is_not_used(what: str, way: str) -> None:
                 with suppress(ChatGLMError):
                     session.ask(PROMPT) if way == "session" else travel(way, llm)
             for turn in session.turns:
-                bundle(turn)
+                mime_bundle(turn)
             session.probe()
             assert len(server.posts) >= 2 and llm.endpoint_url == server.url + ending
             assert session.settings.endpoint_url == server.url + ending
@@ -248,7 +248,7 @@ def test_an_address_in_an_imported_turn_is_not_used() -> None:
         session = Session()
         session.llm = ChatGLM(endpoint_url=server.url)
         session.llm.history = [list(turn.pair)]
-        bundle(turn)
+        mime_bundle(turn)
         assert session.ask("c").turn.endpoint == server.url and session.probe().answered
         assert server.posts[0].body["history"] == [["a", "b"]]
         assert other.connections == 0 and turn.endpoint == other.url

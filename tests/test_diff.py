@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 
-from chatglm_magic.render.diff import LIMIT, marked
+from chatglm_magic.render.diff import MAX_COMPARED_UNITS, highlight_differences
 
 from .support.clock import is_linear, measure
 from .support.hostile import ANSWERS
@@ -20,7 +20,7 @@ OURS = re.compile(r'</?(?:div|mark)(?: class="[a-z0-9_ ]+")?(?: style="[^"<>]*")
 def seen(*texts: str) -> list[str]:
     """Return what is shown, with square brackets round what is marked."""
     found = []
-    for html in marked(texts):
+    for html in highlight_differences(texts):
         inner = re.sub(r"^<div [^>]*>|</div>$", "", html)
         found.append(unescape(re.sub(r"<mark [^>]*>", "[", inner).replace("</mark>", "]")))
     return found
@@ -117,10 +117,10 @@ def test_marked_texts_are_escaped() -> None:
     raw = "<img src=x onerror=alert(1)>"
     assert Page(raw).wrong
     for text in (raw, *(answer.text for answer in ANSWERS)):
-        for html in marked(["a calm text", text, text + " <b>&amp;"]):
+        for html in highlight_differences(["a calm text", text, text + " <b>&amp;"]):
             page = Page(re.sub(OURS, "", html))
             assert page.wrong == [] and page.links == [] and "<" not in re.sub(OURS, "", html)
-    assert "&lt;img src=x onerror=alert(1)&gt;" in marked([raw, raw])[0]
+    assert "&lt;img src=x onerror=alert(1)&gt;" in highlight_differences([raw, raw])[0]
     assert seen("a & b < c", "a & b > c") == ["a & b [<] c", "a & b [>] c"]
 
 
@@ -144,7 +144,7 @@ def test_no_text_is_lost_or_changed() -> None:
 
 def test_long_texts_are_compared_by_sentences() -> None:
     """Beyond the limit a sentence that differs is marked as a whole, and one that does not is not."""
-    same, calm = " ".join(f"w{n}" for n in range(LIMIT)), "This one stays."
+    same, calm = " ".join(f"w{n}" for n in range(MAX_COMPARED_UNITS)), "This one stays."
     shown = seen(f"Start here. {same} a. {calm} Odd end.", f"Begin here. x {same} b. {calm} Even end.")
     for text, begin, end in zip(shown, ("Start", "Begin"), ("Odd", "Even"), strict=True):
         assert text.startswith(f"[{begin} here.") and text.endswith(f"[ {end} end.]")
@@ -175,12 +175,15 @@ def test_long_texts_are_compared_by_sentences() -> None:
 def test_the_time_grows_as_the_texts_do(pattern: str) -> None:
     """Long texts that differ at both ends and in between take a time that grows as they do."""
     text = pattern * (2**18 // len(pattern))
-    assert is_linear(lambda part: marked(["x " + part, "y " + part[1:] + " z" + part[:7]]), text)
+    assert is_linear(lambda part: highlight_differences(["x " + part, "y " + part[1:] + " z" + part[:7]]), text)
 
 
 def test_the_hardest_texts_take_bounded_time() -> None:
     """Two texts just below the limit, with all words alike or all in disorder, take well under a second."""
-    disorder = [f"w{n * 7919 % 97}" for n in range(LIMIT - 2)]
-    for first, other in ((["a"] * (LIMIT - 2), ["a", "b"] * (LIMIT // 2 - 1)), (disorder, disorder[::-1])):
+    disorder = [f"w{n * 7919 % 97}" for n in range(MAX_COMPARED_UNITS - 2)]
+    for first, other in (
+        (["a"] * (MAX_COMPARED_UNITS - 2), ["a", "b"] * (MAX_COMPARED_UNITS // 2 - 1)),
+        (disorder, disorder[::-1]),
+    ):
         texts = " ".join(first), "x " + " ".join(other) + " y"
-        assert any(measure(lambda _: marked(texts), "") < 1.5 for _ in range(3))  # noqa: B023
+        assert any(measure(lambda _: highlight_differences(texts), "") < 1.5 for _ in range(3))  # noqa: B023

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.render.answers import counted, footer
-from chatglm_magic.render.status_line import TerminalLine
-from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME, RENDERS, CellView, Throttle
+from chatglm_magic.render.answers import completion_tokens, footer
+from chatglm_magic.render.status_line import TerminalStatusLine
+from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME_SECONDS, RENDER_TIME_FACTOR, CellView, Throttle
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.sweeps.cells import Progress
 from chatglm_magic.values import Turn
@@ -21,26 +21,26 @@ from chatglm_magic.widgets.explorer.box import bar, ending
 
 @pytest.mark.parametrize(
     ("size", "took", "length"),
-    [(BYTES_PER_SECOND, 0.0, 10**9), (10, 1 / RENDERS, 10**9), (600 * 1024, 0.0, 100)],
+    [(BYTES_PER_SECOND, 0.0, 10**9), (10, 1 / RENDER_TIME_FACTOR, 10**9), (600 * 1024, 0.0, 100)],
     ids=["large", "slow", "again and again"],
 )
 def test_a_costly_frame_keeps_the_next_one_waiting(size: int, took: float, length: int) -> None:
     """One of 256 KiB or of a tenth of a second for a second; a cheap one for a twelfth of one."""
     costly, cheap = Throttle(), Throttle()
-    assert costly.ready() and cheap.ready()
-    costly.spent(size, took, length)
-    cheap.spent(10, 0.0, length)
-    assert not costly.ready() and not cheap.ready()
-    threading.Event().wait(1.5 * FRAME)
-    assert cheap.ready() and not costly.ready()
+    assert costly.is_ready() and cheap.is_ready()
+    costly.record_frame(size, took, length)
+    cheap.record_frame(10, 0.0, length)
+    assert not costly.is_ready() and not cheap.is_ready()
+    threading.Event().wait(1.5 * FRAME_SECONDS)
+    assert cheap.is_ready() and not costly.is_ready()
 
 
 @pytest.mark.parametrize("tokens", [None, "7", 7.5, -1, 2**53, 10**400, [], {}])
 def test_a_count_that_makes_no_sense_is_none(tokens: Any) -> None:
     """A server may say anything; nothing of it stands in the line below an answer."""
     turn = Turn("q", "a", usage={"completion_tokens": tokens})
-    assert counted(turn) == 0 and "tokens" not in footer(turn)
-    assert counted(Turn("q", usage={"completion_tokens": 2**53 - 1})) == 2**53 - 1
+    assert completion_tokens(turn) == 0 and "tokens" not in footer(turn)
+    assert completion_tokens(Turn("q", usage={"completion_tokens": 2**53 - 1})) == 2**53 - 1
     assert "7 tokens" in footer(Turn("q", usage={"completion_tokens": 7}))
 
 
@@ -119,7 +119,7 @@ def test_a_wait_that_ends_in_an_error_leaves_nothing_to_see() -> None:
 def test_the_line_of_a_terminal_is_written_over_and_taken_away() -> None:
     """Also one that is longer than the terminal is wide, of wide characters; a file gets nothing of it."""
     stream = io.StringIO()
-    line = TerminalLine(stream, is_terminal=True)
+    line = TerminalStatusLine(stream, is_terminal=True)
     line.show("Waiting… 10 s")
     line.show("Done")
     line.clear()
@@ -127,5 +127,5 @@ def test_the_line_of_a_terminal_is_written_over_and_taken_away() -> None:
     line.show("等" * 300)
     assert 1 < len(stream.getvalue().rpartition("\r")[2]) < 80
     file = io.StringIO()
-    TerminalLine(file).show("Waiting…")
+    TerminalStatusLine(file).show("Waiting…")
     assert file.getvalue() == ""

@@ -13,7 +13,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.load import dumps, loads
 
 from chatglm_magic import ChatGLM, Session, Turn
-from chatglm_magic.render.answers import bundle
+from chatglm_magic.render.answers import mime_bundle
 
 from .support.canary import travel
 from .support.servers import ScriptedServer, answer, chunk, legacy, reply, sse
@@ -46,7 +46,7 @@ def test_a_reply_that_is_such_a_text_stays_text(manner: str, ending: str) -> Non
         turn = Turn.from_json(json.loads(json.dumps(session.turns[-1].to_json())))
         unpickled = str(pickle.loads(pickle.dumps(kept)))  # noqa: S301
         assert (turn.prompt, turn.answer, kept, unpickled) == (TEXT,) * 4
-        assert json.loads(bundle(turn)[0]["text/plain"]) == SECRET
+        assert json.loads(mime_bundle(turn)[0]["text/plain"]) == SECRET
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             again: Any = loads(dumps(generation), secrets_from_env=True, allowed_objects="all")

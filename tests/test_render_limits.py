@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chatglm_magic.render import cjk, highlight, links, markdown, math
-from chatglm_magic.render.text import one_line, visible
+from chatglm_magic.render.text import escape_controls, one_line
 
 from .support.clock import is_linear
 from .support.markup import Page
@@ -59,7 +59,7 @@ marks = st.lists(
 
 def patterns() -> list[object]:
     """Every compiled expression of the room, by its module and name."""
-    rooms = [cjk, highlight, links, markdown, math, sys.modules[visible.__module__]]
+    rooms = [cjk, highlight, links, markdown, math, sys.modules[escape_controls.__module__]]
     return [
         pytest.param(name, value, id=f"{room.__name__.rpartition('.')[2]}-{name}")
         for room in rooms
@@ -116,8 +116,8 @@ def test_a_mebibyte_is_shown_at_once(bit: str) -> None:
     begun = process_time()
     html = markdown.to_html(text)
     markdown.fenced_code(text)
-    math.defused(text)
-    visible(text)
+    math.remove_active_commands(text)
+    escape_controls(text)
     one_line(text)
     assert process_time() - begun < 20
     assert len(html) >= MIB
@@ -127,7 +127,7 @@ def test_a_mebibyte_is_shown_at_once(bit: str) -> None:
 @pytest.mark.parametrize("bit", BITS[:: choose_count(3, 1)])
 def test_the_longest_parsed_answer_takes_seconds_at_most(bit: str) -> None:
     """The worst text that is still parsed neither hangs nor swells; every third mark each day."""
-    text = (bit * markdown._LONGEST_ANSWER)[: markdown._LONGEST_ANSWER]
+    text = (bit * markdown._MAX_ANSWER_CHARS)[: markdown._MAX_ANSWER_CHARS]
     begun = process_time()
     html = markdown.to_html(text)
     assert process_time() - begun < 20
@@ -155,7 +155,7 @@ def test_deep_nesting_loses_nothing(text: str) -> None:
 @example("[a]:\x00\n<a:\x85> [](<\n>) [x](http://[::1]/ 'a')", True)
 def test_any_text_renders_safely(text: str, streaming: bool) -> None:
     """Any string at all is parsed without a stumble, to HTML the judge approves of, the same every time."""
-    html = markdown._rendered(text, streaming) or markdown.plain_html(text)
+    html = markdown._render(text, streaming) or markdown.plain_html(text)
     assert Page(html).wrong == []
     html.encode()
     assert markdown.to_html(text, streaming=streaming) == html
@@ -171,14 +171,14 @@ def test_words_are_never_lost(text: str) -> None:
 
 def test_a_stumbling_parser_costs_the_looks_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the parser fails, the answer is shown as plain text."""
-    monkeypatch.setattr(markdown, "_rendered", lambda text, streaming: 1 / 0)
+    monkeypatch.setattr(markdown, "_render", lambda text, streaming: 1 / 0)
     assert "<pre" in markdown.to_html("a < b")
     assert "a &lt; b" in markdown.to_html("a < b")
 
 
 def test_every_known_language_has_a_lexer() -> None:
     """No name in the table of languages is a slip."""
-    assert all(highlight._known_lexer(name) for name in highlight.LANGUAGES)
+    assert all(highlight._load_lexer(name) for name in highlight.LANGUAGES)
 
 
 def test_importing_the_room_imports_no_parser() -> None:

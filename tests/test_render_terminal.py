@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatglm_magic.render.text import inert, one_line, visible
+from chatglm_magic.render.text import escape_controls, escape_page_controls, one_line
 
 from .support.hostile import ANSWERS, Hostile
 
@@ -23,7 +23,7 @@ any_text = st.text(st.characters(exclude_categories=())) | st.text(
 @pytest.mark.parametrize("answer", ANSWERS, ids=[answer.id for answer in ANSWERS])
 def test_no_control_reaches_the_terminal(answer: Hostile) -> None:
     """Every control, bidirectional and zero-width character of the corpus is shown, not sent."""
-    assert not OBEYED.search(visible(answer.text))
+    assert not OBEYED.search(escape_controls(answer.text))
 
 
 @pytest.mark.row("S8")
@@ -46,7 +46,7 @@ def test_control_the_corpus_holds_what_is_looked_for() -> None:
 )
 def test_controls_are_written_as_escapes(text: str, shown: str) -> None:
     """A control shows as Python would write it."""
-    assert visible(text) == shown
+    assert escape_controls(text) == shown
 
 
 @pytest.mark.row("S8")
@@ -55,24 +55,24 @@ def test_controls_are_written_as_escapes(text: str, shown: str) -> None:
 )
 def test_text_of_people_is_unharmed(text: str) -> None:
     """Line ends, tabs, Chinese, joined emoji, Persian joins and right-to-left letters pass as they are."""
-    assert visible(text) == text
+    assert escape_controls(text) == text
 
 
 @pytest.mark.row("S8")
 @given(any_text, st.integers(0, 100))
 def test_a_stream_may_be_cut_anywhere(text: str, at: int) -> None:
     """Two chunks made visible one by one are the whole made visible."""
-    assert visible(text[:at]) + visible(text[at:]) == visible(text)
+    assert escape_controls(text[:at]) + escape_controls(text[at:]) == escape_controls(text)
 
 
 @pytest.mark.row("S8")
 @given(any_text)
 def test_visible_is_safe_and_idempotent(text: str) -> None:
     """Whatever comes in, nothing is obeyed, a second pass changes nothing, and UTF-8 can hold it."""
-    shown = visible(text)
+    shown = escape_controls(text)
     assert not OBEYED.search(shown)
-    assert visible(shown) == shown
-    assert visible(inert(text)) == shown
+    assert escape_controls(shown) == shown
+    assert escape_controls(escape_page_controls(text)) == shown
     shown.encode()
 
 

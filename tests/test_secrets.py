@@ -22,7 +22,7 @@ from langchain_core.tracers.schemas import Run
 
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError
-from chatglm_magic.render.answers import bundle
+from chatglm_magic.render.answers import mime_bundle
 
 from .support.canary import KEY, PLACES, PROMPT, has_leaked, make_model_with_key
 from .support.servers import ScriptedServer, answer, legacy, reply
@@ -245,6 +245,6 @@ def test_turns_and_their_displays_hold_no_key(place: str, monkeypatch: pytest.Mo
             session.ask(PROMPT)
         assert [turn.status for turn in session.turns] == ["complete", "error"]
         for turn in session.turns:
-            assert not has_leaked(turn, turn.to_json(), *bundle(turn))
+            assert not has_leaked(turn, turn.to_json(), *mime_bundle(turn))
         assert not has_leaked(repr(kept), kept.turn) and not has_leaked(pickle.dumps(kept))
         assert KEY in "".join(server.posts[0].headers.values())

@@ -50,12 +50,12 @@ def test_an_answer_that_is_a_path_or_a_url_is_only_text(text: str, tmp_path: Pat
     """Nothing is read and nothing is asked; IPython's Markdown is the control that does both."""
     from IPython.display import Markdown
 
-    from chatglm_magic.render.answers import bundle
+    from chatglm_magic.render.answers import mime_bundle
     from chatglm_magic.values import Turn
 
     with ScriptedServer(legacy(), on_get=reply("plain", kind="text/plain")) as server:
         text = text.replace("{url}", server.url)
-        data, _ = bundle(Turn("q", text))
+        data, _ = mime_bundle(Turn("q", text))
         assert data["text/plain"] == text and server.asked == []
         if text.startswith("http"):
             with suppress(TypeError):  # it fetches first, and complains of bytes afterwards

@@ -14,7 +14,7 @@ import pytest
 from IPython.lib.pretty import pretty
 
 from chatglm_magic import Session, Turn, sweep
-from chatglm_magic.render.answers import bundle, plain, trouble
+from chatglm_magic.render.answers import answer_text, incomplete_reason, mime_bundle
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.store import History, Query, Store
 from chatglm_magic.values import reasoning_tokens_in
@@ -149,18 +149,18 @@ def test_an_answer_that_thinking_left_no_room_for_says_how_to_mend_it(session: S
     """In cell and terminal, as an error is; an answer that was cut is none of that kind."""
     empty = ask(session, think(5, "", counted=9))
     assert empty.spent_on_thinking and empty.status == "complete"
-    for text in (trouble(empty), plain(empty), bundle(empty)[0]["text/html"]):
+    for text in (incomplete_reason(empty), answer_text(empty), mime_bundle(empty)[0]["text/html"]):
         assert "thinking used up max_token" in text and "Raise max_token" in text
     cut = ask(session, sse([chunk("Bl"), chunk(None, finish_reason="length")]))
     nothing = ask(session, sse([chunk(None, finish_reason="length")]))
     assert not cut.spent_on_thinking and not nothing.spent_on_thinking
-    assert "thinking" not in trouble(cut) + trouble(nothing)
+    assert "thinking" not in incomplete_reason(cut) + incomplete_reason(nothing)
 
 
 def test_the_figures_stand_where_an_answer_is_told_of(session: Session, tmp_path: Path) -> None:
     """Footer, metadata, the panel's line, the table, the exported files; and in the store, read again."""
     turn = ask(session, think(5, counted=7))
-    data, metadata = bundle(turn)
+    data, metadata = mime_bundle(turn)
     assert "9 tokens, 7 for reasoning" in data["text/html"] and ("Thinking", "7 tokens") in facts_of(turn)
     assert metadata["chatglm"]["reasoning_tokens"] == 7 and metadata["chatglm"]["first_answer"] is not None
     assert metadata["chatglm"]["first_thinking"] == turn.first_token

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.render.blocks import Blocks, plain_blocks
+from chatglm_magic.render.blocks import BlockRenderer, plain_blocks
 from chatglm_magic.widgets.transcript import Message, Notice, Transcript
 
 from .support.scale import choose_count
@@ -79,9 +79,9 @@ def page() -> Page:
 )
 def test_an_answer_in_pieces_has_the_blocks_of_the_whole(text: str) -> None:
     """However it comes, the blocks at its end are those of the whole text at once."""
-    whole = Blocks().update(text)
+    whole = BlockRenderer().update(text)
     for seed in range(choose_count(1, 3)):
-        dice, growing, at = random.Random(seed), Blocks(), 0
+        dice, growing, at = random.Random(seed), BlockRenderer(), 0
         while at < len(text):
             growing.update(text[:at], ended=False)
             at += dice.randint(1, 9 if text is ANSWER else 900)
@@ -91,7 +91,7 @@ def test_an_answer_in_pieces_has_the_blocks_of_the_whole(text: str) -> None:
 @pytest.mark.parametrize("text", [PROSE, CODE], ids=["prose", "code"])
 def test_blocks_hold_all_of_a_long_text_and_none_is_long(text: str) -> None:
     """A page lays out a paragraph at a time: one without an end is divided, and no word is lost."""
-    blocks = Blocks().update(text)
+    blocks = BlockRenderer().update(text)
     plain = [re.sub(r"<[^>]+>", "", block) for block in blocks]
     words = " ".join(plain).split()
     assert words == text.replace("```python", "").replace("```", "").split()
@@ -100,7 +100,7 @@ def test_blocks_hold_all_of_a_long_text_and_none_is_long(text: str) -> None:
 
 def test_a_growing_answer_sends_what_is_new(page: Page) -> None:
     """All that is sent of a text is about as long as its HTML, and the page has it exactly."""
-    message, blocks = Message("1", busy=True), Blocks()
+    message, blocks = Message("1", busy=True), BlockRenderer()
     page.transcript.put(message)
     text = "".join(f"Line {n} has **bold** words and 😀.\n\n" for n in range(400))
     for end in range(0, len(text), 37):

@@ -12,8 +12,8 @@ import pytest
 from chatglm_magic import Session
 from chatglm_magic.lenses import Lens
 from chatglm_magic.magics.history import bundle_of
-from chatglm_magic.render.answers import bundle, card, live_html
-from chatglm_magic.render.outer import outer, output
+from chatglm_magic.render.answers import card, live_html, mime_bundle
+from chatglm_magic.render.outer import disable_typesetting, html_output
 from chatglm_magic.sweeps import Sweep
 from chatglm_magic.sweeps.grid import Grid
 from chatglm_magic.values import Candidate, Change, TokenLogprobs, Turn
@@ -92,7 +92,7 @@ def test_the_typesetter_of_the_test_reads_what_stands_open() -> None:
 def test_no_output_has_other_formulas_than_an_answers(session: Session) -> None:
     """Cells, ``--show``, the status card, lists, sweeps, heat maps and lenses."""
     sweep = make_sweep()
-    answers = [bundle(TURN)[0], bundle_of(TURN)[0], output("", live_html(TURN.answer, TRAP, TRAP))]
+    answers = [mime_bundle(TURN)[0], bundle_of(TURN)[0], html_output("", live_html(TURN.answer, TRAP, TRAP))]
     assert [read_typeset_text(data["text/html"]) for data in answers] == [r"$\alpha$"] * 3
     others = [card({TRAP: TRAP})["text/html"], session.history.filter(conversation=None)._repr_html_()]
     others += [sweep._repr_html_(), sweep.plot()._repr_html_(), make_lens()._repr_html_()]
@@ -105,7 +105,9 @@ def test_no_widget_has_other_formulas_than_an_answers(session: Session) -> None:
     """Viewer, panel, sweep explorer and lens."""
     session.resume(TURN.conversation)
     shown = panel(session)
-    pages = [outer("".join(message.blocks)) for message in shown.transcript.shown]  # as the page does
+    pages = [
+        disable_typesetting("".join(message.blocks)) for message in shown.transcript.shown
+    ]  # as the page does
     assert [read_typeset_text(page) for page in pages] == ["", r"$\alpha$"]
     assert all(TRAP.replace("$", "") in page for page in pages), "the trap is shown"
     with open_viewer(session=session) as viewer:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from ..errors import ChatGLMError, ParameterError
-from ..render.dataframe import table
+from ..render.dataframe import build_dataframe
 from ..render.text import plural
 from ..values import TokenLogprobs, Turn
 from .distribution import GREEDY_BELOW, LARGEST, LARGEST_VOCABULARY, Distribution
@@ -23,7 +23,7 @@ def frame(positions: Iterable[Position], temperature: float, top_p: float, top_k
 
     :raises ChatGLMError: if pandas is not installed.
     """
-    return table(row for position in positions for row in _rows(position, temperature, top_p, top_k))
+    return build_dataframe(row for position in positions for row in _rows(position, temperature, top_p, top_k))
 
 
 def _rows(position: Position, temperature: float, top_p: float, top_k: int) -> Iterator[dict[str, Any]]:
@@ -180,9 +180,9 @@ class Lens:
         printer.text(repr(self) if len(printer.stack) > 1 else text(self))
 
     def _ipython_display_(self) -> None:
-        from ..render.views import just_shown
+        from ..render.views import is_displayed
 
-        if not just_shown(self):
+        if not is_displayed(self):
             raise NotImplementedError  # IPython then goes on to the other forms
 
 

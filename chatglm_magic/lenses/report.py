@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ..render.outer import outer
+from ..render.outer import disable_typesetting
 from ..render.text import pad, plural
 from .labels import bits, choices, openness, percent, readable
 
@@ -142,7 +142,7 @@ def html(lens: Reshaped) -> str:
     left = len(lens) - first - len(listed)
     more = f'<div style="{MUTED}">… {plural(left, "more position")}</div>' if left else ""
     head = f'<div style="{MUTED}">{_escaped(caption(lens))}</div>'
-    return outer(f"{head}{prose(lens)}{legend()}{''.join(listed)}{more}")
+    return disable_typesetting(f"{head}{prose(lens)}{legend()}{''.join(listed)}{more}")
 
 
 def prose(lens: Reshaped) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from ..credentials import SCHEME
 from ..errors import CommandError
 from ..parameters import PARAMETERS, THINKING_LEVELS
-from ..render.answers import FORMATS, footer, speed
+from ..render.answers import FORMATS, describe_speed, footer
 from ..session import Session
 from ..session.draft import View
 from ..values import Answer
@@ -113,7 +113,7 @@ def status(session: Session) -> dict[str, str]:
         "turns": f"{len(turns)}, of which {len(llm.history)} are sent along",
     }
     if turns:
-        rows["last answer"] = " · ".join(part for part in (footer(turns[-1]), speed(turns[-1])) if part)
+        rows["last answer"] = " · ".join(part for part in (footer(turns[-1]), describe_speed(turns[-1])) if part)
     return rows
 
 

@@ -11,7 +11,7 @@ from traitlets import Bool, TraitError
 from ..credentials import is_secret_name
 from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, parameter_names, suggest
-from ..render.text import write
+from ..render.text import write_escaped
 from ..session import Session
 from ..session.settings import NAMES, ChatGLMSettings
 from .parser import NO_KEYS, Parser
@@ -104,7 +104,7 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
             value = parse_literal(value)
         found[name] = value
     if line.changed:
-        write(sys.stderr, f"Read as: {line.as_read(len(text))}\n")
+        write_escaped(sys.stderr, f"Read as: {line.as_read(len(text))}\n")
     return found
 
 

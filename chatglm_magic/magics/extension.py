@@ -125,20 +125,20 @@ class Extension:
     def _bundle(self, answer: Answer) -> tuple[dict[str, Any], dict[str, Any]] | None:
         if not in_notebook(self.shell):
             return None
-        from ..render.answers import bundle
+        from ..render.answers import mime_bundle
 
-        return bundle(answer.turn)
+        return mime_bundle(answer.turn)
 
     def _pretty(self, answer: Answer, printer: Any, cycle: bool) -> None:
         """A terminal has written ``Out[n]:`` before it asks: after a streamed answer its footer goes there."""
-        from ..render.text import printable, visible
+        from ..render.text import escape_controls, escape_unencodable
 
         if len(printer.stack) > 1:
-            printer.text(printable(str.__repr__(answer), sys.stdout))
+            printer.text(escape_unencodable(str.__repr__(answer), sys.stdout))
         elif not in_notebook(self.shell) and self._was_shown(answer):
-            printer.text(printable(visible(closing_line(answer.turn)), sys.stdout))
+            printer.text(escape_unencodable(escape_controls(closing_line(answer.turn)), sys.stdout))
         else:
-            printer.text(printable(visible(str(answer)), sys.stdout))
+            printer.text(escape_unencodable(escape_controls(str(answer)), sys.stdout))
 
     @property
     def _complete(self) -> Any:

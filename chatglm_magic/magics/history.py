@@ -7,8 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ChatGLMError, CommandError
-from ..render.answers import encodable, escape, footer, html, plain, provenance, speed
-from ..render.outer import output
+from ..render.answers import (
+    answer_html,
+    answer_text,
+    describe_speed,
+    escape_html,
+    escape_json_surrogates,
+    footer,
+    provenance,
+)
+from ..render.outer import html_output
 from ..render.text import plural
 from ..session import Session
 from ..values import Turn
@@ -105,18 +113,22 @@ def chosen(session: Session, options: argparse.Namespace) -> Turn:
 def whole(turn: Turn) -> str:
     """Return one turn as text, with all that is known of it."""
     lines = [f"Prompt:   {turn.prompt}", f"Status:   {turn.status}"]
-    lines += [f"Model:    {part}" for part in (" · ".join(filter(None, (footer(turn), speed(turn)))),) if part]
+    lines += [
+        f"Model:    {part}" for part in (" · ".join(filter(None, (footer(turn), describe_speed(turn)))),) if part
+    ]
     lines += [f"Asked at: {turn.endpoint}, {turn.created}"] if turn.endpoint else []
     lines += [f"System:   {turn.system}"] if turn.system else []
     lines += ["", "Thinking:", turn.reasoning] if turn.reasoning else []
-    return "\n".join([*lines, "", plain(turn)])
+    return "\n".join([*lines, "", answer_text(turn)])
 
 
 def bundle_of(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return one turn with its prompt for a notebook; what varies from run to run stands in the metadata."""
-    prompt = f'<div style="white-space:pre-wrap;font-weight:600;margin-bottom:.5em">{escape(turn.prompt)}</div>'
-    data = encodable(output(f"{turn.prompt}\n\n{plain(turn)}", prompt + html(turn)))
-    return data, {"chatglm": encodable(provenance(turn))}
+    prompt = (
+        f'<div style="white-space:pre-wrap;font-weight:600;margin-bottom:.5em">{escape_html(turn.prompt)}</div>'
+    )
+    data = escape_json_surrogates(html_output(f"{turn.prompt}\n\n{answer_text(turn)}", prompt + answer_html(turn)))
+    return data, {"chatglm": escape_json_surrogates(provenance(turn))}
 
 
 def _history(session: Session, options: argparse.Namespace) -> History:

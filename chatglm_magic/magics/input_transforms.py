@@ -19,8 +19,8 @@ from IPython.core.inputtransformer2 import (
 )
 
 from ..parameters import suggest
-from ..render.front_ends import shell
-from ..render.text import write
+from ..render.front_ends import current_shell
+from ..render.text import write_escaped
 
 PROMPT_MAGICS = ("chatglm", "chatglm_sweep", "chatglm_lens")
 """Magics whose text is a prompt."""
@@ -36,7 +36,7 @@ SIGNS = re.compile(rf"[%{WIDE_PERCENT}]{{1,2}}(?=(?:{'|'.join((*PROMPT_MAGICS, *
 
 def prompt_magics() -> tuple[str, ...]:
     """Return the magics whose text is a prompt, with their names by ``%alias_magic``."""
-    running = shell()
+    running = current_shell()
     found = running.magics_manager.magics if running is not None else {}
     return PROMPT_MAGICS + tuple(
         name
@@ -205,7 +205,7 @@ class Help:
         return found[(self._calls[word] - 1) % len(found)]
 
     def _explain(self, text: str) -> None:
-        write(sys.stderr, text + "\n")
+        write_escaped(sys.stderr, text + "\n")
 
     def install(self) -> None:
         """Stand in for IPython's own."""

@@ -105,10 +105,10 @@ def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
 def show(seen: LensResult) -> Lens | None:
     """Show the sliders where there can be any, or nothing if that was asked for; return the cell's value."""
     from ..exploring import display_widget
-    from ..render.views import mark
+    from ..render.views import mark_displayed
 
     if seen.lens is not None and seen.quiet:
-        mark(seen.lens)  # as if it had been shown
+        mark_displayed(seen.lens)  # as if it had been shown
     elif seen.lens is not None:
         display_widget(seen.lens)
     return seen.lens

@@ -13,7 +13,7 @@ from ..errors import CommandError
 from ..render.answers import card, grouped_card
 from ..render.front_ends import in_notebook, is_final
 from ..render.status_line import show_note
-from ..render.views import view_for
+from ..render.views import choose_view
 from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer
@@ -99,7 +99,7 @@ class ChatGLMMagics(Magics):
         values = ask.given(options)
         if options.dry_run:
             return self._print(ask.dry_run(self._session, prompt, options, values))
-        view = NoView() if options.quiet else view_for(self.shell, options.format, stream=not options.no_stream)
+        view = NoView() if options.quiet else choose_view(self.shell, options.format, stream=not options.no_stream)
         try:
             answer = ask.ask(self._session, prompt, options, view, values)
         finally:
@@ -273,9 +273,9 @@ class ChatGLMMagics(Magics):
                 show_note(self.shell, notice)
 
     def _print(self, text: str) -> None:
-        from ..render.text import write
+        from ..render.text import write_escaped
 
-        write(sys.stdout, text.rstrip("\n") + "\n")
+        write_escaped(sys.stdout, text.rstrip("\n") + "\n")
 
     def _card(self, rows: dict[str, str]) -> None:
         self._publish(card(rows))

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from ..credentials import API_KEY_PATTERN, is_secret_name
 from ..errors import CommandError
 from ..parameters import NOT_PARAMETERS, PARAMETERS, Parameter, parameter_names, suggest
-from ..render.text import write
+from ..render.text import write_escaped
 from .words import WORD, Line, narrow, parse_literal
 
 RESERVED = {*NOT_PARAMETERS, *parameter_names("conversation"), "stop"}
@@ -107,7 +107,7 @@ def parse(
     """
     line, tokens, position = _read(parser, text, assign, variables)
     if line.changed:
-        write(sys.stderr, f"Read as: {line.as_read(position)}\n")
+        write_escaped(sys.stderr, f"Read as: {line.as_read(position)}\n")
     options = parser.parse_args(tokens)
     options.assigned = line.assigned
     return options, text[position:]

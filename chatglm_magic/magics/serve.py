@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError
-from ..render.front_ends import shell
-from ..render.status_line import StatusLine, status_line
+from ..render.front_ends import current_shell
+from ..render.status_line import StatusLine, choose_status_line
 from ..render.text import one_line
 from ..session import Session
 from .parser import Parser
@@ -71,7 +71,7 @@ class Serving:
 
         from ..local import LocalServer
 
-        line = status_line(shell())
+        line = choose_status_line(current_shell())
         server = LocalServer(model, on_progress=partial(_show_progress, line))
         try:
             server.start()

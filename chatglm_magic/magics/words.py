@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import CommandError
-from ..render.text import one_line, write
+from ..render.text import one_line, write_escaped
 
 DASHES = "-‐‑‒–—―−－"
 QUOTES = {'"': '"', "'": "'", "“": '“”"', "”": '“”"', "‘": "‘’'", "’": "‘’'", "＂": "＂", "＇": "＇", "「": "」"}
@@ -66,7 +66,7 @@ def tell_missing(missing: list[str]) -> None:
             text = f"{name} is sent as typed: only a variable's name can stand there, nothing is evaluated."
         else:
             text = f"No variable {name}: {{{{{name}}}}} is sent as typed."
-        write(sys.stderr, text + "\n")
+        write_escaped(sys.stderr, text + "\n")
 
 
 class Line:

@@ -10,40 +10,39 @@ from typing import Any, Literal
 from ..parameters import answer_parameter_names
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Turn
-from .outer import output
-from .text import aligned, plural, seconds
+from .outer import html_output
+from .text import align_columns, escape_surrogates, format_seconds, plural
 
 Format = Literal["rich", "text", "code", "json", "markdown"]
 FORMATS: tuple[Format, ...] = ("rich", "text", "code", "json", "markdown")
 
-SMALL = "color:var(--jp-ui-font-color2,#616161);font-size:.85em"
-SURROGATE = re.compile("[\ud800-\udfff]")
+SMALL_STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:.85em"
 FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
 
 
-def bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], dict[str, Any]]:
+def mime_bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (data, metadata) for a finished turn.
 
     Only ``rich`` has HTML. What varies from run to run (times, speeds) stands in the metadata alone, so that
     a notebook's outputs can be compared.
     """
-    text = plain(turn, form=form)
-    data = output(text, html(turn)) if form == "rich" else {"text/plain": text}
-    return encodable(data), {"chatglm": encodable(provenance(turn))}
+    text = answer_text(turn, form=form)
+    data = html_output(text, answer_html(turn)) if form == "rich" else {"text/plain": text}
+    return escape_json_surrogates(data), {"chatglm": escape_json_surrogates(provenance(turn))}
 
 
-def blank(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
+def blank_mime_bundle(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (data, metadata) for a turn without an answer, whose error is displayed elsewhere: nothing to see."""
-    return output("", ""), {"chatglm": encodable(provenance(turn))}
+    return html_output("", ""), {"chatglm": escape_json_surrogates(provenance(turn))}
 
 
-def encodable(value: Any) -> Any:
+def escape_json_surrogates(value: Any) -> Any:
     """Return JSON values that UTF-8 can carry: a lone surrogate, which a kernel can't send, becomes visible."""
     if isinstance(value, str):
-        return SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+        return escape_surrogates(value)
     if isinstance(value, dict):
-        return {key: encodable(item) for key, item in value.items()}
-    return [encodable(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: escape_json_surrogates(item) for key, item in value.items()}
+    return [escape_json_surrogates(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def provenance(turn: Turn) -> dict[str, Any]:
@@ -54,14 +53,14 @@ def provenance(turn: Turn) -> dict[str, Any]:
     return {key: value for key, value in known.items() if value not in (None, "", [], {})}
 
 
-def plain(turn: Turn, *, form: Format = "rich") -> str:
+def answer_text(turn: Turn, *, form: Format = "rich") -> str:
     """Return the answer as text in a form, with a last line if it is not whole."""
-    mark = trouble(turn)
-    body = shaped(turn.answer, form) if not mark else turn.answer
+    mark = incomplete_reason(turn)
+    body = format_answer(turn.answer, form) if not mark else turn.answer
     return f"{body}\n[{mark}]" if mark else body
 
 
-def shaped(text: str, form: Format) -> str:
+def format_answer(text: str, form: Format) -> str:
     """Return an answer's text in a form: ``code`` its fenced code alone, ``json`` its parsed reply."""
     if form == "code":
         from .markdown import fenced_code
@@ -77,15 +76,15 @@ def shaped(text: str, form: Format) -> str:
     return text
 
 
-def html(turn: Turn) -> str:
+def answer_html(turn: Turn) -> str:
     """Return the answer as safe HTML: thinking folded away, the text, and a line about how it came."""
     from .markdown import to_html
 
-    mark = trouble(turn)
-    parts = [_thinking(turn.reasoning), to_html(turn.answer)]
+    mark = incomplete_reason(turn)
+    parts = [_thinking_details(turn.reasoning), to_html(turn.answer)]
     if mark:
-        parts.append(f'<p style="color:var(--jp-error-color1,#b71c1c);margin:.4em 0">[{escape(mark)}]</p>')
-    parts.append(f'<div style="{SMALL};margin-top:.4em">{escape(footer(turn))}</div>')
+        parts.append(f'<p style="color:var(--jp-error-color1,#b71c1c);margin:.4em 0">[{escape_html(mark)}]</p>')
+    parts.append(f'<div style="{SMALL_STYLE};margin-top:.4em">{escape_html(footer(turn))}</div>')
     return "".join(parts)
 
 
@@ -98,29 +97,29 @@ def live_html(text: str, reasoning: str, activity: str = "") -> str:
 
     if reasoning and not activity:
         activity = "Thinking"
-    waiting = small(activity) if activity else ""
-    return waiting + _thoughts(reasoning) + (to_html(text, streaming=True) if text else "")
+    waiting = small_html(activity) if activity else ""
+    return waiting + _thinking_html(reasoning) + (to_html(text, streaming=True) if text else "")
 
 
-def small(text: str) -> str:
+def small_html(text: str) -> str:
     """Return a dim line as safe HTML."""
-    return f'<div style="{SMALL}">{escape(text)}</div>'
+    return f'<div style="{SMALL_STYLE}">{escape_html(text)}</div>'
 
 
-def _thinking(reasoning: str) -> str:
+def _thinking_details(reasoning: str) -> str:
     if not reasoning:
         return ""
-    summary = f'<summary style="{SMALL};cursor:pointer">Thinking</summary>'
-    return f"<details>{summary}{_thoughts(reasoning)}</details>"
+    summary = f'<summary style="{SMALL_STYLE};cursor:pointer">Thinking</summary>'
+    return f"<details>{summary}{_thinking_html(reasoning)}</details>"
 
 
-def _thoughts(reasoning: str) -> str:
+def _thinking_html(reasoning: str) -> str:
     border = "border-left:3px solid var(--jp-border-color1,#bdbdbd);padding-left:.8em"
-    style = f"{SMALL};white-space:pre-wrap;max-width:44rem;{border}"
-    return f'<div style="{style}">{escape(reasoning)}</div>' if reasoning else ""
+    style = f"{SMALL_STYLE};white-space:pre-wrap;max-width:44rem;{border}"
+    return f'<div style="{style}">{escape_html(reasoning)}</div>' if reasoning else ""
 
 
-def trouble(turn: Turn) -> str:
+def incomplete_reason(turn: Turn) -> str:
     """Say in a few words why an answer is not whole; empty if it is."""
     if turn.status == "interrupted":
         return "stopped before it was complete"
@@ -146,20 +145,20 @@ def footer(turn: Turn) -> str:
         parts.append(f"{plural(turn.turns_sent, 'earlier turn')} sent")
     if turn.turns_left_out:
         parts.append(f"{turn.turns_left_out} left out, too long")
-    parts += token_counts(turn)
+    parts += describe_tokens(turn)
     parts += [f"changed: {what}" for what in turn.changed]
     return " · ".join(part for part in parts if part)
 
 
-def counted(turn: Turn) -> int:
+def completion_tokens(turn: Turn) -> int:
     """Return the answer's tokens as the server counted them; 0 where it gave no number."""
     tokens = turn.usage.get("completion_tokens")
     return tokens if isinstance(tokens, int) and 0 <= tokens < 2**53 else 0
 
 
-def token_counts(turn: Turn) -> list[str]:
+def describe_tokens(turn: Turn) -> list[str]:
     """Return the tokens of an answer in words, those of its thinking apart; nothing where none are known."""
-    tokens, thinking = counted(turn), turn.reasoning_tokens
+    tokens, thinking = completion_tokens(turn), turn.reasoning_tokens
     if tokens and thinking:
         return [f"{plural(tokens, 'token')}, {thinking} for reasoning"]
     return [plural(tokens, "token")] if tokens else [f"{thinking} reasoning tokens"] if thinking else []
@@ -169,49 +168,53 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def speed(turn: Turn) -> str:
+def describe_speed(turn: Turn) -> str:
     """Say how long an answer took and how fast it came; for a terminal's last line and the status card."""
-    parts = [seconds(turn.duration)] if turn.duration is not None else []
-    tokens, took = counted(turn), (turn.duration or 0) - (turn.first_token or 0)
+    parts = [format_seconds(turn.duration)] if turn.duration is not None else []
+    tokens, took = completion_tokens(turn), (turn.duration or 0) - (turn.first_token or 0)
     if tokens and took > 0.05:
         parts.append(f"{tokens / took:.0f} tokens/s")
     return ", ".join(parts)
 
 
-def escape(text: str) -> str:
+def escape_html(text: str) -> str:
     """Escape text for HTML, control characters made visible."""
     import html as stdlib_html
 
-    from .text import visible
+    from .text import escape_controls
 
-    return stdlib_html.escape(visible(text))
+    return stdlib_html.escape(escape_controls(text))
 
 
 def card(rows: Mapping[str, str]) -> dict[str, str]:
     """Return a short table of names and values as plain text and HTML; every value is text, never markup."""
-    return output("\n".join(aligned(list(rows.items()))), f"<table><tbody>{_card_rows(rows)}</tbody></table>")
+    return html_output(
+        "\n".join(align_columns(list(rows.items()))), f"<table><tbody>{_card_rows(rows)}</tbody></table>"
+    )
 
 
 def grouped_card(groups: Mapping[str, Mapping[str, str]], note: str = "") -> dict[str, str]:
     """Return several such tables as one, each under its heading; ``note`` is a last line."""
     width = max((len(name) for rows in groups.values() for name in rows), default=0)
-    lines, body = [], ""
+    lines, body, style = [], "", f"{CARD_CELL_STYLE};{SMALL_STYLE}"
     for heading, rows in groups.items():
         lines += [heading, *(f"  {name:<{width}}  {value}" for name, value in rows.items())]
-        title = f'<th colspan="2" scope="rowgroup" style="{CARD_CELL};{SMALL}">{escape(heading)}</th>'
+        title = (
+            f'<th colspan="2" scope="rowgroup" style="{CARD_CELL_STYLE};{SMALL_STYLE}">{escape_html(heading)}</th>'
+        )
         body += f"<tbody><tr>{title}</tr>{_card_rows(rows)}</tbody>"
     if note:
         lines.append(note)
-        body += f'<tfoot><tr><td colspan="2" style="{CARD_CELL};{SMALL}">{escape(note)}</td></tr></tfoot>'
-    return output("\n".join(lines), f"<table>{body}</table>")
+        body += f'<tfoot><tr><td colspan="2" style="{style}">{escape_html(note)}</td></tr></tfoot>'
+    return html_output("\n".join(lines), f"<table>{body}</table>")
 
 
-CARD_CELL = "text-align:left;padding:.15em .8em .15em 0"
+CARD_CELL_STYLE = "text-align:left;padding:.15em .8em .15em 0"
 
 
 def _card_rows(rows: Mapping[str, str]) -> str:
     return "".join(
-        f'<tr><th scope="row" style="{CARD_CELL};font-weight:600">{escape(name)}</th>'
-        f'<td style="{CARD_CELL}">{escape(value)}</td></tr>'
+        f'<tr><th scope="row" style="{CARD_CELL_STYLE};font-weight:600">{escape_html(name)}</th>'
+        f'<td style="{CARD_CELL_STYLE}">{escape_html(value)}</td></tr>'
         for name, value in rows.items()
     )

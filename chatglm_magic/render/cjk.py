@@ -39,7 +39,7 @@ def _emphasis(state: "StateInline", silent: bool) -> bool:
         end = state.pos + scanned.length
         after = state.src[end] if end < state.posMax else " "
         if CJK.match(before) or CJK.match(after):
-            can_open, can_close = _flanks(before, after), _flanks(after, before)
+            can_open, can_close = _is_flanking(before, after), _is_flanking(after, before)
     for _ in range(scanned.length):
         state.push("text", "", 0).content = marker
         last = len(state.tokens) - 1
@@ -48,7 +48,7 @@ def _emphasis(state: "StateInline", silent: bool) -> bool:
     return True
 
 
-def _flanks(outside: str, inside: str) -> bool:
+def _is_flanking(outside: str, inside: str) -> bool:
     """Whether stars between `outside` and `inside` may enclose what lies inside."""
     from markdown_it.common.utils import isMdAsciiPunct, isPunctChar
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import ChatGLMError
-from .answers import encodable
+from .text import escape_surrogates
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:
+def build_dataframe(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:
     """Return a DataFrame of the rows; a lone surrogate, which no file can hold, becomes visible in its texts.
 
     :param columns: the columns in their order; as the first row has them unless given.
@@ -19,8 +19,8 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = Non
         import pandas  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         raise ChatGLMError("A table needs pandas: pip install pandas", kind="missing") from None
-    return pandas.DataFrame([_sendable(row) for row in rows], columns=columns)
-
-
-def _sendable(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: encodable(value) if isinstance(value, str) else value for name, value in row.items()}
+    texts = (
+        {name: escape_surrogates(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in rows
+    )
+    return pandas.DataFrame(list(texts), columns=columns)

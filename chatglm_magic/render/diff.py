@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .answers import escape
+from .answers import escape_html
 from .cjk import CJK
 
-__all__ = ["compared", "marked"]
+__all__ = ["highlight_changes", "highlight_differences"]
 
-ANOTHER = 0.6
+MAX_HIGHLIGHTED_SHARE = 0.6
 """Share of two texts that differs from which on they are different texts, and marks would say nothing."""
 
-LIMIT = 8000
+MAX_COMPARED_UNITS = 8000
 """Units that are compared one by one, apart from what two texts begin and end with; else whole sentences are."""
 
-ISOLATED = 3
+ISOLATION_UNITS = 3
 """One common word is marked all the same where this many others differ on either side: it is a coincidence."""
 
 # A unit is the blanks before it and a word; the last one of a text has the blanks at its end and no word.
@@ -25,8 +25,8 @@ _LETTER = rf"[^\W{CJK.pattern[1:-1]}]"
 WORDS = re.compile(rf"(\s*)(\d+(?:\.\d+)+|(?:{_LETTER}|[\u0300-\u036f])+(?:['’]{_LETTER}+)*|\S|\Z)")
 SENTENCES = re.compile(r"()([^\n.!?。！？]+[\n.!?。！？]*|[\n.!?。！？]+|\Z)")
 
-WHOLE = "white-space:pre-wrap;overflow-wrap:anywhere"
-MARK = (
+TEXT_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere"
+MARK_STYLE = (
     "background:rgba(255,152,0,.3);color:inherit;border-radius:2px;"
     "text-decoration:underline;text-decoration-thickness:2px;text-underline-offset:2px"
 )
@@ -36,7 +36,7 @@ Span = tuple[int, int]
 Unit = tuple[str, str]
 
 
-def marked(texts: Sequence[str]) -> list[str]:
+def highlight_differences(texts: Sequence[str]) -> list[str]:
     """Return each text as safe HTML in which ``<mark>`` stands round what differs from the first one.
 
     In the first text it stands round what any other one lacks. Blanks and lines are kept. The time grows as the
@@ -46,40 +46,40 @@ def marked(texts: Sequence[str]) -> list[str]:
     spans: list[list[Span]] = [[] for _ in texts]
     for number, text in enumerate(texts):
         if text != texts[0]:
-            first, spans[number] = _differences(texts[0], text)
+            first, spans[number] = _find_differences(texts[0], text)
             spans[0] += first
-    return [_html(text, found) for text, found in zip(texts, spans, strict=True)]
+    return [_mark_spans(text, found) for text, found in zip(texts, spans, strict=True)]
 
 
-def compared(before: str, text: str) -> tuple[str, float]:
+def highlight_changes(before: str, text: str) -> tuple[str, float]:
     """Return a text as safe HTML with a ``<mark>`` round what another one lacks, and how much of both differs.
 
     :returns: the HTML, and the share of the characters of both texts that the other one lacks, 0 to 1.
     """
-    theirs, ours = _differences(before, text)
-    size = sum(end - start for start, end in (*_joined(theirs), *_joined(ours)))
-    return _html(text, ours), size / max(len(before) + len(text), 1)
+    theirs, ours = _find_differences(before, text)
+    size = sum(end - start for start, end in (*_merge_spans(theirs), *_merge_spans(ours)))
+    return _mark_spans(text, ours), size / max(len(before) + len(text), 1)
 
 
-def _differences(a: str, b: str) -> tuple[list[Span], list[Span]]:
+def _find_differences(a: str, b: str) -> tuple[list[Span], list[Span]]:
     """Return where each of two texts differs from the other."""
-    for cut, limit in ((WORDS, LIMIT), (SENTENCES, LIMIT), (SENTENCES, 0)):
-        ours, theirs = _units(cut, a), _units(cut, b)
-        pairs = _pairs([word for _, word in ours], [word for _, word in theirs], limit)
+    for cut, limit in ((WORDS, MAX_COMPARED_UNITS), (SENTENCES, MAX_COMPARED_UNITS), (SENTENCES, 0)):
+        ours, theirs = _split_units(cut, a), _split_units(cut, b)
+        pairs = _match_units([word for _, word in ours], [word for _, word in theirs], limit)
         if pairs is not None:
             break
     assert pairs is not None  # the last limit takes anything
-    return _changed(ours, theirs, pairs), _changed(theirs, ours, [(j, i) for i, j in pairs])
+    return _changed_spans(ours, theirs, pairs), _changed_spans(theirs, ours, [(j, i) for i, j in pairs])
 
 
-def _units(cut: re.Pattern[str], text: str) -> list[Unit]:
+def _split_units(cut: re.Pattern[str], text: str) -> list[Unit]:
     units = cut.findall(text)
     if len(units) > 1 and not units[-2][1]:  # the pattern finds the very end once more after blanks
         units.pop()
     return units
 
 
-def _pairs(a: list[str], b: list[str], limit: int) -> list[tuple[int, int]] | None:
+def _match_units(a: list[str], b: list[str], limit: int) -> list[tuple[int, int]] | None:
     """Return the places of common words, in order; None if more than ``limit`` would have to be compared.
 
     A limit of 0 takes any number and compares none.
@@ -92,12 +92,12 @@ def _pairs(a: list[str], b: list[str], limit: int) -> list[tuple[int, int]] | No
     inner, outer = a[head : len(a) - tail], b[head : len(b) - tail]
     if limit and max(len(inner), len(outer)) > limit:
         return None
-    found = _not_isolated(_common(inner, outer), len(inner), len(outer)) if limit else []
+    found = _drop_isolated(_longest_common_subsequence(inner, outer), len(inner), len(outer)) if limit else []
     ends = zip(range(len(a) - tail, len(a)), range(len(b) - tail, len(b)), strict=True)
     return [*((n, n) for n in range(head)), *((head + i, head + j) for i, j in found), *ends]
 
 
-def _common(a: list[str], b: list[str]) -> list[tuple[int, int]]:
+def _longest_common_subsequence(a: list[str], b: list[str]) -> list[tuple[int, int]]:
     """Return the places of a longest common subsequence.
 
     A row of the table of lengths is one integer, whose bit is 0 where the length grows (Hyyrö 2004): 8 000 by
@@ -124,18 +124,18 @@ def _common(a: list[str], b: list[str]) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def _not_isolated(pairs: list[tuple[int, int]], a: int, b: int) -> list[tuple[int, int]]:
+def _drop_isolated(pairs: list[tuple[int, int]], a: int, b: int) -> list[tuple[int, int]]:
     """Leave out single words in common with much that differs round them; ``a`` and ``b`` are the texts' sizes."""
     kept, last = [], (-1, -1)
     for (i, j), (next_i, next_j) in zip(pairs, [*pairs[1:], (a, b)], strict=False):
         before, behind = max(i - last[0], j - last[1]) - 1, max(next_i - i, next_j - j) - 1
-        if not (before >= ISOLATED and behind >= ISOLATED):
+        if not (before >= ISOLATION_UNITS and behind >= ISOLATION_UNITS):
             kept.append((i, j))
             last = i, j
     return kept
 
 
-def _changed(ours: list[Unit], theirs: list[Unit], pairs: list[tuple[int, int]]) -> list[Span]:
+def _changed_spans(ours: list[Unit], theirs: list[Unit], pairs: list[tuple[int, int]]) -> list[Span]:
     """Return the spans of our text that the other one lacks; blanks between two changed words go with them."""
     partner = [-1] * len(ours)
     for i, j in pairs:
@@ -154,16 +154,16 @@ def _changed(ours: list[Unit], theirs: list[Unit], pairs: list[tuple[int, int]])
     return spans
 
 
-def _html(text: str, spans: Iterable[Span]) -> str:
+def _mark_spans(text: str, spans: Iterable[Span]) -> str:
     parts, at = [], 0
-    for start, end in _joined(spans):
-        parts += [escape(text[at:start]), f'<mark style="{MARK}">{escape(text[start:end])}</mark>']
+    for start, end in _merge_spans(spans):
+        parts += [escape_html(text[at:start]), f'<mark style="{MARK_STYLE}">{escape_html(text[start:end])}</mark>']
         at = end
-    parts.append(escape(text[at:]))
-    return f'<div style="{WHOLE}">{"".join(parts)}</div>'
+    parts.append(escape_html(text[at:]))
+    return f'<div style="{TEXT_STYLE}">{"".join(parts)}</div>'
 
 
-def _joined(spans: Iterable[Span]) -> list[Span]:
+def _merge_spans(spans: Iterable[Span]) -> list[Span]:
     joined: list[Span] = []
     for start, end in sorted(spans):
         if joined and start <= joined[-1][1]:

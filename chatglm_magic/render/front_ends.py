@@ -7,11 +7,11 @@ import sys
 from functools import cache
 from typing import Any
 
-CONSOLES = ("jupyter-console", "jupyter_console", "jupyter console", "qtconsole")
+CONSOLE_COMMANDS = ("jupyter-console", "jupyter_console", "jupyter console", "qtconsole")
 """Front ends that start a kernel of their own and ignore ``update_display_data``, as their commands name them."""
 
 
-def shell() -> Any:
+def current_shell() -> Any:
     """Return the running IPython shell; None where there is none, or IPython was never imported."""
     core = sys.modules.get("IPython.core.getipython")
     return core.get_ipython() if core else None
@@ -33,7 +33,7 @@ def has_front_end(shell: Any) -> bool:
     return bool(content.get("allow_stdin", True))
 
 
-def updates_reach(shell: Any) -> bool:
+def can_update_display(shell: Any) -> bool:
     """Tell whether what a cell of this kernel displays can be replaced later.
 
     Not where outputs are captured (``%%capture``), inside an ``ipywidgets.Output`` (``interact`` has one), or in a
@@ -72,7 +72,7 @@ def _is_console(parent: int) -> bool:
         words = " ".join(psutil.Process(parent).cmdline()[:3])
     except (psutil.Error, OSError):
         return False
-    return any(name in words for name in CONSOLES)
+    return any(name in words for name in CONSOLE_COMMANDS)
 
 
 def is_final() -> bool:

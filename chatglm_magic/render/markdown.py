@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from .cjk import add_cjk_emphasis
 from .highlight import Highlighter, code_block
 from .links import add_links
-from .math import add_math, formula
-from .outer import CLOSED
-from .sanitize import cleaned
-from .text import inert
+from .math import add_math, formula_html
+from .outer import NO_TYPESETTING_CLASSES
+from .sanitize import sanitize_html
+from .text import escape_page_controls
 
 logging.getLogger("markdown_it").setLevel(logging.INFO)  # it tells of each rule that it tries
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 # Beyond these a paragraph's inline marks stay as typed, because some of the parser's rules are quadratic.
-_LONGEST_PARAGRAPH = 10_000
-_MOST_BRACKETS = 300
+_MAX_PARAGRAPH_CHARS = 10_000
+_MAX_BRACKETS = 300
 _REFERENCE = re.compile(r"^ {0,3}\[[^\]\n]+\]:", re.MULTILINE)
 _TASK = re.compile(r"\[([ xX])\][ \t]+")
 
 
-def add_shape(md: MarkdownIt) -> None:
+def add_block_rules(md: MarkdownIt) -> None:
     """Adds the changes to `md`; the limit takes the place of its own inline step."""
-    md.core.ruler.at("inline", _inline)
-    md.core.ruler.after("inline", "cells", _cells)
+    md.core.ruler.at("inline", _parse_inline)
+    md.core.ruler.after("inline", "cells", _align_cells)
     md.core.ruler.after("inline", "task_lists", _task_lists)
 
 
-def _inline(state: StateCore) -> None:
+def _parse_inline(state: StateCore) -> None:
     """Core rule: parses the inline marks of every paragraph of a sane length."""
     from markdown_it.token import Token
 
@@ -52,13 +52,13 @@ def _inline(state: StateCore) -> None:
         if token.type != "inline":
             continue
         token.children = []
-        if len(token.content) > _LONGEST_PARAGRAPH or token.content.count("[") > _MOST_BRACKETS:
+        if len(token.content) > _MAX_PARAGRAPH_CHARS or token.content.count("[") > _MAX_BRACKETS:
             token.children.append(Token("text", "", 0, content=token.content))
         else:
             state.md.inline.parse(token.content, state.md, state.env, token.children)
 
 
-def _cells(state: StateCore) -> None:
+def _align_cells(state: StateCore) -> None:
     """Core rule: a column with no alignment of its own is left-aligned; Jupyter sets output tables right."""
     for token in state.tokens:
         if token.type in ("th_open", "td_open"):
@@ -69,10 +69,10 @@ def _task_lists(state: StateCore) -> None:
     """Core rule: ``- [x] done`` gets a box that is a character; a real check box would be a form."""
     for item, _, text in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
         if item.type == "list_item_open" and text.type == "inline" and text.children:
-            _box(item, text.children[0])
+            _add_checkbox(item, text.children[0])
 
 
-def _box(item: Token, first: Token) -> None:
+def _add_checkbox(item: Token, first: Token) -> None:
     match = _TASK.match(first.content) if first.type == "text" else None
     if match:
         first.content = ("☐ " if match[1] == " " else "☑ ") + first.content[match.end() :]
@@ -88,9 +88,9 @@ if TYPE_CHECKING:
 
 
 # Longer answers are shown as they are. The parser takes a second or two for the worst text of this length.
-_LONGEST_ANSWER = 120_000
+_MAX_ANSWER_CHARS = 120_000
 # Deeper than any answer means to be. The parser drops what lies deeper still, so such text is shown as it is.
-_DEEPEST = 40
+_MAX_NESTING = 40
 
 # How answers are set, wherever they are shown: in cells, widgets and exported pages, also where a front end keeps
 # no style sheet of an output. Constant, and ours; a reader without Jupyter's variables gets the fallback values.
@@ -98,7 +98,7 @@ _STYLE = (
     "color:var(--jp-content-font-color1,inherit);font-size:var(--jp-content-font-size1,14px);line-height:var(--jp-content-line-height,1.6);"
     "max-width:44rem;overflow-wrap:break-word"
 )
-_OPEN = f'<div class="chatglm-answer {CLOSED}" style="{_STYLE}">\n'
+_OPEN = f'<div class="chatglm-answer {NO_TYPESETTING_CLASSES}" style="{_STYLE}">\n'
 _CLOSE = "</div>\n"
 
 
@@ -108,28 +108,32 @@ def to_html(text: str, *, streaming: bool = False) -> str:
     `streaming` says that more may follow: a formula still open at the end is then held as source.
     An open code block shows as a code block either way.
     """
-    if len(text) > _LONGEST_ANSWER:
+    if len(text) > _MAX_ANSWER_CHARS:
         return plain_html(text)
     try:
-        return _rendered(text, streaming) or plain_html(text)
+        return _render(text, streaming) or plain_html(text)
     except Exception:  # noqa: BLE001 - an answer must be shown, also when a parser stumbles over it
         return plain_html(text)
 
 
 def plain_html(text: str) -> str:
     """`text` exactly as it stands, as one safe HTML element; typeset and coloured by nobody."""
-    return f'{_OPEN}<pre style="white-space:pre-wrap">{escape(inert(_newlines(text)))}</pre>\n{_CLOSE}'
+    source = escape(escape_page_controls(_normalize_newlines(text)))
+    return f'{_OPEN}<pre style="white-space:pre-wrap">{source}</pre>\n{_CLOSE}'
 
 
-def fragment(text: str, *, streaming: bool, highlighter: Highlighter, references: Mapping[str, Any]) -> str | None:
-    """`text` as safe HTML without an element round it, or None if it can't be shown as Markdown.
+def render_fragment(
+    text: str, *, streaming: bool, highlighter: Highlighter, references: Mapping[str, Any]
+) -> str | None:
+    """Return Markdown as safe HTML without an enclosing element, or None if it can't be rendered.
 
-    It belongs into an element with the classes of :data:`.outer.CLOSED`. `references` are the targets of links
-    that stand elsewhere in an answer, see :func:`references_in`.
+    The result belongs in an element with :data:`.outer.NO_TYPESETTING_CLASSES`.
+
+    :param references: the link targets of the whole answer, as :func:`find_references` returns them.
     """
     env: EnvType = {"streaming": streaming, "highlighter": highlighter, "references": dict(references)}
     try:
-        return _inner(text, env)
+        return _render_inner(text, env)
     except Exception:  # noqa: BLE001 - an answer must be shown, also when a parser stumbles over it
         return None
 
@@ -151,35 +155,35 @@ def block_starts(text: str) -> list[int]:
     return [0, *offsets[1:]]
 
 
-def references_in(text: str) -> Mapping[str, Any]:
+def find_references(text: str) -> Mapping[str, Any]:
     """The targets of links, `[name]: address`, that stand by themselves somewhere in `text`."""
-    if len(text) > _LONGEST_ANSWER or not _REFERENCE.search(text):
+    if len(text) > _MAX_ANSWER_CHARS or not _REFERENCE.search(text):
         return {}
     env: EnvType = {"streaming": False, "highlighter": Highlighter()}
     try:
-        _parser().parse(inert(_newlines(text)), env)
+        _parser().parse(escape_page_controls(_normalize_newlines(text)), env)
     except Exception:  # noqa: BLE001 - then no link has a target
         return {}
     found: Mapping[str, Any] = env.get("references", {})
     return found
 
 
-def _rendered(text: str, streaming: bool) -> str | None:
+def _render(text: str, streaming: bool) -> str | None:
     """`text` as HTML, or None if it is nested too deep."""
-    html = _inner(text, {"streaming": streaming, "highlighter": Highlighter()})
+    html = _render_inner(text, {"streaming": streaming, "highlighter": Highlighter()})
     return None if html is None else _OPEN + html + _CLOSE
 
 
-def _inner(text: str, env: EnvType) -> str | None:
+def _render_inner(text: str, env: EnvType) -> str | None:
     md = _parser()
-    tokens = md.parse(inert(_newlines(text)), env)
-    if any(token.level >= _DEEPEST - 1 for token in tokens):
+    tokens = md.parse(escape_page_controls(_normalize_newlines(text)), env)
+    if any(token.level >= _MAX_NESTING - 1 for token in tokens):
         return None
     # Once more inert: entities such as `&#x202e;` have become characters.
-    return cleaned(inert(md.renderer.render(tokens, md.options, env)))
+    return sanitize_html(escape_page_controls(md.renderer.render(tokens, md.options, env)))
 
 
-def _newlines(text: str) -> str:
+def _normalize_newlines(text: str) -> str:
     return re.sub("\r\n|[\r\u2028\u2029]", "\n", text)
 
 
@@ -189,32 +193,32 @@ def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     # A single newline of a model is meant: verses, addresses, steps.
-    md = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": _DEEPEST})
+    md = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": _MAX_NESTING})
     md.enable(["table", "strikethrough"])
     add_math(md)
     add_cjk_emphasis(md)
-    add_shape(md)
+    add_block_rules(md)
     add_links(md)
     for kind, rule in _RULES.items():
-        md.add_render_rule(kind, _adapted(rule))
+        md.add_render_rule(kind, _adapt_rule(rule))
     return md
 
 
-def _adapted(rule: _Rule) -> Callable[[object, Sequence[Token], int, object, EnvType], str]:
+def _adapt_rule(rule: _Rule) -> Callable[[object, Sequence[Token], int, object, EnvType], str]:
     """`rule` as the renderer calls it."""
     return lambda renderer, tokens, index, options, env: rule(tokens[index], env)
 
 
-def _code(token: Token, env: EnvType) -> str:
+def _render_code(token: Token, env: EnvType) -> str:
     highlighter: Highlighter = env["highlighter"]
-    return highlighter.block(token.content, token.info)
+    return highlighter.render_block(token.content, token.info)
 
 
 _RULES: dict[str, _Rule] = {
-    "fence": _code,
-    "code_block": _code,
-    "math": lambda token, env: formula(token.content),
-    "math_block": lambda token, env: f"<p>{formula(token.content)}</p>\n",
+    "fence": _render_code,
+    "code_block": _render_code,
+    "math": lambda token, env: formula_html(token.content),
+    "math_block": lambda token, env: f"<p>{formula_html(token.content)}</p>\n",
     "math_unclosed": lambda token, env: code_block(escape(token.content)),
     # A heading of its own would enter the notebook's table of contents.
     "heading_open": lambda token, env: (
@@ -237,7 +241,7 @@ def fenced_code(text: str) -> str:
     """
     blocks: list[list[str]] = []
     mark, indent = "", 0
-    for line in _newlines(text).split("\n"):
+    for line in _normalize_newlines(text).split("\n"):
         fence = _FENCE.match(line)
         if mark and fence and fence["mark"].startswith(mark) and not fence["info"].strip():
             mark = ""

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .cjk import CJK
-from .outer import OPENED
+from .outer import TYPESETTING_CLASSES
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from markdown_it.utils import EnvType
 
 
-_ACTIVE = (
+_ACTIVE_NAMES = (
     # links, pictures, other files
     "href url ref eqref hyperref hyperlink includegraphics input include openin openout read write "
     "immediate special "
@@ -36,14 +36,14 @@ _ACTIVE = (
 
 # TeX reads a command's name as the longest run of ASCII letters. A backslash before the backslash makes no
 # difference here: `\verb` with a backslash as its mark would shift the pairs.
-_ACTIVE_COMMAND = re.compile(rf"\\(?:{'|'.join(_ACTIVE.split())})(?![A-Za-z])\*?")
+_ACTIVE_COMMAND = re.compile(rf"\\(?:{'|'.join(_ACTIVE_NAMES.split())})(?![A-Za-z])\*?")
 # Labels share one name space in the page: shown a second time (each frame of a stream is), they are an error.
 _LABEL = re.compile(r"\\label *\{[^{}\\]*\}|\\label(?![A-Za-z])")
 # No command left puts CSS into a style; a colour still reaches an attribute as it is written.
 _CSS_FETCH = re.compile(r"(url|image-set)(?=\()", re.IGNORECASE)
 
 
-def defused(tex: str) -> str:
+def remove_active_commands(tex: str) -> str:
     """`tex` without its active commands; their arguments stay, as plain mathematics.
 
     A space takes a command's place, so the pieces left and right of it can't join to a new command:
@@ -52,13 +52,13 @@ def defused(tex: str) -> str:
     return _CSS_FETCH.sub(r"\1 ", _LABEL.sub(" ", _ACTIVE_COMMAND.sub(" ", tex)))
 
 
-_LONGEST_INLINE = 1_000
-_LONGEST_DISPLAY = 4_000
-_MOST_LINES = 120
+_MAX_INLINE_CHARS = 1_000
+_MAX_DISPLAY_CHARS = 4_000
+_MAX_BLOCK_LINES = 120
 # Characters that may be searched for closing marks in one answer. Honest answers need a hundredth; after it
 # what is left is text. It makes the work linear, and depends on the text alone, never on the clock.
-_PATIENCE = 10_000_000
-_WORK_OF_A_LINE = 100
+_MAX_SEARCHED_CHARS = 10_000_000
+_LINE_COST_CHARS = 100
 
 _ENVIRONMENTS = (
     "equation|align|alignat|aligned|flalign|gather|gathered|multline|eqnarray|split|cases|array|"
@@ -74,21 +74,21 @@ _IN_WORDS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox)\{[^{}]*\}")
 _SUM_OF_MONEY = re.compile(r"\d[^\\^_=+*/<>{}]*? [A-Za-z]{2}")
 
 
-def formula(tex: str) -> str:
+def formula_html(tex: str) -> str:
     """`tex`, delimiters included, as HTML that a typesetter will find; active commands are gone."""
     from markdown_it.common.utils import escapeHtml
 
-    return f'<span class="{OPENED}">{escapeHtml(defused(tex))}</span>'
+    return f'<span class="{TYPESETTING_CLASSES}">{escapeHtml(remove_active_commands(tex))}</span>'
 
 
 def add_math(md: MarkdownIt) -> None:
     """Teaches `md` the formulas: tokens of type ``math``, ``math_block`` and ``math_unclosed``."""
     interrupted = ["paragraph", "reference", "blockquote", "list"]
-    md.block.ruler.before("fence", "math_block", _block, {"alt": interrupted})
-    md.inline.ruler.before("escape", "math", _inline)
+    md.block.ruler.before("fence", "math_block", _parse_block, {"alt": interrupted})
+    md.inline.ruler.before("escape", "math", _parse_inline)
 
 
-def _inline(state: StateInline, silent: bool) -> bool:
+def _parse_inline(state: StateInline, silent: bool) -> bool:
     """Inline rule: takes a formula that begins at the state's position."""
     start, source = state.pos, state.src
     if source[start] not in "$\\":
@@ -97,11 +97,11 @@ def _inline(state: StateInline, silent: bool) -> bool:
     if _is_exhausted(state.env) or not (opener or source[start] == "$"):
         return False
     if opener:
-        end = _display_end(source, opener, state.posMax)
+        end = _find_display_end(source, opener, state.posMax)
     else:
-        end = _dollar_end(source, start, state.posMax)
+        end = _find_dollar_end(source, start, state.posMax)
     if end < 0:
-        _spend(state.env, _LONGEST_DISPLAY if opener else _LONGEST_INLINE)
+        _spend(state.env, _MAX_DISPLAY_CHARS if opener else _MAX_INLINE_CHARS)
         return False
     if not silent:
         state.push("math", "", 0).content = source[start:end]
@@ -110,7 +110,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
 
 
 def _is_exhausted(env: EnvType) -> bool:
-    return bool(env.get("math_searched", 0) > _PATIENCE)
+    return bool(env.get("math_searched", 0) > _MAX_SEARCHED_CHARS)
 
 
 def _spend(env: EnvType, characters: int) -> None:
@@ -121,21 +121,21 @@ def _closer(opener: re.Match[str]) -> str:
     return _CLOSERS.get(opener.group()) or f"\\end{{{opener['name']}}}"
 
 
-def _display_end(source: str, opener: re.Match[str], limit: int) -> int:
+def _find_display_end(source: str, opener: re.Match[str], limit: int) -> int:
     """Where the formula that `opener` begins has ended, or -1."""
     closer = _closer(opener)
-    found = source.find(closer, opener.end(), min(limit, opener.end() + _LONGEST_DISPLAY))
+    found = source.find(closer, opener.end(), min(limit, opener.end() + _MAX_DISPLAY_CHARS))
     inside = source[opener.end() : found]
     return -1 if found < 0 or not inside.strip() or "`" in inside else found + len(closer)
 
 
-def _dollar_end(source: str, start: int, limit: int) -> int:
+def _find_dollar_end(source: str, start: int, limit: int) -> int:
     """Where the formula that the single dollar at `start` begins has ended, or -1 for money and shell words."""
     before = source[start - 1 : start]
     if before == "$" or (before.isascii() and before.isalnum()) or source[start + 1 : start + 2].isspace():
         return -1
-    newline = source.find("\n", start, start + _LONGEST_INLINE)
-    stop = min(limit, start + _LONGEST_INLINE, newline if newline >= 0 else limit)
+    newline = source.find("\n", start, start + _MAX_INLINE_CHARS)
+    stop = min(limit, start + _MAX_INLINE_CHARS, newline if newline >= 0 else limit)
     found = _LAST_DOLLAR.search(source, start + 2, stop)
     if not found:
         return -1
@@ -144,7 +144,7 @@ def _dollar_end(source: str, start: int, limit: int) -> int:
     return -1 if prose else found.end()
 
 
-def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _parse_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: a formula over several lines, so that its ``=``, ``-`` and ``+`` lines stay its own."""
     if state.is_code_block(start) or _is_exhausted(state.env):
         return False
@@ -152,8 +152,8 @@ def _block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     opener = _OPENER.match(first)
     if not opener or opener.group() == "\\(" or _closer(opener) in first[opener.end() :]:
         return False
-    after, closed = _line_after(state, start, end, _closer(opener))
-    _spend(state.env, _WORK_OF_A_LINE * (after - start))
+    after, closed = _find_block_end(state, start, end, _closer(opener))
+    _spend(state.env, _LINE_COST_CHARS * (after - start))
     if not closed and not (after == end and state.env.get("streaming")):
         return False
     if not silent:
@@ -168,9 +168,9 @@ def _line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]]
 
 
-def _line_after(state: StateBlock, start: int, end: int, closer: str) -> tuple[int, bool]:
+def _find_block_end(state: StateBlock, start: int, end: int, closer: str) -> tuple[int, bool]:
     """The line after the block formula begun in line `start` and True; or where the search broke off and False."""
-    for number in range(start + 1, min(end, start + _MOST_LINES)):
+    for number in range(start + 1, min(end, start + _MAX_BLOCK_LINES)):
         text = _line(state, number)
         if not text or state.sCount[number] < state.blkIndent or text.startswith(("```", "~~~")):
             return number, False
@@ -178,4 +178,4 @@ def _line_after(state: StateBlock, start: int, end: int, closer: str) -> tuple[i
         if found:
             closed = "`" not in head and tail.strip() in _TAILS
             return (number + 1, True) if closed else (number, False)
-    return min(end, start + _MOST_LINES), False
+    return min(end, start + _MAX_BLOCK_LINES), False

@@ -2,14 +2,14 @@
 
 from typing import TypedDict
 
-from .outer import OPENED
+from .outer import TYPESETTING_CLASSES
 
-__all__ = ["cleaned"]
+__all__ = ["sanitize_html"]
 
-_NAMES = "a blockquote br code div em hr li ol p pre s small span strong table tbody td th thead tr ul"
-_TAGS = set(_NAMES.split())
-_STYLED = ("div", "li", "p", "pre", "td", "th")
-_STYLES = "background-color list-style-type margin overflow-x padding text-align white-space"
+_TAG_NAMES = "a blockquote br code div em hr li ol p pre s small span strong table tbody td th thead tr ul"
+_TAGS = set(_TAG_NAMES.split())
+_STYLED_TAGS = ("div", "li", "p", "pre", "td", "th")
+_STYLE_PROPERTIES = "background-color list-style-type margin overflow-x padding text-align white-space"
 
 
 class _Options(TypedDict):
@@ -24,7 +24,7 @@ class _Options(TypedDict):
     link_rel: str
 
 
-def cleaned(fragment: str) -> str:
+def sanitize_html(fragment: str) -> str:
     """`fragment` with the listed tags, attributes, classes and styles alone, and every tag closed.
 
     A second wall: the parser makes no other tags in the first place. `fragment` must hold no surrogates.
@@ -52,16 +52,16 @@ def _build_options() -> _Options:
     return {
         "tags": _TAGS,
         "clean_content_tags": {"script", "style"},
-        "attributes": {"a": {"href", "title"}, "ol": {"start"}, **{tag: {"style"} for tag in _STYLED}},
+        "attributes": {"a": {"href", "title"}, "ol": {"start"}, **{tag: {"style"} for tag in _STYLED_TAGS}},
         "tag_attribute_values": {
             "p": {"role": {"heading"}, "aria-level": levels},
             "pre": {"tabindex": {"0"}},
             "div": {"tabindex": {"0"}},
         },
         "set_tag_attribute_values": {"a": {"target": "_blank"}},
-        "allowed_classes": {"div": {"highlight"}, "span": colours | set(OPENED.split())},
+        "allowed_classes": {"div": {"highlight"}, "span": colours | set(TYPESETTING_CLASSES.split())},
         # Nothing that could hold a `url()`, hide text or cover the page.
-        "filter_style_properties": set(_STYLES.split()),
+        "filter_style_properties": set(_STYLE_PROPERTIES.split()),
         "url_schemes": {"http", "https", "mailto"},
         "link_rel": "noopener noreferrer nofollow",
     }

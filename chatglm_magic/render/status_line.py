@@ -7,9 +7,9 @@ import shutil
 import sys
 from typing import Any, Protocol, TextIO
 
-from .front_ends import has_front_end, in_console, in_notebook, is_final, updates_reach
-from .outer import output
-from .text import display_width, one_line, write
+from .front_ends import can_update_display, has_front_end, in_console, in_notebook, is_final
+from .outer import html_output
+from .text import display_width, one_line, write_escaped
 
 
 class StatusLine(Protocol):
@@ -22,31 +22,31 @@ class StatusLine(Protocol):
         """Take it away."""
 
 
-def status_line(shell: Any) -> StatusLine:
+def choose_status_line(shell: Any) -> StatusLine:
     """Return the line of the running cell, or of a terminal; where nobody watches it shows nothing."""
     if not in_notebook(shell):
-        return TerminalLine()
+        return TerminalStatusLine()
     if in_console():
-        return TerminalLine(is_terminal=True)
-    watched = has_front_end(shell) and updates_reach(shell) and not is_final()
-    return OutputLine(shell) if watched else NoLine()
+        return TerminalStatusLine(is_terminal=True)
+    watched = has_front_end(shell) and can_update_display(shell) and not is_final()
+    return OutputStatusLine(shell) if watched else HiddenStatusLine()
 
 
 def show_note(shell: Any, text: str) -> None:
     """Show a dim line that stays: an output of the running cell, or a line of a terminal."""
-    from .answers import encodable, small
+    from .answers import escape_json_surrogates, small_html
 
     if in_notebook(shell):
-        shell.display_pub.publish(data=encodable(output(text, small(text))))
+        shell.display_pub.publish(data=escape_json_surrogates(html_output(text, small_html(text))))
         return
     dim, plain = ("\x1b[2m", "\x1b[0m") if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else ("", "")
     sys.stderr.write(dim)
-    write(sys.stderr, text)
+    write_escaped(sys.stderr, text)
     sys.stderr.write(f"{plain}\n")
     sys.stderr.flush()
 
 
-class NoLine:
+class HiddenStatusLine:
     """Shows nothing."""
 
     def show(self, text: str) -> None:
@@ -56,7 +56,7 @@ class NoLine:
         """Do nothing."""
 
 
-class OutputLine:
+class OutputStatusLine:
     """An output of the running cell."""
 
     def __init__(self, shell: Any) -> None:
@@ -67,11 +67,11 @@ class OutputLine:
 
     def show(self, text: str) -> None:
         """Put a text in the place of the last one."""
-        from .answers import encodable, small
+        from .answers import escape_json_surrogates, small_html
 
         if text != self._text:
             self._text = text
-            self._publish(encodable(output(text, small(text) if text else "")))
+            self._publish(escape_json_surrogates(html_output(text, small_html(text) if text else "")))
 
     def clear(self) -> None:
         """Take it away: what is left is an output without a height."""
@@ -82,7 +82,7 @@ class OutputLine:
         self._shown = True
 
 
-class TerminalLine:
+class TerminalStatusLine:
     """The line of a terminal at which its cursor stands; a stream that isn't a terminal has none."""
 
     def __init__(self, stream: TextIO | None = None, *, is_terminal: bool | None = None) -> None:
@@ -93,7 +93,7 @@ class TerminalLine:
     def show(self, text: str) -> None:
         """Put a text in the place of the last one."""
         if self.is_terminal:
-            self._put(_cut(text, shutil.get_terminal_size().columns - 1))
+            self._put(_truncate(text, shutil.get_terminal_size().columns - 1))
             self._stream.flush()
 
     def clear(self) -> None:
@@ -106,10 +106,10 @@ class TerminalLine:
     def _put(self, line: str) -> None:
         before, self._width = self._width, display_width(line)
         self._stream.write("\r")
-        write(self._stream, line + " " * (before - self._width))
+        write_escaped(self._stream, line + " " * (before - self._width))
 
 
-def _cut(text: str, columns: int) -> str:
+def _truncate(text: str, columns: int) -> str:
     line = one_line(text, columns)
     while display_width(line) > columns:
         line = line.rstrip("…")[:-1] + "…"

@@ -1,15 +1,15 @@
-"""Text for people: a server's or a model's without control characters, and counts with their nouns.
+"""Text for people: control characters of a server or a model escaped, and counts with their nouns.
 
-A model can write the bytes that move a cursor, set a clipboard (OSC 52), rename a window or turn the rest of a
-line around. Here each such character becomes a visible escape. The mapping looks at one character at a time and
-keeps no state, so a stream may be cut anywhere: ``visible(a) + visible(b) == visible(a + b)``.
+A model can write the bytes that move a cursor, set a clipboard (OSC 52), rename a window or reverse the rest of a
+line. Each such character becomes a visible escape. Characters are mapped one by one, without state, so the chunks
+of a stream can be escaped separately.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,11 +26,11 @@ _UNSAFE_IN_PAGE = re.compile(f"[{_CONTROLS}{_DECEIVING}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Enough input for any message, so that a server's 100 MB error page costs nothing.
-_LONGEST_LINE_SOURCE = 65_536
+_MAX_LINE_SOURCE_CHARS = 65_536
 
 
 def _escape(match: re.Match[str]) -> str:
-    """One character as Python would write it in a literal: ``\\r``, ``\\x1b``, ``\\u202e``, ``\\U000e0041``."""
+    """Return a character as in a Python literal: ``\\r``, ``\\x1b``, ``\\u202e``, ``\\U000e0041``."""
     code = ord(match.group())
     if code == 0x0D:
         return "\\r"
@@ -39,83 +39,75 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _shower(unsafe: re.Pattern[str]) -> Callable[[str], str]:
-    return lambda text: unsafe.sub(_escape, text)
+def escape_controls(text: str) -> str:
+    """Escape whatever moves, colours, hides or reorders text in a terminal.
 
-
-_visible = _shower(_UNSAFE_IN_TERMINAL)
-_inert = _shower(_UNSAFE_IN_PAGE)
-
-
-def visible(text: str) -> str:
-    """`text` for a terminal: nothing in the result moves, colours, hides or reorders anything.
-
-    Only tab and newline stay as they are; a carriage return is shown as ``\\r``, because it lets later
-    text overwrite earlier text. Right for chunks of a stream as well as for whole texts.
+    Only tab and newline stay as they are; a carriage return becomes ``\\r``, because it lets later text overwrite
+    earlier text.
     """
-    return _visible(text)
+    return _UNSAFE_IN_TERMINAL.sub(_escape, text)
 
 
-def inert(text: str) -> str:
-    """`text` for a page: as `visible`, but what has no width and no effect there stays as it is."""
-    return _inert(text)
+def escape_page_controls(text: str) -> str:
+    """Escape controls for a web page: zero-width characters, which have no effect there, stay as they are."""
+    return _UNSAFE_IN_PAGE.sub(_escape, text)
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """`text` as one line of at most `limit` characters for an error message, cut with ``…``.
+    """Return a text as one line of at most ``limit`` characters for an error message, cut with ``…``.
 
-    White space of any kind becomes one space; the rest is shown as `visible` shows it.
+    White space of any kind becomes one space; controls are escaped as by :func:`escape_controls`.
     """
-    line = visible(" ".join(text[:_LONGEST_LINE_SOURCE].split()))
-    complete = len(line) <= limit and len(text) <= _LONGEST_LINE_SOURCE
+    line = escape_controls(" ".join(text[:_MAX_LINE_SOURCE_CHARS].split()))
+    complete = len(line) <= limit and len(text) <= _MAX_LINE_SOURCE_CHARS
     return line if complete else line[: max(limit - 1, 0)].rstrip() + "…"
 
 
-def quoted(text: object) -> str:
-    """Return a name, of a file say, between quotation marks: readable, whatever letters it has."""
+def quote_name(text: object) -> str:
+    """Return a name, such as a file's, in quotation marks and with its controls escaped."""
     return f"'{one_line(str(text), 300)}'"
 
 
 def display_width(text: str) -> int:
-    """Return how many columns a text takes in a terminal: two for a wide character (UAX #11), none for marks."""
-    return sum(_columns(char) for char in text)
+    """Return the number of terminal columns of a text: two for a wide character (UAX #11), none for marks."""
+    return sum(_char_width(char) for char in text)
 
 
-def _columns(char: str) -> int:
+def _char_width(char: str) -> int:
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text with blanks behind it, or before it, so that it takes as many columns."""
+    """Pad a text with spaces to a number of terminal columns; ``right`` aligns it on the right."""
     blanks = " " * max(0, width - display_width(text))
     return blanks + text if right else text + blanks
 
 
-def aligned(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
-    """Return the rows of a table as lines whose columns stand below each other."""
-    widths = [max(display_width(row[at]) for row in rows) for at in range(len(rows[0]))]
+def align_columns(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
+    """Return the rows of a table as lines with aligned columns."""
+    widths = [max(display_width(row[index]) for row in rows) for index in range(len(rows[0]))]
     lines = (
         "  ".join(pad(cell, width, right=right) for cell, width in zip(row, widths, strict=True)) for row in rows
     )
     return [line.rstrip() for line in lines]
 
 
-def printable(text: str, stream: Any) -> str:
-    """Return a text with what a stream's encoding lacks (``LANG=C``, a pipe on Windows) as escapes."""
+def escape_unencodable(text: str, stream: Any) -> str:
+    """Escape the characters that a stream's encoding lacks (``LANG=C``, a pipe on Windows)."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, errors="backslashreplace").decode(encoding)
 
 
-def write(stream: Any, text: str) -> None:
-    """Write text for a terminal to a stream of any encoding; nothing in it is obeyed."""
-    stream.write(printable(visible(text), stream))
+def write_escaped(stream: Any, text: str) -> None:
+    """Write text to a terminal stream of any encoding, with its controls escaped."""
+    stream.write(escape_unencodable(escape_controls(text), stream))
 
 
-def spell_surrogates(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     r"""Return a text with each lone surrogate as the six characters ``\udXXX``."""
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def plural(count: int, noun: str) -> str:
@@ -123,14 +115,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def when(created: str) -> str:
-    """Return an ISO 8601 time as local time, to the minute; a text that isn't a time stays as it is."""
+def format_time(created: str) -> str:
+    """Return an ISO 8601 time as local time, to the minute; other text is returned as one line."""
     try:
         return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):
         return one_line(created, 30)
 
 
-def seconds(value: float) -> str:
-    """Return a duration as it is written everywhere: to a tenth of a second."""
+def format_seconds(value: float) -> str:
+    """Return a duration to a tenth of a second: ``1.2 s``."""
     return f"{value:.1f} s" if value >= 0.05 or not value else "<0.1 s"

@@ -8,47 +8,56 @@ import time
 from typing import Any, Protocol, TextIO
 
 from ..values import Turn
-from .answers import Format, blank, bundle, encodable, footer, live_html, plain, speed
-from .front_ends import in_console, in_notebook, is_final, shell, updates_reach
-from .outer import output
-from .status_line import TerminalLine
-from .text import write
+from .answers import (
+    Format,
+    answer_text,
+    blank_mime_bundle,
+    describe_speed,
+    escape_json_surrogates,
+    footer,
+    live_html,
+    mime_bundle,
+)
+from .front_ends import can_update_display, current_shell, in_console, in_notebook, is_final
+from .outer import html_output
+from .status_line import TerminalStatusLine
+from .text import write_escaped
 
-_last: list[tuple[int, int]] = []
+_last_displayed: list[tuple[int, int]] = []
 """The value that was shown last, and the number of the cell that showed it."""
 
 
-def mark(value: object) -> None:
+def mark_displayed(value: object) -> None:
     """Take note that the running cell shows a value."""
-    _last[:] = [(id(value), _cell())]
+    _last_displayed[:] = [(id(value), _cell_number())]
 
 
-def just_shown(value: object) -> bool:
+def is_displayed(value: object) -> bool:
     """Tell whether the running cell has shown a value already."""
-    return (id(value), _cell()) in _last
+    return (id(value), _cell_number()) in _last_displayed
 
 
-def _cell() -> int:
-    return getattr(shell(), "execution_count", 0)
+def _cell_number() -> int:
+    return getattr(current_shell(), "execution_count", 0)
 
 
-FRAME = 1 / 12
+FRAME_SECONDS = 1 / 12
 """Seconds between two updates at least."""
 BYTES_PER_SECOND = 256 * 1024
-RENDERS = 10
+RENDER_TIME_FACTOR = 10
 """An update comes no sooner than this many times the seconds the last one took to render."""
-FREE, TIMES = 256 * 1024, 8
+FREE_CHARS, FREE_LENGTHS = 256 * 1024, 8
 """Characters of updates that any answer may take, and how many times its own length beyond that."""
 SLOW_BYTES_PER_SECOND = 32 * 1024
 """What is left of the pace then: each update sends the whole text once more."""
 
-THOUGHT = "\n[what stands above was thinking]\n\n"
+THINKING_SEPARATOR = "\n[what stands above was thinking]\n\n"
 
-WHOLE: tuple[Format, ...] = ("code", "json")
+WHOLE_ANSWER_FORMATS: tuple[Format, ...] = ("code", "json")
 """Formats that are made of a whole answer."""
 
 
-class Draft(Protocol):
+class AnswerInProgress(Protocol):
     """What a view reads of an answer under way; ``started`` is a time of ``time.monotonic``."""
 
     @property
@@ -65,7 +74,7 @@ class Draft(Protocol):
     def first_answer(self) -> float | None: ...
 
 
-def activity(draft: Draft) -> str:
+def describe_activity(draft: AnswerInProgress) -> str:
     """Say what an answer under way waits for, and how long; empty in the first second, and once its text comes."""
     passed = time.monotonic() - draft.started
     if draft.first_token is None:
@@ -73,10 +82,10 @@ def activity(draft: Draft) -> str:
     return f"Thinking… {passed - draft.first_token:.0f} s" if draft.first_answer is None else ""
 
 
-class View(Protocol):
+class AnswerView(Protocol):
     """Something that shows an answer."""
 
-    def update(self, draft: Draft) -> None: ...
+    def update(self, draft: AnswerInProgress) -> None: ...
     def close(self, turn: Turn) -> None: ...
 
 
@@ -86,13 +95,13 @@ class FinalView:
     def __init__(self, shell: Any, form: Format = "rich") -> None:
         self._shell, self._form = shell, form
 
-    def update(self, draft: Draft) -> None:
+    def update(self, draft: AnswerInProgress) -> None:
         """Wait for the end."""
 
     def close(self, turn: Turn) -> None:
         """Show the turn."""
         if turn.answer or turn.status == "complete":
-            data, metadata = bundle(turn, form=self._form)
+            data, metadata = mime_bundle(turn, form=self._form)
             self._shell.display_pub.publish(data=data, metadata=metadata)
 
 
@@ -102,18 +111,18 @@ class Throttle:
     :param frame: seconds between two frames at least.
     """
 
-    def __init__(self, frame: float = FRAME) -> None:
+    def __init__(self, frame: float = FRAME_SECONDS) -> None:
         self._frame, self._next, self._sent = frame, 0.0, 0
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Tell whether it is time for a frame."""
         return time.monotonic() >= self._next
 
-    def spent(self, size: int, took: float, length: int) -> None:
+    def record_frame(self, size: int, took: float, length: int) -> None:
         """Take note of a frame: its size in characters, the seconds it took to render, the answer's characters."""
         self._sent += size
-        pace = BYTES_PER_SECOND if self._sent <= FREE + TIMES * length else SLOW_BYTES_PER_SECOND
-        self._next = time.monotonic() + max(self._frame, size / pace, RENDERS * took)
+        pace = BYTES_PER_SECOND if self._sent <= FREE_CHARS + FREE_LENGTHS * length else SLOW_BYTES_PER_SECOND
+        self._next = time.monotonic() + max(self._frame, size / pace, RENDER_TIME_FACTOR * took)
 
 
 class LiveView:
@@ -126,11 +135,11 @@ class LiveView:
         self._throttle = throttle or Throttle()
         self._drawn: tuple[str, str, str] | None = None
 
-    def update(self, draft: Draft) -> None:
+    def update(self, draft: AnswerInProgress) -> None:
         """Draw the answer so far if it is time to, else leave it to the next call."""
-        if not self._throttle.ready():
+        if not self._throttle.is_ready():
             return
-        drawn = draft.text, draft.reasoning, activity(draft)
+        drawn = draft.text, draft.reasoning, describe_activity(draft)
         if drawn == self._drawn or not any(drawn):
             return
         began = time.thread_time()  # without the time that other threads and processes took
@@ -138,11 +147,11 @@ class LiveView:
         # The first frame of a process imports the renderer, which says nothing of the cost of the next.
         took = time.thread_time() - began if self._drawn else 0.0
         self._drawn = drawn
-        self._throttle.spent(size, took, len(draft.text) + len(draft.reasoning))
+        self._throttle.record_frame(size, took, len(draft.text) + len(draft.reasoning))
 
     refresh = update
 
-    def _draw(self, draft: Draft) -> int:
+    def _draw(self, draft: AnswerInProgress) -> int:
         """Draw a frame; return how many characters went to the page."""
         raise NotImplementedError
 
@@ -160,16 +169,16 @@ class CellView(LiveView):
     def close(self, turn: Turn) -> None:
         """Show the whole turn; an update replaces metadata, so the last frame carries it."""
         if turn.answer or turn.reasoning or turn.status == "complete":
-            self._publish(*bundle(turn, form=self._form))
+            self._publish(*mime_bundle(turn, form=self._form))
         elif self._shown:  # the error below says why there is no answer
-            self._publish(*blank(turn))
+            self._publish(*blank_mime_bundle(turn))
 
-    def _draw(self, draft: Draft) -> int:
-        waiting = activity(draft)
+    def _draw(self, draft: AnswerInProgress) -> int:
+        waiting = describe_activity(draft)
         data = {"text/plain": draft.text or waiting}
         if self._form == "rich":
-            data = output(data["text/plain"], live_html(draft.text, draft.reasoning, waiting))
-        self._publish(encodable(data), {})
+            data = html_output(data["text/plain"], live_html(draft.text, draft.reasoning, waiting))
+        self._publish(escape_json_surrogates(data), {})
         return sum(len(value) for value in data.values())
 
     def _publish(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
@@ -183,66 +192,66 @@ class TerminalView(LiveView):
     """Writes an answer to a terminal as it comes; control sequences are made visible."""
 
     def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
-        super().__init__(Throttle(FRAME / 3))
+        super().__init__(Throttle(FRAME_SECONDS / 3))
         self._stream, self._with_footer = stream or sys.stdout, with_footer
         self._written = self._noticed = ""
-        self._line = TerminalLine()
+        self._line = TerminalStatusLine()
 
     def close(self, turn: Turn) -> None:
         """Write the rest and, if the answer is not whole, why."""
         self._line.clear()
         if turn.answer or turn.status == "complete":
-            self._write(self._unwritten(plain(turn)) + "\n")
+            self._write(self._take_unwritten(answer_text(turn)) + "\n")
         if self._with_footer:
             self._write(closing_line(turn) + "\n")
 
-    def _draw(self, draft: Draft) -> int:
-        if new := self._unwritten(draft.text):
+    def _draw(self, draft: AnswerInProgress) -> int:
+        if new := self._take_unwritten(draft.text):
             self._line.clear()
             self._write(new)
         elif self._line.is_terminal:
-            self._line.show(activity(draft))
+            self._line.show(describe_activity(draft))
         elif draft.notice and draft.notice != self._noticed:
             self._noticed = draft.notice
-            write(sys.stderr, draft.notice + "\n")
+            write_escaped(sys.stderr, draft.notice + "\n")
         return 0
 
-    def _unwritten(self, text: str) -> str:
+    def _take_unwritten(self, text: str) -> str:
         """Return what isn't written yet of a text; if it begins otherwise, what was written was thinking."""
         written, self._written = self._written, text
         if text.startswith(written):
             return text[len(written) :]
-        return f"{THOUGHT}{text}"
+        return f"{THINKING_SEPARATOR}{text}"
 
     def _write(self, text: str) -> None:
-        write(self._stream, text)
+        write_escaped(self._stream, text)
         self._stream.flush()
 
 
 def closing_line(turn: Turn) -> str:
     """Return the footer of an answer in a terminal, where times may stand."""
-    return " · ".join(part for part in (footer(turn), speed(turn)) if part)
+    return " · ".join(part for part in (footer(turn), describe_speed(turn)) if part)
 
 
-def view_for(shell: Any, form: Format, *, stream: bool) -> View:
+def choose_view(shell: Any, form: Format, *, stream: bool) -> AnswerView:
     """Return the view for a shell; ``CHATGLM_MAGIC_RENDER=final`` shows each answer once."""
     if not in_notebook(shell) or in_console():
-        return _TerminalFinal(form) if form in WHOLE or not stream else TerminalView()
-    final = form in WHOLE or not stream or is_final() or not updates_reach(shell)
+        return _FinalTerminalView(form) if form in WHOLE_ANSWER_FORMATS or not stream else TerminalView()
+    final = form in WHOLE_ANSWER_FORMATS or not stream or is_final() or not can_update_display(shell)
     return FinalView(shell, form) if final else CellView(shell, form)
 
 
-class _TerminalFinal:
+class _FinalTerminalView:
     """Writes an answer once, when it has ended."""
 
     def __init__(self, form: Format) -> None:
         self._form = form
 
-    def update(self, draft: Draft) -> None:
+    def update(self, draft: AnswerInProgress) -> None:
         """Wait for the end."""
 
     def close(self, turn: Turn) -> None:
         """Write the turn."""
         if turn.answer or turn.status == "complete":
-            write(sys.stdout, plain(turn, form=self._form) + "\n")
+            write_escaped(sys.stdout, answer_text(turn, form=self._form) + "\n")
             sys.stdout.flush()

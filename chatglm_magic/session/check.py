@@ -12,9 +12,9 @@ from ..client.address import bare
 from ..errors import ChatGLMError
 from ..llm.request_plan import RequestPlan
 from ..parameters import PARAMETERS
-from ..render.dataframe import table
-from ..render.outer import outer
-from ..render.text import aligned, one_line, plural
+from ..render.dataframe import build_dataframe
+from ..render.outer import disable_typesetting
+from ..render.text import align_columns, one_line, plural
 from .verdicts import CONCLUSIONS, Reply, Verdict, word_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Check:
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        return table((row._asdict() for row in self.rows), CheckRow._fields)
+        return build_dataframe((row._asdict() for row in self.rows), CheckRow._fields)
 
     @property
     def title(self) -> str:
@@ -87,21 +87,21 @@ class Check:
         return f"{where}, model {self.model or 'not named'}: {plural(self.requests, 'request')}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        lines = aligned([tuple(one_line(cell, 200) for cell in row) for row in self.rows])
+        lines = align_columns([tuple(one_line(cell, 200) for cell in row) for row in self.rows])
         printer.text("\n".join([one_line(self.title), *lines]))
 
     def _repr_html_(self) -> str:
-        from ..render.answers import CARD_CELL, escape
+        from ..render.answers import CARD_CELL_STYLE, escape_html
 
-        cell = f"{CARD_CELL};vertical-align:top"
+        cell = f"{CARD_CELL_STYLE};vertical-align:top"
         body = "".join(
-            f'<tr><th scope="row" style="{cell};font-weight:600">{escape(row.name)}</th>'
-            f'<td style="{cell}">{MARKS[row.verdict]} {escape(row.verdict)}</td>'
-            f'<td style="{cell}">{escape(one_line(row.evidence, 300))}</td></tr>'
+            f'<tr><th scope="row" style="{cell};font-weight:600">{escape_html(row.name)}</th>'
+            f'<td style="{cell}">{MARKS[row.verdict]} {escape_html(row.verdict)}</td>'
+            f'<td style="{cell}">{escape_html(one_line(row.evidence, 300))}</td></tr>'
             for row in self.rows
         )
-        title = f"<caption style='text-align:left'>{escape(self.title)}</caption>"
-        return outer(f"<table>{title}<tbody>{body}</tbody></table>")
+        title = f"<caption style='text-align:left'>{escape_html(self.title)}</caption>"
+        return disable_typesetting(f"<table>{title}<tbody>{body}</tbody></table>")
 
 
 MARKS: dict[str, str] = {"honoured": "✓", "ignored": "✗", "refused": "✗", "can't tell": "–"}
@@ -259,7 +259,7 @@ def describe_trials(trials: Sequence[tuple[Trial, RequestPlan]]) -> str:
     head = (
         f"At most {MOST} of these requests go to {bare(trials[0][1].call.url)}, each with the prompt {PROMPT!r}:"
     )
-    return "\n".join([head, *aligned(rows)])
+    return "\n".join([head, *align_columns(rows)])
 
 
 def _describe_parameters(sent: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ..parameters import find_value, parameter_names
-from ..render.text import spell_surrogates
+from ..render.text import escape_surrogates
 from ..values import Change, Turn
 
 TURNS_FIELDS = ("id", "conversation", "status", "kind", "model", "duration")
@@ -53,12 +53,12 @@ def _ignore_nonfinite(name: str) -> None:
 
 def _encodable(value: Any) -> Any:
     """Return a value as SQLite takes it: half of a surrogate pair, which UTF-8 has no bytes for, is spelt out."""
-    return spell_surrogates(value) if isinstance(value, str) else value
+    return escape_surrogates(value) if isinstance(value, str) else value
 
 
 def _to_json(value: Any) -> str:
     """Return JSON; a spelt-out surrogate in it is JSON's own form and is read as it was."""
-    return spell_surrogates(json.dumps(value, ensure_ascii=False, default=str))
+    return escape_surrogates(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _parameter_value(turn: Turn, name: str) -> float | None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from .. import safe_files
 from ..errors import CommandError
 from ..parameters import parameter_names
-from ..render.answers import escape, footer, html, trouble
+from ..render.answers import answer_html, escape_html, footer, incomplete_reason
 from ..render.cjk import CJK
-from ..render.text import one_line, quoted, when
+from ..render.text import format_time, one_line, quote_name
 from ..values import Turn
 from .columns import turns_values
 from .query import Row
@@ -62,7 +62,9 @@ def export_rows(path: str | Path, rows: RowSource, by_conversation: RowSource, *
     full = safe_files.resolve_target(path, force=force)
     form = WRITERS.get(full.suffix.lower())
     if form is None:
-        raise CommandError(f"{quoted(full.name)} must end in {', '.join(WRITERS)}: that says which form is meant.")
+        raise CommandError(
+            f"{quote_name(full.name)} must end in {', '.join(WRITERS)}: that says which form is meant."
+        )
     source = rows if form is _csv_table else by_conversation  # a table has its own order, all else is read
     safe_files.write_atomically(full, form(source()), force=force)
     return full
@@ -82,7 +84,7 @@ def turns_markdown(turns: Iterable[Turn]) -> Iterator[str]:
             if text:
                 yield f"{name}:\n\n{_fence(text)}\n\n"
         yield f"Answer:\n\n{turn.answer}\n\n"
-        yield "".join(f"*{line}*\n\n" for line in (trouble(turn), footer(turn)) if line)
+        yield "".join(f"*{line}*\n\n" for line in (incomplete_reason(turn), footer(turn)) if line)
 
 
 def _fence(text: str) -> str:
@@ -109,7 +111,7 @@ def _html_page(rows: Iterable[Row]) -> Iterator[str]:
     turns = [row.turn for row in first]
     conversation = turns[0].conversation if turns else None
     is_one = all(turn.conversation == conversation for turn in turns) and bool(turns)
-    title = escape(_conversation_title(turns[0]) if is_one else "ChatGLM history")
+    title = escape_html(_conversation_title(turns[0]) if is_one else "ChatGLM history")
     yield (
         f'<!doctype html>\n<html lang="{_main_language(turns)}"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">\n'
@@ -120,11 +122,11 @@ def _html_page(rows: Iterable[Row]) -> Iterator[str]:
     for number, turn in enumerate((row.turn for row in chain(first, rows)), 1):
         if turn.conversation != conversation:
             conversation = turn.conversation
-            yield f"<h2>{escape(_conversation_title(turn))}</h2>\n"
-        yield f"<section><h3>{number} · {escape(_turn_heading(turn))}</h3>\n"
+            yield f"<h2>{escape_html(_conversation_title(turn))}</h2>\n"
+        yield f"<section><h3>{number} · {escape_html(_turn_heading(turn))}</h3>\n"
         if turn.system:
-            yield f'<p class="system">{escape(turn.system)}</p>\n'
-        yield f'<div class="prompt">{escape(turn.prompt)}</div>\n{html(turn)}\n</section>\n'
+            yield f'<p class="system">{escape_html(turn.system)}</p>\n'
+        yield f'<div class="prompt">{escape_html(turn.prompt)}</div>\n{answer_html(turn)}\n</section>\n'
     yield "</body></html>\n"
 
 
@@ -150,7 +152,7 @@ def _defuse_cell(value: object) -> object:
 
 def _turn_heading(turn: Turn) -> str:
     status = "" if turn.status == "complete" else turn.status
-    return " · ".join(part for part in (when(turn.created), turn.model or "", status) if part)
+    return " · ".join(part for part in (format_time(turn.created), turn.model or "", status) if part)
 
 
 def _conversation_title(turn: Turn) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import ParameterError
 from ..parameters import parameter_names
-from ..render.answers import counted, escape
-from ..render.dataframe import table
-from ..render.outer import outer
-from ..render.text import aligned, one_line
+from ..render.answers import completion_tokens, escape_html
+from ..render.dataframe import build_dataframe
+from ..render.outer import disable_typesetting
+from ..render.text import align_columns, one_line
 from ..values import Pair, Turn
 from . import columns
 from .query import QUERY_FIELDS, Order, Query, Row
@@ -35,7 +35,7 @@ def turns_frame(rows: Iterable[Row]) -> Any:
 
     :raises ChatGLMError: if pandas is not installed.
     """
-    return table(map(_frame_record, rows), [*FIRST_COLUMNS, *COMPUTED_COLUMNS, *_other_columns()])
+    return build_dataframe(map(_frame_record, rows), [*FIRST_COLUMNS, *COMPUTED_COLUMNS, *_other_columns()])
 
 
 def _other_columns() -> list[str]:
@@ -59,7 +59,7 @@ PROMPT_CHARS, ANSWER_CHARS = 40, 60
 def turns_text(first: Sequence[Row], total: int) -> str:
     """Return the first turns of so many as aligned lines."""
     rows, more = _table_cells(first, total)
-    return "\n".join([*aligned([TABLE_HEADINGS, *rows]), *([more] if more else [])])
+    return "\n".join([*align_columns([TABLE_HEADINGS, *rows]), *([more] if more else [])])
 
 
 def turns_html(first: Sequence[Row], total: int) -> str:
@@ -67,9 +67,9 @@ def turns_html(first: Sequence[Row], total: int) -> str:
     rows, more = _table_cells(first, total)
     cell = 'style="text-align:left;vertical-align:top"'
     head = "".join(f"<th {cell}>{name}</th>" for name in TABLE_HEADINGS)
-    body = "".join(f"<tr>{''.join(f'<td {cell}>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
-    note = f"<p>{escape(more)}</p>" if more else ""
-    return outer(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}")
+    body = "".join(f"<tr>{''.join(f'<td {cell}>{escape_html(text)}</td>' for text in row)}</tr>" for row in rows)
+    note = f"<p>{escape_html(more)}</p>" if more else ""
+    return disable_typesetting(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}")
 
 
 def _table_cells(rows: Sequence[Row], total: int) -> tuple[list[tuple[str, ...]], str]:
@@ -84,7 +84,7 @@ def _table_row(row: Row) -> tuple[str, ...]:
         one_line(turn.created[:16].replace("T", " ")),
         turn.status,
         one_line(turn.model or "", 24),
-        str(counted(turn) or ""),
+        str(completion_tokens(turn) or ""),
         one_line(turn.prompt, PROMPT_CHARS),
         one_line(turn.answer, ANSWER_CHARS),
     )

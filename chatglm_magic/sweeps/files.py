@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import safe_files
 from ..errors import ChatGLMError, CommandError
-from ..render.answers import counted
-from ..render.dataframe import table
-from ..render.text import one_line, quoted
+from ..render.answers import completion_tokens
+from ..render.dataframe import build_dataframe
+from ..render.text import one_line, quote_name
 from ..store.imports import InvalidTurn, turn_from_object
 from ..strictjson import strict_json
 from ..values import Turn
@@ -38,7 +38,7 @@ def save(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
     """
     full = safe_files.resolve_target(path, force=force)
     if full.suffix.lower() != ".jsonl":
-        raise CommandError(f"{quoted(full.name)} must end in .jsonl: a line of JSON for each answer.")
+        raise CommandError(f"{quote_name(full.name)} must end in .jsonl: a line of JSON for each answer.")
     safe_files.write_atomically(full, _lines(sweep), force=force)
     return full
 
@@ -163,11 +163,11 @@ def frame(sweep: SweepAnswers) -> Any:
         if turn is not None
     )
     known = ("prompt", *sweep.grid.axes, "sample", *FIELDS, *FIGURES)
-    return table(rows, list(dict.fromkeys(known)))
+    return build_dataframe(rows, list(dict.fromkeys(known)))
 
 
 def _of(turn: Turn) -> dict[str, Any]:
     found = {name: getattr(turn, name) for name in FIELDS}
-    tokens = {"tokens": counted(turn) or None, "reasoning_tokens": turn.reasoning_tokens}
+    tokens = {"tokens": completion_tokens(turn) or None, "reasoning_tokens": turn.reasoning_tokens}
     times = {"first_token": turn.first_token, "first_answer": turn.first_answer, "duration": turn.duration}
     return {**found, "length": len(turn.answer), **tokens, **times}

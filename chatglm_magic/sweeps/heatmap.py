@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ParameterError
-from ..render.answers import SMALL, escape, trouble
-from ..render.outer import outer
-from ..render.text import aligned, one_line, plural, visible
+from ..render.answers import SMALL_STYLE, escape_html, incomplete_reason
+from ..render.outer import disable_typesetting
+from ..render.text import align_columns, escape_controls, one_line, plural
 from .cells import Cell
 from .grid import shown
 from .stats import LABELS, Stats, failed
@@ -159,8 +159,8 @@ class Plot:
     def html(self, *, answers: bool = False) -> str:
         """Return the heat maps as safe HTML; ``answers`` writes into each cell how its answers begin."""
         drawn = "".join(self._table(table, answers) for table in self.tables)
-        return outer(
-            f'<div style="font-weight:600">{escape(LABELS[self.figure])}</div>{self.legend()}'
+        return disable_typesetting(
+            f'<div style="font-weight:600">{escape_html(LABELS[self.figure])}</div>{self.legend()}'
             f'<div style="display:flex;flex-flow:row wrap;gap:1em 2em">{drawn}</div>'
         )
 
@@ -176,9 +176,8 @@ class Plot:
         tile = '<span style="display:inline-block;width:1.6em;height:.8em;background:{}"></span>'
         tiles = "".join(tile.format(colour(low + (high - low) * n / 8)) for n in range(9))
         ends = self.number(self.least), self.number(self.most)
-        return (
-            f'<div style="{SMALL};margin:.2em 0">{ends[0]} <span aria-hidden="true">{tiles}</span> {ends[1]}</div>'
-        )
+        scale = f'{ends[0]} <span aria-hidden="true">{tiles}</span> {ends[1]}'
+        return f'<div style="{SMALL_STYLE};margin:.2em 0">{scale}</div>'
 
     def _repr_html_(self) -> str:
         return self.html()
@@ -188,13 +187,15 @@ class Plot:
 
     def _table(self, table: Table, answers: bool) -> str:
         caption = (
-            f'<caption style="{SMALL};text-align:left">{escape(table.title)}</caption>' if table.title else ""
+            f'<caption style="{SMALL_STYLE};text-align:left">{escape_html(table.title)}</caption>'
+            if table.title
+            else ""
         )
         heads = "".join(f'<th scope="col" style="{HEAD}">{_value(value)}</th>' for value in table.columns)
         axis = (
             f'<tr><td style="{HEAD}"></td>{_axis(table.column, len(table.columns))}</tr>' if table.column else ""
         )
-        corner = f'<th scope="col" style="{HEAD}">{escape(table.row)}</th>'
+        corner = f'<th scope="col" style="{HEAD}">{escape_html(table.row)}</th>'
         body = "".join(
             f'<tr style="background:none"><th scope="row" style="{HEAD}">{_value(value)}</th>'
             f"{''.join(self._tile(cell, answers) for cell in cells)}</tr>"
@@ -214,9 +215,9 @@ class Plot:
         head = " · ".join(part for part in (words.figure, words.state) if part)
         return (
             f'<td style="{style};text-align:left;vertical-align:top;min-width:9em;max-width:18em">'
-            f'<div style="{FAINT}">{escape(head)}</div>'
-            f'<div style="font-weight:600;overflow-wrap:anywhere">{escape(words.answer)}</div>'
-            f'<div style="{FAINT}">{escape(words.facts)}</div></td>'
+            f'<div style="{FAINT}">{escape_html(head)}</div>'
+            f'<div style="font-weight:600;overflow-wrap:anywhere">{escape_html(words.answer)}</div>'
+            f'<div style="{FAINT}">{escape_html(words.facts)}</div></td>'
         )
 
     def _lines(self, table: Table) -> str:
@@ -225,7 +226,9 @@ class Plot:
             [_plain(value), *(self.number(self.of(cell)) for cell in cells)]
             for value, cells in zip(table.rows, table.cells, strict=True)
         ]
-        return "\n".join([*([visible(table.title)] if table.title else []), *aligned([heads, *rows], right=True)])
+        return "\n".join(
+            [*([escape_controls(table.title)] if table.title else []), *align_columns([heads, *rows], right=True)]
+        )
 
 
 class Face(NamedTuple):
@@ -270,7 +273,9 @@ def _state(cell: Cell, stats: Stats) -> str:
 
 def _failure(cell: Cell) -> str:
     """Return why a cell that holds no text has none."""
-    return next((one_line(turn.error or trouble(turn), BEGINNING) for turn in cell.there if failed(turn)), "")
+    return next(
+        (one_line(turn.error or incomplete_reason(turn), BEGINNING) for turn in cell.there if failed(turn)), ""
+    )
 
 
 def _facts(cell: Cell, stats: Stats) -> str:
@@ -297,12 +302,12 @@ def default_figure(sweep: SweepAnswers) -> str:
 
 
 def _axis(name: str, width: int) -> str:
-    return f'<th colspan="{width}" style="{HEAD}">{escape(name)}</th>'
+    return f'<th colspan="{width}" style="{HEAD}">{escape_html(name)}</th>'
 
 
 def _plain(value: Any) -> str:
-    return visible(shown(value, 24))
+    return escape_controls(shown(value, 24))
 
 
 def _value(value: Any) -> str:
-    return escape(shown(value, 40))
+    return escape_html(shown(value, 40))

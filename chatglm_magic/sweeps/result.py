@@ -310,9 +310,9 @@ class Sweep(Control):
         self.partial._repr_pretty_(printer, cycle)
 
     def _ipython_display_(self) -> None:
-        from ..render.views import just_shown
+        from ..render.views import is_displayed
 
-        if not just_shown(self):
+        if not is_displayed(self):
             raise NotImplementedError  # IPython then goes on to the other forms
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Any
 
-from ..render.answers import counted
+from ..render.answers import completion_tokens
 from ..render.cjk import CJK
 from ..values import Turn
 
@@ -165,7 +165,7 @@ def stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | 
         diversity=None if alike is None else 1 - alike,
         length=statistics.fmean(lengths) if lengths else None,
         spread=statistics.stdev(lengths) if len(lengths) > 1 else None,
-        tokens=_mean([tokens for turn in whole if (tokens := counted(turn))]),
+        tokens=_mean([tokens for turn in whole if (tokens := completion_tokens(turn))]),
         reasoning_tokens=_mean([turn.reasoning_tokens for turn in whole if turn.reasoning_tokens is not None]),
         first_token=_mean(waits),
         first_answer=_mean([turn.first_answer for turn in whole if turn.first_answer is not None]),
@@ -192,7 +192,7 @@ def _mean(found: Sequence[float]) -> float | None:
 def _speed(turns: Sequence[Turn]) -> float | None:
     tokens, seconds = 0, 0.0
     for turn in turns:
-        if counted(turn) and turn.duration is not None and turn.first_token is not None:
-            tokens += counted(turn)
+        if completion_tokens(turn) and turn.duration is not None and turn.first_token is not None:
+            tokens += completion_tokens(turn)
             seconds += turn.duration - turn.first_token
     return tokens / seconds if seconds > 0 else None

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..render.answers import SMALL, encodable, escape, trouble
-from ..render.outer import outer
-from ..render.text import one_line, plural, visible
+from ..render.answers import SMALL_STYLE, escape_html, escape_json_surrogates, incomplete_reason
+from ..render.outer import disable_typesetting
+from ..render.text import escape_controls, one_line, plural
 from .grid import told
 from .heatmap import Plot
 from .stats import failed
@@ -39,27 +39,27 @@ def shape(sweep: SweepAnswers) -> str:
 
 def text(sweep: SweepAnswers) -> str:
     """Return a sweep for a terminal."""
-    return visible("\n\n".join([summary(sweep), Plot(sweep).text(), *_troubles(sweep)]))
+    return escape_controls("\n\n".join([summary(sweep), Plot(sweep).text(), *_troubles(sweep)]))
 
 
 def page(sweep: SweepAnswers) -> str:
     """Return a sweep as safe HTML: its grid, what failed, and how each setting's answers begin."""
     prompts = sweep.grid.prompts
-    asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape(one_line(prompts[0], 300))}</div>'
-    parts = [asked if len(prompts) == 1 else "", f'<div style="{SMALL}">{escape(summary(sweep))}</div>']
+    asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape_html(one_line(prompts[0], 300))}</div>'
+    parts = [asked if len(prompts) == 1 else "", f'<div style="{SMALL_STYLE}">{escape_html(summary(sweep))}</div>']
     parts.append(f'<div style="margin:.6em 0">{Plot(sweep).html(answers=len(sweep.cells) <= LISTED)}</div>')
     parts += [
-        f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape(line)}</div>' for line in _troubles(sweep)
+        f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape_html(line)}</div>' for line in _troubles(sweep)
     ]
     if len(sweep.cells) > LISTED:
         parts.append(_beginnings(sweep))
-    page: str = encodable(outer("".join(parts)))
+    page: str = escape_json_surrogates(disable_typesetting("".join(parts)))
     return page
 
 
 def _troubles(sweep: SweepAnswers) -> Iterator[str]:
     """Yield each different failure with its number; ``retry()`` asks again."""
-    found = Counter(one_line(turn.error or trouble(turn), 300) for turn in sweep if failed(turn))
+    found = Counter(one_line(turn.error or incomplete_reason(turn), 300) for turn in sweep if failed(turn))
     for error, count in found.most_common(5):
         yield f"{count} × {error}"
 
@@ -68,7 +68,7 @@ def _beginnings(sweep: SweepAnswers) -> str:
     cell = 'style="text-align:left;vertical-align:top;padding:.2em .6em"'
     heads = "".join(f"<th {cell}>{name}</th>" for name in ("setting", "answers", "ended by", "one begins"))
     rows = "".join(
-        f"<tr>{''.join(f'<td {cell}>{escape(t)}</td>' for t in _row(c))}</tr>" for c in sweep.cells[:LISTED]
+        f"<tr>{''.join(f'<td {cell}>{escape_html(t)}</td>' for t in _row(c))}</tr>" for c in sweep.cells[:LISTED]
     )
     more = f"<p>{len(sweep.cells)} cells, the first {LISTED} are listed.</p>"
     return (

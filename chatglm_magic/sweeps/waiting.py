@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted
-from ..render.front_ends import has_front_end, in_notebook, is_final, shell, updates_reach
+from ..render.front_ends import can_update_display, current_shell, has_front_end, in_notebook, is_final
 
 if TYPE_CHECKING:
     from .cells import Progress
@@ -108,8 +108,8 @@ class _NotebookLine:
 
 
 def _choose_display() -> _TerminalLine | _NotebookLine | None:
-    current: Any = shell()
+    current: Any = current_shell()
     if in_notebook(current):
-        watched = has_front_end(current) and not is_final() and updates_reach(current)
+        watched = has_front_end(current) and not is_final() and can_update_display(current)
         return _NotebookLine(current.display_pub.publish) if watched else None
     return _TerminalLine() if sys.stderr.isatty() and not is_final() else None

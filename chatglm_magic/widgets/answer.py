@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..render.answers import escape, trouble
+from ..render.answers import escape_html, incomplete_reason
 
 if TYPE_CHECKING:
     from ..values import Turn
@@ -21,10 +21,10 @@ def answer_html(turn: Turn) -> str:
 
     parts = []
     if turn.reasoning:
-        body = f'<div class="chatglm-thinking">{escape(turn.reasoning)}</div>'
+        body = f'<div class="chatglm-thinking">{escape_html(turn.reasoning)}</div>'
         parts.append(f'<details class="chatglm-small"><summary>Thinking</summary>{body}</details>')
     if turn.answer:
         parts.append(to_html(turn.answer))
-    if mark := trouble(turn):
-        parts.append(f'<div class="chatglm-failed">[{escape(mark)}]</div>')
+    if mark := incomplete_reason(turn):
+        parts.append(f'<div class="chatglm-failed">[{escape_html(mark)}]</div>')
     return "".join(parts)

@@ -12,8 +12,8 @@ from typing import Any
 import ipywidgets as w
 import traitlets
 
-from ..render.answers import escape
-from ..render.outer import CLOSED, outer
+from ..render.answers import escape_html
+from ..render.outer import NO_TYPESETTING_CLASSES, disable_typesetting
 
 TEXT = "var(--jp-ui-font-color1,var(--vscode-foreground,inherit))"
 MUTED = "var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
@@ -67,7 +67,7 @@ CSS = f"""{PROSE}
 .chatglm-box .widget-html,.chatglm-box .widget-htmlmath{{width:auto;min-width:0;margin:0}}
 .chatglm-box .widget-html-content{{flex:1 1 auto;min-width:0;line-height:1.5;
  font-size:var(--jp-ui-font-size1,13px)}}
-.chatglm-box .widget-html-content>.{CLOSED.replace(" ", ".")}{{display:contents}}
+.chatglm-box .widget-html-content>.{NO_TYPESETTING_CLASSES.replace(" ", ".")}{{display:contents}}
 .chatglm-box .jupyter-button{{width:auto;min-width:4.5em;height:28px;line-height:26px;padding:0 12px;margin:0;
  border-radius:6px;border:1px solid {BORDER}}}
 .chatglm-box .jupyter-button:not(.mod-primary,.mod-danger,.mod-active){{background:transparent}}
@@ -102,7 +102,7 @@ class _NotTypeset(traitlets.HasTraits):
 
     @traitlets.validate("value")
     def _shield(self, proposal: dict[str, Any]) -> str:
-        return outer(proposal["value"])
+        return disable_typesetting(proposal["value"])
 
 
 class Html(_NotTypeset, w.HTML):  # type: ignore[misc]
@@ -129,19 +129,19 @@ def style_sheet(css: str = "", *owners: str) -> w.HTML:
 def status_html(text: str, *, failed: bool = False, details: str = "") -> str:
     """Return a line that a screen reader announces, as safe HTML; ``details`` are plain text, collapsed."""
     role = 'role="alert"' if failed else 'role="status" aria-live="polite"'
-    more = f"<details><summary>Details</summary><pre>{escape(details)}</pre></details>" if details else ""
+    more = f"<details><summary>Details</summary><pre>{escape_html(details)}</pre></details>" if details else ""
     colour = "chatglm-failed" if failed else "chatglm-small"
-    return f'<div class="chatglm-status" {role}><span class="{colour}">{escape(text)}</span>{more}</div>'
+    return f'<div class="chatglm-status" {role}><span class="{colour}">{escape_html(text)}</span>{more}</div>'
 
 
 def small_html(text: str) -> str:
     """Return a line in smaller, paler type, as safe HTML."""
-    return f'<div class="chatglm-small">{escape(text)}</div>'
+    return f'<div class="chatglm-small">{escape_html(text)}</div>'
 
 
 def heading_html(text: str, level: int = 3) -> str:
     """Return a heading as safe HTML, without ``<h3>``, which would appear in the notebook's table of contents."""
-    return f'<div class="chatglm-heading" role="heading" aria-level="{level}">{escape(text)}</div>'
+    return f'<div class="chatglm-heading" role="heading" aria-level="{level}">{escape_html(text)}</div>'
 
 
 def button(text: str, *, tooltip: str = "", primary: bool = False, **options: Any) -> w.Button:

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..render.answers import encodable, escape, html, plain
+from ..render.answers import answer_html, answer_text, escape_html, escape_json_surrogates
 from ..render.front_ends import in_notebook, is_final
-from ..render.outer import output
+from ..render.outer import html_output
 
 if TYPE_CHECKING:
     from ..values import Turn
@@ -69,14 +69,14 @@ def render_transcript(turns: Sequence[Turn]) -> tuple[str, str]:
         if len(turn.answer) > MAX_CHARACTERS:
             cut = f"{turn.answer[:MAX_CHARACTERS]}\n\n… The rest is in the history."
             turn = replace(turn, answer=cut, reasoning="")
-        prompt = f'<div style="{PROMPT_STYLE}">{escape(turn.prompt)}</div>'
-        texts.insert(0, f"{turn.prompt}\n\n{plain(turn)}")
-        pages.insert(0, f"{prompt}{html(turn)}")
+        prompt = f'<div style="{PROMPT_STYLE}">{escape_html(turn.prompt)}</div>'
+        texts.insert(0, f"{turn.prompt}\n\n{answer_text(turn)}")
+        pages.insert(0, f"{prompt}{answer_html(turn)}")
     note = "From the panel, which itself needs a kernel: run its cell again."
     page = f'<div style="{NOTE_STYLE}">{note}</div>{"".join(pages)}' if pages else ""
     return "\n\n".join(texts), page
 
 
 def _bundle(text: str, page: str) -> dict[str, str]:
-    data: dict[str, str] = encodable(output(text, f'<div class="chatglm-still">{page}</div>'))
+    data: dict[str, str] = escape_json_surrogates(html_output(text, f'<div class="chatglm-still">{page}</div>'))
     return data

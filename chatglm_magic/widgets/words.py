@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from ..parameters import answer_parameter_names, find_value
-from ..render.answers import counted
-from ..render.text import one_line, plural, seconds
+from ..render.answers import completion_tokens
+from ..render.text import format_seconds, one_line, plural
 from ..values import CONTEXT_FULL, Turn
 from .messages import Notice
 
@@ -73,14 +73,14 @@ def notice_of(turn: Turn, details: str = "") -> Notice | None:
 
 def speed_of(turn: Turn) -> str:
     """Return the small line under an answer: its tokens, how fast they came, and how long it took."""
-    tokens, parts = counted(turn), []
+    tokens, parts = completion_tokens(turn), []
     if tokens:
         parts.append(plural(tokens, "token"))
     writing = (turn.duration or 0) - (turn.first_token or 0)
     if tokens and writing > 0.05:
         parts.append(f"{tokens / writing:.0f} tok/s")
     if turn.duration is not None:
-        parts.append(seconds(turn.duration))
+        parts.append(format_seconds(turn.duration))
     return " · ".join(parts)
 
 
@@ -90,7 +90,7 @@ def facts_of(turn: Turn) -> tuple[tuple[str, str], ...]:
     if turn.turns_sent:
         facts.append(("Context", f"{plural(turn.turns_sent, 'earlier turn')} sent"))
     if turn.first_token is not None:
-        facts.append(("First token", seconds(turn.first_token)))
+        facts.append(("First token", format_seconds(turn.first_token)))
     if turn.reasoning_tokens:
         facts.append(("Thinking", plural(turn.reasoning_tokens, "token")))
     facts.append(("Ended", turn.finish_reason or turn.status))

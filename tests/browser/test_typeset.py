@@ -131,7 +131,11 @@ def test_only_formulas_of_answers_are_typeset(
                 f"typeset-{is_open}.ipynb",
                 f"import os; os.environ['CHATGLM_MAGIC_HOME'] = {str(tmp_path)!r}\n"
                 f"%load_ext chatglm_magic\n%config ChatGLMSettings.endpoint_url='{server.url}v1'\n"
-                + ("import chatglm_magic.render.outer as outer\nouter.CLOSED = ''" if is_open else ""),
+                + (
+                    "import chatglm_magic.render.outer as outer\nouter.NO_TYPESETTING_CLASSES = ''"
+                    if is_open
+                    else ""
+                ),
                 "%chatglm_history --import imported.jsonl\n%chatglm_history --all --show 1",
                 "from IPython.display import HTML\n"
                 f"HTML({make_trap(beacon.url, 'control').replace('alpha', 'beta')!r})",

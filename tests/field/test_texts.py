@@ -17,7 +17,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.errors import ChatGLMError, CommandError, ParameterError
-from chatglm_magic.render.text import aligned, display_width
+from chatglm_magic.render.text import align_columns, display_width
 from chatglm_magic.store import History, Query, Store
 from chatglm_magic.store.imports import read_turns
 from chatglm_magic.sweeps.stats import similarity
@@ -182,7 +182,7 @@ def test_a_wide_character_takes_two_columns(text: str, width: int) -> None:
 @pytest.mark.row("H36")
 def test_tables_with_chinese_stand_in_columns() -> None:
     """The history as text and any other table: each column begins at one place, and times are whole."""
-    lines = aligned([("名字", "b", "c"), ("x", "温度", "d")])
+    lines = align_columns([("名字", "b", "c"), ("x", "温度", "d")])
     assert [display_width(line[: line.index(last)]) for line, last in zip(lines, "cd", strict=True)] == [12, 12]
     store = Store(None)
     prompts = ("温度是什么？", "short", "混合 mixed 文字")

@@ -91,7 +91,7 @@ def test_while_the_whole_answer_is_rendered(page: Page) -> None:
     """It has all come and is kept as complete, whether its last frame is shown or not."""
     with ScriptedServer(answer(RICH * 20)) as server:
         point_at(page, server)
-        running = page.send("inside.strike_at('render/answers.py:html call')\n%chatglm q1")
+        running = page.send("inside.strike_at('render/answers.py:answer_html call')\n%chatglm q1")
         page.done(running)
         (struck,) = evaluate(page, "inside.struck")
         ran = wait_stopped(page, server, running, struck)
@@ -169,7 +169,7 @@ CLEANUP = [
     "session/conversation.py:finish",
     "session/conversation.py:put",
     "store/store.py:put",
-    "render/answers.py:bundle",
+    "render/answers.py:mime_bundle",
     "render/views.py:_publish",
 ]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...render.answers import escape
-from ...render.outer import output
-from ...render.text import one_line, plural, seconds
+from ...render.answers import escape_html
+from ...render.outer import html_output
+from ...render.text import format_seconds, one_line, plural
 from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.cells import Cell, Progress
@@ -70,7 +70,7 @@ def bar(progress: Progress) -> str:
         parts.append(f"{progress.failed} failed")
     if progress.left is not None:
         parts.append(f"about {_duration(progress.left)} left")
-    words = escape(" · ".join(parts))
+    words = escape_html(" · ".join(parts))
     return (
         f'<div class="chatglm-progress" role="progressbar" aria-label="Answers" aria-valuemin="0" '
         f'aria-valuemax="{progress.total}" aria-valuenow="{came}" aria-valuetext="{words}">'
@@ -80,7 +80,7 @@ def bar(progress: Progress) -> str:
 
 def _duration(spent: float) -> str:
     if spent < 90:
-        return seconds(spent) if spent < 10 else f"{spent:.0f} s"
+        return format_seconds(spent) if spent < 10 else f"{spent:.0f} s"
     return f"{spent / 60:.0f} min" if spent < 5400 else f"{spent / 3600:.1f} h"
 
 
@@ -202,7 +202,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the explorer where widgets can't be shown."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **html_output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the explorer, and beneath it an output that will keep the grid."""

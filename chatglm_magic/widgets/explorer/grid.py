@@ -11,9 +11,9 @@ import anywidget
 import ipywidgets as w
 import traitlets as t
 
-from ...render.answers import escape
-from ...render.outer import outer
-from ...render.text import one_line, visible
+from ...render.answers import escape_html
+from ...render.outer import disable_typesetting
+from ...render.text import escape_controls, one_line
 from ...sweeps import PartialSweep
 from ...sweeps.cells import Cell
 from ...sweeps.grid import shown, told
@@ -36,7 +36,7 @@ def title(cell: Cell, *, prompts: bool) -> str:
     """Return a cell's values in a few words, its prompt among them where there are several."""
     parts = [f"prompt {shown(cell.prompt, 60)}"] if prompts else []
     parts += [told(cell.setting)] if cell.setting else []
-    return visible(", ".join(parts)) or one_line(cell.prompt, 60)
+    return escape_controls(", ".join(parts)) or one_line(cell.prompt, 60)
 
 
 class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
@@ -120,7 +120,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         if self._placed == placed:
             return False
         self._placed = placed
-        self.html = outer("".join(self._table(table) for table in plot.tables))
+        self.html = disable_typesetting("".join(self._table(table) for table in plot.tables))
         return True
 
     def _table(self, table: Table) -> str:
@@ -135,7 +135,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             buttons = "".join(f'<div role="gridcell">{self._button(cell)}</div>' for cell in cells)
             rows.append(_head(shown(value), "rowheader") + buttons)
         caption = look.small_html(table.title) if table.title else ""
-        name = escape(" · ".join(part for part in ("Answers", table.title) if part))
+        name = escape_html(" · ".join(part for part in ("Answers", table.title) if part))
         tall = " chatglm-tall" if len(table.rows) > TALL else ""
         style = f"grid-template-columns:fit-content(9em) repeat({len(table.columns)},minmax(7.5em,1fr))"
         lines = "".join(f'<div role="row">{row}</div>' for row in rows)
@@ -145,12 +145,12 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         )
 
     def _button(self, cell: Cell) -> str:
-        name = escape(title(cell, prompts=self._prompts))
+        name = escape_html(title(cell, prompts=self._prompts))
         return f'<button type="button" tabindex="-1" data-n="{self._numbers[id(cell)]}" title="{name}"></button>'
 
 
 def _head(text: str, role: str, kind: str = "") -> str:
-    return f'<div class="chatglm-head {kind}" role="{role}">{escape(text)}</div>'
+    return f'<div class="chatglm-head {kind}" role="{role}">{escape_html(text)}</div>'
 
 
 def _tile(cell: Cell, plot: Plot, mark: str) -> dict[str, Any]:
@@ -161,7 +161,9 @@ def _tile(cell: Cell, plot: Plot, mark: str) -> dict[str, Any]:
     return {
         "classes": " ".join(["chatglm-tile", *marks]),
         "ground": plot.ground(plot.of(cell)),
-        "html": "".join(f'<span class="chatglm-{name}">{escape(text)}</span> ' for name, text in parts if text),
+        "html": "".join(
+            f'<span class="chatglm-{name}">{escape_html(text)}</span> ' for name, text in parts if text
+        ),
         "open": "open" in mark,
     }
 

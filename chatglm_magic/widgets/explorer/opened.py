@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import ipywidgets as w
 
-from ...render.answers import counted, escape, live_html
-from ...render.diff import ANOTHER, compared
+from ...render.answers import completion_tokens, escape_html, live_html
+from ...render.diff import MAX_HIGHLIGHTED_SHARE, highlight_changes
 from ...render.text import one_line, plural
 from ...session.draft import Draft
 from ...sweeps import Sweep
@@ -52,13 +52,15 @@ def _named(cell: Cell, part: Part, body: str) -> str:
         name, began = _name(cell, (part[0],)), part[1].first_token is not None
         facts = f"running · {len(part[1].text)} characters" if began else "sent · no token yet"
     label = " · ".join(text for text in (name, facts) if text)
-    group = escape(name or "Answer")
-    return f'<div role="group" aria-label="{group}">{body}</div><div class="chatglm-label">{escape(label)}</div>'
+    group = escape_html(name or "Answer")
+    return (
+        f'<div role="group" aria-label="{group}">{body}</div><div class="chatglm-label">{escape_html(label)}</div>'
+    )
 
 
 def facts_of(turn: Turn) -> str:
     """Say in one line how an answer ended, and how long it is."""
-    tokens, size = counted(turn), len(turn.answer)
+    tokens, size = completion_tokens(turn), len(turn.answer)
     parts: list[str] = [turn.status] if turn.status != "complete" else []
     parts.append(plural(size, "character"))
     if tokens:
@@ -100,7 +102,7 @@ def _ranges(samples: tuple[int, ...]) -> str:
 
 def _body(turn: Turn) -> str:
     cut = replace(turn, answer=turn.answer[:LONGEST], reasoning=turn.reasoning[:LONGEST])
-    error = f'<p class="chatglm-failed">{escape(one_line(turn.error))}</p>' if turn.error else ""
+    error = f'<p class="chatglm-failed">{escape_html(one_line(turn.error))}</p>' if turn.error else ""
     return answer_html(cut) + _rest(turn.answer) + error
 
 
@@ -185,8 +187,8 @@ class Side(w.VBox):  # type: ignore[misc]
         self._marks = other is not None and other != self.text
         words, body, part = "" if other is None else "The same in both", "", self._compared
         if other is not None and self._marks:
-            html, share = compared(other, self.text)
-            self._marks = share < ANOTHER
+            html, share = highlight_changes(other, self.text)
+            self._marks = share < MAX_HIGHLIGHTED_SHARE
             words = "Differences highlighted" if self._marks else "A different answer"
             if self._marks and self.cell is not None and part is not None:
                 body = _named(self.cell, part, f'<div class="chatglm-marked">{html}</div>')

@@ -9,7 +9,7 @@ import ipywidgets as w
 from ...lenses import Lens
 from ...lenses.lens import UNKNOWN
 from ...lenses.report import candidates, caption, heading, html, legend, prose, text
-from ...render.outer import output
+from ...render.outer import html_output
 from ...render.text import one_line
 from ...session import get_session
 from .. import look
@@ -92,7 +92,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the box where widgets can't be shown."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **html_output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the box, and beneath it an output that stays where there is no kernel."""

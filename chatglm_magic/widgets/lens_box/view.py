@@ -11,8 +11,8 @@ import traitlets as t
 
 from ...lenses import Distribution, Lens
 from ...lenses.report import HATCHED, LEVELS, levels, shade, tip, written
-from ...render.answers import escape
-from ...render.outer import outer
+from ...render.answers import escape_html
+from ...render.outer import disable_typesetting
 from ...render.text import plural
 from ..look import BORDER, ERROR, FOCUS, MUTED, TEXT
 
@@ -91,14 +91,14 @@ class View(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
 def _prose(lens: Lens) -> str:
     tokens = [
         f'<span role="option" tabindex="-1" aria-selected="false" data-n="{position.index}" '
-        f'aria-label="{escape(position.label or "empty")}">{written(position)}</span>'
+        f'aria-label="{escape_html(position.label or "empty")}">{written(position)}</span>'
         for position in lens
     ]
     first = lens.answer_start
     long = " chatglm-long" if len(lens) - first > LONG else ""
     thinking = f'<div role="listbox" aria-label="Tokens of the thinking">{"".join(tokens[:first])}</div>'
     title = f"<summary>Thinking: {plural(first, 'position')}</summary>"
-    return outer(
+    return disable_typesetting(
         (f"<details>{title}{thinking}</details>" if first else "")
         + f'<div class="chatglm-tokens{long}" role="listbox" aria-label="Tokens of the answer">'
         f"{''.join(tokens[first:])}</div>"

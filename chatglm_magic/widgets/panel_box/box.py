@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...render.outer import output
+from ...render.outer import html_output
 from ...session import Session
 from ...store.export import turns_markdown
 from .. import look, still
@@ -85,7 +85,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the panel where widgets can't be shown, with a text that never varies."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **html_output(TEXT, f"<p>{TEXT}</p>")}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the panel, and beneath it an output that will keep its conversation."""

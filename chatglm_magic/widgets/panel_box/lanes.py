@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...render.answers import escape
-from ...render.diff import ANOTHER, compared
+from ...render.answers import escape_html
+from ...render.diff import MAX_HIGHLIGHTED_SHARE, highlight_changes
 from ..messages import Message
 from ..words import notice_of, speed_of
 
@@ -69,12 +69,12 @@ def _against(before: str, text: str) -> tuple[str, str]:
     """Return a text compared with the one at its left, and what that comes to in a word or two."""
     if text == before:
         return _plain(text), "same as left"
-    html, share = compared(before, text)
-    return (_plain(text), "different answer") if share >= ANOTHER else (html, "")
+    html, share = highlight_changes(before, text)
+    return (_plain(text), "different answer") if share >= MAX_HIGHLIGHTED_SHARE else (html, "")
 
 
 def _plain(text: str) -> str:
-    return f'<div style="{WHOLE}">{escape(text)}</div>' if text else ""
+    return f'<div style="{WHOLE}">{escape_html(text)}</div>' if text else ""
 
 
 def _short(prompt: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Protocol
 
-from ...render.answers import escape
-from ...render.blocks import Blocks
+from ...render.answers import escape_html
+from ...render.blocks import BlockRenderer
 from ...values import Kind, Turn
 from ..words import parameters_line
 
@@ -34,7 +34,7 @@ class Place:
         self.label, self.heading = "GLM", ""
         self.text, self.notice, self.announced = "", "", WAITING
         self.blocks: list[str] = []
-        self._answer = Blocks()
+        self._answer = BlockRenderer()
 
     def show_draft(self, draft: Draft) -> int:
         """Show an answer as far as it has come; return the characters sent to the page."""
@@ -61,7 +61,7 @@ def speaker(turn: Turn) -> str:
 
 def answer_blocks(turn: Turn) -> list[str]:
     """Return an answer as blocks of safe HTML: thinking folded away, then the text."""
-    return [*thinking_blocks(turn.reasoning, ended=True), *Blocks().update(turn.answer)]
+    return [*thinking_blocks(turn.reasoning, ended=True), *BlockRenderer().update(turn.answer)]
 
 
 def thinking_blocks(text: str, *, ended: bool) -> list[str]:
@@ -69,4 +69,4 @@ def thinking_blocks(text: str, *, ended: bool) -> list[str]:
     if not text:
         return []
     head = "<details><summary>Thinking</summary>" if ended else "<details open><summary>Thinking…</summary>"
-    return [f'{head}<div class="chatglm-thinking">{escape(text)}</div></details>']
+    return [f'{head}<div class="chatglm-thinking">{escape_html(text)}</div></details>']

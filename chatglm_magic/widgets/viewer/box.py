@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from ...render.outer import output
+from ...render.outer import html_output
 from ...session import Session
 from ...store import Query, Row
 from .. import look
@@ -76,7 +76,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
 
         The text never varies and holds no turn: a notebook that is given away would carry them along.
         """
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), **output(TEXT, f"<p>{TEXT}</p>")}
+        return {**(super()._repr_mimebundle_(**kwargs) or {}), **html_output(TEXT, f"<p>{TEXT}</p>")}
 
     def _begin(self) -> None:
         """List the conversations, and open the present one, or the one that was used last."""

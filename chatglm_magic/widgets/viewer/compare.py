@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as w
 
-from ...render.answers import escape, speed
-from ...render.diff import marked
-from ...render.text import when
+from ...render.answers import describe_speed, escape_html
+from ...render.diff import highlight_differences
+from ...render.text import format_time
 from ...store import Row
 from .. import look
 from .calls import CallbackGuard
@@ -46,16 +46,20 @@ def side_by_side(rows: Sequence[Row]) -> str:
         "Answer": [turn.answer[:LONGEST] for turn in turns],
         "Reasoning": [turn.reasoning[:LONGEST] for turn in turns],
     }
-    cells = [f'<div class="chatglm-heading">{escape(_name(row))}</div>' for row in rows]
+    cells = [f'<div class="chatglm-heading">{escape_html(_name(row))}</div>' for row in rows]
     for name, texts in parts.items():
         if any(texts):
             same = len(texts) > 1 and len(set(texts)) == 1
             place, head = ("chatglm-both", f"{name}, the same in both") if same else ("", name)
-            shown = [text or look.small_html("none") for text in marked(texts[:1] if same else texts)]
+            shown = [
+                text or look.small_html("none") for text in highlight_differences(texts[:1] if same else texts)
+            ]
             cells += [f'<div class="{place}"><div class="chatglm-part">{head}</div>{text}</div>' for text in shown]
     return f'<div class="chatglm-compared">{"".join(cells)}</div>'
 
 
 def _name(row: Row) -> str:
     turn = row.turn
-    return " · ".join(part for part in (label(row), turn.model or "", when(turn.created), speed(turn)) if part)
+    return " · ".join(
+        part for part in (label(row), turn.model or "", format_time(turn.created), describe_speed(turn)) if part
+    )

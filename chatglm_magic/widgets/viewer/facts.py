@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...parameters import canonical_name, parameter_names
-from ...render.answers import counted, escape, speed
-from ...render.text import one_line, plural, seconds, when
+from ...render.answers import completion_tokens, describe_speed, escape_html
+from ...render.text import format_seconds, format_time, one_line, plural
 from ...store import Row, Summary, excerpt
 from ...values import Turn
 from ..words import speed_of
@@ -41,19 +41,23 @@ def line_of_turn(row: Row, search: str | None, count: int = 1, *, is_copy: bool 
     """
     turn = row.turn
     if count > 1:
-        return _snippet(turn, search) + _facts([label(row), when(turn.created), f"{count} live answers"], "")
+        return _snippet(turn, search) + _facts(
+            [label(row), format_time(turn.created), f"{count} live answers"], ""
+        )
     asked = {**turn.sent, **turn.asked}
     sampling = [f"T {_short(asked.get('temperature'))}", f"p {_short(asked.get('top_p'))}"]
     facts = [
         label(row),
-        when(turn.created),
+        format_time(turn.created),
         one_line(turn.model or "", 40),
         *(part for part in sampling if not part.endswith("–")),
         "" if turn.kind == "chat" else turn.kind,
         "in a branch" if is_copy else "",
     ]
     state = (
-        "" if turn.status == "complete" else f'<span class="chatglm-{_state(turn)}">{escape(turn.status)}</span>'
+        ""
+        if turn.status == "complete"
+        else f'<span class="chatglm-{_state(turn)}">{escape_html(turn.status)}</span>'
     )
     return _snippet(turn, search) + _facts(facts, state)
 
@@ -61,13 +65,13 @@ def line_of_turn(row: Row, search: str | None, count: int = 1, *, is_copy: bool 
 def line_of_conversation(summary: Summary, last: Turn | None, present: str) -> str:
     """Return what stands beneath a conversation's title in the list: a snippet, when, and how many turns."""
     is_present = '<span class="chatglm-good">current</span>' if summary.id == present else ""
-    facts = _facts([when(summary.last), plural(summary.turns, "turn")], is_present)
+    facts = _facts([format_time(summary.last), plural(summary.turns, "turn")], is_present)
     return (_snippet(last, None) if last else "") + facts
 
 
 def meta(turn: Turn) -> str:
     """Return the small line under an answer: tokens, speed, duration, time."""
-    return " · ".join(part for part in (speed_of(turn), when(turn.created)) if part)
+    return " · ".join(part for part in (speed_of(turn), format_time(turn.created)) if part)
 
 
 def facts_of(row: Row) -> tuple[tuple[str, str], ...]:
@@ -77,12 +81,12 @@ def facts_of(row: Row) -> tuple[tuple[str, str], ...]:
         "system prompt": turn.system,
         **_parameters(turn),
         "changed": "; ".join(turn.changed),
-        "asked": when(turn.created),
+        "asked": format_time(turn.created),
         "first token": _seconds(turn.first_token),
         "first token of the answer": _seconds(turn.first_answer) if turn.reasoning else None,
-        "whole answer": speed(turn),
+        "whole answer": describe_speed(turn),
         "prompt tokens": turn.usage.get("prompt_tokens"),
-        "answer tokens": counted(turn) or None,
+        "answer tokens": completion_tokens(turn) or None,
         "for reasoning": turn.reasoning_tokens,
         "finish reason": turn.finish_reason,
         "status": turn.status,
@@ -132,12 +136,15 @@ def _snippet(turn: Turn, search: str | None) -> str:
     found = excerpt(search, texts)
     if search and turn.answer and found == excerpt(search, [turn.prompt]):
         found += [(" → ", False), *excerpt(None, [turn.answer])]
-    parts = [f"<mark>{escape(part)}</mark>" if is_hit else escape(MARKS.sub("", part)) for part, is_hit in found]
+    parts = [
+        f"<mark>{escape_html(part)}</mark>" if is_hit else escape_html(MARKS.sub("", part))
+        for part, is_hit in found
+    ]
     return f'<div class="chatglm-snippet">{"".join(parts)}</div>' if parts else ""
 
 
 def _facts(parts: Sequence[str], state: str) -> str:
-    spans = [f"<span>{escape(part)}</span>" for part in parts if part]
+    spans = [f"<span>{escape_html(part)}</span>" for part in parts if part]
     return f'<div class="chatglm-itemfacts">{"".join([*spans, state])}</div>'
 
 
@@ -146,7 +153,7 @@ def _value(value: Any) -> str:
 
 
 def _seconds(value: float | None) -> str | None:
-    return None if value is None else seconds(value)
+    return None if value is None else format_seconds(value)
 
 
 def _state(turn: Turn) -> str:

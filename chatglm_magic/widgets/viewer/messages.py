@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import lru_cache
 
-from ...render.answers import escape, trouble
-from ...render.blocks import Blocks, plain_blocks
+from ...render.answers import escape_html, incomplete_reason
+from ...render.blocks import BlockRenderer, plain_blocks
 from ...render.text import one_line
 from ...store import Row
 from ...values import Turn
@@ -114,14 +114,14 @@ def thinking_blocks(reasoning: str) -> tuple[str, ...]:
     """Return a model's thinking, folded away."""
     if not reasoning:
         return ()
-    body = f'<div class="chatglm-thinking">{escape(reasoning[:LONGEST])}</div>'
+    body = f'<div class="chatglm-thinking">{escape_html(reasoning[:LONGEST])}</div>'
     return (f"<details><summary>Thinking</summary>{body}{''.join(_rest(reasoning))}</details>",)
 
 
 @lru_cache(maxsize=2 * 20)
 def _answer_blocks(text: str) -> tuple[str, ...]:
     """Return an answer's blocks; those of a page are kept, since its messages are made again with every change."""
-    return tuple(Blocks().update(text))
+    return tuple(BlockRenderer().update(text))
 
 
 def _rest(text: str) -> list[str]:
@@ -132,5 +132,5 @@ def _rest(text: str) -> list[str]:
 def _notice(turn: Turn) -> Notice | None:
     if turn.status in ("error", "incomplete") and turn.error:
         return Notice(drop_commands(turn.error) or one_line(turn.error), "failed")
-    text = REASONS.get(turn.status) or trouble(turn)
+    text = REASONS.get(turn.status) or incomplete_reason(turn)
     return Notice(text[:1].upper() + text[1:]) if text else None

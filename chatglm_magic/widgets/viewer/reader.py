@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ...errors import CommandError
-from ...render.blocks import Blocks
-from ...render.text import plural, when
-from ...render.views import activity
+from ...render.blocks import BlockRenderer
+from ...render.text import format_time, plural
+from ...render.views import describe_activity
 from ...session import Session
 from ...store import Query, Row
 from .. import look
@@ -55,7 +55,7 @@ class Reader(w.VBox):  # type: ignore[misc]
         self._offset = self._count = 0
         self._wanted: set[str] = set()  # versions that are shown though they were replaced
         self._live: list[Message] = []  # of the answer under way
-        self._blocks = Blocks()
+        self._blocks = BlockRenderer()
         self.rows: list[Row] = []
         self.turn: str | None = None
         """The id of the turn that was opened."""
@@ -125,12 +125,12 @@ class Reader(w.VBox):  # type: ignore[misc]
 
     def begin(self) -> None:
         """An answer is awaited."""
-        self._live, self._blocks = [], Blocks()
+        self._live, self._blocks = [], BlockRenderer()
         self.stop.layout.display = None
 
     def stream(self, draft: Draft) -> int:
         """Show the answer as far as it has come, in its place, or after all that is shown."""
-        waiting = activity(draft)
+        waiting = describe_activity(draft)
         answer = Message(
             f"a{draft.base.id}",
             label=draft.model or draft.base.model or "GLM",
@@ -272,7 +272,7 @@ class Reader(w.VBox):  # type: ignore[misc]
         if self._offset and self._query is not None:
             top = self._session.store.find(self._query, limit=1)[0].turn
         place = f"turns {self._offset + 1:,}–{self._offset + len(self.rows):,} of " if self._count > PAGE else ""
-        times = list(dict.fromkeys([when(first.created), when(last.created)]))
+        times = list(dict.fromkeys([format_time(first.created), format_time(last.created)]))
         facts = [
             place + plural(self._count, "turn"),
             " – ".join(times),
