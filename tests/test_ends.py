@@ -143,7 +143,7 @@ def test_the_panel_accepts_a_prompt_as_soon_as_it_tells_of_an_end(
         acted = act_once(*PANEL_SIGNS[sign](panel), lambda: send_prompt(panel, "next"))
         send_prompt(panel, "hi")
         if end == "stopped":
-            wait_until(lambda: "eins" in "".join(map(read_text, panel.transcript.shown)))
+            wait_until(lambda: "eins" in "".join(map(read_text, panel.transcript.all_messages)))
             wait_until(lambda: len(server.posts) == 1)
             press(panel, "stop")
         assert acted.wait(10), "nothing told of the end"

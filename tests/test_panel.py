@@ -82,7 +82,7 @@ def test_stop_keeps_what_had_arrived() -> None:
         wait_idle(panel)
         assert texts(panel._session) == [("hi", "half", "interrupted")]
         assert panel.transcript.announced == "Stopped."
-        (notice,) = [message.notice for message in panel.transcript.shown if message.notice]
+        (notice,) = [message.notice for message in panel.transcript.all_messages if message.notice]
         assert (notice.text, notice.tone) == ("Stopped.", "muted"), "what was wanted is no fault"
 
 

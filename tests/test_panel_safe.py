@@ -92,7 +92,7 @@ def test_a_question_that_fails_says_why_with_the_details_a_click_away() -> None:
     refusal = reply({"error": {"message": "no"}}, status=500)
     with ScriptedServer(refusal, answer("ok")) as server, open_panel(server) as panel:
         ask_and_wait(panel, "hi")
-        (notice,) = [message.notice for message in panel.transcript.shown if message.notice]
+        (notice,) = [message.notice for message in panel.transcript.all_messages if message.notice]
         assert notice.text.startswith("The server answered 500") and notice.tone == "failed"
         assert "server_error" in notice.details and "client/async_client.py" in notice.details
         assert "ResponseError" not in notice.details + notice.text, "names of classes are nobody's words"
@@ -184,7 +184,7 @@ class Judge(HTMLParser):
 
 def wrong(panel: Panel) -> list[str]:
     """Return what is wrong in any HTML of a panel, but its own style sheets, which are constant."""
-    values = [block for message in panel.transcript.shown for block in message.blocks]
+    values = [block for message in panel.transcript.all_messages for block in message.blocks]
     values += [widget.value for widget in walk_widgets(panel) if isinstance(widget, ipywidgets.HTML)]
     assert len(values) > 1
     return [found for value in values if not value.startswith("<style>") for found in Judge(value).wrong]

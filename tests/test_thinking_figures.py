@@ -18,7 +18,7 @@ from chatglm_magic.render.answers import answer_text, incomplete_reason, mime_bu
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.store import History, Query, Store
 from chatglm_magic.values import reasoning_tokens_in
-from chatglm_magic.widgets.words import facts_of
+from chatglm_magic.widgets.words import answer_facts
 
 from .support.servers import Asked, Script, ScriptedServer, by_body, chunk, reply, sse
 
@@ -161,10 +161,10 @@ def test_the_figures_stand_where_an_answer_is_told_of(session: Session, tmp_path
     """Footer, metadata, the panel's line, the table, the exported files; and in the store, read again."""
     turn = ask(session, think(5, counted=7))
     data, metadata = mime_bundle(turn)
-    assert "9 tokens, 7 for reasoning" in data["text/html"] and ("Thinking", "7 tokens") in facts_of(turn)
+    assert "9 tokens, 7 for reasoning" in data["text/html"] and ("Thinking", "7 tokens") in answer_facts(turn)
     assert metadata["chatglm"]["reasoning_tokens"] == 7 and metadata["chatglm"]["first_answer"] is not None
     assert metadata["chatglm"]["first_thinking"] == turn.first_token
-    assert "Thinking" not in dict(facts_of(ask(session, think(0))))
+    assert "Thinking" not in dict(answer_facts(ask(session, think(0))))
     row = session.history.to_dataframe().iloc[0]
     assert row["first_thinking"] == turn.first_token and not row["spent_on_thinking"]
     assert row["reasoning_tokens"] == 7 and row["first_answer"] == turn.first_answer

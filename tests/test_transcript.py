@@ -117,7 +117,7 @@ def test_a_page_has_what_is_shown(page: Page) -> None:
     shown = page.transcript
     for messages in ([one, two], [one, two, three], [one, three], [three, one], [replace(three, meta="m")], []):
         shown.show(messages)
-        assert list(shown.shown) == messages
+        assert list(shown.all_messages) == messages
         assert [(m["id"], m["meta"], m["blocks"]) for m in page.messages] == [
             (m.id, m.meta, list(m.blocks)) for m in messages
         ]
@@ -162,5 +162,5 @@ def test_the_box_is_told_what_became_of_a_prompt(page: Page) -> None:
     assert page.transcript.draft == "hi" and page.transcript.notice["text"] == "Not now."
     page.transcript.accept("hi")
     assert page.transcript.draft == ""
-    page.transcript.say(None)
+    page.transcript.show_notice(None)
     assert page.transcript.notice == {}

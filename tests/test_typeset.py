@@ -59,7 +59,7 @@ def read_widget(box: Any) -> str:
     """Return what a typesetter reads of all HTML in a widget, but for its style sheets."""
     parts = list(walk_widgets(box))
     values = [part.value for part in parts if isinstance(part, w.HTML | w.HTMLMath)]
-    messages = [message for part in parts if isinstance(part, Transcript) for message in part.shown]
+    messages = [message for part in parts if isinstance(part, Transcript) for message in part.all_messages]
     # The page puts all of a message's blocks into an element that is closed to typesetters.
     values += [f'<div class="mathjax_ignore">{"".join(message.blocks)}</div>' for message in messages]
     assert any(TRAP.replace("$", "") in value for value in values), "the trap is shown"
@@ -106,7 +106,7 @@ def test_no_widget_has_other_formulas_than_an_answers(session: Session) -> None:
     session.resume(TURN.conversation)
     shown = panel(session)
     pages = [
-        disable_typesetting("".join(message.blocks)) for message in shown.transcript.shown
+        disable_typesetting("".join(message.blocks)) for message in shown.transcript.all_messages
     ]  # as the page does
     assert [read_typeset_text(page) for page in pages] == ["", r"$\alpha$"]
     assert all(TRAP.replace("$", "") in page for page in pages), "the trap is shown"

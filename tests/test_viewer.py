@@ -384,7 +384,7 @@ def test_versions_of_an_answer_are_shown_one_at_a_time() -> None:
 
 def read(shown: Viewer) -> str:
     """Return what stands in the transcript."""
-    return " ".join(part for message in shown.box.reader.transcript.shown for part in read_message(message))
+    return " ".join(part for message in shown.box.reader.transcript.all_messages for part in read_message(message))
 
 
 def test_answers_of_live_mode_stand_side_by_side() -> None:
@@ -395,7 +395,7 @@ def test_answers_of_live_mode_stand_side_by_side() -> None:
         set_value(shown.list_lines[1].tick, True)
         assert "3 turns selected" in shown.text and shown.list_lines[1].tick.value
         shown.open("same")
-        first, *answers, _, _ = shown.box.reader.transcript.shown
+        first, *answers, _, _ = shown.box.reader.transcript.all_messages
         assert first.source == "same" and len(answers) == 3 and len({answer.lane for answer in answers}) == 1
         assert [answer.label for answer in answers] == ["temperature 0", "temperature 0.1", "temperature 0.2"]
 
@@ -463,7 +463,7 @@ def test_stored_turns_can_do_nothing() -> None:
 def check_html(shown: Viewer) -> int:
     """See that no HTML of a viewer can do anything; return how many pieces there were."""
     values = [widget.value for widget in shown.widgets() if isinstance(widget, w.HTML | w.HTMLMath)]
-    values += [block for message in shown.box.reader.transcript.shown for block in message.blocks]
+    values += [block for message in shown.box.reader.transcript.all_messages for block in message.blocks]
     for value in values:
         assert "<style>" in value or not dangerous(value), value
     return len(values)
@@ -487,7 +487,7 @@ def test_a_10_MiB_turn_opens_in_part_and_says_so() -> None:
         assert "10,385,760 more characters: export the turn to see all." in shown.text
         assert (
             sum(len(widget.value) for widget in shown.widgets() if isinstance(widget, w.HTML | w.HTMLMath))
-            + sum(len(block) for message in shown.box.reader.transcript.shown for block in message.blocks)
+            + sum(len(block) for message in shown.box.reader.transcript.all_messages for block in message.blocks)
             < 2**20
         )
         assert len(shown.session.store.find(Query())[0].turn.answer) == len(long)

@@ -1,4 +1,4 @@
-"""Waiting until something has stopped changing."""
+"""Debounce: act once something has stopped changing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from ..session import Session
 from .trouble import ErrorReporter
 
 Sleep = Callable[[float], Awaitable[object]]
-"""Waits for so many seconds on the package's loop, as ``asyncio.sleep`` does."""
+"""Waits for a number of seconds on the package's loop, like ``asyncio.sleep``."""
 
 
 class Debouncer:
-    """Calls ``act`` on the package's loop thread once there has been no further :meth:`trigger` for a while.
+    """Calls ``act`` on the package's loop thread once no further :meth:`trigger` has come for ``delay`` seconds.
 
-    :param act: is called with a function that returns whether nothing has been triggered or cancelled since, to be
-        called again after each wait. Its errors are displayed by ``reporter``.
-    :param delay: seconds without another trigger.
-    :param sleep: how to wait for them.
+    :param act: called with a function that returns whether this trigger is still the latest and not cancelled, to
+        be checked after each wait. ``reporter`` displays its errors.
+    :param sleep: waits for the delay; tests replace it.
     """
 
     def __init__(
@@ -34,26 +33,27 @@ class Debouncer:
         self._session, self._reporter, self._act = session, reporter, act
         self._delay, self._sleep = delay, sleep
         self._lock = threading.Lock()
-        self._number = 0
+        self._latest = 0
 
     def trigger(self) -> None:
-        """Call ``act`` after the delay, from any thread; an earlier trigger that still waits does nothing."""
-        self._session.submit(self._wait(self._next()))
+        """Call ``act`` after the delay, instead of for earlier triggers. May be called from any thread."""
+        self._session.submit(self._wait(self._invalidate()))
 
     def cancel(self) -> None:
-        """Let the triggers so far do nothing."""
-        self._next()
+        """Cancel all earlier triggers."""
+        self._invalidate()
 
-    def _next(self) -> int:
+    def _invalidate(self) -> int:
+        """Make a new number the latest, which cancels earlier triggers; return it."""
         with self._lock:
-            self._number += 1
-            return self._number
+            self._latest += 1
+            return self._latest
 
     async def _wait(self, number: int) -> None:
         await self._sleep(self._delay)
-        if number != self._number:
+        if number != self._latest:
             return
         try:
-            await self._act(lambda: number == self._number)
-        except Exception as error:  # noqa: BLE001 - it is told
+            await self._act(lambda: number == self._latest)
+        except Exception as error:  # noqa: BLE001 - it is reported
             self._reporter.report(error)

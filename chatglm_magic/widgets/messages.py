@@ -1,4 +1,4 @@
-"""What a transcript shows: messages and notices, as values that need no widget."""
+"""The contents of a transcript: messages and notices, as plain values that need no widget library."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Tone = Literal["", "muted", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A line about a message or about the box: ``muted`` for what is as it should be, ``failed`` for an error.
+    """A line about a message or about the prompt box; its tone is ``muted``, or ``failed`` for an error.
 
-    ``details`` are plain text, a click away. ``action`` and ``label`` make a button, such as Continue.
+    ``details`` are plain text, collapsed. ``action`` and ``label`` define a button, such as Continue.
     """
 
     text: str = ""
@@ -26,25 +26,25 @@ class Notice:
 class Message:
     """One message of a transcript.
 
-    :param id: names it in :meth:`Transcript.put` and in actions.
+    :param id: identifies it in :meth:`Transcript.put` and in actions.
     :param role: ``user``, ``assistant``, or ``note``, a line of small type between two messages.
-    :param label: who speaks: ``You``, ``GLM``, a model's name. In a lane it is the column's heading.
-    :param blocks: safe HTML, one piece a paragraph: of :class:`..render.blocks.Blocks` for Markdown, or of
-        :func:`..render.blocks.plain_blocks` for a prompt. Together they are what the reader sees.
-    :param source: the text itself, for *Copy* and *Edit*. It stays in the kernel until it is asked for, except a
-        user's, which is edited in the page.
-    :param meta: one small line under it, as "68 tokens · 3.4 s".
-    :param facts: further facts, name and value, behind the word *Details*.
-    :param notice: a line about how it ended, or what is being waited for.
-    :param versions: (which, of how many), from 1; shows ◁ 2/3 ▷ where there is more than one.
-    :param actions: what it offers: ``edit``, ``copy``, ``again``, ``branch``, ``delete``; each is sent to
-        :meth:`Transcript.on_action` by that name, but for ``copy``, which the transcript does by itself.
-        An edited prompt comes as ``edit`` with ``{"text": …}``; ◁ and ▷ as ``version`` with ``{"number": …}``;
-        a notice's button as its own action; a checked box as ``select`` with ``{"selected": …}``.
-    :param busy: whether more is to come.
-    :param lane: messages that follow each other with the same lane stand side by side.
-    :param badge: a word in a lane's heading, as "same as left".
-    :param selected: whether its box is checked; None shows no box.
+    :param label: the speaker: ``You``, ``GLM`` or a model's name. In a lane it is the column's heading.
+    :param blocks: safe HTML, one piece per paragraph, from :class:`..render.blocks.Blocks` for Markdown or
+        :func:`..render.blocks.plain_blocks` for a prompt. Together they are the visible text.
+    :param source: the text itself, for *Copy* and *Edit*. Only a user's is sent to the page, which edits it; the
+        others stay in the kernel until they are copied.
+    :param meta: one small line below it, such as "68 tokens · 3.4 s".
+    :param facts: name and value of further facts, below *Details*.
+    :param notice: a line about how it ended, or what it is waiting for.
+    :param versions: number of the displayed version, from 1, and their count; more than one shows ◁ 2/3 ▷.
+    :param actions: the buttons: ``edit``, ``copy``, ``again``, ``branch``, ``delete``. The listeners of
+        :meth:`Transcript.on_action` receive each by that name, except ``copy``, which the transcript handles.
+        An edited prompt is sent as ``edit`` with ``{"text": …}``; ◁ and ▷ as ``version`` with ``{"number": …}``;
+        a notice's button as its own action; a checkbox as ``select`` with ``{"selected": …}``.
+    :param busy: whether the answer is still streaming.
+    :param lane: consecutive messages with the same lane are displayed side by side.
+    :param badge: a few words in a lane's heading, such as "same as left".
+    :param selected: whether its checkbox is checked; None shows no checkbox.
     """
 
     id: str

@@ -1,6 +1,6 @@
-"""A conversation in a page: messages as they are and as they grow, and under them, if wanted, a box to write in.
+"""A conversation in a page: its messages, also while they stream, and optionally a composer, the prompt box.
 
-The page's part is ``transcript.js``. It shows HTML that ``render/`` has made, and makes none of text.
+The page's part is ``transcript.js``. It displays HTML from ``render/`` and never turns text into HTML.
 """
 
 from __future__ import annotations
@@ -17,62 +17,62 @@ import traitlets as t
 from .messages import Message as Message
 from .messages import Notice as Notice
 
-Action = Callable[[str, str, dict[str, Any]], None]
-"""Takes what a reader does: the action, the message's id (empty for the composer's), and further values."""
+ActionListener = Callable[[str, str, dict[str, Any]], None]
+"""Receives a user's action: its name, the message's id (empty for the composer), and further values."""
 
 
-def _file(name: str) -> str:
+def _read_file(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
 class Transcript(anywidget.AnyWidget):
     """An ordered list of messages; read-only unless it has a composer.
 
-    Every method may be called in any thread. What goes to the page is what has changed: of a text that grows, its
-    end. The view follows the end unless its reader has scrolled up.
+    Every method may be called in any thread. Only changes are sent to the page; of a growing text, only its new
+    end. The view follows the end unless the user has scrolled up.
 
     .. code-block:: python
 
-        shown = Transcript()
-        shown.on_action(lambda action, id, values: print(action, id, values))
-        shown.show([
+        transcript = Transcript()
+        transcript.on_action(lambda action, id, values: print(action, id, values))
+        transcript.show([
             Message("1", "user", "You", plain_blocks("Hi"), "Hi", actions=("edit", "copy")),
             Message("2", label="GLM", blocks=Blocks().update("**Hello**"), source="**Hello**", actions=("copy",)),
         ])
-        shown.put(replace(shown["2"], meta="2 tokens"))
+        transcript.put(replace(transcript["2"], meta="2 tokens"))
 
-    A composer sends these actions, with an empty id: ``send`` with ``{"text": …}``, which is to be answered with
-    :meth:`accept` or :meth:`refuse`; ``stop``; ``live`` with ``{"on": …}``; and those of ``menu``, with the text.
+    A composer sends these actions with an empty id: ``send`` with ``{"text": …}``, to which the listener responds
+    with :meth:`accept` or :meth:`refuse`; ``stop``; ``live`` with ``{"on": …}``; those of ``menu``, with the text.
     """
 
-    _esm = _file("transcript.js")
-    _css = _file("transcript.css")
+    _esm = _read_file("transcript.js")
+    _css = _read_file("transcript.css")
 
     messages: Any = t.List().tag(sync=True, to_json=lambda value, widget: widget._page_state())
-    """What a page that opens asks for. Read :attr:`shown`, and use the methods to change them."""
-    revision = t.Int(0).tag(sync=True, to_json=lambda value, widget: widget._number)
+    """The state for a page that opens. Read :attr:`all_messages` instead, and use the methods to change it."""
+    revision = t.Int(0).tag(sync=True, to_json=lambda value, widget: widget._revision)
     composer = t.Bool(False).tag(sync=True)
     empty = t.Unicode("").tag(sync=True)
-    """What stands there while there is no message."""
+    """The text displayed while there is no message."""
     draft = t.Unicode("").tag(sync=True)
-    """The text in the box, a moment after it was typed."""
+    """The text in the composer, a moment after it was typed."""
     busy = t.Bool(False).tag(sync=True)
-    """Whether the box's button is *Stop*."""
+    """Whether the composer's button is *Stop*."""
     live = t.Bool(False).tag(sync=True)
     notice = t.Dict().tag(sync=True)
-    """A line under the box, as a notice's values."""
+    """The fields of the notice below the composer."""
     announced = t.Unicode("").tag(sync=True)
-    """What a screen reader says: the beginning and the end of an answer."""
+    """The text that a screen reader announces: the start and the end of an answer."""
     room = t.Int(0).tag(sync=True)
-    """How many tokens the model's context holds; 0 where it isn't known."""
+    """Size of the model's context in tokens; 0 if unknown."""
     menu = t.List(t.List(t.Unicode())).tag(sync=True)
-    """The entries of *Code*: (action, label)."""
+    """The entries of the menu *Code*: action and label."""
 
     def __init__(self, **traits: Any) -> None:
         self._lock = threading.RLock()
         self._messages: dict[str, Message] = {}
-        self._number = 0
-        self._acts: list[Action] = []
+        self._revision = 0
+        self._listeners: list[ActionListener] = []
         super().__init__(**traits)
         self.on_msg(self._on_message)
         self.add_class("chatglm-transcript")
@@ -80,7 +80,7 @@ class Transcript(anywidget.AnyWidget):
     def __getitem__(self, id: str) -> Message:
         """Return a message by its id.
 
-        :raises KeyError: if there is none.
+        :raises KeyError: if there is no such message.
         """
         return self._messages[id]
 
@@ -88,106 +88,106 @@ class Transcript(anywidget.AnyWidget):
         return id in self._messages
 
     @property
-    def shown(self) -> tuple[Message, ...]:
-        """All messages, in their order."""
+    def all_messages(self) -> tuple[Message, ...]:
+        """All messages, in order."""
         with self._lock:
             return tuple(self._messages.values())
 
-    def on_action(self, act: Action) -> None:
-        """Call ``act`` with whatever a reader does."""
-        self._acts.append(act)
+    def on_action(self, listener: ActionListener) -> None:
+        """Call ``listener`` with every action of a user."""
+        self._listeners.append(listener)
 
     def show(self, messages: Sequence[Message], *, reveal: str = "") -> None:
-        """Show these messages and no others; those that are there already stay as they are.
+        """Show exactly these messages; parts of the page that don't change stay as they are.
 
         :param reveal: the id of the message to scroll to.
         """
         with self._lock:
             order = [message.id for message in messages]
-            kept = [id for id in self._messages if id in order]
+            staying = [id for id in self._messages if id in order]
             changes: list[list[Any]] = []
-            if kept != order[: len(kept)]:
+            if staying != order[: len(staying)]:
                 self._messages = {message.id: message for message in messages}
-                changes = [["all", [_values(message) for message in messages]]]
+                changes = [["all", [_page_values(message) for message in messages]]]
             else:
                 changes = [["cut", id] for id in self._messages if id not in order]
-                self._messages = {id: self._messages[id] for id in kept}
+                self._messages = {id: self._messages[id] for id in staying}
                 changes += [change for message in messages for change in self._changes(message)]
             if reveal:
                 changes.append(["reveal", reveal])
             self._send_changes(changes)
 
     def put(self, message: Message) -> int:
-        """Show a message, in the place of the one with the same id or else at the end.
+        """Replace the message with the same id, or append it.
 
-        :returns: the size of what was sent to the page, in characters.
+        :returns: the number of characters sent to the page.
         """
         with self._lock:
             return self._send_changes(self._changes(message))
 
     def remove(self, *ids: str) -> None:
-        """Take messages out."""
+        """Remove messages."""
         with self._lock:
-            gone = [id for id in ids if self._messages.pop(id, None) is not None]
-            self._send_changes([["cut", id] for id in gone])
+            removed = [id for id in ids if self._messages.pop(id, None) is not None]
+            self._send_changes([["cut", id] for id in removed])
 
     def copy(self, text: str) -> None:
-        """Put a text on the page's clipboard, or where that isn't allowed show it to be copied by hand."""
+        """Copy a text to the page's clipboard; where that isn't allowed, display it to be copied manually."""
         self.send({"do": "copy", "text": text})
 
     def toast(self, text: str) -> None:
-        """Say something for a moment."""
+        """Display a text for a moment."""
         self.send({"do": "toast", "text": text})
 
     def accept(self, text: str, *, keep: bool = False) -> None:
-        """Tell the box that what it sent is taken; it is emptied, unless ``keep``."""
+        """Confirm a prompt that the composer sent, and clear it unless ``keep`` is set."""
         if not keep:
             self.draft = ""
         self.send({"do": "accept", "text": text, "keep": keep})
 
     def refuse(self, notice: Notice | None = None) -> None:
-        """Tell the box that what it sent isn't taken: the text stays, and ``notice`` says why."""
+        """Refuse a prompt that the composer sent: its text stays, and ``notice`` gives the reason."""
         if notice is not None:
-            self.say(notice)
+            self.show_notice(notice)
         self.send({"do": "refuse"})
 
     def restore(self, text: str) -> None:
-        """Put a text that couldn't be asked back into the box, if it is empty."""
+        """Put a prompt that couldn't be sent back into the composer, if that is empty."""
         if not self.draft:
             self.draft = text
         self.send({"do": "restore", "text": text})
 
-    def say(self, notice: Notice | None) -> None:
-        """Show a line under the box, or none."""
+    def show_notice(self, notice: Notice | None) -> None:
+        """Show a notice below the composer; None removes it."""
         self.notice = asdict(notice) if notice is not None else {}
 
     def _changes(self, message: Message) -> list[list[Any]]:
-        """Take a message over; return what the page has to change."""
+        """Store a message; return the changes that the page has to make."""
         message = replace(message, blocks=tuple(message.blocks))
         old = self._messages.get(message.id)
         self._messages[message.id] = message
-        new = _values(message)
+        new = _page_values(message)
         if old is None:
             return [["put", new]]
-        before = _values(old)
+        before = _page_values(old)
         fields = {name: value for name, value in new.items() if name != "blocks" and value != before[name]}
         changes: list[list[Any]] = [["set", message.id, fields]] if fields else []
-        return changes + _grown(message.id, old.blocks, message.blocks)
+        return changes + _block_changes(message.id, old.blocks, message.blocks)
 
     def _send_changes(self, changes: list[list[Any]]) -> int:
-        """Send what has changed, with a number by which the page notices if it has missed something."""
+        """Send changes with a revision number, by which the page notices if it has missed any."""
         if not changes:
             return 0
-        self._number += 1
-        self.send({"do": "change", "number": self._number, "changes": changes})
-        return sum(len(part) for change in changes for part in _texts(change))
+        self._revision += 1
+        self.send({"do": "change", "number": self._revision, "changes": changes})
+        return sum(len(part) for change in changes for part in _all_texts(change))
 
     def _page_state(self) -> list[dict[str, Any]]:
         with self._lock:
-            return [_values(message) for message in self._messages.values()]
+            return [_page_values(message) for message in self._messages.values()]
 
     def _on_message(self, widget: Any, content: Any, buffers: Any) -> None:
-        """Take what the page sends; nothing of it is trusted."""
+        """Handle a message from the page, which isn't trusted."""
         if not isinstance(content, dict):
             return
         action, id, values = content.get("action"), content.get("id"), content.get("values")
@@ -195,19 +195,19 @@ class Transcript(anywidget.AnyWidget):
             return
         if action == "sync":
             with self._lock:
-                if values.get("number") != self._number:
-                    self.send({"do": "all", "number": self._number, "messages": self._page_state()})
+                if values.get("number") != self._revision:
+                    self.send({"do": "all", "number": self._revision, "messages": self._page_state()})
         elif action == "copy":
             message = self._messages.get(id)
             if message is not None:
                 self.copy(message.source)
         else:
-            for act in tuple(self._acts):
-                act(action, id, values)
+            for listener in tuple(self._listeners):
+                listener(action, id, values)
 
 
-def _values(message: Message) -> dict[str, Any]:
-    """Return a message as the page has it."""
+def _page_values(message: Message) -> dict[str, Any]:
+    """Return a message as it is sent to the page."""
     values = asdict(message)
     values["blocks"] = list(message.blocks)
     if message.role != "user":
@@ -215,8 +215,8 @@ def _values(message: Message) -> dict[str, Any]:
     return values
 
 
-def _grown(id: str, old: Sequence[str], new: Sequence[str]) -> list[list[Any]]:
-    """Return how one list of blocks becomes another: which stay, what stays of the next, and what follows."""
+def _block_changes(id: str, old: Sequence[str], new: Sequence[str]) -> list[list[Any]]:
+    """Return the change between two lists of blocks: how many stay, how much of the next one, and the rest."""
     if old == new:
         return []
     same = 0
@@ -224,15 +224,15 @@ def _grown(id: str, old: Sequence[str], new: Sequence[str]) -> list[list[Any]]:
         same += 1
     if same == len(new):
         return [["grow", id, same, 0, []]]
-    first, begun = new[same], 0
+    first, length = new[same], 0
     if same < len(old):
-        begun = _common(old[same], first)
-    places = len(first[:begun].encode("utf-16-le", "surrogatepass")) // 2  # a page counts in these
-    return [["grow", id, same, places, [first[begun:], *new[same + 1 :]]]]
+        length = _common_prefix_length(old[same], first)
+    units = len(first[:length].encode("utf-16-le", "surrogatepass")) // 2  # JavaScript counts UTF-16 code units
+    return [["grow", id, same, units, [first[length:], *new[same + 1 :]]]]
 
 
-def _common(one: str, other: str) -> int:
-    """Return with how many same characters two texts begin."""
+def _common_prefix_length(one: str, other: str) -> int:
+    """Return the length of the common prefix of two texts."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
@@ -243,9 +243,9 @@ def _common(one: str, other: str) -> int:
     return low
 
 
-def _texts(value: Any) -> list[str]:
+def _all_texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, dict):
-        return [text for part in value.values() for text in _texts(part)]
-    return [text for part in value for text in _texts(part)] if isinstance(value, list | tuple) else []
+        return [text for part in value.values() for text in _all_texts(part)]
+    return [text for part in value for text in _all_texts(part)] if isinstance(value, list | tuple) else []

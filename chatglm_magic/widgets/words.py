@@ -1,4 +1,4 @@
-"""What widgets say of answers and errors: in the words of the place, where no magic can be typed."""
+"""Texts of widgets about answers and errors, without the magics that error messages suggest for cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..render.text import format_seconds, one_line, plural
 from ..values import CONTEXT_FULL, Turn
 from .messages import Notice
 
-PLACES = (
+REWORDINGS = (
     (r"Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY", "Enter its key under Server"),
     (r"wants a key: %chatglm_config api_key", "wants a key: enter it under Server."),
     (r"a key goes into api_key \(%chatglm_config api_key\)", "a key goes into the box API key"),
@@ -30,49 +30,50 @@ PLACES = (
     (r"\bendpoint_url\b", "the address"),
     (r"\bmax_token\b", "Max tokens"),
 )
-"""How an error's advice for a cell reads in a widget."""
+"""Pattern and replacement: an error's advice for a cell, and the same advice for a widget."""
 
-_END = re.compile(r"(?<=[.。!?])\s")
+SENTENCE_END = re.compile(r"(?<=[.。!?])\s")
 
 
 def reword_for_widgets(text: str) -> str:
-    """Return an error's text as a widget says it; a sentence that still needs a cell is left out."""
-    for found, words in PLACES:
-        text = re.sub(found, words, text)
+    """Reword an error's text for a widget, and drop the sentences that still mention a magic."""
+    for pattern, replacement in REWORDINGS:
+        text = re.sub(pattern, replacement, text)
     return drop_commands(text)
 
 
 def drop_commands(text: str) -> str:
-    """Return a text on one line, without the sentences that tell what to type into a cell."""
-    return one_line(" ".join(part for part in _END.split(text) if "%chatglm" not in part and "%pip" not in part))
+    """Return a text as one line, without the sentences that mention a magic."""
+    sentences = SENTENCE_END.split(text)
+    return one_line(" ".join(each for each in sentences if "%chatglm" not in each and "%pip" not in each))
 
 
 def notice_of(turn: Turn, details: str = "") -> Notice | None:
-    """Return what is said under an answer of how it ended; None if it is whole."""
+    """Return the notice below an answer about how it ended; None if there is nothing to report."""
     if turn.status == "interrupted":
         return Notice("Stopped.")
     if turn.status in ("incomplete", "error"):
         text = reword_for_widgets(turn.error or "") or "The connection broke before the answer was complete."
-        if re.fullmatch(r"\w+\(.*\)", turn.error or "", re.DOTALL):  # an error of this side, as Python writes it
+        if re.fullmatch(r"\w+\(.*\)", turn.error or "", re.DOTALL):  # the repr of an error of this package
             text = "The answer could not be shown to its end."
         return Notice(text, "failed", details)
     if turn.spent_on_thinking:
         return Notice("Thinking used up Max tokens. Raise it, or choose less thinking.")
     if turn.finish_reason == "length":
-        words = "Reached Max tokens." if turn.answer else "Max tokens was used up before an answer began."
-        return Notice(words, action="continue" if turn.answer else "", label="Continue" if turn.answer else "")
+        text = "Reached Max tokens." if turn.answer else "Max tokens was used up before an answer began."
+        return Notice(text, action="continue" if turn.answer else "", label="Continue" if turn.answer else "")
     if turn.finish_reason == CONTEXT_FULL:
         return Notice("The model's context is full. Start a new chat, or shorten the prompt.")
     if not turn.answer:
         return Notice("The answer is empty.")
-    changed = [str(what) for what in turn.changed]
+    changed = [str(change) for change in turn.changed]
     if turn.turns_left_out:
         changed.append(f"{plural(turn.turns_left_out, 'early turn')} left out: the context is full")
     return Notice(f"Changed: {'; '.join(changed)}") if changed else None
 
 
-def speed_of(turn: Turn) -> str:
-    """Return the small line under an answer: its tokens, how fast they came, and how long it took."""
+def speed_line(turn: Turn) -> str:
+    """Return the small line below an answer: its tokens, tokens per second and duration."""
     tokens, parts = completion_tokens(turn), []
     if tokens:
         parts.append(plural(tokens, "token"))
@@ -84,8 +85,8 @@ def speed_of(turn: Turn) -> str:
     return " · ".join(parts)
 
 
-def facts_of(turn: Turn) -> tuple[tuple[str, str], ...]:
-    """Return further facts of an answer, name and value."""
+def answer_facts(turn: Turn) -> tuple[tuple[str, str], ...]:
+    """Return the name and value of each further fact about an answer."""
     facts = [("Model", turn.model or "server default"), ("Parameters", parameters_line(turn))]
     if turn.turns_sent:
         facts.append(("Context", f"{plural(turn.turns_sent, 'earlier turn')} sent"))
@@ -115,5 +116,5 @@ LABELS = {"max_token": "Max tokens", "top_p": "Top-p", "top_k": "Top-k", "min_p"
 
 
 def label_of(name: str) -> str:
-    """Return a parameter's name for people."""
+    """Return a parameter's label."""
     return LABELS.get(name) or name.replace("_", " ").capitalize()

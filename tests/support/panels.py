@@ -131,12 +131,14 @@ def ask_and_wait(shown: Panel, prompt: str) -> None:
 
 def read_answers(shown: Panel) -> list[Message]:
     """Return the answers that are shown, in order."""
-    return [message for message in shown.transcript.shown if message.role == "assistant" and not message.lane]
+    return [
+        message for message in shown.transcript.all_messages if message.role == "assistant" and not message.lane
+    ]
 
 
 def read_lanes(shown: Panel) -> list[Message]:
     """Return the answers that stand side by side."""
-    return [message for message in shown.transcript.shown if message.lane]
+    return [message for message in shown.transcript.all_messages if message.lane]
 
 
 def read_text(message: Message) -> str:
@@ -152,7 +154,7 @@ def read_answer(shown: Panel) -> str:
 
 def read_notices(shown: Panel) -> list[str]:
     """Return what stands under the messages and under the box, the box's last."""
-    notices = [message.notice.text for message in shown.transcript.shown if message.notice is not None]
+    notices = [message.notice.text for message in shown.transcript.all_messages if message.notice is not None]
     return [*notices, *([shown.transcript.notice["text"]] if shown.transcript.notice else [])]
 
 

@@ -71,7 +71,7 @@ class Viewer:
         shown = self.box.reader.transcript
         name = f"q{self.box.reader.turn}"
         if prompt is not None:
-            name = [one.id for one in shown.shown if one.role == "user" and one.source == prompt][-1]
+            name = [one.id for one in shown.all_messages if one.role == "user" and one.source == prompt][-1]
         message = name if action in ("edit", "select") else f"a{name[1:]}"
         self.press(message, action, **values)
 
@@ -84,7 +84,7 @@ class Viewer:
     @property
     def prompts(self) -> list[str]:
         """The prompts of the transcript."""
-        return [message.source for message in self.box.reader.transcript.shown if message.role == "user"]
+        return [message.source for message in self.box.reader.transcript.all_messages if message.role == "user"]
 
     def click(self, name: str) -> None:
         """Press a button."""
@@ -114,7 +114,7 @@ class Viewer:
             if isinstance(widget, w.HTML | w.HTMLMath):
                 parts.append(visible_text(widget))
             elif isinstance(widget, Transcript):
-                parts += [part for message in widget.shown for part in read_message(message)]
+                parts += [part for message in widget.all_messages for part in read_message(message)]
         return " ".join(part for part in parts if part)
 
     @property

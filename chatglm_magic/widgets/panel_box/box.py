@@ -81,7 +81,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def show_error(self, text: str, details: str) -> None:
         """Show an error that is about no message and no field."""
-        self.transcript.say(Notice(text, "failed", details))
+        self.transcript.show_notice(Notice(text, "failed", details))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Stand for the panel where widgets can't be shown, with a text that never varies."""
@@ -117,7 +117,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         """Copy code that asks what stands in the box, or else the conversation's last prompt again."""
         turns = [turn for turn in self._session.turns if turn.kind == "chat" and turn.status != "superseded"]
         if not text.strip() and not turns:
-            self.transcript.say(Notice("Type a prompt first: the code asks it."))
+            self.transcript.show_notice(Notice("Type a prompt first: the code asks it."))
             return
         blank = not text.strip()
         state = code.state(self._session, turns[-1].prompt if blank else text, again=blank)
@@ -129,7 +129,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         if turns:
             self.transcript.copy("".join(turns_markdown(turns)))
         else:
-            self.transcript.say(Notice("Ask something first: then the conversation can be copied."))
+            self.transcript.show_notice(Notice("Ask something first: then the conversation can be copied."))
 
     def _toggle_history(self) -> None:
         if self._viewer is None:
@@ -151,7 +151,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self.sidebar.context = self._session.context
         if news := self._session.store.news():
             self._news = [*self._news, *(reword_for_widgets(line) for line in news)][-3:]
-            self.transcript.say(Notice(" ".join(self._news)))
+            self.transcript.show_notice(Notice(" ".join(self._news)))
 
 
 def _parts(*, plain: bool) -> tuple[Any, Any]:

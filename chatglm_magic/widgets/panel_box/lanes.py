@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...render.answers import escape_html
 from ...render.diff import MAX_HIGHLIGHTED_SHARE, highlight_changes
 from ..messages import Message
-from ..words import notice_of, speed_of
+from ..words import notice_of, speed_line
 
 if TYPE_CHECKING:
     from .place import Place
@@ -56,7 +56,7 @@ class Lanes:
             label=f"{_short(place.prompt)}\n{place.heading}",
             blocks=(html,) if html else (),
             source=place.text,
-            meta=speed_of(turn) if turn else "",
+            meta=speed_line(turn) if turn else "",
             notice=notice_of(turn) if turn else None,
             actions=("copy",) if place.text and turn else (),
             busy=not place.is_over,

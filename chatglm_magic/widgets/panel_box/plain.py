@@ -70,7 +70,7 @@ class PlainTranscript(_Acting):
         return id in self._messages
 
     @property
-    def shown(self) -> tuple[Message, ...]:
+    def all_messages(self) -> tuple[Message, ...]:
         """All messages, in their order."""
         return tuple(self._messages.values())
 
@@ -86,7 +86,7 @@ class PlainTranscript(_Acting):
             self._messages[message.id] = message
             return self._draw()
 
-    def say(self, notice: Notice | None) -> None:
+    def show_notice(self, notice: Notice | None) -> None:
         """Show a line under the box, or none."""
         self.notice = {} if notice is None else {"text": notice.text, "tone": notice.tone}
 
@@ -98,7 +98,7 @@ class PlainTranscript(_Acting):
     def refuse(self, notice: Notice | None = None) -> None:
         """Say why a prompt isn't taken."""
         if notice is not None:
-            self.say(notice)
+            self.show_notice(notice)
 
     def restore(self, text: str) -> None:
         """Put a text that couldn't be asked back into the box."""
@@ -110,7 +110,7 @@ class PlainTranscript(_Acting):
 
     def toast(self, text: str) -> None:
         """Say something."""
-        self.say(Notice(text))
+        self.show_notice(Notice(text))
 
     def _switch(self, change: Any) -> None:
         if change["new"] != self.live:
@@ -128,7 +128,7 @@ class PlainTranscript(_Acting):
 
     def _draw(self) -> int:
         parts = []
-        for message in self.shown[-LAST:]:
+        for message in self.all_messages[-LAST:]:
             head = f'<div class="chatglm-heading">{escape(message.label)}</div>' if message.label else ""
             notice = f"<div>{escape(message.notice.text)}</div>" if message.notice else ""
             parts.append(

@@ -17,7 +17,7 @@ from ..debounce import Debouncer, Sleep
 from ..messages import Message, Notice
 from ..still import StaticFallback, render_transcript
 from ..trouble import ErrorReporter
-from ..words import facts_of, notice_of, speed_of
+from ..words import answer_facts, notice_of, speed_line
 from .lanes import Lanes
 from .place import WAITING, Place, answer_blocks, speaker
 
@@ -111,7 +111,7 @@ class Talk:
         later = len(self._versions()) - self._versions().index(found[0]) - 1
         self._session.fork(found[0].turn.id, before=True)
         if later or found[0].turn.answer:
-            self._shown.say(Notice("A branch: the conversation it left is in the history."))
+            self._shown.show_notice(Notice("A branch: the conversation it left is in the history."))
         self._click("edit", prompt, again=None)
 
     def choose(self, id: str, number: Any) -> None:
@@ -141,7 +141,7 @@ class Talk:
             if live and place is not None and not place.is_over:
                 self._lanes.add(place)
         words = "Live: each slider that settles asks again. These answers aren't part of the conversation."
-        self._shown.say(Notice(words) if live else None)
+        self._shown.show_notice(Notice(words) if live else None)
         self.render()
 
     def new(self) -> None:
@@ -149,7 +149,7 @@ class Talk:
         self.stop()
         self._lanes.clear()
         self._last = None
-        self._shown.say(None)
+        self._shown.show_notice(None)
         self._session.reset()
 
     def _continue(self, id: str) -> None:
@@ -203,7 +203,7 @@ class Talk:
                 prompt, view=ThrottledView(place), history=history, kind=kind, again=again, id=place.id
             )
             if self._shown.notice.get("tone") == "failed":
-                self._shown.say(None)
+                self._shown.show_notice(None)
             self._shown.announced = WAITING
             self._sync()  # before it runs: its end may come at once, and is told by what changes back
             self.render()
@@ -266,7 +266,7 @@ class Talk:
             failed = self._reporter.describe(fault)
         recorded = place.turn is not None or any(place.id in _ids(v) for v in self._versions())
         if failed is not None and not recorded:
-            self._shown.say(Notice(failed[0], "failed", failed[1]))
+            self._shown.show_notice(Notice(failed[0], "failed", failed[1]))
             self._shown.restore(place.prompt)
         self._sync()
         if self._place is place and not self._runner.busy:
@@ -342,8 +342,8 @@ class Talk:
                 label=speaker(turn),
                 blocks=tuple(self._blocks.pop(turn.id, ()) or answer_blocks(turn)),
                 source=turn.answer,
-                meta=speed_of(turn) if turn.answer else "",
-                facts=facts_of(turn) if turn.answer else (),
+                meta=speed_line(turn) if turn.answer else "",
+                facts=answer_facts(turn) if turn.answer else (),
                 notice=notice,
             )
             known = self._finished[turn.id] = (turn, message)

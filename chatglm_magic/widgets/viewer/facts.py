@@ -12,7 +12,7 @@ from ...render.answers import completion_tokens, describe_speed, escape_html
 from ...render.text import format_seconds, format_time, one_line, plural
 from ...store import Row, Summary, excerpt
 from ...values import Turn
-from ..words import speed_of
+from ..words import speed_line
 
 UNSAVED = 2**48
 """From here on a number stands for a turn that could not be saved yet."""
@@ -71,7 +71,7 @@ def line_of_conversation(summary: Summary, last: Turn | None, present: str) -> s
 
 def meta(turn: Turn) -> str:
     """Return the small line under an answer: tokens, speed, duration, time."""
-    return " · ".join(part for part in (speed_of(turn), format_time(turn.created)) if part)
+    return " · ".join(part for part in (speed_line(turn), format_time(turn.created)) if part)
 
 
 def facts_of(row: Row) -> tuple[tuple[str, str], ...]:
