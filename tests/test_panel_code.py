@@ -110,7 +110,7 @@ def a_session(url: str, **values: Any) -> Iterator[Session]:
     for name in ("system", "stop", "model", "temperature"):  # what no option could carry is set in the session
         if name in mine.chosen:
             setattr(mine, name, None)
-            get_session().default(name)
+            get_session().reset_parameter(name)
     session.close()
 
 

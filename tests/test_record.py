@@ -102,7 +102,7 @@ def test_asking_again_takes_the_place_of_a_turn() -> None:
         first = session.ask("a").turn
         second = session.ask("b").turn
         session.ask("c")
-        again = session.ask("b2", again=second.id)
+        again = session.ask("b2", replaces=second.id)
         assert server.posts[-1].body["history"] == [["a", "A"]]
         assert session.llm.history == [["a", "A"], ["b2", "B2"], ["c", "C"]]
         assert sorted(stored(session)) == [
@@ -114,7 +114,7 @@ def test_asking_again_takes_the_place_of_a_turn() -> None:
         assert [turn.prompt for turn in session.history.filter(status="complete")] == ["a", "b2", "c"]
         assert again.turn.id not in (first.id, second.id)
         with pytest.raises(ParameterError):
-            session.ask("x", again="0" * 32)
+            session.ask("x", replaces="0" * 32)
 
 
 def test_live_questions_and_sweeps_are_logged_and_never_context() -> None:
@@ -127,7 +127,7 @@ def test_live_questions_and_sweeps_are_logged_and_never_context() -> None:
         session.ask("d")
         assert [post.body["history"] for post in server.posts] == [[], [["a", "A"]], [], [["a", "A"]]]
         assert [turn.kind for turn in session.history] == ["chat", "live", "sweep", "chat"]
-        assert session.context == 2
+        assert session.turns_in_context == 2
 
 
 def test_a_fork_knows_what_its_turn_saw() -> None:
@@ -181,7 +181,7 @@ def test_an_undone_turn_stays_readable() -> None:
         session.ask("a")
         session.ask("b")
         assert session.undo()
-        assert [turn.prompt for turn in session.turns] == ["a"] and session.context == 1
+        assert [turn.prompt for turn in session.turns] == ["a"] and session.turns_in_context == 1
         assert stored(session) == [("a", "A", "complete"), ("b", "B", "superseded")]
 
 
@@ -236,7 +236,7 @@ def test_a_parameter_goes_back_to_its_default() -> None:
         session = session_at(server.url + "v1")
         session.llm.temperature = 0.9
         session.ask("a")
-        session.default("temperature")
+        session.reset_parameter("temperature")
         session.ask("b")
         assert server.posts[0].body["temperature"] == 0.9
         assert "temperature" not in server.posts[1].body
@@ -250,9 +250,9 @@ def test_a_parameter_goes_back_to_its_default() -> None:
 def test_the_range_of_temperature_follows_the_server() -> None:
     """Z.ai takes 0 to 1, others as far as is known 0 to 2."""
     session = Session()
-    assert session.limits("temperature") == (0.0, 2.0) and session.limits("top_p") == (0.0, 1.0)
+    assert session.slider_range("temperature") == (0.0, 2.0) and session.slider_range("top_p") == (0.0, 1.0)
     session.settings.endpoint_url = "https://api.z.ai/api/paas/v4"
-    assert session.limits("temperature") == (0.0, 1.0)
+    assert session.slider_range("temperature") == (0.0, 1.0)
 
 
 def test_a_listener_that_fails_costs_no_answer() -> None:

@@ -118,7 +118,7 @@ def test_a_request_that_is_looked_at_shows_no_key(place: str, monkeypatch: pytes
         ):
             assert not has_leaked(thing)
         assert not has_leaked(dataclasses.asdict(plan.call))
-    assert not has_leaked(session.preview(PROMPT), session.asked(), session.settings.trait_values())
+    assert not has_leaked(session.preview(PROMPT), session.explicit_parameters(), session.settings.trait_values())
 
 
 class Listener(BaseCallbackHandler):

@@ -517,12 +517,12 @@ def test_versions_stand_in_one_place_and_one_is_chosen(tmp_path: Path) -> None:
     with ScriptedServer(legacy(lambda body: next(answers))) as server:
         session.settings.endpoint_url = server.url
         first = session.ask("hi").turn.id
-        session.ask("hi", again=first)
+        session.ask("hi", replaces=first)
         session.ask("more")
         assert [[turn.answer for turn in each.turns] for each in session.versions] == [["one", "two"], ["next"]]
         assert [each.turn.answer for each in session.versions] == ["two", "next"]
-        session.choose(first)
-        session.choose("of no turn")
+        session.choose_version(first)
+        session.choose_version("of no turn")
         assert session.versions[0].shown == 0 and session.llm.history == [["hi", "one"], ["more", "next"]]
         session.ask("last?")
         assert server.posts[-1].body["history"] == [["hi", "one"], ["more", "next"]]

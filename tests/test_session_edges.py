@@ -70,7 +70,7 @@ def test_a_conversation_is_shortened_until_it_fits(session: Session, manner: str
         assert lengths(server) == [17, 9, 5, 3]
         assert (turn.turns_left_out, turn.turns_sent, turn.status) == (7, 1, "complete")
         assert [m["content"] for m in server.posts[-1].body["messages"]] == ["h", "x", "i"]
-        assert session.context == 9, "nothing of the conversation itself is lost"
+        assert session.turns_in_context == 9, "nothing of the conversation itself is lost"
 
 
 @pytest.mark.parametrize("manner", ["sync", "async"])
@@ -267,7 +267,7 @@ def test_a_fork_goes_on_from_a_turn_that_is_no_part_of_its_conversation(session:
         session.settings.endpoint_url = server.url
         outside = session.ask("o", history=False).turn
         replaced = session.ask("r").turn
-        session.ask("s", again=replaced.id)
+        session.ask("s", replaces=replaced.id)
         server.scripts[:] = [reply({"detail": "down"}, status=500)]
         with pytest.raises(ChatGLMError):
             session.ask("f")
@@ -290,7 +290,7 @@ def test_undo_takes_back_what_is_part_of_the_conversation(session: Session) -> N
             session.ask(prompt)
         undone = session.undo()
         assert undone is not None and (undone.prompt, undone.status) == ("b", "complete")
-        assert session.context == 0 and session.undo() is None
+        assert session.turns_in_context == 0 and session.undo() is None
 
 
 def test_a_cell_whose_turn_was_replaced_from_outside_asks_at_the_end(session: Session) -> None:
@@ -361,10 +361,10 @@ def test_a_turn_under_way_is_neither_deleted_nor_taken_back(session: Session) ->
             session.delete([under_way.id])
             undone = session.undo()
             with pytest.raises(ChatGLMError, match="not of this conversation"):
-                session.ask("c", again=under_way.id)
+                session.ask("c", replaces=under_way.id)
         finally:
             hold.set()
         assert asked.result(20) == "B"
         assert undone is not None and undone.id == before.id
         assert [(turn.id, turn.answer) for turn in session.turns] == [(under_way.id, "B")]
-        assert session.context == 1 and "B" in [turn.answer for turn in session.history]
+        assert session.turns_in_context == 1 and "B" in [turn.answer for turn in session.history]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InvalidResponseError, ParameterError, ResponseError
 from ..parameters import find_value
-from ..session import Session, session_of
+from ..session import Session, resolve_session
 from ..session.draft import Draft, NoView, View
 from ..values import TokenLogprobs, Turn
 from .distribution import LARGEST
@@ -53,7 +53,7 @@ def asked(
     :raises InvalidResponseError: ``no_logprobs`` if the answer came without probabilities.
     :raises ChatGLMError: as :meth:`Session.ask`.
     """
-    session = session_of(session)
+    session = resolve_session(session)
     check_wish(logprobs)
     options = question(session, top, vocabulary, options)
     heard = _Heard(view or NoView())

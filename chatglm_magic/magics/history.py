@@ -188,7 +188,7 @@ def _reset(session: Session, options: argparse.Namespace) -> str:
 def _resume(session: Session, options: argparse.Namespace) -> str:
     count = session.resume(options.value)
     first = next((line(turn.prompt) for turn in session.turns), "")
-    return f"Resumed: {first}\n{plural(count, 'turn')}, {session.context} in context."
+    return f"Resumed: {first}\n{plural(count, 'turn')}, {session.turns_in_context} in context."
 
 
 def _fork(session: Session, options: argparse.Namespace) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .session import Session, get_session, session_of
+from .session import Session, get_session, resolve_session
 
 if TYPE_CHECKING:
     from ..client.probe import Finding as Finding  # what Session.probe returns; its module imports requests
 
-__all__ = ["Session", "get_session", "session_of"]
+__all__ = ["Session", "get_session", "resolve_session"]

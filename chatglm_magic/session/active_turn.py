@@ -37,11 +37,11 @@ class Owner(Protocol):
 
     @property
     def llm(self) -> ChatGLM: ...
-    def asked(self) -> dict[str, Any]: ...
+    def explicit_parameters(self) -> dict[str, Any]: ...
     def probe(self, **options: Any) -> Finding: ...
-    def begin(self, place: Place, turn: Turn) -> Entry: ...
-    def progress(self, entry: Entry, turn: Turn) -> None: ...
-    def keep(self, entry: Entry, turn: Turn) -> None: ...
+    def begin_turn(self, place: Place, turn: Turn) -> Entry: ...
+    def update_turn(self, entry: Entry, turn: Turn) -> None: ...
+    def finish_turn(self, entry: Entry, turn: Turn) -> None: ...
 
 
 class ActiveTurn:
@@ -71,7 +71,7 @@ class ActiveTurn:
         self.draft = self._draft()  # raises for what can't be asked, before anything is superseded
         self._ended = False
         interrupts.hold()  # until start(): a turn that is begun is kept as stopped
-        self._entry = session.begin(place, self.draft.turn("incomplete")) if record else None
+        self._entry = session.begin_turn(place, self.draft.turn("incomplete")) if record else None
         self._stored = time.monotonic()
 
     def _draft(self) -> Draft:
@@ -82,7 +82,7 @@ class ActiveTurn:
             dialect=plan.dialect,
             model=plan.sent.get("model"),
             system=plan.question.params.get("system"),
-            asked={**self._session.asked(), **self._options},
+            asked={**self._session.explicit_parameters(), **self._options},
             sent=plan.sent,
             changed=plan.changed,
             turns_sent=len(self._history),
@@ -154,7 +154,7 @@ class ActiveTurn:
         self._interrupts.look()
         self._feed.update(self.draft)
         if self._entry is not None and time.monotonic() - self._stored >= STORED_EVERY:
-            self._session.progress(self._entry, self.draft.turn("incomplete"))
+            self._session.update_turn(self._entry, self.draft.turn("incomplete"))
             self._stored = time.monotonic()
 
     def drop_oldest_turns(self, error: ChatGLMError) -> bool:
@@ -208,7 +208,7 @@ class ActiveTurn:
         """Put the turn into its place, whatever is interrupted."""
         self._interrupts.hold()
         if self._entry is not None:
-            self._session.keep(self._entry, turn)
+            self._session.finish_turn(self._entry, turn)
         self._ended = True
 
 

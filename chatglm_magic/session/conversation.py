@@ -155,7 +155,7 @@ class Conversation:
                 groups.append([entry])
         return [versions for group in groups for versions in _versions(group)]
 
-    def choose(self, turn: str) -> list[Entry]:
+    def choose_version(self, turn: str) -> list[Entry]:
         """Let another version of an answer be part of the conversation; return what has changed."""
         chosen = next((entry for entry in self.entries if entry.turn.id == turn), None)
         if chosen is None or chosen.turn.status != "superseded":
@@ -235,9 +235,9 @@ class ConversationLog:
         """Store a turn as it stands."""
         self._store().put(entry.turn, entry.position)
 
-    def choose(self, turn: str) -> None:
+    def choose_version(self, turn: str) -> None:
         """Let another version of an answer be part of the conversation."""
-        for changed in self.conversation.choose(turn):
+        for changed in self.conversation.choose_version(turn):
             self.put(changed)
 
     def undo(self) -> Turn | None:

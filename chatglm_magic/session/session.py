@@ -71,7 +71,7 @@ class Session:
         history: bool = True,
         record: bool = True,
         kind: Kind = "chat",
-        again: str | None = None,
+        replaces: str | None = None,
         **options: Any,
     ) -> Answer:
         """Ask in this thread; return the answer, which is a ``str`` that knows its turn.
@@ -80,7 +80,7 @@ class Session:
         :param history: False asks outside the conversation: no turn is sent, and this one will not be.
         :param record: False keeps no turn of it.
         :param kind: anything but ``chat`` is recorded outside the conversation.
-        :param again: the id of the turn whose place this one takes; it sees what that one saw.
+        :param replaces: the id of the turn whose place this one takes; it sees what that one saw.
         :param options: values for this question alone: fields of ``ChatGLM``, or further keys of the body.
         :raises ChatGLMError: after the turn, with what was received, was kept.
         :raises Interrupted: likewise.
@@ -94,7 +94,7 @@ class Session:
                 history=history,
                 record=record,
                 kind=kind,
-                again=again,
+                replaces=replaces,
                 cell=self.cell,
             )
             try:
@@ -110,7 +110,7 @@ class Session:
         history: bool = True,
         record: bool = True,
         kind: Kind = "chat",
-        again: str | None = None,
+        replaces: str | None = None,
         id: str = "",
         **options: Any,
     ) -> Coroutine[Any, Any, Answer]:
@@ -129,7 +129,7 @@ class Session:
                 history=history,
                 record=record,
                 kind=kind,
-                again=again,
+                replaces=replaces,
                 cell=(None, 0),
                 id=id,
             )
@@ -146,36 +146,36 @@ class Session:
 
         return LOOP.submit(question)
 
-    def asked(self) -> dict[str, Any]:
+    def explicit_parameters(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
-        return self._sync.asked()
+        return self._sync.explicit_parameters()
 
     def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Call:
         """Return the exact request a question would send now; nothing is sent and nothing superseded."""
         with self._lock:
-            self._settle()
+            self._sync_with_llm()
             seen = self._log.place(self.cell, None).history if history else ()
         return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in seen]}).call
 
-    def settle(self) -> None:
+    def sync_with_llm(self) -> None:
         """Take over what was set to its present value, or changed in ``llm.history``: neither is observed."""
         with self._lock:
-            self._settle()
+            self._sync_with_llm()
 
-    def choose_value(self, name: str, value: Any) -> None:
+    def set_parameter(self, name: str, value: Any) -> None:
         """Set a parameter; a value that it has already is a choice too, and sent from now on.
 
         :raises TraitError: for a value that the parameter doesn't take.
         """
-        self._sync.choose(name, value)
+        self._sync.set_parameter(name, value)
 
-    def default(self, name: str) -> None:
+    def reset_parameter(self, name: str) -> None:
         """Put a parameter back to its default, as if it had never been set."""
-        self._sync.default(name)
+        self._sync.reset_parameter(name)
 
-    def limits(self, name: str) -> tuple[float, float]:
+    def slider_range(self, name: str) -> tuple[float, float]:
         """Return the range of temperature, top_p or max_token that the server takes, as far as known."""
-        return self._sync.limits(name)
+        return self._sync.slider_range(name)
 
     @property
     def thinking_levels(self) -> tuple[str, ...]:
@@ -249,7 +249,7 @@ class Session:
         """Every turn of the conversation, in its order, whatever became of it."""
         with self._lock:
             if self._sync.made:
-                self._settle()
+                self._sync_with_llm()
             return tuple(self._log.conversation.turns)
 
     @property
@@ -260,7 +260,7 @@ class Session:
         """
         with self._lock:
             if self._sync.made:
-                self._settle()
+                self._sync_with_llm()
             return tuple(self._log.conversation.versions())
 
     @property
@@ -269,10 +269,10 @@ class Session:
         return self._log.conversation.id
 
     @property
-    def context(self) -> int:
+    def turns_in_context(self) -> int:
         """How many earlier turns go along with the next question."""
         with self._lock:
-            self._settle()
+            self._sync_with_llm()
             return len(self._log.conversation.pairs()) if self.llm.with_history else 0
 
     @property
@@ -287,12 +287,12 @@ class Session:
             from ..store import History, Query
 
             if self._sync.made:
-                self._settle()
+                self._sync_with_llm()
             return History(self.store, Query(conversation=self.conversation))
 
-    def choose(self, turn: str) -> None:
+    def choose_version(self, turn: str) -> None:
         """Let another version of an answer, a turn by its id, be the one that is part of the conversation."""
-        self._change(lambda: self._log.choose(turn))
+        self._change(lambda: self._log.choose_version(turn))
 
     def undo(self) -> Turn | None:
         """Take the last turn back; return it."""
@@ -330,44 +330,44 @@ class Session:
         """Call ``listener`` after each change of the turns; return what ends that."""
         return self._listeners.add(listener)
 
-    def begin(self, place: Place, turn: Turn) -> Entry:
+    def begin_turn(self, place: Place, turn: Turn) -> Entry:
         """Hold a place for an answer under way."""
         with self._lock:
-            self._settle()
+            self._sync_with_llm()
             entry = self._log.begin(place, turn)
-            self._publish()
+            self._write_llm_history()
             return entry
 
-    def progress(self, entry: Entry, turn: Turn) -> None:
+    def update_turn(self, entry: Entry, turn: Turn) -> None:
         """Store an answer under way as far as it has come."""
         with self._lock:
             if entry.pending:
                 entry.turn = turn
                 self._log.put(entry)
 
-    def keep(self, entry: Entry, turn: Turn) -> None:
+    def finish_turn(self, entry: Entry, turn: Turn) -> None:
         """Put a finished turn into its place."""
         with self._lock:
-            self._settle()
+            self._sync_with_llm()
             self._log.finish(entry, turn)
-            self._publish()
+            self._write_llm_history()
         self._listeners.call()
 
     def _change(self, act: Callable[[], T]) -> T:
         """Change the conversation, and tell those who follow it."""
         with self._lock:
-            self._settle()
+            self._sync_with_llm()
             result = act()
-            self._publish()
+            self._write_llm_history()
         self._listeners.call()
         return result
 
-    def _settle(self) -> None:
+    def _sync_with_llm(self) -> None:
         """Take over what was changed through the other handles since the last look."""
-        self._sync.settle()
+        self._sync.apply_unobserved()
         self._log.adopt([(q, a) for q, a in self.llm.history])
 
-    def _publish(self) -> None:
+    def _write_llm_history(self) -> None:
         """Write the conversation to where ``session.llm.invoke`` reads it."""
         self.llm.history = [list(pair) for pair in self._log.conversation.pairs()]
 
@@ -393,15 +393,15 @@ class Session:
         history: bool,
         record: bool,
         kind: Kind,
-        again: str | None,
+        replaces: str | None,
         cell: tuple[str | None, int],
         id: str = "",
     ) -> ActiveTurn:
         with self._lock:
             from .active_turn import ActiveTurn
 
-            self._settle()
-            place = self._log.place(cell, again)
+            self._sync_with_llm()
+            place = self._log.place(cell, replaces)
             supersedes = record and kind == "chat"
             place = replace(place, history=place.history if history else (), old=place.old if supersedes else ())
             turn = Turn(
@@ -448,7 +448,7 @@ def get_session(shell: Any | None = None) -> Session:
     return _current
 
 
-def session_of(given: Session | None) -> Session:
+def resolve_session(given: Session | None) -> Session:
     """Return the session that was given, or else this process' own.
 
     :raises ParameterError: for anything but a session.

@@ -218,19 +218,19 @@ class SettingsSync:
             self._from_llm(name, getattr(llm, name))
         self.settings.chosen = {name for name in SHARED if name in wished} | (self.settings.chosen & set(LIMITS))
 
-    def settle(self) -> None:
+    def apply_unobserved(self) -> None:
         """Take over a value that was set to what it was: no change, but still a wish."""
         llm = self.llm()
         for name in self.settings.chosen.intersection(SHARED) - llm.model_fields_set:
             setattr(llm, name, getattr(self.settings, name))
 
-    def asked(self) -> dict[str, Any]:
+    def explicit_parameters(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
         llm = self.llm()
         names = [name for name in SHARED if name in llm.model_fields_set and PARAMETERS[name].recorded]
         return {name: getattr(llm, name) for name in names}
 
-    def choose(self, name: str, value: Any) -> None:
+    def set_parameter(self, name: str, value: Any) -> None:
         """Set a parameter; a value that it has already is a choice too, and who follows it is told so.
 
         :raises TraitError: for a value that the parameter doesn't take.
@@ -241,7 +241,7 @@ class SettingsSync:
         if same:
             settings.notify_change(Bunch(name=name, old=value, new=value, owner=settings, type="change"))
 
-    def default(self, name: str) -> None:
+    def reset_parameter(self, name: str) -> None:
         """Put a parameter back to its default; it no longer counts as set, and who follows it is told so."""
         settings, llm = self.settings, self.llm()
         value = settings.trait_defaults(name)
@@ -250,7 +250,7 @@ class SettingsSync:
         llm.model_fields_set.discard(name)
         settings.notify_change(Bunch(name=name, old=value, new=value, owner=settings, type="change"))
 
-    def limits(self, name: str) -> tuple[float, float]:
+    def slider_range(self, name: str) -> tuple[float, float]:
         """Return the range of a sampling parameter that the server takes, as far as known."""
         from ..wire.openai import server_of
 

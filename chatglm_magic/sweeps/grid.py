@@ -18,7 +18,7 @@ MOST = 100_000
 
 FIELDS = tuple(row.name for row in PARAMETERS.values() if row.can_be_swept)
 OWN = ("samples", "jobs", "show", "session", "resume")
-NOT_SWEPT = {*NOT_PARAMETERS, *parameter_names("conversation"), "kind", "again", "sample", "tape"}
+NOT_SWEPT = {*NOT_PARAMETERS, *parameter_names("conversation"), "kind", "replaces", "sample", "tape"}
 """What belongs to the asking itself, and isn't a parameter of the model."""
 
 _NUMBER = r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,2})?"

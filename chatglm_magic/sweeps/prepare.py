@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ParameterError
 from ..parameters import PARAMETERS, find_value
 from ..render.text import plural
-from ..session import session_of
+from ..session import resolve_session
 from ..values import Turn
 from .grid import grid
 from .result import Sweep
@@ -92,7 +92,7 @@ def prepare_sweep(
     """Return a sweep of which nothing is asked yet, with the answers that ``resume`` has for it."""
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise ParameterError(f"jobs must be a positive whole number, not {jobs!r}.")
-    result = Sweep(grid(prompt, axes, samples), session_of(session), jobs)
+    result = Sweep(grid(prompt, axes, samples), resolve_session(session), jobs)
     if resume is not None:
         before = Sweep.load(resume) if isinstance(resume, str | Path) else resume
         if not isinstance(before, Sweep):

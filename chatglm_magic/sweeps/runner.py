@@ -77,7 +77,7 @@ class Plans:
     def __init__(
         self, session: Session, prompt: str, settings: Sequence[Setting], pinned: ChatGLM | None = None
     ) -> None:
-        session.settle()
+        session.sync_with_llm()
         self.llm = _own_model(session.llm, pinned)
         self._plans = [self.llm.plan(prompt, **setting) for setting in settings]
         self._current: tuple[int, RequestPlan] | None = None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ChatGLMError
-from ..session import Session, session_of
+from ..session import Session, resolve_session
 
 if TYPE_CHECKING:
     from ipywidgets import Box
@@ -48,7 +48,7 @@ def panel(session: Session | None = None) -> Panel:
     """
     from .panel_box import Panel
 
-    return _with_ordered_messages(Panel(session_of(session)))
+    return _with_ordered_messages(Panel(resolve_session(session)))
 
 
 @_explain_missing_ipywidgets()
@@ -59,7 +59,7 @@ def history_viewer(session: Session | None = None) -> HistoryViewer:
     """
     from .viewer import HistoryViewer
 
-    return _with_ordered_messages(HistoryViewer(session_of(session)))
+    return _with_ordered_messages(HistoryViewer(resolve_session(session)))
 
 
 @_explain_missing_ipywidgets()

@@ -113,13 +113,13 @@ def test_the_sessions_chat_model_follows_the_sliders() -> None:
         session.settings.temperature = 0.25
         assert body(model)["temperature"] == 0.25 and model.invoke("hi").text == "好"
         assert server.posts[-1].body["temperature"] == 0.25 and session.turns == ()
-        session.default("temperature")
+        session.reset_parameter("temperature")
         assert "temperature" not in body(model)
         model.temperature = 0.4
         assert session.settings.temperature == 0.4 == session.llm.temperature == session.chat_model.temperature
         copied = model.model_copy(update={"temperature": 0.6})
         assert body(copied)["temperature"] == 0.6 and session.settings.temperature == 0.4
-        session.default("temperature")
+        session.reset_parameter("temperature")
         session.llm = ChatGLM(endpoint_url=f"{server.url}v1", top_p=0.5)
         assert session.chat_model is not model and body(session.chat_model)["top_p"] == 0.5
 

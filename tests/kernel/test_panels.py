@@ -182,4 +182,4 @@ def test_clicks_and_sliders_while_an_answer_streams(page: Page) -> None:
         assert [post.body["temperature"] for post in server.posts] == [0.25, 0.75]
         asked = evaluate(page, "[t.asked['temperature'] for t in get_session().turns]")
         assert asked == [0.25, 0.75]
-        page.run("get_session().default('temperature')")
+        page.run("get_session().reset_parameter('temperature')")

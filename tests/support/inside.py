@@ -37,8 +37,8 @@ def strike_at(place: str, second: str = "") -> None:
     """Interrupt this process when its main thread comes to a place, and after that at a second one.
 
     A place is the end of a file's path, a function, and whether it begins or ends, as in
-    ``session/session.py:keep call`` or ``… return``. It is a real signal; what it finds is always the same, unlike
-    with one from outside.
+    ``session/session.py:finish_turn call`` or ``… return``. It is a real signal; what it finds is always the same,
+    unlike with one from outside.
     """
     calm()
     second_one = _Strike(second, then=lambda: sys.setprofile(None))
@@ -100,7 +100,7 @@ class Printing:
 def find_frame(function: str) -> FrameType | None:
     """Return the frame of a function that the main thread is in.
 
-    :param function: the end of its file's path, and its name: ``session/session.py:keep``.
+    :param function: the end of its file's path, and its name: ``session/session.py:finish_turn``.
     """
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     while frame is not None and not f"{frame.f_code.co_filename}:{frame.f_code.co_name}".endswith(function):

@@ -282,7 +282,7 @@ def test_a_session_and_its_conversation_replay(tmp_path: Path) -> None:
     session.settings.endpoint_url = "http://127.0.0.1:9/v1"
     session.settings.tape, session.settings.tape_mode = str(tape), "replay"
     assert talk(session) == first
-    assert session.asked() == {}
+    assert session.explicit_parameters() == {}
     with pytest.raises(TapeError, match="conversation before it: recorded 2 messages, asked 4"):
         session.ask("two")
     assert session.turns[-1].status == "error"

@@ -215,7 +215,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         further = [name for name in cell.setting if not session.settings.has_trait(name)]
         for name, value in cell.setting.items():
             if name not in further:
-                session.choose_value(name, value)
+                session.set_parameter(name, value)
         taken = told({name: value for name, value in cell.setting.items() if name not in further})
         words = [f"The next prompt is asked with {taken}."] if taken else []
         words += [f"{', '.join(further)}: not a setting, but a key of the request's body."] if further else []

@@ -39,7 +39,7 @@ def state(session: Session, prompt: str, *, again: bool = False) -> State:
 
     :param again: whether the prompt is the conversation's last, asked once more.
     """
-    settings, asked = session.settings, session.asked()
+    settings, asked = session.settings, session.explicit_parameters()
     place = {"endpoint_url": settings.endpoint_url} | ({"dialect": settings.dialect} if settings.dialect else {})
     values = {name: asked.get(name) for name in parameter_names("sampling", "more", "request")}
     kept = {name: value for name, value in values.items() if value is not None and value != []}

@@ -128,7 +128,7 @@ class SettingsBinding:
                 self._session.llm.api_key = SecretStr(found) if found else None
                 self._shown.key = bool(found)
             else:
-                self._session.choose_value(name, found)
+                self._session.set_parameter(name, found)
         except (ChatGLMError, TraitError) as error:
             self._refuse(name, value, error)
         except Exception as error:  # noqa: BLE001 - of somebody else's observer
@@ -143,7 +143,7 @@ class SettingsBinding:
     def reset(self, name: str) -> None:
         """Put a setting back to its default, as if it had never been set."""
         if name in self._names:
-            self._session.default(name)
+            self._session.reset_parameter(name)
             self._accept(name)
             self.show()
             self._moved()
@@ -152,7 +152,7 @@ class SettingsBinding:
         """Put every setting but the server's back to its default."""
         for section in SECTIONS:
             for each in section["fields"] if section["title"] != SERVER else ():
-                self._session.default(each["name"])
+                self._session.reset_parameter(each["name"])
                 self._accept(each["name"])
         self.show()
         self._moved()
@@ -183,7 +183,7 @@ class SettingsBinding:
 
     def _range(self, name: str, value: Any) -> list[float]:
         """Return the range of a slider, wider only while its value lies beyond it."""
-        low, high = self._session.limits(name)
+        low, high = self._session.slider_range(name)
         if name == "max_token":
             low, high = FEWEST_TOKENS, self.longest or LONGEST_CONTEXT
         return [low, high] if value is None else [min(low, value), max(high, value)]

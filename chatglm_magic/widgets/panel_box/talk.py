@@ -119,7 +119,7 @@ class Talk:
         for versions in self._versions():
             if self._key_of(versions.turn) == id and isinstance(number, int) and not self._runner.busy:
                 if 1 <= number <= len(versions.turns):
-                    self._session.choose(versions.turns[number - 1].id)
+                    self._session.choose_version(versions.turns[number - 1].id)
                 return
 
     def stop(self) -> None:
@@ -200,7 +200,7 @@ class Talk:
                 self._shown.accept(prompt, keep=self._shown.live)
             history = self._session.settings.with_history
             asked = self._session.aask(
-                prompt, view=ThrottledView(place), history=history, kind=kind, again=again, id=place.id
+                prompt, view=ThrottledView(place), history=history, kind=kind, replaces=again, id=place.id
             )
             if self._shown.notice.get("tone") == "failed":
                 self._shown.show_notice(None)

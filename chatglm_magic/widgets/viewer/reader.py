@@ -185,7 +185,7 @@ class Reader(w.VBox):  # type: ignore[misc]
         turn = row.turn
         part = turn.kind == "chat" and turn.status != "superseded" and not turn.outside
         if part and any(other.id == turn.id for other in self._session.turns):
-            self.asking.ask(turn.prompt, again=turn.id)
+            self.asking.ask(turn.prompt, replaces=turn.id)
         else:  # another conversation's turn, or one that is no part of any, must not enter the present one
             self.asking.ask(turn.prompt, history=False)
 
