@@ -17,7 +17,7 @@ from chatglm_magic import get_session
 from chatglm_magic.errors import CommandError, ParameterError, ServeError
 from chatglm_magic.magics.ask import ask_parser
 from chatglm_magic.magics.parser import parse
-from chatglm_magic.session.settings import NAMES
+from chatglm_magic.session.settings import SETTING_NAMES
 
 from .support.hostile import ANSWERS, arm
 from .support.panels import choose
@@ -544,7 +544,10 @@ def test_the_configuration_is_grouped_and_short(shell: InteractiveShell) -> None
     _, more, _ = run(shell, "%chatglm_config")
     assert {"seed", "connect", "tape_timing"} <= {line.split()[0] for line in more.splitlines()}
     _, everything, _ = run(shell, "%chatglm_config --all")
-    assert {line.split()[0] for line in everything.splitlines() if line.startswith(" ")} == {*NAMES, "api_key"}
+    assert {line.split()[0] for line in everything.splitlines() if line.startswith(" ")} == {
+        *SETTING_NAMES,
+        "api_key",
+    }
     assert [line for line in everything.splitlines() if not line.startswith(" ")] == [
         *("Server", "Sampling", "Conversation", "Tape", "Limits")
     ]

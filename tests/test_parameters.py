@@ -18,7 +18,7 @@ from chatglm_magic import ChatGLM, LocalServer, Session
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.llm import base
 from chatglm_magic.parameters import PARAMETERS, canonical_name, parameter_names
-from chatglm_magic.session.settings import SHARED, ChatGLMSettings
+from chatglm_magic.session.settings import SHARED_TRAITS, ChatGLMSettings
 
 from .support.models import make_local_model, make_model, reply_with
 from .support.servers import ScriptedServer
@@ -62,9 +62,9 @@ def test_one_row_makes_a_parameter() -> None:
 def test_every_field_of_the_model_has_its_row() -> None:
     """And every setting that is a field, too."""
     assert set(ChatGLM.model_fields) - set(LLM.model_fields) == set(PARAMETERS)
-    assert set(SHARED) <= set(ChatGLMSettings.class_trait_names(config=True))
+    assert set(SHARED_TRAITS) <= set(ChatGLMSettings.class_trait_names(config=True))
     settings, llm = ChatGLMSettings(), ChatGLM()
-    differing = {name for name in SHARED if getattr(settings, name) != getattr(llm, name)}
+    differing = {name for name in SHARED_TRAITS if getattr(settings, name) != getattr(llm, name)}
     assert differing == {"with_history"}, "a session has a conversation, a model by itself has none"
 
 

@@ -17,7 +17,7 @@ from chatglm_magic import ChatGLM, Session, history_viewer, lens, panel, sweep
 from chatglm_magic.errors import IncompleteAnswerError, ParameterError, ResponseError
 from chatglm_magic.session.conversation import Conversation
 from chatglm_magic.session.draft import Draft
-from chatglm_magic.session.settings import settings_for
+from chatglm_magic.session.settings import make_settings
 from chatglm_magic.values import Answer, Turn
 
 from .support.clock import assert_within
@@ -185,7 +185,7 @@ def test_a_refused_value_in_the_configuration_does_not_stop_the_extension() -> N
 
     shell = Configurable(config=Config({"ChatGLMSettings": {"temperature": 99, "top_p": 0.5}}))
     with pytest.warns(UserWarning, match="temperature"):
-        settings = settings_for(shell)
+        settings = make_settings(shell)
     assert (settings.temperature, settings.top_p) == (0.1, 0.5)
 
 

@@ -14,7 +14,7 @@ from traitlets import TraitError
 
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, Interrupted, ResponseError
-from chatglm_magic.session.settings import LIMITS
+from chatglm_magic.session.settings import TIMEOUT_TRAITS
 from chatglm_magic.values import Turn
 
 from .support.servers import Script, ScriptedServer, answer, by_body, chunk, legacy, reply, sse
@@ -337,7 +337,7 @@ def test_a_store_that_is_off_writes_no_file(off: str, tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("name", TIMEOUT_TRAITS)
 @pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan")])
 def test_a_limit_of_time_is_a_number_of_seconds_above_nought(session: Session, name: str, wrong: float) -> None:
     """The one before stays."""

@@ -8,7 +8,7 @@ from typing import Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from ..session import get_session
-from ..session.settings import NAMES
+from ..session.settings import SETTING_NAMES
 from .ask import ask_parser
 from .history import history_parser
 from .parser import Parser
@@ -80,7 +80,7 @@ def _parameters(rest: str) -> SimpleMatcherResult:
     found = WORD.search(rest)
     if found is None or (found.start() and rest[found.start() - 1] != " "):
         return _nothing()
-    return _result(found[1], [*(f"{name}=" for name in NAMES), "api_key"], "parameter")
+    return _result(found[1], [*(f"{name}=" for name in SETTING_NAMES), "api_key"], "parameter")
 
 
 def _result(fragment: str, words: list[str], kind: str, behind: str = "") -> SimpleMatcherResult:

@@ -13,20 +13,22 @@ from ..errors import CommandError, ParameterError
 from ..parameters import PARAMETERS, parameter_names, suggest
 from ..render.text import write_escaped
 from ..session import Session
-from ..session.settings import NAMES, ChatGLMSettings
+from ..session.settings import SETTING_NAMES, ChatGLMSettings
 from .parser import NO_KEYS, Parser
 from .words import QUOTES, Line, narrow, parse_literal
 
 
 def config_parser() -> Parser:
     """Return the parser of ``%chatglm_config``."""
-    width = max(map(len, NAMES)) + 2
+    width = max(map(len, SETTING_NAMES)) + 2
     parser = Parser(
         "%chatglm_config",
         " [NAME=VALUE … | api_key | --all]",
         "Show the session's parameters, or set them. None leaves one to the server.\n"
         "api_key asks for the server's key, which is never shown or saved.",
-        "\n".join(["parameters:", *(f"  {name:<{width}}{getattr(ChatGLMSettings, name).help}" for name in NAMES)]),
+        "\n".join(
+            ["parameters:", *(f"  {name:<{width}}{getattr(ChatGLMSettings, name).help}" for name in SETTING_NAMES)]
+        ),
     )
     parser.add_argument("--all", action="store_true", help="show the defaults too")
     parser.add_help_option()
@@ -56,7 +58,7 @@ def table(session: Session, *, everything: bool = False) -> dict[str, dict[str, 
     settings, plan = session.settings, session.llm.plan("")
     unsent = set(parameter_names("sampling")) - session.llm.model_fields_set
     groups: dict[str, dict[str, str]] = {heading: {} for heading in (*HEADINGS.values(), "Limits")}
-    for name in NAMES:
+    for name in SETTING_NAMES:
         value = getattr(settings, name)
         essential = name in ALWAYS or (name == "tape_mode" and settings.tape is not None)
         if not (everything or essential or value != settings.trait_defaults(name)):
@@ -88,9 +90,10 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
             raise CommandError(NO_KEYS)
         if not equals or not name.isidentifier():
             raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")
-        if name not in NAMES:
+        if name not in SETTING_NAMES:
             raise CommandError(
-                f"no parameter {name}. " + (suggest(name, NAMES) or f"There are: {', '.join(NAMES)}.")
+                f"no parameter {name}. "
+                + (suggest(name, SETTING_NAMES) or f"There are: {', '.join(SETTING_NAMES)}.")
             )
         line.take(at, end + 1)
         start = line.skip_blanks(end + 1)

@@ -15,7 +15,7 @@ from ..values import Answer, Kind, Turn
 from .conversation import ConversationLog, Entry, Place, Versions
 from .draft import NoView, View
 from .interrupts import Interrupts
-from .settings import ChatGLMSettings, SettingsSync, configure, settings_for
+from .settings import ChatGLMSettings, SettingsSync, apply_config, make_settings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -48,7 +48,7 @@ class Session:
     def __init__(self, shell: Any | None = None) -> None:
         self._lock = fork_safe_lock(LockOrder.SESSION)
         self._listeners = Listeners("session")
-        self._sync = SettingsSync(settings_for(shell))
+        self._sync = SettingsSync(make_settings(shell))
         self._store_lock = fork_safe_lock(LockOrder.STORING)
         self._store: Store | None = None
         self._store_setting: str | None = None
@@ -211,7 +211,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of connections, of the model and of the store."""
-        self._sync.let_go()
+        self._sync.release_llm()
         with self._store_lock:
             if self._store is not None:
                 self._store.close()
@@ -248,7 +248,7 @@ class Session:
     def turns(self) -> tuple[Turn, ...]:
         """Every turn of the conversation, in its order, whatever became of it."""
         with self._lock:
-            if self._sync.made:
+            if self._sync.has_llm:
                 self._sync_with_llm()
             return tuple(self._log.conversation.turns)
 
@@ -259,7 +259,7 @@ class Session:
         An answer under way is there too, as it was when it was asked.
         """
         with self._lock:
-            if self._sync.made:
+            if self._sync.has_llm:
                 self._sync_with_llm()
             return tuple(self._log.conversation.versions())
 
@@ -286,7 +286,7 @@ class Session:
         with self._lock:
             from ..store import History, Query
 
-            if self._sync.made:
+            if self._sync.has_llm:
                 self._sync_with_llm()
             return History(self.store, Query(conversation=self.conversation))
 
@@ -444,7 +444,7 @@ def get_session(shell: Any | None = None) -> Session:
     if _current is None:
         _current = Session(shell)
     elif shell is not None and _current.settings.parent is not shell:
-        configure(_current.settings, shell)
+        apply_config(_current.settings, shell)
     return _current
 
 

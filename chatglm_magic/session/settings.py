@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from ..llm import ChatGLM
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
-SHARED = tuple(row.name for row in PARAMETERS.values() if row.shared)
-"""Traits that are fields of ``ChatGLM`` too: two handles on one value."""
+SHARED_TRAITS = tuple(row.name for row in PARAMETERS.values() if row.shared)
+"""Traits that are also fields of ``ChatGLM``."""
 
-LIMITS = ("connect", "first_byte", "idle", "content", "total")
-"""Traits that are parts of the field ``timeout``."""
+TIMEOUT_TRAITS = ("connect", "first_byte", "idle", "content", "total")
+"""Traits that make up the field ``timeout``."""
 
-NUMBERS = (*(name for name in SHARED if PARAMETERS[name].is_number), *LIMITS)
-OTHERS = tuple(name for name in SHARED if name not in NUMBERS)
+NUMBER_TRAITS = (*(name for name in SHARED_TRAITS if PARAMETERS[name].is_number), *TIMEOUT_TRAITS)
+OTHER_TRAITS = tuple(name for name in SHARED_TRAITS if name not in NUMBER_TRAITS)
 
 
-def trait_of(row: Parameter) -> Any:
-    """Return the trait that a row of the table means."""
+def make_trait(row: Parameter) -> Any:
+    """Return the trait for a row of the parameter table."""
     common: dict[str, Any] = {"allow_none": True, "help": row.help}
     if row.choices:
         return Enum(list(row.choices), row.default, **common)
@@ -45,14 +45,14 @@ def trait_of(row: Parameter) -> Any:
     return List(Unicode(), row.default, **common) if row.type is list else Unicode(row.default, **common)
 
 
-_BODY = {row.name: trait_of(row) for row in PARAMETERS.values() if row.in_body and row.shared}
+_BODY = {row.name: make_trait(row) for row in PARAMETERS.values() if row.in_body and row.shared}
 _BodySettings: Any = types.new_class("_BodySettings", (Configurable,), exec_body=lambda names: names.update(_BODY))
 
 
 class ChatGLMSettings(_BodySettings):  # type: ignore[misc]
-    """The session's parameters; None leaves a value to the server.
+    """The session's parameters; None means the server's default.
 
-    ``chosen`` holds the names that were set, by whichever handle: only these are sent on ``/v1``.
+    ``chosen`` holds the names that were set, in the settings or the model: only these are sent on ``/v1``.
     """
 
     endpoint_url = Unicode(help="server URL: http://host:8000/, or one that ends in /v1")
@@ -86,45 +86,45 @@ class ChatGLMSettings(_BodySettings):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     @default("endpoint_url")
-    def _from_environment(self) -> str:
+    def _default_endpoint_url(self) -> str:
         return os.environ.get("CHATGLM_ENDPOINT_URL") or DEFAULT_ENDPOINT
 
     @default("tape_mode")
-    def _mode_of_environment(self) -> str:
+    def _default_tape_mode(self) -> str:
         mode = os.environ.get("CHATGLM_MAGIC_TAPE_MODE", "")
-        return mode if mode in ("replay", "record") else "auto"  # a question says what is wrong with another one
+        return mode if mode in ("replay", "record") else "auto"  # a request reports an invalid mode
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # traitlets takes any attribute, so that a misspelt name would be accepted in silence.
+        # traitlets accepts any attribute, so a misspelled name would be ignored silently.
         if not (name.startswith("_") or name == "chosen" or hasattr(type(self), name)):
-            raise AttributeError(f"ChatGLMSettings has no {name!r}; it has {', '.join(NAMES)}.")
+            raise AttributeError(f"ChatGLMSettings has no {name!r}; it has {', '.join(SETTING_NAMES)}.")
         super().__setattr__(name, value)
 
     @property
-    def dialect_in_force(self) -> Dialect:
-        """The dialect that is set, or else the one the address tells."""
+    def effective_dialect(self) -> Dialect:
+        """The dialect that is set, or else the one that the URL implies."""
         return self.dialect or dialect_of(self.endpoint_url)  # type: ignore[return-value]
 
-    @validate(*NUMBERS)
-    def _finite(self, proposal: Any) -> Any:
+    @validate(*NUMBER_TRAITS)
+    def _check_number(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
         if value is not None and not math.isfinite(value):
             raise TraitError(f"{name} must be a finite number, not {value}.")
-        if name in LIMITS and value <= 0:
+        if name in TIMEOUT_TRAITS and value <= 0:
             raise TraitError(f"{name} must be a number of seconds above 0, not {value}.")
         self.chosen.add(name)
         return value
 
     @validate("store")
-    def _a_place(self, proposal: Any) -> Any:
+    def _check_store(self, proposal: Any) -> Any:
         value = proposal["value"]
         if value is not None and (not value.strip() or "\0" in value):
             raise TraitError("store must be a folder, a .sqlite file, or off.")
         self.chosen.add("store")
         return value
 
-    @validate(*OTHERS)
-    def _taken(self, proposal: Any) -> Any:
+    @validate(*OTHER_TRAITS)
+    def _check_other(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
         if name == "endpoint_url":
             try:
@@ -139,16 +139,16 @@ class ChatGLMSettings(_BodySettings):  # type: ignore[misc]
         return value
 
 
-NAMES = (*SHARED, *LIMITS, "store")
-for _name in NAMES:
+SETTING_NAMES = (*SHARED_TRAITS, *TIMEOUT_TRAITS, "store")
+for _name in SETTING_NAMES:
     getattr(ChatGLMSettings, _name).tag(config=True)
 
 
-def settings_for(shell: Any | None) -> ChatGLMSettings:
-    """Make the settings, configured by a shell's profile and command line.
+def make_settings(shell: Any | None) -> ChatGLMSettings:
+    """Return new settings, configured by a shell's profile and command line.
 
-    A value that was refused earlier stays in IPython's configuration; it is left out here with a warning,
-    so that loading the extension again works.
+    A value that was rejected before is still in IPython's configuration. It is skipped with a warning, so that
+    the extension can be loaded again.
     """
     if shell is None:
         return ChatGLMSettings()
@@ -156,50 +156,51 @@ def settings_for(shell: Any | None) -> ChatGLMSettings:
         return ChatGLMSettings(parent=shell)
     except TraitError:
         pass
-    found = ChatGLMSettings(parent=shell, config=Config())
-    configure(found, shell)
-    return found
+    settings = ChatGLMSettings(parent=shell, config=Config())
+    apply_config(settings, shell)
+    return settings
 
 
-def configure(found: ChatGLMSettings, shell: Any) -> None:
-    """Set what a shell's configuration says; what is refused is left out with a warning."""
+def apply_config(settings: ChatGLMSettings, shell: Any) -> None:
+    """Apply a shell's configuration; an invalid value is skipped with a warning."""
     for name, value in shell.config.get("ChatGLMSettings", {}).items():
         try:
-            setattr(found, name, value)
+            setattr(settings, name, value)
         except (TraitError, AttributeError) as error:
             warnings.warn(f"c.ChatGLMSettings.{name} is left out: {error}", stacklevel=2)
 
 
 class SettingsSync:
-    """Keeps a session's settings and its model alike; the model is made on first use: LangChain takes a second."""
+    """Two-way binding of settings and model. The model is made on first use: LangChain takes a second to import."""
 
     def __init__(self, settings: ChatGLMSettings) -> None:
         self.settings = settings
         self._lock = fork_safe_lock(LockOrder.PARAMETERS)
         self._llm: ChatGLM | None = None
-        settings.observe(self._from_settings, names=[*SHARED, *LIMITS])
+        settings.observe(self._copy_to_llm, names=[*SHARED_TRAITS, *TIMEOUT_TRAITS])
 
     @property
-    def made(self) -> bool:
+    def has_llm(self) -> bool:
         """Whether the model has been made."""
         return self._llm is not None
 
     def llm(self) -> ChatGLM:
-        """Return the model, made of what the settings say; only what was chosen counts as set."""
+        """Return the model, made from the settings if there is none; only chosen values count as set."""
         with self._lock:
             if self._llm is None:
                 from ..llm import ChatGLM
 
-                chosen = {name: getattr(self.settings, name) for name in SHARED if name in self.settings.chosen}
+                names = [name for name in SHARED_TRAITS if name in self.settings.chosen]
+                chosen = {name: getattr(self.settings, name) for name in names}
                 chosen["with_history"] = self.settings.with_history
                 chosen["endpoint_url"] = self.settings.endpoint_url
-                if self.settings.chosen & set(LIMITS):
-                    chosen["timeout"] = self._timeout()
-                self._follow(ChatGLM(**chosen))
+                if self.settings.chosen & set(TIMEOUT_TRAITS):
+                    chosen["timeout"] = self._timeout_values()
+                self._attach(ChatGLM(**chosen))
             return self._llm  # type: ignore[return-value]
 
     def replace(self, llm: ChatGLM) -> None:
-        """Put another model in the place of the present one; the settings take its values.
+        """Replace the current model; the settings get its values.
 
         :raises ParameterError: for anything but a ``ChatGLM``.
         """
@@ -209,31 +210,33 @@ class SettingsSync:
             raise ParameterError(f"session.llm must be a ChatGLM, not {type(llm).__name__}.")
         if llm is not self._llm:
             with self._lock:
-                self.let_go()
-                self._follow(llm)
-        # Outside the lock: widgets follow the settings, and take locks of their own.
-        wished = set(llm.model_fields_set)
+                self.release_llm()
+                self._attach(llm)
+        # Outside the lock: widgets observe the settings and acquire their own locks.
+        explicit = set(llm.model_fields_set)
         llm.with_history = True
-        for name in (*SHARED, "timeout"):
-            self._from_llm(name, getattr(llm, name))
-        self.settings.chosen = {name for name in SHARED if name in wished} | (self.settings.chosen & set(LIMITS))
+        for name in (*SHARED_TRAITS, "timeout"):
+            self._copy_to_settings(name, getattr(llm, name))
+        self.settings.chosen = explicit.intersection(SHARED_TRAITS) | self.settings.chosen.intersection(
+            TIMEOUT_TRAITS
+        )
 
     def apply_unobserved(self) -> None:
-        """Take over a value that was set to what it was: no change, but still a wish."""
+        """Set the fields whose setting was assigned its current value: traitlets reports no change then."""
         llm = self.llm()
-        for name in self.settings.chosen.intersection(SHARED) - llm.model_fields_set:
+        for name in self.settings.chosen.intersection(SHARED_TRAITS) - llm.model_fields_set:
             setattr(llm, name, getattr(self.settings, name))
 
     def explicit_parameters(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
         llm = self.llm()
-        names = [name for name in SHARED if name in llm.model_fields_set and PARAMETERS[name].recorded]
+        names = [name for name in SHARED_TRAITS if name in llm.model_fields_set and PARAMETERS[name].recorded]
         return {name: getattr(llm, name) for name in names}
 
     def set_parameter(self, name: str, value: Any) -> None:
-        """Set a parameter; a value that it has already is a choice too, and who follows it is told so.
+        """Set a parameter and notify observers, even if it has that value already.
 
-        :raises TraitError: for a value that the parameter doesn't take.
+        :raises TraitError: if the value is invalid.
         """
         settings = self.settings
         same = getattr(settings, name) == value
@@ -242,7 +245,7 @@ class SettingsSync:
             settings.notify_change(Bunch(name=name, old=value, new=value, owner=settings, type="change"))
 
     def reset_parameter(self, name: str) -> None:
-        """Put a parameter back to its default; it no longer counts as set, and who follows it is told so."""
+        """Reset a parameter to its default, so that it no longer counts as set, and notify observers."""
         settings, llm = self.settings, self.llm()
         value = settings.trait_defaults(name)
         setattr(settings, name, value)
@@ -251,46 +254,46 @@ class SettingsSync:
         settings.notify_change(Bunch(name=name, old=value, new=value, owner=settings, type="change"))
 
     def slider_range(self, name: str) -> tuple[float, float]:
-        """Return the range of a sampling parameter that the server takes, as far as known."""
+        """Return the range of a sampling parameter that the server accepts, as far as known."""
         from ..wire.openai import server_of
 
         return PARAMETERS[name].range_for(server_of(self.settings.endpoint_url))
 
-    def let_go(self) -> None:
-        """Stop following the model and close its connections."""
+    def release_llm(self) -> None:
+        """Stop observing the model and close its connections."""
         with self._lock:
             if self._llm is not None:
-                self._llm._runtime.observers.remove(self._from_llm)
+                self._llm._runtime.observers.remove(self._copy_to_settings)
                 self._llm.close()
                 self._llm = None
 
-    def _follow(self, llm: ChatGLM) -> None:
-        llm._runtime.observers.append(self._from_llm)
+    def _attach(self, llm: ChatGLM) -> None:
+        llm._runtime.observers.append(self._copy_to_settings)
         self._llm = llm
 
-    def _timeout(self) -> dict[str, float]:
-        return {name: getattr(self.settings, name) for name in LIMITS}
+    def _timeout_values(self) -> dict[str, float]:
+        return {name: getattr(self.settings, name) for name in TIMEOUT_TRAITS}
 
-    def _from_settings(self, change: Any) -> None:
+    def _copy_to_llm(self, change: Any) -> None:
         llm, name = self._llm, change["name"]
         if llm is None:
             return
-        if name in LIMITS:
+        if name in TIMEOUT_TRAITS:
             from ..client.timeouts import Limits
             from ..llm.fields import parse_timeout
 
-            if parse_timeout(llm.timeout) != Limits(**self._timeout()):
-                llm.timeout = self._timeout()
+            if parse_timeout(llm.timeout) != Limits(**self._timeout_values()):
+                llm.timeout = self._timeout_values()
         elif getattr(llm, name) != change["new"]:
             setattr(llm, name, change["new"])
 
-    def _from_llm(self, name: str, value: Any) -> None:
-        with suppress(TraitError):  # what the settings would refuse shows in the model alone
+    def _copy_to_settings(self, name: str, value: Any) -> None:
+        with suppress(TraitError):  # a value that the settings reject stays in the model alone
             if name == "timeout":
                 from ..llm.fields import parse_timeout
 
                 for part, seconds in asdict(parse_timeout(value)).items():
                     if getattr(self.settings, part) != seconds:
                         setattr(self.settings, part, seconds)
-            elif name in SHARED and getattr(self.settings, name) != value:
+            elif name in SHARED_TRAITS and getattr(self.settings, name) != value:
                 setattr(self.settings, name, value)

@@ -20,7 +20,7 @@ from ..client.address import bare
 from ..errors import ChatGLMError
 from ..parameters import PARAMETERS
 from ..session.draft import Draft
-from ..session.settings import SHARED
+from ..session.settings import SHARED_TRAITS
 from ..values import Status, Turn
 from .cells import CellGrid, Slot
 from .grid import Setting, same, shown
@@ -109,7 +109,7 @@ class Plans:
         self.llm.close()
 
     def _base(self, plan: RequestPlan, setting: Setting) -> Turn:
-        wished = [n for n in SHARED if n in self.llm.model_fields_set and PARAMETERS[n].recorded]
+        wished = [n for n in SHARED_TRAITS if n in self.llm.model_fields_set and PARAMETERS[n].recorded]
         return Turn(
             prompt=plan.prompt,
             kind="sweep",

@@ -179,7 +179,7 @@ class SettingsBinding:
     def _is_sent(self, name: str, value: Any) -> bool:
         """Tell whether a value goes over the wire: an untouched default goes to ChatGLM's own protocol only."""
         settings = self._session.settings
-        return value is not None and (settings.dialect_in_force == "chatglm" or name in settings.chosen)
+        return value is not None and (settings.effective_dialect == "chatglm" or name in settings.chosen)
 
     def _range(self, name: str, value: Any) -> list[float]:
         """Return the range of a slider, wider only while its value lies beyond it."""
