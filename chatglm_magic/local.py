@@ -85,7 +85,7 @@ class LocalServer:
     def reason(self) -> str:
         """Why it is no longer alive, if it ended by itself; else empty."""
         child = self._child
-        return child.gone if child is not None else ""
+        return child.stop_reason if child is not None else ""
 
     @property
     def pid(self) -> int | None:

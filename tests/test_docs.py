@@ -313,14 +313,14 @@ def test_the_limits_are_those_of_the_code() -> None:
     """Sizes and seconds of SECURITY.md, and the seconds of the pages on servers."""
     from chatglm_magic.client.async_client import HEADER_BYTES
     from chatglm_magic.client.request import REFUSAL_BYTES
-    from chatglm_magic.server.guard import MAX_BODY
+    from chatglm_magic.server.guard import MAX_REQUEST_BYTES
     from chatglm_magic.wire.body import MAX_BODY_BYTES
 
     rows = [row[1] for row in tables(TEXTS["SECURITY.md"])[1:]]
     seconds = asdict(Limits())
     assert (
         rows[0].startswith(f"{MAX_BODY_BYTES >> 20} MiB")
-        and f"JSON of at most {MAX_BODY >> 20} MiB" in TEXTS["SECURITY.md"]
+        and f"JSON of at most {MAX_REQUEST_BYTES >> 20} MiB" in TEXTS["SECURITY.md"]
     )
     assert rows[1] == f"{HEADER_BYTES >> 10} KiB each" == f"{REFUSAL_BYTES >> 10} KiB each"
     assert rows[3:] == [f"{seconds[name]:g} s" for name in ("connect", "first_byte", "idle", "content", "total")]

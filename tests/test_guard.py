@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from chatglm_magic.server.errors import Refusal
-from chatglm_magic.server.guard import MAX_BODY, Guard
+from chatglm_magic.server.errors import RequestError
+from chatglm_magic.server.guard import MAX_REQUEST_BYTES, Guard
 
 HERE = "127.0.0.1:8000"
 
@@ -18,7 +18,7 @@ def refusal(
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         guard.check(make_mocked_request(method, path, headers={"Host": host, **given}))
-    except Refusal as refused:
+    except RequestError as refused:
         return refused.status
     return None
 
@@ -101,8 +101,8 @@ def test_a_post_is_json(kind: str) -> None:
 
 def test_a_body_of_the_greatest_size_passes_and_one_more_byte_does_not() -> None:
     """16 MiB by its Content-Length."""
-    sizes = {MAX_BODY: None, MAX_BODY + 1: 413}
+    sizes = {MAX_REQUEST_BYTES: None, MAX_REQUEST_BYTES + 1: 413}
     for size, status in sizes.items():
         given = {"Content_Type": "application/json", "Content_Length": str(size)}
         assert refusal(Guard(), "POST", **given) == status
-    assert MAX_BODY == 16 * 2**20
+    assert MAX_REQUEST_BYTES == 16 * 2**20

@@ -194,9 +194,9 @@ def test_any_body_is_read_or_refused(body: dict[str, Any]) -> None:
     """Whatever the values are, the request is refused as a bad field or brought into range."""
     changes = Changes()
     try:
-        ask = chatglm_api.read(body, 2048, changes)
+        ask = chatglm_api.parse_request(body, 2048, changes)
     except BadField as error:
-        assert chatglm_api.refusal(error)["detail"][0]["msg"]
+        assert chatglm_api.error_detail(error)["detail"][0]["msg"]
         return
     assert 0 <= ask.sent["temperature"] <= 100 and 0 < ask.sent["top_p"] <= 1
     assert 1 <= ask.max_length <= 2048

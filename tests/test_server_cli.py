@@ -17,7 +17,7 @@ import requests
 
 from chatglm_magic.errors import ServeError
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server.models import HubModel, ModelError, ModelFile, choose, find_model
+from chatglm_magic.server.models import HubModel, ModelError, ModelFile, choose_files, find_model
 
 from .support.clock import assert_within
 from .support.local_servers import find_engine, read_until, run_standalone, serve_hub, wait_gone, write_model
@@ -250,14 +250,14 @@ def test_choosing_a_file() -> None:
     """One file is taken, a usual quantisation preferred, all parts of a split one fetched, projectors left."""
     shards = [f"big-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
     names = [*shards, "m-Q4_K_M.gguf", "m-Q8_0.gguf", "mmproj-m.gguf", "README.md"]
-    assert choose(names, HubModel("o/n", "")) == ["m-Q4_K_M.gguf"]
-    assert choose(names, HubModel("o/n", "q8_0")) == ["m-Q8_0.gguf"]
-    assert choose(names, HubModel("o/n", "big")) == shards
+    assert choose_files(names, HubModel("o/n", "")) == ["m-Q4_K_M.gguf"]
+    assert choose_files(names, HubModel("o/n", "q8_0")) == ["m-Q8_0.gguf"]
+    assert choose_files(names, HubModel("o/n", "big")) == shards
     for wanted in ("nothing", "m-Q"):
         with pytest.raises(ModelError, match="Which file"):
-            choose(names, HubModel("o/n", wanted))
+            choose_files(names, HubModel("o/n", wanted))
     with pytest.raises(ModelError, match="no GGUF"):
-        choose(["README.md"], HubModel("o/n", ""))
+        choose_files(["README.md"], HubModel("o/n", ""))
 
 
 def test_what_a_name_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from chatglm_magic.errors import ServeError
 from chatglm_magic.local import LocalServer
 from chatglm_magic.server import models
 from chatglm_magic.server.child import ManagedServer
-from chatglm_magic.server.engine_process import Engine, Plan
-from chatglm_magic.server.models import ModelError, local_file
+from chatglm_magic.server.engine_process import Engine, EngineOptions
+from chatglm_magic.server.models import ModelError, local_model
 
 from .support.clock import assert_within
 from .support.local_servers import ask_chat, auth_headers, find_engine, post_json, wait_for, write_model
@@ -242,7 +242,7 @@ def test_bad_file_is_one_line_with_the_engines_reason(good: bytes, tmp_path: Pat
 
 def test_long_log_is_emptied(slow_model: str) -> None:
     """The engine's log is cut when it has grown too long, and grows again from its beginning."""
-    engine = Engine(local_file(Path(slow_model)), Plan())
+    engine = Engine(local_model(Path(slow_model)), EngineOptions())
     engine.start()
     try:
         engine.url.result(20)

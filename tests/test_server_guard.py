@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server.engine_process import Engine, Plan
+from chatglm_magic.server.engine_process import Engine, EngineOptions
 from chatglm_magic.server.guard import Guard
-from chatglm_magic.server.models import local_file
+from chatglm_magic.server.models import local_model
 from chatglm_magic.server.openai_api import escape_special_tokens
 
 from .support.clock import is_linear
@@ -52,7 +52,7 @@ def server(model: Path) -> Iterator[LocalServer]:
 @pytest.fixture(scope="module")
 def bare(model: Path) -> Iterator[Engine]:
     """The same engine with nobody in front of it: the control."""
-    engine = Engine(local_file(model), Plan())
+    engine = Engine(local_model(model), EngineOptions())
     engine.start()
     engine.url.result(20)
     yield engine
@@ -195,7 +195,7 @@ def test_an_open_server_still_checks_names() -> None:
     """Open to the network, any literal address is served, but no name that was not allowed."""
     guard = Guard("t", ["lab.example"], any_ip=True)
     allowed = {"10.0.0.5:8000": True, "[fe80::1]:80": True, "lab.example": True, "evil.example": False, "": False}
-    assert {host: guard._allowed(host) for host in allowed} == allowed
+    assert {host: guard._is_allowed_host(host) for host in allowed} == allowed
 
 
 @pytest.mark.parametrize("attack", ROLE_TEXTS)

@@ -21,7 +21,7 @@ HI = {"messages": [{"role": "user", "content": "hi"}]}
 def test_a_seed_is_taken_into_range_and_minus_one_is_random(given: Any) -> None:
     """The highest one means random to the engine, so that it is none of ours; what was changed is noted."""
     changes = Changes()
-    assert validation.seed({"seed": given}, changes) == SEEDS[given]
+    assert validation.read_seed({"seed": given}, changes) == SEEDS[given]
     assert bool(changes.headers()) is (given in (2**32 - 1, -2))
 
 
@@ -36,7 +36,7 @@ def test_a_seed_is_taken_into_range_and_minus_one_is_random(given: Any) -> None:
 def test_a_sampling_value_is_taken_into_range(name: str, given: Any, kept: Any) -> None:
     """And noted where it was changed; a truth value, a text and no finite number are refused."""
     changes = Changes()
-    read = {"temperature": validation.temperature, "top_p": validation.top_p}[name]
+    read = {"temperature": validation.read_temperature, "top_p": validation.read_top_p}[name]
     assert read({name: given}, changes) == kept
     assert bool(changes.headers()) is (given != kept)
     for wrong in (True, "1", float("nan"), float("inf"), 10**400, []):
@@ -48,25 +48,25 @@ def test_a_sampling_value_is_taken_into_range(name: str, given: Any, kept: Any) 
 def test_an_empty_stop_text_is_left_out() -> None:
     """It would end every answer; 64 texts are the most."""
     changes = Changes()
-    assert validation.stop({"stop": ["", "a", ""]}, changes) == ["a"] and changes.headers()
-    assert validation.stop({"stop": ""}, Changes()) is None and validation.stop({}, Changes()) is None
-    assert validation.stop({"stop": ["x"] * 64}, Changes()) == ["x"] * 64
+    assert validation.read_stop({"stop": ["", "a", ""]}, changes) == ["a"] and changes.headers()
+    assert validation.read_stop({"stop": ""}, Changes()) is None and validation.read_stop({}, Changes()) is None
+    assert validation.read_stop({"stop": ["x"] * 64}, Changes()) == ["x"] * 64
     for wrong in (["x"] * 65, 7, ["x", 7], {"x": 1}):
         with pytest.raises(BadField):
-            validation.stop({"stop": wrong}, Changes())
+            validation.read_stop({"stop": wrong}, Changes())
 
 
 def test_an_answer_has_room_for_one_token_at_least() -> None:
     """With none left the reader is told what to shorten, and to raise max_length where that helps."""
-    ask = chatglm_api.read({"prompt": "hi", "max_length": 10}, 2048, Changes())
-    assert (chatglm_api.room(ask, 9), chatglm_api.room(ask, 1)) == (1, 9)
+    ask = chatglm_api.parse_request({"prompt": "hi", "max_length": 10}, 2048, Changes())
+    assert (chatglm_api.answer_tokens(ask, 9), chatglm_api.answer_tokens(ask, 1)) == (1, 9)
     for used in (10, 11):
         with pytest.raises(BadField, match="or raise max_length"):
-            chatglm_api.room(ask, used)
-    full = chatglm_api.read({"prompt": "hi", "max_length": 4096}, 2048, Changes())
+            chatglm_api.answer_tokens(ask, used)
+    full = chatglm_api.parse_request({"prompt": "hi", "max_length": 4096}, 2048, Changes())
     assert full.max_length == 2048
     with pytest.raises(BadField) as raised:
-        chatglm_api.room(full, 2048)
+        chatglm_api.answer_tokens(full, 2048)
     assert "raise" not in str(raised.value)
 
 
@@ -76,8 +76,8 @@ def test_an_answer_has_room_for_one_token_at_least() -> None:
 def test_max_length_is_the_context_at_most(given: Any, kept: int) -> None:
     """Nought is unset, as to the original; a small context lowers the default too."""
     body = {"prompt": "hi"} | ({} if given is None else {"max_length": given})
-    assert chatglm_api.read(body, 4096, Changes()).max_length == kept
-    assert chatglm_api.read(body, 100, Changes()).max_length == min(kept, 100)
+    assert chatglm_api.parse_request(body, 4096, Changes()).max_length == kept
+    assert chatglm_api.parse_request(body, 100, Changes()).max_length == min(kept, 100)
 
 
 @pytest.mark.parametrize(("given", "kept"), [(-1, None), (0, 1), (1, 1), (100, 100), (101, 100), (None, None)])
@@ -98,13 +98,13 @@ def test_only_one_answer_is_given() -> None:
 
 def test_ids_of_tokens_are_those_of_the_vocabulary() -> None:
     """From 0 to one below its size; whole numbers alone."""
-    assert openai_api.detoken_request({"tokens": [0, 99]}, 100) == {"tokens": [0, 99]}
+    assert openai_api.detokenize_request({"tokens": [0, 99]}, 100) == {"tokens": [0, 99]}
     for wrong in ([100], [-1], [True], [1.0], ["1"], "1", None, [0] * (2**20 + 1)):
         with pytest.raises(BadField):
-            openai_api.detoken_request({"tokens": wrong}, 100)
-    assert openai_api.token_request({"content": "x" * 2**20})
+            openai_api.detokenize_request({"tokens": wrong}, 100)
+    assert openai_api.tokenize_request({"content": "x" * 2**20})
     with pytest.raises(BadField):
-        openai_api.token_request({"content": "x" * (2**20 + 1)})
+        openai_api.tokenize_request({"content": "x" * (2**20 + 1)})
 
 
 def test_a_built_in_model_that_is_damaged_or_missing_is_not_loaded(tmp_path: Path) -> None:

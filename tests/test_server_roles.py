@@ -15,10 +15,10 @@ import requests
 pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
 
 from chatglm_magic.server.app import bind, listen, make_app, url_of
-from chatglm_magic.server.engine_client import Backend
-from chatglm_magic.server.engine_process import Engine, Plan
+from chatglm_magic.server.engine_client import EngineClient
+from chatglm_magic.server.engine_process import Engine, EngineOptions
 from chatglm_magic.server.guard import Guard
-from chatglm_magic.server.models import local_file
+from chatglm_magic.server.models import local_model
 
 from .support.local_servers import FIRST_SPECIAL, ROLE_TEXTS, SPECIALS, ask_engine, write_model
 from .support.servers import Asked, ScriptedServer
@@ -30,7 +30,7 @@ class Recorded(Engine):
     """A real engine behind a recorder: what it is asked can be looked at."""
 
     def __init__(self, model: Path) -> None:
-        super().__init__(local_file(model), Plan())
+        super().__init__(local_model(model), EngineOptions())
         self.start()
         self.real = self.url.result(20)
         self.recorder = ScriptedServer(self._pass_on, on_get=self._pass_on)
@@ -72,19 +72,19 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
 @pytest.fixture(scope="module")
 def front(engine: Recorded) -> Iterator[str]:
     """The address of the local server's own front before that engine."""
-    loop, bound, backend = asyncio.new_event_loop(), bind("127.0.0.1", 0), Backend("zero")
+    loop, bound, client = asyncio.new_event_loop(), bind("127.0.0.1", 0), EngineClient("zero")
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
     async def begin() -> None:
-        await backend.open(engine)
-        await listen(make_app(backend, Guard()), bound)
+        await client.open(engine)
+        await listen(make_app(client, Guard()), bound)
 
     asyncio.run_coroutine_threadsafe(begin(), loop).result(30)
     yield url_of(bound)
 
     async def end() -> None:
-        await backend.session().close()
+        await client.session().close()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()

@@ -12,7 +12,7 @@ import requests
 
 from chatglm_magic import ChatGLM
 from chatglm_magic.local import LocalServer
-from chatglm_magic.server.openai_api import Events, WholeAnswer
+from chatglm_magic.server.openai_api import AnswerCollector, EventParser
 
 from .support.local_servers import ask_chat, auth_headers, post_json, stream_chat
 
@@ -492,7 +492,7 @@ STREAM = (
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_whole_answer_from_any_split(size: int) -> None:
     """However the engine's bytes are cut, the same whole answer comes out."""
-    events, whole = Events(), WholeAnswer()
+    events, whole = EventParser(), AnswerCollector()
     for place in range(0, len(STREAM), size):
         for event in events.feed(STREAM[place : place + size]):
             whole.add(event)

@@ -6,16 +6,16 @@ import socket
 
 from aiohttp import web
 
-from .engine_client import Backend
-from .guard import MAX_BODY, Guard, middleware, name_server
+from .engine_client import EngineClient
+from .guard import MAX_REQUEST_BYTES, Guard, make_middleware, set_server_header
 from .routes import Routes
 
 
-def make_app(backend: Backend, guard: Guard) -> web.Application:
+def make_app(client: EngineClient, guard: Guard) -> web.Application:
     """Return the application for one model behind one guard."""
-    app = web.Application(middlewares=[middleware(guard)], client_max_size=MAX_BODY)
-    app.on_response_prepare.append(name_server)
-    app.add_routes(Routes(backend).table())
+    app = web.Application(middlewares=[make_middleware(guard)], client_max_size=MAX_REQUEST_BYTES)
+    app.on_response_prepare.append(set_server_header)
+    app.add_routes(Routes(client).routes())
     return app
 
 

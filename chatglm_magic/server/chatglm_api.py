@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import validation
-from .openai_api import clean
+from .openai_api import escape_field
 from .validation import BadField, Changes, Json
 
 DEFAULT_MAX_LENGTH = 2048
@@ -21,7 +21,7 @@ DEFAULT_TEMPERATURE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ChatGLMRequest:
     """A checked request."""
 
     prompt: str
@@ -35,27 +35,27 @@ class Ask:
     """What the engine gets, but for `max_tokens`."""
 
 
-def read(body: object, n_ctx: int, changes: Changes) -> Ask:
+def parse_request(body: object, n_ctx: int, changes: Changes) -> ChatGLMRequest:
     """Return `body` as a checked request; `n_ctx` is the context in tokens. Raises BadField."""
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
     if "prompt" not in body:
         raise BadField(("prompt",), "Field required", body, "missing")
-    prompt = validation.text(body["prompt"], ("prompt",))
-    history = _history(body.get("history"))
-    temperature = validation.temperature(body, changes)
-    top_p = validation.top_p(body, changes)
+    prompt = validation.check_text(body["prompt"], ("prompt",))
+    history = _parse_history(body.get("history"))
+    temperature = validation.read_temperature(body, changes)
+    top_p = validation.read_top_p(body, changes)
     sent: Json = {
         "messages": _messages(prompt, history, changes),
         "temperature": DEFAULT_TEMPERATURE if temperature is None else temperature,
         "top_p": DEFAULT_TOP_P if top_p is None else top_p,
     }
-    extra = {"seed": validation.seed(body, changes), "stop": validation.stop(body, changes)}
+    extra = {"seed": validation.read_seed(body, changes), "stop": validation.read_stop(body, changes)}
     sent |= {name: value for name, value in extra.items() if value is not None}
-    return Ask(prompt, history, _max_length(body, n_ctx, changes), n_ctx, sent)
+    return ChatGLMRequest(prompt, history, _max_length(body, n_ctx, changes), n_ctx, sent)
 
 
-def room(ask: Ask, used: int) -> int:
+def answer_tokens(ask: ChatGLMRequest, used: int) -> int:
     """Return how many tokens the answer may have when prompt and history take `used`. Raises BadField."""
     left = ask.max_length - used
     if left < 1:
@@ -67,14 +67,14 @@ def room(ask: Ask, used: int) -> int:
     return left
 
 
-def reply(ask: Ask, answer: str) -> Json:
+def response_body(ask: ChatGLMRequest, answer: str) -> Json:
     """Return the four keys of the original."""
     answer = answer.strip()
     now = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
     return {"response": answer, "history": [*ask.history, [ask.prompt, answer]], "status": 200, "time": now}
 
 
-def refusal(error: BadField) -> Json:
+def error_detail(error: BadField) -> Json:
     """Return the body of a 422, in FastAPI's shape."""
     shown = error.value if isinstance(error.value, str | int | bool | None) else repr(error.value)
     if isinstance(shown, str) or (isinstance(shown, int) and abs(shown) > 2**53):
@@ -83,7 +83,7 @@ def refusal(error: BadField) -> Json:
     return {"detail": [{"type": error.kind, "loc": where, "msg": error.message, "input": shown}]}
 
 
-def _history(given: Any) -> list[list[str]]:
+def _parse_history(given: Any) -> list[list[str]]:
     if given is None:
         return []
     if not isinstance(given, list):
@@ -93,20 +93,20 @@ def _history(given: Any) -> list[list[str]]:
             where = ("history", place)
             raise BadField(where, "Input should be a [question, answer] pair", pair, "tuple_type")
         for side in (0, 1):
-            validation.text(pair[side], ("history", place, side))
+            validation.check_text(pair[side], ("history", place, side))
     return [list(pair) for pair in given]
 
 
 def _messages(prompt: str, history: list[list[str]], changes: Changes) -> list[Json]:
     listed: list[Json] = []
     for place, (question, answer) in enumerate(history):
-        listed.append({"role": "user", "content": clean(question, ("history", place, 0), changes)})
-        listed.append({"role": "assistant", "content": clean(answer, ("history", place, 1), changes)})
-    return [*listed, {"role": "user", "content": clean(prompt, ("prompt",), changes)}]
+        listed.append({"role": "user", "content": escape_field(question, ("history", place, 0), changes)})
+        listed.append({"role": "assistant", "content": escape_field(answer, ("history", place, 1), changes)})
+    return [*listed, {"role": "user", "content": escape_field(prompt, ("prompt",), changes)}]
 
 
 def _max_length(body: Json, n_ctx: int, changes: Changes) -> int:
-    asked = validation.whole(body, "max_length")
+    asked = validation.read_int(body, "max_length")
     if asked is None:
         return min(DEFAULT_MAX_LENGTH, n_ctx)
     now = min(asked, n_ctx) if asked > 0 else min(DEFAULT_MAX_LENGTH, n_ctx)  # 0 is "unset" to the original

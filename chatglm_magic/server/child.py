@@ -25,11 +25,11 @@ class ManagedServer:
     def __init__(self, model: str | None, token: str) -> None:
         self.events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         """What it said so far; `failed` comes last whatever happens, `ready` may come before."""
-        self.gone = ""
+        self.stop_reason = ""
         """Why it is of no more use, in words."""
         self._ready = False
         self._owner = os.getpid()
-        self._ending = threading.RLock()
+        self._end_lock = threading.RLock()
         # nameless, and never full as a pipe would be
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._process = subprocess.Popen(
@@ -44,7 +44,7 @@ class ManagedServer:
         with contextlib.suppress(BrokenPipeError):  # it ended at once; its last lines say why
             self._process.stdin.write(json.dumps({"token": token}).encode() + b"\n")
             self._process.stdin.flush()
-        self._reader = threading.Thread(target=self._read, name="chatglm-local-server", daemon=True)
+        self._reader = threading.Thread(target=self._read_events, name="chatglm-local-server", daemon=True)
         self._reader.start()
 
     @property
@@ -55,13 +55,13 @@ class ManagedServer:
     @property
     def alive(self) -> bool:
         """Whether it serves: it was ready, and neither it nor its engine has ended."""
-        return self._ready and not self.gone and self._process.poll() is None
+        return self._ready and not self.stop_reason and self._process.poll() is None
 
     def end(self) -> None:
         """End the process and reap it: politely, after 1.5 s by force. Idempotent, from any thread."""
         if os.getpid() != self._owner:  # a fork of the kernel must not end the kernel's server
             return
-        with self._ending:
+        with self._end_lock:
             assert self._process.stdin is not None and self._process.stdout is not None
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -82,21 +82,21 @@ class ManagedServer:
         else:
             self._process.kill()
 
-    def _read(self) -> None:
+    def _read_events(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             with contextlib.suppress(ValueError):
                 event = json.loads(line)
                 self._ready = self._ready or event["event"] == "ready"
                 if event["event"] == "gone":
-                    self.gone = f"the model's process has ended ({event['reason']})"
+                    self.stop_reason = f"the model's process has ended ({event['reason']})"
                 self.events.put(event)
         code = self._process.wait()
-        reason = f"its process ended with code {code}. {self._last_words()}".strip()
-        self.gone = self.gone or reason
+        reason = f"its process ended with code {code}. {self._last_log_line()}".strip()
+        self.stop_reason = self.stop_reason or reason
         self.events.put({"event": "failed", "reason": reason})
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         try:
             self._log.seek(0, os.SEEK_END)
             self._log.seek(max(0, self._log.tell() - 4096))

@@ -11,12 +11,12 @@ from importlib.util import find_spec
 from .engine_process import Engine, start_engine
 from .models import ModelError, ModelFile, find_model
 
-_EXTRA = 'The local server needs xllamacpp. Install the extra: pip install "chatglm-magic[local]"'
+_MISSING_EXTRA = 'The local server needs xllamacpp. Install the extra: pip install "chatglm-magic[local]"'
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the server until it is ended; return the exit code."""
-    args = _parser().parse_args(argv)
+    args = _make_parser().parse_args(argv)
     try:
         return _run(args)
     except KeyboardInterrupt:  # before the loop has its own handler
@@ -28,13 +28,13 @@ def _run(args: argparse.Namespace) -> int:
     engine: Engine | None = None
     try:
         if find_spec("xllamacpp") is None:
-            raise ModelError(_EXTRA)
+            raise ModelError(_MISSING_EXTRA)
         model = find_model(args.model)
         if isinstance(model, ModelFile):
             # First of all: it loads while this process imports what it needs to listen.
             engine = start_engine(model, args.threads, args.ctx)
     except ModelError as error:
-        return _fail(str(error), args.managed)
+        return _report_failure(str(error), args.managed)
     if args.managed:
         from .managed import run_managed
 
@@ -45,11 +45,11 @@ def _run(args: argparse.Namespace) -> int:
     return asyncio.run(run_standalone(model, engine, args))
 
 
-def _fail(reason: str, managed: bool) -> int:
+def _report_failure(reason: str, managed: bool) -> int:
     if managed:
-        from .managed import say
+        from .managed import write_event
 
-        say("failed", reason=reason)
+        write_event("failed", reason=reason)
     else:
         sys.stderr.write(f"{reason}\n")
     return 1
@@ -72,7 +72,7 @@ def _positive(text: str) -> int:
 _port.__name__, _positive.__name__ = "port (0 to 65535)", "positive number"  # argparse shows these
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m chatglm_magic.server",
         description="Serve a model of the ChatGLM family, or any GGUF file, on this machine: "

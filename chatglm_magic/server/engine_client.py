@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 
 from .engine_process import Engine
-from .errors import EngineGone, Refusal
+from .errors import EngineEndedError, RequestError
 from .validation import Json
 
 _CHARS_PER_TOKEN = 256  # no token of a GLM vocabulary is longer
 
 
-class EngineRefusal(Exception):
+class EngineError(Exception):
     """The engine answered with an error: its status and its JSON."""
 
     def __init__(self, status: int, body: Json):
@@ -28,23 +28,23 @@ class EngineRefusal(Exception):
         return str(self.body.get("error", {}).get("message", f"the engine answered {self.status}"))
 
 
-class Backend:
+class EngineClient:
     """One model behind one engine, whose life it follows."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.waiting = ""
+        self.waiting_for = ""
         """What is being waited for before the engine starts, such as a download."""
         self.n_ctx = self.n_vocab = 0
         self.is_builtin = False
         """Whether the built-in model answers, once the engine is there."""
         self._engine: Engine | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._turn = asyncio.Semaphore(1)
+        self._slot = asyncio.Semaphore(1)
 
     async def open(self, engine: Engine) -> float:
-        """Wait until `engine` serves; return the seconds since its start. Raises EngineFailed."""
-        self._engine, self.waiting = engine, ""
+        """Wait until `engine` serves; return the seconds since its start. Raises EngineStartError."""
+        self._engine, self.waiting_for = engine, ""
         url = await asyncio.wrap_future(engine.url)
         session = aiohttp.ClientSession(
             url,
@@ -67,53 +67,53 @@ class Backend:
         return self._engine.progress() if self._engine else (0.0, None)
 
     def session(self) -> aiohttp.ClientSession:
-        """Return the way to the engine. Raises Refusal while it loads and after it has ended."""
-        if self._engine is not None and self._engine.ended.done():
-            raise EngineGone(self._engine.ended.result())
+        """Return the way to the engine. Raises RequestError while it loads and after it has ended."""
+        if self._engine is not None and self._engine.exit_reason.done():
+            raise EngineEndedError(self._engine.exit_reason.result())
         if self._session is not None:
             return self._session
         seconds, fraction = self.progress()
         part = f", about {fraction:.0%}" if fraction else ""
-        text = self.waiting or f"Loading model {self.name}: {seconds:.1f} s so far{part}. Try again soon."
-        raise Refusal(503, text, "unavailable_error", seconds=round(seconds, 2), fraction=fraction)
+        text = self.waiting_for or f"Loading model {self.name}: {seconds:.1f} s so far{part}. Try again soon."
+        raise RequestError(503, text, "unavailable_error", seconds=round(seconds, 2), fraction=fraction)
 
     async def get(self, path: str) -> tuple[int, Json]:
-        """Return the engine's status and JSON for a GET. Raises Refusal."""
-        with self._translated():
+        """Return the engine's status and JSON for a GET. Raises RequestError."""
+        with self._translate_errors():
             return await self._get(self.session(), path)
 
     async def post(self, path: str, body: Json) -> Json:
-        """Return the engine's JSON for a short POST. Raises Refusal, EngineRefusal."""
-        with self._translated():
+        """Return the engine's JSON for a short POST. Raises RequestError, EngineError."""
+        with self._translate_errors():
             async with self.session().post(path, json=body) as reply:
-                return await self._checked(reply)
+                return await self._read_json(reply)
 
     @contextlib.asynccontextmanager
-    async def ask(self, body: Json) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream_chat(self, body: Json) -> AsyncIterator[AsyncIterator[bytes]]:
         """Ask for a chat completion, always as a stream: give its bytes as they come.
 
         Waits for its turn. Leaving early closes the connection, at which the engine stops computing.
-        Raises Refusal, EngineRefusal.
+        Raises RequestError, EngineError.
         """
         self._check_size(body)
         body = body | {"stream": True, "stream_options": {"include_usage": True}}
-        async with self._turn:
+        async with self._slot:
             if self._engine is not None:
                 self._engine.trim_log()
-            with self._translated():
+            with self._translate_errors():
                 async with self.session().post("/v1/chat/completions", json=body) as reply:
                     if reply.status != 200:
-                        await self._checked(reply)
-                    yield self._pieces(reply)
+                        await self._read_json(reply)
+                    yield self._read_chunks(reply)
 
-    async def count(self, body: Json) -> int:
+    async def count_tokens(self, body: Json) -> int:
         """Return how many tokens the messages of `body` are, rendered for the model. Raises as `post`."""
         self._check_size(body)
         reply = await self.post("/v1/chat/completions/input_tokens", {"messages": body["messages"]})
         return int(reply["input_tokens"])
 
-    async def _pieces(self, reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        with self._translated():
+    async def _read_chunks(self, reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        with self._translate_errors():
             async for piece in reply.content.iter_any():
                 yield piece
 
@@ -123,20 +123,20 @@ class Backend:
         if self.n_ctx and size > self.n_ctx * _CHARS_PER_TOKEN:
             message = f"request ({size} characters) exceeds the available context size ({self.n_ctx} tokens)"
             error = {"code": 400, "message": message, "type": "exceed_context_size_error", "n_ctx": self.n_ctx}
-            raise EngineRefusal(400, {"error": error})
+            raise EngineError(400, {"error": error})
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except aiohttp.ClientError as error:
-            raise EngineGone(self._why(error)) from error
+            raise EngineEndedError(self._end_reason(error)) from error
 
-    def _why(self, error: Exception) -> str:
+    def _end_reason(self, error: Exception) -> str:
         if self._engine is None:
             return str(error)
         with contextlib.suppress(TimeoutError):  # its connection breaks a moment before its end is known
-            return self._engine.ended.result(0.2)
+            return self._engine.exit_reason.result(0.2)
         return str(error) or type(error).__name__
 
     async def _get(self, session: aiohttp.ClientSession, path: str) -> tuple[int, Json]:
@@ -144,8 +144,8 @@ class Backend:
             body: Json = await reply.json()
             return reply.status, body
 
-    async def _checked(self, reply: aiohttp.ClientResponse) -> Json:
+    async def _read_json(self, reply: aiohttp.ClientResponse) -> Json:
         body: Json = await reply.json(content_type=None) or {}
         if reply.status != 200:
-            raise EngineRefusal(reply.status, body)
+            raise EngineError(reply.status, body)
         return body

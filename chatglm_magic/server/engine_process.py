@@ -18,16 +18,16 @@ from typing import IO
 from .models import ModelFile
 from .process_env import child_command, child_env, usable_cores
 
-_LOG_LINE = re.compile(r"^[\d.]+ E (.*)\n", re.MULTILINE)
-_WHERE = re.compile(r"^(?:\w+ +)?\w+(?:\(\))?: (?:error loading model: )?")  # the C++ function it is from
+_ERROR_LINE = re.compile(r"^[\d.]+ E (.*)\n", re.MULTILINE)
+_SOURCE_PREFIX = re.compile(r"^(?:\w+ +)?\w+(?:\(\))?: (?:error loading model: )?")  # the C++ function it is from
 
 
-class EngineFailed(Exception):
+class EngineStartError(Exception):
     """The engine did not come up; the message is one line with the engine's own reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EngineOptions:
     """How a model is to be run."""
 
     threads: int = 1
@@ -37,19 +37,19 @@ class Plan:
 
 @dataclass
 class Engine:
-    """One engine process. `start` must be called from the main thread (see `engine._die_with`)."""
+    """One engine process. `start` must be called from the main thread (see `engine._exit_with_parent`)."""
 
     model: ModelFile
-    plan: Plan
+    options: EngineOptions
     key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     url: Future[str] = field(default_factory=Future)
-    """Where it listens; EngineFailed if it never will."""
-    ended: Future[str] = field(default_factory=Future)
+    """Where it listens; EngineStartError if it never will."""
+    exit_reason: Future[str] = field(default_factory=Future)
     """Why it ended, in words, once it has."""
 
     def start(self) -> None:
         """Start the process and a thread that listens to it. Returns at once."""
-        self.began = time.monotonic()
+        self._started_at = time.monotonic()
         # nameless: nobody else reads it, and nothing stays of it
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._process = subprocess.Popen(
@@ -60,14 +60,14 @@ class Engine:
             start_new_session=True,
             env=child_env(os.environ, network=False),
         )
-        order: dict[str, object] = {"path": str(self.model.path), "name": self.model.name, "key": self.key}
-        order |= {"threads": self.plan.threads, "ctx": self.plan.ctx}
+        config: dict[str, object] = {"path": str(self.model.path), "name": self.model.name, "key": self.key}
+        config |= {"threads": self.options.threads, "ctx": self.options.ctx}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once; the listener says why
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.write(json.dumps(config).encode() + b"\n")
             self._process.stdin.flush()
-        self._listener = threading.Thread(target=self._listen, name="chatglm-engine", daemon=True)
-        self._listener.start()
+        self._reader = threading.Thread(target=self._read_events, name="chatglm-engine", daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -79,7 +79,7 @@ class Engine:
 
         llama.cpp reports no progress; what the process holds in memory is the nearest to it.
         """
-        seconds = time.monotonic() - self.began
+        seconds = time.monotonic() - self._started_at
         try:
             with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
                 pages = int(file.read().split()[1])
@@ -96,7 +96,7 @@ class Engine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._listener.join(5.0)  # it may still look for the reason in the log
+        self._reader.join(5.0)  # it may still look for the reason in the log
         for file in (self._process.stdin, self._process.stdout, self._log):
             assert file is not None
             with contextlib.suppress(OSError):  # what it has not read can't be flushed
@@ -108,37 +108,37 @@ class Engine:
             self._log.truncate(0)
             self._log.seek(0)
 
-    def _listen(self) -> None:
+    def _read_events(self) -> None:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         event = json.loads(line) if line.endswith(b"\n") else {}
         if "url" in event:
             self.url.set_result(event["url"])
         if "failed" in event:
-            self.url.set_exception(EngineFailed(self._reason(event["failed"])))
+            self.url.set_exception(EngineStartError(self._failure_reason(event["failed"])))
             self._process.kill()
         code = self._process.wait()
         if not self.url.done():
             last = self._log_text().strip().splitlines()[-1:] or [""]
-            text = f"the engine ended while it loaded the model ({_ending(code)}) {last[0]}"
-            self.url.set_exception(EngineFailed(text.strip()[:500]))
-        self.ended.set_result(_ending(code))
+            text = f"the engine ended while it loaded the model ({_describe_exit(code)}) {last[0]}"
+            self.url.set_exception(EngineStartError(text.strip()[:500]))
+        self.exit_reason.set_result(_describe_exit(code))
 
-    def _reason(self, said: str, patience: float = 2.0) -> str:
+    def _failure_reason(self, message: str, timeout: float = 2.0) -> str:
         """Return one line: the first error in the log, which may come a moment later, or what the engine said."""
-        if not said.startswith("Failed to init server"):
-            return said[:500]
-        deadline = time.monotonic() + patience
-        while not (found := _LOG_LINE.findall(self._log_text())) and time.monotonic() < deadline:
+        if not message.startswith("Failed to init server"):
+            return message[:500]
+        deadline = time.monotonic() + timeout
+        while not (found := _ERROR_LINE.findall(self._log_text())) and time.monotonic() < deadline:
             time.sleep(0.01)
-        return _WHERE.sub("", found[0] if found else said, count=1).strip()[:500]
+        return _SOURCE_PREFIX.sub("", found[0] if found else message, count=1).strip()[:500]
 
     def _log_text(self) -> str:
         # not read(): its place in the file is the engine's, too
         return os.pread(self._log.fileno(), 1 << 20, 0).decode("utf-8", "replace")
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     hint = ", perhaps for lack of memory" if code == -9 else ""
@@ -151,6 +151,6 @@ def start_engine(model: ModelFile, threads: int | None, ctx: int | None) -> Engi
     Others leave one core free: threads of llama.cpp that must share a core wait for each other, and crawl.
     """
     threads = threads or (1 if model.builtin else max(1, usable_cores() - 1))
-    engine = Engine(model, Plan(threads, ctx or (2048 if model.builtin else 8192)))
+    engine = Engine(model, EngineOptions(threads, ctx or (2048 if model.builtin else 8192)))
     engine.start()
     return engine

@@ -10,7 +10,7 @@ from aiohttp import web
 from .validation import BadField
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request is not served; carries the HTTP status, a sentence and a type."""
 
     def __init__(self, status: int, message: str, kind: str, **more: Any):
@@ -18,7 +18,7 @@ class Refusal(Exception):
         self.status, self.message, self.kind, self.more = status, message, kind, more
 
 
-class EngineGone(Refusal):
+class EngineEndedError(RequestError):
     """The engine has ended; nothing starts it again by itself."""
 
     def __init__(self, why: str):
@@ -31,19 +31,19 @@ def error_body(status: int, message: str, kind: str, **more: Any) -> dict[str, A
     return {"error": {"message": message, "type": kind, "code": status, **more}}
 
 
-def error_reply(status: int, message: str, kind: str, **more: Any) -> web.Response:
+def error_response(status: int, message: str, kind: str, **more: Any) -> web.Response:
     """Return the response of an error; a 503 says when to come again."""
     headers = {"Retry-After": "1"} if status == 503 else None
-    return as_json(error_body(status, message, kind, **more), status, headers)
+    return json_response(error_body(status, message, kind, **more), status, headers)
 
 
-def bad_field(error: BadField) -> web.Response:
+def bad_field_response(error: BadField) -> web.Response:
     """Return the 400 for a wrong field of `/v1`."""
     message = f"{error.name}: {error.message}" if error.where else error.message
-    return error_reply(400, message, "invalid_request_error", param=error.name or None)
+    return error_response(400, message, "invalid_request_error", param=error.name or None)
 
 
-def as_json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """Return `body` as UTF-8 JSON, Chinese left readable as the original's is."""
     text = json.dumps(body, ensure_ascii=False)
     return web.Response(text=text, status=status, headers=headers, content_type="application/json")

@@ -15,11 +15,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .._version import __version__
-from .errors import Refusal, error_reply
+from .errors import RequestError, error_response
 
-MAX_BODY = 16 << 20
+MAX_REQUEST_BYTES = 16 << 20
 """Bytes."""
-SERVER = f"chatglm-magic/{__version__}"
+SERVER_NAME = f"chatglm-magic/{__version__}"
 _LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -32,25 +32,27 @@ class Guard:
         self._any_ip = any_ip
 
     def check(self, request: web.Request) -> None:
-        """Raise Refusal if `request` may not be served."""
+        """Raise RequestError if `request` may not be served."""
         host = request.headers.get("Host", "")
-        if not self._allowed(host):
-            raise Refusal(403, f"Host {host[:80]!r} is not served here; --allow-host NAME allows it.", "forbidden")
+        if not self._is_allowed_host(host):
+            raise RequestError(
+                403, f"Host {host[:80]!r} is not served here; --allow-host NAME allows it.", "forbidden"
+            )
         origin = request.headers.get("Origin")
         if origin is not None and origin.lower() != f"http://{host.lower()}":
-            raise Refusal(403, f"Pages of {origin[:80]!r} may not use this server.", "forbidden")
+            raise RequestError(403, f"Pages of {origin[:80]!r} may not use this server.", "forbidden")
         if self._token and request.path != "/health":
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if not hmac.compare_digest(given, b"Bearer " + self._token):
-                raise Refusal(
+                raise RequestError(
                     401, "Send this server's token: Authorization: Bearer TOKEN.", "authentication_error"
                 )
         if request.method == "POST" and request.content_type != "application/json":
-            raise Refusal(415, "Send JSON, with Content-Type: application/json.", "unsupported_media_type")
-        if (request.content_length or 0) > MAX_BODY:
+            raise RequestError(415, "Send JSON, with Content-Type: application/json.", "unsupported_media_type")
+        if (request.content_length or 0) > MAX_REQUEST_BYTES:
             raise _too_large()
 
-    def _allowed(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         name = host.lower()
         bare = name.rpartition(":")[0] if ":" in name and not name.endswith("]") else name
         if bare in self._hosts:
@@ -64,35 +66,39 @@ class Guard:
         return True
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, f"The request is larger than {MAX_BODY >> 20} MiB.", "request_too_large")
+def _too_large() -> RequestError:
+    return RequestError(413, f"The request is larger than {MAX_REQUEST_BYTES >> 20} MiB.", "request_too_large")
 
 
-def middleware(guard: Guard) -> Middleware:
+def make_middleware(guard: Guard) -> Middleware:
     """Return the middleware that guards every route and gives every refusal its JSON."""
 
     @web.middleware
-    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check_request(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             guard.check(request)
             return await handler(request)
         except web.HTTPRequestEntityTooLarge:
-            refusal = _too_large()
+            request_error = _too_large()
         except web.HTTPException as error:  # 404 and 405, in FastAPI's words
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
             return web.json_response({"detail": error.reason}, status=error.status, headers=allow)
-        except Refusal as error:
-            refusal = error
+        except RequestError as error:
+            request_error = error
         except (ConnectionError, TimeoutError):  # the client left, or reads no more: nobody to answer
             raise
         except Exception:  # noqa: BLE001 - our own mistake; its trace goes to the log, JSON to the client
             traceback.print_exc()
-            refusal = Refusal(500, "This server made a mistake; its log has the trace.", "internal_error")
-        return error_reply(refusal.status, refusal.message, refusal.kind, **refusal.more)
+            request_error = RequestError(
+                500, "This server made a mistake; its log has the trace.", "internal_error"
+            )
+        return error_response(
+            request_error.status, request_error.message, request_error.kind, **request_error.more
+        )
 
-    return guarded
+    return check_request
 
 
-async def name_server(_request: web.Request, response: web.StreamResponse) -> None:
+async def set_server_header(_request: web.Request, response: web.StreamResponse) -> None:
     """Say who answers, in the header `Server`."""
-    response.headers["Server"] = SERVER
+    response.headers["Server"] = SERVER_NAME

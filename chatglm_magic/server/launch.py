@@ -8,31 +8,31 @@ import os
 import sys
 from typing import NoReturn
 
-from .engine_client import Backend
+from .engine_client import EngineClient
 from .engine_process import Engine, start_engine
-from .models import HubModel, ModelFile, Report, fetch, name_of
+from .models import HubModel, ModelFile, ReportProgress, display_name, download_model
 
 
 class Launch:
     """One model on its way to be served."""
 
     def __init__(self, model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> None:
-        self.backend = Backend(name_of(model))
+        self.client = EngineClient(display_name(model))
         self.engine = engine
         self._model, self._args = model, args
 
-    async def ready(self, report: Report) -> float:
+    async def ready(self, report: ReportProgress) -> float:
         """Return the seconds the loading took, once the model answers.
 
-        Raises ModelError, EngineFailed.
+        Raises ModelError, EngineStartError.
         """
         if isinstance(self._model, HubModel):
-            self.backend.waiting = f"Downloading {self._model.repo}. Try again soon."
-            self._model = await asyncio.to_thread(fetch, self._model, report)
-            self.backend.name = self._model.name
+            self.client.waiting_for = f"Downloading {self._model.repo}. Try again soon."
+            self._model = await asyncio.to_thread(download_model, self._model, report)
+            self.client.name = self._model.name
         if self.engine is None:
             self.engine = start_engine(self._model, self._args.threads, self._args.ctx)
-        return await self.backend.open(self.engine)
+        return await self.client.open(self.engine)
 
     def end(self, code: int) -> NoReturn:
         """End the engine and this process at once; a download's thread could not be waited for."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_HOME = Path(__file__).parent / "model"
-_REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(:[\w./-]{1,200})?")
+_BUILTIN_FOLDER = Path(__file__).parent / "model"
+_REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(:[\w./-]{1,200})?")
 
 
 class ModelError(ValueError):
@@ -35,11 +35,11 @@ class HubModel:
 
     repo: str
     """`owner/name`"""
-    wanted: str
+    file_part: str
     """A file name, a part of one such as `Q8_0`, or empty."""
 
 
-def name_of(model: ModelFile | HubModel) -> str:
+def display_name(model: ModelFile | HubModel) -> str:
     """Return what to call a model before it is there."""
     return model.name if isinstance(model, ModelFile) else model.repo
 
@@ -54,13 +54,13 @@ def find_model(text: str | None) -> ModelFile | HubModel:
         return builtin_model()
     path = Path(os.path.expanduser(text))
     if _exists(path):
-        return local_file(path)
-    if _REPO.fullmatch(text) and not text.startswith(".") and not text.endswith(".gguf"):
-        repo, _, wanted = text.partition(":")
-        return HubModel(repo, wanted)
+        return local_model(path)
+    if _REPOSITORY.fullmatch(text) and not text.startswith(".") and not text.endswith(".gguf"):
+        repo, _, file_part = text.partition(":")
+        return HubModel(repo, file_part)
     if re.fullmatch(r"[\w.-]+/[\w.-]+:.+\.gguf", text):
-        repo, _, wanted = text.partition(":")
-        return HubModel(repo, wanted)
+        repo, _, file_part = text.partition(":")
+        return HubModel(repo, file_part)
     if re.match(r"https?://", text, re.IGNORECASE):
         raise ModelError(
             f"{text[:200]!r} is an address, and addresses are not fetched. Download the file and give its path, "
@@ -69,7 +69,7 @@ def find_model(text: str | None) -> ModelFile | HubModel:
     raise ModelError(f"There is no file {text!r}. Give the path of a GGUF file, or owner/name of a repository.")
 
 
-def local_file(path: Path) -> ModelFile:
+def local_model(path: Path) -> ModelFile:
     """Return `path` as a model, its first bytes checked. Raises ModelError."""
     if path.is_dir():
         raise ModelError(f"{str(path)!r} is a directory. Give the GGUF file inside it.")
@@ -86,7 +86,7 @@ def local_file(path: Path) -> ModelFile:
     return ModelFile(path.resolve(), path.stem)
 
 
-def builtin_model(home: Path = _HOME) -> ModelFile:
+def builtin_model(home: Path = _BUILTIN_FOLDER) -> ModelFile:
     """Return the built-in model, its checksum compared: llama.cpp doesn't notice damaged weights.
 
     Raises ModelError.
@@ -116,19 +116,19 @@ def _exists(path: Path) -> bool:
         return False
 
 
-Report = Callable[[str, int, int | None], None]
+ReportProgress = Callable[[str, int, int | None], None]
 """Is told the file's name, the bytes there so far, and how many there will be (None: not known)."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
-_ANSWERED = re.compile(r"\b40[134]\b|not found|gated|restricted", re.IGNORECASE)
+_HUB_ANSWERED = re.compile(r"\b40[134]\b|not found|gated|restricted", re.IGNORECASE)
 """What the hub says by itself: it was reached."""
 _UNREACHABLE = (
     " If the hub can't be reached from here, name a mirror before (%env HF_ENDPOINT=https://…), "
     "or download the file by other means and give its path."
 )
-_PREFERRED = ("Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "Q4_0")
+_PREFERRED_QUANTIZATIONS = ("Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "Q4_0")
 
 
-def fetch(model: HubModel, report: Report) -> ModelFile:
+def download_model(model: HubModel, report: ReportProgress) -> ModelFile:
     """Return the model's file, downloaded unless it is in the cache already. Raises ModelError.
 
     Where the hub can't be asked, what is in the cache is taken.
@@ -139,43 +139,48 @@ def fetch(model: HubModel, report: Report) -> ModelFile:
         raise ModelError(f'{error}. Install the extra: pip install "chatglm-magic[local]"') from error
     try:
         names = [file.rfilename for file in HfApi().model_info(model.repo, timeout=15).siblings or []]
-        paths = [hf_hub_download(model.repo, name, tqdm_class=_bar(name, report)) for name in choose(names, model)]
+        paths = [
+            hf_hub_download(model.repo, name, tqdm_class=_progress_bar_class(name, report))
+            for name in choose_files(names, model)
+        ]
     except ModelError:
         raise
     # what a lost network raises depends on its release: requests', httpx's or httpx2's own errors
     except Exception as error:
-        paths = _cached(model)
+        paths = _cached_files(model)
         if not paths:
             said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            advice = "" if _ANSWERED.search(said) else _UNREACHABLE
+            advice = "" if _HUB_ANSWERED.search(said) else _UNREACHABLE
             raise ModelError(f"{model.repo!r} could not be fetched: {said[:300]}{advice}") from error
-    file = local_file(Path(paths[0]))
+    file = local_model(Path(paths[0]))
     # the cache keeps a link with the file's name to a file named by its checksum
     return ModelFile(file.path, _SHARD.sub("", Path(paths[0]).name).removesuffix(".gguf"))
 
 
-def _cached(model: HubModel) -> list[str]:
+def _cached_files(model: HubModel) -> list[str]:
     """Return the files of the model that an earlier download left in the cache, whole; or none."""
     from huggingface_hub import snapshot_download
 
     try:
         folder = Path(snapshot_download(model.repo, local_files_only=True))
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")]
-        return [str(folder / name) for name in choose(names, model)]
+        return [str(folder / name) for name in choose_files(names, model)]
     except (OSError, ValueError):  # nothing there; ModelError is a ValueError
         return []
 
 
-def choose(names: list[str], model: HubModel) -> list[str]:
+def choose_files(names: list[str], model: HubModel) -> list[str]:
     """Return the files to fetch of those in the repository, the one to load first. Raises ModelError."""
     found = sorted(name for name in names if name.lower().endswith(".gguf") and "mmproj" not in name.lower())
     if not found:
         raise ModelError(f"{model.repo!r} has no GGUF file. Look for a repository whose name ends in -GGUF.")
     first = [name for name in found if not _SHARD.search(name) or "-00001-of-" in name]
-    if model.wanted:
-        first = [n for n in first if n == model.wanted] or [n for n in first if model.wanted.lower() in n.lower()]
+    if model.file_part:
+        first = [n for n in first if n == model.file_part] or [
+            n for n in first if model.file_part.lower() in n.lower()
+        ]
     elif len(first) > 1:
-        best = [name for part in _PREFERRED for name in first if part.lower() in name.lower()]
+        best = [name for part in _PREFERRED_QUANTIZATIONS for name in first if part.lower() in name.lower()]
         first = best[:1] or first
     if len(first) != 1:
         listed = ", ".join((first or found)[:8])
@@ -186,7 +191,7 @@ def choose(names: list[str], model: HubModel) -> list[str]:
     return [name for name in found if _SHARD.search(name) and _SHARD.sub("", name) == stem]
 
 
-def _bar(name: str, report: Report) -> Any:
+def _progress_bar_class(name: str, report: ReportProgress) -> Any:
     """Return huggingface_hub's own progress bar, which tells `report` as well."""
     from huggingface_hub.utils.tqdm import tqdm
 

@@ -27,24 +27,24 @@ def escape_special_tokens(text: str) -> str:
     return _OPENINGS.sub(lambda match: match[0] + " ", text)
 
 
-_MOST = 1 << 20  # characters or tokens: about half a second of work
+_MAX_TOKENIZE_ITEMS = 1 << 20  # characters or tokens: about half a second of work
 
 
-def token_request(body: object) -> Json:
+def tokenize_request(body: object) -> Json:
     """Return the request for the engine's `/tokenize`. Raises BadField."""
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
-    content = validation.text(body.get("content"), ("content",))
-    if len(content) > _MOST:
+    content = validation.check_text(body.get("content"), ("content",))
+    if len(content) > _MAX_TOKENIZE_ITEMS:
         raise BadField(("content",), "Input should have at most 1048576 characters", None, "too_long")
     switches = [name for name in ("add_special", "parse_special", "with_pieces") if name in body]
-    return {"content": content} | {name: validation.flag(body, name) for name in switches}
+    return {"content": content} | {name: validation.read_bool(body, name) for name in switches}
 
 
-def detoken_request(body: object, n_vocab: int) -> Json:
+def detokenize_request(body: object, n_vocab: int) -> Json:
     """Return the request for the engine's `/detokenize`; ids it doesn't have are refused. Raises BadField."""
     tokens: Any = body.get("tokens") if isinstance(body, dict) else None
-    if not isinstance(tokens, list) or len(tokens) > _MOST:
+    if not isinstance(tokens, list) or len(tokens) > _MAX_TOKENIZE_ITEMS:
         raise BadField(("tokens",), "Input should be a list of token ids", None, "list_type")
     for place, token in enumerate(tokens):
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < n_vocab:
@@ -52,7 +52,7 @@ def detoken_request(body: object, n_vocab: int) -> Json:
     return {"tokens": tokens}
 
 
-class Events:
+class EventParser:
     """Bytes in, the events' JSON out, whatever the bytes' splits are."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Events:
                 yield {"error": json.loads(value)}
 
 
-class WholeAnswer:
+class AnswerCollector:
     """The reply that was not streamed, as llama.cpp would have given it."""
 
     def __init__(self) -> None:
@@ -126,17 +126,17 @@ class WholeAnswer:
 
 
 _ROLES = ("system", "user", "assistant", "tool", "developer", "observation")
-_TOP_LOGPROBS = 65536  # entries in one whole answer, or in one event of a stream: some 5 MB of JSON
-_KNOWN_TEXT = (
+_MAX_LOGPROB_ENTRIES = 65536  # entries in one whole answer, or in one event of a stream: some 5 MB of JSON
+_KNOWN_FIELDS_TEXT = (
     "messages model stream stream_options temperature top_p top_k min_p presence_penalty frequency_penalty "
     "repetition_penalty repeat_penalty max_tokens max_completion_tokens stop seed n "
     "logprobs top_logprobs chat_template_kwargs reasoning_format user response_format logit_bias "
     "tools tool_choice parallel_tool_calls"
 )
-_KNOWN = frozenset(_KNOWN_TEXT.split())
+_KNOWN_FIELDS = frozenset(_KNOWN_FIELDS_TEXT.split())
 
 
-def _format(body: Json, *, is_builtin: bool) -> Json:
+def _response_format(body: Json, *, is_builtin: bool) -> Json:
     """Return the form that the engine keeps an answer to: any text, any JSON, or a schema's. Raises BadField."""
     form, where = body.get("response_format"), ("response_format",)
     kind = form.get("type") if isinstance(form, dict) else None
@@ -154,10 +154,10 @@ def _format(body: Json, *, is_builtin: bool) -> Json:
     if schema is None:
         return {"response_format": {"type": "json_object"}}
     tools.check_schema(schema, where)
-    return _schema_keys(schema, is_builtin=is_builtin)
+    return _schema_constraint(schema, is_builtin=is_builtin)
 
 
-def _schema_keys(schema: Json, *, is_builtin: bool) -> Json:
+def _schema_constraint(schema: Json, *, is_builtin: bool) -> Json:
     """Return what keeps the engine's answer to a schema."""
     if is_builtin and (grammar := tools.short_grammar(schema)) is not None:
         return {"grammar": grammar}
@@ -172,7 +172,7 @@ def _logit_bias(body: Json) -> Json:
     if not isinstance(bias, dict) or len(bias) > 1024:
         raise BadField(("logit_bias",), "Input should be an object of at most 1024 tokens", None, "dict_type")
     for token in bias:
-        value = validation.real(bias, token)
+        value = validation.read_float(bias, token)
         if not re.fullmatch(r"[0-9]{1,9}", token) or value is None or abs(value) > 100:
             message = "Input should have token numbers, each with a number from -100 to 100"
             raise BadField(("logit_bias",), message, token, "logit_bias")
@@ -189,33 +189,33 @@ def chat_request(
     """
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
-    offered, wanted = tools.read(body)
-    for name in body.keys() - _KNOWN:
+    offered, wanted = tools.parse_tools(body)
+    for name in body.keys() - _KNOWN_FIELDS:
         changes.note(name, body[name], "dropped")
-    sent: Json = {"messages": messages(body, changes), "stream": validation.flag(body, "stream")}
+    sent: Json = {"messages": chat_messages(body, changes), "stream": validation.read_bool(body, "stream")}
     sent["max_tokens"] = _max_tokens(body, n_ctx, changes)
-    sent["temperature"] = validation.temperature(body, changes)
-    sent["top_p"] = validation.top_p(body, changes)
-    sent["top_k"] = 0 if body.get("top_k") == -1 else _clamped(body, "top_k", 0, 1_000_000, changes)
-    sent["min_p"] = validation.between(body, "min_p", 0, 1, changes)
+    sent["temperature"] = validation.read_temperature(body, changes)
+    sent["top_p"] = validation.read_top_p(body, changes)
+    sent["top_k"] = 0 if body.get("top_k") == -1 else _clamped_int(body, "top_k", 0, 1_000_000, changes)
+    sent["min_p"] = validation.read_in_range(body, "min_p", 0, 1, changes)
     for name in ("presence_penalty", "frequency_penalty"):
-        sent[name] = validation.between(body, name, -2, 2, changes)
+        sent[name] = validation.read_in_range(body, name, -2, 2, changes)
     repetition = "repeat_penalty" if body.get("repetition_penalty") is None else "repetition_penalty"
-    sent["repeat_penalty"] = validation.between(body, repetition, 0.01, 10, changes)
-    sent["seed"] = validation.seed(body, changes)
-    sent["stop"] = validation.stop(body, changes)
+    sent["repeat_penalty"] = validation.read_in_range(body, repetition, 0.01, 10, changes)
+    sent["seed"] = validation.read_seed(body, changes)
+    sent["stop"] = validation.read_stop(body, changes)
     at_once = 1 if sent["stream"] else sent["max_tokens"] or n_ctx  # tokens that are held together
     sent |= _logprobs(body, at_once, changes)
-    if validation.whole(body, "n") not in (None, 1):
+    if validation.read_int(body, "n") not in (None, 1):
         raise BadField(("n",), "Input should be 1: this server answers one at a time", body["n"], "n")
-    sent |= _thinking(body) | _format(body, is_builtin=is_builtin) | _logit_bias(body)
+    sent |= _thinking(body) | _response_format(body, is_builtin=is_builtin) | _logit_bias(body)
     if offered:
-        sent["tools"] = [_clean_tool(tool, changes) for tool in offered]
+        sent["tools"] = [_escape_tool(tool, changes) for tool in offered]
     called: str | None = None
     if wanted is not None:
         schema, called = tools.call_schema(offered, wanted)
         sent.pop("response_format", None)
-        sent |= _schema_keys(schema, is_builtin=is_builtin)
+        sent |= _schema_constraint(schema, is_builtin=is_builtin)
         sent["tool_choice"] = "none"  # the schema forces it
         for name in ("stop", "logprobs", "top_logprobs"):  # they are about text, of which there is none
             if sent.pop(name, None) is not None:
@@ -223,7 +223,7 @@ def chat_request(
     return {name: value for name, value in sent.items() if value is not None}, called
 
 
-def _clean_tool(tool: Json, changes: Changes) -> Json:
+def _escape_tool(tool: Json, changes: Changes) -> Json:
     """Return a tool with the role tokens taken apart that a template would put into the prompt."""
     text = json.dumps(tool, ensure_ascii=False)
     now = escape_special_tokens(text)
@@ -240,10 +240,10 @@ def wants_usage(body: Json) -> bool:
         return False
     if not isinstance(options, dict):
         raise BadField(("stream_options",), "Input should be a JSON object", options, "dict_type")
-    return validation.flag(options, "include_usage")
+    return validation.read_bool(options, "include_usage")
 
 
-def messages(body: Json, changes: Changes) -> list[Json]:
+def chat_messages(body: Json, changes: Changes) -> list[Json]:
     """Return the messages, role tokens in their text taken apart. Raises BadField."""
     listed = body.get("messages")
     if not isinstance(listed, list) or not listed:
@@ -251,9 +251,9 @@ def messages(body: Json, changes: Changes) -> list[Json]:
     return [_message(item, ("messages", place), changes) for place, item in enumerate(listed)]
 
 
-def clean(value: object, where: tuple[str | int, ...], changes: Changes) -> str:
+def escape_field(value: object, where: tuple[str | int, ...], changes: Changes) -> str:
     """Return text with its role tokens taken apart, noted if there were any. Raises BadField."""
-    asked = validation.text(value, where)
+    asked = validation.check_text(value, where)
     now = escape_special_tokens(asked)
     if now != asked:
         changes.note(BadField(where, "").name, "role tokens", "plain text")
@@ -270,19 +270,21 @@ def _message(item: object, where: tuple[str | int, ...], changes: Changes) -> Js
         raise BadField((*where, "content"), "Field required", None, "missing")
     content = item.get("content")
     if isinstance(content, list):
-        content = "".join(_part(part, (*where, "content", place)) for place, part in enumerate(content))
-    message: Json = {"role": role, "content": clean(content or "", (*where, "content"), changes)}
+        content = "".join(_part_text(part, (*where, "content", place)) for place, part in enumerate(content))
+    message: Json = {"role": role, "content": escape_field(content or "", (*where, "content"), changes)}
     if role == "assistant":
         if item.get("reasoning_content"):
-            message["reasoning_content"] = clean(item["reasoning_content"], (*where, "reasoning_content"), changes)
+            message["reasoning_content"] = escape_field(
+                item["reasoning_content"], (*where, "reasoning_content"), changes
+            )
         if item.get("tool_calls"):
-            message["tool_calls"] = _calls(item["tool_calls"], (*where, "tool_calls"), changes)
+            message["tool_calls"] = _tool_calls(item["tool_calls"], (*where, "tool_calls"), changes)
     if role == "tool" and item.get("tool_call_id") is not None:
-        message["tool_call_id"] = clean(item["tool_call_id"], (*where, "tool_call_id"), changes)
+        message["tool_call_id"] = escape_field(item["tool_call_id"], (*where, "tool_call_id"), changes)
     return message
 
 
-def _calls(listed: object, where: tuple[str | int, ...], changes: Changes) -> list[Json]:
+def _tool_calls(listed: object, where: tuple[str | int, ...], changes: Changes) -> list[Json]:
     """Return the calls of a message, their arguments as text. Raises BadField."""
     calls = []
     for place, item in enumerate(listed if isinstance(listed, list) else [None]):
@@ -298,11 +300,11 @@ def _calls(listed: object, where: tuple[str | int, ...], changes: Changes) -> li
         except (ValueError, RecursionError):
             message = "Input should be a JSON object, as text"
             raise BadField((*at, "arguments"), message, None, "json_type") from None
-        named = clean(function.get("name"), (*at, "name"), changes)
-        call = {"name": named, "arguments": clean(text or "{}", (*at, "arguments"), changes)}
+        named = escape_field(function.get("name"), (*at, "name"), changes)
+        call = {"name": named, "arguments": escape_field(text or "{}", (*at, "arguments"), changes)}
         calls.append(
             {
-                "id": clean(item.get("id") or "", (*where, place, "id"), changes),
+                "id": escape_field(item.get("id") or "", (*where, place, "id"), changes),
                 "type": "function",
                 "function": call,
             }
@@ -310,9 +312,9 @@ def _calls(listed: object, where: tuple[str | int, ...], changes: Changes) -> li
     return calls
 
 
-def _part(part: object, where: tuple[str | int, ...]) -> str:
+def _part_text(part: object, where: tuple[str | int, ...]) -> str:
     if isinstance(part, dict) and part.get("type") == "text":
-        return validation.text(part.get("text"), (*where, "text"))
+        return validation.check_text(part.get("text"), (*where, "text"))
     raise BadField(where, "Input should be a text part: this model reads text only", None, "literal_error")
 
 
@@ -320,11 +322,11 @@ def _max_tokens(body: Json, n_ctx: int, changes: Changes) -> int | None:
     name = "max_completion_tokens" if body.get("max_tokens") is None else "max_tokens"
     if body.get(name) == -1:  # llama.cpp's word for "no limit"
         return None
-    return _clamped(body, name, 1, n_ctx, changes)
+    return _clamped_int(body, name, 1, n_ctx, changes)
 
 
-def _clamped(body: Json, name: str, low: int, high: int, changes: Changes) -> int | None:
-    asked = validation.whole(body, name)
+def _clamped_int(body: Json, name: str, low: int, high: int, changes: Changes) -> int | None:
+    asked = validation.read_int(body, name)
     if asked is None:
         return None
     now = max(low, min(asked, high))
@@ -334,9 +336,9 @@ def _clamped(body: Json, name: str, low: int, high: int, changes: Changes) -> in
 
 
 def _logprobs(body: Json, tokens: int, changes: Changes) -> Json:
-    wanted = validation.flag(body, "logprobs")
-    most = max(20, _TOP_LOGPROBS // tokens)
-    top = _clamped(body, "top_logprobs", 0, most, changes)
+    wanted = validation.read_bool(body, "logprobs")
+    most = max(20, _MAX_LOGPROB_ENTRIES // tokens)
+    top = _clamped_int(body, "top_logprobs", 0, most, changes)
     if top and not wanted:
         raise BadField(("top_logprobs",), "Input needs logprobs: true beside it", top, "top_logprobs")
     if top == 0 and wanted:

@@ -19,18 +19,18 @@ _PREFIXES = ("LC_", "XDG_")
 # What a download needs on top; the engine never downloads.
 _NETWORK_TEXT = "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE"
 _NETWORK = frozenset(_NETWORK_TEXT.split())
-_SECRET_ENDS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
 def child_env(source: Mapping[str, str], *, network: bool) -> dict[str, str]:
     """Return what of `source` a child may see; with `network` also `HF_*` (HF_TOKEN too) and proxies."""
-    return {name: value for name, value in source.items() if _allowed(name.upper(), network)}
+    return {name: value for name, value in source.items() if _is_allowed(name.upper(), network)}
 
 
-def _allowed(name: str, network: bool) -> bool:
+def _is_allowed(name: str, network: bool) -> bool:
     if network and (name == "HF_TOKEN" or name in _NETWORK):
         return True
-    if name.endswith(_SECRET_ENDS):
+    if name.endswith(_SECRET_ENDINGS):
         return False
     return name in _NAMES or name.startswith(_PREFIXES) or (network and name.startswith("HF_"))
 
@@ -46,7 +46,7 @@ def child_command(module: str) -> list[str]:
     return [sys.executable, "-P", "-c", code]
 
 
-def seconds_text(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Return a short text for a time span: `0.12 s`, `12 s`."""
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 

@@ -14,11 +14,11 @@ import sys
 import traceback
 
 from .app import bind, listen, make_app, url_of
-from .engine_process import Engine, EngineFailed
+from .engine_process import Engine, EngineStartError
 from .guard import Guard
 from .launch import Launch
 from .models import HubModel, ModelError, ModelFile
-from .process_env import seconds_text
+from .process_env import format_seconds
 
 
 async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> int:
@@ -27,52 +27,52 @@ async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, arg
     try:
         bound = bind(args.host, args.port)
     except OSError as error:
-        sys.stderr.write(_bind_error(error, args.host, args.port) + "\n")
+        sys.stderr.write(_explain_bind_error(error, args.host, args.port) + "\n")
         launch.end(1)
-    token = token_of(args)
+    token = choose_token(args)
     is_open = not _is_loopback(bound)
-    guard = Guard(token, [*args.allow_host, _as_host(args.host)], any_ip=is_open)
-    await listen(make_app(launch.backend, guard), bound)
-    ended = _on_signals()
+    guard = Guard(token, [*args.allow_host, _host_name(args.host)], any_ip=is_open)
+    await listen(make_app(launch.client, guard), bound)
+    ended = _catch_signals()
     if is_open and token is None:
         sys.stderr.write(
             f"Warning: everyone on the network can use this server ({args.host}). "
             "--token asks for a token; without --host it serves this machine only.\n"
         )
-    _show(url_of(bound), launch.backend.name, token)
-    failed = asyncio.ensure_future(_follow(launch))
+    _print_addresses(url_of(bound), launch.client.name, token)
+    failed = asyncio.ensure_future(_report_engine(launch))
     failed.add_done_callback(lambda _: None if ended.done() else ended.set_result(None))
     await ended
     if failed.done():
         if unknown := failed.exception():  # none of those we expect: show all of it
             traceback.print_exception(unknown)
         launch.end(1)
-    _say("\nStopped.")
+    _print("\nStopped.")
     launch.end(0)
 
 
-def token_of(args: argparse.Namespace) -> str | None:
+def choose_token(args: argparse.Namespace) -> str | None:
     """Return the token clients must send: from CHATGLM_SERVER_TOKEN, else a new one; None without --token."""
     if not args.token:
         return None
     return os.environ.get("CHATGLM_SERVER_TOKEN", "").strip() or secrets.token_urlsafe(24)
 
 
-async def _follow(launch: Launch) -> None:
+async def _report_engine(launch: Launch) -> None:
     """Say when the model is ready, and when its engine has ended; return only if it never came up."""
     try:
         seconds = await launch.ready(lambda *_: None)
-    except (ModelError, EngineFailed) as error:
-        sys.stderr.write(f"The model {launch.backend.name} can't be served: {error}\n")
+    except (ModelError, EngineStartError) as error:
+        sys.stderr.write(f"The model {launch.client.name} can't be served: {error}\n")
         return
-    _say(f"Ready: {launch.backend.name} loaded in {seconds_text(seconds)}. Ctrl-C ends it.")
+    _print(f"Ready: {launch.client.name} loaded in {format_seconds(seconds)}. Ctrl-C ends it.")
     assert launch.engine is not None
-    why = await asyncio.wrap_future(launch.engine.ended)
+    why = await asyncio.wrap_future(launch.engine.exit_reason)
     sys.stderr.write(f"The model's process has ended ({why}). Ctrl-C, then start the server again.\n")
     await asyncio.Event().wait()  # goes on to answer, with an error that says so
 
 
-def _show(url: str, name: str, token: str | None) -> None:
+def _print_addresses(url: str, name: str, token: str | None) -> None:
     lines = [
         f"chatglm-magic serves {name}",
         f"  ChatGLM's own protocol   POST {url}/",
@@ -81,15 +81,15 @@ def _show(url: str, name: str, token: str | None) -> None:
     ]
     if token is not None:
         lines.append(f"  token                    {token}")
-    _say("\n".join(lines))
+    _print("\n".join(lines))
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def _on_signals() -> asyncio.Future[None]:
+def _catch_signals() -> asyncio.Future[None]:
     """Return a future that an interrupt or a polite end completes."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
@@ -113,11 +113,11 @@ def _is_loopback(bound: socket.socket) -> bool:
     return ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def _as_host(address: str) -> str:
+def _host_name(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _bind_error(error: OSError, host: str, port: int) -> str:
+def _explain_bind_error(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} of {host} is taken. Choose another with --port, or any free one with --port 0."
     return f"Can't listen on {host} port {port}: {error.strerror or error}. Choose others with --host and --port."

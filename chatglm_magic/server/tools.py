@@ -16,33 +16,33 @@ from typing import Any
 from . import validation
 from .validation import BadField, Json
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_MOST_TOOLS = 128
-_CHARS, _LEVELS = 65536, 32  # the engine turns a schema into a grammar by recursion
-_SHORT = 16
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MAX_TOOLS = 128
+_MAX_SCHEMA_CHARS, _MAX_SCHEMA_DEPTH = 65536, 32  # the engine turns a schema into a grammar by recursion
+_DEFAULT_MAX_LENGTH = 16
 """Characters of a text, and items of a list, that the built-in model fills in where a schema has no limit."""
 
 
-def read(body: Json) -> tuple[list[Json], str | None]:
+def parse_tools(body: Json) -> tuple[list[Json], str | None]:
     """Return the tools that are offered, and what must be called: a name, `required`, or None. Raises BadField."""
     listed, choice = body.get("tools"), body.get("tool_choice")
-    if listed is not None and (not isinstance(listed, list) or len(listed) > _MOST_TOOLS):
-        raise BadField(("tools",), f"Input should be a list of at most {_MOST_TOOLS} tools", None, "list_type")
-    tools = [_tool(item, ("tools", place)) for place, item in enumerate(listed or [])]
-    wanted = _choice(choice, [tool["function"]["name"] for tool in tools])
-    validation.flag(body, "parallel_tool_calls")
+    if listed is not None and (not isinstance(listed, list) or len(listed) > _MAX_TOOLS):
+        raise BadField(("tools",), f"Input should be a list of at most {_MAX_TOOLS} tools", None, "list_type")
+    tools = [_parse_tool(item, ("tools", place)) for place, item in enumerate(listed or [])]
+    wanted = _parse_choice(choice, [tool["function"]["name"] for tool in tools])
+    validation.read_bool(body, "parallel_tool_calls")
     return ([] if wanted == "none" else tools), (wanted if wanted not in ("auto", "none") else None)
 
 
-def _tool(item: object, where: tuple[str | int, ...]) -> Json:
+def _parse_tool(item: object, where: tuple[str | int, ...]) -> Json:
     function = item.get("function") if isinstance(item, dict) else None
     if not isinstance(function, dict):
         raise BadField(where, "Input should be an object with a function", None, "dict_type")
     name = function.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
         message = "Input should be 1 to 64 letters, digits, '_', '.' or '-'"
         raise BadField((*where, "function", "name"), message, name, "string_pattern_mismatch")
-    about = validation.text(function.get("description") or "", (*where, "function", "description"))
+    about = validation.check_text(function.get("description") or "", (*where, "function", "description"))
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     check_schema(schema, (*where, "function", "parameters"))
     return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
@@ -52,26 +52,28 @@ def check_schema(schema: object, where: tuple[str | int, ...]) -> None:
     """Refuse a value that isn't a schema, or a schema that is too large. Raises BadField."""
     if not isinstance(schema, dict):
         raise BadField(where, "Input should have a JSON object for its schema", None, "dict_type")
-    if _levels(schema) > _LEVELS or len(json.dumps(schema)) > _CHARS:
-        message = f"Input's schema should have at most {_CHARS} characters and {_LEVELS} levels"
+    if _schema_depth(schema) > _MAX_SCHEMA_DEPTH or len(json.dumps(schema)) > _MAX_SCHEMA_CHARS:
+        message = (
+            f"Input's schema should have at most {_MAX_SCHEMA_CHARS} characters and {_MAX_SCHEMA_DEPTH} levels"
+        )
         raise BadField(where, message, None, "too_long")
-    _check_words(schema, where)
+    _check_keywords(schema, where)
 
 
-_SIZES = ("minLength", "maxLength", "minItems", "maxItems")
-_MOST_ITEMS = 10_000  # a grammar counts by writing them out
+_SIZE_KEYWORDS = ("minLength", "maxLength", "minItems", "maxItems")
+_MAX_SIZE = 10_000  # a grammar counts by writing them out
 
 
-def _check_words(schema: Any, where: tuple[str | int, ...]) -> None:
+def _check_keywords(schema: Any, where: tuple[str | int, ...]) -> None:
     """Refuse values of a schema that no grammar can be made of. Raises BadField."""
     if schema is True:
         return
     if not isinstance(schema, dict):
         raise BadField(where, "Input's schema should be an object, and isn't all of it", None, "dict_type")
-    for name in _SIZES:
+    for name in _SIZE_KEYWORDS:
         size = schema.get(name, 0)
-        if type(size) is not int or not 0 <= size <= _MOST_ITEMS:
-            message = f"Input's {name} should be a whole number from 0 to {_MOST_ITEMS}"
+        if type(size) is not int or not 0 <= size <= _MAX_SIZE:
+            message = f"Input's {name} should be a whole number from 0 to {_MAX_SIZE}"
             raise BadField(where, message, size, "int_type")
     for name in ("enum", "anyOf", "oneOf", "allOf", "required"):
         listed = schema.get(name, [None])
@@ -79,21 +81,21 @@ def _check_words(schema: Any, where: tuple[str | int, ...]) -> None:
             raise BadField(where, f"Input's {name} should be a list with something in it", None, "list_type")
     for name in ("anyOf", "oneOf", "allOf"):
         for inner in schema.get(name, ()):
-            _check_words(inner, where)
+            _check_keywords(inner, where)
     for name in ("properties", "$defs", "definitions"):
         named = schema.get(name, {})
         if not isinstance(named, dict):
             raise BadField(where, f"Input's {name} should be an object", None, "dict_type")
         for inner in named.values():
-            _check_words(inner, where)
+            _check_keywords(inner, where)
     if isinstance(schema.get("items"), dict):
-        _check_words(schema["items"], where)
+        _check_keywords(schema["items"], where)
 
 
-def _levels(value: object) -> int:
+def _schema_depth(value: object) -> int:
     """Return how deep a value is nested, as far as it matters."""
     deep, at = [value], 0
-    while deep and at <= _LEVELS:
+    while deep and at <= _MAX_SCHEMA_DEPTH:
         deep = [
             inner
             for item in deep
@@ -104,7 +106,7 @@ def _levels(value: object) -> int:
     return at
 
 
-def _choice(choice: object, names: list[str]) -> str:
+def _parse_choice(choice: object, names: list[str]) -> str:
     if choice is None:
         return "auto"
     if choice in ("auto", "none"):
@@ -126,12 +128,12 @@ def call_schema(tools: list[Json], wanted: str) -> tuple[Json, str]:
     functions = [tool["function"] for tool in tools if wanted in ("required", tool["function"]["name"])]
     if len(functions) == 1:
         return functions[0]["parameters"], functions[0]["name"]
-    forms = [_one_call(each, f"#/anyOf/{n}/properties/arguments") for n, each in enumerate(functions)]
+    forms = [_call_alternative(each, f"#/anyOf/{n}/properties/arguments") for n, each in enumerate(functions)]
     return {"anyOf": forms}, ""
 
 
-def _one_call(function: Json, path: str) -> Json:
-    arguments = _moved(function["parameters"], path)
+def _call_alternative(function: Json, path: str) -> Json:
+    arguments = _rebase_references(function["parameters"], path)
     return {
         "type": "object",
         "properties": {"name": {"const": function["name"]}, "arguments": arguments},
@@ -140,16 +142,16 @@ def _one_call(function: Json, path: str) -> Json:
     }
 
 
-def _moved(value: Any, path: str) -> Any:
+def _rebase_references(value: Any, path: str) -> Any:
     """Return a schema with its references led to where it stands within another one."""
     if isinstance(value, list):
-        return [_moved(item, path) for item in value]
+        return [_rebase_references(item, path) for item in value]
     if not isinstance(value, dict):
         return value
     return {
         name: path + item[1:]
         if name == "$ref" and isinstance(item, str) and item.startswith("#")
-        else _moved(item, path)
+        else _rebase_references(item, path)
         for name, item in value.items()
     }
 
@@ -162,28 +164,28 @@ def short_grammar(schema: Json) -> str | None:
     """
     if not _is_plain(schema, schema):
         return None
-    form = _short(schema) | {
+    form = _limit_lengths(schema) | {
         "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
     }
     return "%llguidance {}\nstart: %json " + json.dumps(form)
 
 
-_TYPES = ("string", "number", "integer", "boolean", "null", "array", "object")
-_WORDS_TEXT = (
+_JSON_TYPES = ("string", "number", "integer", "boolean", "null", "array", "object")
+_PLAIN_KEYWORDS_TEXT = (
     "type properties required items enum const anyOf $ref $defs additionalProperties title description default "
     "examples minimum maximum exclusiveMinimum exclusiveMaximum minLength maxLength minItems maxItems"
 )
-_WORDS = frozenset(_WORDS_TEXT.split())
+_PLAIN_KEYWORDS = frozenset(_PLAIN_KEYWORDS_TEXT.split())
 
 
 def _is_plain(schema: object, root: Json) -> bool:
     """Tell whether a schema has only words that every grammar knows."""
     if isinstance(schema, bool):
         return True
-    if not isinstance(schema, dict) or not schema.keys() <= _WORDS:
+    if not isinstance(schema, dict) or not schema.keys() <= _PLAIN_KEYWORDS:
         return False
     kinds = schema.get("type", [])
-    if not all(kind in _TYPES for kind in (kinds if isinstance(kinds, list) else [kinds])):
+    if not all(kind in _JSON_TYPES for kind in (kinds if isinstance(kinds, list) else [kinds])):
         return False
     if "$ref" in schema and not _resolves(schema["$ref"], root):
         return False
@@ -211,31 +213,31 @@ def _resolves(reference: object, root: Json) -> bool:
     return True
 
 
-def _short(schema: Any) -> Any:
+def _limit_lengths(schema: Any) -> Any:
     """Return a plain schema with an end to each text and list, and no keys that it doesn't name."""
     if not isinstance(schema, dict):
         return schema
     found = dict(schema)
     for name in ("properties", "$defs"):
         if name in schema:
-            found[name] = {key: _short(item) for key, item in schema[name].items()}
+            found[name] = {key: _limit_lengths(item) for key, item in schema[name].items()}
     for name in ("items", "additionalProperties"):
         if name in schema:
-            found[name] = _short(schema[name])
+            found[name] = _limit_lengths(schema[name])
     if "anyOf" in schema:
-        found["anyOf"] = [_short(item) for item in schema["anyOf"]]
+        found["anyOf"] = [_limit_lengths(item) for item in schema["anyOf"]]
     kinds = schema.get("type")
     if "properties" in schema:
         found.setdefault("additionalProperties", False)
     free = not schema.keys() & {"enum", "const"}
     if free and (kinds == "string" or (isinstance(kinds, list) and "string" in kinds)):
-        found.setdefault("maxLength", max(_SHORT, schema.get("minLength", 0)))
+        found.setdefault("maxLength", max(_DEFAULT_MAX_LENGTH, schema.get("minLength", 0)))
     if kinds == "array":
         found.setdefault("maxItems", max(4, schema.get("minItems", 0)))
     return found
 
 
-def call_of(text: str, name: str) -> Json:
+def parse_call(text: str, name: str) -> Json:
     """Return the call that a text under `call_schema` is; one that was cut off has what came of its arguments."""
     if not name:
         try:
@@ -249,15 +251,19 @@ def call_of(text: str, name: str) -> Json:
     return call | {"function": {"name": name, "arguments": text}}
 
 
-def as_call(reply: Json, name: str) -> Json:
+def call_response(reply: Json, name: str) -> Json:
     """Return a whole reply whose text is a forced call as the reply that calls."""
     choice = reply["choices"][0]
     reason = "tool_calls" if choice["finish_reason"] == "stop" else choice["finish_reason"]
-    message = {**choice["message"], "content": None, "tool_calls": [call_of(choice["message"]["content"], name)]}
+    message = {
+        **choice["message"],
+        "content": None,
+        "tool_calls": [parse_call(choice["message"]["content"], name)],
+    }
     return {**reply, "choices": [{**choice, "message": message, "finish_reason": reason}]}
 
 
-def is_call(reply: Json) -> bool:
+def has_valid_arguments(reply: Json) -> bool:
     """Tell whether a forced call came; the engine leaves out a grammar that it can't read, without a word."""
     choice = reply["choices"][0]
     try:
@@ -267,7 +273,7 @@ def is_call(reply: Json) -> bool:
     return isinstance(found, dict)
 
 
-def as_events(reply: Json, *, usage: bool) -> Iterator[Json]:
+def call_events(reply: Json, *, usage: bool) -> Iterator[Json]:
     """Yield the events of a reply that calls."""
     head = {name: value for name, value in reply.items() if name not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"

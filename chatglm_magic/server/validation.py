@@ -28,7 +28,7 @@ GREEDY_BELOW = 0.001
 """Temperatures under this are 0: their logits would overflow a 32-bit float."""
 MAX_TEMPERATURE = 100.0
 MIN_TOP_P = 0.01
-_SEEDS = 2**32 - 1  # this last value means "random" to llama.cpp
+_SEED_COUNT = 2**32 - 1  # this last value means "random" to llama.cpp
 
 Json = dict[str, Any]
 
@@ -56,14 +56,14 @@ class Changes:
 
     def note(self, name: str, was: object, now: object) -> None:
         """Record that `name` was `was` and is sent as `now`."""
-        self._notes.append(f"{_brief(name)}={_brief(was)}->{_brief(now)}")
+        self._notes.append(f"{_shorten(name)}={_shorten(was)}->{_shorten(now)}")
 
     def headers(self) -> dict[str, str]:
         """Return the header, ASCII, at most about 1 kB; nothing when nothing was changed."""
         return {CHANGED_HEADER: "; ".join(self._notes[:12])} if self._notes else {}
 
 
-def _brief(value: object) -> str:
+def _shorten(value: object) -> str:
     try:
         text = value if isinstance(value, str) else json.dumps(value, default=str)
     except (RecursionError, ValueError):  # too deep, or a number of too many digits
@@ -71,7 +71,7 @@ def _brief(value: object) -> str:
     return text[:40].replace(";", ",").encode("unicode_escape").decode("ascii") or '""'
 
 
-def real(body: Mapping[str, Any], name: str) -> float | None:
+def read_float(body: Mapping[str, Any], name: str) -> float | None:
     """Return the number `body[name]`; None if it is absent or null. Raises BadField."""
     value = body.get(name)
     if value is None:
@@ -86,7 +86,7 @@ def real(body: Mapping[str, Any], name: str) -> float | None:
     raise BadField((name,), "Input should be a finite number", value, "finite_number")
 
 
-def whole(body: Mapping[str, Any], name: str) -> int | None:
+def read_int(body: Mapping[str, Any], name: str) -> int | None:
     """Return the whole number `body[name]`; None if it is absent or null. Raises BadField."""
     value = body.get(name)
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
@@ -96,7 +96,7 @@ def whole(body: Mapping[str, Any], name: str) -> int | None:
     raise BadField((name,), "Input should be a whole number", value, "int_type")
 
 
-def flag(body: Mapping[str, Any], name: str) -> bool:
+def read_bool(body: Mapping[str, Any], name: str) -> bool:
     """Return the truth value `body[name]`, False if it is absent or null. Raises BadField."""
     value = body.get(name)
     if value is None or isinstance(value, bool):
@@ -104,7 +104,7 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     raise BadField((name,), "Input should be true or false", value, "bool_type")
 
 
-def text(value: object, where: tuple[str | int, ...]) -> str:
+def check_text(value: object, where: tuple[str | int, ...]) -> str:
     """Return `value` if it is text that UTF-8 can carry. Raises BadField."""
     if not isinstance(value, str):
         raise BadField(where, "Input should be a valid string", value, "string_type")
@@ -116,44 +116,44 @@ def text(value: object, where: tuple[str | int, ...]) -> str:
     return value
 
 
-def temperature(body: Mapping[str, Any], changes: Changes) -> float | None:
+def read_temperature(body: Mapping[str, Any], changes: Changes) -> float | None:
     """Return the temperature, 0 (greedy) to 100; None if the request has none. Raises BadField."""
-    asked = real(body, "temperature")
+    asked = read_float(body, "temperature")
     if asked is None:
         return None
     now = 0.0 if asked < GREEDY_BELOW else min(asked, MAX_TEMPERATURE)
-    return _noted("temperature", body["temperature"], asked, now, changes)
+    return _note_change("temperature", body["temperature"], asked, now, changes)
 
 
-def top_p(body: Mapping[str, Any], changes: Changes) -> float | None:
+def read_top_p(body: Mapping[str, Any], changes: Changes) -> float | None:
     """Return top_p, above 0 to 1; None if the request has none. Raises BadField."""
-    asked = real(body, "top_p")
+    asked = read_float(body, "top_p")
     if asked is None:
         return None
     now = MIN_TOP_P if asked <= 0 else min(asked, 1.0)
-    return _noted("top_p", body["top_p"], asked, now, changes)
+    return _note_change("top_p", body["top_p"], asked, now, changes)
 
 
-def between(body: Mapping[str, Any], name: str, low: float, high: float, changes: Changes) -> float | None:
+def read_in_range(body: Mapping[str, Any], name: str, low: float, high: float, changes: Changes) -> float | None:
     """Return a number, brought into a range; None if the request has none. Raises BadField."""
-    asked = real(body, name)
+    asked = read_float(body, name)
     if asked is None:
         return None
-    return _noted(name, body[name], asked, max(float(low), min(asked, float(high))), changes)
+    return _note_change(name, body[name], asked, max(float(low), min(asked, float(high))), changes)
 
 
-def seed(body: Mapping[str, Any], changes: Changes) -> int | None:
+def read_seed(body: Mapping[str, Any], changes: Changes) -> int | None:
     """Return the seed, 0 to 2**32 - 2; None for a random one (absent, null, -1). Raises BadField."""
-    asked = whole(body, "seed")
+    asked = read_int(body, "seed")
     if asked is None or asked == -1:
         return None
-    now = asked % _SEEDS
+    now = asked % _SEED_COUNT
     if now != asked:
         changes.note("seed", asked if abs(asked) < 10**30 else "huge", now)
     return now
 
 
-def stop(body: Mapping[str, Any], changes: Changes) -> list[str] | None:
+def read_stop(body: Mapping[str, Any], changes: Changes) -> list[str] | None:
     """Return the stop texts without empty ones, None if there is none. Raises BadField.
 
     An empty stop text would end every answer before its first character.
@@ -164,13 +164,13 @@ def stop(body: Mapping[str, Any], changes: Changes) -> list[str] | None:
     listed = [asked] if isinstance(asked, str) else asked
     if not isinstance(listed, list) or len(listed) > 64:
         raise BadField(("stop",), "Input should be a string or a list of at most 64 strings", asked, "list_type")
-    kept = [text(item, ("stop", place)) for place, item in enumerate(listed) if item != ""]
+    kept = [check_text(item, ("stop", place)) for place, item in enumerate(listed) if item != ""]
     if len(kept) < len(listed):
         changes.note("stop", "", "dropped")
     return kept or None
 
 
-def _noted(name: str, given: object, asked: float, now: float, changes: Changes) -> float:
+def _note_change(name: str, given: object, asked: float, now: float, changes: Changes) -> float:
     if now != asked:
         changes.note(name, given, int(now) if now.is_integer() else now)
     return now
