@@ -457,14 +457,14 @@ def test_the_lens_takes_the_next_click_as_soon_as_it_shows_a_token(sign: str) ->
     with ScriptedServer(ANSWER) as server:
         found = lens("p", open_lens_session(f"{server.url}v1"), show=False)
     box = LensBox(found)
-    box.look_at(0)
-    watched = (box.candidates, "value") if sign == "candidates" else (box.later, "disabled")
-    acted = act_once(*watched, lambda new: new is True or isinstance(new, str), lambda: box.earlier.click())
-    box.later.click()
+    box.select_position(0)
+    watched = (box.candidates, "value") if sign == "candidates" else (box.next, "disabled")
+    acted = act_once(*watched, lambda new: new is True or isinstance(new, str), lambda: box.previous.click())
+    box.next.click()
     assert acted.is_set() and box.index == 0
-    assert box.earlier.disabled and not box.later.disabled
-    shown_now = box.candidates.value, box.where.value
-    box.look_at(1)
-    box.look_at(0)
-    assert (box.candidates.value, box.where.value) == shown_now
+    assert box.previous.disabled and not box.next.disabled
+    shown_now = box.candidates.value, box.heading.value
+    box.select_position(1)
+    box.select_position(0)
+    assert (box.candidates.value, box.heading.value) == shown_now
     box.close()

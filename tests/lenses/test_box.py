@@ -15,7 +15,7 @@ from ipywidgets.widgets.widget import _instances
 from chatglm_magic import Lens, lens
 from chatglm_magic.widgets import lens_explorer
 from chatglm_magic.widgets.lens_box import LensBox
-from chatglm_magic.widgets.lens_box.view import LONG
+from chatglm_magic.widgets.lens_box.view import MAX_UNSCROLLED_TOKENS
 
 from ..support.logprobs import LlamaServer, make_entry, make_event, open_session, stream_events
 from ..support.panels import send_to, set_traits, walk_widgets
@@ -48,7 +48,7 @@ def marks(box: LensBox) -> list[str]:
 def test_it_opens_where_there_was_most_to_choose_from(box: LensBox) -> None:
     """The second token's candidates are shown with their probabilities, the question's text is inert."""
     assert box.index == 1 and "Red" in box.candidates.value and "50.0 %" in box.candidates.value
-    assert "Position 2" in box.where.value and "1.49 bits, open like a choice among ~3" in box.where.value
+    assert "Position 2" in box.heading.value and "1.49 bits, open like a choice among ~3" in box.heading.value
     assert "&lt;b&gt;colour&lt;/b&gt;" in box.children[1].value
 
 
@@ -90,23 +90,23 @@ def test_a_value_out_of_range_is_not_taken(box: LensBox, name: str, value: float
 def test_a_token_that_is_chosen_opens_its_distribution(box: LensBox) -> None:
     """So do the buttons for the one before and the one after, which end where the answer ends."""
     set_traits(box.view, index=0)
-    assert box.index == 0 and "98.0 %" in box.candidates.value and box.earlier.disabled
-    box.later.click()
-    box.later.click()
-    assert box.index == 2 and box.later.disabled and "Position 3" in box.where.value
-    box.look_at(99)
+    assert box.index == 0 and "98.0 %" in box.candidates.value and box.previous.disabled
+    box.next.click()
+    box.next.click()
+    assert box.index == 2 and box.next.disabled and "Position 3" in box.heading.value
+    box.select_position(99)
     assert box.index == 2
 
 
 def test_a_token_that_is_pointed_at_is_shown_while_it_is(box: LensBox) -> None:
     """The pointer shows a token's candidates, and leaves the chosen one as it was."""
     set_traits(box.view, pointed=0)
-    assert "98.0 %" in box.candidates.value and "Position 1" in box.where.value and box.index == 1
+    assert "98.0 %" in box.candidates.value and "Position 1" in box.heading.value and box.index == 1
     set_traits(box.view, pointed=-1)
-    assert "50.0 %" in box.candidates.value and "Position 2" in box.where.value
+    assert "50.0 %" in box.candidates.value and "Position 2" in box.heading.value
     set_traits(box.view, pointed=0)
-    box.later.click()
-    assert "Position 3" in box.where.value, "what was chosen last is shown, though the pointer rests"
+    box.next.click()
+    assert "Position 3" in box.heading.value, "what was chosen last is shown, though the pointer rests"
 
 
 def test_a_tokens_shade_is_its_openness(box: LensBox) -> None:
@@ -133,13 +133,13 @@ def test_each_stage_is_a_column_of_bars_and_the_cut_a_line() -> None:
 
 def test_a_long_answer_is_whole_and_scrolls() -> None:
     """Each of more than 100 tokens is there, in a part of the page that scrolls; a short answer does not."""
-    found, _ = seen(*[SURE] * (LONG + 5))
+    found, _ = seen(*[SURE] * (MAX_UNSCROLLED_TOKENS + 5))
     box = lens_explorer(found)
-    assert box.view.html.count("data-n=") == LONG + 5 and "chatglm-long" in box.view.html
-    box.look_at(LONG + 3)
-    assert f"Position {LONG + 4}" in box.where.value
+    assert box.view.html.count("data-n=") == MAX_UNSCROLLED_TOKENS + 5 and "chatglm-long" in box.view.html
+    box.select_position(MAX_UNSCROLLED_TOKENS + 3)
+    assert f"Position {MAX_UNSCROLLED_TOKENS + 4}" in box.heading.value
     box.close()
-    found, _ = seen(*[SURE] * LONG)
+    found, _ = seen(*[SURE] * MAX_UNSCROLLED_TOKENS)
     box = lens_explorer(found)
     assert "chatglm-long" not in box.view.html
     box.close()
@@ -169,7 +169,7 @@ def test_what_a_model_says_is_inert() -> None:
     """A token is escaped text in the answer, in what is said of it, and in the table."""
     found, _ = seen([("<img src=x onerror=alert(1)>", math.log(0.6)), ("\u202eevil", math.log(0.4))])
     box = lens_explorer(found)
-    for page in (box.candidates.value, box.where.value, box.view.html, *box.view.tips):
+    for page in (box.candidates.value, box.heading.value, box.view.html, *box.view.tips):
         assert "<img" not in page and "\u202e" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in box.view.html
     box.close()

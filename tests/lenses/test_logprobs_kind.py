@@ -308,8 +308,8 @@ def test_a_lens_begins_at_the_answer(tmp_path: Path) -> None:
     box = LensBox(found)
     thinking, answer = box.view.html.split("Tokens of the answer")
     assert "Thinking: 3 positions" in thinking and ">Hm<" in thinking and ">Bl<" in answer and box.index >= 3
-    box.look_at(0)
-    assert "Hm" in box.where.value
+    box.select_position(0)
+    assert "Hm" in box.heading.value
     box.close()
 
 

@@ -1,4 +1,4 @@
-"""The lens as widgets: an answer's tokens, their candidates, and sliders that send nothing."""
+"""The lens as widgets: an answer's tokens, the candidates at each, and sliders that reshape them."""
 
 from .box import LensBox
 

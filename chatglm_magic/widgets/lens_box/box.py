@@ -1,4 +1,4 @@
-"""The lens: the answer's tokens, two sliders, and the candidates of one position; no request is sent."""
+"""The lens: an answer's tokens, two sliders, and the candidates at one position. It never sends a request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..still import CSS as STILL
 from ..still import StaticFallback
 from ..trouble import ErrorReporter, StatusWidget
 from .view import CSS as VIEW
-from .view import View
+from .view import LensView
 
-TEXT = "chatglm lens: run its cell in a notebook to move the sliders."
+FALLBACK_TEXT = "chatglm lens: run its cell in a notebook to move the sliders."
 
 CSS = f"""
 .chatglm-lens{{width:100%;min-width:0;padding:3px}}
@@ -33,31 +33,31 @@ CSS = f"""
 
 
 class LensBox(w.VBox):  # type: ignore[misc]
-    """An answer seen through its probabilities.
+    """An answer with the probabilities of its tokens.
 
-    ``view`` has the tokens and the sliders; ``where`` and ``candidates`` show the position that is looked at: the
-    one under the pointer, else the one that was chosen.
+    ``view`` has the tokens and the sliders. ``heading`` and ``candidates`` describe the position under the
+    pointer, or else the selected one.
     """
 
     def __init__(self, lens: Lens) -> None:
-        self._lens, self._draws = lens, 0
+        self._lens, self._draw_number = lens, 0
         self.status = StatusWidget()
         reporter = ErrorReporter(get_session(), self.status)
         fixed = lens.logprobs_kind == "unknown"
-        self.view = View(lens, fixed=fixed)
-        self.earlier, self.later = look.button("Previous token"), look.button("Next token")
-        self.earlier.on_click(reporter.guard(lambda clicked: self.look_at(self.index - 1)))
-        self.later.on_click(reporter.guard(lambda clicked: self.look_at(self.index + 1)))
-        self.where, self.candidates = look.Html(), look.with_class(look.Html(), "chatglm-candidates")
+        self.view = LensView(lens, fixed=fixed)
+        self.previous, self.next = look.button("Previous token"), look.button("Next token")
+        self.previous.on_click(reporter.guard(lambda clicked: self.select_position(self.index - 1)))
+        self.next.on_click(reporter.guard(lambda clicked: self.select_position(self.index + 1)))
+        self.heading, self.candidates = look.Html(), look.with_class(look.Html(), "chatglm-candidates")
         self._reshape()
-        self.view.index = self._widest()
+        self.view.index = self._most_open_position()
         self._draw()
-        self.view.observe(reporter.guard(lambda change: self._move()), names=["temperature", "top_p"])
-        self.view.observe(reporter.guard(lambda change: self._choose()), names="index")
+        self.view.observe(reporter.guard(lambda change: self._on_slider()), names=["temperature", "top_p"])
+        self.view.observe(reporter.guard(lambda change: self._on_selection()), names="index")
         self.view.observe(reporter.guard(lambda change: self._draw()), names="pointed")
-        self._plain = w.VBox([look.Html(prose(lens)), *self._plain_sliders(reporter)])
-        self._body = look.column(self.view, look.with_class(self._plain, "chatglm-fallback"))
-        self.view.observe(reporter.guard(lambda change: self._drop()), names="ready")
+        self._fallback = w.VBox([look.Html(prose(lens)), *self._fallback_sliders(reporter)])
+        self._body = look.column(self.view, look.with_class(self._fallback, "chatglm-fallback"))
+        self.view.observe(reporter.guard(lambda change: self._remove_fallback()), names="ready")
         hint = f"The sliders are off: {UNKNOWN}" if fixed else "The sliders send nothing."
         head = look.heading_html(one_line(lens.turn.prompt, 300)) + look.small_html(f"{caption(lens)}. {hint}")
         super().__init__(
@@ -66,7 +66,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
                 look.Html(head),
                 self._body,
                 look.Html(legend()),
-                look.with_class(look.row(self.where, look.row(self.earlier, self.later)), "chatglm-position"),
+                look.with_class(look.row(self.heading, look.row(self.previous, self.next)), "chatglm-position"),
                 self.candidates,
                 self.status,
             ]
@@ -76,74 +76,78 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     @property
     def index(self) -> int:
-        """The position that is chosen, from 0."""
+        """The selected position, from 0."""
         return int(self.view.index)
 
-    def look_at(self, index: int) -> None:
-        """Choose a position, from 0."""
+    def select_position(self, index: int) -> None:
+        """Select a position, from 0."""
         self.view.index = index
 
     def close(self) -> None:
-        """Close every part; their states would else be saved as long as the kernel lives."""
+        """Close every part, whose state would otherwise be saved as long as the kernel lives."""
         for child in self.children:
             look.close_all(child)
         self.layout.close()
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """Stand for the box where widgets can't be shown."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), **html_output(TEXT, f"<p>{TEXT}</p>")}
+        """Return the MIME bundle, with a text for front ends that can't display widgets."""
+        return {
+            **(super()._repr_mimebundle_(**kwargs) or {}),
+            **html_output(FALLBACK_TEXT, f"<p>{FALLBACK_TEXT}</p>"),
+        }
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        """Show the box, and beneath it an output that stays where there is no kernel."""
+        """Display the box, and below it a static copy for readers without a kernel."""
         StaticFallback().publish_below(self, text(self._lens), html(self._lens))
 
-    def _move(self) -> None:
+    def _on_slider(self) -> None:
         self._reshape()
         self._draw()
 
-    def _choose(self) -> None:
+    def _on_selection(self) -> None:
         if self.view.pointed >= 0:
-            self.view.pointed = -1  # which draws what was chosen last, wherever the pointer rests
+            self.view.pointed = -1  # draws the selected position, wherever the pointer is
         else:
             self._draw()
 
     def _reshape(self) -> None:
-        settings = () if self.view.fixed else (self.view.temperature, self.view.top_p)
-        self._found = self._lens.reshape(*settings)
-        self.view.mark(self._found)
+        values = () if self.view.fixed else (self.view.temperature, self.view.top_p)
+        self._distributions = self._lens.reshape(*values)
+        self.view.mark(self._distributions)
 
     def _draw(self) -> None:
-        """Show the position that is looked at; if an observer moves to another one, only that is drawn."""
-        self._draws += 1
-        number = self._draws
-        shown = self.view.pointed if self.view.pointed >= 0 else self.index
-        pair = self._lens.at(shown), self._found[shown]
+        """Draw the displayed position; if an observer selects another one meanwhile, draw only that."""
+        self._draw_number += 1
+        number = self._draw_number
+        index = self.view.pointed if self.view.pointed >= 0 else self.index
+        pair = self._lens.at(index), self._distributions[index]
         for widget, name, value in (
-            (self.earlier, "disabled", self.index == 0),
-            (self.later, "disabled", self.index == len(self._lens) - 1),
-            (self.where, "value", heading(*pair)),
+            (self.previous, "disabled", self.index == 0),
+            (self.next, "disabled", self.index == len(self._lens) - 1),
+            (self.heading, "value", heading(*pair)),
             (self.candidates, "value", candidates(*pair)),
         ):
-            if number == self._draws:
+            if number == self._draw_number:
                 setattr(widget, name, value)
 
-    def _plain_sliders(self, reporter: ErrorReporter) -> list[w.FloatSlider]:
-        """Return sliders for pages that can't show the view."""
-        made = []
+    def _fallback_sliders(self, reporter: ErrorReporter) -> list[w.FloatSlider]:
+        """Return sliders for pages that can't display the view."""
+        sliders = []
         for slider in self.view.sliders:
             limits = {"min": 0.0, "max": slider["usual"], "step": slider["step"], "disabled": self.view.fixed}
-            made.append(w.FloatSlider(getattr(self.view, slider["name"]), description=slider["name"], **limits))
+            widget = w.FloatSlider(getattr(self.view, slider["name"]), description=slider["name"], **limits)
             move = reporter.guard(lambda change: self.view.set_trait(change["owner"].description, change["new"]))
-            made[-1].observe(move, names="value")
-        return made
+            widget.observe(move, names="value")
+            sliders.append(widget)
+        return sliders
 
-    def _drop(self) -> None:
-        """Close what stands in for the view, now that a page shows it."""
+    def _remove_fallback(self) -> None:
+        """Close the fallback, now that a page displays the view."""
         self._body.children = (self.view,)
-        look.close_all(self._plain)
+        look.close_all(self._fallback)
 
-    def _widest(self) -> int:
-        """Return the position where there was most to choose from."""
-        places = range(min(self._lens.answer_start, len(self._lens) - 1), len(self._lens))
-        return max(places, key=lambda n: self._found[n].entropy.high)
+    def _most_open_position(self) -> int:
+        """Return the position with the highest entropy."""
+        positions = range(min(self._lens.answer_start, len(self._lens) - 1), len(self._lens))
+        return max(positions, key=lambda n: self._distributions[n].entropy.high)

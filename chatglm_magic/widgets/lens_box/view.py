@@ -1,4 +1,4 @@
-"""The answer of a lens as prose, a token's shade its openness, and the sliders: one widget with its module."""
+"""The answer of a lens as text, each token shaded by how open it was, and the sliders, as one widget."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ...render.outer import disable_typesetting
 from ...render.text import plural
 from ..look import BORDER, ERROR, FOCUS, MUTED, TEXT
 
-LONG = 100
-"""Tokens above which the answer scrolls."""
+MAX_UNSCROLLED_TOKENS = 100
+"""Tokens that are displayed without scrolling."""
 
-SLIDERS = {"temperature": (2.0, 10.0), "top_p": (1.0, 1.0)}
-"""Where each slider usually ends, and the most that can be typed."""
+SLIDER_LIMITS = {"temperature": (2.0, 10.0), "top_p": (1.0, 1.0)}
+"""The usual right end of each slider, and the maximum that can be typed."""
 
 
-class View(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
+class LensView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     """The answer with its tokens, and two sliders; the page's part is ``view.js``.
 
-    :param fixed: whether the sliders are off.
+    :param fixed: whether the sliders are disabled.
     """
 
     _esm = (files(__package__) / "view.js").read_text(encoding="utf-8")
@@ -34,24 +34,24 @@ class View(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     html = t.Unicode().tag(sync=True)
     """The tokens."""
     marks = t.List(t.Unicode()).tag(sync=True)
-    """How open each position is: two levels, surely and possibly, as ``2-3``; ``?`` where it isn't told."""
+    """How open each position is, as two levels, certain and possible, such as ``2-3``; ``?`` if unknown."""
     tips = t.List(t.Unicode()).tag(sync=True)
-    """What is said of each token that is pointed at, as safe HTML."""
+    """The tooltip of each token, as safe HTML."""
     sliders = t.List(t.Dict()).tag(sync=True)
     temperature = t.Float(1.0).tag(sync=True)
     top_p = t.Float(1.0).tag(sync=True)
     fixed = t.Bool(False).tag(sync=True)
     index = t.Int(0).tag(sync=True)
-    """The token that is chosen, from 0."""
+    """The selected token, from 0."""
     pointed = t.Int(-1).tag(sync=True)
     """The token under the pointer; -1 for none."""
     ready = t.Bool(False)
-    """Whether a page has shown it."""
+    """Whether a page has displayed the view."""
 
     def __init__(self, lens: Lens, *, fixed: bool) -> None:
         self._lens = lens
-        asked = {"temperature": lens.temperature, "top_p": lens.top_p}
-        values = {name: 1.0 if value is None else value for name, value in asked.items()}
+        requested = {"temperature": lens.temperature, "top_p": lens.top_p}
+        values = {name: 1.0 if value is None else value for name, value in requested.items()}
         sliders = [
             {
                 "name": name,
@@ -60,26 +60,26 @@ class View(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
                 "most": max(most, values[name]),
                 "step": 0.05,
             }
-            for name, (usual, most) in SLIDERS.items()
+            for name, (usual, most) in SLIDER_LIMITS.items()
         ]
-        super().__init__(html=_prose(lens), sliders=sliders, fixed=fixed, **values)
+        super().__init__(html=_tokens_html(lens), sliders=sliders, fixed=fixed, **values)
         self.add_class("chatglm-view")
         self.on_msg(self._on_message)
 
     @t.validate("temperature", "top_p")
-    def _limit(self, proposal: dict[str, Any]) -> float:
-        """Keep a value in range; the page has refused others before, and said so."""
+    def _limit_value(self, proposal: dict[str, Any]) -> float:
+        """Clamp a value to its range; the page itself rejects others with a message."""
         limits = {slider["name"]: slider["most"] for slider in self.sliders}
         return float(max(0.0, min(proposal["value"], limits.get(proposal["trait"].name, proposal["value"]))))
 
     @t.validate("index", "pointed")
-    def _limit_place(self, proposal: dict[str, Any]) -> int:
-        least = 0 if proposal["trait"].name == "index" else -1
-        return max(least, min(int(proposal["value"]), len(self._lens) - 1))
+    def _limit_index(self, proposal: dict[str, Any]) -> int:
+        minimum = 0 if proposal["trait"].name == "index" else -1
+        return max(minimum, min(int(proposal["value"]), len(self._lens) - 1))
 
-    def mark(self, found: Sequence[Distribution]) -> None:
-        """Show what is open, and the likely candidates, after the sliders have moved."""
-        pairs = list(zip(self._lens, found, strict=True))
+    def mark(self, distributions: Sequence[Distribution]) -> None:
+        """Show how open each position is, and its likely candidates, after the sliders have moved."""
+        pairs = list(zip(self._lens, distributions, strict=True))
         self.marks = ["?" if (level := levels(*pair)) is None else "{}-{}".format(*level) for pair in pairs]
         self.tips = [tip(*pair) for pair in pairs]
 
@@ -88,14 +88,14 @@ class View(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             self.ready = True
 
 
-def _prose(lens: Lens) -> str:
+def _tokens_html(lens: Lens) -> str:
     tokens = [
         f'<span role="option" tabindex="-1" aria-selected="false" data-n="{position.index}" '
         f'aria-label="{escape_html(position.label or "empty")}">{written(position)}</span>'
         for position in lens
     ]
     first = lens.answer_start
-    long = " chatglm-long" if len(lens) - first > LONG else ""
+    long = " chatglm-long" if len(lens) - first > MAX_UNSCROLLED_TOKENS else ""
     thinking = f'<div role="listbox" aria-label="Tokens of the thinking">{"".join(tokens[:first])}</div>'
     title = f"<summary>Thinking: {plural(first, 'position')}</summary>"
     return disable_typesetting(
@@ -105,7 +105,7 @@ def _prose(lens: Lens) -> str:
     )
 
 
-def _shades() -> str:
+def _shade_rules() -> str:
     rules = []
     for level in range(LEVELS + 1):
         rules.append(f'.chatglm-view [data-open^="{level}-"]{{background:{shade(level)}}}')
@@ -147,5 +147,5 @@ CSS = f"""
 .chatglm-view .chatglm-tip[hidden]{{display:none}}
 .chatglm-view .chatglm-tip table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}
 .chatglm-view .chatglm-tip td{{padding:0 12px 0 0}}
-{_shades()}
+{_shade_rules()}
 """
