@@ -247,14 +247,14 @@ def test_a_search_finds_turns_and_marks_what_was_found() -> None:
         assert shown.lines == ["什么是人工智能？", "question 1"]
         shown.find("blue", "1 turn found")
         assert shown.lines == ["question 1"]
-        html = shown.list_lines[0].facts.value
+        html = shown.list_lines[0].summary.value
         assert "sea is <mark>BLUE</mark> because of &lt;water&gt;" in html and html.count("Long ago") < 4
         shown.type("Search", "感情")
         wait_until(lambda: shown.lines == ["什么是人工智能？"])
-        assert "之间的<mark>感情</mark>" in shown.list_lines[0].facts.value
+        assert "之间的<mark>感情</mark>" in shown.list_lines[0].summary.value
         shown.type("Search", "智能")
-        wait_until(lambda: "<mark>智能</mark>" in shown.list_lines[0].facts.value)
-        assert "人工<mark>智能</mark>？ → 爱情是两个人之间的感情" in shown.list_lines[0].facts.value
+        wait_until(lambda: "<mark>智能</mark>" in shown.list_lines[0].summary.value)
+        assert "人工<mark>智能</mark>？ → 爱情是两个人之间的感情" in shown.list_lines[0].summary.value
         shown.open("什么是人工智能？")
         assert shown.prompts == ["什么是人工智能？", "question 3"]
         shown.find("", "Conversations")
@@ -267,7 +267,7 @@ def test_a_copy_in_a_branch_is_told_from_its_original() -> None:
         shown.session.resume(shown.session.store.conversations()[0].id)
         shown.session.fork(shown.session.turns[-1].id)
         shown.find("温度", "2 turns found")
-        assert ["in a branch" in line.facts.value for line in shown.list_lines] == [True, False]
+        assert ["in a branch" in line.summary.value for line in shown.list_lines] == [True, False]
 
 
 def test_it_opens_with_the_present_conversation() -> None:
@@ -392,8 +392,8 @@ def test_answers_of_live_mode_stand_side_by_side() -> None:
     turns = [make_turn(n, kind="live", prompt="same", asked={"temperature": n / 10}) for n in range(3)]
     with open_viewer(None, *turns, make_turn(4)) as shown:
         assert shown.lines == ["question 4", "same"] and "3 live answers" in shown.text
-        set_value(shown.list_lines[1].tick, True)
-        assert "3 turns selected" in shown.text and shown.list_lines[1].tick.value
+        set_value(shown.list_lines[1].checkbox, True)
+        assert "3 turns selected" in shown.text and shown.list_lines[1].checkbox.value
         shown.open("same")
         first, *answers, _, _ = shown.box.reader.transcript.all_messages
         assert first.source == "same" and len(answers) == 3 and len({answer.lane for answer in answers}) == 1
@@ -409,8 +409,8 @@ def test_times_have_the_same_precision_everywhere() -> None:
     with open_viewer(None, *turns) as shown:
         shown.open("question 1")
         for line in shown.list_lines:
-            set_value(line.tick, True)
-        texts = [read(shown), *(visible_text(line.facts) for line in shown.list_lines)]
+            set_value(line.checkbox, True)
+        texts = [read(shown), *(visible_text(line.summary) for line in shown.list_lines)]
         shown.click("Compare")
         texts.append(visible_text(shown.box.comparison.text))
         found = re.findall(r"202[56]-\d\d-\d\d(?: [\d:]+)?", " ".join(texts))
@@ -449,7 +449,7 @@ def test_stored_turns_can_do_nothing() -> None:
             for line in shown.list_lines:
                 click(line.button)
                 for chosen in (line, shown.list_lines[0]):
-                    set_value(chosen.tick, True)
+                    set_value(chosen.checkbox, True)
                 if "Compare" in shown.names and not shown.named("Compare").disabled:
                     shown.click("Compare")
                 seen += check_html(shown)

@@ -206,7 +206,7 @@ def test_clicks_in_many_threads_leave_it_whole(server: ScriptedServer) -> None:
             for step in range(10):
                 for button in (*named.values(), lines[(number * 7 + step) % 20].button):
                     click(button)
-                set_value(lines[step % 20].tick, bool(step % 2))
+                set_value(lines[step % 20].checkbox, bool(step % 2))
 
         threads = [threading.Thread(target=busy, args=(n,)) for n in range(4)]
         for thread in threads:
@@ -242,12 +242,12 @@ def test_no_click_is_lost_while_the_list_is_filled() -> None:
             for _ in range(10):
                 for ticked in (True, False):
                     for line in shown.list_lines:
-                        set_value(line.tick, ticked)
+                        set_value(line.checkbox, ticked)
                     assert len(shown.box.selection.ids) == 20 * ticked
         finally:
             done.set()
             thread.join()
-        assert not any(line.tick.value for line in shown.list_lines)
+        assert not any(line.checkbox.value for line in shown.list_lines)
 
 
 @pytest.mark.row("D8")
@@ -266,11 +266,11 @@ def test_a_tick_that_meets_a_filling_in_the_middle_counts() -> None:
                     refresh.start()
                     refresh.join(0.3)
 
-        line.tick._handle_msg(
+        line.checkbox._handle_msg(
             {"content": {"data": {"method": "update", "state": Slow(value=True)}}, "buffers": []}
         )
         refresh.join()
-        assert len(shown.box.selection.ids) == 1 and line.tick.value
+        assert len(shown.box.selection.ids) == 1 and line.checkbox.value
 
 
 # --- following -------------------------------------------------------------------------------------------------
@@ -419,15 +419,15 @@ def test_ticks_stay_over_pages_and_searches() -> None:
     with open_viewer(None, *(make_turn(n) for n in range(45))) as shown:
         set_value(shown.named("#45"), True)
         shown.click("Next")
-        assert not any(line.tick.value for line in shown.list_lines)
+        assert not any(line.checkbox.value for line in shown.list_lines)
         set_value(shown.named("#24"), True)
         shown.click("Previous")
-        assert [line.tick.value for line in shown.list_lines] == [True, *[False] * 19]
+        assert [line.checkbox.value for line in shown.list_lines] == [True, *[False] * 19]
         shown.says("2 turns selected")
         shown.click("Select page")
         shown.says("21 turns selected")
         shown.click("Clear selection")
-        assert not any(line.tick.value for line in shown.list_lines)
+        assert not any(line.checkbox.value for line in shown.list_lines)
         assert "selected" not in shown.text
 
 

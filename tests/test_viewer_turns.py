@@ -164,13 +164,13 @@ def test_a_comparison_is_of_the_turns_that_are_selected() -> None:
     with open_viewer(None, make_turn(1), make_turn(2), make_turn(3)) as shown:
         for change in ("select another", "unselect one", "delete one", "open a turn"):
             for line in shown.list_lines[-2:]:
-                set_value(line.tick, True)
+                set_value(line.checkbox, True)
             shown.click("Compare")
             assert "Comparison" in shown.text and shown.box.reader.layout.display == "none"
             if change == "select another":
-                set_value(shown.list_lines[0].tick, True)
+                set_value(shown.list_lines[0].checkbox, True)
             elif change == "unselect one":
-                set_value(shown.list_lines[-1].tick, False)
+                set_value(shown.list_lines[-1].checkbox, False)
             elif change == "delete one":
                 shown.session.delete([make_turn(1).id])
                 wait_until(lambda: "Comparison" not in shown.text)

@@ -1,4 +1,4 @@
-"""A prompt that is sent from the viewer, one at a time: its answer as it streams, and its end."""
+"""A prompt sent from the viewer, one at a time: its answer as it streams, and its end."""
 
 from __future__ import annotations
 
@@ -16,120 +16,121 @@ if TYPE_CHECKING:
     from ...values import Turn
 
 
-class Screen(Protocol):
+class AnswerDisplay(Protocol):
     """Where an answer is shown while it streams."""
 
     def begin(self) -> None:
-        """An answer is awaited."""
+        """Show that an answer is pending."""
 
     def stream(self, draft: Draft) -> int:
-        """Show it as far as it has come; return the characters that went to the page."""
+        """Show the answer so far; return the number of characters sent to the page."""
 
     def end(self, turn: Turn | None) -> None:
-        """Show what became of it."""
+        """Show the finished turn."""
 
     def rest(self) -> None:
-        """No answer is awaited any more; the next one may be asked."""
+        """Show that no answer is pending and the next prompt can be sent."""
 
 
-class Question:
-    """One question, from when it is asked until its end is shown."""
+class PendingRequest:
+    """One request, from the moment it is sent until its end is shown."""
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
+    def __init__(self, display: AnswerDisplay) -> None:
+        self._display = display
         self.turn: Turn | None = None
         self.ended = False
         self.error: BaseException | None = None
 
     def show_draft(self, draft: Draft) -> int:
-        """Show the answer so far; return the characters that went to the page."""
-        return self._screen.stream(draft)
+        """Show the answer so far; return the number of characters sent to the page."""
+        return self._display.stream(draft)
 
     def keep_turn(self, turn: Turn) -> None:
-        """Keep in mind which turn it was."""
+        """Remember the finished turn."""
         self.turn = turn
 
 
-class Asking:
-    """Asks; the answer is shown by a screen."""
+class PromptSender:
+    """Sends prompts with the session's current parameters and shows the answers in ``display``."""
 
-    def __init__(self, session: Session, guard: CallbackGuard, screen: Screen) -> None:
-        self._session, self._guard, self._screen = session, guard, screen
+    def __init__(self, session: Session, guard: CallbackGuard, display: AnswerDisplay) -> None:
+        self._session, self._guard, self._display = session, guard, display
         self._runner = RequestRunner(session)
-        self._question: Question | None = None
+        self._request: PendingRequest | None = None
 
-    def ask(self, prompt: str, first: Callable[[], object] | None = None, **how: Any) -> None:
-        """Ask with the session's present parameters; do something ``first``, unless an answer is under way.
+    def send(self, prompt: str, before: Callable[[], object] | None = None, **options: Any) -> None:
+        """Send a prompt; ``before`` is called first, unless another answer is pending.
 
-        :raises ChatGLMError: if an answer is under way, or for what can't be asked.
+        :raises ChatGLMError: if an answer is pending, or if the prompt can't be sent.
         """
-        question = Question(self._screen)
+        request = PendingRequest(self._display)
 
-        def begin() -> Any:
-            if first is not None:
-                first()
-            asked = self._session.aask(prompt, view=ThrottledView(question), **how)
-            self._question = question
-            self._show()
-            return asked
+        def start() -> Any:
+            if before is not None:
+                before()
+            answer = self._session.aask(prompt, view=ThrottledView(request), **options)
+            self._request = request
+            self._update()
+            return answer
 
-        if not self._runner.start(
-            begin, lambda error: self._guard.run_in_thread(lambda: self._end(question, error))
-        ):
+        def ended(error: BaseException | None) -> None:
+            self._guard.run_in_thread(lambda: self._end(request, error))
+
+        if not self._runner.start(start, ended):
             raise ChatGLMError("An answer is under way: wait for it, or stop it.", kind="busy")
 
     def stop(self) -> None:
-        """Stop the answer under way; what has arrived is kept."""
+        """Stop the pending answer; what has arrived is kept."""
         self._runner.stop()
 
     def cancel(self) -> None:
-        """Stop the answer, whose end is not shown any more; what has arrived is kept."""
-        self._question = None
+        """Stop the pending answer without showing its end; what has arrived is kept."""
+        self._request = None
         if self._runner.busy:
             self._runner.stop()
 
-    def _end(self, question: Question, error: BaseException | None) -> None:
-        """Show what became of a question; called in a thread of its own, once the next one is accepted."""
+    def _end(self, request: PendingRequest, error: BaseException | None) -> None:
+        """Show how a request ended; called in a worker thread, once the next one is accepted."""
 
         def present() -> None:
             nonlocal error
-            if self._question is question:
+            if self._request is request:
                 try:
-                    self._screen.end(question.turn)
-                except Exception as failed:  # noqa: BLE001 - it is told
-                    error = error or failed
+                    self._display.end(request.turn)
+                except Exception as failure:  # noqa: BLE001 - ``_update`` shows it
+                    error = error or failure
 
         self._guard.handler(present)()
-        question.error, question.ended = error, True
-        if self._question is question:
-            self._show()
+        request.error, request.ended = error, True
+        if self._request is request:
+            self._update()
 
-    def _show(self) -> None:
-        """Bring all up to the last question, also where another one is asked meanwhile.
+    def _update(self) -> None:
+        """Bring the display and the status line up to date with the latest request, which may change meanwhile.
 
-        No lock is held: whoever is told of an end may ask at once, in another thread or as an observer.
+        No lock is held: an observer of the end may send the next prompt at once, from another thread or this one.
         """
-        shown = None
-        while (state := self._state) != shown:
-            shown = state
-            question, ended = state
-            if question is None:
+        handled = None
+        while (state := self._state) != handled:
+            handled = state
+            request, ended = state
+            if request is None:
                 return
             if not ended:
-                self._screen.begin()
+                self._display.begin()
                 self._guard.show_status("Answering…")
                 continue
-            self._screen.rest()
-            if self._state != shown:
+            self._display.rest()
+            if self._state != handled:
                 continue
-            if isinstance(question.error, asyncio.CancelledError):
+            if isinstance(request.error, asyncio.CancelledError):
                 self._guard.show_status("Stopped; what had arrived is kept.")
-            elif question.error is not None:
-                self._guard.show_error(question.error)
+            elif request.error is not None:
+                self._guard.show_error(request.error)
             else:
                 self._guard.show_status("Answered.")
 
     @property
-    def _state(self) -> tuple[Question | None, bool]:
-        question = self._question
-        return question, question is not None and question.ended
+    def _state(self) -> tuple[PendingRequest | None, bool]:
+        request = self._request
+        return request, request is not None and request.ended

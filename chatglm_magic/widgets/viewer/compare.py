@@ -1,4 +1,4 @@
-"""Two turns side by side, with what differs marked."""
+"""Two turns side by side, with differences highlighted."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ...render.text import format_time
 from ...store import Row
 from .. import look
 from .calls import CallbackGuard
-from .facts import label, parameters_of
-from .messages import LONGEST
+from .facts import parameter_lines, turn_label
+from .messages import MAX_TEXT_CHARS
 
 
 class Comparison(w.VBox):  # type: ignore[misc]
-    """Two turns, or nothing. ``closed`` is called when its reader closes it."""
+    """Two turns side by side, or nothing. ``on_close`` is called when the user closes the comparison."""
 
-    def __init__(self, guard: CallbackGuard, closed: Callable[[], object]) -> None:
+    def __init__(self, guard: CallbackGuard, on_close: Callable[[], object]) -> None:
         self.ids: tuple[str, ...] = ()
-        """The compared turns."""
+        """The ids of the compared turns."""
         self.text = look.Html()
         self.leave = look.button("Close comparison")
-        self.leave.on_click(guard.handler(closed))
+        self.leave.on_click(guard.handler(on_close))
         head = look.with_class(look.row(look.Html(look.heading_html("Comparison")), self.leave), "chatglm-head")
         super().__init__([head, self.text])
         self.add_class("chatglm-comparison")
@@ -33,33 +33,35 @@ class Comparison(w.VBox):  # type: ignore[misc]
     def show(self, rows: Sequence[Row]) -> None:
         """Show two turns, or nothing."""
         self.ids = tuple(row.turn.id for row in rows)
-        self.text.value = side_by_side(rows) if rows else ""
+        self.text.value = comparison_html(rows) if rows else ""
         self.layout.display = None if rows else "none"
 
 
-def side_by_side(rows: Sequence[Row]) -> str:
-    """Return turns as columns of safe HTML: prompt, parameters, answer and reasoning, what differs marked."""
+def comparison_html(rows: Sequence[Row]) -> str:
+    """Return turns as columns of safe HTML: parameters, prompt, answer and reasoning, differences highlighted."""
     turns = [row.turn for row in rows]
     parts = {
-        "Parameters": [parameters_of(turn) for turn in turns],
-        "Prompt": [turn.prompt[:LONGEST] for turn in turns],
-        "Answer": [turn.answer[:LONGEST] for turn in turns],
-        "Reasoning": [turn.reasoning[:LONGEST] for turn in turns],
+        "Parameters": [parameter_lines(turn) for turn in turns],
+        "Prompt": [turn.prompt[:MAX_TEXT_CHARS] for turn in turns],
+        "Answer": [turn.answer[:MAX_TEXT_CHARS] for turn in turns],
+        "Reasoning": [turn.reasoning[:MAX_TEXT_CHARS] for turn in turns],
     }
-    cells = [f'<div class="chatglm-heading">{escape_html(_name(row))}</div>' for row in rows]
+    cells = [f'<div class="chatglm-heading">{escape_html(_column_title(row))}</div>' for row in rows]
     for name, texts in parts.items():
         if any(texts):
             same = len(texts) > 1 and len(set(texts)) == 1
-            place, head = ("chatglm-both", f"{name}, the same in both") if same else ("", name)
-            shown = [
+            css, head = ("chatglm-both", f"{name}, the same in both") if same else ("", name)
+            bodies = [
                 text or look.small_html("none") for text in highlight_differences(texts[:1] if same else texts)
             ]
-            cells += [f'<div class="{place}"><div class="chatglm-part">{head}</div>{text}</div>' for text in shown]
+            cells += [f'<div class="{css}"><div class="chatglm-part">{head}</div>{body}</div>' for body in bodies]
     return f'<div class="chatglm-compared">{"".join(cells)}</div>'
 
 
-def _name(row: Row) -> str:
+def _column_title(row: Row) -> str:
     turn = row.turn
     return " · ".join(
-        part for part in (label(row), turn.model or "", format_time(turn.created), describe_speed(turn)) if part
+        part
+        for part in (turn_label(row), turn.model or "", format_time(turn.created), describe_speed(turn))
+        if part
     )

@@ -1,4 +1,4 @@
-"""Deleting, which takes a second click in another place: a double click deletes nothing."""
+"""Deletion that needs a second click elsewhere, so that a double click deletes nothing."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from .. import look
 from .calls import CallbackGuard
 
 
-class Delete(w.Box):  # type: ignore[misc]
-    """A button Delete, and the one that appears beside it and does it; ``which`` says what would be deleted."""
+class DeleteButton(w.Box):  # type: ignore[misc]
+    """A Delete button, and beside it, once clicked, the buttons that confirm or cancel.
+
+    :param get_ids: returns the ids of the turns to delete.
+    :param delete: is called with them once the user confirms.
+    """
 
     def __init__(
-        self, guard: CallbackGuard, which: Callable[[], Sequence[str]], delete: Callable[[Sequence[str]], object]
+        self,
+        guard: CallbackGuard,
+        get_ids: Callable[[], Sequence[str]],
+        delete: Callable[[Sequence[str]], object],
     ) -> None:
-        self._which, self._delete = which, delete
+        self._get_ids, self._delete = get_ids, delete
         self._ids: tuple[str, ...] = ()
         self.first, self.keep = look.button("Delete…"), look.button("Keep")
         self.second = w.Button(button_style="danger")
         super().__init__((self.first,))
         self.add_class("chatglm-row")
-        self.first.on_click(guard.handler(self.ask))
-        self.keep.on_click(guard.handler(self.forget))
-        self.second.on_click(guard.handler(self._do))
-
-    def forget(self) -> None:
-        """Ask no more."""
-        self._ids = ()
-        self._offer(self.first)
-
-    def _offer(self, *buttons: w.Button) -> None:
-        self.children = buttons
+        self.first.on_click(guard.handler(self.request_confirmation))
+        self.keep.on_click(guard.handler(self.cancel))
+        self.second.on_click(guard.handler(self._confirm))
 
     @property
-    def asks(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether a second click is awaited."""
         return bool(self._ids)
 
-    def ask(self) -> None:
-        """Ask for the second click."""
-        self._ids = tuple(self._which())
+    def request_confirmation(self) -> None:
+        """Show the buttons that confirm or cancel."""
+        self._ids = tuple(self._get_ids())
         if self._ids:
-            self.second.description = f"Delete {turns(len(self._ids))} for good"
-            self._offer(self.first, self.second, self.keep)
+            self.second.description = f"Delete {plural(len(self._ids), 'turn')} for good"
+            self._show(self.first, self.second, self.keep)
 
-    def _do(self) -> None:
+    def cancel(self) -> None:
+        """Hide the buttons that confirm or cancel."""
+        self._ids = ()
+        self._show(self.first)
+
+    def _show(self, *buttons: w.Button) -> None:
+        self.children = buttons
+
+    def _confirm(self) -> None:
         ids = self._ids
-        self.forget()
+        self.cancel()
         if ids:
             self._delete(ids)
-
-
-def turns(count: int) -> str:
-    """Return a number of turns in words."""
-    return plural(count, "turn")

@@ -1,4 +1,4 @@
-"""What the viewer says of turns and conversations, as text and as safe HTML."""
+"""How the viewer describes turns and conversations, as text and as safe HTML."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from ...store import Row, Summary, excerpt
 from ...values import Turn
 from ..words import speed_line
 
-UNSAVED = 2**48
-"""From here on a number stands for a turn that could not be saved yet."""
+FIRST_UNSAVED_NUMBER = 2**48
+"""Turns that couldn't be saved yet are numbered from here."""
 
-MARKS = re.compile(r"\*\*|`+|(?:^|(?<=\s))#+\s")
-"""Markdown that a snippet is better read without."""
+MARKDOWN_SIGNS = re.compile(r"\*\*|`+|(?:^|(?<=\s))#+\s")
+"""Markdown syntax that is left out of snippets."""
 
-TEXTS = ("system", "prompt", "messages", "history", "stream", "stream_options")
-
-
-def label(row: Row) -> str:
-    """Return a turn's number as people see it."""
-    return f"#{row.number}" if row.number < UNSAVED else "unsaved"
+NOT_SAMPLING = ("system", "prompt", "messages", "history", "stream", "stream_options")
 
 
-def title(text: str) -> str:
-    """Return a prompt as a line."""
+def turn_label(row: Row) -> str:
+    """Return a turn's number as text."""
+    return f"#{row.number}" if row.number < FIRST_UNSAVED_NUMBER else "unsaved"
+
+
+def prompt_line(text: str) -> str:
+    """Return a prompt as one line."""
     return one_line(text, 160) or "(empty prompt)"
 
 
-def line_of_turn(row: Row, search: str | None, count: int = 1, *, is_copy: bool = False) -> str:
-    """Return what stands beneath a turn's prompt in the list: a snippet, and when, which model, with what.
+def turn_summary(row: Row, search: str | None, count: int = 1, *, is_copy: bool = False) -> str:
+    """Return the HTML below a turn's prompt in the list: a snippet, the time, the model and the parameters.
 
-    :param count: how many answers of live mode the line stands for.
-    :param is_copy: whether the same turn stands in the conversation that this one branched off.
+    :param count: how many answers of live mode the line represents.
+    :param is_copy: whether a branch copied the turn from another conversation.
     """
     turn = row.turn
     if count > 1:
-        return _snippet(turn, search) + _facts(
-            [label(row), format_time(turn.created), f"{count} live answers"], ""
+        return _snippet_html(turn, search) + _facts_html(
+            [turn_label(row), format_time(turn.created), f"{count} live answers"], ""
         )
-    asked = {**turn.sent, **turn.asked}
-    sampling = [f"T {_short(asked.get('temperature'))}", f"p {_short(asked.get('top_p'))}"]
+    values = {**turn.sent, **turn.asked}
+    sampling = [f"T {_format_number(values.get('temperature'))}", f"p {_format_number(values.get('top_p'))}"]
     facts = [
-        label(row),
+        turn_label(row),
         format_time(turn.created),
         one_line(turn.model or "", 40),
         *(part for part in sampling if not part.endswith("–")),
@@ -57,33 +57,33 @@ def line_of_turn(row: Row, search: str | None, count: int = 1, *, is_copy: bool 
     state = (
         ""
         if turn.status == "complete"
-        else f'<span class="chatglm-{_state(turn)}">{escape_html(turn.status)}</span>'
+        else f'<span class="chatglm-{_state_class(turn)}">{escape_html(turn.status)}</span>'
     )
-    return _snippet(turn, search) + _facts(facts, state)
+    return _snippet_html(turn, search) + _facts_html(facts, state)
 
 
-def line_of_conversation(summary: Summary, last: Turn | None, present: str) -> str:
-    """Return what stands beneath a conversation's title in the list: a snippet, when, and how many turns."""
-    is_present = '<span class="chatglm-good">current</span>' if summary.id == present else ""
-    facts = _facts([format_time(summary.last), plural(summary.turns, "turn")], is_present)
-    return (_snippet(last, None) if last else "") + facts
+def conversation_summary(summary: Summary, last: Turn | None, current: str) -> str:
+    """Return the HTML below a conversation's title in the list: a snippet, the time and the number of turns."""
+    marker = '<span class="chatglm-good">current</span>' if summary.id == current else ""
+    facts = _facts_html([format_time(summary.last), plural(summary.turns, "turn")], marker)
+    return (_snippet_html(last, None) if last else "") + facts
 
 
-def meta(turn: Turn) -> str:
+def answer_meta(turn: Turn) -> str:
     """Return the small line under an answer: tokens, speed, duration, time."""
     return " · ".join(part for part in (speed_line(turn), format_time(turn.created)) if part)
 
 
-def facts_of(row: Row) -> tuple[tuple[str, str], ...]:
-    """Return all that is known of a turn but its texts, by name."""
+def turn_facts(row: Row) -> tuple[tuple[str, str], ...]:
+    """Return everything known about a turn except its texts, as pairs of a name and a value."""
     turn = row.turn
     known = {
         "system prompt": turn.system,
         **_parameters(turn),
         "changed": "; ".join(turn.changed),
         "asked": format_time(turn.created),
-        "first token": _seconds(turn.first_token),
-        "first token of the answer": _seconds(turn.first_answer) if turn.reasoning else None,
+        "first token": _format_seconds(turn.first_token),
+        "first token of the answer": _format_seconds(turn.first_answer) if turn.reasoning else None,
         "whole answer": describe_speed(turn),
         "prompt tokens": turn.usage.get("prompt_tokens"),
         "answer tokens": completion_tokens(turn) or None,
@@ -97,68 +97,69 @@ def facts_of(row: Row) -> tuple[tuple[str, str], ...]:
         "left out, too long": turn.turns_left_out or None,
         "kind": turn.kind + (", outside the conversation" if turn.outside and turn.kind == "chat" else ""),
         "run of a cell": turn.cell_run or None,
-        "turn": f"{label(row)} · {turn.id}",
+        "turn": f"{turn_label(row)} · {turn.id}",
         "version": turn.version,
     }
-    return tuple((name, _value(value)) for name, value in known.items() if value)
+    return tuple((name, _format_value(value)) for name, value in known.items() if value)
 
 
-def parameters_of(turn: Turn) -> str:
-    """Return a turn's sampling parameters as lines of text, to compare."""
+def parameter_lines(turn: Turn) -> str:
+    """Return a turn's sampling parameters as text, one a line."""
     return "\n".join(
-        f"{name} {_value(value)}" for name, value in sorted({**_named(turn.sent), **_named(turn.asked)}.items())
+        f"{name} {_format_value(value)}"
+        for name, value in sorted({**_by_our_names(turn.sent), **_by_our_names(turn.asked)}.items())
     )
 
 
 def _parameters(turn: Turn) -> dict[str, str]:
-    """Return each parameter as it was asked for and as it was sent, where these differ."""
-    asked, sent = _named(turn.asked), _named(turn.sent)
+    """Return each parameter as it was set, and as it was sent if that differs."""
+    asked, sent = _by_our_names(turn.asked), _by_our_names(turn.sent)
     ordered = dict.fromkeys(
         [*(n for n in parameter_names("sampling", "more") if n in {**asked, **sent}), *asked, *sent]
     )
-    found = {}
+    shown = {}
     for name in ordered:
         if name in asked and name in sent and asked[name] != sent[name]:
-            found[name] = f"{_value(asked[name])} (sent as {_value(sent[name])})"
+            shown[name] = f"{_format_value(asked[name])} (sent as {_format_value(sent[name])})"
         else:
-            found[name] = _value(sent.get(name, asked.get(name)))
-    return found
+            shown[name] = _format_value(sent.get(name, asked.get(name)))
+    return shown
 
 
-def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters by our names, without texts and None."""
-    return {canonical_name(k): v for k, v in values.items() if k not in TEXTS and v is not None and v != []}
+def _by_our_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters under our names, without texts and unset values."""
+    return {canonical_name(k): v for k, v in values.items() if k not in NOT_SAMPLING and v is not None and v != []}
 
 
-def _snippet(turn: Turn, search: str | None) -> str:
-    """Return the line that has what is searched for; where that is the prompt, the answer's beginning follows."""
+def _snippet_html(turn: Turn, search: str | None) -> str:
+    """Return the line that matches the search; if that is the prompt, the beginning of the answer follows."""
     texts = [turn.answer, turn.prompt, turn.reasoning] if search else [turn.answer, turn.reasoning]
-    found = excerpt(search, texts)
-    if search and turn.answer and found == excerpt(search, [turn.prompt]):
-        found += [(" → ", False), *excerpt(None, [turn.answer])]
+    pieces = excerpt(search, texts)
+    if search and turn.answer and pieces == excerpt(search, [turn.prompt]):
+        pieces += [(" → ", False), *excerpt(None, [turn.answer])]
     parts = [
-        f"<mark>{escape_html(part)}</mark>" if is_hit else escape_html(MARKS.sub("", part))
-        for part, is_hit in found
+        f"<mark>{escape_html(piece)}</mark>" if is_match else escape_html(MARKDOWN_SIGNS.sub("", piece))
+        for piece, is_match in pieces
     ]
     return f'<div class="chatglm-snippet">{"".join(parts)}</div>' if parts else ""
 
 
-def _facts(parts: Sequence[str], state: str) -> str:
+def _facts_html(parts: Sequence[str], state: str) -> str:
     spans = [f"<span>{escape_html(part)}</span>" for part in parts if part]
     return f'<div class="chatglm-itemfacts">{"".join([*spans, state])}</div>'
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), 300)
 
 
-def _seconds(value: float | None) -> str | None:
+def _format_seconds(value: float | None) -> str | None:
     return None if value is None else format_seconds(value)
 
 
-def _state(turn: Turn) -> str:
+def _state_class(turn: Turn) -> str:
     return {"superseded": "old", "interrupted": "unsure", "incomplete": "unsure"}.get(turn.status, "bad")
 
 
-def _short(value: Any) -> str:
+def _format_number(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else "–"

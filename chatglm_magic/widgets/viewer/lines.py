@@ -1,4 +1,4 @@
-"""The viewer's list: 20 lines, made once and filled again, and the buttons that turn its pages."""
+"""The viewer's list: lines, created once and refilled for each page, and the buttons that change the page."""
 
 from __future__ import annotations
 
@@ -10,93 +10,95 @@ import ipywidgets as w
 from .. import look
 from .calls import CallbackGuard
 
-PAGE = 20
+LINES_PER_PAGE = 20
 
 
-class Item(NamedTuple):
-    """What a line shows: a text, and a snippet with facts as safe HTML. ``key`` is an id; ``label`` names its box,
-    and ``ticked`` None has none."""
+class ListItem(NamedTuple):
+    """What a line shows."""
 
     key: str
+    """The id of the turn or the conversation."""
     label: str
+    """The name of the check box."""
     text: str
-    facts: str
-    ticked: bool | None = None
+    summary: str
+    """Safe HTML below the text."""
+    selected: bool | None = None
+    """None for an item without a check box."""
 
 
-class Line(w.Box):  # type: ignore[misc]
-    """One line: a check box named by the number, a button that opens it, and the facts. Unused, it has no key."""
+class ListLine(w.Box):  # type: ignore[misc]
+    """One line: a check box, a button that opens the item, and its summary. An unused line has an empty key.
+
+    :param sibling: another line, whose layouts and styles are shared: each would be one more model in the page.
+    """
 
     def __init__(
         self,
         guard: CallbackGuard,
-        opened: Callable[[str], object],
-        ticked: Callable[[str, bool], object],
-        like: Line | None = None,
+        on_open: Callable[[str], object],
+        on_select: Callable[[str, bool], object],
+        sibling: ListLine | None = None,
     ) -> None:
-        self.key, self._guard, self._ticked = "", guard, ticked
-        self.tick: Any = guard.make_atomic(w.Checkbox(indent=False, **_look_of(like and like.tick)))
-        self.button: Any = w.Button(**_look_of(like and like.button))
-        self.facts: Any = look.Html(**_look_of(like and like.facts))
-        super().__init__([self.tick, self.button, self.facts], **({"layout": like.layout} if like else {}))
+        def look_of(part: str) -> dict[str, Any]:
+            widget = getattr(sibling, part, None)
+            return {"layout": widget.layout, "style": widget.style} if widget else {}
+
+        self.key, self._guard, self._on_select = "", guard, on_select
+        self.checkbox: Any = guard.make_atomic(w.Checkbox(indent=False, **look_of("checkbox")))
+        self.button: Any = w.Button(**look_of("button"))
+        self.summary: Any = look.Html(**look_of("summary"))
+        super().__init__(
+            [self.checkbox, self.button, self.summary], **({"layout": sibling.layout} if sibling else {})
+        )
         self.add_class("chatglm-item")
-        self.tick.add_class("chatglm-tick")
-        self.button.on_click(guard.handler(lambda: opened(self.key) if self.key else None))
-        self.tick.observe(guard.value_handler(self._tick), names="value")
+        self.checkbox.add_class("chatglm-tick")
+        self.button.on_click(guard.handler(lambda: on_open(self.key) if self.key else None))
+        self.checkbox.observe(guard.value_handler(self._select), names="value")
 
-    def _tick(self, ticked: bool) -> None:
+    def _select(self, selected: bool) -> None:
         if self.key:
-            self._ticked(self.key, ticked)
+            self._on_select(self.key, selected)
         with self._guard.suspend_handlers():
-            self.tick.value = ticked
+            self.checkbox.value = selected
 
-    def fill(self, item: Item, *, is_open: bool) -> None:
-        """Show an item; nothing is sent to the page for what is the same as before."""
+    def fill(self, item: ListItem, *, is_open: bool) -> None:
+        """Show an item; what hasn't changed isn't sent to the page."""
         self.key = item.key
-        self.tick.description, self.tick.value = item.label, bool(item.ticked)
-        self.button.description, self.facts.value = item.text, item.facts
+        self.checkbox.description, self.checkbox.value = item.label, bool(item.selected)
+        self.button.description, self.summary.value = item.text, item.summary
         (self.add_class if is_open else self.remove_class)("chatglm-open")
 
 
-def _look_of(other: Any) -> dict[str, Any]:
-    """Return another line's layout and style, to share: each would be one more model in the page."""
-    return {"layout": other.layout, "style": other.style} if other else {}
-
-
-class Lines(w.Box):  # type: ignore[misc]
-    """A page of lines; there are no more widgets for 100 000 turns than for 20."""
+class LineList(w.Box):  # type: ignore[misc]
+    """A page of lines; it has as many widgets for 100 000 turns as for 20."""
 
     def __init__(
-        self, guard: CallbackGuard, opened: Callable[[str], object], ticked: Callable[[str, bool], object]
+        self, guard: CallbackGuard, on_open: Callable[[str], object], on_select: Callable[[str, bool], object]
     ) -> None:
-        first = Line(guard, opened, ticked)
-        self._lines = [first, *(Line(guard, opened, ticked, like=first) for _ in range(PAGE - 1))]
-        self._shown = 0
+        first = ListLine(guard, on_open, on_select)
+        others = (ListLine(guard, on_open, on_select, sibling=first) for _ in range(LINES_PER_PAGE - 1))
+        self._lines = [first, *others]
+        self._used_count = 0
         super().__init__([])
         self.add_class("chatglm-items")
 
-    def fill(self, items: Sequence[Item], opened: str | None) -> None:
-        """Show at most 20 items."""
-        shown = tuple(self._lines[: len(items)])
-        for line, item in zip(shown, items, strict=True):
-            line.fill(item, is_open=item.key == opened)
+    def fill(self, items: Sequence[ListItem], open_key: str | None) -> None:
+        """Show at most 20 items, the open one highlighted."""
+        used = tuple(self._lines[: len(items)])
+        for line, item in zip(used, items, strict=True):
+            line.fill(item, is_open=item.key == open_key)
         for line in self._lines[len(items) :]:
-            line.key = ""  # a click on it that comes late is for nothing that is listed
-        (self.remove_class if items and items[0].ticked is not None else self.add_class)("chatglm-no-ticks")
-        if len(shown) != self._shown:
-            self._shown, self.children = len(shown), shown
-
-    def focus_on(self, key: str) -> None:
-        """Put the keyboard's focus on the button of an item, if it is on the page."""
-        for line in self._lines[: self._shown]:
-            if line.key == key:
-                line.button.focus()
+            line.key = ""  # a click that arrives late must not open a turn that is no longer listed
+        (self.remove_class if items and items[0].selected is not None else self.add_class)("chatglm-no-ticks")
+        if len(used) != self._used_count:
+            self._used_count, self.children = len(used), used
 
 
-class Pages(w.Box):  # type: ignore[misc]
-    """First, Previous, a page's number, Next, Last; ``turned`` is called with the page to show, from 0 on."""
+class PageButtons(w.Box):  # type: ignore[misc]
+    """First, Previous, the page number, Next, Last; ``on_page`` is called with the page to show, from 0."""
 
-    def __init__(self, guard: CallbackGuard, turned: Callable[[int], object]) -> None:
+    def __init__(self, guard: CallbackGuard, on_page: Callable[[int], object]) -> None:
         self.page, self._last = 0, 0
         self._guard = guard
         self.first, self.previous = look.button("First"), look.button("Previous")
@@ -115,18 +117,24 @@ class Pages(w.Box):  # type: ignore[misc]
         super().__init__([self.first, self.previous, self.number, self.of, self.next, self.last])
         self.add_class("chatglm-row")
         self.add_class("chatglm-pages")
-        self.first.on_click(guard.handler(lambda: turned(0)))
-        self.previous.on_click(guard.handler(lambda: turned(max(self.page - 1, 0))))
-        self.next.on_click(guard.handler(lambda: turned(min(self.page + 1, self._last))))
-        self.last.on_click(guard.handler(lambda: turned(self._last)))
-        self.number.observe(guard.handler(lambda: turned(self.number.value - 1)), names="value")
+        self.first.on_click(guard.handler(lambda: on_page(0)))
+        self.previous.on_click(guard.handler(lambda: on_page(max(self.page - 1, 0))))
+        self.next.on_click(guard.handler(lambda: on_page(min(self.page + 1, self._last))))
+        self.last.on_click(guard.handler(lambda: on_page(self._last)))
+        self.number.observe(guard.handler(lambda: on_page(self.number.value - 1)), names="value")
 
-    def fill(self, page: int, count: int | None, *, more: bool = False) -> None:
-        """Show which page this is; ``count`` is None where the end is not known, and ``more`` tells of one."""
+    def fill(self, page: int, count: int | None, *, has_more: bool = False) -> None:
+        """Show the current page.
+
+        :param count: the number of items; None if it isn't known.
+        :param has_more: whether there is a next page, if the number isn't known.
+        """
         self.page = page
-        self._last = page + more if count is None else max((count - 1) // PAGE, 0)
+        self._last = page + has_more if count is None else max((count - 1) // LINES_PER_PAGE, 0)
         with self._guard.suspend_handlers():
-            self.number.max = max(self._last + 1, self.number.value)  # a box clamps, and would say so as a change
+            self.number.max = max(
+                self._last + 1, self.number.value
+            )  # a value that is clamped would be reported as a change
             self.number.value = page + 1
             self.number.max = self._last + 1
         self.of.value = "" if count is None else f"of {self._last + 1:,}"
