@@ -49,7 +49,7 @@ def sweep(
     """
     result = prepare_sweep(prompt, axes, samples=samples, jobs=jobs, session=session, resume=resume)
     result.resume(wait=False)
-    present(result, show=show)
+    display_running_sweep(result, show=show)
     return result
 
 
@@ -85,7 +85,7 @@ def lens(
     return found
 
 
-def present(sweep: Sweep, *, show: bool = True) -> None:
+def display_running_sweep(sweep: Sweep, *, show: bool = True) -> None:
     """Display a running sweep in the running cell, and wait for its end unless somebody watches the notebook.
 
     :raises Interrupted: for an interrupt while it waits, which stops the sweep.

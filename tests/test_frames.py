@@ -97,12 +97,12 @@ def test_a_cell_says_how_long_it_has_waited_or_thought() -> None:
     view.refresh(draft)
     assert publisher.shown == ["Waiting for the first token… 4 s"]
     thinking, publisher = cell_view()
-    draft.take("", {"reasoning": "Let me see."})
+    draft.add_chunk("", {"reasoning": "Let me see."})
     draft.started -= 9
     thinking.refresh(draft)
     assert publisher.shown == ["Thinking… 9 s"] and "Let me see." in publisher.data["text/html"]
     writing, publisher = cell_view()
-    draft.take("Yes.", {})
+    draft.add_chunk("Yes.", {})
     writing.refresh(draft)
     assert publisher.shown == ["Yes."] and "9 s" not in publisher.data["text/html"]
 

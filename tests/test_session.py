@@ -523,7 +523,7 @@ def test_versions_stand_in_one_place_and_one_is_chosen(tmp_path: Path) -> None:
         assert [each.turn.answer for each in session.versions] == ["two", "next"]
         session.choose_version(first)
         session.choose_version("of no turn")
-        assert session.versions[0].shown == 0 and session.llm.history == [["hi", "one"], ["more", "next"]]
+        assert session.versions[0].current == 0 and session.llm.history == [["hi", "one"], ["more", "next"]]
         session.ask("last?")
         assert server.posts[-1].body["history"] == [["hi", "one"], ["more", "next"]]
         kept = {turn.answer: turn.status for turn in session.history.all}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
 from ..errors import ChatGLMError, ParameterError
-from ..session.verdicts import slope
+from ..session.verdicts import measure_logprob_slope
 from ..values import TokenLogprobs, Turn
 from .distribution import GREEDY_BELOW
 
@@ -93,7 +93,7 @@ def _find_out(session: Session, options: Mapping[str, Any]) -> Probed:
     if session.llm.tape is None and session.probe(**there).owner in RAW_OWNERS:
         return "raw"
     plain, warm = (_first_token(session, there, temperature=t, top_p=1.0) for t in (1.0, WARM))
-    found = slope(plain, warm)
+    found = measure_logprob_slope(plain, warm)
     if found is None:
         return "unknown"
     if abs(found - 1) < ALIKE:

@@ -79,7 +79,7 @@ def run(
     :raises ChatGLMError: for a sweep that can't be sent, or is too large to be sent by accident.
     :raises Interrupted: for an interrupt; what came is kept.
     """
-    from ..exploring import present
+    from ..exploring import display_running_sweep
 
     out = ask.variable_name(options.out)
     sweep = _prepare(session, options, body, names)
@@ -95,7 +95,7 @@ def run(
     if out:
         shell.user_ns[out] = sweep
     sweep.resume(wait=False)
-    present(sweep)
+    display_running_sweep(sweep)
     return sweep
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..client.address import bare
 from ..errors import ChatGLMError, Interrupted, ResponseError
 from ..values import Answer, Pair, Status, Turn
-from .draft import Draft, LiveView, View
+from .draft import Draft, RefreshableView, View
 
 if TYPE_CHECKING:
     from langchain_core.outputs import GenerationChunk
@@ -101,7 +101,7 @@ class ActiveTurn:
                 self.start()
                 with closing(self.llm.stream_plan(self.plan)) as chunks:  # type: ignore[type-var]
                     for chunk in chunks:
-                        self.take(chunk)
+                        self.add_chunk(chunk)
             except ChatGLMError as error:
                 if self.drop_oldest_turns(error):
                     continue
@@ -125,7 +125,7 @@ class ActiveTurn:
             try:
                 async with aclosing(self.llm.astream_plan(self.plan)) as chunks:  # type: ignore[type-var]
                     async for chunk in chunks:
-                        self.take(chunk)
+                        self.add_chunk(chunk)
             except asyncio.CancelledError:
                 self.end("interrupted")
                 raise
@@ -148,9 +148,9 @@ class ActiveTurn:
         self._interrupts.release()
         self._interrupts.look()
 
-    def take(self, chunk: GenerationChunk) -> None:
+    def add_chunk(self, chunk: GenerationChunk) -> None:
         """Take in what has arrived; tell the view of it, and once a second the store."""
-        self.draft.take(chunk.text, chunk.generation_info or {})
+        self.draft.add_chunk(chunk.text, chunk.generation_info or {})
         self._interrupts.look()
         self._feed.update(self.draft)
         if self._entry is not None and time.monotonic() - self._stored >= STORED_EVERY:
@@ -227,7 +227,7 @@ class _Feed:
     @contextmanager
     def refreshing(self) -> Iterator[None]:
         """Refresh a live view while the block runs."""
-        if not isinstance(self._view, LiveView):
+        if not isinstance(self._view, RefreshableView):
             yield
             return
         from ..client.loop import LOOP
@@ -258,7 +258,7 @@ class _Feed:
             self._view.close(turn)
             self._raise_failed()
 
-    async def _refresh(self, view: LiveView) -> None:
+    async def _refresh(self, view: RefreshableView) -> None:
         while not self._closed and self._failed is None:
             await asyncio.sleep(REFRESH_SECONDS)
             if self._lock.acquire(blocking=False):  # else the view is drawing already

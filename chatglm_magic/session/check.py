@@ -247,7 +247,7 @@ class Checker:
         try:
             with closing(self._llm.stream_plan(plan)) as chunks:  # type: ignore[type-var]
                 for chunk in chunks:
-                    reply.take(chunk.text, chunk.generation_info or {}, self._clock() - began)
+                    reply.add_chunk(chunk.text, chunk.generation_info or {}, self._clock() - began)
         except ChatGLMError as error:
             reply.error = error
         return reply

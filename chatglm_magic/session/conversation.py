@@ -49,19 +49,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Versions:
-    """The answers to one prompt, the oldest first, each a turn; ``shown`` is the one that is part of it now.
+    """The answers to one prompt, the oldest first, each a turn; ``current`` is the index of the one in use.
 
     ``pending`` is true while that one is under way.
     """
 
     turns: tuple[Turn, ...]
-    shown: int
+    current: int
     pending: bool = False
 
     @property
     def turn(self) -> Turn:
         """The version that is part of the conversation."""
-        return self.turns[self.shown]
+        return self.turns[self.current]
 
 
 class Conversation:

@@ -23,7 +23,7 @@ class View(Protocol):
 
 
 @runtime_checkable
-class LiveView(View, Protocol):
+class RefreshableView(View, Protocol):
     """A view that also draws while nothing arrives: what came too soon for a frame, and how long it has taken."""
 
     def refresh(self, draft: Draft) -> None:
@@ -70,7 +70,7 @@ class Draft:
     def reasoning(self) -> str:
         return "".join(self._reasoning)
 
-    def take(self, text: str, info: Mapping[str, Any]) -> None:
+    def add_chunk(self, text: str, info: Mapping[str, Any]) -> None:
         """Take in a chunk's text and its ``generation_info``."""
         thought = info.get("reasoning")
         if info.get("thought"):  # all that came as text so far was thinking

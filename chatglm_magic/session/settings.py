@@ -171,7 +171,7 @@ def apply_config(settings: ChatGLMSettings, shell: Any) -> None:
 
 
 class SettingsSync:
-    """Two-way binding of settings and model. The model is made on first use: LangChain takes a second to import."""
+    """Two-way binding of settings and model. The model is made on first use: LangChain takes a second to load."""
 
     def __init__(self, settings: ChatGLMSettings) -> None:
         self.settings = settings

@@ -51,7 +51,7 @@ class Reply:
     odds: list[TokenLogprobs] = field(default_factory=list)
     error: ChatGLMError | None = None
 
-    def take(self, text: str, info: Mapping[str, Any], seconds: float) -> None:
+    def add_chunk(self, text: str, info: Mapping[str, Any], seconds: float) -> None:
         """Take in a chunk's text and its ``generation_info``, which came so many seconds after the request."""
         thought = info.get("reasoning") or ""
         if info.get("thought"):
@@ -114,7 +114,7 @@ def word_of(text: str) -> str:
     return text[3:5] if len(text) > 8 else ""
 
 
-def slope(plain: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+def measure_logprob_slope(plain: Mapping[str, float], other: Mapping[str, float]) -> float | None:
     """Return how many times as far apart the other logarithms are; None where that can't be told.
 
     By least squares of the differences from the most likely token: 1 for raw ones, 1/T after a temperature T.
@@ -267,7 +267,7 @@ def _logprobs(replies: Replies, plan: RequestPlan) -> Found:
     if not one.logprobs:
         return "ignored", "none were returned"
     count = f"{plural(len(one.logprobs), 'candidate')} for a token"
-    found = slope(one.logprobs, warm.logprobs) if warm is not None and not warm.changed else None
+    found = measure_logprob_slope(one.logprobs, warm.logprobs) if warm is not None and not warm.changed else None
     if found is not None and abs(found - 1) < 0.1:
         return "honoured", f"{count}: raw, the model's own"
     if found is not None and abs(found - 2) < 0.2:

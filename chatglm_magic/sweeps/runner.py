@@ -95,7 +95,7 @@ class Plans:
         try:
             async with aclosing(self.llm.astream_plan(plan)) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
-                    draft.take(chunk.text, chunk.generation_info or {})
+                    draft.add_chunk(chunk.text, chunk.generation_info or {})
         except ChatGLMError as error:
             return _failed(draft, str(error), error.partial)
         except asyncio.CancelledError:

@@ -314,7 +314,7 @@ class Talk:
             return [prompt, Message(key, label=speaker(turn), busy=True, notice=Notice("Asked elsewhere."))]
         offers = ("copy", "again") if is_last and turn.kind == "chat" else ("copy",)
         answer = self._answer(turn)
-        count = (versions.shown + 1, len(versions.turns))
+        count = (versions.current + 1, len(versions.turns))
         return [prompt, replace(answer, id=key, versions=count, actions=offers if turn.answer else offers[1:])]
 
     def _under_way(self, place: Place, key: str = "") -> Message:
