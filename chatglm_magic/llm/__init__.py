@@ -1,4 +1,4 @@
-"""``ChatGLM``, the LangChain face."""
+"""``ChatGLM`` and ``GLMChatModel``: LangChain models over the clients."""
 
 from .chatglm import ChatGLM
 

@@ -1,4 +1,4 @@
-"""Many questions at once: so many under way, in any order, stopped together."""
+"""Batches: concurrent requests with a limit, cancelled together."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Outcome = tuple[int, T | BaseException]
 async def as_completed(
     ask: Callable[[int], Awaitable[T]], count: int, limit: int, *, keep_errors: bool
 ) -> AsyncGenerator[tuple[int, T | Exception], None]:
-    """Ask ``count`` questions, ``limit`` at once; yield (index, answer) as they come.
+    """Send ``count`` requests, at most ``limit`` concurrently; yield (index, answer) as they complete.
 
-    :param keep_errors: yield an error in the place of its answer; else the first one is raised, and what is
-        under way is cancelled. So it is when the caller stops early or is cancelled itself.
+    Pending requests are cancelled when the caller stops early or is cancelled.
+
+    :param keep_errors: yield an error in place of its answer; else raise the first one and cancel the others.
     """
     outcomes: asyncio.Queue[Outcome[T]] = asyncio.Queue()
-    todo = iter(range(count))
-    workers = [asyncio.create_task(_work(ask, todo, outcomes, keep_errors)) for _ in range(min(limit, count))]
+    indices = iter(range(count))
+    workers = [asyncio.create_task(_work(ask, indices, outcomes, keep_errors)) for _ in range(min(limit, count))]
     try:
         for _ in range(count):
             index, outcome = await outcomes.get()
@@ -47,55 +48,55 @@ async def as_completed(
 
 async def _work(
     ask: Callable[[int], Awaitable[T]],
-    todo: Iterator[int],
+    indices: Iterator[int],
     outcomes: asyncio.Queue[Outcome[T]],
     keep_errors: bool,
 ) -> None:
-    for index in todo:
+    for index in indices:
         try:
             outcomes.put_nowait((index, await ask(index)))
-        except BaseException as error:  # noqa: BLE001 - whoever asked raises it, or keeps it
+        except BaseException as error:  # noqa: BLE001 - the caller raises or yields it
             outcomes.put_nowait((index, error))
             if not (keep_errors and isinstance(error, Exception)):
                 return
 
 
-async def in_order(found: AsyncIterator[tuple[int, Any]], count: int) -> list[Any]:
-    """Collect answers in the order of their questions."""
+async def collect_in_order(outcomes: AsyncIterator[tuple[int, Any]], count: int) -> list[Any]:
+    """Collect (index, answer) pairs to a list of answers in input order."""
     answers: dict[int, Any] = {}
-    async for index, answer in found:
+    async for index, answer in outcomes:
         answers[index] = answer
     return [answers[index] for index in range(count)]
 
 
 def has_listeners(llm: BaseLanguageModel[Any], config: Any) -> bool:
-    """Tell whether a callback or a tracer is told of a call.
+    """Return whether a call has callbacks or tracers.
 
-    Without one LangChain's bookkeeping is for nothing. It costs as much as a request over a kept connection does,
-    and makes 512 at once take half as long again.
+    If not, LangChain's per-call overhead can be skipped. It costs as much as a request on a pooled connection, and
+    makes 512 concurrent requests take 50 % longer.
     """
     callbacks = ensure_config(config).get("callbacks")
     return bool(AsyncCallbackManager.configure(callbacks, llm.callbacks, llm.verbose).handlers)
 
 
 def is_unobserved(llm: BaseLanguageModel[Any], config: Any) -> bool:
-    """Tell whether neither a callback, a tracer nor a cache takes part in the calls of a batch."""
+    """Return whether the calls of a batch have no callbacks, tracers or cache."""
     if isinstance(config, Sequence):
         return False  # a configuration for each input
     cached = llm.cache is not False and (llm.cache is not None or get_llm_cache() is not None)
     return not cached and not has_listeners(llm, config)
 
 
-def chosen_limit(configs: Sequence[Any], default: int) -> int:
-    """Return how many questions may be under way: LangChain's ``max_concurrency`` if given, else the field's."""
-    wished = configs[0].get("max_concurrency") if configs else None
-    return max(1, wished if wished is not None else default)
+def resolve_max_concurrency(configs: Sequence[Any], default: int) -> int:
+    """Return the configuration's ``max_concurrency``, else the default; at least 1."""
+    configured = configs[0].get("max_concurrency") if configs else None
+    return max(1, configured if configured is not None else default)
 
 
-class ManyRequests(Generic[T]):
-    """``batch`` and its kin, natively asynchronous: so many requests at once, and none after the caller has left.
+class BatchMixin(Generic[T]):
+    """``batch``, ``batch_as_completed`` and their asynchronous variants, with concurrent requests.
 
-    Both models have them, and say how one request is sent without LangChain's bookkeeping.
+    Subclasses define how to send one request without LangChain's per-call overhead.
     """
 
     max_concurrency: int
@@ -108,11 +109,10 @@ class ManyRequests(Generic[T]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[T]:
-        """Ask many questions at once; return the answers in the order of the inputs.
+        """Send concurrent requests; return the answers in input order. An interrupt cancels all requests.
 
-        ``max_concurrency`` is taken from the configuration, else from the field. An interrupt cancels all.
-
-        :param return_exceptions: put an error in the place of its answer instead of raising the first one.
+        :param config: its ``max_concurrency`` overrides the field.
+        :param return_exceptions: return an error in place of its answer instead of raising the first one.
         """
         return LOOP.run(self.abatch(inputs, config, return_exceptions=return_exceptions, **kwargs))
 
@@ -124,10 +124,9 @@ class ManyRequests(Generic[T]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[T]:
-        """As :meth:`batch`, awaited."""
-        found = self._ask_many(inputs, config, return_exceptions, kwargs)
-        async with aclosing(found):
-            return await in_order(found, len(inputs))
+        """As :meth:`batch`, asynchronously."""
+        async with aclosing(self._send_batch(inputs, config, return_exceptions, kwargs)) as outcomes:
+            return await collect_in_order(outcomes, len(inputs))
 
     def batch_as_completed(
         self,
@@ -137,8 +136,8 @@ class ManyRequests(Generic[T]):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> Iterator[tuple[int, T | Exception]]:
-        """Ask many questions at once; yield (index, answer) as they come. Leaving the loop cancels the rest."""
-        return handed_over(self._ask_many(inputs, config, return_exceptions, kwargs))
+        """Send concurrent requests; yield (index, answer) as they complete. Leaving the loop cancels the rest."""
+        return handed_over(self._send_batch(inputs, config, return_exceptions, kwargs))
 
     async def abatch_as_completed(
         self,
@@ -149,37 +148,37 @@ class ManyRequests(Generic[T]):
         **kwargs: Any,
     ) -> AsyncIterator[tuple[int, T | Exception]]:
         """As :meth:`batch_as_completed`, asynchronously."""
-        async with aclosing(self._ask_many(inputs, config, return_exceptions, kwargs)) as found:
-            async for index, outcome in found:
+        async with aclosing(self._send_batch(inputs, config, return_exceptions, kwargs)) as outcomes:
+            async for index, outcome in outcomes:
                 yield index, outcome
 
-    def _ask_many(
+    def _send_batch(
         self, inputs: Sequence[LanguageModelInput], config: Any, keep_errors: bool, kwargs: dict[str, Any]
     ) -> AsyncGenerator[tuple[int, T | Exception], None]:
         model: Any = self
         configs = get_config_list(config, len(inputs))
-        arguments = self._arguments_of_many(kwargs)
-        limit = chosen_limit(configs, self.max_concurrency)
-        unobserved = self._can_skip_langchain and is_unobserved(model, config)
+        arguments = self._batch_arguments(kwargs)
+        limit = resolve_max_concurrency(configs, self.max_concurrency)
+        skips_langchain = self._can_skip_langchain and is_unobserved(model, config)
 
         async def ask(index: int) -> T:
             refuse_config_arguments(kwargs)
-            if unobserved:
-                return await self._ask_unobserved(inputs[index], dict(arguments))
+            if skips_langchain:
+                return await self._send_directly(inputs[index], dict(arguments))
             answer: T = await model.ainvoke(inputs[index], configs[index], **arguments)
             return answer
 
         return as_completed(ask, len(inputs), limit, keep_errors=keep_errors)
 
-    def _arguments_of_many(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def _batch_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of each request of a batch."""
         return dict(arguments)
 
-    async def _ask_unobserved(self, input: LanguageModelInput, arguments: dict[str, Any]) -> T:
-        """Send one request of which no callback, tracer or cache is told."""
+    async def _send_directly(self, input: LanguageModelInput, arguments: dict[str, Any]) -> T:
+        """Send one request without callbacks, tracers or cache."""
         raise NotImplementedError
 
     @property
     def _can_skip_langchain(self) -> bool:
-        """Whether a request means the same without LangChain's methods, which a subclass may have changed."""
+        """Whether no subclass has overridden LangChain's methods."""
         raise NotImplementedError

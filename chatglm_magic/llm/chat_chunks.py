@@ -224,9 +224,9 @@ class AnswerBuilder:
         last = self._piece(text, info, tuple(piece for piece in held if piece.arguments))
         yield last._replace(logprobs=last.logprobs + self._odds.close())
 
-    def failed(self, error: ChatGLMError) -> None:
+    def attach_partial(self, error: ChatGLMError) -> None:
         """Give an error the text that came before it."""
-        self._text.failed(error)
+        self._text.attach_partial(error)
 
     def metadata(self) -> dict[str, Any]:
         """Return what LangChain calls ``response_metadata``, once the answer has ended."""

@@ -22,39 +22,41 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr, model_validator
 
-from ..errors import ChatGLMError, ParameterError
+from ..errors import ChatGLMError
 from . import batch, fields, structured, token_count
-from .base import ANSWER_CHANGING, CHAT_NAMES, STRICT, ChatBodyFields, Fields, ModelFields
+from .base import (
+    ANSWER_CHANGING,
+    CHAT_NAMES,
+    STRICT_CONFIG,
+    TABLE_NAMES,
+    ChatBodyFields,
+    ChatGLMFields,
+    ModelFields,
+    refuse_both_names,
+    to_chat_names,
+)
 from .chat_chunks import AnswerBuilder, ChatPiece, last_chunk, to_chunk, to_message
 from .keys import Credentials
 from .messages import to_wire
-from .options import as_tool_choice, as_tools, chat_options
+from .options import CALL_OPTIONS, parse_chat_options, to_openai_tool_choice, to_openai_tools
 from .request_plan import RequestPlan, plan_chat
 from .runtime import prepare_langchain
 
-OPTIONS = (
-    *("tools", "tool_choice", "parallel_tool_calls", "response_format", "strict", "tool_text", "stream"),
-    *("ls_structured_output_format", "structured_output_format"),
-)
-"""Arguments of a call that aren't parameters of a request."""
-
-TABLE_NAMES = {name: row for row, name in CHAT_NAMES.items()}
-
 LANGCHAIN_FIELDS = ("cache", "verbose", "callbacks", "tags", "custom_get_token_ids")
-"""Fields that LangChain gives to both classes, and that are taken over once."""
+"""Fields of LangChain's base class that are copied once."""
 
 SHARED_FIELDS = {
     name: field
     for name, field in (ModelFields.model_fields | ChatBodyFields.model_fields).items()
     if name not in BaseLanguageModel.model_fields
 }
-"""Fields of both classes that are of this package."""
+"""Fields of both classes that this package defines."""
 
 
 class GLMChatModel(  # type: ignore[misc]
-    batch.ManyRequests[AIMessage], ModelFields, ChatBodyFields, BaseChatModel
+    batch.BatchMixin[AIMessage], ModelFields, ChatBodyFields, BaseChatModel
 ):
-    """A GLM model behind a URL as a LangChain chat model: messages in, messages out.
+    """A GLM model behind a URL as a LangChain chat model.
 
     .. code-block:: python
 
@@ -63,24 +65,24 @@ class GLMChatModel(  # type: ignore[misc]
         model.bind_tools([get_weather]).invoke("What's the weather in Paris?").tool_calls
 
     It has the fields of :class:`~chatglm_magic.ChatGLM` without ``history`` and ``with_history``: the messages are
-    the conversation. ``max_tokens`` is ``max_token`` there; both names work. Only what is set is sent.
+    the conversation. ``max_tokens`` is ``max_token`` there; both names work. Only fields that were set are sent.
 
-    :raises ChatGLMError: from every method that asks; ``kind`` tells what happened, ``partial`` what had come.
+    :raises ChatGLMError: from every method that sends a request; with its ``kind`` and the ``partial`` answer.
     """
 
-    model_config = STRICT
+    model_config = STRICT_CONFIG
 
     tool_text: Literal["read", "keep"] = "read"
-    """``read`` takes calls that a server left in an answer's text out of it, ``keep`` leaves them there."""
+    """``read`` moves tool calls that a server left in an answer's text to ``tool_calls``, ``keep`` leaves them."""
     streaming: bool = False
-    """Whether ``invoke`` tells callbacks of each piece; the server is asked for a stream in any case."""
+    """Whether ``invoke`` calls callbacks for each piece; the request is for a stream in either case."""
 
-    _source: Fields | None = PrivateAttr(default=None)
-    """The model whose settings this one follows."""
+    _source: ChatGLMFields | None = PrivateAttr(default=None)
+    """The model whose fields this one mirrors."""
 
     def __init__(self, **values: Any) -> None:
-        _refuse_both_names(values)
-        super().__init__(**_by_chat_names(values))
+        refuse_both_names(values)
+        super().__init__(**to_chat_names(values))
 
     @property
     def max_token(self) -> int | None:
@@ -96,20 +98,20 @@ class GLMChatModel(  # type: ignore[misc]
         source = (self.__pydantic_private__ or {}).get("_source") if name in SHARED_FIELDS else None
         if source is None:
             super().__setattr__(name, value)
-        else:  # one truth for both
+        else:
             setattr(source, TABLE_NAMES.get(name, name), value)
-            self._take_over(source)
+            self._copy_fields(source)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy, which follows no other model."""
-        self._follow()
+        """Return a copy, which mirrors no other model."""
+        self._sync()
         copied = super().model_copy(update=update, deep=deep)
         copied._source = None
         return copied
 
     @model_validator(mode="after")
     def _set_model_profile(self) -> Self:
-        """Leave the profile as it was given: to assign it here is to validate, and so to assign it, again."""
+        """Leave the profile as it is: LangChain assigns it here, which with ``STRICT_CONFIG`` would recurse."""
         return self
 
     @property
@@ -128,64 +130,60 @@ class GLMChatModel(  # type: ignore[misc]
     def _identifying_params(self) -> Mapping[str, Any]:
         """All that can change an answer; never the key."""
         values, were_set, _ = self.snapshot()
-        found = {name: values[name] for name in ANSWER_CHANGING if name in were_set and name in values}
         return {
-            **found,
+            **{name: values[name] for name in ANSWER_CHANGING if name in were_set and name in values},
             "endpoint_url": self.endpoint_url,
             "model_kwargs": self.model_kwargs,
             "tool_text": self.tool_text,
         }
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """Return what a cache knows the model by: as it is now. LangChain's own is made once for each model."""
+        """Return the current key of the model in caches; LangChain computes it only once per model."""
         return f"{self._llm_type} {sorted({**self._identifying_params, **kwargs, 'stop': stop}.items())}"
 
     def snapshot(self) -> tuple[dict[str, Any], frozenset[str], Credentials]:
-        """Return the fields by the names of the table; those of the model it follows are as they are there now."""
-        self._follow()
+        """As :meth:`ModelFields.snapshot`, with the current fields of a model that this one mirrors."""
+        self._sync()
         values, were_set, credentials = super().snapshot()
         by_row = {TABLE_NAMES.get(name, name): value for name, value in values.items()}
         return by_row, frozenset(TABLE_NAMES.get(name, name) for name in were_set), credentials
 
-    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a call's own values, by the names of the table, as the fields would take them.
+    def validate_arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """As :meth:`ModelFields.validate_arguments`, with the names of the table.
 
-        :raises ParameterError: for a value that a field would refuse.
+        :raises ParameterError: for a value that is invalid for its field.
         """
-        found = super().checked(_by_chat_names(values))
-        return {TABLE_NAMES.get(name, name): value for name, value in found.items()}
+        validated = super().validate_arguments(to_chat_names(values))
+        return {TABLE_NAMES.get(name, name): value for name, value in validated.items()}
 
     @classmethod
-    def of(cls, llm: Fields) -> GLMChatModel:
-        """Return the chat model of a ``ChatGLM``: its settings as they are now, its connections and its key."""
+    def from_llm(cls, llm: ChatGLMFields, *, mirror: bool = False) -> GLMChatModel:
+        """Return a chat model with the fields, the connections and the key of a ``ChatGLM``.
+
+        :param mirror: whether later changes of either model's fields apply to both.
+        """
         model = cls(**{name: getattr(llm, name) for name in LANGCHAIN_FIELDS if name in llm.model_fields_set})
-        model._take_over(llm)
-        return model
-
-    @classmethod
-    def following(cls, llm: Fields) -> GLMChatModel:
-        """Return the chat model of a ``ChatGLM`` whose settings it follows from now on."""
-        model = cls.of(llm)
-        model._source = llm
+        model._copy_fields(llm)
+        model._source = llm if mirror else None
         return model
 
     @property
-    def source(self) -> Fields | None:
-        """The model whose settings this one follows; None if it has its own."""
+    def source(self) -> ChatGLMFields | None:
+        """The model whose fields this one mirrors, or None."""
         return self._source
 
-    def _follow(self) -> None:
+    def _sync(self) -> None:
         if self._source is not None:
-            self._take_over(self._source)
+            self._copy_fields(self._source)
 
-    def _take_over(self, llm: Fields) -> None:
+    def _copy_fields(self, llm: ChatGLMFields) -> None:
         values, were_set, credentials = llm.snapshot()
-        # What untouched defaults of the original are is of no concern here: a server has its own.
-        taken = _by_chat_names({name: value for name, value in values.items() if name in were_set})
+        # Defaults of the original aren't copied: a server applies its own.
+        set_values = to_chat_names({name: value for name, value in values.items() if name in were_set})
         for name, field in SHARED_FIELDS.items():
-            self.__dict__[name] = taken.get(name, field.get_default(call_default_factory=True))
+            self.__dict__[name] = set_values.get(name, field.get_default(call_default_factory=True))
         own = self.model_fields_set - SHARED_FIELDS.keys()
-        object.__setattr__(self, "__pydantic_fields_set__", own | (taken.keys() & SHARED_FIELDS.keys()))
+        object.__setattr__(self, "__pydantic_fields_set__", own | (set_values.keys() & SHARED_FIELDS.keys()))
         self._credentials = credentials
         self._runtime.share(llm._runtime)
 
@@ -202,10 +200,10 @@ class GLMChatModel(  # type: ignore[misc]
     def _plan(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> RequestPlan:
-        _refuse_both_names(kwargs)
+        refuse_both_names(kwargs)
         arguments = {TABLE_NAMES.get(name, name): value for name, value in kwargs.items()}
-        chat = chat_options(arguments)
-        further = {name: value for name, value in arguments.items() if name not in OPTIONS}
+        chat = parse_chat_options(arguments)
+        further = {name: value for name, value in arguments.items() if name not in CALL_OPTIONS}
         return plan_chat(self, to_wire(messages), chat, stop, further)
 
     def bind_tools(
@@ -217,24 +215,24 @@ class GLMChatModel(  # type: ignore[misc]
         parallel_tool_calls: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools to the model. Its calls are returned in the message; nothing runs them here.
+        """Offer tools to the model. Its calls are returned in the message; they aren't executed.
 
         .. code-block:: python
 
             model.bind_tools([get_weather], tool_choice="any").invoke("Is it sunny?").tool_calls[0]["args"]
 
-        :param tools: functions, pydantic classes, TypedDicts, LangChain tools, runnables made tools, or dicts in
-            OpenAI's, Anthropic's or JSON schema's form.
-        :param tool_choice: ``auto``, ``none``, ``any`` or ``required``, the name of a tool, or OpenAI's object. A
-            server that takes only ``auto`` gets that, and the answer's ``changed`` says so.
-        :param strict: whether the server is to keep to the schemas, where it can.
-        :param parallel_tool_calls: whether several calls may come at once.
-        :raises ParameterError: for a choice that names no tool.
+        :param tools: functions, pydantic classes, TypedDicts, LangChain tools, runnables converted to tools, or
+            dicts in OpenAI's, Anthropic's or JSON schema's form.
+        :param tool_choice: ``auto``, ``none``, ``any`` or ``required``, the name of a tool, or OpenAI's object. If
+            a server only supports ``auto``, that is sent, and the answer's ``changed`` notes it.
+        :param strict: whether the server should enforce the schemas, if it can.
+        :param parallel_tool_calls: whether the model may make several calls at once.
+        :raises ParameterError: if the choice isn't the name of a tool.
         """
-        offered = as_tools(tools, strict)
-        options: dict[str, Any] = {"tools": offered}
-        if tool_choice is not None and tool_choice is not False and offered:
-            options["tool_choice"] = as_tool_choice(tool_choice, offered)
+        converted = to_openai_tools(tools, strict)
+        options: dict[str, Any] = {"tools": converted}
+        if tool_choice is not None and tool_choice is not False and converted:
+            options["tool_choice"] = to_openai_tool_choice(tool_choice, converted)
         if parallel_tool_calls is not None:
             options["parallel_tool_calls"] = parallel_tool_calls
         return self.bind(**options, **kwargs)
@@ -261,27 +259,27 @@ class GLMChatModel(  # type: ignore[misc]
 
         :param schema: a pydantic class, a TypedDict, or a JSON schema with a title; objects of the latter two are
             dicts, and partial ones are streamed.
-        :param method: ``json_schema`` has the server keep to the schema; one that can't (Z.ai) gets it in the
-            prompt. ``function_calling`` forces a call of a tool with this schema, ``json_mode`` asks for JSON.
+        :param method: ``json_schema`` lets the server enforce the schema; if it can't (Z.ai), the schema is put in
+            the prompt. ``function_calling`` forces a call of a tool with this schema, ``json_mode`` requires JSON.
         :param include_raw: return a dict of ``raw``, ``parsed`` and ``parsing_error`` instead of raising.
-        :param retries: how often an answer that doesn't fit is asked for again.
-        :raises InvalidResponseError: ``schema``, from the runnable, for an answer that doesn't fit; its
-            ``partial`` is the text.
+        :param retries: maximum number of retries for an invalid answer.
+        :raises InvalidResponseError: ``schema``, from the runnable, for an invalid answer; its ``partial`` is the
+            text.
         """
-        return structured.output(
+        return structured.structured_runnable(
             self, schema, method, include_raw=include_raw, strict=strict, retries=retries, arguments=kwargs
         )
 
     def get_num_tokens(self, text: str) -> int:
-        """Return how many tokens a text is: the server's count, or an estimate with a warning that says so."""
-        return token_count.count(self, text)
+        """Return the number of tokens in a text: the server's count, or an estimate with a warning."""
+        return token_count.count_tokens(self, text)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Return a text's tokens as numbers.
+        """Return the token ids of a text.
 
-        :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.
+        :raises EndpointError: ``no_tokenizer`` if neither the server nor ``custom_get_token_ids`` provides them.
         """
-        return token_count.ids(self, text)
+        return token_count.token_ids(self, text)
 
     def stream(
         self,
@@ -291,7 +289,7 @@ class GLMChatModel(  # type: ignore[misc]
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """Ask, and yield the answer's chunks as they arrive; they add up to what :meth:`invoke` returns."""
+        """Send messages, and yield chunks as they arrive; their sum is what :meth:`invoke` returns."""
         fields.refuse_config_arguments(kwargs)
         prepare_langchain(self)
         return super().stream(input, config, stop=stop, **kwargs)
@@ -310,12 +308,12 @@ class GLMChatModel(  # type: ignore[misc]
         return super().astream(input, config, stop=stop, **kwargs)
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask for each list of messages."""
+        """Send each list of messages."""
         prepare_langchain(self)
         return super().generate(*args, **kwargs)
 
     async def agenerate(self, *args: Any, **kwargs: Any) -> Any:
-        """As :meth:`generate`, all at once."""
+        """As :meth:`generate`, concurrently."""
         prepare_langchain(self)
         return await super().agenerate(*args, **kwargs)
 
@@ -387,7 +385,7 @@ class GLMChatModel(  # type: ignore[misc]
                     if builder.done:
                         break
         except ChatGLMError as error:
-            builder.failed(error)
+            builder.attach_partial(error)
             raise
         yield from builder.close()
 
@@ -401,16 +399,16 @@ class GLMChatModel(  # type: ignore[misc]
                     if builder.done:
                         break
         except ChatGLMError as error:
-            builder.failed(error)
+            builder.attach_partial(error)
             raise
         for piece in builder.close():
             yield piece
 
-    def _arguments_of_many(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        self._follow()
+    def _batch_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        self._sync()
         return dict(arguments)
 
-    async def _ask_unobserved(self, input: LanguageModelInput, arguments: dict[str, Any]) -> AIMessage:
+    async def _send_directly(self, input: LanguageModelInput, arguments: dict[str, Any]) -> AIMessage:
         messages = self._convert_input(input).to_messages()
         return await self._amessage(messages, arguments.pop("stop", None), arguments)
 
@@ -420,26 +418,11 @@ class GLMChatModel(  # type: ignore[misc]
         return plain and type(self)._agenerate is GLMChatModel._agenerate
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        self._follow()
-        found = super()._get_ls_params(stop=stop or self.stop, **kwargs)
-        return {**found, "ls_provider": "glm"}
-
-
-def _by_chat_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {CHAT_NAMES.get(name, name): value for name, value in values.items()}
+        self._sync()
+        return {**super()._get_ls_params(stop=stop or self.stop, **kwargs), "ls_provider": "glm"}
 
 
 def _result(message: AIMessage) -> ChatResult:
     reason = message.response_metadata.get("finish_reason")
     facts = None if reason is None else {"finish_reason": reason}
     return ChatResult(generations=[ChatGeneration(message=message, generation_info=facts)])
-
-
-def _refuse_both_names(values: dict[str, Any] | Mapping[str, Any]) -> None:
-    """Refuse two values for one parameter.
-
-    :raises ParameterError: which shows neither.
-    """
-    for row, name in CHAT_NAMES.items():
-        if row in values and name in values:
-            raise ParameterError(f"{row} and {name} are one parameter: give one of them.")

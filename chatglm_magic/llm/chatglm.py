@@ -16,11 +16,10 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from ..client.loop import LOOP
 from ..errors import ChatGLMError, ParameterError, UnsupportedError
 from . import batch, token_count
-from .base import STRICT, Fields
+from .base import STRICT_CONFIG, ChatGLMFields, ConfigurableChatGLM
 from .chunks import ChunkBuilder, aemit, emit, merge_chunks, to_llm_result
-from .composing import Configurable
 from .fields import refuse_config_arguments
-from .prompts import keeping_messages, remembered
+from .prompts import history_pairs, keep_messages
 from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
 from .runtime import prepare_langchain
 
@@ -30,24 +29,24 @@ if TYPE_CHECKING:
 CHAT_MODEL_NEEDED = "takes text and returns text. Use a chat model: GLMChatModel(…), or llm.as_chat_model()."
 
 
-class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
-    """A GLM model behind a URL, in ChatGLM's own protocol or OpenAI's.
+class ChatGLM(batch.BatchMixin[str], ChatGLMFields, LLM):  # type: ignore[misc]
+    """A GLM model behind a URL, over ChatGLM's protocol or OpenAI's.
 
     .. code-block:: python
 
         llm = ChatGLM(endpoint_url="http://127.0.0.1:8000/", temperature=0.5)
         llm.invoke("北京和上海有什么不同？")
 
-    One question at a time runs in the caller's thread; ``batch`` and its kin ask ``max_concurrency`` questions
-    at once. With ``with_history`` the conversation grows by each single question; many at once see it as it was
-    when they began, and leave it so.
+    A single request runs in the caller's thread; ``batch`` and its variants send up to ``max_concurrency``
+    requests concurrently. With ``with_history`` each single request adds to the conversation; the requests of a
+    batch include it, but don't add to it.
 
-    :raises ChatGLMError: from every method that asks; ``kind`` tells what happened, ``partial`` what had come.
+    :raises ChatGLMError: from every method that sends a request; with its ``kind`` and the ``partial`` answer.
     """
 
-    model_config = STRICT
+    model_config = STRICT_CONFIG
 
-    if TYPE_CHECKING:  # else checkers would want an api_key that is a SecretStr already
+    if TYPE_CHECKING:  # without it, type checkers would only accept an api_key that is a SecretStr
 
         def __init__(self, **values: Any) -> None: ...
 
@@ -66,15 +65,15 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         return plan_request(self, prompt, stop, kwargs)
 
     def stream_plan(self, plan: RequestPlan, config: RunnableConfig | None = None) -> Iterator[GenerationChunk]:
-        """Send a planned request, whatever became of the model since; yield the answer's chunks as they arrive.
+        """Send a planned request, unaffected by later changes of the model; yield chunks as they arrive.
 
         A chunk's ``generation_info`` has what isn't text: ``reasoning``, ``finish_reason``, ``usage``, ``model``,
-        ``changed``, ``notice``, ``retries``, ``logprobs``, and ``thought`` where all text before was thinking.
-        Callbacks and tracers are told as by :meth:`stream`.
+        ``changed``, ``notice``, ``retries``, ``logprobs``, and ``thought`` if all text so far was thinking.
+        Callbacks and tracers are called as by :meth:`stream`.
 
         :param plan: what :meth:`plan` returned; it can be sent several times.
         :param config: LangChain's configuration of the call.
-        :raises ChatGLMError: as every method that asks.
+        :raises ChatGLMError: as every method that sends a request.
         """
         if not batch.has_listeners(self, config):
             yield from self._chunks(plan)
@@ -107,7 +106,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
     def __call__(
         self, prompt: str, stop: list[str] | None = None, callbacks: Callbacks = None, **kwargs: Any
     ) -> str:
-        """Ask as code of 2023 does; deprecated, use :meth:`invoke`.
+        """Send a prompt and return the answer's text; deprecated, use :meth:`invoke`.
 
         :raises ParameterError: for a prompt that isn't a string.
         """
@@ -124,8 +123,8 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[str]:
-        """Ask, and yield the answer's text as it arrives."""
-        refuse_config_arguments(kwargs)  # before any callback hears of the call
+        """Send a prompt, and yield the answer's text as it arrives."""
+        refuse_config_arguments(kwargs)  # before any callback is called
         prepare_langchain(self)
         return super().stream(input, config, stop=stop, **kwargs)
 
@@ -145,29 +144,29 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
     def generate(
         self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
-        """Ask one prompt in this thread, or several at once."""
+        """Send one prompt in this thread, or several concurrently."""
         prepare_langchain(self)
-        with self._calling(prompts, kwargs):
-            found = super().generate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
-        self._remember_single(prompts, found, kwargs)
-        return found
+        with self._identified_by(prompts, kwargs):
+            result = super().generate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
+        self._add_single(prompts, result, kwargs)
+        return result
 
     async def agenerate(
         self, prompts: list[str], stop: list[str] | None = None, callbacks: Any = None, **kwargs: Any
     ) -> LLMResult:
-        """Ask one prompt or several at once."""
+        """Send one prompt, or several concurrently."""
         if isinstance(prompts, str):
             raise ParameterError("prompts must be a list of prompts; for a single one there is ainvoke.")
         prepare_langchain(self)
-        with self._calling(prompts, kwargs):
-            found = await super().agenerate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
-        self._remember_single(prompts, found, kwargs)
-        return found
+        with self._identified_by(prompts, kwargs):
+            result = await super().agenerate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
+        self._add_single(prompts, result, kwargs)
+        return result
 
     def configurable_fields(self, **kwargs: Any) -> RunnableSerializable[LanguageModelInput, str]:
-        """Let fields be set by a call's configuration; what the configuration leaves alone stays unset."""
+        """Let a call's configuration set fields; unset fields stay unset."""
         super().configurable_fields(**kwargs)  # raises for an unknown field
-        return Configurable(default=self, fields=kwargs)
+        return ConfigurableChatGLM(default=self, fields=kwargs)
 
     def as_chat_model(self) -> GLMChatModel:
         """Return the chat model with the same settings, key and connections: messages, tools, structured output.
@@ -178,17 +177,17 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         """
         from .chat_model import GLMChatModel
 
-        return GLMChatModel.of(self)
+        return GLMChatModel.from_llm(self)
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> NoReturn:
-        """Refuse: a text model has no messages in which a tool could be called, and so makes no agent.
+        """Refuse, since a text model has no messages for tool calls.
 
         :raises UnsupportedError: always.
         """
         raise UnsupportedError(f"ChatGLM can't call tools: it {CHAT_MODEL_NEEDED}")
 
     def with_structured_output(self, schema: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: what a text model answers is text.
+        """Refuse, since a text model returns text.
 
         :raises UnsupportedError: always.
         """
@@ -196,21 +195,21 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         raise UnsupportedError(f"ChatGLM has no structured output: it {CHAT_MODEL_NEEDED} {way}")
 
     def get_num_tokens(self, text: str) -> int:
-        """Return how many tokens a text is: the server's count, or an estimate with a warning that says so."""
-        return token_count.count(self, text)
+        """Return the number of tokens in a text: the server's count, or an estimate with a warning."""
+        return token_count.count_tokens(self, text)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Return a text's tokens as numbers.
+        """Return the token ids of a text.
 
-        :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.
+        :raises EndpointError: ``no_tokenizer`` if neither the server nor ``custom_get_token_ids`` provides them.
         """
-        return token_count.ids(self, text)
+        return token_count.token_ids(self, text)
 
-    def _arguments_of_many(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        many = ({"history": [list(pair) for pair in self.history]} if self.history else {}) | dict(arguments)
-        return many | ({"with_history": False} if many.get("with_history", self.with_history) else {})
+    def _batch_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        shared = ({"history": [list(pair) for pair in self.history]} if self.history else {}) | dict(arguments)
+        return shared | ({"with_history": False} if shared.get("with_history", self.with_history) else {})
 
-    async def _ask_unobserved(self, input: LanguageModelInput, arguments: dict[str, Any]) -> str:
+    async def _send_directly(self, input: LanguageModelInput, arguments: dict[str, Any]) -> str:
         prompt = self._convert_input(input).to_string()
         return (await self._aanswer(prompt, arguments.pop("stop", None), arguments)).text
 
@@ -221,7 +220,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         if isinstance(model_input, PlannedPromptValue):
             return model_input
-        return keeping_messages(super()._convert_input(model_input))
+        return keep_messages(super()._convert_input(model_input))
 
     def _call(
         self,
@@ -256,9 +255,9 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         async def ask(index: int) -> Generation:
             return await self._aanswer(prompts[index], stop, kwargs)
 
-        asked = batch.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
-        async with aclosing(asked):
-            return to_llm_result(await batch.in_order(asked, len(prompts)))
+        answers = batch.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
+        async with aclosing(answers):
+            return to_llm_result(await batch.collect_in_order(answers, len(prompts)))
 
     def _stream(
         self,
@@ -267,7 +266,7 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        planned = self._planned(prompt, stop, kwargs)
+        planned = self._plan_prompt(prompt, stop, kwargs)
         with closing(self._chunks(planned.plan)) as chunks:
             for chunk in chunks:
                 planned.chunk = chunk
@@ -280,14 +279,14 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        planned = self._planned(prompt, stop, kwargs)
+        planned = self._plan_prompt(prompt, stop, kwargs)
         async with aclosing(self._achunks(planned.plan)) as chunks:
             async for chunk in chunks:
                 planned.chunk = chunk
                 yield await aemit(chunk, run_manager)
 
-    def _planned(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> PlannedPrompt:
-        """Return a prompt with its plan: the one that :meth:`stream_plan` sent on its way, or a new one."""
+    def _plan_prompt(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> PlannedPrompt:
+        """Return a prompt with its plan: the one given to :meth:`stream_plan`, or a new one."""
         if isinstance(prompt, PlannedPrompt):
             return prompt
         return PlannedPrompt(self.plan(prompt, stop, **kwargs))
@@ -302,57 +301,59 @@ class ChatGLM(batch.ManyRequests[str], Fields, LLM):  # type: ignore[misc]
             return merge_chunks([chunk async for chunk in chunks])
 
     def _chunks(self, plan: RequestPlan) -> Generator[GenerationChunk, None, None]:
-        """Send a request, and remember the exchange if the plan says so."""
-        assembly = ChunkBuilder.of(plan)
-        yield from self._pieces(plan, assembly)
-        self._remember(plan.remember, plan.prompt, assembly.text)
+        """Send a request, and add the turn to ``history`` if the plan says so."""
+        builder = ChunkBuilder.of(plan)
+        yield from self._pieces(plan, builder)
+        self._add_to_history(plan.adds_to_history, plan.prompt, builder.text)
 
     async def _achunks(self, plan: RequestPlan) -> AsyncGenerator[GenerationChunk, None]:
-        assembly = ChunkBuilder.of(plan)
-        async with aclosing(self._apieces(plan, assembly)) as chunks:
+        builder = ChunkBuilder.of(plan)
+        async with aclosing(self._apieces(plan, builder)) as chunks:
             async for chunk in chunks:
                 yield chunk
-        self._remember(plan.remember, plan.prompt, assembly.text)
+        self._add_to_history(plan.adds_to_history, plan.prompt, builder.text)
 
-    def _pieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
+    def _pieces(self, plan: RequestPlan, builder: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
         try:
             client = self._runtime.client if plan.tape is None else plan.tape.wrap(self._runtime.client)
             with closing(client.stream(plan.call)) as deltas:
                 for delta in deltas:
-                    if chunk := assembly.feed(delta):
+                    if chunk := builder.feed(delta):
                         yield chunk
-                    if assembly.done:
+                    if builder.done:
                         break
         except ChatGLMError as error:
-            assembly.failed(error)
+            builder.attach_partial(error)
             raise
-        yield assembly.close()
+        yield builder.close()
 
-    async def _apieces(self, plan: RequestPlan, assembly: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
+    async def _apieces(self, plan: RequestPlan, builder: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
         try:
             client = self._runtime.aclient if plan.tape is None else plan.tape.awrap(self._runtime.aclient)
             async with aclosing(client.stream(plan.call)) as deltas:
                 async for delta in deltas:
-                    if chunk := assembly.feed(delta):
+                    if chunk := builder.feed(delta):
                         yield chunk
-                    if assembly.done:
+                    if builder.done:
                         break
         except ChatGLMError as error:
-            assembly.failed(error)
+            builder.attach_partial(error)
             raise
-        yield assembly.close()
+        yield builder.close()
 
-    def _remember_single(self, prompts: list[str], found: LLMResult, kwargs: dict[str, Any]) -> None:
+    def _add_single(self, prompts: list[str], result: LLMResult, kwargs: dict[str, Any]) -> None:
         if len(prompts) == 1:
-            self._remember(kwargs.get("with_history", self.with_history), prompts[0], found.generations[0][0].text)
+            self._add_to_history(
+                kwargs.get("with_history", self.with_history), prompts[0], result.generations[0][0].text
+            )
 
-    def _remember(self, wanted: bool, prompt: str, answer: str) -> None:
-        if wanted:
+    def _add_to_history(self, enabled: bool, prompt: str, answer: str) -> None:
+        if enabled:
             with self._runtime.lock:
-                self.history = [*self.history, *remembered(prompt, answer)]
+                self.history = [*self.history, *history_pairs(prompt, answer)]
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        found = super()._get_ls_params(stop=stop, **kwargs)
+        result = super()._get_ls_params(stop=stop, **kwargs)
         if self.max_token is not None:
-            found.setdefault("ls_max_tokens", self.max_token)
-        return found
+            result.setdefault("ls_max_tokens", self.max_token)
+        return result

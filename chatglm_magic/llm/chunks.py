@@ -99,7 +99,7 @@ class ChunkBuilder:
         self._parts.append(text)
         return text, info
 
-    def failed(self, error: ChatGLMError) -> None:
+    def attach_partial(self, error: ChatGLMError) -> None:
         """Give an error the text that came before it."""
         error.partial = self.text + self._rest()
         # A library's error knows its request, and with it the key.

@@ -1,4 +1,4 @@
-"""What the fields of ``ChatGLM`` take, and how a wrong value or name is refused."""
+"""The types of ``ChatGLM``'s fields, and the errors for a wrong value or name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _require_number(value: Any) -> Any:
 
 
 def _copy_pairs(value: Any) -> Any:
-    """Copy a conversation; each item must hold a question and an answer."""
+    """Copy a conversation of [question, answer] pairs."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise ValueError("must be a list of [question, answer] pairs")
     pairs = [list(item) if isinstance(item, list | tuple) else item for item in value]
@@ -35,7 +35,7 @@ def _copy_pairs(value: Any) -> Any:
 
 
 def _refuse_secrets(value: str) -> str:
-    """Refuse an address with a key in it: it is shown, logged and saved. Whether it can be asked shows later."""
+    """Refuse a URL with a key in it, since it is displayed, logged and saved."""
     no_secrets(value)
     return value
 
@@ -46,7 +46,7 @@ def _check_timeout(value: Any) -> Any:
 
 
 def _tape_path(value: str | Path) -> str | None:
-    """Return a tape's path as text, in which form it can be saved; ``off`` is none."""
+    """Return a tape's path as text, so that it can be saved; None for ``off``."""
     text = os.fspath(value)
     if not text.strip() or "\0" in text:
         raise ValueError("must be the path of a file")
@@ -68,7 +68,7 @@ TapePath = Annotated[str | Path, AfterValidator(_tape_path)]
 
 
 def field_of(row: Parameter) -> tuple[Any, Any]:
-    """Return the type and the default of the field that a row of the table means."""
+    """Return the type and the default of a parameter's field."""
     if row.choices:
         kind: Any = Literal[row.choices]
     elif row.is_number:
@@ -80,15 +80,15 @@ def field_of(row: Parameter) -> tuple[Any, Any]:
 
 
 def parameter_error(error: ValidationError) -> ParameterError:
-    """Turn pydantic's report into one line that names the field and what it takes; never shows the value."""
+    """Convert pydantic's error to one line with the field and its valid values, without the given value."""
     parts = []
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0]) if item["loc"] else "value"
-        said = item["msg"].removeprefix("Value error, ").rstrip(".")
+        message = item["msg"].removeprefix("Value error, ").rstrip(".")
         row = PARAMETERS.get(canonical_name(name))
         if row is not None and row.takes:
-            said = f"{name} must be {row.takes}"
-        parts.append(said if name in said else f"{name}: {said}")
+            message = f"{name} must be {row.takes}"
+        parts.append(message if name in message else f"{name}: {message}")
     return ParameterError("; ".join(dict.fromkeys(parts)) + ".")
 
 
@@ -96,50 +96,50 @@ HINTS = {
     "streaming": "Answers always come as a stream: llm.stream(…) and llm.astream(…) hand it on.",
     "tools": "A text model calls no tools: use GLMChatModel, or llm.as_chat_model().",
 }
-"""Arguments of other classes, by what takes their place here."""
+"""For arguments of other classes: what to use instead."""
 
 
 def unknown_field(name: str, known: Iterable[str], model: str = "ChatGLM") -> ParameterError:
-    """Say that a model has no such field, with the nearest that it has."""
+    """Return the error for a field that a model doesn't have, with a suggestion."""
     hint = HINTS.get(name) or suggest(name, list(known)) or "Further keys of the request go into model_kwargs."
     return ParameterError(f"{model} has no field {name!r}. {hint}", kind="unknown_name")
 
 
 def parse_timeout(timeout: float | Mapping[str, float] | None) -> Limits:
-    """Return the time limits that a ``timeout`` field means: seconds for all waiting, or a mapping of each.
+    """Return the time limits of a ``timeout`` field: a number of seconds, or a mapping of limits.
 
     :raises ParameterError: for an unknown limit, or a number of seconds that isn't positive.
     """
     if timeout is None:
         return Limits()
-    named = isinstance(timeout, Mapping)
-    wished: dict[str, float] = dict(timeout) if named else dict.fromkeys(SINGLE_NUMBER_LIMITS, timeout)  # type: ignore[arg-type]
+    is_mapping = isinstance(timeout, Mapping)
+    limits: dict[str, float] = dict(timeout) if is_mapping else dict.fromkeys(SINGLE_NUMBER_LIMITS, timeout)  # type: ignore[arg-type]
     known = [part.name for part in dataclasses.fields(Limits)]
-    for name, seconds in wished.items():
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if name not in known or not (number and 0 < seconds < float("inf")):
-            where = f"timeout: {name}" if named else "timeout"
+    for name, seconds in limits.items():
+        is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if name not in known or not (is_number and 0 < seconds < float("inf")):
+            where = f"timeout: {name}" if is_mapping else "timeout"
             raise ParameterError(
                 f"{where} = {seconds!r} is not a number of seconds above 0, or a mapping of {', '.join(known)}."
             )
-    return Limits(**wished)
+    return Limits(**limits)
 
 
 SINGLE_NUMBER_LIMITS = ("first_byte", "idle", "content")
-"""What a single number limits."""
+"""What a single number sets."""
 
 
 OBJECT_FIELDS = tuple(row.name for row in PARAMETERS.values() if not row.per_call)
-"""Fields that belong to the object alone; in a request's body they would be a mistake, or a leak."""
+"""Fields that only the model has; in a request's body they would be a mistake, or a leak."""
 
 RESERVED_NAMES = ("prompt", "prompts", "run_manager")
-"""Names that mean something on the way already."""
+"""Names of arguments that LangChain passes itself."""
 
 
 def refuse_config_arguments(call: Mapping[str, Any]) -> None:
-    """Refuse what isn't an argument of a call, and what belongs to LangChain's configuration.
+    """Refuse arguments that can't be set for one call or belong to LangChain's configuration.
 
-    :raises ParameterError: which says where it goes.
+    :raises ParameterError: with the place where they belong.
     """
     refuse_object_fields(call)
     name = next((name for name in LANGCHAIN_CONFIG if name in call), None)
@@ -148,9 +148,9 @@ def refuse_config_arguments(call: Mapping[str, Any]) -> None:
 
 
 def refuse_object_fields(call: Mapping[str, Any]) -> None:
-    """Refuse what can't be set for one call.
+    """Refuse arguments that can't be set for one call.
 
-    :raises ParameterError: for a field that belongs to the object alone.
+    :raises ParameterError: for a field that only the model has.
     """
     name = next((name for name in (*OBJECT_FIELDS, *RESERVED_NAMES) if name in call), None)
     if name in RESERVED_NAMES:

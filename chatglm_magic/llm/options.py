@@ -1,4 +1,4 @@
-"""What a call to the chat model asks for besides parameters: tools, a choice among them, and the answer's form."""
+"""Options of a chat model's call besides parameters: tools, tool choice, response format."""
 
 from __future__ import annotations
 
@@ -12,25 +12,37 @@ from ..parameters import suggest
 from ..values import ChatOptions
 from ..wire.body import sanitize_line
 from ..wire.tool_calls import forced_name
-from .structured import read_format
+from .structured import parse_response_format
+
+CALL_OPTIONS = (
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "strict",
+    "tool_text",
+    "stream",
+    "ls_structured_output_format",
+    "structured_output_format",
+)
+"""Arguments of a call that aren't parameters of a request."""
 
 
-def chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
-    """Return what a call asks for besides parameters.
+def parse_chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
+    """Return the options among a call's arguments.
 
-    :raises ParameterError: for a form of answers that there is not.
+    :raises ParameterError: for an invalid option.
     """
-    form = arguments.get("response_format")
-    tools = as_tools(arguments.get("tools") or (), None)
+    tools = to_openai_tools(arguments.get("tools") or (), None)
     choice, parallel = arguments.get("tool_choice"), arguments.get("parallel_tool_calls")
     if arguments.get("tool_text") not in (None, "read", "keep"):
         raise ParameterError("tool_text must be read or keep.")
     if parallel not in (None, True, False):
         raise ParameterError("parallel_tool_calls must be True, False or None.")
-    as_json, schema, name, strict = read_format(form)
+    as_json, schema, name, strict = parse_response_format(arguments.get("response_format"))
     return ChatOptions(
         tools=tuple(tools),
-        tool_choice=None if choice in (None, False) or not tools else as_tool_choice(choice, tools),
+        tool_choice=None if choice in (None, False) or not tools else to_openai_tool_choice(choice, tools),
         parallel_tool_calls=parallel,
         as_json=as_json,
         schema=schema,
@@ -39,8 +51,8 @@ def chat_options(arguments: Mapping[str, Any]) -> ChatOptions:
     )
 
 
-def as_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
-    """Return tools in OpenAI's form.
+def to_openai_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
+    """Convert tools to OpenAI's form.
 
     :raises ParameterError: for something that isn't a tool.
     """
@@ -49,7 +61,7 @@ def as_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     converted = []
     for tool in tools:
         if isinstance(tool, Mapping) and tool.get("type") not in (None, "function", "object"):
-            converted.append(dict(tool))  # a tool of the server's own, such as Z.ai's web_search
+            converted.append(dict(tool))  # a server's tool, such as Z.ai's web_search
             continue
         try:
             converted.append(convert_to_openai_tool(tool, strict=strict))
@@ -61,10 +73,10 @@ def as_tools(tools: Any, strict: bool | None) -> list[dict[str, Any]]:
     return converted
 
 
-def as_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | Mapping[str, Any]:
-    """Return a choice in OpenAI's form.
+def to_openai_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> str | Mapping[str, Any]:
+    """Convert a tool choice to OpenAI's form.
 
-    :raises ParameterError: for one that names no bound tool.
+    :raises ParameterError: if it isn't the name of a bound tool.
     """
     names = [tool["function"]["name"] for tool in tools if isinstance(tool.get("function"), Mapping)]
     if choice is True:

@@ -1,4 +1,4 @@
-"""A prompt that keeps its messages: LangChain flattens them to a string on the way to an LLM."""
+"""Prompts that keep their messages, which LangChain flattens to a string before it calls an LLM."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langchain_core.prompt_values import PromptValue, StringPromptValue
 
 
 class MessagePrompt(str):
-    """The flattened text, as the original sends it, that knows the messages it was made of."""
+    """The flattened text, as the original sends it, with a ``messages`` attribute."""
 
     __slots__ = ("messages",)
     messages: Sequence[BaseMessage]
@@ -37,35 +37,35 @@ class MessagePromptValue(PromptValue):
         return self.messages
 
 
-def keeping_messages(prompt: PromptValue) -> PromptValue:
-    """Return a prompt of messages in a form that keeps them; one that is a plain string stays as it is."""
+def keep_messages(prompt: PromptValue) -> PromptValue:
+    """Convert a prompt of messages so that it keeps them; return one that is a plain string unchanged."""
     if isinstance(prompt, StringPromptValue):
         return prompt
     return MessagePromptValue(messages=prompt.to_messages(), text=prompt.to_string())
 
 
-def with_roles(prompt: str) -> tuple[dict[str, Any], ...]:
-    """Return a prompt's messages with their roles, in OpenAI's form; none for plain text."""
+def to_role_messages(prompt: str) -> tuple[dict[str, Any], ...]:
+    """Return a prompt's messages in OpenAI's form; an empty tuple for plain text."""
     if not isinstance(prompt, MessagePrompt):
         return ()
-    found = convert_to_openai_messages(list(prompt.messages))
-    return tuple(found)
+    messages = convert_to_openai_messages(list(prompt.messages))
+    return tuple(messages)
 
 
-def remembered(prompt: str, answer: str) -> list[list[str]]:
-    """Return what a conversation remembers of an exchange: pairs of a person's words and an answer, without roles.
+def history_pairs(prompt: str, answer: str) -> list[list[str]]:
+    """Return the [prompt, answer] pairs that a turn adds to ``history``.
 
-    Of a prompt of messages these are its own earlier pairs, and the last words with the answer; what the system
-    says belongs to each request, and is not remembered as anybody's words.
+    A prompt of messages adds its own earlier pairs, and its last human messages with the answer. System messages
+    belong to each request and aren't added.
     """
     if not isinstance(prompt, MessagePrompt):
         return [[str(prompt), answer]]
     pairs: list[list[str]] = []
-    asked: list[str] = []
+    texts: list[str] = []
     for message in prompt.messages:
         if message.type == "human":
-            asked.append(message.text)
-        elif message.type == "ai" and asked:
-            pairs.append(["\n\n".join(asked), message.text])
-            asked = []
-    return [*pairs, ["\n\n".join(asked) if asked else str(prompt), answer]]
+            texts.append(message.text)
+        elif message.type == "ai" and texts:
+            pairs.append(["\n\n".join(texts), message.text])
+            texts = []
+    return [*pairs, ["\n\n".join(texts) if texts else str(prompt), answer]]

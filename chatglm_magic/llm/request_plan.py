@@ -1,4 +1,4 @@
-"""From a ``ChatGLM``'s fields and a call's arguments to the one request that is sent."""
+"""Builds the request that is sent from a model's fields and a call's arguments."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import sanitize_line
 from ..wire.chat import messages_to_prompt
 from .fields import parse_timeout, refuse_object_fields
-from .keys import Credentials, key_for
-from .prompts import with_roles
+from .keys import Credentials, find_key
+from .prompts import to_role_messages
 
 if TYPE_CHECKING:
     from ..tape import Tape
     from .base import ModelFields
 
-IN_BODY = tuple(row.name for row in PARAMETERS.values() if row.in_body and row.per_call)
+BODY_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.in_body and row.per_call)
 CALL_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.per_call)
-"""Fields that a call may set for itself; any other argument, but ``sample``, is a key of the request's body."""
+"""Fields that a call may set; any other argument except ``sample`` is a further key of the request's body."""
 
-NOT_FURTHER = (*CALL_FIELDS, "sample")
+NOT_FURTHER_KEYS = (*CALL_FIELDS, "sample")
 
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """One request, settled before anything is sent; later changes of the model don't touch it.
+    """One request, complete before anything is sent; later changes of the model don't affect it.
 
     :param question: the prompt with its context and parameters.
-    :param endpoint_url: where it goes, as the user wrote it.
+    :param endpoint_url: the endpoint as the user wrote it.
     :param call: the encoded request.
-    :param changed: what had to be changed of what was asked for.
-    :param remember: whether the exchange is added to the model's ``history``.
-    :param usage: whether a stream is asked for its token counts.
-    :param tape: where the answer is recorded, or taken from.
-    :param arguments: what the caller set besides ``stop``, as callbacks and tracers see it.
+    :param changed: how the request differs from what the caller requested.
+    :param adds_to_history: whether the turn is added to the model's ``history``.
+    :param usage: whether token counts are requested with the stream.
+    :param tape: where the answer is recorded, or replayed from.
+    :param arguments: the call's arguments besides ``stop``, as callbacks and tracers see them.
     """
 
     question: Question
     endpoint_url: str
     call: Call
     changed: tuple[Change, ...]
-    remember: bool
+    adds_to_history: bool
     usage: bool
     tape: Tape | None
     arguments: Mapping[str, Any]
 
     @property
     def prompt(self) -> str:
-        """The prompt; with its messages, if it was made of some."""
+        """The prompt; a :class:`~.prompts.MessagePrompt` if it was created from messages."""
         return self.question.prompt
 
     @property
@@ -71,45 +71,45 @@ class RequestPlan:
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """Texts that end the answer."""
+        """The stop sequences."""
         return self.call.stop
 
     @property
     def sent(self) -> dict[str, Any]:
-        """What goes over the wire besides the conversation."""
+        """The request's body without the conversation."""
         return {k: v for k, v in self.call.body.items() if k not in ("prompt", "history", "messages")}
 
     def with_sample(self, sample: int) -> RequestPlan:
-        """Return the plan of another answer to the same request.
+        """Return the plan for another answer to the same request.
 
-        :raises ParameterError: for anything but a whole number, 0 or more.
+        :raises ParameterError: if ``sample`` isn't a whole number, 0 or more.
         """
-        plan = self._encoded(self.question) if self.usage and self.call.url in self.call.no_usage else self
+        plan = self._encode(self.question) if self.usage and self.call.url in self.call.no_usage else self
         arguments = {**plan.arguments, "sample": sample}
-        return replace(plan, call=replace(plan.call, sample=_sample(sample)), arguments=arguments)
+        return replace(plan, call=replace(plan.call, sample=_check_sample(sample)), arguments=arguments)
 
     def with_question(self, prompt: str | None = None, history: Sequence[Pair] | None = None) -> RequestPlan:
-        """Return the plan of the same request with another prompt, or another context."""
+        """Return the plan of the same request with another prompt or another context."""
         question = self.question
         if prompt is not None:
-            question = replace(question, prompt=prompt, messages=with_roles(prompt))
+            question = replace(question, prompt=prompt, messages=to_role_messages(prompt))
         arguments = self.arguments
         if history is not None:
             question = replace(question, history=tuple(history))
             arguments = {**arguments, "history": [list(pair) for pair in history]}
-        return self if question == self.question else replace(self._encoded(question), arguments=arguments)
+        return self if question == self.question else replace(self._encode(question), arguments=arguments)
 
-    def _encoded(self, question: Question) -> RequestPlan:
-        usage = self.usage and self.call.url not in self.call.no_usage  # a server may have refused it since
+    def _encode(self, question: Question) -> RequestPlan:
+        usage = self.usage and self.call.url not in self.call.no_usage  # the server may have refused it since
         body, changed = _encode(question, self.dialect, self.call.url, usage=usage)
         call = replace(self.call, body=body, data=encoded(body))
         return replace(self, question=question, call=call, changed=changed, usage=usage)
 
 
 class PlannedPrompt(str):
-    """A prompt's text with the plan of its request, on its way through LangChain, and the chunk that came last.
+    """A prompt's text with the plan of its request and the last chunk of its answer.
 
-    LangChain hands on text alone, of a prompt as of an answer.
+    LangChain only passes text, both of the prompt and of the answer.
     """
 
     __slots__ = ("chunk", "plan")
@@ -122,7 +122,7 @@ class PlannedPrompt(str):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return str, (str(self),)  # a tracer's copy knows no plan, and with it no key
+        return str, (str(self),)  # a tracer's copy has no plan, and so no key
 
 
 class PlannedPromptValue(PromptValue):
@@ -132,7 +132,7 @@ class PlannedPromptValue(PromptValue):
 
     @classmethod
     def of(cls, prompt: PlannedPrompt) -> PlannedPromptValue:
-        """Return the value that LangChain converts to this very prompt."""
+        """Return a value that LangChain converts back to the given prompt."""
         self = cls()
         self._prompt = prompt
         return self
@@ -147,12 +147,12 @@ class PlannedPromptValue(PromptValue):
 def plan_request(
     llm: ModelFields, prompt: str, stop: Sequence[str] | None, kwargs: Mapping[str, Any]
 ) -> RequestPlan:
-    """Return the request that a model would send, of its fields as they are now and a call's arguments.
+    """Return the request for a model's current fields and a call's arguments.
 
-    :raises ParameterError: for a value that a field would refuse, or that can't be sent.
-    :raises EndpointError: for an address that nothing can be sent to.
+    :raises ParameterError: for an invalid value, or one that can't be sent.
+    :raises EndpointError: for an invalid or insecure endpoint.
     """
-    return _plan(llm, _Words(prompt, with_roles(prompt)), stop, kwargs)
+    return _plan(llm, _Content(prompt, to_role_messages(prompt)), stop, kwargs)
 
 
 def plan_chat(
@@ -164,14 +164,14 @@ def plan_chat(
 ) -> RequestPlan:
     """As :func:`plan_request`, for a chat model.
 
-    :param messages: in OpenAI's form, with ``reasoning_content`` wherever there was thinking.
-    :raises UnsupportedError: for what the protocol has no words for.
+    :param messages: in OpenAI's form, with thinking as ``reasoning_content``.
+    :raises UnsupportedError: for what the protocol doesn't support.
     """
-    return _plan(llm, _Words("", tuple(messages), chat), stop, kwargs)
+    return _plan(llm, _Content("", tuple(messages), chat), stop, kwargs)
 
 
-class _Words(NamedTuple):
-    """What a request says: a prompt, or messages."""
+class _Content(NamedTuple):
+    """The content of a request: a prompt, or messages."""
 
     prompt: str
     messages: tuple[Mapping[str, Any], ...]
@@ -185,27 +185,29 @@ class _Words(NamedTuple):
         return Question(prompt, pairs, params | ({"system": system} if system else {}), (), extra, self.chat)
 
 
-def _plan(llm: ModelFields, words: _Words, stop: Sequence[str] | None, kwargs: Mapping[str, Any]) -> RequestPlan:
+def _plan(
+    llm: ModelFields, content: _Content, stop: Sequence[str] | None, kwargs: Mapping[str, Any]
+) -> RequestPlan:
     refuse_object_fields(kwargs)
     fields, were_set, credentials = llm.snapshot()
-    own = {name: kwargs[name] for name in CALL_FIELDS if name in kwargs}
-    own |= {"stop": stop} if stop is not None else {}
-    past = fields.get("history")
-    own |= {"history": past} if past and "history" not in own else {}  # changed in place
-    values = fields | llm.checked(own)
+    arguments = {name: kwargs[name] for name in CALL_FIELDS if name in kwargs}
+    arguments |= {"stop": stop} if stop is not None else {}
+    history = fields.get("history")  # validated again, since it may have been changed in place
+    arguments |= {"history": history} if history and "history" not in arguments else {}
+    values = fields | llm.validate_arguments(arguments)
     stop = values["stop"] = tuple(values["stop"] or ())
     endpoint_url: str = values["endpoint_url"]
-    dialect = _dialect(own, fields["dialect"], endpoint_url)
-    further = {name: value for name, value in kwargs.items() if name not in NOT_FURTHER}
+    dialect = _resolve_dialect(arguments, fields["dialect"], endpoint_url)
+    further = {name: value for name, value in kwargs.items() if name not in NOT_FURTHER_KEYS}
     extra = {**(fields["model_kwargs"] or {}), **further}
-    params = _params(values, own, were_set, extra, dialect)
-    history = [(asked, answered) for asked, answered in values.get("history", ())]
-    question = words.question(dialect, history, params, extra)
+    params = _resolve_parameters(values, arguments, were_set, extra, dialect)
+    pairs = [(prompt, answer) for prompt, answer in values.get("history", ())]
+    question = content.question(dialect, pairs, params, extra)
     url = (openai if dialect == "openai" else chatglm).url(checked_url(endpoint_url))
     usage = fields["stream_usage"] and url not in llm._runtime.no_usage
     body, changed = _encode(question, dialect, url, usage=usage)
-    headers = _headers(endpoint_url, fields["endpoint_url"], credentials)
-    _guard(url, headers, insecure=fields["insecure"])
+    headers = _build_headers(endpoint_url, fields["endpoint_url"], credentials)
+    _refuse_plain_http(url, headers, insecure=fields["insecure"])
     call = Call(
         url,
         dialect,
@@ -215,46 +217,46 @@ def _plan(llm: ModelFields, words: _Words, stop: Sequence[str] | None, kwargs: M
         parse_timeout(values["timeout"]),
         values["max_retries"],
         llm._runtime.no_usage,
-        _sample(kwargs["sample"]) if "sample" in kwargs else 0,
+        _check_sample(kwargs["sample"]) if "sample" in kwargs else 0,
         stop,
     )
     tape = llm._tape() if fields["tape"] is not None else None
-    remember = values.get("with_history", False)
-    return RequestPlan(question, endpoint_url, call, changed, remember, usage, tape, dict(kwargs))
+    adds_to_history = values.get("with_history", False)
+    return RequestPlan(question, endpoint_url, call, changed, adds_to_history, usage, tape, dict(kwargs))
 
 
-def _dialect(own: Mapping[str, Any], configured: Dialect | None, endpoint_url: str) -> Dialect:
-    if own.get("dialect"):
-        return own["dialect"]  # type: ignore[no-any-return]
-    if "endpoint_url" in own or configured is None:
+def _resolve_dialect(arguments: Mapping[str, Any], configured: Dialect | None, endpoint_url: str) -> Dialect:
+    if arguments.get("dialect"):
+        return arguments["dialect"]  # type: ignore[no-any-return]
+    if "endpoint_url" in arguments or configured is None:
         return dialect_of(endpoint_url)
     return configured
 
 
-def _params(
+def _resolve_parameters(
     values: Mapping[str, Any],
-    own: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     were_set: frozenset[str],
     extra: dict[str, Any],
     dialect: Dialect,
 ) -> dict[str, Any]:
-    """Return the parameters to send: on ``/v1`` an untouched default isn't sent.
+    """Return the parameters to send; on ``/v1`` unset defaults aren't sent.
 
-    Call arguments override ``model_kwargs``, which override fields, whichever of its names a parameter has; what
-    is overridden is taken out of ``extra``.
+    Call arguments override ``model_kwargs``, which override fields, under any of a parameter's names. Overridden
+    values are removed from ``extra``.
     """
     if keyed := find_secret_name(extra):
         raise ParameterError(
             f"{sanitize_line(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
             "give a key as api_key=…, or in headers=…."
         )
-    sent = {name for name in IN_BODY if name in own or name in were_set or dialect == "chatglm"}
+    sent = {name for name in BODY_FIELDS if name in arguments or name in were_set or dialect == "chatglm"}
     for name, key in wire_names(dialect):
-        if name in own and name != "stop":  # whose texts are applied here, whatever the server is told
+        if name in arguments and name != "stop":  # stop sequences are applied here, whatever the server gets
             extra.pop(key, None)
         elif key in extra:
             sent.discard(name)
-    return {name: values[name] for name in IN_BODY if name in sent}
+    return {name: values[name] for name in BODY_FIELDS if name in sent}
 
 
 def _encode(
@@ -265,18 +267,18 @@ def _encode(
     return chatglm.encode(question)
 
 
-def _headers(endpoint_url: str, configured: str, credentials: Credentials) -> Headers:
-    """Return the headers that go to a request's origin, the key among them."""
-    ours = credentials.for_url(endpoint_url)
-    headers = Headers({name: value.get_secret_value() for name, value in (ours.headers or {}).items()})
-    key = key_for(endpoint_url, configured, ours.key)
+def _build_headers(endpoint_url: str, configured: str, credentials: Credentials) -> Headers:
+    """Return the headers for a request's origin, including the key."""
+    credentials = credentials.for_url(endpoint_url)
+    headers = Headers({name: value.get_secret_value() for name, value in (credentials.headers or {}).items()})
+    key = find_key(endpoint_url, configured, credentials.key)
     if key is not None:
         headers["Authorization"] = f"Bearer {key.get_secret_value()}"
     return headers
 
 
-def _guard(url: str, headers: Headers, *, insecure: bool) -> None:
-    """Keep a secret from being sent where everyone on the way can read it: any header that was given may be one.
+def _refuse_plain_http(url: str, headers: Headers, *, insecure: bool) -> None:
+    """Refuse to send secrets to a remote host over unencrypted HTTP; any header may hold one.
 
     :raises EndpointError: ``insecure``.
     """
@@ -289,10 +291,10 @@ def _guard(url: str, headers: Headers, *, insecure: bool) -> None:
         )
 
 
-def _sample(number: Any) -> int:
-    """Return which of several answers to one question is wanted.
+def _check_sample(number: Any) -> int:
+    """Validate the index of a sample.
 
-    :raises ParameterError: for anything but a whole number, 0 or more.
+    :raises ParameterError: if it isn't a whole number, 0 or more.
     """
     if type(number) is not int or number < 0:
         raise ParameterError("sample must be a whole number, 0 or more.")

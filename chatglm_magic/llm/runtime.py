@@ -1,4 +1,4 @@
-"""What a ``ChatGLM`` has for itself alone: connections, a lock, who follows it."""
+"""The state of a ``ChatGLM`` that is neither copied nor saved: connections, a lock, observers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DEFERRED_MODULES = (
     "langsmith.run_helpers",
     *(f"langchain_core.tracers.{name}" for name in ("context", "langchain", "stdout")),
 )
-"""Modules that LangChain imports with the first request."""
+"""Modules that LangChain imports at the first request."""
 
 
 def prepare_langchain(llm: BaseLLM | BaseChatModel) -> None:
-    """Do now what LangChain does at the first use, under a lock that a fork waits for.
+    """Do what LangChain would do at the first request, under a lock that a fork waits for.
 
-    It imports modules late, and describes each model once under a lock of its own. A child that is forked in the
-    middle of either, by another thread, would wait for a thread that it has not got.
+    LangChain imports modules late, and serializes each model once under its own lock. A child that another thread
+    forks meanwhile would wait forever for a thread that doesn't exist there.
     """
     with FIRST_USE_LOCK:
         for name in DEFERRED_MODULES:
@@ -39,7 +39,7 @@ def prepare_langchain(llm: BaseLLM | BaseChatModel) -> None:
 
 
 class Runtime:
-    """Never copied or pickled: a copy gets new ones."""
+    """A model's connections, lock and observers. A copied or unpickled model gets a new one."""
 
     def __init__(self) -> None:
         self.client = SyncClient() if GENUINE else BridgedClient(lambda: self.aclient)
@@ -47,22 +47,22 @@ class Runtime:
         self.observers: list[Callable[[str, Any], None]] = []
         self.no_usage: set[str] = set()
         self.tokenizers: dict[str, str | None] = {}
-        """The address that counts tokens, for each server that was asked; None where there is none."""
+        """For each server the URL that counts tokens; None if it has none."""
         self._aclient: AsyncClient | None = None
-        self._tapes: tuple[str, Tape] | None = None
+        self._tape: tuple[str, Tape] | None = None
 
     def tape(self, path: str, mode: Mode | None, *, timed: bool) -> Tape:
-        """Return the tape of a path, which is of the folder that was current when it was first used."""
+        """Return the tape of a path, which is relative to the current folder at its first use."""
         from ..tape import Tape, resolve_mode
 
         with self.lock:
-            if self._tapes is None or self._tapes[0] != path:
-                self._tapes = path, Tape(path)
-            return self._tapes[1].with_mode(resolve_mode(mode), timed=timed)
+            if self._tape is None or self._tape[0] != path:
+                self._tape = path, Tape(path)
+            return self._tape[1].with_mode(resolve_mode(mode), timed=timed)
 
     @property
     def aclient(self) -> AsyncClient:
-        """The client of the asynchronous road; aiohttp is imported on first use."""
+        """The asynchronous client; aiohttp is imported at first use."""
         with self.lock:
             if self._aclient is None:
                 from ..client.async_client import AsyncClient
@@ -71,18 +71,18 @@ class Runtime:
             return self._aclient
 
     def share(self, other: Runtime) -> None:
-        """Ask over the connections of another one, whose model this one's is but a variant of."""
+        """Use the connections of another model, of which this one's is a variant."""
         self.client, self._aclient = other.client, other.aclient
         self.no_usage, self.tokenizers = other.no_usage, other.tokenizers
 
     def close(self) -> None:
-        """Close the pooled connections; the next question opens new ones."""
+        """Close the pooled connections; the next request opens new ones."""
         self.client.close()
         if self._aclient is not None:
             self._aclient.close()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Runtime)  # two models with the same fields are equal, whatever their connections
+        return isinstance(other, Runtime)  # models with the same fields are equal, whatever their connections
 
     __hash__ = object.__hash__
 

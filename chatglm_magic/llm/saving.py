@@ -1,4 +1,4 @@
-"""A ``ChatGLM`` as a JSON or YAML file: what was set, without secrets."""
+"""A ``ChatGLM`` as a JSON or YAML file: the fields that were set, without secrets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..errors import ParameterError
 from ..values import Answer
 from ..wire.body import sanitize_line
 
-LEFT_OUT = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
-"""Secrets, and what is code or a connection rather than a value."""
+OMITTED_FIELDS = ("api_key", "headers", "cache", "callbacks", "custom_get_token_ids")
+"""Secrets, and objects that can't be saved."""
 
 
 def _represent(dumper: Any, answer: Answer) -> Any:
-    """Write an answer as its text: YAML refuses classes that it doesn't know."""
+    """Represent an answer as its text; YAML refuses unknown classes."""
     return dumper.represent_str(str(answer))
 
 
@@ -27,29 +27,28 @@ for _name in ("SafeDumper", "Dumper", "CSafeDumper", "CDumper"):
         getattr(yaml, _name).add_representer(Answer, _represent)
 
 
-def saved(llm: Any) -> dict[str, Any]:
-    """Return the fields that were set, from which ``ChatGLM`` builds an equal one, and LangChain's ``_type``."""
-    found = {name: getattr(llm, name) for name in sorted(llm.model_fields_set) if name not in LEFT_OUT}
-    history = getattr(llm, "history", None)  # changed in place, it isn't among the fields that were set
-    found |= {"history": history} if history else {}
-    found.pop("metadata", None)  # LangChain adds the versions it runs under; they are not the model's
-    told = {name: value for name, value in (llm.metadata or {}).items() if name != "lc_versions"}
-    return {"_type": llm._llm_type} | found | ({"metadata": told} if told else {})
+def to_dict(llm: Any) -> dict[str, Any]:
+    """Return the fields that were set, from which ``ChatGLM`` builds an equal model, and LangChain's ``_type``."""
+    values = {name: getattr(llm, name) for name in sorted(llm.model_fields_set) if name not in OMITTED_FIELDS}
+    history = getattr(llm, "history", None)  # if changed in place, it isn't among the fields that were set
+    values |= {"history": history} if history else {}
+    values.pop("metadata", None)  # LangChain adds the versions it runs under, which don't belong to the model
+    metadata = {name: value for name, value in (llm.metadata or {}).items() if name != "lc_versions"}
+    return {"_type": llm._llm_type} | values | ({"metadata": metadata} if metadata else {})
 
 
-def write(llm: Any, path: Path) -> None:
-    """Write a model to a file that only its owner may read: the conversation is in it.
+def save_model(llm: Any, path: Path) -> None:
+    """Write a model to a file that only its owner may read, since it contains the conversation.
 
-    :raises ParameterError: for a file whose name ends neither in .json nor in .yaml or .yml, and for a value
-        that these have no word for.
+    :raises ParameterError: if the file's name doesn't end in .json, .yaml or .yml, or a value can't be saved.
     """
-    text = _text(saved(llm), path)
+    text = _serialize(to_dict(llm), path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def _text(values: dict[str, Any], path: Path) -> str:
+def _serialize(values: dict[str, Any], path: Path) -> str:
     if path.suffix not in (".json", ".yaml", ".yml"):
         raise ParameterError(
             f"'{sanitize_line(path.name, 80)}' must be json or yaml: let it end in .json or .yaml."

@@ -1,4 +1,4 @@
-"""How many tokens a text is: the server's own count where it has one, else a stated estimate."""
+"""The number of tokens in a text: counted by the server if it can, else estimated with a warning."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ if TYPE_CHECKING:
 CJK = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
 )
-PER_CJK = 0.6
-"""Tokens a Chinese character takes in GLM's vocabularies: their makers count 1.6 to 1.8 characters a token."""
+TOKENS_PER_CJK_CHAR = 0.6
+"""In GLM's vocabularies: their makers count 1.6 to 1.8 Chinese characters per token."""
 
-PER_OTHER = 0.3
-"""Tokens any other character takes: three to four letters of English make one."""
-
-
-def estimated(text: str) -> int:
-    """Return about how many tokens a text is, from its characters alone."""
-    chinese = len(CJK.findall(text))
-    return math.ceil(chinese * PER_CJK + (len(text) - chinese) * PER_OTHER)
+TOKENS_PER_OTHER_CHAR = 0.3
+"""Three to four letters of English make one token."""
 
 
-def from_server(llm: ModelFields, text: str) -> Counted | None:
-    """Ask the server; None where it has no tokenizer. Which address counts is remembered for each server.
+def estimate_tokens(text: str) -> int:
+    """Estimate the number of tokens in a text from its characters."""
+    cjk_count = len(CJK.findall(text))
+    return math.ceil(cjk_count * TOKENS_PER_CJK_CHAR + (len(text) - cjk_count) * TOKENS_PER_OTHER_CHAR)
 
-    :raises ChatGLMError: if the server is not there, or refuses the key.
+
+def count_on_server(llm: ModelFields, text: str) -> Counted | None:
+    """Return the server's token count; None if it has no tokenizer. The URL that counts is cached per server.
+
+    :raises ChatGLMError: if the server can't be reached, or refuses the key.
     """
     call, known = plan_request(llm, "", None, {}).call, llm._runtime.tokenizers
-    tried = [known[call.url]] if call.url in known else list(addresses(call))
-    for url in tried:
-        found = counted(llm._runtime.client, call, url, text) if url else None
-        if found is not None:
+    candidates = [known[call.url]] if call.url in known else list(addresses(call))
+    for url in candidates:
+        result = counted(llm._runtime.client, call, url, text) if url else None
+        if result is not None:
             known[call.url] = url
-            return found
+            return result
     known[call.url] = None
     return None
 
 
-def count(llm: ModelFields, text: str) -> int:
-    """Return how many tokens a text is; a warning says so if it is an estimate."""
+def count_tokens(llm: ModelFields, text: str) -> int:
+    """Return the number of tokens in a text; warn if it is an estimate."""
     if llm.custom_get_token_ids is not None:
         return len(llm.custom_get_token_ids(text))
     try:
-        found = from_server(llm, text)
+        result = count_on_server(llm, text)
     except ChatGLMError as error:
-        why = str(error)
+        reason = str(error)
     else:
-        if found is not None:
-            return found.count
-        why = "the server has no tokenizer"
-    warnings.warn(f"The number of tokens is an estimate from the characters: {why}", stacklevel=3)
-    return estimated(text)
+        if result is not None:
+            return result.count
+        reason = "the server has no tokenizer"
+    warnings.warn(f"The number of tokens is an estimate from the characters: {reason}", stacklevel=3)
+    return estimate_tokens(text)
 
 
-def ids(llm: ModelFields, text: str) -> list[int]:
-    """Return a text's tokens as numbers.
+def token_ids(llm: ModelFields, text: str) -> list[int]:
+    """Return the token ids of a text.
 
-    :raises EndpointError: ``no_tokenizer`` where neither the server nor ``custom_get_token_ids`` can tell.
+    :raises EndpointError: ``no_tokenizer`` if neither the server nor ``custom_get_token_ids`` provides them.
     """
     if llm.custom_get_token_ids is not None:
         return llm.custom_get_token_ids(text)
-    found = from_server(llm, text)
-    if found is None or found.ids is None:
+    result = count_on_server(llm, text)
+    if result is None or result.ids is None:
         raise EndpointError(
             "This server does not tell the numbers of tokens. Give the model's own tokenizer: "
             "ChatGLM(custom_get_token_ids=tokenizer.encode).",
             kind="no_tokenizer",
         )
-    return list(found.ids)
+    return list(result.ids)

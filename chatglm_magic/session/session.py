@@ -240,7 +240,7 @@ class Session:
 
         llm = self.llm
         if self._chat_model is None or self._chat_model.source is not llm:
-            self._chat_model = GLMChatModel.following(llm)
+            self._chat_model = GLMChatModel.from_llm(llm, mirror=True)
         self._chat_model.snapshot()  # its fields are as the sliders are now
         return self._chat_model
 
