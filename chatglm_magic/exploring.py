@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lenses import Lens, asked
-from .lenses.logprobs_kind import Wish
+from .lenses import Lens, ask_lens
+from .lenses.logprobs_kind import LogprobsOption
 from .render.front_ends import current_shell, has_front_end, in_notebook, is_final
 from .render.views import mark_displayed
 from .session.draft import View
@@ -63,7 +63,7 @@ def lens(
     show: bool = True,
     view: View | None = None,
     vocabulary: int | None = None,
-    logprobs: Wish = "auto",
+    logprobs: LogprobsOption = "auto",
     **options: Any,
 ) -> Lens:
     """Ask once, and return the answer with the probabilities of its tokens.
@@ -79,7 +79,7 @@ def lens(
         "vocabulary": vocabulary,
         "logprobs": logprobs,
     }
-    found = asked(prompt, session, top, **chosen, **options)
+    found = ask_lens(prompt, session, top, **chosen, **options)
     if show:
         display_widget(found)
     return found

@@ -75,7 +75,7 @@ def make_sweep() -> Sweep:
 
 def make_lens() -> Lens:
     """Return a lens whose tokens are traps."""
-    return Lens.of(
+    return Lens.from_turn(
         TURN, [TokenLogprobs(Candidate(TRAP, -0.1), (Candidate(TRAP, -0.1), Candidate("b", -3.0)))] * 2, 2
     )
 

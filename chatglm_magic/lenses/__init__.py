@@ -1,10 +1,10 @@
-"""The lens: a server's own probabilities for each place of an answer, re-shaped without asking again."""
+"""The lens: the server's probabilities for each token of an answer, reshaped without another request."""
 
 from __future__ import annotations
 
-from .distribution import Distribution, Range, Tail, reshaped
+from .distribution import Distribution, Range, Tail, reshape_logprobs
 from .lens import Lens
 from .position import Bar, Position
-from .request import asked
+from .request import ask_lens
 
-__all__ = ["Bar", "Distribution", "Lens", "Position", "Range", "Tail", "asked", "reshaped"]
+__all__ = ["Bar", "Distribution", "Lens", "Position", "Range", "Tail", "ask_lens", "reshape_logprobs"]

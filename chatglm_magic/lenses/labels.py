@@ -5,61 +5,63 @@ from __future__ import annotations
 from ..values import Candidate
 from .distribution import Range
 
-MARKS = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
-LONGEST = 40
+CONTROL_SIGNS = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
+MAX_LABEL_CHARS = 40
 """Characters of a token that are shown."""
-CERTAIN = 0.07
+CERTAIN_BELOW_BITS = 0.07
 """Bits below which a position is as good as certain: like a choice among 1.05."""
 
 
-def label(candidate: Candidate) -> str:
+def token_label(candidate: Candidate) -> str:
     """Return a token as one can read it: blanks at its ends and line ends visible, half characters as bytes."""
     if not candidate.token and not candidate.data:
         return f"⟨control {candidate.id}⟩" if candidate.id is not None else "⟨control⟩"
     if candidate.raw is None:
-        return readable(candidate.token)
-    return readable(candidate.data.decode("utf-8", "backslashreplace"))
+        return make_readable(candidate.token)
+    return make_readable(candidate.data.decode("utf-8", "backslashreplace"))
 
 
-def readable(text: str) -> str:
+def make_readable(text: str) -> str:
     """Return text on one line, nothing in it that a terminal or a reader's eye could be misled by."""
     inner = text.strip(" ")
     ends = len(text) - len(text.lstrip(" ")) if inner else len(text)
     text = "␣" * ends + inner + "␣" * (len(text) - ends - len(inner))
-    shown = "".join(MARKS.get(char) or (char if char.isprintable() else ascii(char)[1:-1]) for char in text)
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+    shown = "".join(
+        CONTROL_SIGNS.get(char) or (char if char.isprintable() else ascii(char)[1:-1]) for char in text
+    )
+    return shown if len(shown) <= MAX_LABEL_CHARS else shown[: MAX_LABEL_CHARS - 1] + "…"
 
 
-def percent(share: Range) -> str:
+def format_percent(share: Range) -> str:
     """Return a probability in per cent, as a range where it is one."""
-    low, high = _percent(share.low), _percent(share.high)
+    low, high = _format_share(share.low), _format_share(share.high)
     if high.startswith("<"):
         low = high
     return f"{low} %" if low == high else f"{low}–{high} %"
 
 
-def bits(entropy: Range) -> str:
+def format_bits(entropy: Range) -> str:
     """Return an entropy in bits, as a range where it is one."""
     low, high = f"{entropy.low:.2f}", f"{entropy.high:.2f}"
     return f"{low} bits" if low == high else f"{low}–{high} bits"
 
 
-def choices(entropy: Range) -> str:
+def format_choices(entropy: Range) -> str:
     """Return how many equally likely tokens an entropy amounts to, 2 to its power: ``~5``, ``~2–4``."""
     low, high = (round(2 ** min(value, 60.0)) for value in entropy)
     return f"~{low}" if low == high else f"~{low}–{high}"
 
 
-def openness(entropy: Range) -> str:
+def describe_openness(entropy: Range) -> str:
     """Return an entropy in words: how open a position is."""
-    if entropy.high < CERTAIN:
+    if entropy.high < CERTAIN_BELOW_BITS:
         return "as good as certain"
     if 2**entropy.high < 1.5:
         return "almost certain"
-    return f"open like a choice among {choices(entropy)}"
+    return f"open like a choice among {format_choices(entropy)}"
 
 
-def _percent(share: float) -> str:
+def _format_share(share: float) -> str:
     value = 100 * share
     if 0 < value < 0.1:
         return "< 0.1"

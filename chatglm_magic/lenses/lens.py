@@ -12,13 +12,13 @@ from ..errors import ChatGLMError, ParameterError
 from ..render.dataframe import build_dataframe
 from ..render.text import plural
 from ..values import TokenLogprobs, Turn
-from .distribution import GREEDY_BELOW, LARGEST, LARGEST_VOCABULARY, Distribution
-from .labels import label
+from .distribution import GREEDY_BELOW, MAX_PARAMETER, MAX_VOCABULARY_TOKENS, Distribution
+from .labels import token_label
 from .logprobs_kind import LogprobsKind
 from .position import Position
 
 
-def frame(positions: Iterable[Position], temperature: float, top_p: float, top_k: int) -> Any:
+def lens_dataframe(positions: Iterable[Position], temperature: float, top_p: float, top_k: int) -> Any:
     """Return the candidates with what these settings make of them.
 
     :raises ChatGLMError: if pandas is not installed.
@@ -34,7 +34,7 @@ def _rows(position: Position, temperature: float, top_p: float, top_k: int) -> I
             "position": position.index,
             "rank": place + 1 if place < position.ranked else None,
             "token": candidate.token,
-            "label": label(candidate),
+            "label": token_label(candidate),
             "id": candidate.id,
             "taken": place == position.taken,
             "logprob": candidate.logprob,
@@ -48,10 +48,10 @@ def _rows(position: Position, temperature: float, top_p: float, top_k: int) -> I
         }
 
 
-SMALLEST_VOCABULARY = 256
+MIN_VOCABULARY_TOKENS = 256
 """A token for each byte; a shorter list has been cut."""
 
-WHOLE = 1e-3
+MAX_SUM_ERROR = 1e-3
 """How far the probabilities of a whole vocabulary may be off 1."""
 
 
@@ -74,7 +74,7 @@ class Lens:
     answer_start: int = 0
 
     @classmethod
-    def of(
+    def from_turn(
         cls,
         turn: Turn,
         odds: Sequence[TokenLogprobs],
@@ -88,15 +88,15 @@ class Lens:
         :param kind: whose probabilities they are. Greedy ones (temperature 0) are the model's own in any case.
         """
         named = [place for place in odds if place.top]
-        complete = _complete(turn, named, asked_for, vocabulary)
+        complete = _is_complete(turn, named, asked_for, vocabulary)
         size = max((len(place.top) for place in named), default=0) if complete else None
-        most = vocabulary or LARGEST_VOCABULARY
-        temperature = (_number(turn, "temperature") if kind == "tempered" else None) or 1.0
+        most = vocabulary or MAX_VOCABULARY_TOKENS
+        temperature = (_sent_number(turn, "temperature") if kind == "tempered" else None) or 1.0
         tempered = temperature if temperature >= GREEDY_BELOW else 1.0
         positions = tuple(
-            Position.of(n, place, None if complete else most, tempered) for n, place in enumerate(named)
+            Position.from_logprobs(n, place, None if complete else most, tempered) for n, place in enumerate(named)
         )
-        return cls(turn, positions, complete, size or most, kind, _answer_start(turn, positions))
+        return cls(turn, positions, complete, size or most, kind, _find_answer_start(turn, positions))
 
     @property
     def text(self) -> str:
@@ -106,12 +106,12 @@ class Lens:
     @property
     def temperature(self) -> float | None:
         """The temperature the answer was drawn with, None where it was left to the server."""
-        return _number(self.turn, "temperature")
+        return _sent_number(self.turn, "temperature")
 
     @property
     def top_p(self) -> float | None:
         """The top_p the answer was drawn with, None where it was left to the server."""
-        return _number(self.turn, "top_p")
+        return _sent_number(self.turn, "top_p")
 
     def at(self, index: int) -> Position:
         """Return a position: 0 is the first, which is shown as position 1; -1 is the last.
@@ -144,17 +144,17 @@ class Lens:
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        return frame(self, *self._settings(temperature, top_p, top_k))
+        return lens_dataframe(self, *self._settings(temperature, top_p, top_k))
 
     def _settings(
         self, temperature: float | None, top_p: float | None, top_k: int | None
     ) -> tuple[float, float, int]:
         if self.logprobs_kind == "unknown":
             if (temperature, top_p, top_k) != (None, None, None):
-                raise ParameterError(f"This lens can't be re-shaped: {UNKNOWN}")
+                raise ParameterError(f"This lens can't be re-shaped: {UNKNOWN_KIND}")
             return 1.0, 1.0, 0
         if top_k is None:
-            top_k = int(_number(self.turn, "top_k") or 0)
+            top_k = int(_sent_number(self.turn, "top_k") or 0)
         wished = (temperature, self.temperature, 1.0), (top_p, self.top_p, 1.0)
         found = [next(value for value in values if value is not None) for values in wished]
         return found[0], found[1], 0 if top_k == -1 else top_k  # a server takes -1 for off, too
@@ -170,14 +170,14 @@ class Lens:
         return f"<Lens of {plural(len(self), 'position')}, {named} named at each>"
 
     def _repr_html_(self) -> str:
-        from .report import html
+        from .report import lens_html
 
-        return html(self)
+        return lens_html(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .report import text
+        from .report import lens_text
 
-        printer.text(repr(self) if len(printer.stack) > 1 else text(self))
+        printer.text(repr(self) if len(printer.stack) > 1 else lens_text(self))
 
     def _ipython_display_(self) -> None:
         from ..render.views import is_displayed
@@ -186,7 +186,7 @@ class Lens:
             raise NotImplementedError  # IPython then goes on to the other forms
 
 
-UNKNOWN = (
+UNKNOWN_KIND = (
     "it can't be told whether the server's probabilities are the model's own, or already scaled by the "
     "temperature. If you know, pass logprobs=raw or logprobs=tempered."
 )
@@ -196,7 +196,7 @@ UNKNOWN = (
 OPEN, CLOSE = b"<think>", b"</think>"
 
 
-def _answer_start(turn: Turn, positions: Sequence[Position]) -> int:
+def _find_answer_start(turn: Turn, positions: Sequence[Position]) -> int:
     """Return the first place of the answer; a server that tells of thinking too has it before, tags and all."""
     thought, answer = (text.strip().encode(errors="surrogatepass") for text in (turn.reasoning, turn.answer))
     tokens = [position.candidates[position.taken].data for position in positions]
@@ -212,7 +212,7 @@ def _answer_start(turn: Turn, positions: Sequence[Position]) -> int:
     return next((n + 1 for n, at in enumerate(ends) if at >= end), len(tokens))
 
 
-def _complete(turn: Turn, odds: Sequence[TokenLogprobs], asked_for: int, vocabulary: int | None) -> bool:
+def _is_complete(turn: Turn, odds: Sequence[TokenLogprobs], asked_for: int, vocabulary: int | None) -> bool:
     """Tell whether every token was named: a server gives all it has where it is asked for more than that.
 
     A list that was cut short tells so by its length, by its sum, or in what was changed of the question.
@@ -222,12 +222,12 @@ def _complete(turn: Turn, odds: Sequence[TokenLogprobs], asked_for: int, vocabul
         return False
     (count,) = counts
     sums = [math.fsum(math.exp(candidate.logprob) for candidate in place.top) for place in odds]
-    enough = count >= vocabulary if vocabulary else SMALLEST_VOCABULARY <= count < asked_for
-    return enough and all(abs(found - 1) < WHOLE for found in sums)
+    enough = count >= vocabulary if vocabulary else MIN_VOCABULARY_TOKENS <= count < asked_for
+    return enough and all(abs(found - 1) < MAX_SUM_ERROR for found in sums)
 
 
-def _number(turn: Turn, name: str) -> float | None:
+def _sent_number(turn: Turn, name: str) -> float | None:
     value = turn.sent.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_PARAMETER:
         return None
     return float(value)

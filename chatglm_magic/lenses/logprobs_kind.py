@@ -21,39 +21,39 @@ if TYPE_CHECKING:
     from ..session import Session
 
 LogprobsKind = Literal["raw", "tempered", "unknown"]
-Wish = Literal["auto", "raw", "tempered"]
-Probed = Literal["raw", "tempered", "processed", "unknown"]
+LogprobsOption = Literal["auto", "raw", "tempered"]
+ProbedKind = Literal["raw", "tempered", "processed", "unknown"]
 
-PROMPT = "Name any colour."
+PROBE_PROMPT = "Name any colour."
 WARM, CUT = 0.5, 0.2
 """A temperature that every server takes, at which tempered probabilities differ from those at 1, and a top_p that
 cuts most of them."""
 
-TOP = 5
-ALIKE = 0.1
+PROBE_CANDIDATES = 5
+RATIO_TOLERANCE = 0.1
 """How far a ratio of two logarithms may be off: servers that compute many requests at once round differently."""
 
 RAW_OWNERS = ("llamacpp", "library")
 """Who owns the models of servers that always give the model's own, as they list them: llama.cpp and Ollama."""
 
-_KINDS: WeakKeyDictionary[Session, dict[tuple[str, str | None], Probed]] = WeakKeyDictionary()
+_kinds_by_session: WeakKeyDictionary[Session, dict[tuple[str, str | None], ProbedKind]] = WeakKeyDictionary()
 
 
-def check_wish(wish: object) -> None:
+def check_logprobs_option(wish: object) -> None:
     """Refuse what isn't a wish.
 
     :raises ParameterError: which says what there is.
     """
-    if wish not in get_args(Wish):
+    if wish not in get_args(LogprobsOption):
         raise ParameterError(f"logprobs must be auto, raw or tempered, not {wish!r:.40}.")
 
 
-def kind_of(turn: Turn, wish: Wish, session: Session, options: Mapping[str, Any]) -> LogprobsKind:
+def determine_kind(turn: Turn, wish: LogprobsOption, session: Session, options: Mapping[str, Any]) -> LogprobsKind:
     """Return the kind of the probabilities of an answer; asks the server once for each model, and remembers.
 
     :param options: of the lens' own request; those that lead to another server go along.
     """
-    probed: Probed = wish if wish != "auto" else _remembered(turn, session, options)
+    probed: ProbedKind = wish if wish != "auto" else _probe_once(turn, session, options)
     temperature = turn.sent.get("temperature")
     if probed == "raw":
         return "raw"
@@ -62,29 +62,29 @@ def kind_of(turn: Turn, wish: Wish, session: Session, options: Mapping[str, Any]
         return "unknown"
     if 0 < temperature < GREEDY_BELOW:  # greedy to some servers, and nearly so to others
         return "unknown"
-    if probed == "processed" and not _uncut(turn.sent):
+    if probed == "processed" and not _is_uncut(turn.sent):
         return "unknown"
     return "tempered"
 
 
-def _uncut(sent: Mapping[str, Any]) -> bool:
+def _is_uncut(sent: Mapping[str, Any]) -> bool:
     """Tell whether nothing was cut from the probabilities: what was left to the server may have been."""
     return sent.get("top_p") == 1 and sent.get("top_k", 0) in (0, -1) and sent.get("min_p", 0) == 0
 
 
-def _remembered(turn: Turn, session: Session, options: Mapping[str, Any]) -> Probed:
-    known = _KINDS.setdefault(session, {})
+def _probe_once(turn: Turn, session: Session, options: Mapping[str, Any]) -> ProbedKind:
+    known = _kinds_by_session.setdefault(session, {})
     place = turn.endpoint, turn.model
     if place in known:
         return known[place]
     try:
-        known[place] = _find_out(session, options)
+        known[place] = _probe_kind(session, options)
     except ChatGLMError:  # a server that is busy now may tell the next time
         return "unknown"
     return known[place]
 
 
-def _find_out(session: Session, options: Mapping[str, Any]) -> Probed:
+def _probe_kind(session: Session, options: Mapping[str, Any]) -> ProbedKind:
     """Return whose probabilities a server tells.
 
     :raises ChatGLMError: if it doesn't answer.
@@ -96,9 +96,9 @@ def _find_out(session: Session, options: Mapping[str, Any]) -> Probed:
     found = measure_logprob_slope(plain, warm)
     if found is None:
         return "unknown"
-    if abs(found - 1) < ALIKE:
+    if abs(found - 1) < RATIO_TOLERANCE:
         return "raw"
-    if abs(found - 1 / WARM) > ALIKE / WARM:
+    if abs(found - 1 / WARM) > RATIO_TOLERANCE / WARM:
         return "unknown"
     cut = _first_token(session, there, temperature=1.0, top_p=CUT)
     return "tempered" if _is_alike(plain, cut) else "processed"
@@ -109,8 +109,8 @@ def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> 
 
     None of them where the server took another temperature than it was asked for.
     """
-    options: dict[str, Any] = {"max_token": 1, "logprobs": True, "top_logprobs": TOP}
-    plan = session.llm.plan(PROMPT, **there | options | sampling, history=[], with_history=False)
+    options: dict[str, Any] = {"max_token": 1, "logprobs": True, "top_logprobs": PROBE_CANDIDATES}
+    plan = session.llm.plan(PROBE_PROMPT, **there | options | sampling, history=[], with_history=False)
     odds: list[TokenLogprobs] = []
     changed: set[str] = set()
     with closing(session.llm.stream_plan(plan)) as chunks:  # type: ignore[type-var]
@@ -125,4 +125,6 @@ def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> 
 
 def _is_alike(plain: Mapping[str, float], other: Mapping[str, float]) -> bool:
     """Tell whether a cut left the probabilities as they were: what is kept of them would have grown."""
-    return plain.keys() <= other.keys() and all(abs(plain[token] - other[token]) < ALIKE for token in plain)
+    return plain.keys() <= other.keys() and all(
+        abs(plain[token] - other[token]) < RATIO_TOLERANCE for token in plain
+    )

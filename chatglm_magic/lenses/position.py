@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..values import Candidate, TokenLogprobs
-from .distribution import GREEDY_BELOW, Distribution, Range, Tail, check, reshaped
-from .labels import label, readable
+from .distribution import GREEDY_BELOW, Distribution, Range, Tail, check_sampling, reshape_logprobs
+from .labels import make_readable, token_label
 
 
 class Bar(NamedTuple):
@@ -48,7 +48,9 @@ class Position:
     tempered: float = 1.0
 
     @classmethod
-    def of(cls, index: int, odds: TokenLogprobs, vocabulary: int | None, tempered: float = 1.0) -> Position:
+    def from_logprobs(
+        cls, index: int, odds: TokenLogprobs, vocabulary: int | None, tempered: float = 1.0
+    ) -> Position:
         """Make one of what a server tells; ``vocabulary`` is its greatest possible size, None if all was named."""
         top = sorted(odds.top, key=lambda candidate: -candidate.logprob)
         alike = [place for place, candidate in enumerate(top) if odds.taken.is_same_token(candidate)]
@@ -64,13 +66,13 @@ class Position:
         tail = None
         if vocabulary is not None:
             named = math.fsum(math.exp(candidate.logprob) for candidate in candidates)
-            tail = Tail.behind(named, candidates[ranked - 1].logprob, max(vocabulary - len(candidates), 0))
+            tail = Tail.after_named(named, candidates[ranked - 1].logprob, max(vocabulary - len(candidates), 0))
         return cls(index, odds.taken.token, tuple(candidates), taken, ranked, tail, hidden, tempered)
 
     @property
     def label(self) -> str:
         """The token that came here, readable on one line."""
-        return readable(self.token) if self.token else label(self.candidates[self.taken])
+        return make_readable(self.token) if self.token else token_label(self.candidates[self.taken])
 
     @property
     def logprobs(self) -> list[float]:
@@ -90,12 +92,12 @@ class Position:
 
         :raises ParameterError: for a temperature below 0, or a top_p outside 0 to 1.
         """
-        check(temperature, top_p, top_k)
+        check_sampling(temperature, top_p, top_k)
         if temperature >= GREEDY_BELOW:  # else it stays: a quotient could be above
             further = temperature / self.tempered
-            found = reshaped(self.logprobs, further, top_p, top_k, tail=self.tail, ranked=self.ranked)
+            found = reshape_logprobs(self.logprobs, further, top_p, top_k, tail=self.tail, ranked=self.ranked)
             return replace(found, temperature=temperature)
-        return reshaped(self.logprobs, temperature, top_p, top_k, tail=self.tail, ranked=self.ranked)
+        return reshape_logprobs(self.logprobs, temperature, top_p, top_k, tail=self.tail, ranked=self.ranked)
 
     def bars(self, found: Distribution | None = None, limit: int = 10) -> list[Bar]:
         """Return the most likely candidates, the taken one, and the rest summed up, as a picture shows them.
@@ -109,15 +111,15 @@ class Position:
         left = set(shown)
         others = [place for place in range(len(self.candidates)) if place not in left]
         if others:
-            bars.append(_others(others, said, found))
+            bars.append(_sum_others(others, said, found))
         if self.tail is not None:
-            survives = None if found.rest_possible else False
+            survives = None if found.may_keep_rest else False
             bars.append(Bar("not named", "tail", said.tail_share, found.tail_share, found.tail, survives))
         return bars
 
     def _bar(self, place: int, said: Distribution, found: Distribution) -> Bar:
         return Bar(
-            label(self.candidates[place]),
+            token_label(self.candidates[place]),
             "token",
             said.share(place),
             found.share(place),
@@ -127,19 +129,19 @@ class Position:
         )
 
 
-def _others(places: list[int], said: Distribution, found: Distribution) -> Bar:
+def _sum_others(places: list[int], said: Distribution, found: Distribution) -> Bar:
     """Sum up candidates that are not shown one by one."""
     fates = {found.survives(place) for place in places}
     return Bar(
         f"{len(places)} others",
         "others",
-        _sum([said.share(place) for place in places]),
-        _sum([found.share(place) for place in places]),
-        _sum([found.probability(place) for place in places]),
+        _add_ranges([said.share(place) for place in places]),
+        _add_ranges([found.share(place) for place in places]),
+        _add_ranges([found.probability(place) for place in places]),
         fates.pop() if len(fates) == 1 else None,
     )
 
 
-def _sum(ranges: list[Range]) -> Range:
+def _add_ranges(ranges: list[Range]) -> Range:
     low, high = (math.fsum(bounds) for bounds in zip(*ranges, strict=True))
     return Range(min(low, 1.0), min(high, 1.0))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..render.outer import disable_typesetting
 from ..render.text import pad, plural
-from .labels import bits, choices, openness, percent, readable
+from .labels import describe_openness, format_bits, format_choices, format_percent, make_readable
 
 if TYPE_CHECKING:
     from .distribution import Distribution, Range
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .position import Bar, Position
 
 
-class Reshaped(Protocol):
+class LensReadings(Protocol):
     """A lens, as far as its report reads it."""
 
     @property
@@ -40,24 +40,26 @@ class Reshaped(Protocol):
     def __iter__(self) -> Iterator[Position]: ...
 
 
-TEXT_POSITIONS = 24
+MAX_TEXT_POSITIONS = 24
 """How many positions are shown as text."""
 
 WIDTH = 12
 
 
-def text(lens: Reshaped) -> str:
+def lens_text(lens: LensReadings) -> str:
     """Return a line for each position: its token, its entropy, the likely candidates after temperature and cut."""
     first, lines = lens.answer_start, [caption(lens)]
     if len(lens):
         lines.append("A position of 2.32 bits is as open as a choice among ~5: 2 to the power of the bits.")
     if first:
         lines.append(f"      … {plural(first, 'position')} of thinking before the answer")
-    last = first + TEXT_POSITIONS
+    last = first + MAX_TEXT_POSITIONS
     for position, found in zip(lens.positions[first:last], lens.reshape()[first:], strict=False):
         shown = [bar for bar in position.bars(found, limit=4) if bar.kind != "others"]
-        candidates = " | ".join(f"{bar.label} {_fate(bar)}" for bar in shown)
-        entropy = "not told" if position.hidden else f"{bits(found.entropy)} {choices(found.entropy):>4}"
+        candidates = " | ".join(f"{bar.label} {_describe_chance(bar)}" for bar in shown)
+        entropy = (
+            "not told" if position.hidden else f"{format_bits(found.entropy)} {format_choices(found.entropy):>4}"
+        )
         lines.append(f"{position.index + 1:>4}  {pad(position.label, WIDTH)} {entropy:>17}  {candidates}")
     left = len(lens) - last
     more = [f"      … {plural(left, 'more position')}"] if left > 0 else []
@@ -66,14 +68,14 @@ def text(lens: Reshaped) -> str:
 
 def entropy_of(position: Position, found: Distribution) -> str:
     """Return how open a position is in words; of a part of a character alone it is not known."""
-    return "not told" if position.hidden else f"{bits(found.entropy)}, {openness(found.entropy)}"
+    return "not told" if position.hidden else f"{format_bits(found.entropy)}, {describe_openness(found.entropy)}"
 
 
-def _fate(bar: Bar) -> str:
-    return "cut" if bar.survives is False else percent(bar.probability)
+def _describe_chance(bar: Bar) -> str:
+    return "cut" if bar.survives is False else format_percent(bar.probability)
 
 
-def caption(lens: Reshaped) -> str:
+def caption(lens: LensReadings) -> str:
     """Say what the figures are of."""
     asked = [
         f"{name} {value:g}"
@@ -91,12 +93,12 @@ def caption(lens: Reshaped) -> str:
     return f"{plural(len(lens), 'position')} · {with_what}{undone} · {how}{untold}"
 
 
-LISTED = 48
+MAX_LISTED_POSITIONS = 48
 """How many positions have their candidates shown in a saved notebook; the answer shows all."""
 
-LEVELS = 8
+SHADE_LEVELS = 8
 """How many shades there are, besides none."""
-OPEN = 4.0
+MAX_SHADED_BITS = 4.0
 """Bits at which a token is shaded most: a choice among 16."""
 
 TINT = "30,144,255"
@@ -108,47 +110,49 @@ HATCHED = f"repeating-linear-gradient(135deg,rgba({TINT},.5) 0 1px,transparent 1
 LINE = "var(--jp-warn-color1,#e65100)"
 
 
-def shade(level: int) -> str:
+def shade_colour(level: int) -> str:
     """Return the ground of a token that is so open, from 0 to :data:`LEVELS`."""
-    return f"rgba({TINT},{0.6 * level / LEVELS:.3g})"
+    return f"rgba({TINT},{0.6 * level / SHADE_LEVELS:.3g})"
 
 
-def levels(position: Position, found: Distribution) -> tuple[int, int] | None:
+def shade_levels(position: Position, found: Distribution) -> tuple[int, int] | None:
     """Return how open a position is, surely and possibly, from 0 to :data:`LEVELS`; None where it is not told."""
     if position.hidden:
         return None
-    low, high = (round(min(value, OPEN) / OPEN * LEVELS) for value in found.entropy)
+    low, high = (round(min(value, MAX_SHADED_BITS) / MAX_SHADED_BITS * SHADE_LEVELS) for value in found.entropy)
     return low, high
 
 
-def written(position: Position) -> str:
+def token_html(position: Position) -> str:
     """Return a token as it stands in the answer, as safe HTML; line ends and empty tokens have a sign."""
     if not position.token.strip(" ").strip():
         sign = position.label if position.token.strip(" ") else "·" if not position.token else position.token
         ends = "".join(char for char in position.token if char == "\n")
         return f'<span style="{MUTED}">{_escaped(sign)}</span>{ends}'
     parts = re.split(r"( +|\n+)", position.token)
-    return "".join(part if index % 2 else _escaped(readable(part)) for index, part in enumerate(parts))
+    return "".join(part if index % 2 else _escaped(make_readable(part)) for index, part in enumerate(parts))
 
 
-def html(lens: Reshaped) -> str:
+def lens_html(lens: LensReadings) -> str:
     """Return the answer with a shade for each token, and each position's candidates, folded away."""
     found, first = lens.reshape(), lens.answer_start
     widest = max(range(first, len(found)), key=lambda at: found[at].entropy.high, default=0)
     listed = [
-        _listed(position, shape, opened=position.index == widest)
-        for position, shape in zip(lens.positions[first : first + LISTED], found[first:], strict=False)
+        _position_details(position, shape, opened=position.index == widest)
+        for position, shape in zip(
+            lens.positions[first : first + MAX_LISTED_POSITIONS], found[first:], strict=False
+        )
     ]
     left = len(lens) - first - len(listed)
     more = f'<div style="{MUTED}">… {plural(left, "more position")}</div>' if left else ""
     head = f'<div style="{MUTED}">{_escaped(caption(lens))}</div>'
-    return disable_typesetting(f"{head}{prose(lens)}{legend()}{''.join(listed)}{more}")
+    return disable_typesetting(f"{head}{answer_prose_html(lens)}{legend_html()}{''.join(listed)}{more}")
 
 
-def prose(lens: Reshaped) -> str:
+def answer_prose_html(lens: LensReadings) -> str:
     """Return the answer with a shade for each token, and the top three in its title; thinking is folded away."""
     first = lens.answer_start
-    tokens = [_token(p, d) for p, d in zip(lens.positions, lens.reshape(), strict=True)]
+    tokens = [_shaded_token(p, d) for p, d in zip(lens.positions, lens.reshape(), strict=True)]
     thinking = "".join(tokens[:first])
     if thinking:
         title = f'<summary style="cursor:pointer;{MUTED}">Thinking: {plural(first, "position")}</summary>'
@@ -156,43 +160,43 @@ def prose(lens: Reshaped) -> str:
     return f'{thinking}<div style="{PROSE};margin:.5em 0">{"".join(tokens[first:])}</div>'
 
 
-def legend() -> str:
+def legend_html() -> str:
     """Return what the shades mean, as safe HTML."""
     tile = '<span style="display:inline-block;width:1.4em;height:.8em;background:{}"></span>'
-    tiles = "".join(tile.format(shade(level)) for level in range(1, LEVELS + 1))
+    tiles = "".join(tile.format(shade_colour(level)) for level in range(1, SHADE_LEVELS + 1))
     return (
         f'<div style="{MUTED};font-size:.85em;margin:.2em 0 .6em">The stronger a shade, the more open the '
         f"position: like a choice among "
-        f'<span style="white-space:nowrap">1 {tiles} {2**OPEN:.0f} or more</span></div>'
+        f'<span style="white-space:nowrap">1 {tiles} {2**MAX_SHADED_BITS:.0f} or more</span></div>'
     )
 
 
-def _token(position: Position, found: Distribution) -> str:
-    level = levels(position, found)
-    ground = f"background:{HATCHED if level is None else shade(level[0])}"
+def _shaded_token(position: Position, found: Distribution) -> str:
+    level = shade_levels(position, found)
+    ground = f"background:{HATCHED if level is None else shade_colour(level[0])}"
     if level is not None and level[1] > level[0]:  # as open as it may be, as a line
-        ground += f";border-bottom:3px solid {shade(level[1])}"
-    likely = ", ".join(f"{bar.label} {_fate(bar)}" for bar in position.bars(found, limit=3)[:3])
+        ground += f";border-bottom:3px solid {shade_colour(level[1])}"
+    likely = ", ".join(f"{bar.label} {_describe_chance(bar)}" for bar in position.bars(found, limit=3)[:3])
     title = _escaped(f"Position {position.index + 1}: {entropy_of(position, found)}. {likely}")
-    return f'<span title="{title}" style="{ground}">{written(position)}</span>'
+    return f'<span title="{title}" style="{ground}">{token_html(position)}</span>'
 
 
-def tip(position: Position, found: Distribution) -> str:
+def tooltip_html(position: Position, found: Distribution) -> str:
     """Return what is said of a token that is pointed at, as safe HTML: how open it is, and the top three."""
     rows = "".join(
-        f'<tr><td style="{CODE}">{_escaped(bar.label)}</td><td>{_fate(bar)}</td></tr>'
+        f'<tr><td style="{CODE}">{_escaped(bar.label)}</td><td>{_describe_chance(bar)}</td></tr>'
         for bar in [bar for bar in position.bars(found, limit=3) if bar.kind == "token"][:3]
     )
-    words = "not told" if position.hidden else openness(found.entropy)
+    words = "not told" if position.hidden else describe_openness(found.entropy)
     return f"<div>Position {position.index + 1}: {words}</div><table><tbody>{rows}</tbody></table>"
 
 
-def candidates(position: Position, found: Distribution) -> str:
+def candidates_html(position: Position, found: Distribution) -> str:
     """Return a position's candidates at each stage as safe HTML: model, after temperature, after the cut."""
     return _table(position, found)
 
 
-def heading(position: Position, found: Distribution) -> str:
+def position_heading(position: Position, found: Distribution) -> str:
     """Name a position and its token, and say how open it is, as safe HTML."""
     return (
         f'Position {position.index + 1}: <span style="{CODE};font-weight:600">{_escaped(position.label)}</span> '
@@ -200,12 +204,12 @@ def heading(position: Position, found: Distribution) -> str:
     )
 
 
-def drawn(position: Position, found: Distribution) -> str:
+def describe_draw(position: Position, found: Distribution) -> str:
     """Say why the token that came here could come: its rank among all, and its chance at these settings.
 
     .. code-block:: pycon
 
-        >>> drawn(position, position.reshape(1.0, 0.9))
+        >>> describe_draw(position, position.reshape(1.0, 0.9))
         'The arrow marks the token that came: the 2nd most likely, with a chance of 20.3 %.'
     """
     place = position.taken
@@ -213,7 +217,7 @@ def drawn(position: Position, found: Distribution) -> str:
     if place < position.ranked:
         rank = "the most likely" if place == 0 else f"the {_ordinal(place + 1)} most likely"
     chance = found.probability(place)
-    fate = "; these settings cut it" if chance.high == 0 else f", with a chance of {percent(chance)}"
+    fate = "; these settings cut it" if chance.high == 0 else f", with a chance of {format_percent(chance)}"
     return f"The arrow marks the token that came: {rank}{fate}."
 
 
@@ -222,9 +226,9 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _listed(position: Position, found: Distribution, *, opened: bool) -> str:
+def _position_details(position: Position, found: Distribution, *, opened: bool) -> str:
     return (
-        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{heading(position, found)}'
+        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{position_heading(position, found)}'
         f"</summary>{_table(position, found, limit=6)}</details>"
     )
 
@@ -232,9 +236,9 @@ def _listed(position: Position, found: Distribution, *, opened: bool) -> str:
 def _table(position: Position, found: Distribution, limit: int = 10) -> str:
     bars = position.bars(found, limit)
     rows = [_row(bar) for bar in bars]
-    if line := _cut(bars, found):
+    if line := _cut_row(bars, found):
         rows.insert(*line)
-    note = f'<div style="{MUTED};font-size:.9em">{_escaped(drawn(position, found))}</div>'
+    note = f'<div style="{MUTED};font-size:.9em">{_escaped(describe_draw(position, found))}</div>'
     if position.hidden:
         bytes_ = plural(position.hidden, "byte")
         note = (
@@ -250,7 +254,7 @@ def _table(position: Position, found: Distribution, limit: int = 10) -> str:
     )
 
 
-def _cut(bars: list[Bar], found: Distribution) -> tuple[int, str] | None:
+def _cut_row(bars: list[Bar], found: Distribution) -> tuple[int, str] | None:
     """Return where among the rows the line of the cut is, and the row that draws it; None where nothing is cut."""
     kept = [bar.survives is True for bar in bars]
     if all(kept) or not (found.top_k or found.top_p < 1 or found.temperature == 0):
@@ -258,7 +262,7 @@ def _cut(bars: list[Bar], found: Distribution) -> tuple[int, str] | None:
     names = [f"top_k {found.top_k}"] if found.top_k else []
     names += [f"top_p {found.top_p:g}"] if found.top_p < 1 else []
     low, high = found.survivors
-    count = f"at least {low}" if found.rest_possible else f"{low} to {high}" if low < high else f"{low}"
+    count = f"at least {low}" if found.may_keep_rest else f"{low} to {high}" if low < high else f"{low}"
     words = f"{' and '.join(names) or 'temperature 0'} keeps {count} token{'' if count == '1' else 's'}"
     style = f"text-align:left;border-top:2px solid {LINE};padding-top:0"
     small = f'<span style="font-size:.85em;{MUTED}">{words}</span>'
@@ -269,16 +273,16 @@ def _row(bar: Bar) -> str:
     is_cut = bar.survives is False
     style = f"text-align:left;font-weight:{600 if bar.taken else 400};{CODE if bar.kind == 'token' else MUTED}"
     name = f'<th scope="row" style="{style}">{_escaped(bar.label)}{" ←" if bar.taken else ""}</th>'
-    drawn = f'<td style="{MUTED};text-align:left">cut</td>' if is_cut else _stage(bar.probability)
-    return f'<tr style="background:none">{name}{_stage(bar.before)}{_stage(bar.share)}{drawn}</tr>'
+    drawn = f'<td style="{MUTED};text-align:left">cut</td>' if is_cut else _share_cell(bar.probability)
+    return f'<tr style="background:none">{name}{_share_cell(bar.before)}{_share_cell(bar.share)}{drawn}</tr>'
 
 
-def _stage(share: Range) -> str:
+def _share_cell(share: Range) -> str:
     """Return a cell whose ground is a bar as long as a share; paler as long as it may be."""
     low, high = (f"{100 * part:.3g}%" for part in share)
     pale = f",rgba({TINT},.18) {low} {high}" if high != low else ""
     bar = f"linear-gradient(90deg,rgba({TINT},.4) {low}{pale},transparent {high})"
-    return f'<td style="text-align:left;background:{bar}">{percent(share)}</td>'
+    return f'<td style="text-align:left;background:{bar}">{format_percent(share)}</td>'
 
 
 def _escaped(text: str) -> str:

@@ -10,20 +10,22 @@ from ..parameters import find_value
 from ..session import Session, resolve_session
 from ..session.draft import Draft, NoView, View
 from ..values import TokenLogprobs, Turn
-from .distribution import LARGEST
+from .distribution import MAX_PARAMETER
 from .lens import Lens
-from .logprobs_kind import Wish, check_wish, kind_of
+from .logprobs_kind import LogprobsOption, check_logprobs_option, determine_kind
 
-CANDIDATES = 4096
+DEFAULT_CANDIDATES = 4096
 """How many of each place are asked for: more than the built-in model's vocabulary, less than a big model's."""
 
-PLACES = 128
+DEFAULT_MAX_TOKEN = 128
 """How many tokens an answer may have where nobody chose a number: a lens is for looking closely."""
 
-WHERE = "llama.cpp, vLLM, SGLang and Ollama (0.12.11) give them; %chatglm_serve starts a server that does."
+SUPPORTING_SERVERS = (
+    "llama.cpp, vLLM, SGLang and Ollama (0.12.11) give them; %chatglm_serve starts a server that does."
+)
 
 
-def asked(
+def ask_lens(
     prompt: str,
     session: Session | None = None,
     top: int | None = None,
@@ -32,7 +34,7 @@ def asked(
     record: bool = True,
     view: View | None = None,
     vocabulary: int | None = None,
-    logprobs: Wish = "auto",
+    logprobs: LogprobsOption = "auto",
     **options: Any,
 ) -> Lens:
     """Ask once, and return the answer with the probabilities of its tokens.
@@ -54,21 +56,23 @@ def asked(
     :raises ChatGLMError: as :meth:`Session.ask`.
     """
     session = resolve_session(session)
-    check_wish(logprobs)
-    options = question(session, top, vocabulary, options)
-    heard = _Heard(view or NoView())
+    check_logprobs_option(logprobs)
+    options = lens_options(session, top, vocabulary, options)
+    heard = _LogprobsCollector(view or NoView())
     try:
         answer = session.ask(prompt, view=heard, history=history, record=record, kind="lens", **options)
     except ResponseError as error:
         if error.kind == "bad_request" and "logprobs" in str(error):
-            error.args = (f"{error} The lens needs the probabilities of tokens: {WHERE}",)
+            error.args = (f"{error} The lens needs the probabilities of tokens: {SUPPORTING_SERVERS}",)
         raise
     odds = heard.odds(answer.turn)
-    kind = kind_of(answer.turn, logprobs, session, options)
-    return Lens.of(answer.turn, odds, options["top_logprobs"], vocabulary, kind)
+    kind = determine_kind(answer.turn, logprobs, session, options)
+    return Lens.from_turn(answer.turn, odds, options["top_logprobs"], vocabulary, kind)
 
 
-def question(session: Session, top: int | None, vocabulary: int | None, options: dict[str, Any]) -> dict[str, Any]:
+def lens_options(
+    session: Session, top: int | None, vocabulary: int | None, options: dict[str, Any]
+) -> dict[str, Any]:
     """Return the options of the lens' request, checked; nothing is sent.
 
     :raises ParameterError: for numbers out of range, and where the endpoint speaks ChatGLM's own protocol.
@@ -76,9 +80,9 @@ def question(session: Session, top: int | None, vocabulary: int | None, options:
     for name, number in (("top", top), ("vocabulary", vocabulary)):
         if number is None:
             continue
-        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= LARGEST:
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_PARAMETER:
             raise ParameterError(f"{name} must be a number of tokens, 1 or more, not {number!r:.40}.")
-    found = {**options, "logprobs": True, "top_logprobs": CANDIDATES if top is None else top}
+    found = {**options, "logprobs": True, "top_logprobs": DEFAULT_CANDIDATES if top is None else top}
     call = session.preview("", history=False, **found)
     if call.dialect == "chatglm":
         base = call.url.partition("?")[0].rstrip("/")
@@ -87,11 +91,11 @@ def question(session: Session, top: int | None, vocabulary: int | None, options:
             f"too: %chatglm_config endpoint_url={base}/v1, else %chatglm_serve starts one that does."
         )
     if find_value(call.body, "max_token") is None:
-        found["max_token"] = PLACES
+        found["max_token"] = DEFAULT_MAX_TOKEN
     return found
 
 
-class _Heard:
+class _LogprobsCollector:
     """Hears an answer's odds, and tells another view of it."""
 
     def __init__(self, other: View) -> None:
@@ -119,7 +123,7 @@ class _Heard:
             raise InvalidResponseError("The answer is empty: there is no token to look at.", kind="empty_reply")
         told = "only those of the tokens it took, without the others'" if odds else "none (logprobs)"
         raise InvalidResponseError(
-            f"The lens needs the probabilities of tokens, and the server gave {told}. {WHERE}",
+            f"The lens needs the probabilities of tokens, and the server gave {told}. {SUPPORTING_SERVERS}",
             kind="no_logprobs",
             partial=turn.answer,
         )

@@ -28,7 +28,7 @@ class LensResult(NamedTuple):
 
 def lens_parser() -> Parser:
     """Return the parser of ``%chatglm_lens``."""
-    from ..lenses.logprobs_kind import Wish
+    from ..lenses.logprobs_kind import LogprobsOption
 
     parser = Parser(
         PROG,
@@ -48,7 +48,7 @@ def lens_parser() -> Parser:
     )
     add(
         "--logprobs",
-        choices=get_args(Wish),
+        choices=get_args(LogprobsOption),
         default="auto",
         help="whose probabilities the server returns, if it can't be found out",
     )
@@ -68,7 +68,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     :raises CommandError: for an unknown option, or a line without a prompt.
     :raises ChatGLMError: as :func:`chatglm_magic.lenses.asked`.
     """
-    from ..lenses import asked
+    from ..lenses import ask_lens
 
     parser = lens_parser()
     options, text = parse(parser, line, variables=names)
@@ -82,7 +82,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     prompt = ask.prompt_of(text, names, raw=options.raw)
     if options.dry_run:
         return LensResult(_dry_run(session, prompt, options))
-    found = asked(
+    found = ask_lens(
         prompt,
         session,
         options.top,
@@ -96,9 +96,9 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
 
 
 def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
-    from ..lenses.request import question
+    from ..lenses.request import lens_options
 
-    values = question(session, options.top, options.vocabulary, ask.given(options))
+    values = lens_options(session, options.top, options.vocabulary, ask.given(options))
     return ask.dry_run(session, prompt, options, values)
 
 

@@ -97,11 +97,11 @@ def live_html(text: str, reasoning: str, activity: str = "") -> str:
 
     if reasoning and not activity:
         activity = "Thinking"
-    waiting = small_html(activity) if activity else ""
+    waiting = dim_html(activity) if activity else ""
     return waiting + _thinking_html(reasoning) + (to_html(text, streaming=True) if text else "")
 
 
-def small_html(text: str) -> str:
+def dim_html(text: str) -> str:
     """Return a dim line as safe HTML."""
     return f'<div style="{SMALL_STYLE}">{escape_html(text)}</div>'
 

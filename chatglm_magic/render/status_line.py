@@ -34,10 +34,10 @@ def choose_status_line(shell: Any) -> StatusLine:
 
 def show_note(shell: Any, text: str) -> None:
     """Show a dim line that stays: an output of the running cell, or a line of a terminal."""
-    from .answers import escape_json_surrogates, small_html
+    from .answers import dim_html, escape_json_surrogates
 
     if in_notebook(shell):
-        shell.display_pub.publish(data=escape_json_surrogates(html_output(text, small_html(text))))
+        shell.display_pub.publish(data=escape_json_surrogates(html_output(text, dim_html(text))))
         return
     dim, plain = ("\x1b[2m", "\x1b[0m") if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else ("", "")
     sys.stderr.write(dim)
@@ -67,11 +67,11 @@ class OutputStatusLine:
 
     def show(self, text: str) -> None:
         """Put a text in the place of the last one."""
-        from .answers import escape_json_surrogates, small_html
+        from .answers import dim_html, escape_json_surrogates
 
         if text != self._text:
             self._text = text
-            self._publish(escape_json_surrogates(html_output(text, small_html(text) if text else "")))
+            self._publish(escape_json_surrogates(html_output(text, dim_html(text) if text else "")))
 
     def clear(self) -> None:
         """Take it away: what is left is an output without a height."""

@@ -11,7 +11,7 @@ import pytest
 
 from chatglm_magic import LocalServer, lens
 from chatglm_magic.errors import ChatGLMError, InvalidResponseError, ParameterError, ResponseError
-from chatglm_magic.lenses.report import html, text
+from chatglm_magic.lenses.report import lens_html, lens_text
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.values import Turn
 from chatglm_magic.widgets.lens_box import LensBox
@@ -266,7 +266,7 @@ def test_the_built_in_model_names_every_token(builtin: LocalServer) -> None:
     assert {len(position.candidates) for position in found} == {found.vocabulary} and found.vocabulary > 2000
     assert "".join(position.token for position in found) == found.text
     assert all(position.taken == 0 and position.tail is None for position in found)
-    assert all(position.entropy.exact for position in found)
+    assert all(position.entropy.is_exact for position in found)
     assert all(shape.entropy == (0, 0) for shape in found.reshape())
 
 
@@ -285,12 +285,12 @@ def test_a_character_in_several_tokens_says_so(builtin: LocalServer) -> None:
         assert whole.endswith(own.data) and position.hidden == len(whole) - len(own.data) > 0
         assert position.token in found.text
         assert "\\x" in position.bars()[0].label or position.taken > 0
-    lines = text(found).splitlines()
+    lines = lens_text(found).splitlines()
     assert "not told in full" in lines[0]
     untold = [p.index for p in found if p.hidden]
     told = [int(line.split()[0]) for line in lines[1:] if "not told" in line]
     assert told == [index + 1 for index in untold if index < 24]
-    page = html(found)
+    page = lens_html(found)
     assert page.count("repeating-linear-gradient") == len(untold) and ": not told." in page
     box = LensBox(found)
     assert [n for n, mark in enumerate(box.view.marks) if mark == "?"] == untold

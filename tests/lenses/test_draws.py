@@ -81,7 +81,7 @@ def test_the_server_draws_what_the_lens_says(
     found = position.reshape(temperature, top_p)
     lowest, highest = found.survivors
     assert lowest == highest >= 3
-    assert all(found.probability(place).exact for place in range(len(position.candidates)))
+    assert all(found.probability(place).is_exact for place in range(len(position.candidates)))
     expected = expectation(seen, temperature, top_p)
     assert sum(expected.values()) == pytest.approx(DRAWS)
     drawn = draw(server, temperature, top_p)

@@ -13,8 +13,8 @@ import pytest
 from chatglm_magic import Session, lens
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.lenses import Lens
-from chatglm_magic.lenses.logprobs_kind import PROMPT
-from chatglm_magic.lenses.report import caption, html, text
+from chatglm_magic.lenses.logprobs_kind import PROBE_PROMPT
+from chatglm_magic.lenses.report import caption, lens_html, lens_text
 from chatglm_magic.values import Candidate, TokenLogprobs, Turn
 from chatglm_magic.widgets.lens_box import LensBox
 
@@ -103,7 +103,7 @@ def test_every_kind_is_brought_back_to_the_models_own(
         truth, shape = softmax(LOGITS, wished), position.reshape(wished)
         for place, candidate in enumerate(position.candidates):
             share = shape.share(place)
-            assert share.exact and share.low == pytest.approx(truth[candidate.token], abs=1e-6)
+            assert share.is_exact and share.low == pytest.approx(truth[candidate.token], abs=1e-6)
     assert found.reshape()[0].share(0).low == pytest.approx(max(softmax(LOGITS, temperature).values()), abs=1e-6)
 
 
@@ -152,7 +152,7 @@ def test_what_can_not_be_told_is_shown_and_not_reshaped(served: Served, options:
         with pytest.raises(ParameterError, match="logprobs=raw"):
             found.to_dataframe(**settings)
     assert len(found.to_dataframe()) == SIZE
-    assert all("of unknown kind" in shown for shown in (caption(found), text(found), html(found)))
+    assert all("of unknown kind" in shown for shown in (caption(found), lens_text(found), lens_html(found)))
     box = LensBox(found)
     assert box.view.fixed
     assert "The sliders are off" in box.children[1].value
@@ -187,7 +187,7 @@ def test_it_is_found_out_once_for_a_server_and_model() -> None:
             short = [asked.body for asked in server.posts if asked.body.get("max_tokens") == 1]
             assert len(short) == probes and {body["temperature"] for body in short} == {0.5, 1.0}
             assert [turn.prompt for turn in session.turns] == ["x"] * 3, "no turn is made of these"
-            assert PROMPT not in {turn.prompt for turn in session.history.all}
+            assert PROBE_PROMPT not in {turn.prompt for turn in session.history.all}
             session.close()
 
 
@@ -210,7 +210,7 @@ def test_bounds_hold_the_truth_at_low_temperatures(temperature: float) -> None:
         found = look(server, temperature=temperature, logprobs="tempered", vocabulary=VOCABULARY, top=5)
     truth = 1 / math.fsum(math.exp(logit) for logit in FLAT.values())
     share = found.at(0).reshape(1.0).share(0)
-    assert share.low - 1e-9 <= truth <= share.high + 1e-9 and not share.exact
+    assert share.low - 1e-9 <= truth <= share.high + 1e-9 and not share.is_exact
 
 
 def test_nearly_greedy_probabilities_can_not_be_told() -> None:
@@ -303,8 +303,8 @@ def test_a_lens_begins_at_the_answer(tmp_path: Path) -> None:
     with ScriptedServer(think_then_answer) as server:
         found = look(server, temperature=1, logprobs="raw")
     assert (found.turn.reasoning, found.text, found.answer_start) == ("Hm hm", "Blue", 3)
-    assert "3 positions of thinking" in text(found) and "Hm" not in text(found)
-    assert "Thinking: 3 positions" in html(found)
+    assert "3 positions of thinking" in lens_text(found) and "Hm" not in lens_text(found)
+    assert "Thinking: 3 positions" in lens_html(found)
     box = LensBox(found)
     thinking, answer = box.view.html.split("Tokens of the answer")
     assert "Thinking: 3 positions" in thinking and ">Hm<" in thinking and ">Bl<" in answer and box.index >= 3
@@ -320,7 +320,7 @@ def make_lens(reasoning: str, answer: str, *tokens: str | bytes) -> Lens:
         for token in tokens
     ]
     turn = Turn(prompt="x", answer=answer, reasoning=reasoning)
-    return Lens.of(turn, [TokenLogprobs(candidate, (candidate,)) for candidate in told], 1)
+    return Lens.from_turn(turn, [TokenLogprobs(candidate, (candidate,)) for candidate in told], 1)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_a_server_that_tells_of_the_answer_alone_has_no_border() -> None:
 
     with ScriptedServer(script) as server:
         found = look(server, temperature=1, logprobs="raw")
-    assert found.answer_start == 0 and "thinking" not in text(found)
+    assert found.answer_start == 0 and "thinking" not in lens_text(found)
 
 
 def test_the_magic_takes_the_wish() -> None:

@@ -12,8 +12,8 @@ from IPython.lib.pretty import pretty
 
 from chatglm_magic.errors import ChatGLMError
 from chatglm_magic.lenses import Lens, Range
-from chatglm_magic.lenses.labels import bits, label, openness, percent, readable
-from chatglm_magic.lenses.report import candidates, drawn
+from chatglm_magic.lenses.labels import describe_openness, format_bits, format_percent, make_readable, token_label
+from chatglm_magic.lenses.report import candidates_html, describe_draw
 from chatglm_magic.values import Candidate, TokenLogprobs, Turn
 
 from ..support.hostile import ANSWERS
@@ -29,7 +29,7 @@ def odds(*tokens: tuple[str, float], taken: int = 0) -> TokenLogprobs:
 
 def lens_of(*places: TokenLogprobs, **sent: float) -> Lens:
     """A lens on these places, of a vocabulary that is not known."""
-    return Lens.of(Turn(prompt="x", answer="ab", sent=sent), places, 20)
+    return Lens.from_turn(Turn(prompt="x", answer="ab", sent=sent), places, 20)
 
 
 TWO = lens_of(
@@ -85,18 +85,18 @@ def test_it_is_said_how_likely_the_token_was_that_came() -> None:
     """Its rank among all and its chance at these settings; of one that these settings cut, that."""
     named = [("a", 0.5), ("b", 0.3), ("c", 0.2)]
     first, second = lens_of(odds(*named)).at(0), lens_of(odds(*named, taken=1)).at(0)
-    assert drawn(second, second.reshape(1, 0.75)) == (
+    assert describe_draw(second, second.reshape(1, 0.75)) == (
         "The arrow marks the token that came: the 2nd most likely, with a chance of 37.5 %."
     )
-    assert drawn(second, second.reshape(1, 0.4)).endswith("the 2nd most likely; these settings cut it.")
-    assert drawn(first, first.reshape(0)).endswith("came: the most likely, with a chance of 100 %.")
+    assert describe_draw(second, second.reshape(1, 0.4)).endswith("the 2nd most likely; these settings cut it.")
+    assert describe_draw(first, first.reshape(0)).endswith("came: the most likely, with a chance of 100 %.")
     rare = TokenLogprobs(
         Candidate("d", math.log(0.01)), tuple(Candidate(text, math.log(p * 0.9)) for text, p in named)
     )
     other = lens_of(rare).at(0)
-    assert "came: not among the 3 most likely, with a chance of 1.0 %." in drawn(other, other.reshape())
+    assert "came: not among the 3 most likely, with a chance of 1.0 %." in describe_draw(other, other.reshape())
     eleven = lens_of(odds(*((chr(97 + n), 0.09) for n in range(11)), taken=10)).at(0)
-    assert "the 11th most likely" in drawn(eleven, eleven.reshape())
+    assert "the 11th most likely" in describe_draw(eleven, eleven.reshape())
 
 
 def test_html_of_a_long_answer_stays_small() -> None:
@@ -197,19 +197,19 @@ def test_bars_add_up() -> None:
 )
 def test_tokens_are_readable(candidate: Candidate, shown: str) -> None:
     """Blanks and line ends are marks, half characters bytes, and nothing turns or moves what stands around it."""
-    assert label(candidate) == shown
+    assert token_label(candidate) == shown
 
 
 def test_figures_are_short() -> None:
     """A range only where both bounds differ in what is shown."""
     assert [
-        percent(Range(*pair)) for pair in ((0.5, 0.5), (0.1, 0.25), (0, 0), (1, 1), (0, 0.0001), (0, 0.3))
+        format_percent(Range(*pair)) for pair in ((0.5, 0.5), (0.1, 0.25), (0, 0), (1, 1), (0, 0.0001), (0, 0.3))
     ] == [
         *("50.0 %", "10.0–25.0 %", "0 %", "100 %", "< 0.1 %", "0–30.0 %"),
     ]
-    assert percent(Range(0.9999, 0.9999)) == "> 99.9 %"
-    assert bits(Range(1.5, 1.5)) == "1.50 bits" and bits(Range(0, 2)) == "0.00–2.00 bits"
-    assert readable("") == ""
+    assert format_percent(Range(0.9999, 0.9999)) == "> 99.9 %"
+    assert format_bits(Range(1.5, 1.5)) == "1.50 bits" and format_bits(Range(0, 2)) == "0.00–2.00 bits"
+    assert make_readable("") == ""
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_figures_are_short() -> None:
 )
 def test_bits_are_explained(entropy: Range, words: str) -> None:
     """As so many equally likely tokens as 2 to their power."""
-    assert openness(entropy) == words
+    assert describe_openness(entropy) == words
 
 
 def test_a_saved_lens_shades_each_token_and_says_the_top_three() -> None:
@@ -240,8 +240,8 @@ def test_a_saved_lens_shades_each_token_and_says_the_top_three() -> None:
 def test_the_line_of_the_cut_says_what_is_kept() -> None:
     """How many tokens, or between how many it must be; without a cut there is no line."""
     position = lens_of(odds(("a", 0.5), ("b", 0.3), ("c", 0.1))).at(0)
-    table = candidates(position, position.reshape(1.0, 0.7))
+    table = candidates_html(position, position.reshape(1.0, 0.7))
     assert "top_p 0.7 keeps 2 tokens" in table
-    assert "top_k 1 keeps 1 token<" in candidates(position, position.reshape(1.0, 1.0, 1))
-    assert "top_p 0.95 keeps at least 3 tokens" in candidates(position, position.reshape(1.0, 0.95))
-    assert "keeps" not in candidates(position, position.reshape())
+    assert "top_k 1 keeps 1 token<" in candidates_html(position, position.reshape(1.0, 1.0, 1))
+    assert "top_p 0.95 keeps at least 3 tokens" in candidates_html(position, position.reshape(1.0, 0.95))
+    assert "keeps" not in candidates_html(position, position.reshape())

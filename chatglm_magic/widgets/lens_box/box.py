@@ -7,8 +7,16 @@ from typing import Any
 import ipywidgets as w
 
 from ...lenses import Lens
-from ...lenses.lens import UNKNOWN
-from ...lenses.report import candidates, caption, heading, html, legend, prose, text
+from ...lenses.lens import UNKNOWN_KIND
+from ...lenses.report import (
+    answer_prose_html,
+    candidates_html,
+    caption,
+    legend_html,
+    lens_html,
+    lens_text,
+    position_heading,
+)
 from ...render.outer import html_output
 from ...render.text import one_line
 from ...session import get_session
@@ -55,17 +63,17 @@ class LensBox(w.VBox):  # type: ignore[misc]
         self.view.observe(reporter.guard(lambda change: self._on_slider()), names=["temperature", "top_p"])
         self.view.observe(reporter.guard(lambda change: self._on_selection()), names="index")
         self.view.observe(reporter.guard(lambda change: self._draw()), names="pointed")
-        self._fallback = w.VBox([look.Html(prose(lens)), *self._fallback_sliders(reporter)])
+        self._fallback = w.VBox([look.Html(answer_prose_html(lens)), *self._fallback_sliders(reporter)])
         self._body = look.column(self.view, look.with_class(self._fallback, "chatglm-fallback"))
         self.view.observe(reporter.guard(lambda change: self._remove_fallback()), names="ready")
-        hint = f"The sliders are off: {UNKNOWN}" if fixed else "The sliders send nothing."
+        hint = f"The sliders are off: {UNKNOWN_KIND}" if fixed else "The sliders send nothing."
         head = look.heading_html(one_line(lens.turn.prompt, 300)) + look.small_html(f"{caption(lens)}. {hint}")
         super().__init__(
             [
                 look.style_sheet(CSS, "chatglm-lens", "chatglm-view"),
                 look.Html(head),
                 self._body,
-                look.Html(legend()),
+                look.Html(legend_html()),
                 look.with_class(look.row(self.heading, look.row(self.previous, self.next)), "chatglm-position"),
                 self.candidates,
                 self.status,
@@ -99,7 +107,7 @@ class LensBox(w.VBox):  # type: ignore[misc]
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Display the box, and below it a static copy for readers without a kernel."""
-        StaticFallback().publish_below(self, text(self._lens), html(self._lens))
+        StaticFallback().publish_below(self, lens_text(self._lens), lens_html(self._lens))
 
     def _on_slider(self) -> None:
         self._reshape()
@@ -125,8 +133,8 @@ class LensBox(w.VBox):  # type: ignore[misc]
         for widget, name, value in (
             (self.previous, "disabled", self.index == 0),
             (self.next, "disabled", self.index == len(self._lens) - 1),
-            (self.heading, "value", heading(*pair)),
-            (self.candidates, "value", candidates(*pair)),
+            (self.heading, "value", position_heading(*pair)),
+            (self.candidates, "value", candidates_html(*pair)),
         ):
             if number == self._draw_number:
                 setattr(widget, name, value)

@@ -10,7 +10,7 @@ import anywidget
 import traitlets as t
 
 from ...lenses import Distribution, Lens
-from ...lenses.report import HATCHED, LEVELS, levels, shade, tip, written
+from ...lenses.report import HATCHED, SHADE_LEVELS, shade_colour, shade_levels, token_html, tooltip_html
 from ...render.answers import escape_html
 from ...render.outer import disable_typesetting
 from ...render.text import plural
@@ -80,8 +80,8 @@ class LensView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     def mark(self, distributions: Sequence[Distribution]) -> None:
         """Show how open each position is, and its likely candidates, after the sliders have moved."""
         pairs = list(zip(self._lens, distributions, strict=True))
-        self.marks = ["?" if (level := levels(*pair)) is None else "{}-{}".format(*level) for pair in pairs]
-        self.tips = [tip(*pair) for pair in pairs]
+        self.marks = ["?" if (level := shade_levels(*pair)) is None else "{}-{}".format(*level) for pair in pairs]
+        self.tips = [tooltip_html(*pair) for pair in pairs]
 
     def _on_message(self, _: Any, content: Any, buffers: Any) -> None:
         if isinstance(content, dict) and content.get("ready"):
@@ -91,7 +91,7 @@ class LensView(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
 def _tokens_html(lens: Lens) -> str:
     tokens = [
         f'<span role="option" tabindex="-1" aria-selected="false" data-n="{position.index}" '
-        f'aria-label="{escape_html(position.label or "empty")}">{written(position)}</span>'
+        f'aria-label="{escape_html(position.label or "empty")}">{token_html(position)}</span>'
         for position in lens
     ]
     first = lens.answer_start
@@ -107,11 +107,13 @@ def _tokens_html(lens: Lens) -> str:
 
 def _shade_rules() -> str:
     rules = []
-    for level in range(LEVELS + 1):
-        rules.append(f'.chatglm-view [data-open^="{level}-"]{{background:{shade(level)}}}')
+    for level in range(SHADE_LEVELS + 1):
+        rules.append(f'.chatglm-view [data-open^="{level}-"]{{background:{shade_colour(level)}}}')
         if level:
             unsure = "".join(f':not([data-open="{level}-{level}"])')
-            rules.append(f'.chatglm-view [data-open$="-{level}"]{unsure}{{box-shadow:0 2px {shade(level)}}}')
+            rules.append(
+                f'.chatglm-view [data-open$="-{level}"]{unsure}{{box-shadow:0 2px {shade_colour(level)}}}'
+            )
     return "\n".join(rules)
 
 
