@@ -16,7 +16,7 @@ from IPython.utils.capture import capture_output
 from chatglm_magic import get_session
 from chatglm_magic.errors import CommandError, ParameterError, ServeError
 from chatglm_magic.magics.ask import ask_parser
-from chatglm_magic.magics.parser import parse
+from chatglm_magic.magics.parser import parse_options
 from chatglm_magic.session.settings import SETTING_NAMES
 
 from .support.hostile import ANSWERS, arm
@@ -160,7 +160,7 @@ def test_every_magic_has_help(shell: InteractiveShell, magic: str) -> None:
 )
 def test_options_come_first_and_the_rest_is_the_prompt(line: str, options: dict[str, Any], prompt: str) -> None:
     """Only option values are unquoted; the prompt begins with the first word that is no option."""
-    found, rest = parse(ask_parser("%chatglm"), line)
+    found, rest = parse_options(ask_parser("%chatglm"), line)
     assert {name: getattr(found, name) for name in options} == options
     assert rest == prompt
 

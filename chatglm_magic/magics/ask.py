@@ -16,7 +16,7 @@ from ..session import Session
 from ..session.draft import View
 from ..values import Answer
 from .parser import Parser, add_common_options, add_parameters
-from .words import insert, tell_missing
+from .words import insert_variables, report_missing
 
 
 def ask_parser(prog: str) -> Parser:
@@ -62,8 +62,8 @@ def prompt_of(text: str, names: Mapping[str, Any], *, raw: bool) -> str:
     """Return the prompt with its variables in place; a name that does not exist stays, with a note."""
     if raw or not ("{{" in text or "｛｛" in text):
         return text
-    prompt, missing = insert(text, names)
-    tell_missing(missing)
+    prompt, missing = insert_variables(text, names)
+    report_missing(missing)
     return prompt
 
 

@@ -63,7 +63,7 @@ def _explored(name: str, rest: str) -> SimpleMatcherResult:
 
 def _options(parser: Parser, rest: str) -> SimpleMatcherResult:
     choice = CHOICE.search(rest)
-    action = parser.action_of(choice[1]) if choice else None
+    action = parser.find_action(choice[1]) if choice else None
     if choice and action and action.dest == "thinking":
         return _result(choice[2], list(get_session().thinking_levels), "value")
     if choice and action and action.choices:

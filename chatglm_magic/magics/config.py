@@ -14,8 +14,8 @@ from ..parameters import PARAMETERS, parameter_names, suggest
 from ..render.text import write_escaped
 from ..session import Session
 from ..session.settings import SETTING_NAMES, ChatGLMSettings
-from .parser import NO_KEYS, Parser
-from .words import QUOTES, Line, narrow, parse_literal
+from .parser import KEY_REFUSAL, Parser
+from .words import QUOTES, MagicLine, narrow, parse_literal
 
 
 def config_parser() -> Parser:
@@ -78,7 +78,7 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
     :param variables: what ``{{name}}`` inserts into a value.
     :raises CommandError: for anything but assignments, and for an unknown name.
     """
-    line, found, at = Line(text, variables), dict[str, Any](), 0
+    line, found, at = MagicLine(text, variables), dict[str, Any](), 0
     while (at := line.skip_blanks(at)) < len(text):
         if text[at].isspace():
             at += 1
@@ -87,7 +87,7 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
         end = at + len(name)
         name = name.strip()
         if is_secret_name(name.split(maxsplit=1)[0].lstrip("-") if name else name):
-            raise CommandError(NO_KEYS)
+            raise CommandError(KEY_REFUSAL)
         if not equals or not name.isidentifier():
             raise CommandError(f"{(name.split() or [''])[0]!r} is not NAME=VALUE (see %chatglm_config --help)")
         if name not in SETTING_NAMES:
@@ -95,19 +95,19 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
                 f"no parameter {name}. "
                 + (suggest(name, SETTING_NAMES) or f"There are: {', '.join(SETTING_NAMES)}.")
             )
-        line.take(at, end + 1)
+        line.read_as(at, end + 1)
         start = line.skip_blanks(end + 1)
         bare = start < len(text) and text[start] not in QUOTES
-        value, at = line.value(start, name, lists=True, escapes=name in ("stop", "system"))
+        value, at = line.read_value(start, name, lists=True, escapes=name in ("stop", "system"))
         if bare and isinstance(value, str) and narrow(value).lower() == "none":
             value = None
         elif bare and isinstance(value, str) and name not in TEXT_PARAMETERS:  # a text stays: 1.10 isn't 1.1
             if value == text[start:at]:
-                line.take(start, at)
+                line.read_as(start, at)
             value = parse_literal(value)
         found[name] = value
-    if line.changed:
-        write_escaped(sys.stderr, f"Read as: {line.as_read(len(text))}\n")
+    if line.was_rewritten:
+        write_escaped(sys.stderr, f"Read as: {line.rewritten(len(text))}\n")
     return found
 
 

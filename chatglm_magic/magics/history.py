@@ -20,7 +20,7 @@ from ..render.outer import html_output
 from ..render.text import plural
 from ..session import Session
 from ..values import Turn
-from .parser import Parser, expect_nothing, parse, positive
+from .parser import Parser, expect_no_operands, parse_options, positive_int
 
 if TYPE_CHECKING:
     from ..store import History, Row
@@ -62,7 +62,7 @@ def history_parser() -> Parser:
     add("--view", "show the history viewer")
     how = parser.add_argument_group("and how")
     how.add_argument("--all", action="store_true", help="every conversation, not the current one alone")
-    how.add_argument("--page", type=positive, default=1, metavar="N", help="another page of the list")
+    how.add_argument("--page", type=positive_int, default=1, metavar="N", help="another page of the list")
     how.add_argument("--force", action="store_true", help="let --export overwrite a file")
     parser.add_help_option()
     return parser
@@ -79,7 +79,7 @@ class _Choose(argparse.Action):
 
 
 def _number(text: str) -> int:
-    return positive(text.removeprefix("#"))
+    return positive_int(text.removeprefix("#"))
 
 
 def read(line: str) -> argparse.Namespace:
@@ -88,8 +88,8 @@ def read(line: str) -> argparse.Namespace:
     :raises CommandError: for an unknown option, two actions, and a missing or needless value.
     """
     parser = history_parser()
-    options, rest = parse(parser, line)
-    expect_nothing(parser, rest)
+    options, rest = parse_options(parser, line)
+    expect_no_operands(parser, rest)
     return options
 
 

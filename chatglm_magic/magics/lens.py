@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from ..errors import CommandError
 from ..session import Session
 from . import ask
-from .parser import Parser, add_common_options, add_parameters, parse
+from .parser import Parser, add_common_options, add_parameters, parse_options
 
 if TYPE_CHECKING:
     from ..lenses import Lens
@@ -71,7 +71,7 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
     from ..lenses import ask_lens
 
     parser = lens_parser()
-    options, text = parse(parser, line, variables=names)
+    options, text = parse_options(parser, line, variables=names)
     if options.help:
         return LensResult(ask.help_text(parser, session))
     out = ask.variable_name(options.out)

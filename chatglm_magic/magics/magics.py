@@ -18,7 +18,7 @@ from ..session import Session
 from ..session.draft import NoView
 from ..values import Answer
 from . import ask, config, history, serve
-from .parser import Parser, expect_nothing, helped, parse, refuse_keys
+from .parser import Parser, expect_no_operands, parse_options, refuse_keys, with_help
 
 if TYPE_CHECKING:
     from ..lenses import Lens
@@ -75,7 +75,7 @@ class ChatGLMMagics(Magics):
         self.ends_in_question = self.in_cell = False
         session.settings.observe(self._look, names="endpoint_url")
 
-    @helped(lambda: ask.ask_parser("%chatglm"))
+    @with_help(lambda: ask.ask_parser("%chatglm"))
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
@@ -84,7 +84,7 @@ class ChatGLMMagics(Magics):
         refuse_keys(line)
         parser = ask.ask_parser("%chatglm" if cell is None else "%%chatglm")
         names = {**self.shell.user_ns, **(local_ns or {})}
-        options, text = parse(parser, line, variables=names)
+        options, text = parse_options(parser, line, variables=names)
         if options.help:
             return self._print(ask.help_text(parser, self._session))
         if cell is not None:
@@ -110,14 +110,14 @@ class ChatGLMMagics(Magics):
             self.shell.user_ns[out] = answer
         return answer
 
-    @helped(config.config_parser)
+    @with_help(config.config_parser)
     @no_var_expand
     @line_magic
     def chatglm_config(self, line: str) -> None:
         """Show or set the session's parameters; see ``%chatglm_config --help``."""
         refuse_keys(line)
         parser = config.config_parser()
-        options, rest = parse(parser, line)
+        options, rest = parse_options(parser, line)
         if options.help:
             return self._print(parser.format_help())
         if not rest.strip():
@@ -128,22 +128,22 @@ class ChatGLMMagics(Magics):
             return self._ask_key()
         return config.apply(self._session, config.assignments(rest, self.shell.user_ns))
 
-    @helped(serve.serve_parser)
+    @with_help(serve.serve_parser)
     @no_var_expand
     @line_magic
     def chatglm_serve(self, line: str) -> None:
         """Start the local server, or end it; see ``%chatglm_serve --help``."""
         refuse_keys(line)
         parser = serve.serve_parser()
-        options, rest = parse(parser, line)
+        options, rest = parse_options(parser, line)
         if options.help:
             return self._print(parser.format_help())
         if options.stop:
-            expect_nothing(parser, rest)
+            expect_no_operands(parser, rest)
             return self._print(self._serving.stop(self._session))
         return self._print(self._serving.start(self._session, serve.one_model(rest)))
 
-    @helped(panel_parser)
+    @with_help(panel_parser)
     @no_var_expand
     @line_magic
     def chatglm_panel(self, line: str) -> None:
@@ -151,15 +151,15 @@ class ChatGLMMagics(Magics):
         from ..widgets import panel
 
         parser = panel_parser()
-        options, rest = parse(parser, line)
-        expect_nothing(parser, rest)
+        options, rest = parse_options(parser, line)
+        expect_no_operands(parser, rest)
         if options.help:
             return self._print(parser.format_help())
         if not in_notebook(self.shell):
             return self._print("The panel needs a notebook; here, %chatglm PROMPT asks and %chatglm_config sets.")
         return self._show(panel(self._session))
 
-    @helped(history.history_parser)
+    @with_help(history.history_parser)
     @no_var_expand
     @line_magic
     def chatglm_history(self, line: str) -> None:
@@ -183,7 +183,7 @@ class ChatGLMMagics(Magics):
         finally:
             self._tell_news()
 
-    @helped(_sweep_parser)
+    @with_help(_sweep_parser)
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
@@ -199,7 +199,7 @@ class ChatGLMMagics(Magics):
         found = sweep.run(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
         return self._print(found) if isinstance(found, str) else found
 
-    @helped(_lens_parser)
+    @with_help(_lens_parser)
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
@@ -216,15 +216,15 @@ class ChatGLMMagics(Magics):
             self.shell.user_ns[seen.out] = seen.lens
         return lens.show(seen)
 
-    @helped(check_parser)
+    @with_help(check_parser)
     @no_var_expand
     @line_magic
     def chatglm_check(self, line: str) -> Check | None:
         """Find out what the server really honours; see ``%chatglm_check --help``."""
         refuse_keys(line)
         parser = check_parser()
-        options, rest = parse(parser, line)
-        expect_nothing(parser, rest)
+        options, rest = parse_options(parser, line)
+        expect_no_operands(parser, rest)
         if options.help:
             return self._print(parser.format_help())
         out = ask.variable_name(options.out)

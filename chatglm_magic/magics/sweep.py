@@ -11,8 +11,8 @@ from ..credentials import is_secret_name
 from ..errors import ChatGLMError, CommandError
 from ..session import Session
 from . import ask
-from .parser import NO_KEYS, RESERVED, Parser, parse, positive
-from .words import Line, narrow, parse_literal
+from .parser import KEY_REFUSAL, RESERVED_NAMES, Parser, parse_options, positive_int
+from .words import MagicLine, narrow, parse_literal
 
 if TYPE_CHECKING:
     from ..sweeps import Sweep
@@ -38,8 +38,10 @@ def sweep_parser() -> Parser:
         "%chatglm_sweep --resume NAME alone sends what that sweep lacks.",
     )
     add = parser.add_argument
-    add("-n", "--samples", type=positive, default=1, metavar="N", help="answers for each setting, 1 by default")
-    add("-j", "--jobs", type=positive, metavar="N", help="concurrent requests, 16 by default")
+    add(
+        "-n", "--samples", type=positive_int, default=1, metavar="N", help="answers for each setting, 1 by default"
+    )
+    add("-j", "--jobs", type=positive_int, metavar="N", help="concurrent requests, 16 by default")
     add("-o", "--out", metavar="NAME", help="also keep the sweep in this variable")
     add("--resume", metavar="NAME", help="variable or .jsonl file of a sweep whose answers are reused")
     add("--dry-run", action="store_true", help="count requests and tokens, send nothing")
@@ -57,14 +59,14 @@ def read(text: str, variables: Mapping[str, Any] | None = None) -> argparse.Name
     """
     parser = sweep_parser()
 
-    def assign(line: Line, position: int) -> int | None:
+    def assign(line: MagicLine, position: int) -> int | None:
         found = AXIS.match(line.narrow, position)
         if found is None:
             return None
-        line.take(found.start(), found.end())
+        line.read_as(found.start(), found.end())
         return _axis(parser, line, found[1], found.end())
 
-    options, prompt = parse(parser, text, assign, variables)
+    options, prompt = parse_options(parser, text, assign, variables)
     options.prompt, options.axes = prompt, options.assigned
     return options
 
@@ -99,13 +101,13 @@ def run(
     return sweep
 
 
-def _axis(parser: Parser, line: Line, name: str, position: int) -> int:
+def _axis(parser: Parser, line: MagicLine, name: str, position: int) -> int:
     """Read the values of a parameter; return where they end."""
     from ..sweeps.grid import is_text
 
     if is_secret_name(name):
-        raise CommandError(NO_KEYS)
-    if name in RESERVED - {"stop"}:
+        raise CommandError(KEY_REFUSAL)
+    if name in RESERVED_NAMES - {"stop"}:
         parser.error(f"{name} can't be swept: it has an option or a place of its own")
     if name in line.assigned:
         parser.error(f"{name} is given twice: put its values behind one {name}=, with commas")
@@ -114,16 +116,16 @@ def _axis(parser: Parser, line: Line, name: str, position: int) -> int:
     while True:
         if line.narrow[position : position + 1] in ("", " ", "\t", "\n", ","):
             parser.error(unread)
-        found, end = line.value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
+        found, end = line.read_value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
         named = line.narrow.startswith("{{", position)
         bare = named or line.is_bare(position)
         values += _values(name, found, bare=bare)
         if bare and found == line.text[position:end] and not is_text(name):
-            line.take(position, end)
+            line.read_as(position, end)
         position = end
         if line.narrow[position : position + 1] != ",":
             break
-        line.take(position, position + 1)
+        line.read_as(position, position + 1)
         position += 1
     if line.narrow[position : position + 1].strip():
         parser.error(unread)
