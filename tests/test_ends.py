@@ -387,8 +387,8 @@ def test_a_sweep_whose_last_answer_is_being_saved_is_not_complete() -> None:
 EXPLORER_SIGNS: dict[str, Callable[[Explored], tuple[Any, str, Callable[[Any], bool]]]] = {
     "bar": lambda shown: (shown.box.bar, "value", lambda html: not html),
     "state line": lambda shown: (shown.box.state, "value", lambda html: "failed" in html),
-    "Stop": lambda shown: (shown.box.doing.stop, "disabled", bool),
-    "Retry failed": lambda shown: (shown.box.doing.retry, "disabled", lambda disabled: not disabled),
+    "Stop": lambda shown: (shown.box.buttons.stop, "disabled", bool),
+    "Retry failed": lambda shown: (shown.box.buttons.retry, "disabled", lambda disabled: not disabled),
     "last cell": lambda shown: (
         shown.box.grid,
         "changed",
@@ -412,7 +412,7 @@ def test_the_explorer_asks_for_what_failed_as_soon_as_it_tells_of_the_end(
         ScriptedServer(script) as server,
         open_explorer(start_sweep(server, temperature=[0.5, 1.5], jobs=1)) as shown,
     ):
-        acted = act_once(*EXPLORER_SIGNS[sign](shown), lambda: click(shown.box.doing.retry))
+        acted = act_once(*EXPLORER_SIGNS[sign](shown), lambda: click(shown.box.buttons.retry))
         first.set()
         assert acted.wait(10), "nothing told of the end"
         wait_until(lambda: len(server.posts) == 3, "the third request")
@@ -438,7 +438,7 @@ def test_stop_is_disabled_only_when_the_rest_can_be_asked() -> None:
         open_explorer(start_sweep(server, temperature=[0.1, 0.5, 0.9], jobs=1)) as shown,
     ):
         wait_until(lambda: len(server.posts) == 2)
-        stop = shown.box.doing.stop
+        stop = shown.box.buttons.stop
         wait_until(lambda: not stop.disabled)
         acted = act_once(stop, "disabled", bool, lambda: click(shown.named("Resume")))
         click(stop)

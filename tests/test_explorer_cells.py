@@ -12,7 +12,7 @@ from ipywidgets.widgets.widget import _instances
 
 from chatglm_magic.session import get_session
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.grid import Grid
+from chatglm_magic.sweeps.grid import CellGrid
 from chatglm_magic.values import Turn
 
 from .support.canary import KEY
@@ -112,7 +112,7 @@ def test_an_opened_cell_follows_its_answers() -> None:
         shown.open("seed 1")
         wait_until(lambda: "Sample 1 · 8 characters" in shown.text)
         drawn: list[Any] = []
-        shown.box.beside.opened.panes[0].observe(drawn.append, names="value")
+        shown.box.details.opened.panes[0].observe(drawn.append, names="value")
         hold.set()
         wait_until(lambda: "Sample 2 · 8 characters" in shown.text and "answer 2" in shown.text)
         shown.ended()
@@ -212,11 +212,11 @@ def test_a_marked_answer_takes_the_place_of_its_own() -> None:
         shown.open("seed 2")
         shown.choose("Opened: compared answer", "sample 2")
         assert marks(shown) == ["one", "three"]
-        beside = [pane for side in (shown.box.beside.baseline, shown.box.beside.opened) for pane in side.panes]
+        beside = [pane for side in (shown.box.details.baseline, shown.box.details.opened) for pane in side.panes]
         assert [pane.layout.display for pane in beside] == ["none", None, None, "none"]
-        assert "Sample 2 · 10 characters" in shown.box.beside.opened.marked.value
+        assert "Sample 2 · 10 characters" in shown.box.details.opened.differences.value
         shown.click("Unpin")
-        assert [pane.layout.display for pane in shown.box.beside.opened.panes] == [None, None]
+        assert [pane.layout.display for pane in shown.box.details.opened.panes] == [None, None]
 
 
 def test_chinese_is_marked_by_the_character() -> None:
@@ -277,7 +277,7 @@ def test_hostile_text_is_inert() -> None:
         "\u202eevil\x1b[31m\x00",
         *(a.text for a in ANSWERS[:: choose_count(3, 1)]),
     ]
-    sweep = Sweep(Grid((raw, "</div>" + raw), {"system": tuple(dict.fromkeys(texts))}, 1))
+    sweep = Sweep(CellGrid((raw, "</div>" + raw), {"system": tuple(dict.fromkeys(texts))}, 1))
     for cell in sweep.cells:
         hostile = cell.setting["system"]
         cell.turns[0] = Turn(
@@ -294,7 +294,7 @@ def test_hostile_text_is_inert() -> None:
         for number, tile in enumerate(shown.tiles):
             assert not CONTROLS.search(tile.face + tile.title), tile.face
             assert not dangerous(tile.html) and not dangerous(shown.box.grid.html), tile
-            shown.open(tile.title) if number % 2 else shown.box.beside.present(sweep.cells[number])
+            shown.open(tile.title) if number % 2 else shown.box.details.open_cell(sweep.cells[number])
             if number % 5 == 0:
                 shown.click("Pin as baseline")
             for widget in shown.widgets():
@@ -308,14 +308,14 @@ def test_hostile_names_of_axes_are_text(count: int) -> None:
     """A file may name an axis as it likes: in heads, captions, dropdowns and titles it stays text."""
     raw = "<img src=x onerror=alert(1)>\u202e"
     axes = {raw: (raw, "</div>"), f"{raw}2": (raw, 1), "seed": tuple(range(count))}
-    with open_explorer(Sweep(Grid(("p",), axes, 1))) as shown:
+    with open_explorer(Sweep(CellGrid(("p",), axes, 1))) as shown:
         choices = [widget for widget in shown.widgets() if isinstance(widget, w.Dropdown)]
         assert any("<img" in label for choice in choices for label in choice._options_labels)
         for choice in choices:
             assert not CONTROLS.search("".join([choice.description, *choice._options_labels]))
         for tile in shown.tiles:
             assert not CONTROLS.search(tile.title) and not dangerous(shown.box.grid.html)
-        shown.box.beside.present(shown.sweep.cells[0])
+        shown.box.details.open_cell(shown.sweep.cells[0])
         assert "<img src=x onerror=alert(1)>\\u202e" in shown.text
         for widget in shown.widgets():
             if isinstance(widget, w.HTML | w.HTMLMath) and "<style>" not in widget.value:

@@ -16,7 +16,7 @@ from chatglm_magic.render.views import BYTES_PER_SECOND, FRAME_SECONDS, RENDER_T
 from chatglm_magic.session.draft import Draft
 from chatglm_magic.sweeps.cells import Progress
 from chatglm_magic.values import Turn
-from chatglm_magic.widgets.explorer.box import bar, ending
+from chatglm_magic.widgets.explorer.box import describe_outcome, progress_html
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_count_that_makes_no_sense_is_none(tokens: Any) -> None:
 @pytest.mark.parametrize(("done", "failed", "came", "width"), [(0, 0, 0, 0), (3, 2, 5, 50), (10, 0, 10, 100)])
 def test_the_bar_of_a_sweep_counts_what_failed_too(done: int, failed: int, came: int, width: int) -> None:
     """It is full when nothing more will come; the words say how much of it is an answer."""
-    page = bar(Progress(10, done, failed, 0, 1.0, None))
+    page = progress_html(Progress(10, done, failed, 0, 1.0, None))
     assert f'aria-valuenow="{came}"' in page and f"width:{width:.1f}%" in page and 'aria-valuemax="10"' in page
     assert f"{done} of 10 answers" in page and ("failed" in page) is bool(failed)
 
@@ -66,7 +66,7 @@ def test_the_bar_of_a_sweep_counts_what_failed_too(done: int, failed: int, came:
 )
 def test_a_sweep_that_is_over_says_how_it_ended(progress: Progress, words: str, is_error: bool) -> None:
     """How many answers in what time, where it was stopped, and an error where everything failed."""
-    assert ending(progress) == (words, is_error)
+    assert describe_outcome(progress) == (words, is_error)
 
 
 class Publisher:

@@ -1,4 +1,4 @@
-"""The explorer: a sweep's cells as a grid that fills, its samples, and one cell beside another."""
+"""The explorer: a sweep's cells as a grid that fills, their samples, and a comparison of two cells."""
 
 from .box import Explorer
 

@@ -1,4 +1,4 @@
-"""The explorer: a sweep's grid that fills, what can be done with the sweep, and the answers of a cell."""
+"""The explorer: a sweep's grid as it fills, buttons to control the sweep, and the answers of selected cells."""
 
 from __future__ import annotations
 
@@ -24,73 +24,72 @@ from ..still import CSS as STILL
 from ..still import StaticFallback
 from ..trouble import StatusWidget
 from ..viewer.calls import CallbackGuard
-from .grid import Choices, Grid, Overview
-from .opened import Beside
+from .grid import CellGrid, GridOptions, Overview
+from .opened import CellDetails
 from .style import CSS
 
-TEXT = "chatglm sweep: run its cell in a notebook to explore it."
+FALLBACK_TEXT = "chatglm sweep: run its cell in a notebook to explore it."
 
-BUTTONS = 400
-"""Cells that may be buttons; more would hold up the page, and are one static heat map."""
-PAUSE, LONG_PAUSE = 0.09, 0.5
-"""Seconds that a change may wait for others to be shown together: of a sweep, and of one of many answers."""
-MANY = 5000
-"""So many answers are many."""
-FLOW = 500
-"""Messages a second that the grid may send while the sweep runs: a server drops what exceeds a thousand."""
-QUIET = 0.5
-"""Seconds without a change after which texts that grow are looked at."""
+MAX_BUTTONS = 400
+"""Cells that are displayed as buttons; more would slow down the page, so they become one static heat map."""
+UPDATE_SECONDS, SLOW_UPDATE_SECONDS = 0.09, 0.5
+"""Time in which changes are collected into one update; the slow one is for sweeps with many requests."""
+MANY_REQUESTS = 5000
+MAX_MESSAGES_PER_SECOND = 500
+"""Limit for the grid while the sweep runs, since Jupyter drops messages above 1000 per second."""
+IDLE_SECONDS = 0.5
+"""Time without a change after which growing texts are updated."""
 
 
-def ending(progress: Progress) -> tuple[str, bool]:
-    """Say in one line what there is of a sweep that doesn't run, and whether that is an error: all failed."""
-    came, total = progress.done, progress.total
-    time = f" · {_duration(progress.spent)}" if progress.spent else ""
+def describe_outcome(progress: Progress) -> tuple[str, bool]:
+    """Return one line about a sweep that isn't running, and whether it is an error: all requests failed."""
+    done, total = progress.done, progress.total
+    duration = f" · {_format_duration(progress.spent)}" if progress.spent else ""
     failed = f" · {progress.failed} failed" if progress.failed else ""
     if progress.failed == total:
-        return f"{'All ' if total > 1 else ''}{plural(total, 'request')} failed{time}", True
-    if came == total:
-        return f"{plural(total, 'answer')}{time}", False
-    if came + progress.failed == total:
-        return f"{came} of {total} answers{failed}{time}", False
-    return (
-        f"Stopped at {came} of {total}{failed}" if progress.spent else f"{came} of {total} answers{failed}"
-    ), False
+        return f"{'All ' if total > 1 else ''}{plural(total, 'request')} failed{duration}", True
+    if done == total:
+        return f"{plural(total, 'answer')}{duration}", False
+    if done + progress.failed == total:
+        return f"{done} of {total} answers{failed}{duration}", False
+    if progress.spent:
+        return f"Stopped at {done} of {total}{failed}", False
+    return f"{done} of {total} answers{failed}", False
 
 
-def bar(progress: Progress) -> str:
-    """Return how far a running sweep is as safe HTML; a screen reader finds the bar and isn't told of each answer.
+def progress_html(progress: Progress) -> str:
+    """Return a running sweep's progress bar as safe HTML; it isn't a live region, so answers aren't announced.
 
-    It is full only when nothing is under way, also while failures are asked again.
+    It is full only when no request is pending, also while failed ones are retried.
     """
-    came = min(progress.done + progress.failed, progress.total - progress.pending)
-    width = 100 * came / progress.total
+    finished = min(progress.done + progress.failed, progress.total - progress.pending)
+    width = 100 * finished / progress.total
     parts = [f"{progress.done} of {progress.total} answers"]
     if progress.failed:
         parts.append(f"{progress.failed} failed")
     if progress.left is not None:
-        parts.append(f"about {_duration(progress.left)} left")
+        parts.append(f"about {_format_duration(progress.left)} left")
     words = escape_html(" · ".join(parts))
     return (
         f'<div class="chatglm-progress" role="progressbar" aria-label="Answers" aria-valuemin="0" '
-        f'aria-valuemax="{progress.total}" aria-valuenow="{came}" aria-valuetext="{words}">'
+        f'aria-valuemax="{progress.total}" aria-valuenow="{finished}" aria-valuetext="{words}">'
         f'<div style="width:{width:.1f}%"></div></div><div class="chatglm-small">{words}</div>'
     )
 
 
-def _duration(spent: float) -> str:
-    if spent < 90:
-        return format_seconds(spent) if spent < 10 else f"{spent:.0f} s"
-    return f"{spent / 60:.0f} min" if spent < 5400 else f"{spent / 3600:.1f} h"
+def _format_duration(duration: float) -> str:
+    if duration < 90:
+        return format_seconds(duration) if duration < 10 else f"{duration:.0f} s"
+    return f"{duration / 60:.0f} min" if duration < 5400 else f"{duration / 3600:.1f} h"
 
 
-class Doing(w.Box):  # type: ignore[misc]
-    """Three buttons, of which those are there that would do something; each press calls ``seen``."""
+class SweepButtons(w.Box):  # type: ignore[misc]
+    """Three buttons, each visible only while it has an effect; pressing one calls ``on_press``."""
 
-    def __init__(self, sweep: Sweep, guard: CallbackGuard, seen: Callable[[], object]) -> None:
-        self._sweep, self._guard, self._seen = sweep, guard, seen
+    def __init__(self, sweep: Sweep, guard: CallbackGuard, on_press: Callable[[], object]) -> None:
+        self._sweep, self._guard, self._on_press = sweep, guard, on_press
         self.stopping = False
-        """Whether Stop was pressed and the sweep has not ended yet."""
+        """Whether Stop was pressed and the sweep hasn't ended yet."""
         self._pressed = False
         self.stop = look.button("Stop", tooltip="Stop the sweep; what came stays")
         self.resume = look.button("Resume", tooltip="Send what is missing")
@@ -102,35 +101,35 @@ class Doing(w.Box):  # type: ignore[misc]
         self.add_class("chatglm-row")
 
     def show(self, progress: Progress) -> None:
-        """Offer what would do something; Stop is the last to change, since it tells of the end.
+        """Update which buttons are visible; Stop changes last, since its change signals the end.
 
-        The keyboard goes from a button that was pressed, and isn't there any more, to the one in its place.
+        The keyboard focus moves from a pressed button that disappears to the one that replaces it.
         """
         running = progress.pending > 0
         self.stopping = self.stopping and running
         missing = not running and self._sweep.missing() > 0
-        moved = self._pressed and running == self.stop.disabled
-        self._offer(self.resume, missing)
-        self._offer(self.retry, not running and progress.failed > 0)
-        self._offer(self.stop, running)
-        if moved:
+        replaced = self._pressed and running == self.stop.disabled
+        self._set_available(self.resume, missing)
+        self._set_available(self.retry, not running and progress.failed > 0)
+        self._set_available(self.stop, running)
+        if replaced:
             self._pressed = False
             if running or missing:
                 (self.stop if running else self.resume).focus()
 
-    def _offer(self, button: w.Button, offered: bool) -> None:
-        button.layout.display = None if offered else "none"
-        button.disabled = not offered
+    def _set_available(self, button: w.Button, available: bool) -> None:
+        button.layout.display = None if available else "none"
+        button.disabled = not available
 
     def _stop(self) -> None:
         if self._sweep.running and not self.stopping:
             self.stopping = self._pressed = True
-            self._guard.run_in_thread(self._end)  # it waits for the end, and the kernel must not
-            self._guard.run_in_thread(self._guard.handler(self._seen))
+            self._guard.run_in_thread(self._stop_and_wait)  # it waits for the end, which would block the kernel
+            self._guard.run_in_thread(self._guard.handler(self._on_press))
 
-    def _end(self) -> None:
+    def _stop_and_wait(self) -> None:
         self._sweep.stop()
-        self._guard.handler(self._seen)()
+        self._guard.handler(self._on_press)()
 
     def _resume(self) -> None:
         self._start(self._sweep.resume, "" if self._sweep.missing() else "Nothing is missing.")
@@ -138,161 +137,163 @@ class Doing(w.Box):  # type: ignore[misc]
     def _retry(self) -> None:
         self._start(self._sweep.retry, "" if self._sweep.progress.failed else "Nothing has failed.")
 
-    def _start(self, begin: Callable[..., object], nothing: str) -> None:
-        if self._sweep.running:  # a click that came late
+    def _start(self, begin: Callable[..., object], notice: str) -> None:
+        if self._sweep.running:  # a late click
             return
-        self._guard.show_status(nothing)
+        self._guard.show_status(notice)
         begin(wait=False)
         self._pressed = True
-        self._seen()
+        self._on_press()
 
 
 class Explorer(w.VBox):  # type: ignore[misc]
-    """A sweep as widgets, while it runs and afterwards; closing it does not stop the sweep.
+    """A sweep as widgets, while it runs and afterwards; closing it doesn't stop the sweep.
 
-    The sweep's thread only wishes for a look; the look is taken in a thread of its own, under the same lock as
-    every click.
+    The sweep's thread only requests a refresh. It runs in a thread of its own, under the same lock as every click.
 
-    :param sleep: waits until the next look; it is for tests, which decide when that is.
+    :param sleep: waits until the next refresh; tests replace it.
     """
 
     def __init__(self, sweep: Sweep, *, sleep: Sleep = asyncio.sleep) -> None:
         self._sweep, self._partial, self._fallback = sweep, sweep.partial, StaticFallback()
-        self._closed, self._ticking, self._kept = False, False, 0
-        self._looked, self._rest, self._looks = 0.0, 0.0, 0
+        self._closed, self._is_timer_set, self._saved_versions = False, False, 0
+        self._refreshed_at, self._busy_until, self._refresh_count = 0.0, 0.0, 0
         self._guard = guard = CallbackGuard(sweep.session or get_session(), sleep=sleep)
         self.state, self.bar = StatusWidget(), look.Html()
-        self.doing = Doing(sweep, guard, self._look)
-        self.choices = Choices(self._partial, guard, self._look)
-        self.beside = Beside(sweep, guard, self._left, self._use)
-        self.grid: Grid | Overview
+        self.buttons = SweepButtons(sweep, guard, self._refresh)
+        self.options = GridOptions(self._partial, guard, self._refresh)
+        self.details = CellDetails(sweep, guard, self._on_close, self._use_settings)
+        self.grid: CellGrid | Overview
         self._overview = Overview(self._partial, guard, self._open)
-        if len(self._partial.cells) > BUTTONS:
+        if len(self._partial.cells) > MAX_BUTTONS:
             self.grid, cells = self._overview, look.column(self._overview)
         else:
-            self.grid = Grid(self._partial, guard, self._open, self.beside.mark)
+            self.grid = CellGrid(self._partial, guard, self._open, self.details.mark)
             self._overview.add_class("chatglm-fallback")
             cells = look.column(self.grid, self._overview)
-            self.grid.observe(guard.handler(lambda: self._drop(cells)), names="ready")
+            self.grid.observe(guard.handler(lambda: self._remove_substitute(cells)), names="ready")
         cells.add_class("chatglm-all-cells")
-        main = look.with_class(w.Box([cells, self.beside]), "chatglm-main")
+        main = look.with_class(w.Box([cells, self.details]), "chatglm-main")
         style = look.style_sheet(look.FALLBACK + ANSWER + STILL + CSS, "chatglm-explorer")
-        head = look.row(self.state, self.doing, guard.status)
-        super().__init__([style, look.Html(_heading(sweep)), head, self.bar, self.choices, main])
+        head = look.row(self.state, self.buttons, guard.status)
+        super().__init__([style, look.Html(_heading(sweep)), head, self.bar, self.options, main])
         self.add_class("chatglm-box")
         self.add_class("chatglm-explorer")
-        pause = PAUSE if sweep.grid.requests < MANY else LONG_PAUSE
-        self._forget = sweep.on_change(guard.debounce(self._hear, pause=pause))
-        guard.handler(self._look)()
+        pause = UPDATE_SECONDS if sweep.grid.requests < MANY_REQUESTS else SLOW_UPDATE_SECONDS
+        self._unsubscribe = sweep.on_change(guard.debounce(self._on_change, pause=pause))
+        guard.handler(self._refresh)()
 
     @property
     def status(self) -> StatusWidget:
-        """The line that tells what was done and what went wrong."""
+        """The line about the last action or error."""
         return self._guard.status
 
     def close(self) -> None:
-        """Stop following the sweep, which goes on, and close every part."""
+        """Close every part, and stop observing the sweep, which continues."""
         with self._guard.suspend_handlers():
             self._closed = True
-            self._forget()
+            self._unsubscribe()
             for child in self.children:
                 look.close_all(child)
             self.layout.close()
             super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """Stand for the explorer where widgets can't be shown."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), **html_output(TEXT, f"<p>{TEXT}</p>")}
+        """Return the MIME bundle, with a text for front ends that can't display widgets."""
+        return {
+            **(super()._repr_mimebundle_(**kwargs) or {}),
+            **html_output(FALLBACK_TEXT, f"<p>{FALLBACK_TEXT}</p>"),
+        }
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        """Show the explorer, and beneath it an output that will keep the grid."""
-        with self._guard.suspend_handlers():  # an end that comes meanwhile waits, and changes that output
+        """Display the explorer, and below it a static copy of the grid."""
+        with self._guard.suspend_handlers():  # an end meanwhile waits, then updates the copy
             self._fallback.publish_below(self, text(self._partial), page(self._partial))
 
-    def _use(self, cell: Cell) -> None:
-        """Make a cell's parameters the session's."""
+    def _use_settings(self, cell: Cell) -> None:
+        """Set the session's parameters to those of a cell."""
         session = self._sweep.session or get_session()
-        further = [name for name in cell.setting if not session.settings.has_trait(name)]
+        unknown = [name for name in cell.setting if not session.settings.has_trait(name)]
         for name, value in cell.setting.items():
-            if name not in further:
+            if name not in unknown:
                 session.set_parameter(name, value)
-        taken = told({name: value for name, value in cell.setting.items() if name not in further})
-        words = [f"The next prompt is asked with {taken}."] if taken else []
-        words += [f"{', '.join(further)}: not a setting, but a key of the request's body."] if further else []
-        self._guard.show_status(" ".join(words))
+        applied = told({name: value for name, value in cell.setting.items() if name not in unknown})
+        parts = [f"The next prompt is asked with {applied}."] if applied else []
+        parts += [f"{', '.join(unknown)}: not a setting, but a key of the request's body."] if unknown else []
+        self._guard.show_status(" ".join(parts))
 
-    def _hear(self) -> None:
-        """Take in what has changed in the sweep, a little later if much has gone to the page just now."""
-        if time.monotonic() >= self._rest or not self._sweep.running:
-            self._look()
+    def _on_change(self) -> None:
+        """Refresh after a change of the sweep, but later if much was just sent to the page."""
+        if time.monotonic() >= self._busy_until or not self._sweep.running:
+            self._refresh()
         else:
-            self._look_again(not self._closed)
+            self._refresh_later(not self._closed)
 
-    def _look(self) -> None:
-        """Bring all up to the sweep: the buttons first, so that what tells of an end comes after them.
+    def _refresh(self) -> None:
+        """Update everything from the sweep; the buttons first, so that they change before the end is displayed.
 
-        An observer may press a button, which looks too; then this look is out of date, and is taken again.
+        An observer may press a button, which refreshes too; this refresh is then outdated and starts again.
         """
         if self._closed:
             return
-        self._looks += 1
-        number, found = self._looks, self._sweep.progress
-        self._looked = time.monotonic()
-        for show in (self.doing.show, self._show_bar, self._show_cells, self._show_state):
-            show(found)
-            if number != self._looks:
-                self._look()
+        self._refresh_count += 1
+        number, progress = self._refresh_count, self._sweep.progress
+        self._refreshed_at = time.monotonic()
+        for show in (self.buttons.show, self._show_bar, self._show_cells, self._show_state):
+            show(progress)
+            if number != self._refresh_count:
+                self._refresh()
                 return
-        self._look_again(found.pending > 0)
+        self._refresh_later(progress.pending > 0)
 
-    def _show_bar(self, found: Progress) -> None:
-        self.bar.value = bar(found) if found.pending else ""
-        self.bar.layout.display = None if found.pending else "none"
+    def _show_bar(self, progress: Progress) -> None:
+        self.bar.value = progress_html(progress) if progress.pending else ""
+        self.bar.layout.display = None if progress.pending else "none"
 
-    def _show_cells(self, found: Progress) -> None:
-        plot, running = self.choices.plot(), found.pending > 0
+    def _show_cells(self, progress: Progress) -> None:
+        plot, running = self.options.plot(), progress.pending > 0
         messages = self.grid.show(plot, running=running)
         if self._overview is not self.grid and not self.grid.ready:
             self._overview.show(plot, running=running)
-        self.choices.legend.value = self.grid.legend
-        self._rest = self._looked + messages / FLOW
-        self.beside.show()
+        self.options.legend.value = self.grid.legend
+        self._busy_until = self._refreshed_at + messages / MAX_MESSAGES_PER_SECOND
+        self.details.show()
 
-    def _show_state(self, found: Progress) -> None:
+    def _show_state(self, progress: Progress) -> None:
         sweep = self._partial
-        if found.pending:
-            self.state.show_text("Stopping…" if self.doing.stopping else "Running…")
+        if progress.pending:
+            self.state.show_text("Stopping…" if self.buttons.stopping else "Running…")
             return
-        if (versions := sum(cell.version for cell in sweep.cells)) != self._kept:
-            self._kept = versions
+        if (versions := sum(cell.version for cell in sweep.cells)) != self._saved_versions:
+            self._saved_versions = versions
             self._fallback.update(text(sweep), page(sweep))
-        words, failed = ending(found)
+        words, failed = describe_outcome(progress)
         self.state.value = look.status_html(words, failed=failed)
 
-    def _drop(self, cells: w.Box) -> None:
-        """Close what stands in for the grid, now that a page shows it."""
+    def _remove_substitute(self, cells: w.Box) -> None:
+        """Close the substitute for the grid, now that a page displays it."""
         cells.children = (self.grid,)
         look.close_all(self._overview)
 
-    def _look_again(self, running: bool) -> None:
-        """Look later at a sweep of which nothing may be heard for a while: its answers grow all the same."""
-        if running and not self._ticking:
-            self._ticking = True
-            self._guard.run_in_thread(self._guard.handler(self._tick), after=QUIET)
+    def _refresh_later(self, running: bool) -> None:
+        """Refresh a running sweep later even if it reports no change, since its answers may have grown."""
+        if running and not self._is_timer_set:
+            self._is_timer_set = True
+            self._guard.run_in_thread(self._guard.handler(self._on_timer), after=IDLE_SECONDS)
 
-    def _tick(self) -> None:
-        self._ticking = False
-        if time.monotonic() - self._looked >= QUIET / 2:
-            self._hear()
+    def _on_timer(self) -> None:
+        self._is_timer_set = False
+        if time.monotonic() - self._refreshed_at >= IDLE_SECONDS / 2:
+            self._on_change()
         else:
-            self._look_again(not self._closed)
+            self._refresh_later(not self._closed)
 
     def _open(self, cell: Cell) -> None:
-        self.beside.present(cell)
-        self._look()
+        self.details.open_cell(cell)
+        self._refresh()
 
-    def _left(self, cell: Cell | None) -> None:
-        self._look()
+    def _on_close(self, cell: Cell | None) -> None:
+        self._refresh()
         if cell is not None:
             self.grid.focus_cell(cell)
 

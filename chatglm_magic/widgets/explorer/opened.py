@@ -1,4 +1,4 @@
-"""What a cell holds, equal answers once; the opened cell and a pinned baseline, what differs marked."""
+"""The answers of the opened cell and a pinned baseline: equal ones merged, differences highlighted."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from ...values import Turn
 from .. import look
 from ..answer import answer_html
 from ..viewer.calls import CallbackGuard
-from .grid import title
+from .grid import cell_title
 
-SHOWN = 20
-"""Answers that are shown at once; a dropdown turns to the others."""
-LONGEST = 200_000
-"""Characters of a text that a page is given; the rest is counted, and is in the sweep."""
+ANSWERS_PER_PAGE = 20
+"""Answers displayed at once; a dropdown selects the others."""
+MAX_CHARACTERS = 200_000
+"""Limit of a text that is sent to a page; the rest is only counted."""
 
-Part = Group | tuple[int, Draft]
-"""One thing to show of a cell: equal answers that have come, or a sample's number and its answer under way."""
-
-
-def parts_of(cell: Cell) -> list[Part]:
-    """Return what there is of a cell, in the order of the samples."""
-    parts: list[Part] = [*cell.groups, *cell.drafts.items()]
-    return sorted(parts, key=_first)
+CellPart = Group | tuple[int, Draft]
+"""One part of a cell: equal finished answers, or the number of a sample and its partial answer."""
 
 
-def part_html(cell: Cell, part: Part) -> str:
-    """Return a part's name and facts, then its answer as far as it has come, and what went wrong, as safe HTML."""
+def list_parts(cell: Cell) -> list[CellPart]:
+    """Return the parts of a cell, ordered by sample."""
+    parts: list[CellPart] = [*cell.groups, *cell.drafts.items()]
+    return sorted(parts, key=_first_sample)
+
+
+def part_html(cell: Cell, part: CellPart) -> str:
+    """Return a part as safe HTML: the answer so far, its error if any, then its name and facts."""
     if isinstance(part, Group):
-        body = _body(part.turn)
+        body = _answer_html(part.turn)
     else:
         draft = part[1]
-        body = live_html(draft.text[:LONGEST], draft.reasoning[:LONGEST], draft.notice) + _rest(draft.text)
-    return _named(cell, part, body)
+        body = live_html(
+            draft.text[:MAX_CHARACTERS], draft.reasoning[:MAX_CHARACTERS], draft.notice
+        ) + _omission_html(draft.text)
+    return _labelled_html(cell, part, body)
 
 
-def _named(cell: Cell, part: Part, body: str) -> str:
-    """Return an answer's HTML as a group that has its name, with its name and facts in a small line below."""
+def _labelled_html(cell: Cell, part: CellPart, body: str) -> str:
+    """Return an answer's HTML as a named group, with its name and facts in a small line below."""
     if isinstance(part, Group):
-        name, facts = _name(cell, part.samples), facts_of(part.turn)
+        name, facts = _part_name(cell, part.samples), facts_line(part.turn)
     else:
-        name, began = _name(cell, (part[0],)), part[1].first_token is not None
+        name, began = _part_name(cell, (part[0],)), part[1].first_token is not None
         facts = f"running · {len(part[1].text)} characters" if began else "sent · no token yet"
     label = " · ".join(text for text in (name, facts) if text)
     group = escape_html(name or "Answer")
@@ -58,8 +60,8 @@ def _named(cell: Cell, part: Part, body: str) -> str:
     )
 
 
-def facts_of(turn: Turn) -> str:
-    """Say in one line how an answer ended, and how long it is."""
+def facts_line(turn: Turn) -> str:
+    """Return one line about how an answer ended, and how long it is."""
     tokens, size = completion_tokens(turn), len(turn.answer)
     parts: list[str] = [turn.status] if turn.status != "complete" else []
     parts.append(plural(size, "character"))
@@ -67,30 +69,30 @@ def facts_of(turn: Turn) -> str:
         parts.append(plural(tokens, "token"))
     if turn.finish_reason and turn.finish_reason != "stop":
         parts.append(f"finish: {one_line(turn.finish_reason, 40)}")
-    parts += [f"changed: {one_line(what, 200)}" for what in turn.changed]
+    parts += [f"changed: {one_line(change, 200)}" for change in turn.changed]
     return " · ".join(parts)
 
 
-def _first(part: Part) -> int:
+def _first_sample(part: CellPart) -> int:
     return part.samples[0] if isinstance(part, Group) else part[0]
 
 
-def _text(part: Part) -> str:
-    return (part.turn.answer if isinstance(part, Group) else part[1].text)[:LONGEST]
+def _part_text(part: CellPart) -> str:
+    return (part.turn.answer if isinstance(part, Group) else part[1].text)[:MAX_CHARACTERS]
 
 
-def _name(cell: Cell, samples: tuple[int, ...]) -> str:
-    """Name the samples of a part; the one sample of a cell needs no name."""
+def _part_name(cell: Cell, samples: tuple[int, ...]) -> str:
+    """Return the name of a part by its samples; empty for the only sample of a cell."""
     if len(cell.turns) == 1:
         return ""
     if len(samples) == len(cell.turns):
         return f"{len(samples)} × the same"
-    listed = f"Sample{'s' * (len(samples) > 1)} {_ranges(samples)}"
+    listed = f"Sample{'s' * (len(samples) > 1)} {_format_ranges(samples)}"
     return f"{len(samples)} × the same · {listed}" if len(samples) > 1 else listed
 
 
-def _ranges(samples: tuple[int, ...]) -> str:
-    """Return numbers, counted from 1, as people write them: ``1–3, 5``."""
+def _format_ranges(samples: tuple[int, ...]) -> str:
+    """Return zero-based numbers as one-based ranges: ``1–3, 5``."""
     runs: list[list[int]] = []
     for number in samples:
         if runs and number == runs[-1][-1] + 1:
@@ -100,214 +102,215 @@ def _ranges(samples: tuple[int, ...]) -> str:
     return ", ".join(f"{run[0] + 1}–{run[-1] + 1}" if len(run) > 1 else str(run[0] + 1) for run in runs)
 
 
-def _body(turn: Turn) -> str:
-    cut = replace(turn, answer=turn.answer[:LONGEST], reasoning=turn.reasoning[:LONGEST])
+def _answer_html(turn: Turn) -> str:
+    cut = replace(turn, answer=turn.answer[:MAX_CHARACTERS], reasoning=turn.reasoning[:MAX_CHARACTERS])
     error = f'<p class="chatglm-failed">{escape_html(one_line(turn.error))}</p>' if turn.error else ""
-    return answer_html(cut) + _rest(turn.answer) + error
+    return answer_html(cut) + _omission_html(turn.answer) + error
 
 
-def _rest(text: str) -> str:
-    left = len(text) - LONGEST
-    return look.small_html(f"… {left:,} more characters: the sweep's turns have them.") if left > 0 else ""
+def _omission_html(text: str) -> str:
+    omitted = len(text) - MAX_CHARACTERS
+    return look.small_html(f"… {omitted:,} more characters: the sweep's turns have them.") if omitted > 0 else ""
 
 
-class Side(w.VBox):  # type: ignore[misc]
+class CellPane(w.VBox):  # type: ignore[misc]
     """One cell with its answers, hidden while there is no cell.
 
-    :param name: what the cell is, as ``Baseline``.
-    :param samples: how many each cell has.
-    :param changed: is called when another answer is chosen to be compared.
+    :param name: the cell's role, such as ``Baseline``.
+    :param samples: number of samples in each cell.
+    :param on_change: called when another answer is selected for the comparison.
     """
 
     def __init__(
-        self, name: str, samples: int, guard: CallbackGuard, changed: Callable[[], object], *buttons: w.Button
+        self, name: str, samples: int, guard: CallbackGuard, on_change: Callable[[], object], *buttons: w.Button
     ) -> None:
         self.cell: Cell | None = None
         self._name, self._samples, self._guard = name, samples, guard
-        self._parts: list[Part] = []
-        self._keys: dict[int, object] = {}
-        self._marks = False
-        self.heading, self.marked, self.missing = look.Html(), look.Html(), look.Html()
+        self._parts: list[CellPart] = []
+        self._drawn_keys: dict[int, object] = {}
+        self._has_marks = False
+        self.heading, self.differences, self.missing = look.Html(), look.Html(), look.Html()
         self.answer = w.Dropdown(description=f"{name}: compared answer")
         self.page = w.Dropdown(options=[("", 0)], description=f"{name}: answers shown")
-        self.answer.observe(guard.handler(changed), names="value")
+        self.answer.observe(guard.handler(on_change), names="value")
         self.page.observe(guard.handler(self.show), names="value")
-        self.panes = [look.with_class(look.Typeset(), "chatglm-sample") for _ in range(min(SHOWN, samples))]
+        self.panes = [
+            look.with_class(look.Typeset(), "chatglm-sample") for _ in range(min(ANSWERS_PER_PAGE, samples))
+        ]
         choices = look.row(look.label_above(self.answer), look.label_above(self.page))
-        parts = [look.row(self.heading, look.row(*buttons)), choices, self.marked, *self.panes, self.missing]
+        parts = [look.row(self.heading, look.row(*buttons)), choices, self.differences, *self.panes, self.missing]
         super().__init__(parts)
         self.add_class("chatglm-card")
         self.add_class("chatglm-side")
-        self.take(None, prompts=False)
+        self.show_cell(None, prompts=False)
 
-    def take(self, cell: Cell | None, *, prompts: bool) -> None:
-        """Show a cell, or nothing; ``prompts`` says that it takes the prompt to name it."""
+    def show_cell(self, cell: Cell | None, *, prompts: bool) -> None:
+        """Show a cell, or nothing; ``prompts`` says whether its title includes the prompt."""
         self.cell = cell
         self.layout.display = None if cell is not None else "none"
         if cell is not None:
-            self.heading.value = look.heading_html(f"{self._name}: {title(cell, prompts=prompts)}", 4)
+            self.heading.value = look.heading_html(f"{self._name}: {cell_title(cell, prompts=prompts)}", 4)
         self.show()
 
     def show(self) -> None:
-        """Bring the answers up to the cell; each is drawn again only where it has changed."""
-        self._parts = parts_of(self.cell) if self.cell is not None else []
-        self._offer()
+        """Update the answers from the cell; only those that have changed are drawn again."""
+        self._parts = list_parts(self.cell) if self.cell is not None else []
+        self._update_dropdowns()
         for place, pane in enumerate(self.panes):
             number = self.page.value + place
             part = self._parts[number] if number < len(self._parts) else None
-            key = (self.cell, part if isinstance(part, Group) else part and (part[0], _size(part[1])))
-            if self._keys.get(place) == key:
+            key = (self.cell, part if isinstance(part, Group) else part and (part[0], _draft_state(part[1])))
+            if self._drawn_keys.get(place) == key:
                 continue
-            self._keys[place] = key
+            self._drawn_keys[place] = key
             pane.value = part_html(self.cell, part) if self.cell is not None and part is not None else ""
-        self._place()
-        come = sum(turn is not None for turn in self.cell.turns) + len(self.cell.drafts) if self.cell else 0
-        lacking = self._samples - come
-        waiting = f"{plural(lacking, 'request')} not sent yet"
-        self.missing.value = look.small_html(waiting) if self.cell is not None and lacking else ""
+        self._arrange_panes()
+        started = sum(turn is not None for turn in self.cell.turns) + len(self.cell.drafts) if self.cell else 0
+        unsent = self._samples - started
+        notice = f"{plural(unsent, 'request')} not sent yet"
+        self.missing.value = look.small_html(notice) if self.cell is not None and unsent else ""
 
     @property
     def text(self) -> str:
-        """The answer that is compared."""
-        part = self._compared
-        return _text(part) if part is not None else ""
+        """The text of the compared answer."""
+        part = self._compared_part
+        return _part_text(part) if part is not None else ""
 
     @property
-    def runs(self) -> bool:
-        """Whether that answer is still being written."""
-        return isinstance(self._compared, tuple) and not isinstance(self._compared, Group)
+    def is_running(self) -> bool:
+        """Whether the compared answer is still streaming."""
+        return isinstance(self._compared_part, tuple) and not isinstance(self._compared_part, Group)
 
     @property
-    def _compared(self) -> Part | None:
-        return next((part for part in self._parts if _first(part) == self.answer.value), None)
+    def _compared_part(self) -> CellPart | None:
+        return next((part for part in self._parts if _first_sample(part) == self.answer.value), None)
 
-    def compare(self, other: str | None) -> None:
-        """Show the compared answer with what another one lacks marked, in its place; None compares nothing."""
+    def mark_differences(self, other: str | None) -> None:
+        """Highlight what of the compared answer is missing in ``other``, in its place; None highlights nothing."""
         self.answer.layout.display = None if other is not None and len(self._parts) > 1 else "none"
-        self._marks = other is not None and other != self.text
-        words, body, part = "" if other is None else "The same in both", "", self._compared
-        if other is not None and self._marks:
+        self._has_marks = other is not None and other != self.text
+        words, body, part = "" if other is None else "The same in both", "", self._compared_part
+        if other is not None and self._has_marks:
             html, share = highlight_changes(other, self.text)
-            self._marks = share < MAX_HIGHLIGHTED_SHARE
-            words = "Differences highlighted" if self._marks else "A different answer"
-            if self._marks and self.cell is not None and part is not None:
-                body = _named(self.cell, part, f'<div class="chatglm-marked">{html}</div>')
-        self.marked.value = f'<div class="chatglm-label">{words}</div>{body}' if words else ""
-        self._place()
+            self._has_marks = share < MAX_HIGHLIGHTED_SHARE
+            words = "Differences highlighted" if self._has_marks else "A different answer"
+            if self._has_marks and self.cell is not None and part is not None:
+                body = _labelled_html(self.cell, part, f'<div class="chatglm-marked">{html}</div>')
+        self.differences.value = f'<div class="chatglm-label">{words}</div>{body}' if words else ""
+        self._arrange_panes()
 
-    def _place(self) -> None:
-        """Show a pane for each part; an answer with marks takes the place of its own."""
+    def _arrange_panes(self) -> None:
+        """Show a pane for each part, except the one that the highlighted answer replaces."""
         for place, pane in enumerate(self.panes):
             number = self.page.value + place
             part = self._parts[number] if number < len(self._parts) else None
-            marked = self._marks and part is not None and _first(part) == self.answer.value
+            marked = self._has_marks and part is not None and _first_sample(part) == self.answer.value
             pane.layout.display = "none" if part is None or marked else None
 
-    def _offer(self) -> None:
-        """Let the dropdowns offer what there is; what was chosen stays where it is still there."""
+    def _update_dropdowns(self) -> None:
+        """Update the options of the dropdowns; a selection stays if it still exists."""
         cell = self.cell
-        names = [
-            (f"sample{'s' * (isinstance(part, Group) and len(part.samples) > 1)} {_numbers(part)}", _first(part))
-            for part in self._parts
-        ] or [("–", -1)]
+        names = [(_option_label(part), _first_sample(part)) for part in self._parts] or [("–", -1)]
         count = len(self._parts)
-        pages = [(f"{n + 1} to {min(n + SHOWN, count)}", n) for n in range(0, max(count, 1), SHOWN)]
+        starts = range(0, max(count, 1), ANSWERS_PER_PAGE)
+        pages = [(f"{start + 1} to {min(start + ANSWERS_PER_PAGE, count)}", start) for start in starts]
         with self._guard.suspend_handlers():
             for choice, options in ((self.answer, names), (self.page, pages)):
                 if list(choice.options) != options:
                     old = choice.value
                     choice.options = options
                     choice.value = old if any(value == old for _, value in options) else options[0][1]
-        self.page.layout.display = None if cell is not None and count > SHOWN else "none"
+        self.page.layout.display = None if cell is not None and count > ANSWERS_PER_PAGE else "none"
 
 
-def _numbers(part: Part) -> str:
-    return _ranges(part.samples if isinstance(part, Group) else (part[0],))
+def _option_label(part: CellPart) -> str:
+    samples = part.samples if isinstance(part, Group) else (part[0],)
+    return f"sample{'s' * (len(samples) > 1)} {_format_ranges(samples)}"
 
 
-def _size(draft: Draft) -> tuple[int, int, str, bool]:
+def _draft_state(draft: Draft) -> tuple[int, int, str, bool]:
     return len(draft.text), len(draft.reasoning), draft.notice, draft.first_token is not None
 
 
-class Beside(w.Box):  # type: ignore[misc]
-    """At most two cells.
+class CellDetails(w.Box):  # type: ignore[misc]
+    """The opened cell, and the baseline if one is pinned.
 
-    :param changed: is called with the cell that was closed, or None, when the marks change.
-    :param use: is called with a cell whose parameters are to be the session's.
+    :param on_change: called with the cell that was closed, or None, when the marked cells change.
+    :param use: called with a cell whose parameters the session should use.
     """
 
     def __init__(
         self,
         sweep: Sweep,
         guard: CallbackGuard,
-        changed: Callable[[Cell | None], object],
+        on_change: Callable[[Cell | None], object],
         use: Callable[[Cell], object],
     ) -> None:
-        self._guard, self._changed = guard, changed
+        self._guard, self._on_change = guard, on_change
         self._prompts, samples = len(sweep.grid.prompts) > 1, sweep.grid.samples
-        self._compared: tuple[str, bool, str, bool] | None = None
+        self._compared_texts: tuple[str, bool, str, bool] | None = None
         self.pin = look.button("Pin as baseline", tooltip="Keep this cell beside the next one that is opened")
-        self.leave = look.button("Close", tooltip="Close the answers")
+        self.close_button = look.button("Close", tooltip="Close the answers")
         self.unpin = look.button("Unpin", tooltip="Take the baseline away")
-        self.baseline = Side("Baseline", samples, guard, self.show, self.unpin)
+        self.baseline = CellPane("Baseline", samples, guard, self.show, self.unpin)
         self.use = look.button("Use these settings", tooltip="Ask with this cell's parameters from now on")
         self.use.on_click(guard.handler(lambda: self.opened.cell and use(self.opened.cell)))
-        self.opened = Side("Opened", samples, guard, self.show, self.pin, self.use, self.leave)
+        self.opened = CellPane("Opened", samples, guard, self.show, self.pin, self.use, self.close_button)
         self.pin.on_click(guard.handler(self._pin))
-        self.leave.on_click(guard.handler(self._leave))
+        self.close_button.on_click(guard.handler(self._close_opened))
         self.unpin.on_click(guard.handler(self._unpin))
         super().__init__([self.baseline, self.opened])
         self.add_class("chatglm-beside")
         self.show()
 
-    def present(self, cell: Cell) -> None:
-        """Show a cell's answers."""
-        self.opened.take(cell, prompts=self._prompts)
+    def open_cell(self, cell: Cell) -> None:
+        """Open a cell and show its answers."""
+        self.opened.show_cell(cell, prompts=self._prompts)
         self._guard.show_status("")
         self.show()
 
     def mark(self, cell: Cell) -> str:
-        """Return what a cell is here: ``open``, ``pinned``, both or neither."""
+        """Return ``open``, ``pinned``, both, or an empty text for a cell."""
         words = (("open", self.opened.cell), ("pinned", self.baseline.cell))
-        return ", ".join(word for word, other in words if other is cell)
+        return ", ".join(word for word, marked in words if marked is cell)
 
     def show(self) -> None:
-        """Bring both up to the sweep."""
-        for side in (self.baseline, self.opened):
-            side.show()
-        cells = [side.cell for side in (self.baseline, self.opened) if side.cell is not None]
+        """Update both cells from the sweep."""
+        for pane in (self.baseline, self.opened):
+            pane.show()
+        cells = [pane.cell for pane in (self.baseline, self.opened) if pane.cell is not None]
         self.layout.display = None if cells else "none"
         (self.add_class if len(cells) == 2 else self.remove_class)("chatglm-both")
         if len(cells) < 2:
-            self._compared = None
-            self.baseline.compare(None)
-            self.opened.compare(None)
+            self._compared_texts = None
+            self.baseline.mark_differences(None)
+            self.opened.mark_differences(None)
             return
-        one, other = self.baseline, self.opened
-        if self._compared != (found := (one.text, one.runs, other.text, other.runs)):
-            self._compared = found
-            one.compare(other.text)
-            other.compare(one.text)
+        baseline, opened = self.baseline, self.opened
+        texts = (baseline.text, baseline.is_running, opened.text, opened.is_running)
+        if self._compared_texts != texts:
+            self._compared_texts = texts
+            baseline.mark_differences(opened.text)
+            opened.mark_differences(baseline.text)
 
     def _pin(self) -> None:
         cell = self.opened.cell
         if cell is not None:
-            self.baseline.take(cell, prompts=self._prompts)
-            self.opened.take(None, prompts=self._prompts)
-            self._guard.show_status(
-                f"{title(cell, prompts=self._prompts)} is pinned: open another cell to compare."
-            )
+            self.baseline.show_cell(cell, prompts=self._prompts)
+            self.opened.show_cell(None, prompts=self._prompts)
+            title = cell_title(cell, prompts=self._prompts)
+            self._guard.show_status(f"{title} is pinned: open another cell to compare.")
             self.show()
-            self._changed(cell)
+            self._on_change(cell)
 
-    def _leave(self) -> None:
+    def _close_opened(self) -> None:
         cell = self.opened.cell
-        self.opened.take(None, prompts=self._prompts)
+        self.opened.show_cell(None, prompts=self._prompts)
         self.show()
-        self._changed(cell)
+        self._on_change(cell)
 
     def _unpin(self) -> None:
-        self.baseline.take(None, prompts=self._prompts)
+        self.baseline.show_cell(None, prompts=self._prompts)
         self._guard.show_status("")
         self.show()
-        self._changed(None)
+        self._on_change(None)

@@ -1,4 +1,4 @@
-"""How the explorer looks: rules beside those of :mod:`..look`."""
+"""The explorer's style rules, in addition to those of :mod:`..look`."""
 
 from __future__ import annotations
 
