@@ -112,7 +112,7 @@ def test_nothing_is_lost_where_nothing_may_be_written(disk: Disk, monkeypatch: p
         session = Session()
         session.settings.endpoint_url = server.url
         assert session.ask("three") == "yes"
-        told = " ".join(session.store.news())
+        told = " ".join(session.store.take_notices())
         assert "Read-only" in told and "kept in memory" in told
         assert [turn.prompt for turn in session.turns] == ["three"]
         with pytest.raises(CommandError, match="can't be written: Read-only"):
@@ -131,5 +131,5 @@ def test_a_history_on_a_read_only_disk_can_be_read(disk: Disk) -> None:
         assert list_prompts(store) == ["before"]
         store.put(make_turn("new"), 1)
         assert sorted(list_prompts(store)) == ["before", "new"] and store.count(Query()) == 2
-        assert "kept in memory" in " ".join(store.news())
+        assert "kept in memory" in " ".join(store.take_notices())
     assert path.read_bytes() == before

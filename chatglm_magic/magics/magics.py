@@ -268,7 +268,7 @@ class ChatGLMMagics(Magics):
 
         Where they are differs on every machine: a notebook under test isn't told.
         """
-        for notice in self._session.store.news():
+        for notice in self._session.store.take_notices():
             if not (notice.routine and is_final()):
                 show_note(self.shell, notice)
 

@@ -39,14 +39,14 @@ def test_a_file_that_is_none_of_sqlites_is_moved_aside(name: str, tmp_path: Path
     (tmp_path / "h.sqlite.corrupt-1").write_text("an older one")
     with open_store(path) as store:
         store.put(make_turn("new"), 0)
-        moved, kept = store.news()
+        moved, kept = store.take_notices()
         assert "h.sqlite.corrupt-2" in moved and str(path) in kept
         assert list_prompts(store) == ["new"] and store.unsaved == 0
     assert (tmp_path / "h.sqlite.corrupt-2").read_bytes() == BAD[name]
     assert (tmp_path / "h.sqlite.corrupt-1").read_text() == "an older one"
     assert is_sound(path)
     with open_store(path) as store:
-        assert list_prompts(store) == ["new"] and store.news() == []
+        assert list_prompts(store) == ["new"] and store.take_notices() == []
 
 
 def broken(path: Path, store: Store) -> None:
@@ -67,9 +67,9 @@ def test_damage_in_the_middle_is_moved_aside_when_it_is_met(tmp_path: Path) -> N
     with open_store(path) as store:
         broken(path, store)
         damaged = path.read_bytes()
-        store.news()
+        store.take_notices()
         store.put(make_turn("new"), 0)
-        assert any("corrupt-1" in told for told in store.news())
+        assert any("corrupt-1" in told for told in store.take_notices())
         assert list_prompts(store) == ["new"] and store.unsaved == 0
     assert (tmp_path / "h.sqlite.corrupt-1").read_bytes() == damaged
 
@@ -82,7 +82,7 @@ def test_reading_meets_damage_too(tmp_path: Path) -> None:
         broken(path, store)
     with open_store(path) as store:
         assert store.find(Query(text="爱情")) == [] and store.count(Query()) == 0
-        assert any("corrupt-1" in told for told in store.news())
+        assert any("corrupt-1" in told for told in store.take_notices())
 
 
 @pytest.mark.row("F3")
@@ -95,7 +95,7 @@ def test_a_file_that_breaks_again_and_again_is_no_loop(tmp_path: Path) -> None:
             path.write_bytes(b"no database " * 1000)
             store.put(make_turn(f"new {seed}"), seed)
         assert [file.name for file in tmp_path.glob("*corrupt*")] == ["h.sqlite.corrupt-1"]
-        assert store.unsaved == 2 and any("can't be saved" in told for told in store.news())
+        assert store.unsaved == 2 and any("can't be saved" in told for told in store.take_notices())
         assert list_prompts(store)[-2:] == ["new 1", "new 2"]
 
 
@@ -205,8 +205,8 @@ def refused(path: Path) -> str:
     before = path.read_bytes()
     with open_store(path) as store:
         store.put(make_turn("in memory"), 0)
-        (told,) = store.news()
-        assert not store.flush() and store.news() == []
+        (told,) = store.take_notices()
+        assert not store.flush() and store.take_notices() == []
         assert list_prompts(store) == ["in memory"] and store.unsaved == 1
         with pytest.raises(ChatGLMError):
             store.add([(make_turn(), 0)])

@@ -70,7 +70,7 @@ def test_a_locked_file_holds_no_answer_up(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     with open_store(path, retry_after=600) as store:
         store.put(make_turn("0"), 0)
-        store.news()
+        store.take_notices()
         with hold_lock(path) as release:
             began = time.monotonic()
             store.put(make_turn("1"), 1)
@@ -80,14 +80,14 @@ def test_a_locked_file_holds_no_answer_up(tmp_path: Path) -> None:
             assert_within(first, 1)
             assert_within(time.monotonic() - began, 1.5)
             assert store.unsaved == 19 and list_prompts(store) == [str(number) for number in range(20)]
-            (told,) = store.news()
+            (told,) = store.take_notices()
             assert "locked" in told and str(path) in told and "memory" in told
             store.retry_after = 0
             store.put(make_turn("20"), 20)  # it is still held: tried again, in vain, and nobody is told twice
-            assert store.unsaved == 20 and store.news() == []
+            assert store.unsaved == 20 and store.take_notices() == []
             release()
         store.put(make_turn("21"), 21)
-        assert store.unsaved == 0 and store.news() == []
+        assert store.unsaved == 0 and store.take_notices() == []
         rows = store.find(Query())
         assert [row.turn.prompt for row in rows] == [str(number) for number in range(22)]
         assert [row.number for row in rows] == list(range(1, 23))
@@ -103,7 +103,7 @@ def test_a_place_that_can_not_be_written_keeps_turns_in_memory(tmp_path: Path) -
         made = [make_turn(f"爱情 {at}", duration=-float(at), model=f"m{at}") for at in range(5)]
         for at, one in enumerate(made):
             store.put(one, at)
-        (told,) = store.news()
+        (told,) = store.take_notices()
         assert "can't be saved" in told and "Not a directory" in told and "\n" not in told
         assert list_prompts(store) == [one.prompt for one in made] and store.count(Query(text="爱情")) == 5
         assert list_prompts(store, Query(order="duration")) == [one.prompt for one in reversed(made)]
@@ -154,12 +154,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
         filler = disk / "filler"
         with open_store(disk / "h.sqlite") as store:
             store.put(make_turn("saved"), 0)
-            store.news()
+            store.take_notices()
             with pytest.raises(OSError, match="No space left"):  # the control
                 filler.write_bytes(b"x" * 2**22)
             for at in range(1, 6):
                 store.put(make_turn(f"{at}", "爱" * 20_000), at)
-            (told,) = store.news()
+            (told,) = store.take_notices()
             assert "full" in told and store.unsaved > 0
             assert list_prompts(store) == ["saved", "1", "2", "3", "4", "5"]
             filler.unlink()
@@ -176,12 +176,12 @@ from tests.support.stores import make_turn as turn
 
 store = Store(Path(sys.argv[1]))
 store.put(turn("saved"), 0)
-store.news()
+store.take_notices()
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
 for at in range(1, 6):
     store.put(turn(f"{at}", "爱" * 60_000), at)
-assert store.unsaved and len(store.news()) == 1 and store.count(Query()) == 6
+assert store.unsaved and len(store.take_notices()) == 1 and store.count(Query()) == 6
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 assert store.flush()
 store.close()

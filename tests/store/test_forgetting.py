@@ -37,7 +37,7 @@ def test_forgotten_turns_leave_no_trace(how: str, tmp_path: Path) -> None:
             assert store.delete([one.id for one in secret]) == 20
         else:
             assert store.forget(CONVERSATION if how == "one conversation" else None) in (20, 220)
-        assert traces(path) == {} and store.news()[1:] == []
+        assert traces(path) == {} and store.take_notices()[1:] == []
         assert store.count(Query(text="绝密")) == 0
         left = 0 if how == "everything" else 200
         assert store.count(Query()) == left and store.count(Query(text="kept")) == left
@@ -62,13 +62,13 @@ def test_who_keeps_the_log_alive_is_told(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     with open_store(path) as store:
         store.put(make_turn(SECRET, SECRET), 0)
-        store.news()
+        store.take_notices()
         with start_code(READS, path) as reader:
             assert reader.stdout is not None and reader.stdout.readline() == "1\n"
             assert store.forget() == 1 and store.count(Query()) == 0
-            (told,) = store.news()
+            (told,) = store.take_notices()
             assert "--forget" in told and "another" in told.lower()
-        assert store.forget() == 0 and store.news() == [] and traces(path) == {}
+        assert store.forget() == 0 and store.take_notices() == [] and traces(path) == {}
 
 
 @pytest.mark.row("F12")

@@ -68,11 +68,11 @@ if child == 0:
     grandchild = os.fork()
     if grandchild == 0:
         store.put(turn("grandchild"), 2)
-        os._exit(len(store.news()) + 10)
+        os._exit(len(store.take_notices()) + 10)
     store.put(turn("child"), 1)
     grand = os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1])
-    os._exit(grand + len(store.news()))
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(store.news()), len(store.news()))
+    os._exit(grand + len(store.take_notices()))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(store.take_notices()), len(store.take_notices()))
 """
 
 

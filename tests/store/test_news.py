@@ -22,11 +22,11 @@ def test_news_are_read_once(tmp_path: Path) -> None:
     """Where turns are kept is told after the first one, and not again by the same file."""
     path = tmp_path / "h.sqlite"
     store = Store(path)
-    assert store.news() == []
+    assert store.take_notices() == []
     store.put(make_turn(), 0)
     store.put(make_turn(), 1)
-    (told,) = store.news()
+    (told,) = store.take_notices()
     assert str(path) in told and "store=off" in told
     store.close()
-    assert len(store.find(Query())) == 2 and store.news() == []
+    assert len(store.find(Query())) == 2 and store.take_notices() == []
     store.close()

@@ -70,7 +70,7 @@ def put_and_tell(path: Path) -> list[str]:
     """Put a turn into a store of that file; return what people are told."""
     with open_store(path) as store:
         store.put(make_turn("mine"), 0)
-        return store.news()
+        return store.take_notices()
 
 
 @pytest.mark.row("X8")
@@ -153,7 +153,7 @@ def test_links_are_not_followed(name: str, tmp_path: Path) -> None:
     path.with_name(name).symlink_to(victim)
     with open_store(path) as store:
         store.put(make_turn("after"), 1)
-        (told,) = store.news()
+        (told,) = store.take_notices()
         assert "symbolic link" in told and store.unsaved == 1 and list_prompts(store)[-1] == "after"
         assert victim.read_text() == "precious" and path.with_name(name).is_symlink()
         path.with_name(name).unlink()
@@ -166,4 +166,4 @@ def test_a_folder_or_a_device_is_no_store(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
         with open_store(path) as store:
             store.put(Turn("x"), 0)
-            assert "can't be saved" in store.news()[0] and store.unsaved == 1
+            assert "can't be saved" in store.take_notices()[0] and store.unsaved == 1

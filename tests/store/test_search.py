@@ -279,7 +279,7 @@ def test_a_broken_index_is_begun_again(tmp_path: Path) -> None:
     with open_store(path) as store:
         store.put(make_turn("爱情 30"), 30)
         assert store.unsaved == 0 and store.count(Query(text="爱情")) == 31
-        assert store.news() == [] and [file.name for file in tmp_path.glob("*corrupt*")] == []
+        assert store.take_notices() == [] and [file.name for file in tmp_path.glob("*corrupt*")] == []
         assert list_prompts(store, Query(conversation=CONVERSATION)) == [f"爱情 {at}" for at in range(31)]
 
 

@@ -76,7 +76,7 @@ def test_what_json_has_no_word_for_is_kept_as_text(tmp_path: Path) -> None:
     with open_store(tmp_path / "h.sqlite") as store:
         store.put(make_turn(asked={"path": Path("a/b"), "temperature": "warm", "top_p": 10**400}), 0)
         (row,) = store.find(Query())
-        assert store.news()[1:] == [] and row.turn.asked["path"] == "a/b"
+        assert store.take_notices()[1:] == [] and row.turn.asked["path"] == "a/b"
 
 
 def test_putting_a_turn_again_brings_it_up_to_date(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_nothing_touches_the_disk_before_the_first_turn(tmp_path: Path) -> None:
     """A store that is made, asked and closed leaves no file behind."""
     with open_store(tmp_path / "folder" / "h.sqlite") as store:
         assert store.find(Query()) == [] and store.count(Query()) == 0
-        assert store.conversations() == [] and store.models() == [] and store.news() == []
+        assert store.conversations() == [] and store.models() == [] and store.take_notices() == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,7 +117,9 @@ def test_without_a_file_turns_are_kept_in_memory(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     with open_store(None) as store:
         store.put(make_turn("爱情"), 0)
-        assert list_prompts(store, Query(text="爱")) == ["爱情"] and store.unsaved == 0 and store.news() == []
+        assert (
+            list_prompts(store, Query(text="爱")) == ["爱情"] and store.unsaved == 0 and store.take_notices() == []
+        )
         assert store.forget() == 1 and store.count(Query()) == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -127,13 +129,13 @@ def test_where_turns_are_kept_is_told_once(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     with open_store(path) as store:
         store.put(make_turn(), 0)
-        (told,) = store.news()
+        (told,) = store.take_notices()
         assert str(path) in told and "store=off" in told
         store.put(make_turn(), 1)
-        assert store.news() == []
+        assert store.take_notices() == []
     with open_store(path) as store:
         store.put(make_turn(), 2)
-        assert store.news() == []
+        assert store.take_notices() == []
 
 
 def test_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

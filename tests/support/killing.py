@@ -95,7 +95,7 @@ def check(folder: Path, told: Told) -> None:
         assert lengths[id] >= length
     assert all(states[id] == "complete" for id in told.ended)
     store = Store(folder / "h.sqlite")
-    assert store.count(Query()) == len(lengths) and store.news() == []
+    assert store.count(Query()) == len(lengths) and store.take_notices() == []
     for id, number in list(told.ended.items())[-20:]:
         assert [row.turn.id for row in store.find(Query(text=f"word{number} 爱情", ids=(id,)))] == [id]
     store.close()

@@ -149,7 +149,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         """Bring the conversation up to the session, and pass on what the store reports."""
         self.talk.render()
         self.sidebar.context = self._session.turns_in_context
-        if news := self._session.store.news():
+        if news := self._session.store.take_notices():
             self._news = [*self._news, *(reword_for_widgets(line) for line in news)][-3:]
             self.transcript.show_notice(Notice(" ".join(self._news)))
 

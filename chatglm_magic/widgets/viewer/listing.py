@@ -34,7 +34,7 @@ class StoreNotices(look.Html):
 
     def update(self, store: Store) -> None:
         """Add the store's new notices; it returns each of them once."""
-        if news := store.news():
+        if news := store.take_notices():
             self._texts = [*self._texts, *map(reword_for_widgets, news)][-MAX_NOTICES:]
             self.value = "".join(map(look.small_html, self._texts))
 
