@@ -12,7 +12,7 @@ from ipywidgets.widgets.widget import _instances
 
 from chatglm_magic.session import get_session
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.grid import CellGrid
+from chatglm_magic.sweeps.grid import Grid
 from chatglm_magic.values import Turn
 
 from .support.canary import KEY
@@ -277,7 +277,7 @@ def test_hostile_text_is_inert() -> None:
         "\u202eevil\x1b[31m\x00",
         *(a.text for a in ANSWERS[:: choose_count(3, 1)]),
     ]
-    sweep = Sweep(CellGrid((raw, "</div>" + raw), {"system": tuple(dict.fromkeys(texts))}, 1))
+    sweep = Sweep(Grid((raw, "</div>" + raw), {"system": tuple(dict.fromkeys(texts))}, 1))
     for cell in sweep.cells:
         hostile = cell.setting["system"]
         cell.turns[0] = Turn(
@@ -308,7 +308,7 @@ def test_hostile_names_of_axes_are_text(count: int) -> None:
     """A file may name an axis as it likes: in heads, captions, dropdowns and titles it stays text."""
     raw = "<img src=x onerror=alert(1)>\u202e"
     axes = {raw: (raw, "</div>"), f"{raw}2": (raw, 1), "seed": tuple(range(count))}
-    with open_explorer(Sweep(CellGrid(("p",), axes, 1))) as shown:
+    with open_explorer(Sweep(Grid(("p",), axes, 1))) as shown:
         choices = [widget for widget in shown.widgets() if isinstance(widget, w.Dropdown)]
         assert any("<img" in label for choice in choices for label in choice._options_labels)
         for choice in choices:
