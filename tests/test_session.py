@@ -109,10 +109,10 @@ def test_a_rerun_cell_supersedes_its_earlier_runs_alone() -> None:
     def run(cell: str, number: int, *prompts: str) -> list[tuple[str, ...]]:
         seen = []
         for prompt in prompts:
-            place = talk.place(cell, number)
-            seen.append(tuple(question for question, _ in place.history))
+            point = talk.point_for_cell(cell, number)
+            seen.append(tuple(question for question, _ in point.history))
             turn = Turn(prompt, prompt.upper(), cell_id=cell, cell_run=number)
-            talk.begin(place, turn).pending = False
+            talk.insert_pending(point, turn).pending = False
         return seen
 
     assert run("c1", 1, "a", "b", "c") == [(), ("a",), ("a", "b")]

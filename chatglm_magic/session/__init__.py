@@ -1,4 +1,4 @@
-"""The session: one ``ChatGLM``, its parameters, its conversation, and the one path of a question."""
+"""The session: one ``ChatGLM``, its parameters and its conversation; every prompt goes through it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import TYPE_CHECKING
 from .session import Session, get_session, resolve_session
 
 if TYPE_CHECKING:
-    from ..client.probe import Finding as Finding  # what Session.probe returns; its module imports requests
+    from ..client.probe import Finding as Finding  # the result of Session.probe; its module imports requests
 
 __all__ = ["Session", "get_session", "resolve_session"]

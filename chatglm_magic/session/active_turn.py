@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..client.probe import Finding
     from ..llm import ChatGLM
-    from .conversation import Entry, Place
+    from .conversation import Entry, InsertionPoint
     from .interrupts import Interrupts
 
 
@@ -39,7 +39,7 @@ class Owner(Protocol):
     def llm(self) -> ChatGLM: ...
     def explicit_parameters(self) -> dict[str, Any]: ...
     def probe(self, **options: Any) -> Finding: ...
-    def begin_turn(self, place: Place, turn: Turn) -> Entry: ...
+    def begin_turn(self, point: InsertionPoint, turn: Turn) -> Entry: ...
     def update_turn(self, entry: Entry, turn: Turn) -> None: ...
     def finish_turn(self, entry: Entry, turn: Turn) -> None: ...
 
@@ -51,27 +51,27 @@ class ActiveTurn:
         self,
         session: Owner,
         turn: Turn,
-        place: Place,
+        point: InsertionPoint,
         options: Mapping[str, Any],
         view: View,
         interrupts: Interrupts,
         *,
         record: bool,
     ) -> None:
-        self._session, self._place, self._interrupts = session, place, interrupts
+        self._session, self._point, self._interrupts = session, point, interrupts
         self._feed = _Feed(self, view)
         self.llm: ChatGLM = session.llm
         self.prompt = turn.prompt
         self._options = dict(options)
-        self._history: tuple[Pair, ...] = place.history
+        self._history: tuple[Pair, ...] = point.history
         self._left_out = 0
         self._base = turn
-        pairs = [list(pair) for pair in place.history]
+        pairs = [list(pair) for pair in point.history]
         self.plan = self.llm.plan(self.prompt, **{**options, "history": pairs, "with_history": False})
         self.draft = self._draft()  # raises for what can't be asked, before anything is superseded
         self._ended = False
         interrupts.hold()  # until start(): a turn that is begun is kept as stopped
-        self._entry = session.begin_turn(place, self.draft.turn("incomplete")) if record else None
+        self._entry = session.begin_turn(point, self.draft.turn("incomplete")) if record else None
         self._stored = time.monotonic()
 
     def _draft(self) -> Draft:
@@ -162,7 +162,7 @@ class ActiveTurn:
         if error.kind != "too_long" or not self._history:
             return False
         self._left_out += _too_many(self._history, error)
-        self._history = self._place.history[self._left_out :]
+        self._history = self._point.history[self._left_out :]
         self.plan = self.plan.with_question(history=self._history)
         self.draft = self._draft()
         return True

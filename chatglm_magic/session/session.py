@@ -1,21 +1,20 @@
-"""``Session``: the ``ChatGLM`` of a kernel, its settings, its conversation, and the one path of a prompt."""
+"""``Session``: a kernel's ``ChatGLM``, its settings and its conversation; every prompt goes through it."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ChatGLMError, ParameterError
 from ..forks import LockOrder, fork_safe_lock
 from ..listeners import Listeners
 from ..values import Answer, Kind, Turn
-from .conversation import ConversationLog, Entry, Place, Versions
+from .conversation import ConversationLog, Entry, InsertionPoint, Versions
 from .draft import NoView, View
 from .interrupts import Interrupts
-from .settings import ChatGLMSettings, SettingsSync, apply_config, make_settings
+from .settings import ChatGLMSettings, SettingsSync, apply_config, make_settings, store_path
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -30,14 +29,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STORE_FILE = "history.sqlite"
-STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
-
 
 class Session:
     """One conversation at a time with one model, in memory and in the store.
 
-    ``settings`` and ``llm`` hold the same parameters: a change of one shows in the other.
+    ``settings`` and ``llm`` hold the same parameters: a change of one changes the other.
 
     .. code-block:: python
 
@@ -56,7 +52,7 @@ class Session:
         self.cell: tuple[str | None, int] = (None, 0)
         self._chat_model: GLMChatModel | None = None
         self.served: tuple[str, str | None] | None = None
-        """Address and model of the local server that ``%chatglm_serve`` started; None is the built-in model."""
+        """URL and model of the server that ``%chatglm_serve`` started; the model is None for the built-in one."""
 
     @property
     def settings(self) -> ChatGLMSettings:
@@ -74,15 +70,15 @@ class Session:
         replaces: str | None = None,
         **options: Any,
     ) -> Answer:
-        """Ask in this thread; return the answer, which is a ``str`` that knows its turn.
+        """Send a prompt from this thread; return the answer, a ``str`` with a ``.turn`` attribute.
 
-        :param view: is told of the answer while it arrives.
-        :param history: False asks outside the conversation: no turn is sent, and this one will not be.
-        :param record: False keeps no turn of it.
+        :param view: displays the answer while it arrives.
+        :param history: if False, no earlier turn is sent, and this turn isn't part of the conversation.
+        :param record: if False, the turn isn't recorded.
         :param kind: anything but ``chat`` is recorded outside the conversation.
-        :param replaces: the id of the turn whose place this one takes; it sees what that one saw.
-        :param options: values for this question alone: fields of ``ChatGLM``, or further keys of the body.
-        :raises ChatGLMError: after the turn, with what was received, was kept.
+        :param replaces: the id of a turn that the new one replaces; it gets the same context.
+        :param options: values for this request only: fields of ``ChatGLM``, or extra keys of the body.
+        :raises ChatGLMError: after the turn, with any text received, is saved.
         :raises Interrupted: likewise.
         """
         with Interrupts() as interrupts:
@@ -114,11 +110,11 @@ class Session:
         id: str = "",
         **options: Any,
     ) -> Coroutine[Any, Any, Answer]:
-        """Ask as a task; a cancelled one keeps what was received. Otherwise as :meth:`ask`.
+        """Return a coroutine that sends a prompt as :meth:`ask` does; if cancelled, it saves the text received.
 
-        The request is settled now, not when the task first runs; what can't be asked is raised when it is awaited.
+        The request is prepared now, not when the coroutine first runs. Invalid options raise when it is awaited.
 
-        :param id: of the turn, 32 hex digits; a new one unless it is given.
+        :param id: the id of the turn, 32 hex digits; by default a new one.
         """
         try:
             active = self._activate(
@@ -137,49 +133,46 @@ class Session:
             return _raise(error)
         return active.asend()
 
-    def submit(self, question: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run what :meth:`aask` returned, or another coroutine, on the package's loop thread.
-
-        The future can be cancelled.
-        """
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine, such as :meth:`aask`'s, on the package's loop thread; its future can be cancelled."""
         from ..client.loop import LOOP
 
-        return LOOP.submit(question)
+        return LOOP.submit(coroutine)
 
     def explicit_parameters(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
         return self._sync.explicit_parameters()
 
     def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Call:
-        """Return the exact request a question would send now; nothing is sent and nothing superseded."""
+        """Return the exact request that a prompt would send now; nothing is sent or changed."""
         with self._lock:
             self._sync_with_llm()
-            seen = self._log.place(self.cell, None).history if history else ()
-        return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in seen]}).call
+            context = self._log.insertion_point(self.cell, None).history if history else ()
+        return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in context]}).call
 
     def sync_with_llm(self) -> None:
-        """Take over what was set to its present value, or changed in ``llm.history``: neither is observed."""
+        """Apply assignments of a current value, and changes of ``llm.history``; no event reports either."""
         with self._lock:
             self._sync_with_llm()
 
     def set_parameter(self, name: str, value: Any) -> None:
-        """Set a parameter; a value that it has already is a choice too, and sent from now on.
+        """Set a parameter; even its current value then counts as set, and is sent from now on.
 
-        :raises TraitError: for a value that the parameter doesn't take.
+        :raises TraitError: if the value is invalid.
         """
         self._sync.set_parameter(name, value)
 
     def reset_parameter(self, name: str) -> None:
-        """Put a parameter back to its default, as if it had never been set."""
+        """Reset a parameter to its default, as if it had never been set."""
         self._sync.reset_parameter(name)
 
     def slider_range(self, name: str) -> tuple[float, float]:
-        """Return the range of temperature, top_p or max_token that the server takes, as far as known."""
+        """Return the range of temperature, top_p or max_token that the server accepts, as far as known."""
         return self._sync.slider_range(name)
 
     @property
     def thinking_levels(self) -> tuple[str, ...]:
-        """The levels of ``thinking`` that the present model has on the present server; all if it isn't known."""
+        """The levels of ``thinking`` that the current model has on the current server; all levels if unknown."""
         from ..wire.openai import server_of
         from ..wire.thinking import levels_of
 
@@ -187,21 +180,24 @@ class Session:
         return levels_of(settings.model, server_of(settings.endpoint_url))
 
     def probe(self, **options: Any) -> Finding:
-        """Look once what answers at the endpoint, or at a question's own: one GET, at most 2 s, never fatal."""
+        """Probe the endpoint with one GET (2 s timeout). Never raises for server errors.
+
+        :param options: as for :meth:`ask`, such as another ``endpoint_url``.
+        """
         from ..client.probe import probe
 
         plan = self.llm.plan("", **options)
         return probe(plan.endpoint_url, plan.dialect, plan.call.headers)
 
     def check(self) -> Check:
-        """Find out what the server at hand really honours, with at most ten short requests.
+        """Test which parameters the current server honours, with at most ten short requests.
 
         .. code-block:: python
 
-            found = get_session().check()
-            found["seed"].verdict, found.to_dataframe()
+            check = get_session().check()
+            check["seed"].verdict, check.to_dataframe()
 
-        No conversation is sent or changed, nothing is recorded, and the tape isn't used.
+        The conversation isn't sent or changed, nothing is recorded, and the tape isn't used.
 
         :raises ChatGLMError: if the first, plain request fails.
         """
@@ -210,7 +206,7 @@ class Session:
         return run_check(self.llm)
 
     def close(self) -> None:
-        """Let go of connections, of the model and of the store."""
+        """Close the model with its connections, and the store."""
         self._sync.release_llm()
         with self._store_lock:
             if self._store is not None:
@@ -228,9 +224,9 @@ class Session:
 
     @property
     def chat_model(self) -> GLMChatModel:
-        """The chat model with the settings of :attr:`llm`, which it follows: sliders and magics change it too.
+        """A chat model with the settings of :attr:`llm`; changes by sliders and magics apply to it too.
 
-        It is for agents, tools and structured output; what it is asked isn't part of the conversation.
+        It is for agents, tools and structured output; its messages aren't part of the conversation.
 
         .. code-block:: python
 
@@ -241,12 +237,12 @@ class Session:
         llm = self.llm
         if self._chat_model is None or self._chat_model.source is not llm:
             self._chat_model = GLMChatModel.from_llm(llm, mirror=True)
-        self._chat_model.snapshot()  # its fields are as the sliders are now
+        self._chat_model.snapshot()  # updates its fields
         return self._chat_model
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """Every turn of the conversation, in its order, whatever became of it."""
+        """Every turn of the conversation in order, whatever its status."""
         with self._lock:
             if self._sync.has_llm:
                 self._sync_with_llm()
@@ -254,9 +250,9 @@ class Session:
 
     @property
     def versions(self) -> tuple[Versions, ...]:
-        """What is asked and answered in the conversation, in order, each with its earlier versions.
+        """The prompts and answers of the conversation in order, each with its earlier versions.
 
-        An answer under way is there too, as it was when it was asked.
+        A turn whose answer is pending is included, in its last saved state.
         """
         with self._lock:
             if self._sync.has_llm:
@@ -265,24 +261,24 @@ class Session:
 
     @property
     def conversation(self) -> str:
-        """The id of the present conversation: 12 hex digits."""
+        """The id of the current conversation: 12 hex digits."""
         return self._log.conversation.id
 
     @property
     def turns_in_context(self) -> int:
-        """How many earlier turns go along with the next question."""
+        """How many earlier turns the next request includes."""
         with self._lock:
             self._sync_with_llm()
             return len(self._log.conversation.pairs()) if self.llm.with_history else 0
 
     @property
     def store(self) -> Store:
-        """Where every turn is kept: a file, or with ``store=off`` memory."""
+        """The store of all turns: a file, or memory with ``store=off``."""
         return self._open_store()
 
     @property
     def history(self) -> History:
-        """The stored turns of the present conversation, to filter, sort and slice; ``.all`` has every one's."""
+        """The stored turns of the current conversation, to filter, sort and slice; ``.all`` has those of all."""
         with self._lock:
             from ..store import History, Query
 
@@ -291,70 +287,70 @@ class Session:
             return History(self.store, Query(conversation=self.conversation))
 
     def choose_version(self, turn: str) -> None:
-        """Let another version of an answer, a turn by its id, be the one that is part of the conversation."""
+        """Use another version of an answer, a turn given by its id, in the conversation."""
         self._change(lambda: self._log.choose_version(turn))
 
     def undo(self) -> Turn | None:
-        """Take the last turn back; return it."""
+        """Remove the last turn from the conversation; return it."""
         return self._change(self._log.undo)
 
     def reset(self) -> None:
-        """Begin a new conversation; the one before stays in the store."""
+        """Begin a new conversation; the previous one stays in the store."""
         self._change(self._log.reset)
 
     def resume(self, conversation: str | None = None) -> int:
-        """Go on with a stored conversation, by default the newest other one; return how many turns it has.
+        """Resume a stored conversation, by default the newest other one; return its number of turns.
 
-        :raises ChatGLMError: if there is none.
+        :raises ChatGLMError: if there is no such conversation.
         """
         return self._change(lambda: self._log.resume(conversation))
 
     def fork(self, turn: str | None, *, before: bool = False) -> str:
-        """Begin a conversation that ends with a turn, by its id, or right ``before`` it; return the new one's id.
+        """Begin a conversation that ends with a turn, given by its id, or ``before`` it; return the new id.
 
-        What that turn saw is copied; the other conversation stays as it is.
+        The turn's context is copied; the other conversation isn't changed.
 
         :raises ChatGLMError: if no turn has that id.
         """
         return self._change(lambda: self._log.fork(turn, before=before))
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Take turns out for good, by their ids; return how many there were."""
+        """Permanently delete turns by their ids; return how many there were."""
         return self._change(lambda: self._log.delete(ids))
 
     def forget(self, *, everything: bool = False) -> int:
-        """Forget the present conversation, or all of them, for good; return how many turns that were."""
+        """Permanently delete the current conversation, or all; return how many turns were deleted."""
         return self._change(lambda: self._log.forget(everything=everything))
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` after each change of the turns; return what ends that."""
+        """Call ``listener`` after each change of the turns; return a function that removes it."""
         return self._listeners.add(listener)
 
-    def begin_turn(self, place: Place, turn: Turn) -> Entry:
-        """Hold a place for an answer under way."""
+    def begin_turn(self, point: InsertionPoint, turn: Turn) -> Entry:
+        """Insert a turn whose answer is pending."""
         with self._lock:
             self._sync_with_llm()
-            entry = self._log.begin(place, turn)
+            entry = self._log.begin_turn(point, turn)
             self._write_llm_history()
             return entry
 
     def update_turn(self, entry: Entry, turn: Turn) -> None:
-        """Store an answer under way as far as it has come."""
+        """Save the text that a pending answer has so far."""
         with self._lock:
             if entry.pending:
                 entry.turn = turn
-                self._log.put(entry)
+                self._log.save(entry)
 
     def finish_turn(self, entry: Entry, turn: Turn) -> None:
-        """Put a finished turn into its place."""
+        """Save a finished turn in the place of its pending one."""
         with self._lock:
             self._sync_with_llm()
-            self._log.finish(entry, turn)
+            self._log.finish_turn(entry, turn)
             self._write_llm_history()
         self._listeners.call()
 
     def _change(self, act: Callable[[], T]) -> T:
-        """Change the conversation, and tell those who follow it."""
+        """Change the conversation and call the listeners."""
         with self._lock:
             self._sync_with_llm()
             result = act()
@@ -363,24 +359,24 @@ class Session:
         return result
 
     def _sync_with_llm(self) -> None:
-        """Take over what was changed through the other handles since the last look."""
+        """Apply changes made through the settings or the model since the last call."""
         self._sync.apply_unobserved()
-        self._log.adopt([(q, a) for q, a in self.llm.history])
+        self._log.adopt([(prompt, answer) for prompt, answer in self.llm.history])
 
     def _write_llm_history(self) -> None:
-        """Write the conversation to where ``session.llm.invoke`` reads it."""
+        """Copy the conversation to ``llm.history``, where ``session.llm.invoke`` reads it."""
         self.llm.history = [list(pair) for pair in self._log.conversation.pairs()]
 
     def _open_store(self) -> Store:
-        """Return the store that the setting names; another one once the setting has changed."""
-        with self._store_lock:  # imports too: a child that is forked amid one could never do it
+        """Return the store that the setting names; a new one if the setting has changed."""
+        with self._store_lock:  # the import too: a child forked during it could never finish it
             from ..store import Store
 
             if self._store is None or self._store_setting != self.settings.store:
                 if self._store is not None:
                     self._store.close()
                 self._store_setting = self.settings.store
-                self._store = Store(_place(self._store_setting))
+                self._store = Store(store_path(self._store_setting))
             return self._store
 
     def _activate(
@@ -401,9 +397,11 @@ class Session:
             from .active_turn import ActiveTurn
 
             self._sync_with_llm()
-            place = self._log.place(cell, replaces)
-            supersedes = record and kind == "chat"
-            place = replace(place, history=place.history if history else (), old=place.old if supersedes else ())
+            point = self._log.insertion_point(cell, replaces)
+            if not history:
+                point = replace(point, history=())
+            if not record or kind != "chat":
+                point = replace(point, superseded=())
             turn = Turn(
                 prompt=prompt,
                 cell_id=cell[0],
@@ -413,9 +411,9 @@ class Session:
                 id=(id or uuid.uuid4().hex) if record else "",
                 conversation=self.conversation if record else "",
             )
-            active = ActiveTurn(self, turn, place, options, view or NoView(), interrupts, record=record)
+            active = ActiveTurn(self, turn, point, options, view or NoView(), interrupts, record=record)
         if record:
-            self._listeners.call()  # outside the lock: who follows the session takes locks of its own
+            self._listeners.call()  # outside the lock: listeners acquire their own locks
         return active
 
 
@@ -423,23 +421,11 @@ async def _raise(error: ChatGLMError) -> Answer:
     raise error
 
 
-def _place(setting: str | None) -> Path | None:
-    """Return the file that the setting ``store`` means; None for ``off``."""
-    from ..store import Store
-
-    if setting is None:
-        return Store.default_path()
-    if setting.lower() == "off":
-        return None
-    path = Path(setting).expanduser()
-    return path if path.suffix in STORE_ENDINGS else path / STORE_FILE
-
-
 _current: Session | None = None
 
 
 def get_session(shell: Any | None = None) -> Session:
-    """Return this process' session; the first call makes it, configured by ``shell`` where there is one."""
+    """Return the session of this process; the first call makes it, configured by ``shell`` if given."""
     global _current
     if _current is None:
         _current = Session(shell)
@@ -448,21 +434,21 @@ def get_session(shell: Any | None = None) -> Session:
     return _current
 
 
-def resolve_session(given: Session | None) -> Session:
-    """Return the session that was given, or else this process' own.
+def resolve_session(session: Session | None) -> Session:
+    """Return the given session, or by default that of this process.
 
     :raises ParameterError: for anything but a session.
     """
-    if given is not None and not isinstance(given, Session):
+    if session is not None and not isinstance(session, Session):
         raise ParameterError(
-            f"session must be a chatglm_magic.Session, not {type(given).__name__}. "
+            f"session must be a chatglm_magic.Session, not {type(session).__name__}. "
             "Omit it to use the current session. Another model goes in with get_session().llm = …."
         )
-    return get_session() if given is None else given
+    return get_session() if session is None else session
 
 
 def end_session() -> None:
-    """Forget the session and close its connections."""
+    """Close the session of this process; the next :func:`get_session` makes a new one."""
     global _current
     session, _current = _current, None
     if session is not None:

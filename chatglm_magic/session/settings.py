@@ -8,6 +8,7 @@ import types
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, Bunch, Enum, Float, Int, List, TraitError, Unicode, default, validate
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ..llm import ChatGLM
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000/"
+STORE_FILE_NAME = "history.sqlite"
+STORE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
+
 SHARED_TRAITS = tuple(row.name for row in PARAMETERS.values() if row.shared)
 """Traits that are also fields of ``ChatGLM``."""
 
@@ -168,6 +172,18 @@ def apply_config(settings: ChatGLMSettings, shell: Any) -> None:
             setattr(settings, name, value)
         except (TraitError, AttributeError) as error:
             warnings.warn(f"c.ChatGLMSettings.{name} is left out: {error}", stacklevel=2)
+
+
+def store_path(setting: str | None) -> Path | None:
+    """Return the file that the setting ``store`` names; None for ``off``."""
+    from ..store import Store
+
+    if setting is None:
+        return Store.default_path()
+    if setting.lower() == "off":
+        return None
+    path = Path(setting).expanduser()
+    return path if path.suffix in STORE_SUFFIXES else path / STORE_FILE_NAME
 
 
 class SettingsSync:
