@@ -1,4 +1,4 @@
-"""Makes LangChain's messages of an answer's pieces, whole or chunk by chunk: one place for both."""
+"""Converts an answer's pieces to LangChain's messages: a complete one, or chunks."""
 
 from __future__ import annotations
 
@@ -6,150 +6,30 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.content import ContentBlock
 from langchain_core.messages.tool import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
-from pydantic import PrivateAttr, model_validator
 
 from ..client.address import bare
 from ..credentials import mask
 from ..errors import ChatGLMError
-from ..strictjson import strict_json
-from ..values import CONTEXT_FULL, Delta, TokenLogprobs, ToolCallPiece
+from ..values import Delta, TokenLogprobs, ToolCallPiece
 from ..wire.body import sanitize_line
 from ..wire.text_filters import SecretFilter, tail_match
 from ..wire.tool_arguments import ArgumentCaster, mask_json
 from ..wire.tool_calls import forced_name
 from ..wire.tool_text import ToolTextReader, bound_name
 from .chunks import ChunkBuilder
-from .messages import logprobs_as_openai, usage_metadata
+from .messages import GLMMessageChunk, parse_calls, to_openai_logprobs, usage_metadata
 from .request_plan import RequestPlan
 
 
-class _AsMessage:
-    """The class that LangChain calls to make a message of a chunk: the first one behind the chunk's own."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return AIMessage(**kwargs) if cls is _AsMessage else super().__new__(cls)
-
-
-class GLMMessageChunk(_AsMessage, AIMessageChunk):
-    """A piece of an answer. Pieces add up to the message that ``invoke`` returns.
-
-    LangChain's own class takes arguments that were cut off for whole ones, closing what is open; here they are
-    invalid calls with their text. Thinking that shows itself only by its end is moved where it belongs.
-    """
-
-    _thought: bool = PrivateAttr(default=False)
-    """Whether all text before this piece was thinking."""
-    _said: str | None = PrivateAttr(default=None)
-    """The text with the calls that were read out of it; None where it is the content."""
-
-    @classmethod
-    def lc_id(cls) -> list[str]:
-        return AIMessageChunk.lc_id()
-
-    @property
-    def content_blocks(self) -> list[ContentBlock]:
-        """The content as LangChain's standard blocks. A call's index differs from those of text and thinking."""
-        blocks: Any = super().content_blocks
-        for block in blocks:
-            if block["type"] == "tool_call_chunk" and isinstance(block.get("index"), int):
-                block["index"] = f"lc_call_{block['index']}"
-        return blocks  # type: ignore[no-any-return]
-
-    @model_validator(mode="after")
-    def init_tool_calls(self) -> GLMMessageChunk:
-        """Make calls of the chunks; once the last has come, only of those whose arguments are whole."""
-        super().init_tool_calls()  # type: ignore[operator]
-        if self.chunk_position == "last" and self.tool_call_chunks:
-            pieces = [(one["id"] or "", one["name"] or "", one["args"] or "") for one in self.tool_call_chunks]
-            reason = self.response_metadata.get("finish_reason")
-            self.__dict__["tool_calls"], self.__dict__["invalid_tool_calls"] = parsed_calls(pieces, reason)
-            if isinstance(self.content, list):
-                wrong: dict[Any, Any] = {call["id"]: call for call in self.invalid_tool_calls}
-                self.__dict__["content"] = [
-                    {**wrong[part["id"]]} if isinstance(part, dict) and part.get("id") in wrong else part
-                    for part in self.content
-                ]
-        return self
-
-    def __add__(self, other: Any) -> BaseMessageChunk:  # type: ignore[override]
-        others = list(other) if isinstance(other, list | tuple) else [other]
-        place = max((n for n, one in enumerate(others) if _private(one, "_thought")), default=None)
-        if place is not None:
-            before: Any = self + others[:place] if place else self
-            last = others[place].model_copy()
-            last._thought = False
-            rest: Any = [last, *others[place + 1 :]]
-            whole: BaseMessageChunk = before._as_thinking() + rest
-            return whole
-        added: BaseMessageChunk = super().__add__(other)
-        parts = [self, *others]
-        if isinstance(added, GLMMessageChunk) and any(_private(one, "_said") is not None for one in parts):
-            added._said = "".join(one.text if _private(one, "_said") is None else one._said for one in parts)
-        return added
-
-    def _as_thinking(self) -> GLMMessageChunk:
-        """Return the chunk with its text as thinking, and without the calls that were read in it."""
-        said = self.text if self._said is None else self._said
-        if isinstance(self.content, list):  # LangChain's output version v1
-            thinking = "".join(part.get("reasoning", "") for part in self.content if isinstance(part, dict)) + said
-            update: dict[str, Any] = {
-                "content": [{"type": "reasoning", "reasoning": thinking, "index": "lc_thought"}]
-            }
-        else:
-            thinking = self.additional_kwargs.get("reasoning_content", "") + said
-            kwargs = self.additional_kwargs | ({"reasoning_content": thinking} if thinking else {})
-            update = {"content": "", "additional_kwargs": kwargs}
-        own: dict[str, Any] = {"tool_call_chunks": [], "tool_calls": [], "invalid_tool_calls": []}
-        copied = self.model_copy(update=update | (own if self._said is not None else {}))
-        copied._said = None
-        return copied
-
-
-def _private(chunk: Any, name: str) -> Any:
-    """Return a private attribute of a chunk, past pydantic's look-up, which takes long; None if there is none."""
-    return (chunk.__pydantic_private__ or {}).get(name) if isinstance(chunk, GLMMessageChunk) else None
-
-
-def parsed_calls(
-    calls: Sequence[tuple[str, str, str]], reason: str | None
-) -> tuple[list[ToolCall], list[InvalidToolCall]]:
-    """Part calls into those that can be run and the others.
-
-    :param calls: each with its id, its name and its arguments as text.
-    :param reason: why the answer ended: the last call of one that was cut off may lack its arguments.
-    """
-    valid: list[ToolCall] = []
-    invalid: list[InvalidToolCall] = []
-    for index, (call_id, name, arguments) in enumerate(calls):
-        is_cut = reason in CUT_REASONS and index == len(calls) - 1 and not arguments.strip()
-        try:
-            values = strict_json(arguments) if arguments.strip() else {}
-            error = None if isinstance(values, dict) else "The arguments aren't a JSON object."
-        except (ValueError, RecursionError):
-            error = "The arguments aren't JSON, or were cut off."
-        error = "The call was cut off before its arguments." if is_cut else error
-        if error is None and name:
-            valid.append(ToolCall(type="tool_call", id=call_id, name=name, args=values))
-        else:
-            error = error or "The call has no name."
-            call = InvalidToolCall(type="invalid_tool_call", id=call_id, name=name, args=arguments, error=error)
-            invalid.append(call)
-    return valid, invalid
-
-
-CUT_REASONS = ("length", CONTEXT_FULL)
-"""Reasons to finish of an answer that isn't whole."""
-
-
 class ChatPiece(NamedTuple):
-    """A piece of an answer, before it is a message: one is made for every token.
+    """A piece of an answer, before it is converted to a message; there is one per token.
 
-    ``thought`` says that all text before it was thinking. ``block`` is the text that its calls were read in.
+    :param thought: whether all text before it was thinking.
+    :param block: the text that its calls were parsed from.
     """
 
     text: str = ""
@@ -161,9 +41,9 @@ class ChatPiece(NamedTuple):
 
 
 class AnswerBuilder:
-    """Collects an answer: reads calls out of its text, applies the stop strings, and gives the facts at the end.
+    """Collects an answer: parses calls in its text, applies the stop sequences, and gathers its metadata.
 
-    :param keep_tool_text: leave calls that stand in the text where they are.
+    :param keep_tool_text: leave calls in the text unparsed.
     """
 
     def __init__(self, plan: RequestPlan, *, keep_tool_text: bool = False) -> None:
@@ -175,16 +55,16 @@ class AnswerBuilder:
         functions = [tool["function"] for tool in chat.tools if isinstance(tool.get("function"), Mapping)]
         self._schemas = {function["name"]: function.get("parameters") or {} for function in functions}
         self._choice = chat.tool_choice
-        self._begun = 0
-        """How many calls have begun, also those that turned out to be thinking."""
+        self._call_count = 0
+        """How many calls have started, including those that turned out to be thinking."""
         self._secrets = plan.call.secrets
         self._casters: dict[int, ArgumentCaster] = {}
         self._filters: dict[int, SecretFilter] = {}
         self._numbers: dict[tuple[bool, int], int] = {}
         self._names: dict[int, str] = {}
-        self._odds = _OddsFilter(self._secrets)
-        self._held: dict[int, list[str]] = {}
-        """Arguments with escapes, in which a secret might hide until they are whole."""
+        self._logprobs = _LogprobsFilter(self._secrets)
+        self._escaped: dict[int, list[str]] = {}
+        """Arguments with escapes, which may hide a secret until they are complete."""
         self._facts: dict[str, Any] = {"endpoint": bare(plan.call.url)}
         self._usage: Mapping[str, Any] = {}
         self._changed: list[str] = []
@@ -195,50 +75,52 @@ class AnswerBuilder:
         return self._text.done
 
     def feed(self, delta: Delta) -> tuple[ChatPiece, ...]:
-        """Take in a piece; return what there is to hand out."""
-        if self._reader is None and delta[1:] == _NOTHING_ELSE:  # most pieces: text alone
-            text, info = self._text.take(delta)
-            return (ChatPiece(text),) if text and not info else tuple(self._said(text, info))
+        """Process a piece; return the pieces to emit."""
+        if self._reader is None and delta[1:] == _TEXT_ONLY:  # most pieces have only text
+            text, info = self._text.process(delta)
+            return (ChatPiece(text),) if text and not info else tuple(self._emit_text(text, info))
         if self._reader is None or delta.tool_calls:
-            return tuple(self._one(delta, in_text=False))
-        return tuple(self._in_text(delta))
+            return tuple(self._process(delta, in_text=False))
+        return tuple(self._feed_tool_text(delta))
 
-    def _in_text(self, delta: Delta) -> Iterator[ChatPiece]:
+    def _feed_tool_text(self, delta: Delta) -> Iterator[ChatPiece]:
         assert self._reader is not None, "it reads calls"
         for piece in self._reader.feed(delta):
             if not self.done:
-                yield from self._one(piece, in_text=True)
+                yield from self._process(piece, in_text=True)
 
-    def _said(self, text: str, info: Mapping[str, Any]) -> Iterator[ChatPiece]:
-        if (text or info) and (piece := self._piece(text, info, ())) != _EMPTY:
+    def _emit_text(self, text: str, info: Mapping[str, Any]) -> Iterator[ChatPiece]:
+        if (text or info) and (piece := self._build_piece(text, info, ())) != _EMPTY:
             yield piece
 
     def close(self) -> Iterator[ChatPiece]:
-        """End the answer; yield what was held back."""
+        """End the answer; yield the pieces held back so far."""
         for piece in self._reader.close() if self._reader is not None and not self.done else ():
-            yield from self._one(piece, in_text=True)
-        held = [ToolCallPiece(number, arguments=self._end_of(number)) for number in self._numbers.values()]
+            yield from self._process(piece, in_text=True)
+        rest = [
+            ToolCallPiece(number, arguments=self._close_arguments(number)) for number in self._numbers.values()
+        ]
         if any(caster.changed for caster in self._casters.values()):
             self._changed.append("tool_calls: arguments cast to the types of the tool's schema")
         text, info = self._text.finish()
-        last = self._piece(text, info, tuple(piece for piece in held if piece.arguments))
-        yield last._replace(logprobs=last.logprobs + self._odds.close())
+        last = self._build_piece(text, info, tuple(piece for piece in rest if piece.arguments))
+        yield last._replace(logprobs=last.logprobs + self._logprobs.close())
 
     def attach_partial(self, error: ChatGLMError) -> None:
-        """Give an error the text that came before it."""
+        """Set an error's ``partial`` to the text received so far."""
         self._text.attach_partial(error)
 
     def metadata(self) -> dict[str, Any]:
-        """Return what LangChain calls ``response_metadata``, once the answer has ended."""
+        """Return LangChain's ``response_metadata``, once the answer has ended."""
         changed = list(self._changed)
         if count := sum(in_text for in_text, _ in self._numbers):
             changed.append(f"tool_calls: {count} read from the answer's text, where the server left them")
-        wish = self._choice if isinstance(self._choice, str) else forced_name(self._choice)
+        choice = self._choice if isinstance(self._choice, str) else forced_name(self._choice)
         called = [self._names.get(number, "") for number in self._numbers.values()]
-        if wish not in (None, "auto", "none") and not called:
-            changed.append(f"tool_choice: the model called no tool, though {wish} was asked for")
-        elif wish in self._schemas and any(name != wish for name in called):
-            changed.append(f"tool_choice: the model called another tool than {wish}")
+        if choice not in (None, "auto", "none") and not called:
+            changed.append(f"tool_choice: the model called no tool, though {choice} was asked for")
+        elif choice in self._schemas and any(name != choice for name in called):
+            changed.append(f"tool_choice: the model called another tool than {choice}")
         notes = {"changed": changed} if changed else {}
         return {"model_provider": "glm", **self._facts, **notes}
 
@@ -246,11 +128,13 @@ class AnswerBuilder:
         """Return the token counts, once the answer has ended."""
         return usage_metadata(self._usage)
 
-    def _one(self, delta: Delta, *, in_text: bool) -> Iterator[ChatPiece]:
-        calls = tuple([self._call(piece, in_text) for piece in delta.tool_calls]) if delta.tool_calls else ()
-        text, info = self._text.take(delta)
-        if (text or info or calls) and (piece := self._piece(text, info, calls)) != _EMPTY:
-            if piece.thought:  # what was read in it wasn't called
+    def _process(self, delta: Delta, *, in_text: bool) -> Iterator[ChatPiece]:
+        calls = (
+            tuple([self._process_call(piece, in_text) for piece in delta.tool_calls]) if delta.tool_calls else ()
+        )
+        text, info = self._text.process(delta)
+        if (text or info or calls) and (piece := self._build_piece(text, info, calls)) != _EMPTY:
+            if piece.thought:  # calls parsed from it weren't meant
                 self._numbers = {key: number for key, number in self._numbers.items() if not key[0]}
             if in_text and delta.tool_calls and self._reader is not None:
                 blocks = self._reader.blocks
@@ -258,24 +142,26 @@ class AnswerBuilder:
                 piece = piece._replace(block=mask(block, self._secrets))
             yield piece
 
-    def _piece(self, text: str, info: Mapping[str, Any], calls: tuple[ToolCallPiece, ...]) -> ChatPiece:
-        """Return a piece of what is handed out at once; what is said once, at the end, is kept."""
+    def _build_piece(self, text: str, info: Mapping[str, Any], calls: tuple[ToolCallPiece, ...]) -> ChatPiece:
+        """Return a piece to emit; keep what is reported once, at the end."""
         if not info:
             return ChatPiece(text, calls=calls)
-        self._usage = info.get("usage") or self._usage  # several servers count on: the last one is the sum
-        for name, known in (("model_name", "model"), ("finish_reason", "finish_reason")):
-            if info.get(known):
-                self._facts[name] = info[known]
+        self._usage = info.get("usage") or self._usage  # some servers send a running total with each piece
+        for name, key in (("model_name", "model"), ("finish_reason", "finish_reason")):
+            if info.get(key):
+                self._facts[name] = info[key]
         self._changed += [str(change) for change in info.get("changed", ())]
         reasoning, thought = info.get("reasoning", ""), bool(info.get("thought"))
-        odds = tuple(info.get("logprobs", ()))
-        return ChatPiece(text, reasoning, thought, calls, self._odds.feed(odds) if self._secrets else odds)
+        logprobs = tuple(info.get("logprobs", ()))
+        return ChatPiece(
+            text, reasoning, thought, calls, self._logprobs.feed(logprobs) if self._secrets else logprobs
+        )
 
-    def _call(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
-        """Return a piece of a call with its number among all calls, without secrets, and as its schema has it."""
+    def _process_call(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
+        """Return a piece of a call, renumbered, with secrets masked and arguments cast to its schema."""
         if (key := (in_text, piece.number)) not in self._numbers:
-            self._numbers[key] = self._begun
-            self._begun += 1
+            self._numbers[key] = self._call_count
+            self._call_count += 1
         number = self._numbers[key]
         name, text = piece.name, piece.arguments
         if name and not in_text:
@@ -287,59 +173,59 @@ class AnswerBuilder:
         if number in self._casters:
             text = self._casters[number].feed(text)
         self._names[number] = self._names.get(number) or name
-        hidden = {"id": mask(piece.id, self._secrets), "name": mask(name, self._secrets)}
-        return piece._replace(number=number, arguments=self._hide(number, text), **hidden)
+        masked = {"id": mask(piece.id, self._secrets), "name": mask(name, self._secrets)}
+        return piece._replace(number=number, arguments=self._mask_arguments(number, text), **masked)
 
-    def _hide(self, number: int, text: str) -> str:
-        """Return a piece of a call's arguments without secrets."""
+    def _mask_arguments(self, number: int, text: str) -> str:
+        """Return a piece of a call's arguments with secrets masked; hold it back if they may contain one."""
         if not self._secrets:
             return text
-        if number in self._held or "\\" in text:
-            self._held.setdefault(number, []).append(text)
+        if number in self._escaped or "\\" in text:
+            self._escaped.setdefault(number, []).append(text)
             return ""
         return self._filters.setdefault(number, SecretFilter(self._secrets)).feed(text)
 
-    def _end_of(self, number: int) -> str:
-        """Return what was held back of a call's arguments."""
-        text = self._hide(number, self._casters[number].close()) if number in self._casters else ""
+    def _close_arguments(self, number: int) -> str:
+        """Return the part of a call's arguments that was held back."""
+        text = self._mask_arguments(number, self._casters[number].close()) if number in self._casters else ""
         text += self._filters[number].close() if number in self._filters else ""
-        return text + mask_json("".join(self._held.get(number, ())), self._secrets)
+        return text + mask_json("".join(self._escaped.get(number, ())), self._secrets)
 
 
-class _OddsFilter:
-    """Leaves out the tokens of secrets, which come one by one: those that may begin one wait for the next."""
+class _LogprobsFilter:
+    """Removes the tokens of secrets from log probabilities; holds back those that may begin one."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = secrets
         self._held: list[TokenLogprobs] = []
 
-    def feed(self, odds: Sequence[TokenLogprobs]) -> tuple[TokenLogprobs, ...]:
-        """Take in the next tokens; return those that can be handed out."""
-        self._held += odds
-        text = "".join(one.taken.token for one in self._held)
+    def feed(self, logprobs: Sequence[TokenLogprobs]) -> tuple[TokenLogprobs, ...]:
+        """Add the next tokens; return those that can be emitted."""
+        self._held += logprobs
+        text = "".join(logprob.taken.token for logprob in self._held)
         for secret in self._secrets:
             if secret in text:
                 self._held.clear()
                 return ()
         keep = max((tail_match(text, secret) for secret in self._secrets), default=0)
-        free: list[TokenLogprobs] = []
+        ready: list[TokenLogprobs] = []
         while self._held and len(text) - len(self._held[0].taken.token) >= keep:
             text = text[len(self._held[0].taken.token) :]
-            free.append(self._held.pop(0))
-        return tuple(free)
+            ready.append(self._held.pop(0))
+        return tuple(ready)
 
     def close(self) -> tuple[TokenLogprobs, ...]:
-        """Return what was held back."""
+        """Return the tokens held back."""
         held, self._held = tuple(self._held), []
         return held
 
 
 _EMPTY = ChatPiece()
-_NOTHING_ELSE = Delta()[1:]
+_TEXT_ONLY = Delta()[1:]
 
 
 def to_chunk(piece: ChatPiece) -> ChatGenerationChunk:
-    """Return a piece as LangChain has it."""
+    """Convert a piece to LangChain's chunk."""
     if piece[1:] == _EMPTY[1:]:
         return _text_chunk(piece.text)
     message = GLMMessageChunk(
@@ -355,38 +241,38 @@ def to_chunk(piece: ChatPiece) -> ChatGenerationChunk:
             )
             for call in piece.calls
         ],
-        response_metadata=_logprobs(piece.logprobs),
+        response_metadata=_logprobs_metadata(piece.logprobs),
     )
     message._thought = piece.thought
     if piece.block:
-        message._said = piece.text + piece.block
+        message._raw_text = piece.text + piece.block
     return ChatGenerationChunk(message=message)
 
 
 def _text_chunk(text: str) -> ChatGenerationChunk:
-    """Return a chunk of text alone: copies of empty ones, since to make them takes five times as long."""
-    chunk: GLMMessageChunk = GLMMessageChunk.__new__(GLMMessageChunk)
-    own: dict[str, Any] = {"additional_kwargs": {}, "response_metadata": {}}
-    own |= {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
-    put = object.__setattr__  # as pydantic's own copy does
-    put(chunk, "__dict__", {**_NO_TEXT.__dict__, **own, "content": text})
-    put(chunk, "__pydantic_extra__", {})
-    put(chunk, "__pydantic_fields_set__", {"content"})
-    put(chunk, "__pydantic_private__", {"_thought": False, "_said": None})
-    made = ChatGenerationChunk.__new__(ChatGenerationChunk)
-    put(made, "__dict__", {**_NOTHING_MADE.__dict__, "message": chunk, "text": text})
-    put(made, "__pydantic_extra__", None)
-    put(made, "__pydantic_fields_set__", {"message"})
-    put(made, "__pydantic_private__", None)
-    return made
+    """Return a chunk with only text: copies of empty ones, since constructing them takes five times as long."""
+    message: GLMMessageChunk = GLMMessageChunk.__new__(GLMMessageChunk)
+    containers: dict[str, Any] = {"additional_kwargs": {}, "response_metadata": {}}
+    containers |= {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
+    put = object.__setattr__  # as in pydantic's copy
+    put(message, "__dict__", {**_EMPTY_MESSAGE.__dict__, **containers, "content": text})
+    put(message, "__pydantic_extra__", {})
+    put(message, "__pydantic_fields_set__", {"content"})
+    put(message, "__pydantic_private__", {"_thought": False, "_raw_text": None})
+    chunk = ChatGenerationChunk.__new__(ChatGenerationChunk)
+    put(chunk, "__dict__", {**_EMPTY_CHUNK.__dict__, "message": message, "text": text})
+    put(chunk, "__pydantic_extra__", None)
+    put(chunk, "__pydantic_fields_set__", {"message"})
+    put(chunk, "__pydantic_private__", None)
+    return chunk
 
 
-_NO_TEXT = GLMMessageChunk(content="")
-_NOTHING_MADE = ChatGenerationChunk(message=_NO_TEXT)
+_EMPTY_MESSAGE = GLMMessageChunk(content="")
+_EMPTY_CHUNK = ChatGenerationChunk(message=_EMPTY_MESSAGE)
 
 
 def last_chunk(builder: AnswerBuilder) -> ChatGenerationChunk:
-    """Return the chunk that says that an answer has ended, with its facts."""
+    """Return the chunk that ends an answer, with its metadata."""
     message = GLMMessageChunk(
         content="",
         response_metadata=builder.metadata(),
@@ -397,43 +283,43 @@ def last_chunk(builder: AnswerBuilder) -> ChatGenerationChunk:
 
 
 def to_message(pieces: Sequence[ChatPiece], builder: AnswerBuilder) -> AIMessage:
-    """Return the message that all pieces of an ended answer make."""
+    """Return the message of a complete answer's pieces."""
     texts: list[str] = []
-    said: list[str] = []
-    thoughts: list[str] = []
-    read: set[int] = set()
+    raw_texts: list[str] = []
+    reasoning: list[str] = []
+    parsed_numbers: set[int] = set()
     calls: dict[int, list[str]] = {}
-    odds: list[TokenLogprobs] = []
+    logprobs: list[TokenLogprobs] = []
     for piece in pieces:
-        if piece.thought:  # what came before was no text
-            thoughts.append("".join(said))
+        if piece.thought:  # the text so far was thinking
+            reasoning.append("".join(raw_texts))
             texts.clear()
-            for number in read:
+            for number in parsed_numbers:
                 del calls[number]
-            read.clear()
-            said.clear()
+            parsed_numbers.clear()
+            raw_texts.clear()
         texts.append(piece.text)
-        said.append(piece.text + piece.block)
-        read |= {call.number for call in piece.calls} if piece.block else set()
-        thoughts.append(piece.reasoning)
-        odds += piece.logprobs
+        raw_texts.append(piece.text + piece.block)
+        parsed_numbers |= {call.number for call in piece.calls} if piece.block else set()
+        reasoning.append(piece.reasoning)
+        logprobs += piece.logprobs
         for call in piece.calls:
             parts = calls.setdefault(call.number, [call.id, "", ""])
             parts[1] = parts[1] or call.name
             parts[2] += call.arguments
-    thinking = "".join(thoughts)
+    thinking = "".join(reasoning)
     metadata = builder.metadata()
-    parsed = [(call_id, name, text) for call_id, name, text in calls.values()]
-    valid, invalid = parsed_calls(parsed, metadata.get("finish_reason"))
+    complete = [(call_id, name, text) for call_id, name, text in calls.values()]
+    valid, invalid = parse_calls(complete, metadata.get("finish_reason"))
     return AIMessage(
         content="".join(texts),
         additional_kwargs={"reasoning_content": thinking} if thinking else {},
         tool_calls=valid,
         invalid_tool_calls=invalid,
-        response_metadata=metadata | _logprobs(odds),
+        response_metadata=metadata | _logprobs_metadata(logprobs),
         usage_metadata=builder.usage(),
     )
 
 
-def _logprobs(odds: Sequence[TokenLogprobs]) -> dict[str, Any]:
-    return {"logprobs": {"content": logprobs_as_openai(odds)}} if odds else {}
+def _logprobs_metadata(logprobs: Sequence[TokenLogprobs]) -> dict[str, Any]:
+    return {"logprobs": {"content": to_openai_logprobs(logprobs)}} if logprobs else {}

@@ -1,4 +1,4 @@
-"""Makes LangChain's chunks of an answer's pieces: the one place for both the sync and the async road."""
+"""Converts an answer's pieces to LangChain's chunks, for synchronous and asynchronous requests."""
 
 from __future__ import annotations
 
@@ -17,106 +17,107 @@ if TYPE_CHECKING:
     from .request_plan import RequestPlan
 
 
-JOINED = {"reasoning": "", "notice": "; "}
-"""What stands between the parts of an information that comes in several."""
+SEPARATORS = {"reasoning": "", "notice": "; "}
+"""How to join info that comes in several parts."""
 
-INFO = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs", "thought")
-NOTHING_ELSE = Delta()[1:]
-REPEATED = Change("answer: a key that the server repeated was taken out")
-LISTED = ("changed", "logprobs")
-AS_JSON = {"usage": dict, "changed": list, "logprobs": list}
-"""Values that LangChain can add up only as the types that JSON has."""
+INFO_KEYS = ("reasoning", "finish_reason", "usage", "model", "changed", "notice", "retries", "logprobs", "thought")
+LIST_KEYS = ("changed", "logprobs")
+JSON_TYPES = {"usage": dict, "changed": list, "logprobs": list}
+"""LangChain can only add these values up if they have the types of JSON."""
+
+TEXT_ONLY = Delta()[1:]
+KEY_REMOVED = Change("answer: a key that the server repeated was taken out")
 
 
 class ChunkBuilder:
-    """Feeds on pieces, applies the stop strings, and remembers the text so far.
+    """Converts pieces to chunks, applies the stop sequences, and collects the text.
 
-    A chunk's ``generation_info`` carries what isn't text, under the names of :data:`INFO`; each key only in the
-    chunk where it is news, since LangChain adds chunks up.
+    A chunk's ``generation_info`` holds what isn't text, under :data:`INFO_KEYS`; each value only once, since
+    LangChain adds chunks up.
     """
 
     def __init__(self, stop: Sequence[str], changed: Sequence[Change] = (), secrets: Sequence[str] = ()) -> None:
-        """:param secrets: what the server knows and may repeat; it is taken out of text and facts."""
+        """:param secrets: sent to the server, which may repeat them; removed from text and info."""
         self._stop = stop
-        self._filter = StopFilter(stop)
+        self._stop_filter = StopFilter(stop)
         self._changed = tuple(changed)
         self._secrets = tuple(secrets)
-        self._no_secrets, self._no_secret_thoughts = SecretFilter(secrets), SecretFilter(secrets)
+        self._text_filter, self._reasoning_filter = SecretFilter(secrets), SecretFilter(secrets)
         self._parts: list[str] = []
 
     @classmethod
     def of(cls, plan: RequestPlan) -> ChunkBuilder:
-        """Return what assembles the answer to a plan's request."""
+        """Return a builder for the answer to a plan's request."""
         return cls(plan.stop, plan.changed, plan.call.secrets)
 
     @property
     def text(self) -> str:
-        """The answer so far, without what is held back."""
+        """The answer so far, without the text held back."""
         return "".join(self._parts)
 
     @property
     def done(self) -> bool:
         """Whether a stop string has ended the answer."""
-        return self._filter.hit
+        return self._stop_filter.hit
 
     def feed(self, delta: Delta) -> GenerationChunk | None:
-        """Take in a piece; return a chunk if there is anything to hand out."""
-        text, info = self.take(delta)
+        """Process a piece; return a chunk if there is anything to emit."""
+        text, info = self.process(delta)
         return _chunk(text, info) if text or info else None
 
     def close(self) -> GenerationChunk:
-        """End the answer; the last chunk holds what was held back, and may be empty."""
+        """End the answer; return the last chunk, which may be empty."""
         return _chunk(*self.finish())
 
-    def take(self, delta: Delta) -> tuple[str, dict[str, Any]]:
-        """As :meth:`feed`, of the text and of what isn't text, which may both be empty."""
+    def process(self, delta: Delta) -> tuple[str, dict[str, Any]]:
+        """As :meth:`feed`, but return text and info, which may both be empty."""
         if delta.thought:
-            delta = delta._replace(reasoning=self._rest() + delta.reasoning)
-            self._filter, self._parts = StopFilter(self._stop), []
-        text = self._filter.feed(self._no_secrets.feed(delta.text))
+            delta = delta._replace(reasoning=self._flush() + delta.reasoning)
+            self._stop_filter, self._parts = StopFilter(self._stop), []
+        text = self._stop_filter.feed(self._text_filter.feed(delta.text))
         info: dict[str, Any] = {}
-        if delta[1:] != NOTHING_ELSE:  # most pieces bring text alone
-            for name in INFO:
+        if delta[1:] != TEXT_ONLY:  # most pieces have only text
+            for name in INFO_KEYS:
                 if value := getattr(delta, name):
-                    info[name] = AS_JSON[name](value) if name in AS_JSON else value
-        if self._changed:  # what was changed before anything was sent is news of the first piece
+                    info[name] = JSON_TYPES[name](value) if name in JSON_TYPES else value
+        if self._changed:  # changes of the request are reported with the first piece
             info["changed"] = [*self._changed, *delta.changed]
             self._changed = ()
         if self._secrets:
-            self._clean(info, ends=bool(text) or delta.thought)
+            self._mask_info(info, ends=bool(text) or delta.thought)
         if self.done:
             info["finish_reason"] = "stop"
         self._parts.append(text)
         return text, info
 
     def finish(self) -> tuple[str, dict[str, Any]]:
-        """As :meth:`close`, of the text and of what isn't text."""
-        thoughts = self._no_secret_thoughts.close()
-        info: dict[str, Any] = {"reasoning": thoughts} if thoughts else {}
-        if self._no_secrets.hit or self._no_secret_thoughts.hit:
-            info["changed"] = [REPEATED]
-        text = self._rest()
+        """As :meth:`close`, but return text and info."""
+        reasoning = self._reasoning_filter.close()
+        info: dict[str, Any] = {"reasoning": reasoning} if reasoning else {}
+        if self._text_filter.hit or self._reasoning_filter.hit:
+            info["changed"] = [KEY_REMOVED]
+        text = self._flush()
         self._parts.append(text)
         return text, info
 
     def attach_partial(self, error: ChatGLMError) -> None:
-        """Give an error the text that came before it."""
-        error.partial = self.text + self._rest()
-        # A library's error knows its request, and with it the key.
+        """Set an error's ``partial`` to the text received so far."""
+        error.partial = self.text + self._flush()
+        # A library's exception refers to its request, and so to the key.
         error.__context__ = error.__cause__ = None
 
-    def _rest(self) -> str:
-        return self._filter.feed(self._no_secrets.close()) + self._filter.close()
+    def _flush(self) -> str:
+        return self._stop_filter.feed(self._text_filter.close()) + self._stop_filter.close()
 
-    def _clean(self, info: dict[str, Any], *, ends: bool) -> None:
-        """Remove secrets from everything but the text; reasoning, which comes in pieces, has its own filter.
+    def _mask_info(self, info: dict[str, Any], *, ends: bool) -> None:
+        """Remove secrets from the info; reasoning, which comes in pieces, has its own filter.
 
-        :param ends: whether the thinking has ended, so that nothing more of it need be held back.
+        :param ends: whether the thinking has ended, so that no more of it is held back.
         """
         if reasoning := info.pop("reasoning", None):
-            if ready := self._no_secret_thoughts.feed(reasoning):
+            if ready := self._reasoning_filter.feed(reasoning):
                 info["reasoning"] = ready
-        elif ends and (held := self._no_secret_thoughts.close()):
+        elif ends and (held := self._reasoning_filter.close()):
             info["reasoning"] = held
         for name in ("finish_reason", "usage", "model"):
             if name in info:
@@ -130,50 +131,50 @@ def _chunk(text: str, info: dict[str, Any]) -> GenerationChunk:
 
 
 def merge_chunks(chunks: list[GenerationChunk]) -> Generation:
-    """Add chunks up; text and reasoning in one go, since adding pairs is quadratic."""
+    """Add chunks up; text and reasoning are joined once, since adding pairs is quadratic."""
     info: dict[str, Any] = {}
     texts: list[str] = []
     for chunk in chunks:
-        news = dict(chunk.generation_info or {})
-        if news.pop("thought", False):  # what came before was no text
+        chunk_info = dict(chunk.generation_info or {})
+        if chunk_info.pop("thought", False):  # the text so far was thinking
             info["reasoning"] = [*info.get("reasoning", ()), "".join(texts)]
             texts.clear()
         texts.append(chunk.text)
-        for name in JOINED:
-            if name in news:
-                info.setdefault(name, []).append(news.pop(name))
-        for name in LISTED:
-            if listed := news.pop(name, None):
-                info.setdefault(name, []).extend(listed)
-        info |= news
-    info |= {name: between.join(info[name]) for name, between in JOINED.items() if name in info}
+        for name in SEPARATORS:
+            if name in chunk_info:
+                info.setdefault(name, []).append(chunk_info.pop(name))
+        for name in LIST_KEYS:
+            if values := chunk_info.pop(name, None):
+                info.setdefault(name, []).extend(values)
+        info |= chunk_info
+    info |= {name: separator.join(info[name]) for name, separator in SEPARATORS.items() if name in info}
     return Generation(text="".join(texts), generation_info=info or None)
 
 
 def to_llm_result(answers: list[Generation]) -> LLMResult:
-    """Return answers as LangChain wants them, with the tokens of all of them and the model's name."""
+    """Return answers in LangChain's form, with their total token counts and the model's name."""
     usage: dict[str, int] = {}
     for answer in answers:
         for name, count in ((answer.generation_info or {}).get("usage") or {}).items():
             if isinstance(count, int):
                 usage[name] = usage.get(name, 0) + count
     models = [info["model"] for answer in answers if (info := answer.generation_info) and info.get("model")]
-    told = {"token_usage": usage} if usage else {}
+    totals = {"token_usage": usage} if usage else {}
     return LLMResult(
         generations=[[answer] for answer in answers],
-        llm_output=told | ({"model_name": models[0]} if models else {}) or None,
+        llm_output=totals | ({"model_name": models[0]} if models else {}) or None,
     )
 
 
 def emit(chunk: GenerationChunk, run_manager: CallbackManagerForLLMRun | None) -> GenerationChunk:
-    """Tell the callbacks of a chunk; return it."""
+    """Call the callbacks with a chunk; return it."""
     if run_manager:
         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
     return chunk
 
 
 async def aemit(chunk: GenerationChunk, run_manager: AsyncCallbackManagerForLLMRun | None) -> GenerationChunk:
-    """Tell the callbacks of a chunk; return it."""
+    """Call the callbacks with a chunk; return it."""
     if run_manager:
         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
     return chunk
