@@ -19,10 +19,9 @@ import threading
 import time
 from typing import Any
 
-from .app import bind, listen, make_app, url_of
+from .app import Launch, bind, listen, make_app, url_of
 from .engine_process import Engine, EngineStartError
 from .guard import Guard
-from .launch import Launch
 from .models import HubModel, ModelError, ModelFile
 
 

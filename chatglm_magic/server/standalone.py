@@ -13,10 +13,9 @@ import socket
 import sys
 import traceback
 
-from .app import bind, listen, make_app, url_of
+from .app import Launch, bind, listen, make_app, url_of
 from .engine_process import Engine, EngineStartError
 from .guard import Guard
-from .launch import Launch
 from .models import HubModel, ModelError, ModelFile
 from .process_env import format_seconds
 
