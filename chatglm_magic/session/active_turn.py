@@ -1,4 +1,4 @@
-"""A request in flight: what the synchronous and the asynchronous path share."""
+"""A request in flight: what the synchronous and the asynchronous code path share."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from .interrupts import Interrupts
 
 
-STORED_EVERY = 1.0
-"""Seconds between two savings of an answer under way: what a killed kernel may lose."""
+SAVE_INTERVAL_SECONDS = 1.0
+"""How often a pending answer is saved, and so how much a killed kernel can lose."""
 
-REFRESH_SECONDS = 0.05
-"""Time between two refreshes of a live view."""
+REFRESH_INTERVAL_SECONDS = 0.05
+"""How often a view is refreshed while nothing arrives."""
 
 
-class Owner(Protocol):
-    """What a turn in flight needs of its session."""
+class TurnOwner(Protocol):
+    """What a turn in flight needs from its session."""
 
     @property
     def llm(self) -> ChatGLM: ...
@@ -49,7 +49,7 @@ class ActiveTurn:
 
     def __init__(
         self,
-        session: Owner,
+        session: TurnOwner,
         turn: Turn,
         point: InsertionPoint,
         options: Mapping[str, Any],
@@ -59,22 +59,22 @@ class ActiveTurn:
         record: bool,
     ) -> None:
         self._session, self._point, self._interrupts = session, point, interrupts
-        self._feed = _Feed(self, view)
+        self._feed = _ViewFeed(self, view)
         self.llm: ChatGLM = session.llm
         self.prompt = turn.prompt
         self._options = dict(options)
         self._history: tuple[Pair, ...] = point.history
-        self._left_out = 0
+        self._turns_left_out = 0
         self._base = turn
         pairs = [list(pair) for pair in point.history]
         self.plan = self.llm.plan(self.prompt, **{**options, "history": pairs, "with_history": False})
-        self.draft = self._draft()  # raises for what can't be asked, before anything is superseded
-        self._ended = False
-        interrupts.hold()  # until start(): a turn that is begun is kept as stopped
+        self.draft = self._new_draft()  # raises for invalid options, before anything is superseded
+        self._has_ended = False
+        interrupts.hold()  # until start(): a turn that has begun is saved as interrupted
         self._entry = session.begin_turn(point, self.draft.turn("incomplete")) if record else None
-        self._stored = time.monotonic()
+        self._saved_at = time.monotonic()
 
-    def _draft(self) -> Draft:
+    def _new_draft(self) -> Draft:
         plan = self.plan
         turn = replace(
             self._base,
@@ -86,12 +86,12 @@ class ActiveTurn:
             sent=plan.sent,
             changed=plan.changed,
             turns_sent=len(self._history),
-            turns_left_out=self._left_out,
+            turns_left_out=self._turns_left_out,
         )
         return Draft(turn)
 
     def send(self) -> Answer:
-        """Send the request and keep what comes of it; an interrupt is left to the caller."""
+        """Send the request and save the answer; the caller handles interrupts."""
         with self._feed.refreshing():
             return self._send()
 
@@ -107,16 +107,16 @@ class ActiveTurn:
                     continue
                 try:
                     self.add_model_hint(error)
-                finally:  # an interrupt of that look must not lose the turn
+                finally:  # an interrupted probe must not lose the turn
                     self.fail(error)
                 raise
-            except Exception as error:  # a view or a callback that failed must not lose what was received
+            except Exception as error:  # a failing view or callback must not lose the text received
                 self.abort(error)
                 raise
-            return self.end("complete")
+            return self.finish("complete")
 
     async def asend(self) -> Answer:
-        """As :meth:`send`; a cancelled task keeps what was received."""
+        """As :meth:`send`; a cancelled task saves the text received."""
         with self._feed.refreshing():
             return await self._asend()
 
@@ -127,7 +127,7 @@ class ActiveTurn:
                     async for chunk in chunks:
                         self.add_chunk(chunk)
             except asyncio.CancelledError:
-                self.end("interrupted")
+                self.finish("interrupted")
                 raise
             except ChatGLMError as error:
                 if self.drop_oldest_turns(error):
@@ -141,43 +141,43 @@ class ActiveTurn:
                 self.abort(error)
                 raise
             else:
-                return self.end("complete")
+                return self.finish("complete")
 
     def start(self) -> None:
-        """Let interrupts strike from here on, as one does that came since the turn began."""
+        """Raise interrupts from now on, including one that came since the turn began."""
         self._interrupts.release()
-        self._interrupts.look()
+        self._interrupts.raise_pending()
 
     def add_chunk(self, chunk: GenerationChunk) -> None:
-        """Take in what has arrived; tell the view of it, and once a second the store."""
+        """Add a chunk to the draft, update the view and, once a second, save the turn."""
         self.draft.add_chunk(chunk.text, chunk.generation_info or {})
-        self._interrupts.look()
+        self._interrupts.raise_pending()
         self._feed.update(self.draft)
-        if self._entry is not None and time.monotonic() - self._stored >= STORED_EVERY:
+        if self._entry is not None and time.monotonic() - self._saved_at >= SAVE_INTERVAL_SECONDS:
             self._session.update_turn(self._entry, self.draft.turn("incomplete"))
-            self._stored = time.monotonic()
+            self._saved_at = time.monotonic()
 
     def drop_oldest_turns(self, error: ChatGLMError) -> bool:
-        """Leave out the oldest turns where the conversation did not fit; tell whether to ask again."""
+        """Leave out the oldest turns if the context was too long; return whether to send again."""
         if error.kind != "too_long" or not self._history:
             return False
-        self._left_out += _too_many(self._history, error)
-        self._history = self._point.history[self._left_out :]
+        self._turns_left_out += _count_surplus_turns(self._history, error)
+        self._history = self._point.history[self._turns_left_out :]
         self.plan = self.plan.with_question(history=self._history)
-        self.draft = self._draft()
+        self.draft = self._new_draft()
         return True
 
-    def end(self, status: Status, error: BaseException | None = None) -> Answer:
-        """Keep the turn as it stands, show it, and return it as an answer."""
+    def finish(self, status: Status, error: BaseException | None = None) -> Answer:
+        """Save and display the turn; return its answer."""
         partial = error.partial if isinstance(error, ChatGLMError) else ""
         turn = self.draft.turn(status, str(error) if error else None, partial)
-        self._keep(turn)
-        self._interrupts.release()  # showing may take long
+        self._save(turn)
+        self._interrupts.release()  # displaying may take long
         self._feed.close(turn)
         return Answer(turn)
 
     def add_model_hint(self, error: ChatGLMError) -> None:
-        """Add the server's models to an error about the model: one look, at most 2 s."""
+        """Add the server's models to an error about the model, after one probe (2 s timeout)."""
         unnamed = error.kind == "bad_request" and not self.draft.base.model and "model" in str(error).lower()
         if not (unnamed or (error.kind == "not_found" and "Choose a model" in str(error))):
             return
@@ -187,46 +187,46 @@ class ActiveTurn:
             error.args = (f"{error} The server has: {', '.join(models[:20])}.",)
 
     def fail(self, error: ChatGLMError) -> None:
-        """Keep a turn that ended in an error; what was received stays."""
-        self.end("incomplete" if self.draft.text or error.partial else "error", error)
+        """Save a turn that ended in an error, with the text received."""
+        self.finish("incomplete" if self.draft.text or error.partial else "error", error)
 
     def abort(self, error: Exception) -> None:
-        """Keep the turn when something of this side failed, such as a view; it is not shown again."""
-        self._keep(self.draft.turn("incomplete" if self.draft.text else "error", repr(error)))
+        """Save the turn after a local failure, such as a view's, without displaying it."""
+        self._save(self.draft.turn("incomplete" if self.draft.text else "error", repr(error)))
 
     def interrupt(self) -> Interrupted:
-        """Keep a turn that was interrupted; return the interrupt to raise again."""
-        if self._ended:  # it struck while the last frame was made
+        """Save an interrupted turn; return the exception to raise."""
+        if self._has_ended:  # interrupted while the last frame was drawn
             return Interrupted("the question had ended, and is kept: %chatglm_history shows it.")
-        with suppress(KeyboardInterrupt):  # a second one, while the partial answer is shown
-            self.end("interrupted")
+        with suppress(KeyboardInterrupt):  # a second one, while the partial answer is displayed
+            self.finish("interrupted")
         count = len(self.draft.text)
-        kept = f"its first {count} characters are kept" if count else "nothing had arrived"
-        return Interrupted(f"the answer was stopped, {kept}.")
+        saved = f"its first {count} characters are kept" if count else "nothing had arrived"
+        return Interrupted(f"the answer was stopped, {saved}.")
 
-    def _keep(self, turn: Turn) -> None:
-        """Put the turn into its place, whatever is interrupted."""
+    def _save(self, turn: Turn) -> None:
+        """Save the finished turn; interrupts wait meanwhile."""
         self._interrupts.hold()
         if self._entry is not None:
             self._session.finish_turn(self._entry, turn)
-        self._ended = True
+        self._has_ended = True
 
 
-class _Feed:
-    """Hands the draft of a turn to its view: as text arrives, and as time passes; one call at a time.
+class _ViewFeed:
+    """Updates the view of a turn as text arrives and as time passes, one call at a time.
 
-    The refreshes come from the package's loop thread, whichever thread the text arrives in.
+    Refreshes run in the package's loop thread, in whichever thread text arrives.
     """
 
     def __init__(self, active: ActiveTurn, view: View) -> None:
         self._active, self._view = active, view
         self._lock = threading.Lock()
         self._closed = False
-        self._failed: Exception | None = None
+        self._error: Exception | None = None
 
     @contextmanager
     def refreshing(self) -> Iterator[None]:
-        """Refresh a live view while the block runs."""
+        """Refresh a :class:`RefreshableView` while the block runs."""
         if not isinstance(self._view, RefreshableView):
             yield
             return
@@ -240,50 +240,50 @@ class _Feed:
             refreshes.cancel()
 
     def update(self, draft: Draft) -> None:
-        """Tell the view of what has arrived.
+        """Update the view.
 
-        :raises Exception: what failed in the view, also in an earlier refresh.
+        :raises Exception: an error of the view, also of an earlier refresh.
         """
         with self._lock:
-            self._raise_failed()
+            self._raise_error()
             self._view.update(draft)
 
     def close(self, turn: Turn) -> None:
-        """Tell the view of the end.
+        """Display the finished turn.
 
-        :raises Exception: what failed in the view, also in an earlier refresh; the end is shown first.
+        :raises Exception: an error of the view, also of an earlier refresh, after displaying the turn.
         """
         self._closed = True
         with self._lock:
             self._view.close(turn)
-            self._raise_failed()
+            self._raise_error()
 
     async def _refresh(self, view: RefreshableView) -> None:
-        while not self._closed and self._failed is None:
-            await asyncio.sleep(REFRESH_SECONDS)
-            if self._lock.acquire(blocking=False):  # else the view is drawing already
+        while not self._closed and self._error is None:
+            await asyncio.sleep(REFRESH_INTERVAL_SECONDS)
+            if self._lock.acquire(blocking=False):  # otherwise the view is being updated
                 try:
                     if not self._closed:
                         view.refresh(self._active.draft)
                 except Exception as error:  # noqa: BLE001 - raised by the next call
-                    self._failed = error
+                    self._error = error
                 finally:
                     self._lock.release()
 
-    def _raise_failed(self) -> None:
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            raise failed
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
-def _too_many(history: tuple[Pair, ...], error: ChatGLMError) -> int:
-    """Estimate how many of the oldest turns to leave out: by the server's count where it gave one."""
+def _count_surplus_turns(history: tuple[Pair, ...], error: ChatGLMError) -> int:
+    """Estimate how many of the oldest turns to leave out, from the server's token counts if it gave any."""
     tokens = error.tokens if isinstance(error, ResponseError) else None
     if tokens is None:
         return math.ceil(len(history) / 2)
-    asked, room = tokens
-    sizes = [len(question) + len(answer) for question, answer in history]
-    surplus = sum(sizes) * (asked - room) / max(asked, 1)
+    requested, available = tokens
+    sizes = [len(prompt) + len(answer) for prompt, answer in history]
+    surplus = sum(sizes) * (requested - available) / max(requested, 1)
     count = 0
     while count < len(sizes) and sum(sizes[:count]) <= surplus:
         count += 1

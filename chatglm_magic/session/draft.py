@@ -1,4 +1,4 @@
-"""An answer in the making: collects what arrives and what is known of it, and becomes a ``Turn``."""
+"""A partial answer: collects text and facts as they arrive, and becomes a ``Turn``."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ..values import Change, Status, TokenLogprobs, Turn, reasoning_tokens_in
 
 
 class View(Protocol):
-    """Something that shows an answer; it is told, and never asks."""
+    """Displays an answer while it arrives."""
 
     def update(self, draft: Draft) -> None:
-        """More has arrived."""
+        """Display what has arrived so far."""
 
     def close(self, turn: Turn) -> None:
-        """The answer has ended, whole or not."""
+        """Display the finished turn, complete or not."""
 
 
 @runtime_checkable
 class RefreshableView(View, Protocol):
-    """A view that also draws while nothing arrives: what came too soon for a frame, and how long it has taken."""
+    """A view that is also updated while nothing arrives: with skipped frames, and the time that has passed."""
 
     def refresh(self, draft: Draft) -> None:
-        """Some time has passed; never called while another call of this view runs."""
+        """Update the view after some time; never called during another call of this view."""
 
 
 class NoView:
-    """Shows nothing."""
+    """Displays nothing."""
 
     def update(self, draft: Draft) -> None:
         """Do nothing."""
@@ -42,7 +42,7 @@ class NoView:
 
 @dataclass
 class Draft:
-    """One answer while it arrives; ``base`` is the turn as it stood when the question was asked."""
+    """An answer while it arrives; ``base`` is the turn before the request."""
 
     base: Turn
     started: float = field(default_factory=time.monotonic)
@@ -53,14 +53,14 @@ class Draft:
     model: str | None = None
     changed: list[Change] = field(default_factory=list)
     notice: str = ""
-    """What is being waited for, until an answer begins."""
+    """What the request is waiting for, until an answer begins."""
     created: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
 
     def __post_init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self.logprobs: list[TokenLogprobs] = []
-        """The odds of the tokens, where they were asked for; they are kept with no turn."""
+        """The tokens' log probabilities if requested; turns don't include them."""
 
     @property
     def text(self) -> str:
@@ -71,23 +71,23 @@ class Draft:
         return "".join(self._reasoning)
 
     def add_chunk(self, text: str, info: Mapping[str, Any]) -> None:
-        """Take in a chunk's text and its ``generation_info``."""
-        thought = info.get("reasoning")
-        if info.get("thought"):  # all that came as text so far was thinking
+        """Add a chunk's text and its ``generation_info``."""
+        reasoning = info.get("reasoning")
+        if info.get("thought"):  # all text so far was thinking
             self._reasoning += self._text
             self._text, self.first_answer = [], None
         self.notice = info.get("notice") or self.notice
-        if text or thought:
+        if text or reasoning:
             self.notice = ""
-            came = time.monotonic() - self.started  # read once: an answer's first token may be the first of all
+            elapsed = time.monotonic() - self.started  # read once: both times may be those of the same chunk
             if self.first_token is None:
-                self.first_token = came
+                self.first_token = elapsed
             if text and self.first_answer is None:
-                self.first_answer = came
+                self.first_answer = elapsed
         if text:
             self._text.append(text)
-        if thought:
-            self._reasoning.append(thought)
+        if reasoning:
+            self._reasoning.append(reasoning)
         self.finish_reason = info.get("finish_reason") or self.finish_reason
         self.usage = info.get("usage") or self.usage
         self.model = info.get("model") or self.model
@@ -99,14 +99,14 @@ class Draft:
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """The tokens of thinking: as the server counts them, else the pieces, one a token as a rule."""
+        """The number of thinking tokens: the server's count, else the number of pieces, usually one per token."""
         counted = reasoning_tokens_in(self.usage)
-        if counted or len(self._reasoning) < 2:  # in one piece nothing can be counted
+        if counted or len(self._reasoning) < 2:  # a single piece may hold any number of tokens
             return counted or None
         return len(self._reasoning)
 
     def turn(self, status: Status, error: str | None = None, partial: str = "") -> Turn:
-        """Return the turn as it stands; ``partial`` is the text an error carries, where none was shown."""
+        """Return the turn with what has arrived; ``partial`` is the text of an error, used if it is longer."""
         values = {name: getattr(self.base, name) for name in self.base.__slots__}
         return Turn(
             **values
@@ -119,15 +119,15 @@ class Draft:
                 "changed": tuple(dict.fromkeys((*self.base.changed, *self.changed))),
                 "finish_reason": self.finish_reason,
                 "usage": dict(self.usage),
-                "first_token": _rounded(self.first_token),
-                "first_answer": _rounded(self.first_answer),
+                "first_token": _round_seconds(self.first_token),
+                "first_answer": _round_seconds(self.first_answer),
                 "reasoning_tokens": self.reasoning_tokens,
-                "duration": _rounded(time.monotonic() - self.started),
+                "duration": _round_seconds(time.monotonic() - self.started),
                 "created": self.created,
                 "version": __version__,
             }
         )
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round_seconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 4)

@@ -161,9 +161,9 @@ def test_fifty_interrupts_at_random(page: Page) -> None:
 
 CLEANUP = [
     "session/active_turn.py:interrupt",
-    "session/active_turn.py:end",
+    "session/active_turn.py:finish",
     "session/draft.py:turn",
-    "session/active_turn.py:_keep",
+    "session/active_turn.py:_save",
     "session/session.py:finish_turn",
     "session/session.py:_sync_with_llm",
     "session/conversation.py:finish_turn",
