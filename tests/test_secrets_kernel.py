@@ -158,7 +158,7 @@ def test_no_message_of_a_kernel_holds_the_key(kernel: Kernel, server: ScriptedSe
         "%chatglm --dry-run hi",
         "%chatglm hi",
         "p = panel()\np",
-        "import time\np.talk.send('hi')",
+        "import time\np.conversation.send('hi')",
         "while p.transcript.busy: time.sleep(0.01)",
         "%chatglm hi",
         "get_session().llm.invoke('hi')",

@@ -19,7 +19,7 @@ from ..words import reword_for_widgets
 from . import code
 from .connection import Connection
 from .settings import SettingsBinding
-from .talk import Talk
+from .talk import PanelConversation
 
 TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
 MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"], ["script", "Copy as a script"]]
@@ -48,8 +48,8 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._session, self._news = session, list[str]()
         self.transcript, self.sidebar = _parts(plain=plain)
         reporter = self._reporter = ErrorReporter(session, self)
-        self.talk = Talk(session, self.transcript, reporter, sleep=sleep)
-        self.settings = SettingsBinding(session, self.sidebar, reporter, self.talk.moved)
+        self.conversation = PanelConversation(session, self.transcript, reporter, sleep=sleep)
+        self.settings = SettingsBinding(session, self.sidebar, reporter, self.conversation.on_number_change)
         self.connection = Connection(session, self.sidebar, reporter, self._probed)
         self._viewer: Any = None
         self.transcript.on_action(reporter.guard(self._act))
@@ -57,7 +57,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._turns_changed = reporter.guard(self._show_turns)
         self._forget = session.on_change(self._turns_changed)
         session.settings.observe(self._turns_changed, names="with_history")
-        self.talk.render()
+        self.conversation.render()
         grid = look.with_class(w.Box([self.transcript, self.sidebar]), "chatglm-grid")
         frame = look.with_class(w.Box([grid]), "chatglm-frame")
         self._always = (look.style_sheet(still.CSS + CSS, "chatglm-panel"), frame)
@@ -67,7 +67,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Stop the answer under way and stop following the session."""
-        self.talk.stop()
+        self.conversation.stop()
         self._forget()
         with suppress(ValueError):  # closed already
             self._session.settings.unobserve(self._turns_changed, names="with_history")
@@ -89,10 +89,10 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Show the panel, and beneath it an output that will keep its conversation."""
-        self.talk.fallback.publish_below(self)
+        self.conversation.fallback.publish_below(self)
 
     def _act(self, action: str, id: str, values: dict[str, Any]) -> None:
-        if not self.talk.act(action, id, values) and action in FORMS:
+        if not self.conversation.handle_action(action, id, values) and action in FORMS:
             self._copy(action, str(values.get("text", "")))
 
     def _set(self, action: str, id: str, values: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         elif action == "check":
             self.connection.probe()
         elif action == "new":
-            self.talk.new()
+            self.conversation.start_new()
         elif action == "history":
             self._toggle_history()
         elif action == "defaults":
@@ -125,7 +125,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def _copy_conversation(self) -> None:
         """Copy what was said as Markdown: that of an export to ``.md``."""
-        turns = self.talk.turns
+        turns = self.conversation.turns
         if turns:
             self.transcript.copy("".join(turns_markdown(turns)))
         else:
@@ -147,7 +147,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def _show_turns(self, *event: Any) -> None:
         """Bring the conversation up to the session, and pass on what the store reports."""
-        self.talk.render()
+        self.conversation.render()
         self.sidebar.context = self._session.turns_in_context
         if news := self._session.store.take_notices():
             self._news = [*self._news, *(reword_for_widgets(line) for line in news)][-3:]

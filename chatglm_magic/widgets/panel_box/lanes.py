@@ -1,4 +1,4 @@
-"""Live mode's last three answers side by side, each compared with the one at its left."""
+"""Live mode's last three answers side by side, each compared with the one to its left."""
 
 from __future__ import annotations
 
@@ -11,72 +11,72 @@ from ..messages import Message
 from ..words import notice_of, speed_line
 
 if TYPE_CHECKING:
-    from .place import Place
+    from .place import PanelAnswer
 
-LANES = 3
+MAX_LANES = 3
 
-WHOLE = "white-space:pre-wrap;overflow-wrap:anywhere"
+PRE_WRAP_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere"
 
 
 class Lanes:
-    """The last answers of live mode; their owner holds a lock."""
+    """The last answers of live mode. Not thread-safe: the caller holds a lock."""
 
     def __init__(self) -> None:
-        self._places: list[Place] = []
+        self._answers: list[PanelAnswer] = []
 
-    def __iter__(self) -> Iterator[Place]:
-        return iter(self._places)
+    def __iter__(self) -> Iterator[PanelAnswer]:
+        return iter(self._answers)
 
     def clear(self) -> None:
-        """Compare nothing."""
-        self._places = []
+        """Remove all answers."""
+        self._answers = []
 
-    def add(self, place: Place) -> None:
-        """Add an answer at the right; the oldest goes if there are too many."""
-        self._places = [*self._places, place][-LANES:]
+    def add(self, answer: PanelAnswer) -> None:
+        """Add an answer on the right; the oldest is removed if there are too many."""
+        self._answers = [*self._answers, answer][-MAX_LANES:]
 
-    def drop(self, place: Place) -> None:
-        """Take an answer out again: its prompt was asked again before it was answered."""
-        self._places = [each for each in self._places if each is not place]
+    def drop(self, answer: PanelAnswer) -> None:
+        """Remove an answer whose prompt was sent again before it was complete."""
+        self._answers = [each for each in self._answers if each is not answer]
 
     def messages(self) -> list[Message]:
-        """Return the answers as messages that stand side by side."""
-        return [self.message(place) for place in self._places]
+        """Return the answers as messages that are displayed side by side."""
+        return [self.message(answer) for answer in self._answers]
 
-    def message(self, place: Place) -> Message:
-        """Return one answer, headed with its prompt and its setting."""
-        at = self._places.index(place)
-        before = self._places[at - 1] if at else None
-        html, badge = _plain(place.text), ""
-        if before is not None and place.is_over and before.is_over and place.text and before.text:
-            html, badge = _against(before.text, place.text)
-        turn = place.turn if place.is_over else None
+    def message(self, answer: PanelAnswer) -> Message:
+        """Return one answer as a message, headed by its prompt and parameters."""
+        index = self._answers.index(answer)
+        before = self._answers[index - 1] if index else None
+        html, badge = _plain_html(answer.text), ""
+        if before is not None and answer.is_finished and before.is_finished and answer.text and before.text:
+            html, badge = _compare_html(before.text, answer.text)
+        turn = answer.turn if answer.is_finished else None
         return Message(
-            f"lane-{place.id}",
-            label=f"{_short(place.prompt)}\n{place.heading}",
+            f"lane-{answer.id}",
+            label=f"{_shorten(answer.prompt)}\n{answer.heading}",
             blocks=(html,) if html else (),
-            source=place.text,
+            source=answer.text,
             meta=speed_line(turn) if turn else "",
             notice=notice_of(turn) if turn else None,
-            actions=("copy",) if place.text and turn else (),
-            busy=not place.is_over,
+            actions=("copy",) if answer.text and turn else (),
+            busy=not answer.is_finished,
             lane="live",
             badge=badge,
         )
 
 
-def _against(before: str, text: str) -> tuple[str, str]:
-    """Return a text compared with the one at its left, and what that comes to in a word or two."""
+def _compare_html(before: str, text: str) -> tuple[str, str]:
+    """Return a text compared with the one to its left as safe HTML, and the result as a badge."""
     if text == before:
-        return _plain(text), "same as left"
+        return _plain_html(text), "same as left"
     html, share = highlight_changes(before, text)
-    return (_plain(text), "different answer") if share >= MAX_HIGHLIGHTED_SHARE else (html, "")
+    return (_plain_html(text), "different answer") if share >= MAX_HIGHLIGHTED_SHARE else (html, "")
 
 
-def _plain(text: str) -> str:
-    return f'<div style="{WHOLE}">{escape_html(text)}</div>' if text else ""
+def _plain_html(text: str) -> str:
+    return f'<div style="{PRE_WRAP_STYLE}">{escape_html(text)}</div>' if text else ""
 
 
-def _short(prompt: str) -> str:
+def _shorten(prompt: str) -> str:
     line = " ".join(prompt.split())
     return line if len(line) <= 60 else f"{line[:59]}…"
