@@ -14,7 +14,7 @@ from IPython.utils.capture import capture_output
 
 from chatglm_magic import get_session
 from chatglm_magic.errors import ChatGLMError, CommandError
-from chatglm_magic.magics.history import read
+from chatglm_magic.magics.history import read_history_options
 
 from .support.servers import ScriptedServer, legacy
 
@@ -189,12 +189,12 @@ def test_forgetting_reaches_the_file(say: Say, tmp_path: Path) -> None:
 def test_a_line_that_cant_be_understood_says_why(line: str, words: str) -> None:
     """One line, with what to type instead."""
     with pytest.raises(CommandError, match=words.replace("?", r"\?")) as caught:
-        read(line)
+        read_history_options(line)
     assert "\n" not in str(caught.value)
 
 
 def read_parts(line: str) -> tuple[Any, ...]:
-    options = read(line)
+    options = read_history_options(line)
     return options.action, options.value, options.all, options.page, options.force
 
 

@@ -271,7 +271,7 @@ def test_one_truth_whichever_handle_moves(handle: str, name: str, value: float) 
         if handle == "panel":
             choose(one, name, value)
         elif handle == "config":
-            config.apply(session, config.assignments(f"{name}={value}"))
+            config.set_parameters(session, config.parse_assignments(f"{name}={value}"))
         else:
             setattr(getattr(session, handle), name, value)
         wait_until(lambda: all(panel.sidebar.values[name] == value for panel in (one, two)))

@@ -11,7 +11,7 @@ import pytest
 
 from chatglm_magic import Session
 from chatglm_magic.lenses import Lens
-from chatglm_magic.magics.history import bundle_of
+from chatglm_magic.magics.history import turn_bundle
 from chatglm_magic.render.answers import card, live_html, mime_bundle
 from chatglm_magic.render.outer import disable_typesetting, html_output
 from chatglm_magic.sweeps import Sweep
@@ -92,7 +92,7 @@ def test_the_typesetter_of_the_test_reads_what_stands_open() -> None:
 def test_no_output_has_other_formulas_than_an_answers(session: Session) -> None:
     """Cells, ``--show``, the status card, lists, sweeps, heat maps and lenses."""
     sweep = make_sweep()
-    answers = [mime_bundle(TURN)[0], bundle_of(TURN)[0], html_output("", live_html(TURN.answer, TRAP, TRAP))]
+    answers = [mime_bundle(TURN)[0], turn_bundle(TURN)[0], html_output("", live_html(TURN.answer, TRAP, TRAP))]
     assert [read_typeset_text(data["text/html"]) for data in answers] == [r"$\alpha$"] * 3
     others = [card({TRAP: TRAP})["text/html"], session.history.filter(conversation=None)._repr_html_()]
     others += [sweep._repr_html_(), sweep.plot()._repr_html_(), make_lens()._repr_html_()]

@@ -1,4 +1,4 @@
-"""``%chatglm`` and ``%%chatglm``: their options, what they make of a prompt, and the request as text."""
+"""``%chatglm`` and ``%%chatglm``: their options, their prompt, ``--dry-run`` and the status card."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from ..errors import CommandError
 from ..parameters import PARAMETERS, THINKING_LEVELS
 from ..render.answers import FORMATS, describe_speed, footer
 from ..session import Session
-from ..session.draft import View
-from ..values import Answer
 from .parser import Parser, add_common_options, add_parameters
 from .words import insert_variables, report_missing
+
+UNMASKED_HEADERS = ("Content-Type", "Accept", "Accept-Language", "User-Agent")
+"""Headers that can't contain a key."""
 
 
 def ask_parser(prog: str) -> Parser:
@@ -45,21 +46,20 @@ def ask_parser(prog: str) -> Parser:
 
 
 def help_text(parser: Parser, session: Session) -> str:
-    """Return the help of a magic that asks; the last line names the levels of a model that has not all."""
+    """Return the help of a magic that sends a prompt, with the model's thinking levels if it lacks some."""
     levels = session.thinking_levels
     note = "" if levels == THINKING_LEVELS else f"\nThinking levels of the current model: {', '.join(levels)}\n"
     return parser.format_help() + note
 
 
-def given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of this question alone: only what was typed, so that ``-t none`` unsets."""
-    named = [row.name for row in PARAMETERS.values() if row.flags and hasattr(options, row.name)]
-    values = {name: getattr(options, name) for name in named}
-    return values | dict(options.extra)
+def explicit_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the parameters that were typed as options; ``-t none`` is None, which selects the server default."""
+    typed = [row.name for row in PARAMETERS.values() if row.flags and hasattr(options, row.name)]
+    return {name: getattr(options, name) for name in typed} | dict(options.extra)
 
 
-def prompt_of(text: str, names: Mapping[str, Any], *, raw: bool) -> str:
-    """Return the prompt with its variables in place; a name that does not exist stays, with a note."""
+def expand_prompt(text: str, names: Mapping[str, Any], *, raw: bool) -> str:
+    """Insert variables into a prompt; an unknown name stays as typed, and is reported."""
     if raw or not ("{{" in text or "｛｛" in text):
         return text
     prompt, missing = insert_variables(text, names)
@@ -67,64 +67,51 @@ def prompt_of(text: str, names: Mapping[str, Any], *, raw: bool) -> str:
     return prompt
 
 
-def ask(session: Session, prompt: str, options: argparse.Namespace, view: View, values: dict[str, Any]) -> Answer:
-    """Ask with the options of a magic."""
-    return session.ask(
-        prompt,
-        view=view,
-        history=options.history is not False,
-        record=not options.no_log,
-        **values,
-    )
+def format_request(session: Session, prompt: str, options: argparse.Namespace, values: dict[str, Any]) -> str:
+    """Return the exact request as text, with the key masked, without sending it."""
+    request = session.preview(prompt, history=options.history is not False, **values)
+    headers = {"Content-Type": "application/json", **request.headers}
+    lines = [f"POST {request.url}"]
+    lines += [
+        f"{name}: {value if name in UNMASKED_HEADERS else _mask_header(value)}" for name, value in headers.items()
+    ]
+    return "\n".join([*lines, "", json.dumps(request.body, indent=2, ensure_ascii=False)])
 
 
-def dry_run(session: Session, prompt: str, options: argparse.Namespace, values: dict[str, Any]) -> str:
-    """Return the exact request as text, the key masked; nothing is sent."""
-    call = session.preview(prompt, history=options.history is not False, **values)
-    headers = {"Content-Type": "application/json", **call.headers}
-    lines = [f"POST {call.url}"]
-    lines += [f"{name}: {value if name in OPEN else _masked(value)}" for name, value in headers.items()]
-    return "\n".join([*lines, "", json.dumps(call.body, indent=2, ensure_ascii=False)])
-
-
-OPEN = ("Content-Type", "Accept", "Accept-Language", "User-Agent")
-"""Headers that are shown as they are; any other may hold a key."""
-
-
-def _masked(value: str) -> str:
-    """Show the last four characters of a long key, and nothing of a short one."""
-    found = SCHEME.match(value)
-    scheme = found[0] if found else ""
+def _mask_header(value: str) -> str:
+    """Mask a key except for the last four characters of a long one."""
+    match = SCHEME.match(value)
+    scheme = match[0] if match else ""
     secret = value[len(scheme) :]
     return f"{scheme}…{secret[-4:]}" if len(secret) >= 16 else f"{scheme}…"
 
 
-def status(session: Session) -> dict[str, str]:
+def status_rows(session: Session) -> dict[str, str]:
     """Return the rows of the status card."""
     llm = session.llm
     plan = llm.plan("")
     turns = session.turns
+    parameters = [
+        f"{name} {value}"
+        for name, value in plan.sent.items()
+        if isinstance(value, int | float | str) and not isinstance(value, bool)
+    ]
     rows = {
         "endpoint": plan.endpoint_url,
-        "dialect": "ChatGLM's own (POST /)" if plan.dialect == "chatglm" else "OpenAI's (/v1)",
-        "model": llm.model or "the server's own",
-        "parameters": ", ".join(f"{name} {value}" for name, value in plan.sent.items() if _told(value))
-        or "none set",
-        "turns": f"{len(turns)}, of which {len(llm.history)} are sent along",
+        "dialect": "ChatGLM (POST /)" if plan.dialect == "chatglm" else "OpenAI (/v1)",
+        "model": llm.model or "server default",
+        "parameters": ", ".join(parameters) or "none set",
+        "turns": f"{len(turns)}, {len(llm.history)} in context",
     }
     if turns:
         rows["last answer"] = " · ".join(part for part in (footer(turns[-1]), describe_speed(turns[-1])) if part)
     return rows
 
 
-def _told(value: Any) -> bool:
-    return isinstance(value, int | float | str) and not isinstance(value, bool)
+def check_variable_name(name: str | None) -> str | None:
+    """Return the name given by ``-o``.
 
-
-def variable_name(name: str | None) -> str | None:
-    """Check the name that ``-o`` gives.
-
-    :raises CommandError: if it can't be a variable's.
+    :raises CommandError: if it can't be the name of a variable.
     """
     if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise CommandError(f"-o {name}: that can't be a variable's name")

@@ -1,4 +1,4 @@
-"""Tab completion: options and their values, parameter names, and ``{{variables}}`` in a prompt."""
+"""Tab completion of options and their values, parameter names, and ``{{variables}}`` in a prompt."""
 
 from __future__ import annotations
 
@@ -13,84 +13,79 @@ from .ask import ask_parser
 from .history import history_parser
 from .parser import Parser
 
-HEAD = re.compile(r"[ \t]*(?:[\w.][\w.\[\]'\", ]*=[ \t]*)?%%?(chatglm(?:_\w+)?)(?=\s|$)")
+MAGIC = re.compile(r"[ \t]*(?:[\w.][\w.\[\]'\", ]*=[ \t]*)?%%?(chatglm(?:_\w+)?)(?=\s|$)")
 VARIABLE = re.compile(r"\{\{ ?(\w*)\Z")
 FLAG = re.compile(r"(?:^|\s)(-{1,2}[\w-]*)\Z")
-CHOICE = re.compile(r"(?:^|\s)(-{1,2}[\w-]+)[= ](\w*)\Z")
-WORD = re.compile(r"(\w*)\Z")
+FLAG_WITH_VALUE = re.compile(r"(?:^|\s)(-{1,2}[\w-]+)[= ](\w*)\Z")
+NAME = re.compile(r"(\w*)\Z")
 
 
-def matcher_for(shell: Any) -> Any:
-    """Return a matcher for IPython's completer that knows our magics."""
+def make_matcher(shell: Any) -> Any:
+    """Return a matcher for IPython's completer that completes our magics."""
     parser = ask_parser("%chatglm")
 
     @context_matcher()  # type: ignore[untyped-decorator]
     def chatglm_matcher(context: CompletionContext) -> SimpleMatcherResult:
         line = context.line_with_cursor[: context.cursor_position]
-        first = context.full_text.lstrip("\n").split("\n", 1)[0]
-        here, cell = HEAD.match(line), HEAD.match(first)
-        in_cell = bool(cell and first.lstrip().startswith("%%"))
-        if (here or in_cell) and (found := VARIABLE.search(line)):
+        first_line = context.full_text.lstrip("\n").split("\n", 1)[0]
+        magic = MAGIC.match(line)
+        is_in_cell = first_line.lstrip().startswith("%%") and MAGIC.match(first_line)
+        if (magic or is_in_cell) and (variable := VARIABLE.search(line)):
             names = [name for name in shell.user_ns if not name.startswith("_")]
-            return _result(found[1], names, "variable", behind="}}")
-        if not here:
-            return _nothing()
-        rest = line[here.end() :]
-        if here[1] == "chatglm":
-            return _options(parser, rest)
-        if here[1] == "chatglm_history":
-            return _options(history_parser(), rest)
-        return _explored(here[1], rest)
+            return _completions(variable[1], names, "variable", suffix="}}")
+        if not magic:
+            return _no_completions()
+        text = line[magic.end() :]
+        return _complete_options(parser, text) if magic[1] == "chatglm" else _complete_line(magic[1], text)
 
     return chatglm_matcher
 
 
-def _explored(name: str, rest: str) -> SimpleMatcherResult:
-    if name == "chatglm_lens":
+def _complete_line(magic: str, text: str) -> SimpleMatcherResult:
+    """Complete the line of any magic but ``%chatglm``; the parsers are imported when they are needed."""
+    if magic == "chatglm_history":
+        return _complete_options(history_parser(), text)
+    if magic == "chatglm_lens":
         from .lens import lens_parser
 
-        return _options(lens_parser(), rest)
-    if name == "chatglm_check":
+        return _complete_options(lens_parser(), text)
+    if magic == "chatglm_check":
         from .magics import check_parser
 
-        return _options(check_parser(), rest)
-    if name == "chatglm_sweep" and FLAG.search(rest):
+        return _complete_options(check_parser(), text)
+    if magic == "chatglm_sweep" and FLAG.search(text):
         from .sweep import sweep_parser
 
-        return _options(sweep_parser(), rest)
-    return _parameters(rest) if name in ("chatglm_config", "chatglm_sweep") else _nothing()
+        return _complete_options(sweep_parser(), text)
+    return _complete_parameter(text) if magic in ("chatglm_config", "chatglm_sweep") else _no_completions()
 
 
-def _options(parser: Parser, rest: str) -> SimpleMatcherResult:
-    choice = CHOICE.search(rest)
-    action = parser.find_action(choice[1]) if choice else None
-    if choice and action and action.dest == "thinking":
-        return _result(choice[2], list(get_session().thinking_levels), "value")
-    if choice and action and action.choices:
-        return _result(choice[2], list(action.choices), "value")
-    return _flags(rest, parser.flags)
+def _complete_options(parser: Parser, text: str) -> SimpleMatcherResult:
+    match = FLAG_WITH_VALUE.search(text)
+    action = parser.find_action(match[1]) if match else None
+    if match and action and action.dest == "thinking":
+        return _completions(match[2], list(get_session().thinking_levels), "value")
+    if match and action and action.choices:
+        return _completions(match[2], list(action.choices), "value")
+    flag = FLAG.search(text)
+    return _completions(flag[1], parser.flags, "option") if flag else _no_completions()
 
 
-def _flags(rest: str, flags: list[str]) -> SimpleMatcherResult:
-    flag = FLAG.search(rest)
-    return _result(flag[1], flags, "option") if flag else _nothing()
+def _complete_parameter(text: str) -> SimpleMatcherResult:
+    match = NAME.search(text)
+    if match is None or (match.start() and text[match.start() - 1] != " "):
+        return _no_completions()
+    return _completions(match[1], [*(f"{name}=" for name in SETTING_NAMES), "api_key"], "parameter")
 
 
-def _parameters(rest: str) -> SimpleMatcherResult:
-    found = WORD.search(rest)
-    if found is None or (found.start() and rest[found.start() - 1] != " "):
-        return _nothing()
-    return _result(found[1], [*(f"{name}=" for name in SETTING_NAMES), "api_key"], "parameter")
-
-
-def _result(fragment: str, words: list[str], kind: str, behind: str = "") -> SimpleMatcherResult:
-    found = sorted(word for word in words if word.startswith(fragment))
+def _completions(fragment: str, words: list[str], kind: str, suffix: str = "") -> SimpleMatcherResult:
+    matches = sorted(word for word in words if word.startswith(fragment))
     return {
-        "completions": [SimpleCompletion(text=word + behind, type=kind) for word in found],
+        "completions": [SimpleCompletion(text=word + suffix, type=kind) for word in matches],
         "matched_fragment": fragment,
         "suppress": True,
     }
 
 
-def _nothing() -> SimpleMatcherResult:
+def _no_completions() -> SimpleMatcherResult:
     return {"completions": [], "suppress": False}

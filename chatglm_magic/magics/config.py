@@ -1,4 +1,4 @@
-"""``%chatglm_config``: shows and sets the session's parameters."""
+"""``%chatglm_config``: displays and sets the session's parameters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def config_parser() -> Parser:
     return parser
 
 
-HEADINGS = {
+GROUP_HEADINGS = {
     "connection": "Server",
     "sampling": "Sampling",
     "more": "Sampling",
@@ -43,28 +43,28 @@ HEADINGS = {
     "conversation": "Conversation",
     "tape": "Tape",
 }
-"""Under which heading the parameters of each group stand, in this order; the time limits come last."""
+"""The heading for each group of parameters, in display order; everything else is below ``Limits``."""
 
-ELSEWHERE = {"model": "Server", "system": "Conversation", "store": "Conversation"}
-ALWAYS = ("endpoint_url", "model", *parameter_names("sampling"), "with_history", "store")
-"""What is shown though it has its default."""
+HEADING_EXCEPTIONS = {"model": "Server", "system": "Conversation", "store": "Conversation"}
+ALWAYS_LISTED = ("endpoint_url", "model", *parameter_names("sampling"), "with_history", "store")
+"""Parameters that are listed even with their default value."""
 
 
-def table(session: Session, *, everything: bool = False) -> dict[str, dict[str, str]]:
-    """Return the parameters as rows under headings; a default that is not sent to ``/v1`` says so.
+def parameter_rows(session: Session, *, everything: bool = False) -> dict[str, dict[str, str]]:
+    """Return the parameters as rows under headings; a default that isn't sent to ``/v1`` is marked.
 
-    :param everything: also those that have their default.
+    :param everything: whether to include parameters with their default value.
     """
     settings, plan = session.settings, session.llm.plan("")
     unsent = set(parameter_names("sampling")) - session.llm.model_fields_set
-    groups: dict[str, dict[str, str]] = {heading: {} for heading in (*HEADINGS.values(), "Limits")}
+    groups: dict[str, dict[str, str]] = {heading: {} for heading in (*GROUP_HEADINGS.values(), "Limits")}
     for name in SETTING_NAMES:
         value = getattr(settings, name)
-        essential = name in ALWAYS or (name == "tape_mode" and settings.tape is not None)
+        essential = name in ALWAYS_LISTED or (name == "tape_mode" and settings.tape is not None)
         if not (everything or essential or value != settings.trait_defaults(name)):
             continue
         group = PARAMETERS[name].group if name in PARAMETERS else ""
-        rows = groups[ELSEWHERE.get(name) or HEADINGS.get(group, "Limits")]
+        rows = groups[HEADING_EXCEPTIONS.get(name) or GROUP_HEADINGS.get(group, "Limits")]
         text = str(value) if value is not None else "None"
         rows[name] = "not set: the server's default" if plan.dialect == "openai" and name in unsent else text
     groups["Conversation"]["store"] = str(session.store.path or "off: turns are kept in memory alone")
@@ -72,19 +72,19 @@ def table(session: Session, *, everything: bool = False) -> dict[str, dict[str, 
     return {heading: rows for heading, rows in groups.items() if rows}
 
 
-def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Read ``NAME=VALUE …``; values may be quoted, and a list stands in brackets.
+def parse_assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Parse ``NAME=VALUE …``; values may be quoted, and lists are in brackets.
 
     :param variables: what ``{{name}}`` inserts into a value.
     :raises CommandError: for anything but assignments, and for an unknown name.
     """
-    line, found, at = MagicLine(text, variables), dict[str, Any](), 0
-    while (at := line.skip_blanks(at)) < len(text):
-        if text[at].isspace():
-            at += 1
+    line, values, position = MagicLine(text, variables), dict[str, Any](), 0
+    while (position := line.skip_blanks(position)) < len(text):
+        if text[position].isspace():
+            position += 1
             continue
-        name, equals, _ = line.narrow[at:].partition("=")
-        end = at + len(name)
+        name, equals, _ = line.narrow[position:].partition("=")
+        end = position + len(name)
         name = name.strip()
         if is_secret_name(name.split(maxsplit=1)[0].lstrip("-") if name else name):
             raise CommandError(KEY_REFUSAL)
@@ -95,51 +95,49 @@ def assignments(text: str, variables: Mapping[str, Any] | None = None) -> dict[s
                 f"no parameter {name}. "
                 + (suggest(name, SETTING_NAMES) or f"There are: {', '.join(SETTING_NAMES)}.")
             )
-        line.read_as(at, end + 1)
+        line.read_as(position, end + 1)
         start = line.skip_blanks(end + 1)
-        bare = start < len(text) and text[start] not in QUOTES
-        value, at = line.read_value(start, name, lists=True, escapes=name in ("stop", "system"))
-        if bare and isinstance(value, str) and narrow(value).lower() == "none":
+        is_quoted = start >= len(text) or text[start] in QUOTES
+        value, position = line.read_value(start, name, lists=True, escapes=name in ("stop", "system"))
+        if not is_quoted and isinstance(value, str) and narrow(value).lower() == "none":
             value = None
-        elif bare and isinstance(value, str) and name not in TEXT_PARAMETERS:  # a text stays: 1.10 isn't 1.1
-            if value == text[start:at]:
-                line.read_as(start, at)
+        elif not is_quoted and isinstance(value, str) and name not in TEXT_PARAMETERS:  # a text 1.10 isn't 1.1
+            if value == text[start:position]:
+                line.read_as(start, position)
             value = parse_literal(value)
-        found[name] = value
+        values[name] = value
     if line.was_rewritten:
         write_escaped(sys.stderr, f"Read as: {line.rewritten(len(text))}\n")
-    return found
+    return values
 
 
 TEXT_PARAMETERS = (*(row.name for row in PARAMETERS.values() if row.type is str), "store", "stop")
 
 
-def apply(session: Session, values: dict[str, Any]) -> None:
-    """Set all values or none.
+def set_parameters(session: Session, values: dict[str, Any]) -> None:
+    """Set all values, or none of them.
 
-    :raises ParameterError: for the first that is refused, saying what the parameter takes.
+    :raises ParameterError: for the first invalid value.
     """
     trial = ChatGLMSettings()
     typed = {
         name: [value] if name == "stop" and isinstance(value, str) else value for name, value in values.items()
     }
     for name, value in typed.items():
-        if problem := _try(trial, name, value):
-            raise problem
+        _set(trial, name, value)
     for name, value in typed.items():
         setattr(session.settings, name, value)
 
 
-def _try(settings: ChatGLMSettings, name: str, value: Any) -> ParameterError | None:
+def _set(settings: ChatGLMSettings, name: str, value: Any) -> None:
     try:
         if isinstance(value, bool) and not isinstance(getattr(ChatGLMSettings, name), Bool):
             raise TraitError("a truth value")
         setattr(settings, name, value)
     except TraitError as error:
         if name == "endpoint_url":
-            return ParameterError(str(error))
+            raise ParameterError(str(error)) from None
         expected = PARAMETERS[name].takes if name in PARAMETERS else ""
-        return ParameterError(
+        raise ParameterError(
             f"Invalid {name}: {value!r}. Expected {expected or getattr(ChatGLMSettings, name).help}."
-        )
-    return None
+        ) from None

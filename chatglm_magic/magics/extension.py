@@ -144,9 +144,9 @@ class Extension:
     def _complete(self) -> Any:
         """The completer's matcher; made on first use, its module takes a while to import."""
         if not hasattr(self, "_matcher"):
-            from .completion import matcher_for
+            from .completion import make_matcher
 
-            self._matcher = matcher_for(self.shell)
+            self._matcher = make_matcher(self.shell)
         return self._matcher
 
 

@@ -1,4 +1,4 @@
-"""``%chatglm_history``: lists, searches, shows, takes back, resumes, forks, exports, imports and forgets turns."""
+"""``%chatglm_history``: lists, searches, shows, undoes, resumes, forks, exports, imports and deletes turns."""
 
 from __future__ import annotations
 
@@ -25,26 +25,32 @@ from .parser import Parser, expect_no_operands, parse_options, positive_int
 if TYPE_CHECKING:
     from ..store import History, Row
 
-PAGE = 20
-LIST = "--list"
+TURNS_PER_PAGE = 20
+LIST_ACTION = "--list"
 
 
 def history_parser() -> Parser:
     """Return the parser of ``%chatglm_history``."""
     parser = Parser("%chatglm_history", description="List, search and keep conversations; lists 20 turns a page.")
     actions = parser.add_argument_group("what to do, one at a time")
-    parser.set_defaults(action=LIST, value=None)
+    parser.set_defaults(action=LIST_ACTION, value=None)
 
     def add(flag: str, help: str, **options: Any) -> None:
-        actions.add_argument(flag, action=_Choose, help=help, **({"nargs": 0} | options))
+        actions.add_argument(flag, action=_ActionOption, help=help, **({"nargs": 0} | options))
 
-    add(LIST, "list the turns, newest first (the default)")
+    add(LIST_ACTION, "list the turns, newest first (the default)")
     add("--search", "turns that contain these words, in any language", nargs=None, metavar="TEXT")
-    add("--show", "one turn, whole", nargs=None, type=_number, metavar="N")
+    add("--show", "one turn, whole", nargs=None, type=_turn_number, metavar="N")
     add("--undo", "take the last turn back")
     add("--reset", "start a new conversation")
     add("--resume", "continue an earlier conversation, by default the newest", nargs="?", metavar="ID")
-    add("--fork", "start a conversation with a copy of the turns up to N", nargs=None, type=_number, metavar="N")
+    add(
+        "--fork",
+        "start a conversation with a copy of the turns up to N",
+        nargs=None,
+        type=_turn_number,
+        metavar="N",
+    )
     add(
         "--export",
         "write a .jsonl, .md, .html or .csv file (in .md images and HTML stay live)",
@@ -68,24 +74,24 @@ def history_parser() -> Parser:
     return parser
 
 
-class _Choose(argparse.Action):
-    """Takes an action with its value; there can be one."""
+class _ActionOption(argparse.Action):
+    """Stores an action and its value; rejects a second one."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, flag: str | None = None) -> None:
-        if namespace.action != LIST:
+        if namespace.action != LIST_ACTION:
             raise CommandError(f"use either {namespace.action} or {flag}, not both (see {parser.prog} --help)")
         namespace.action = flag
         namespace.value = None if isinstance(values, list) else values
 
 
-def _number(text: str) -> int:
+def _turn_number(text: str) -> int:
     return positive_int(text.removeprefix("#"))
 
 
-def read(line: str) -> argparse.Namespace:
-    """Return what a line says: ``action`` with its ``value``, ``all``, ``page`` and ``force``.
+def read_history_options(line: str) -> argparse.Namespace:
+    """Return the options of a line: ``action`` with its ``value``, ``all``, ``page`` and ``force``.
 
-    :raises CommandError: for an unknown option, two actions, and a missing or needless value.
+    :raises CommandError: for an unknown option, two actions, and a missing or unexpected value.
     """
     parser = history_parser()
     options, rest = parse_options(parser, line)
@@ -93,37 +99,35 @@ def read(line: str) -> argparse.Namespace:
     return options
 
 
-def run(session: Session, options: argparse.Namespace) -> str:
-    """Do what a line says; return what to print."""
+def run_history_action(session: Session, options: argparse.Namespace) -> str:
+    """Run the action of a line; return the text to print."""
     return ACTIONS[options.action](session, options)
 
 
-def chosen(session: Session, options: argparse.Namespace) -> Turn:
-    """Return the turn that ``--show`` or ``--fork`` names.
+def find_turn(session: Session, options: argparse.Namespace) -> Turn:
+    """Return the turn with the number given to ``--show`` or ``--fork``.
 
-    :raises ChatGLMError: if there is none of that number.
+    :raises ChatGLMError: if there is none.
     """
-    wanted = options.value
-    for shown, row in _numbered(_history(session, options)):
-        if shown == wanted:
+    for number, row in _number_turns(_selected_history(session, options)):
+        if number == options.value:
             return row.turn
-    raise ChatGLMError(f"There is no turn {wanted}: %chatglm_history lists them.", kind="not_found")
+    raise ChatGLMError(f"There is no turn {options.value}: %chatglm_history lists them.", kind="not_found")
 
 
-def whole(turn: Turn) -> str:
-    """Return one turn as text, with all that is known of it."""
+def turn_text(turn: Turn) -> str:
+    """Return a turn as text, with everything known about it."""
     lines = [f"Prompt:   {turn.prompt}", f"Status:   {turn.status}"]
-    lines += [
-        f"Model:    {part}" for part in (" · ".join(filter(None, (footer(turn), describe_speed(turn)))),) if part
-    ]
+    facts = " · ".join(filter(None, (footer(turn), describe_speed(turn))))
+    lines += [f"Model:    {facts}"] if facts else []
     lines += [f"Asked at: {turn.endpoint}, {turn.created}"] if turn.endpoint else []
     lines += [f"System:   {turn.system}"] if turn.system else []
     lines += ["", "Thinking:", turn.reasoning] if turn.reasoning else []
     return "\n".join([*lines, "", answer_text(turn)])
 
 
-def bundle_of(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return one turn with its prompt for a notebook; what varies from run to run stands in the metadata."""
+def turn_bundle(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the MIME bundle of a turn and its prompt; facts that vary between runs are in the metadata."""
     prompt = (
         f'<div style="white-space:pre-wrap;font-weight:600;margin-bottom:.5em">{escape_html(turn.prompt)}</div>'
     )
@@ -131,43 +135,45 @@ def bundle_of(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
     return data, {"chatglm": escape_json_surrogates(provenance(turn))}
 
 
-def _history(session: Session, options: argparse.Namespace) -> History:
+def _selected_history(session: Session, options: argparse.Namespace) -> History:
     history = session.history
     return history.all if options.all else history
 
 
-def _numbered(history: History) -> list[tuple[int, Row]]:
-    """Number turns: within a conversation by their place in it, over all of them as the store does."""
-    rows = history.rows()
-    return [(row.number if history.query.conversation is None else at, row) for at, row in enumerate(rows, 1)]
+def _number_turns(history: History) -> list[tuple[int, Row]]:
+    """Number turns by position within a conversation; over all conversations, as the store does."""
+    numbers_of_store = history.query.conversation is None
+    return [(row.number if numbers_of_store else index, row) for index, row in enumerate(history.rows(), 1)]
 
 
 def _list(session: Session, options: argparse.Namespace) -> str:
-    history = _history(session, options)
-    found = history.search(options.value) if options.value else history
-    total, skip = len(found), (options.page - 1) * PAGE
-    rows = found.sort("newest" if options.all else "position", reverse=not options.all)
-    page = rows.rows(skip, PAGE)
+    history = _selected_history(session, options)
+    matches = history.search(options.value) if options.value else history
+    total, skip = len(matches), (options.page - 1) * TURNS_PER_PAGE
+    newest_first = matches.sort("newest" if options.all else "position", reverse=not options.all)
+    page = newest_first.rows(skip, TURNS_PER_PAGE)
     if not page:
-        return _nothing(options, total)
-    numbers = {row.number: at for at, row in _numbered(history)} if options.value and not options.all else {}
+        return _describe_empty_page(options, total)
+    numbers = (
+        {row.number: number for number, row in _number_turns(history)} if options.value and not options.all else {}
+    )
     lines = []
-    for at, row in enumerate(page):
-        turn, here = row.turn, numbers.get(row.number, total - skip - at)
+    for index, row in enumerate(page):
+        turn, number = row.turn, numbers.get(row.number, total - skip - index)
         mark = "" if turn.status == "complete" else f" ({turn.status})"
         kind = "" if turn.kind == "chat" else f" [{turn.kind}]"
-        shown = f"#{row.number}" if options.all else str(here)
-        lines += [f"{shown:>4}  {line(turn.prompt)}{mark}{kind}", f"      → {line(turn.answer)}"]
-    if total > PAGE:
-        pages = -(-total // PAGE)
+        label = f"#{row.number}" if options.all else str(number)
+        lines += [f"{label:>4}  {_short_line(turn.prompt)}{mark}{kind}", f"      → {_short_line(turn.answer)}"]
+    if total > TURNS_PER_PAGE:
+        pages = -(-total // TURNS_PER_PAGE)
         more = f"; --page {options.page + 1} has older ones" if options.page < pages else ""
         lines.append(f"Page {options.page} of {pages}, {total} turns{more}.")
     return "\n".join(lines)
 
 
-def _nothing(options: argparse.Namespace, total: int) -> str:
+def _describe_empty_page(options: argparse.Namespace, total: int) -> str:
     if total:
-        return f"There is no page {options.page}: {total} turns are {-(-total // PAGE)} pages."
+        return f"There is no page {options.page}: {total} turns are {-(-total // TURNS_PER_PAGE)} pages."
     if options.value:
         return f"No turns match {options.value!r}." + (
             "" if options.all else " (--all searches every conversation.)"
@@ -177,7 +183,7 @@ def _nothing(options: argparse.Namespace, total: int) -> str:
 
 def _undo(session: Session, options: argparse.Namespace) -> str:
     turn = session.undo()
-    return f"Taken back: {line(turn.prompt)}" if turn else "There is no turn to take back."
+    return f"Taken back: {_short_line(turn.prompt)}" if turn else "There is no turn to take back."
 
 
 def _reset(session: Session, options: argparse.Namespace) -> str:
@@ -187,18 +193,18 @@ def _reset(session: Session, options: argparse.Namespace) -> str:
 
 def _resume(session: Session, options: argparse.Namespace) -> str:
     count = session.resume(options.value)
-    first = next((line(turn.prompt) for turn in session.turns), "")
+    first = next((_short_line(turn.prompt) for turn in session.turns), "")
     return f"Resumed: {first}\n{plural(count, 'turn')}, {session.turns_in_context} in context."
 
 
 def _fork(session: Session, options: argparse.Namespace) -> str:
-    turn = chosen(session, options)
+    turn = find_turn(session, options)
     session.fork(turn.id)
-    return f"Started a new conversation from: {line(turn.prompt)}"
+    return f"Started a new conversation from: {_short_line(turn.prompt)}"
 
 
 def _export(session: Session, options: argparse.Namespace) -> str:
-    history = _history(session, options)
+    history = _selected_history(session, options)
     history.export(options.value, force=options.force)
     return f"{plural(len(history), 'turn')} written to {options.value}."
 
@@ -209,8 +215,8 @@ def _import(session: Session, options: argparse.Namespace) -> str:
     turns = read_turns(options.value)
     new = session.store.add(turns)
     ids = list(dict.fromkeys(turn.conversation for turn, _ in turns))
-    there = f" ({plural(len(turns) - new, 'turn')} already there)" if new < len(turns) else ""
-    return f"{plural(new, 'turn')} imported{there}. Continue with: %chatglm_history --resume {ids[-1]}"
+    known = f" ({plural(len(turns) - new, 'turn')} already there)" if new < len(turns) else ""
+    return f"{plural(new, 'turn')} imported{known}. Continue with: %chatglm_history --resume {ids[-1]}"
 
 
 def _forget(session: Session, options: argparse.Namespace) -> str:
@@ -220,9 +226,9 @@ def _forget(session: Session, options: argparse.Namespace) -> str:
 
 
 ACTIONS: dict[str, Callable[[Session, argparse.Namespace], str]] = {
-    LIST: _list,
+    LIST_ACTION: _list,
     "--search": _list,
-    "--show": lambda session, options: whole(chosen(session, options)),
+    "--show": lambda session, options: turn_text(find_turn(session, options)),
     "--undo": _undo,
     "--reset": _reset,
     "--resume": _resume,
@@ -233,7 +239,7 @@ ACTIONS: dict[str, Callable[[Session, argparse.Namespace], str]] = {
 }
 
 
-def line(text: str) -> str:
+def _short_line(text: str) -> str:
     """Return a text as one short line."""
     flat = " ".join(text[:400].split())
     return flat if len(flat) <= 90 else flat[:89] + "…"

@@ -1,8 +1,7 @@
-"""``%chatglm_lens``: sends one request, and hands its lens over to be shown."""
+"""``%chatglm_lens``: sends one request and shows its lens."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -18,7 +17,7 @@ PROG = "%chatglm_lens"
 
 
 class LensResult(NamedTuple):
-    """What came of a line: text to print, or a lens with the name of the variable that is to hold it."""
+    """The result of a line: text to print, or a lens and the name of the variable to assign it to."""
 
     text: str = ""
     lens: Lens | None = None
@@ -60,29 +59,31 @@ def lens_parser() -> Parser:
     return parser
 
 
-def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -> LensResult:
-    """Do what a line says.
+def run_lens(session: Session, line: str, names: Mapping[str, Any], body: str = "") -> LensResult:
+    """Run a line of the magic.
 
-    :param names: the variables that ``{{name}}`` may insert.
-    :param body: what stands below the line of a cell, as it is typed.
-    :raises CommandError: for an unknown option, or a line without a prompt.
+    :param names: the variables that ``{{name}}`` can insert.
+    :param body: the text below the line of a cell, as typed.
+    :raises CommandError: for an unknown option or a missing prompt.
     :raises ChatGLMError: as :func:`chatglm_magic.lenses.asked`.
     """
     from ..lenses import ask_lens
+    from ..lenses.request import lens_options
 
     parser = lens_parser()
     options, text = parse_options(parser, line, variables=names)
     if options.help:
         return LensResult(ask.help_text(parser, session))
-    out = ask.variable_name(options.out)
+    out = ask.check_variable_name(options.out)
     if body:
         text = f"{text}\n{body}" if text.strip() else body
     if not text.strip():
         raise CommandError(f"{PROG} needs a prompt (see {PROG} --help)")
-    prompt = ask.prompt_of(text, names, raw=options.raw)
+    prompt = ask.expand_prompt(text, names, raw=options.raw)
     if options.dry_run:
-        return LensResult(_dry_run(session, prompt, options))
-    found = ask_lens(
+        values = lens_options(session, options.top, options.vocabulary, ask.explicit_options(options))
+        return LensResult(ask.format_request(session, prompt, options, values))
+    lens = ask_lens(
         prompt,
         session,
         options.top,
@@ -90,25 +91,18 @@ def run(session: Session, line: str, names: Mapping[str, Any], body: str = "") -
         record=not options.no_log,
         vocabulary=options.vocabulary,
         logprobs=options.logprobs,
-        **ask.given(options),
+        **ask.explicit_options(options),
     )
-    return LensResult(lens=found, out=out, quiet=options.quiet)
+    return LensResult(lens=lens, out=out, quiet=options.quiet)
 
 
-def _dry_run(session: Session, prompt: str, options: argparse.Namespace) -> str:
-    from ..lenses.request import lens_options
-
-    values = lens_options(session, options.top, options.vocabulary, ask.given(options))
-    return ask.dry_run(session, prompt, options, values)
-
-
-def show(seen: LensResult) -> Lens | None:
-    """Show the sliders where there can be any, or nothing if that was asked for; return the cell's value."""
+def show_lens(result: LensResult) -> Lens | None:
+    """Show a lens with its sliders if the front end has widgets, or nothing for ``--quiet``; return it."""
     from ..exploring import display_widget
     from ..render.views import mark_displayed
 
-    if seen.lens is not None and seen.quiet:
-        mark_displayed(seen.lens)  # as if it had been shown
-    elif seen.lens is not None:
-        display_widget(seen.lens)
-    return seen.lens
+    if result.lens is not None and result.quiet:
+        mark_displayed(result.lens)  # else IPython would show it as the value of the cell
+    elif result.lens is not None:
+        display_widget(result.lens)
+    return result.lens

@@ -91,17 +91,19 @@ class ChatGLMMagics(Magics):
             body = cell.rstrip("\n")
             text = f"{text}\n{body}" if text.strip() else body
         elif not text.strip():
-            return self._card(ask.status(self._session))
+            return self._card(ask.status_rows(self._session))
         if not text.strip():
             raise CommandError("%%chatglm needs a prompt: write it below the line. Nothing was sent.")
-        out = ask.variable_name(options.out)
-        prompt = ask.prompt_of(text, names, raw=options.raw)
-        values = ask.given(options)
+        out = ask.check_variable_name(options.out)
+        prompt = ask.expand_prompt(text, names, raw=options.raw)
+        values = ask.explicit_options(options)
         if options.dry_run:
-            return self._print(ask.dry_run(self._session, prompt, options, values))
+            return self._print(ask.format_request(self._session, prompt, options, values))
         view = NoView() if options.quiet else choose_view(self.shell, options.format, stream=not options.no_stream)
         try:
-            answer = ask.ask(self._session, prompt, options, view, values)
+            answer = self._session.ask(
+                prompt, view=view, history=options.history is not False, record=not options.no_log, **values
+            )
         finally:
             self._tell_news()
         if not options.quiet or self.ends_in_question:
@@ -121,12 +123,12 @@ class ChatGLMMagics(Magics):
         if options.help:
             return self._print(parser.format_help())
         if not rest.strip():
-            groups = config.table(self._session, everything=options.all)
+            groups = config.parameter_rows(self._session, everything=options.all)
             note = "" if options.all else "What isn't listed has its default: %chatglm_config --all"
             return self._publish(grouped_card(groups, note))
         if rest.split() == ["api_key"]:
             return self._ask_key()
-        return config.apply(self._session, config.assignments(rest, self.shell.user_ns))
+        return config.set_parameters(self._session, config.parse_assignments(rest, self.shell.user_ns))
 
     @with_help(serve.serve_parser)
     @no_var_expand
@@ -165,7 +167,7 @@ class ChatGLMMagics(Magics):
     def chatglm_history(self, line: str) -> None:
         """List, search and keep the conversations; see ``%chatglm_history --help``."""
         refuse_keys(line)
-        options = history.read(line)
+        options = history.read_history_options(line)
         if options.help:
             return self._print(history.history_parser().format_help())
         if options.action == "--view" and in_notebook(self.shell):
@@ -175,11 +177,11 @@ class ChatGLMMagics(Magics):
         if options.action == "--view":
             return self._print("The viewer needs a notebook; here, %chatglm_history lists and --search finds.")
         if options.action == "--show" and in_notebook(self.shell):
-            data, metadata = history.bundle_of(history.chosen(self._session, options))
+            data, metadata = history.turn_bundle(history.find_turn(self._session, options))
             self.shell.display_pub.publish(data=data, metadata=metadata)
             return None
         try:
-            return self._print(history.run(self._session, options))
+            return self._print(history.run_history_action(self._session, options))
         finally:
             self._tell_news()
 
@@ -193,10 +195,10 @@ class ChatGLMMagics(Magics):
 
         refuse_keys(line)
         names = {**self.shell.user_ns, **(local_ns or {})}
-        options = sweep.read(line, names)
+        options = sweep.read_sweep_options(line, names)
         if options.help:
             return self._print(ask.help_text(sweep.sweep_parser(), self._session))
-        found = sweep.run(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
+        found = sweep.run_sweep(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
         return self._print(found) if isinstance(found, str) else found
 
     @with_help(_lens_parser)
@@ -209,12 +211,12 @@ class ChatGLMMagics(Magics):
 
         refuse_keys(line)
         names = {**self.shell.user_ns, **(local_ns or {})}
-        seen = lens.run(self._session, line, names, (cell or "").rstrip("\n"))
+        seen = lens.run_lens(self._session, line, names, (cell or "").rstrip("\n"))
         if seen.lens is None:
             return self._print(seen.text)
         if seen.out:
             self.shell.user_ns[seen.out] = seen.lens
-        return lens.show(seen)
+        return lens.show_lens(seen)
 
     @with_help(check_parser)
     @no_var_expand
@@ -227,7 +229,7 @@ class ChatGLMMagics(Magics):
         expect_no_operands(parser, rest)
         if options.help:
             return self._print(parser.format_help())
-        out = ask.variable_name(options.out)
+        out = ask.check_variable_name(options.out)
         if options.dry_run:
             from ..session.check import describe_trials, plan_trials
 

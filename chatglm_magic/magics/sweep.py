@@ -1,4 +1,4 @@
-"""``%%chatglm_sweep``: reads the line, prepares the sweep, refuses one that is large by accident, shows it."""
+"""``%%chatglm_sweep``: parses the line, prepares and shows the sweep, rejects one that is large by accident."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from .words import MagicLine, narrow, parse_literal
 if TYPE_CHECKING:
     from ..sweeps import Sweep
 
-FREE_REQUESTS = 200
-"""Requests that a cell may send without ``--yes``."""
+MAX_REQUESTS_WITHOUT_YES = 200
 
-AXIS = re.compile(r"([A-Za-z_]\w*)=")
-UNKNOWN = re.compile(r"\s*([^\W\d]\w*)\s*=\S")
+AXIS_NAME = re.compile(r"([A-Za-z_]\w*)=")
+UNKNOWN_AXIS = re.compile(r"\s*([^\W\d]\w*)\s*=\S")
 
 
 def sweep_parser() -> Parser:
@@ -45,52 +44,52 @@ def sweep_parser() -> Parser:
     add("-o", "--out", metavar="NAME", help="also keep the sweep in this variable")
     add("--resume", metavar="NAME", help="variable or .jsonl file of a sweep whose answers are reused")
     add("--dry-run", action="store_true", help="count requests and tokens, send nothing")
-    add("-y", "--yes", action="store_true", help=f"send more than {FREE_REQUESTS} requests")
+    add("-y", "--yes", action="store_true", help=f"send more than {MAX_REQUESTS_WITHOUT_YES} requests")
     add("--raw", action="store_true", help="leave {{name}} as it is")
     parser.add_help_option()
     return parser
 
 
-def read(text: str, variables: Mapping[str, Any] | None = None) -> argparse.Namespace:
-    """Return the options, the parameters (``axes``) and what stood behind them (``prompt``).
+def read_sweep_options(text: str, variables: Mapping[str, Any] | None = None) -> argparse.Namespace:
+    """Return the options, with the parameters as ``axes`` and the text after them as ``prompt``.
 
-    :param variables: what ``{{name}}`` inserts: into an option, a value; for a parameter a list of them too.
-    :raises CommandError: for an unknown option, and a parameter without a value, given twice, or holding a key.
+    :param variables: what ``{{name}}`` inserts: a value, or for a parameter also a list of values.
+    :raises CommandError: for an unknown option, and a parameter that has no value, is repeated, or names a key.
     """
     parser = sweep_parser()
 
     def assign(line: MagicLine, position: int) -> int | None:
-        found = AXIS.match(line.narrow, position)
-        if found is None:
+        match = AXIS_NAME.match(line.narrow, position)
+        if match is None:
             return None
-        line.read_as(found.start(), found.end())
-        return _axis(parser, line, found[1], found.end())
+        line.read_as(match.start(), match.end())
+        return _read_axis(parser, line, match[1], match.end())
 
     options, prompt = parse_options(parser, text, assign, variables)
     options.prompt, options.axes = prompt, options.assigned
     return options
 
 
-def run(
+def run_sweep(
     shell: Any, session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]
 ) -> Sweep | str:
-    """Do what a line says; return the sweep, or for ``--dry-run`` what to print.
+    """Run a sweep and return it; for ``--dry-run``, return the text to print.
 
     The variable of ``-o`` is set before the first request, so that an interrupt loses nothing.
 
-    :raises ChatGLMError: for a sweep that can't be sent, or is too large to be sent by accident.
-    :raises Interrupted: for an interrupt; what came is kept.
+    :raises ChatGLMError: for a sweep that can't be sent, or needs ``--yes``.
+    :raises Interrupted: on an interrupt; the answers so far are kept.
     """
     from ..exploring import display_running_sweep
 
-    out = ask.variable_name(options.out)
+    out = ask.check_variable_name(options.out)
     sweep = _prepare(session, options, body, names)
     if options.dry_run:
         from ..sweeps.prepare import forecast
 
         return forecast(sweep)
     count = sweep.missing()
-    if count > FREE_REQUESTS and not options.yes:
+    if count > MAX_REQUESTS_WITHOUT_YES and not options.yes:
         raise CommandError(
             f"this sweep would send {count:,} requests: add --yes to run it, or --dry-run to estimate tokens"
         )
@@ -101,8 +100,8 @@ def run(
     return sweep
 
 
-def _axis(parser: Parser, line: MagicLine, name: str, position: int) -> int:
-    """Read the values of a parameter; return where they end."""
+def _read_axis(parser: Parser, line: MagicLine, name: str, position: int) -> int:
+    """Read the values of a parameter; return their end."""
     from ..sweeps.grid import is_text
 
     if is_secret_name(name):
@@ -112,15 +111,14 @@ def _axis(parser: Parser, line: MagicLine, name: str, position: int) -> int:
     if name in line.assigned:
         parser.error(f"{name} is given twice: put its values behind one {name}=, with commas")
     values: list[Any] = []
-    unread = f"the values of {name} can't be read: {name}=0.1,0.5 or {name}=0.1:0.9:5"
+    invalid = f"the values of {name} can't be read: {name}=0.1,0.5 or {name}=0.1:0.9:5"
     while True:
         if line.narrow[position : position + 1] in ("", " ", "\t", "\n", ","):
-            parser.error(unread)
-        found, end = line.read_value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
-        named = line.narrow.startswith("{{", position)
-        bare = named or line.is_bare(position)
-        values += _values(name, found, bare=bare)
-        if bare and found == line.text[position:end] and not is_text(name):
+            parser.error(invalid)
+        value, end = line.read_value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
+        is_bare = line.narrow.startswith("{{", position) or line.is_bare(position)
+        values += _expand_values(name, value, is_bare=is_bare)
+        if is_bare and value == line.text[position:end] and not is_text(name):
             line.read_as(position, end)
         position = end
         if line.narrow[position : position + 1] != ",":
@@ -128,31 +126,31 @@ def _axis(parser: Parser, line: MagicLine, name: str, position: int) -> int:
         line.read_as(position, position + 1)
         position += 1
     if line.narrow[position : position + 1].strip():
-        parser.error(unread)
+        parser.error(invalid)
     line.assigned[name] = values
     return position
 
 
-def _values(name: str, found: Any, *, bare: bool) -> list[Any]:
-    """Return the values that one part between commas means: several for a range, or for a variable with a list."""
+def _expand_values(name: str, value: Any, *, is_bare: bool) -> list[Any]:
+    """Return the values of one part between commas: several for a range or a variable with a list."""
     from ..sweeps.grid import is_text, spaced
 
-    if not isinstance(found, str):
-        several = bare and not isinstance(found, Mapping) and hasattr(found, "__iter__")
-        return list(found) if several else [found]
-    if not bare:
-        return [found]
+    if not isinstance(value, str):
+        is_list = is_bare and not isinstance(value, Mapping) and hasattr(value, "__iter__")
+        return list(value) if is_list else [value]
+    if not is_bare:
+        return [value]
     if is_text(name):
-        return [None if narrow(found).lower() == "none" else found]
-    return list(spaced(narrow(found)) or [parse_literal(found)])
+        return [None if narrow(value).lower() == "none" else value]
+    return list(spaced(narrow(value)) or [parse_literal(value)])
 
 
 def _prepare(session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]) -> Sweep:
     from ..sweeps.control import DEFAULT_JOBS
     from ..sweeps.prepare import prepare_sweep
 
-    before = _named(options.resume, names) if options.resume else None
-    if body.strip() and (unknown := UNKNOWN.match(narrow(options.prompt))):
+    resumed = _find_sweep(options.resume, names) if options.resume else None
+    if body.strip() and (unknown := UNKNOWN_AXIS.match(narrow(options.prompt))):
         from ..sweeps.grid import FIELDS
 
         raise CommandError(
@@ -160,28 +158,28 @@ def _prepare(session: Session, options: argparse.Namespace, body: str, names: Ma
             "(Put -- before a prompt that begins so.)"
         )
     text = f"{options.prompt}\n{body}" if options.prompt.strip() and body else options.prompt or body
-    if before is not None and not text.strip():
+    if resumed is not None and not text.strip():
         if options.axes or options.samples > 1 or options.jobs is not None:
             raise CommandError(
                 "--resume with parameters, -n or -j needs the prompt too; alone it resumes that sweep"
             )
-        return before
+        return resumed
     if not text.strip():
         raise CommandError("there is no prompt: write it below the line (see %chatglm_sweep --help)")
-    prompt, jobs = ask.prompt_of(text, names, raw=options.raw), options.jobs or DEFAULT_JOBS
-    return prepare_sweep(prompt, options.axes, samples=options.samples, jobs=jobs, session=session, resume=before)
+    prompt, jobs = ask.expand_prompt(text, names, raw=options.raw), options.jobs or DEFAULT_JOBS
+    return prepare_sweep(prompt, options.axes, samples=options.samples, jobs=jobs, session=session, resume=resumed)
 
 
-def _named(name: str, names: Mapping[str, Any]) -> Sweep:
-    """Return the sweep of a variable, or of a file.
+def _find_sweep(name: str, names: Mapping[str, Any]) -> Sweep:
+    """Return the sweep in a variable or a file.
 
     :raises ChatGLMError: if there is none.
     """
     from ..sweeps import Sweep
 
-    found = names.get(name)
-    if isinstance(found, Sweep):
-        return found
+    value = names.get(name)
+    if isinstance(value, Sweep):
+        return value
     if name.endswith(".jsonl"):
         return Sweep.load(name)
     what = "isn't a sweep" if name in names else "does not exist"

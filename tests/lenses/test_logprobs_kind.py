@@ -356,11 +356,11 @@ def test_a_server_that_tells_of_the_answer_alone_has_no_border() -> None:
 
 def test_the_magic_takes_the_wish() -> None:
     """``--logprobs`` is an option of the line."""
-    from chatglm_magic.magics.lens import run
+    from chatglm_magic.magics.lens import run_lens
 
     with ScriptedServer(serve(tempered)) as server:
         session = Session()
         session.settings.endpoint_url = f"{server.url}v1"
-        seen = run(session, "--logprobs tempered -t 0.5 hi", {})
+        seen = run_lens(session, "--logprobs tempered -t 0.5 hi", {})
         assert seen.lens is not None and seen.lens.logprobs_kind == "tempered" and len(server.posts) == 1
         session.close()

@@ -9,7 +9,7 @@ import pytest
 
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, CommandError, ParameterError
-from chatglm_magic.magics.sweep import read
+from chatglm_magic.magics.sweep import read_sweep_options
 from chatglm_magic.sweeps.grid import grid, spaced, values
 from chatglm_magic.sweeps.prepare import forecast, prepare_sweep
 
@@ -134,7 +134,9 @@ def test_a_dry_run_is_honest_about_a_limit_that_is_not_there() -> None:
 
 def test_the_line_is_read_in_any_order() -> None:
     """Parameters, options, and what comes behind them is the prompt."""
-    order = read("temperature=0.1,0.5 --samples 4 top_p=0.5:0.9:3 -j 8 --yes -o out --resume=r.jsonl Why? -n 3")
+    order = read_sweep_options(
+        "temperature=0.1,0.5 --samples 4 top_p=0.5:0.9:3 -j 8 --yes -o out --resume=r.jsonl Why? -n 3"
+    )
     assert order.axes == {"temperature": [0.1, 0.5], "top_p": [0.5, 0.7, 0.9]}
     assert (order.samples, order.jobs, order.yes, order.out) == (4, 8, True, "out")
     assert order.resume == "r.jsonl" and order.prompt == "Why? -n 3"
@@ -156,14 +158,14 @@ def test_the_line_is_read_in_any_order() -> None:
 )
 def test_values_are_read_as_people_type_them(line: str, name: str, expected: list[Any]) -> None:
     """Quotation marks keep commas, texts stay texts, ranges and single values mix."""
-    assert read(line).axes == {name: expected}
+    assert read_sweep_options(line).axes == {name: expected}
 
 
 def test_the_prompt_begins_where_options_end() -> None:
     """As typed; two dashes end the options, and behind them a parameter is text."""
-    assert read("temperature=1 What is 1=2 ?").prompt == "What is 1=2 ?"
-    assert read("temperature=1 -- top_p=1  x").prompt == "top_p=1  x"
-    assert read("--samples 2 你好 --yes").prompt == "你好 --yes"
+    assert read_sweep_options("temperature=1 What is 1=2 ?").prompt == "What is 1=2 ?"
+    assert read_sweep_options("temperature=1 -- top_p=1  x").prompt == "top_p=1  x"
+    assert read_sweep_options("--samples 2 你好 --yes").prompt == "你好 --yes"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_the_prompt_begins_where_options_end() -> None:
 def test_a_line_that_can_not_be_understood_says_so(line: str, says: str) -> None:
     """In one line, with what to do."""
     with pytest.raises(CommandError, match=says):
-        read(line)
+        read_sweep_options(line)
 
 
 def test_a_sweep_needs_no_axis() -> None:
