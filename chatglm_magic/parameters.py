@@ -295,7 +295,7 @@ _ROWS = (
     Parameter(
         name="history",
         group="conversation",
-        takes="a list of [question, answer] pairs of text",
+        takes="a list of [prompt, answer] pairs of text",
         shared=False,
     ),
     Parameter(name="with_history", group="conversation", type=bool, recorded=False),

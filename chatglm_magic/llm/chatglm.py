@@ -196,7 +196,7 @@ class ChatGLM(batch.BatchMixin[str], ChatGLMFields, LLM):  # type: ignore[misc]
 
     def get_num_tokens(self, text: str) -> int:
         """Return the number of tokens in a text: the server's count, or an estimate with a warning."""
-        return token_count.count_tokens(self, text)
+        return token_count.count_or_estimate(self, text)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the token ids of a text.

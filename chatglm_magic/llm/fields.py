@@ -24,13 +24,13 @@ def _require_number(value: Any) -> Any:
 
 
 def _copy_pairs(value: Any) -> Any:
-    """Copy a conversation of [question, answer] pairs."""
+    """Copy a conversation of [prompt, answer] pairs."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise ValueError("must be a list of [question, answer] pairs")
+        raise ValueError("must be a list of [prompt, answer] pairs")
     pairs = [list(item) if isinstance(item, list | tuple) else item for item in value]
     for item in pairs:
         if not isinstance(item, list) or len(item) != 2 or not all(isinstance(part, str) for part in item):
-            raise ValueError("must be a list of [question, answer] pairs of text")
+            raise ValueError("must be a list of [prompt, answer] pairs of text")
     return pairs
 
 
@@ -132,7 +132,7 @@ SINGLE_NUMBER_LIMITS = ("first_byte", "idle", "content")
 OBJECT_FIELDS = tuple(row.name for row in PARAMETERS.values() if not row.per_call)
 """Fields that only the model has; in a request's body they would be a mistake, or a leak."""
 
-RESERVED_NAMES = ("prompt", "prompts", "run_manager")
+RESERVED_ARGUMENTS = ("prompt", "prompts", "run_manager")
 """Names of arguments that LangChain passes itself."""
 
 
@@ -152,8 +152,8 @@ def refuse_object_fields(call: Mapping[str, Any]) -> None:
 
     :raises ParameterError: for a field that only the model has.
     """
-    name = next((name for name in (*OBJECT_FIELDS, *RESERVED_NAMES) if name in call), None)
-    if name in RESERVED_NAMES:
-        raise ParameterError(f"{name} is what is asked, no argument beside it.")
+    name = next((name for name in (*OBJECT_FIELDS, *RESERVED_ARGUMENTS) if name in call), None)
+    if name in RESERVED_ARGUMENTS:
+        raise ParameterError(f"{name} is reserved and can't be passed as a further argument.")
     if name is not None:
         raise ParameterError(f"{name} can't be set for one call: set it on the model.")

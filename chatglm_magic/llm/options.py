@@ -88,6 +88,6 @@ def to_openai_tool_choice(choice: Any, tools: Sequence[Mapping[str, Any]]) -> st
     if choice in ("auto", "none"):
         return str(choice)
     if choice not in names:
-        hint = suggest(str(choice), names) or f"Bound are {', '.join(names)}."
+        hint = suggest(str(choice), names) or f"Bound tools: {', '.join(names)}."
         raise ParameterError(f"tool_choice={choice!r} names no bound tool. {hint}")
     return {"type": "function", "function": {"name": choice}}

@@ -247,7 +247,7 @@ def _resolve_parameters(
     """
     if keyed := find_secret_name(extra):
         raise ParameterError(
-            f"{sanitize_line(keyed, 60)} looks like a key, and what is asked is kept with its answer: "
+            f"{sanitize_line(keyed, 60)} looks like a key, and requests are saved with their answers: "
             "give a key as api_key=…, or in headers=…."
         )
     sent = {name for name in BODY_FIELDS if name in arguments or name in were_set or dialect == "chatglm"}

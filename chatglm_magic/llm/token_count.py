@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .base import ModelFields
 
 
-CJK = re.compile(
+CJK_CHARACTER = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
 )
 TOKENS_PER_CJK_CHAR = 0.6
@@ -27,7 +27,7 @@ TOKENS_PER_OTHER_CHAR = 0.3
 
 def estimate_tokens(text: str) -> int:
     """Estimate the number of tokens in a text from its characters."""
-    cjk_count = len(CJK.findall(text))
+    cjk_count = len(CJK_CHARACTER.findall(text))
     return math.ceil(cjk_count * TOKENS_PER_CJK_CHAR + (len(text) - cjk_count) * TOKENS_PER_OTHER_CHAR)
 
 
@@ -47,7 +47,7 @@ def count_on_server(llm: ModelFields, text: str) -> Counted | None:
     return None
 
 
-def count_tokens(llm: ModelFields, text: str) -> int:
+def count_or_estimate(llm: ModelFields, text: str) -> int:
     """Return the number of tokens in a text; warn if it is an estimate."""
     if llm.custom_get_token_ids is not None:
         return len(llm.custom_get_token_ids(text))
@@ -73,7 +73,7 @@ def token_ids(llm: ModelFields, text: str) -> list[int]:
     result = count_on_server(llm, text)
     if result is None or result.ids is None:
         raise EndpointError(
-            "This server does not tell the numbers of tokens. Give the model's own tokenizer: "
+            "This server doesn't return token ids. Pass the model's tokenizer: "
             "ChatGLM(custom_get_token_ids=tokenizer.encode).",
             kind="no_tokenizer",
         )

@@ -52,10 +52,10 @@ def keyed_request(call: Call) -> KeyedRequest:
             text for text in call.stop if text not in ([sent_stop] if isinstance(sent_stop, str) else sent_stop)
         ]
         request |= {"stop": unsent} if unsent else {}
-    return KeyedRequest(key_of(request, call.sample), call.sample, request)
+    return KeyedRequest(request_key(request, call.sample), call.sample, request)
 
 
-def key_of(request: Mapping[str, Any], sample: int) -> str:
+def request_key(request: Mapping[str, Any], sample: int) -> str:
     """Return the key of a request and a sample: SHA-256 over their canonical JSON."""
     text = json.dumps({**request, "sample": sample}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -77,21 +77,21 @@ def request_texts(request: Mapping[str, Any]) -> RequestTexts:
 
 def body_parameters(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is in a body besides its texts."""
-    return {name: value for name, value in request["body"].items() if name not in TEXT_KEYS}
+    return {name: value for name, value in request["body"].items() if name not in BODY_TEXT_KEYS}
 
 
-TEXT_KEYS = ("prompt", "history", "messages")
+BODY_TEXT_KEYS = ("prompt", "history", "messages")
 
 
 def _text(content: Any) -> str:
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
 
 
-TEXT_FIELDS = ("text", "reasoning")
+DELTA_TEXT_FIELDS = ("text", "reasoning")
 NETWORK_FIELDS = ("notice", "retries")
 """Fields about the connection, which aren't part of the answer."""
 
-FACT_FIELDS = tuple(name for name in Delta._fields if name not in (*TEXT_FIELDS, *NETWORK_FIELDS))
+FACT_FIELDS = tuple(name for name in Delta._fields if name not in (*DELTA_TEXT_FIELDS, *NETWORK_FIELDS))
 """What a piece may hold besides text: the finish reason, the usage, the model, …"""
 
 MAX_SECONDS = 1e9
@@ -147,18 +147,18 @@ def parse_line(line: bytes) -> TapeEntry:
     if not isinstance(values, dict) or not _is_entry(values):
         raise ValueError("isn't a recorded answer")
     entry = TapeEntry(**{name: values[name] for name in TapeEntry._fields if name in values})
-    if key_of(entry.request, entry.sample) != entry.key:
+    if request_key(entry.request, entry.sample) != entry.key:
         raise ValueError("has a key that is not its request's")
     return entry
 
 
-def escape_controls(text: str) -> str:
+def escape_json_text(text: str) -> str:
     """Escape what misleads a reader of JSON text: control characters, lone surrogates, marks that reverse text."""
     return CONTROL_CHARACTERS.sub(lambda match: json.dumps(match[0])[1:-1].replace("\x7f", r"\u007f"), text)
 
 
 def _dump_json(value: Any) -> str:
-    return escape_controls(json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
+    return escape_json_text(json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False))
 
 
 def _parse_facts(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,8 +233,8 @@ class TapeRecorder:
         self._secrets = [secret for secret in call.secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
         if self._mask(keyed.request) != keyed.request:
             raise TapeError(
-                "The question holds the server's own key, and would carry it onto the tape. Take it out of the "
-                "question, or record nothing: %chatglm_config tape=None.",
+                "The request contains the server's API key, which would be saved on the tape. Remove it from the "
+                "prompt, or stop recording: %chatglm_config tape=None.",
                 kind="secret",
             )
         self._started = time.monotonic()

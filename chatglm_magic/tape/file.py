@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ..errors import TapeError
 from ..wire.body import sanitize_line
+from ..wire.sse import BOM
 from .entry import TapeEntry, parse_line
 from .held import (
-    BOM,
     DESCRIPTORS_LOCK,
     LockedFile,
     close_inherited,
@@ -27,7 +27,7 @@ from .held import (
     write_error,
 )
 
-MAX_FILE_BYTES = 512 * 2**20
+MAX_TAPE_BYTES = 512 * 2**20
 """A larger tape is refused."""
 
 OVERLAP_BYTES = 256
@@ -74,9 +74,9 @@ class TapeIndex:
         fingerprint = _fingerprint(file.status())
         if fingerprint == self._fingerprint:
             return
-        if fingerprint[2] > MAX_FILE_BYTES:
+        if fingerprint[2] > MAX_TAPE_BYTES:
             raise TapeError(
-                f"The tape {sanitize_line(str(self._path))} is larger than {MAX_FILE_BYTES // 2**20} MiB. "
+                f"The tape {sanitize_line(str(self._path))} is larger than {MAX_TAPE_BYTES // 2**20} MiB. "
                 "Divide it by lines, or begin another one: %chatglm_config tape=FILE.",
                 kind="tape_file",
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import TapeError
 from ..safe_files import sync_folder
 from ..wire.body import sanitize_line
+from ..wire.sse import BOM
 
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"))
 """No link is followed: in a folder from elsewhere it could lead to any file of this user.
@@ -23,7 +24,6 @@ LINE_PREFIX = b'{"key"'
 READ_BLOCK_BYTES = 2**20
 
 CONFLICT_MARKER = b"<<<<<<<"
-BOM = b"\xef\xbb\xbf"
 OTHER_FILE_HINT = "Name another file: %chatglm_config tape=FILE."
 
 

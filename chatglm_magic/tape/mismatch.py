@@ -9,7 +9,7 @@ from typing import Any
 
 from ..parameters import canonical_name
 from ..wire.body import sanitize_line
-from .entry import TapeEntry, body_parameters, escape_controls, request_texts
+from .entry import TapeEntry, body_parameters, escape_json_text, request_texts
 
 ABSENT = "not set"
 MAX_COMPARED_PROMPTS = 20
@@ -20,7 +20,7 @@ MAX_DIFFERENCES = 4
 
 MAX_COMPARABLE = 1e300
 
-MAX_TEXT_CHARS = 40
+MAX_EXCERPT_CHARS = 40
 
 
 def describe_closest(request: Mapping[str, Any], sample: int, tape: Iterable[TapeEntry]) -> list[str] | None:
@@ -91,23 +91,25 @@ def _describe(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator
             yield f"conversation before it: recorded {len(old)} messages, asked {len(new)}{note}"
         elif isinstance(old, str) and isinstance(new, str) and ABSENT not in (old, new):
             old, new = _excerpts(old, new)
-            yield f"{sanitize_line(name, MAX_TEXT_CHARS)}: recorded {old}, asked {new}"
+            yield f"{sanitize_line(name, MAX_EXCERPT_CHARS)}: recorded {old}, asked {new}"
         else:
-            yield f"{sanitize_line(name, MAX_TEXT_CHARS)}: recorded {_format(old)}, asked {_format(new)}"
+            yield f"{sanitize_line(name, MAX_EXCERPT_CHARS)}: recorded {_format(old)}, asked {_format(new)}"
 
 
 def _excerpts(one: str, other: str) -> tuple[str, str]:
     """Return the beginnings of two texts, or the parts around their first difference if that is further on."""
     same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    start = same - MAX_TEXT_CHARS // 4 if same > MAX_TEXT_CHARS // 2 else 0
+    start = same - MAX_EXCERPT_CHARS // 4 if same > MAX_EXCERPT_CHARS // 2 else 0
     return _excerpt(one, start), _excerpt(other, start)
 
 
 def _excerpt(text: str, start: int) -> str:
-    end = start + MAX_TEXT_CHARS
+    end = start + MAX_EXCERPT_CHARS
     part = "…" * (start > 0) + text[start:end] + "…" * (end < len(text))
-    return escape_controls(json.dumps(part, ensure_ascii=False))
+    return escape_json_text(json.dumps(part, ensure_ascii=False))
 
 
 def _format(value: Any) -> str:
-    return value if value == ABSENT else sanitize_line(json.dumps(value, ensure_ascii=False), 2 * MAX_TEXT_CHARS)
+    return (
+        value if value == ABSENT else sanitize_line(json.dumps(value, ensure_ascii=False), 2 * MAX_EXCERPT_CHARS)
+    )

@@ -111,7 +111,7 @@ class Tape:
         path = sanitize_line(self.path)
         record = "Record it: %chatglm_config tape_mode=auto, with the server there."
         if not self._file.exists:
-            return f"There is no tape {path}, and tape_mode=replay asks no server. {record}"
+            return f"There is no tape {path}, and tape_mode=replay never sends a request. {record}"
         differences = describe_closest(request.request, request.sample, self._file.entries())
         if differences is None:
             return f"The tape {path} holds no answer. {record}"

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from chatglm_magic.errors import TapeError
-from chatglm_magic.tape.entry import TapeEntry, key_of
+from chatglm_magic.tape.entry import TapeEntry, request_key
 from chatglm_magic.tape.file import TapeFile
 
 from ..support.scale import choose_count
@@ -47,7 +47,7 @@ def recorded(number: int, text: str = "答") -> TapeEntry:
     """Return an answer to put on a tape."""
     request = {"dialect": "openai", "body": {"messages": [{"role": "user", "content": f"q{number}"}]}}
     turn = {"prompt": f"q{number}", "answer": text, "status": "complete"}
-    return TapeEntry(key_of(request, 0), 0, request, turn, [[0.1, text, ""]])
+    return TapeEntry(request_key(request, 0), 0, request, turn, [[0.1, text, ""]])
 
 
 def test_two_processes_record_into_one_tape(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from chatglm_magic import ChatGLM
 from chatglm_magic.errors import TapeError
-from chatglm_magic.tape.entry import TapeEntry, key_of
+from chatglm_magic.tape.entry import TapeEntry, request_key
 
 from ..support.servers import ScriptedServer
 from ..support.tapes import count_pieces, make_model, make_offline_model, read_miss
@@ -140,7 +140,7 @@ def test_whatever_stands_on_a_tape_a_miss_is_told_in_one_line(what: str, tmp_pat
     request = {"dialect": dialect, "body": body}
     turn = {"prompt": "", "answer": "x", "status": "complete"}
     tape = tmp_path / "t.jsonl"
-    tape.write_bytes(TapeEntry(key_of(request, sample), sample, request, turn, []).to_line())
+    tape.write_bytes(TapeEntry(request_key(request, sample), sample, request, turn, []).to_line())
     words = read_miss(lambda: make_offline_model("openai", tape).invoke("hello", temperature=0.5))
     assert words.isprintable() and len(words) < 1000 and "differs in" in words
 
