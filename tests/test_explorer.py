@@ -10,8 +10,8 @@ from typing import Any
 
 from chatglm_magic.session import get_session
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.control import PATIENCE
-from chatglm_magic.sweeps.heatmap import colour
+from chatglm_magic.sweeps.control import STOP_TIMEOUT_SECONDS
+from chatglm_magic.sweeps.heatmap import share_colour
 
 from .support.clock import assert_within
 from .support.explorers import open_explorer, run_sweep, start_sweep
@@ -152,7 +152,7 @@ def test_a_click_on_stop_waits_for_nothing() -> None:
         assert shown.sweep.running
         free.set()
         shown.ended()
-        assert took < PATIENCE, "the click waited for the end of the sweep"
+        assert took < STOP_TIMEOUT_SECONDS, "the click waited for the end of the sweep"
 
 
 def test_resume_asks_only_what_is_missing() -> None:
@@ -245,7 +245,7 @@ def test_colour_by_changes_the_numbers_and_colours() -> None:
         assert [face.split("\n")[0] for face in shown.faces] == ["0.00", "0.00"]
         shown.choose("Colour by", "Length (characters)")
         assert [face.split("\n")[0] for face in shown.faces] == ["10", "200"]
-        assert [tile.ground for tile in shown.tiles] == [colour(0), colour(1)]
+        assert [tile.ground for tile in shown.tiles] == [share_colour(0), share_colour(1)]
         assert "10 200" in shown.text
         shown.choose("Colour by", "Tokens")
         assert [face.split("\n")[0] for face in shown.faces] == ["–", "–"]

@@ -400,9 +400,9 @@ def test_a_closed_explorer_forgets_the_sweep_which_goes_on() -> None:
         shown = Explored(sweep, sleep)
         shown.open("temperature 0.1, top_p 0.3")
         shown.choose("Rows", "top_p")
-        assert len(sweep._board.listeners) and set(_instances) - before
+        assert len(sweep._cell_grid.listeners) and set(_instances) - before
         shown.box.close()
-        assert not len(sweep._board.listeners) and not set(_instances) - before
+        assert not len(sweep._cell_grid.listeners) and not set(_instances) - before
         hold.set()
         assert sweep.wait(10).complete
         session.wait_submitted(sleep)

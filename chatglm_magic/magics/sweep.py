@@ -88,7 +88,7 @@ def run_sweep(
         from ..sweeps.prepare import forecast
 
         return forecast(sweep)
-    count = sweep.missing()
+    count = sweep.count_missing()
     if count > MAX_REQUESTS_WITHOUT_YES and not options.yes:
         raise CommandError(
             f"this sweep would send {count:,} requests: add --yes to run it, or --dry-run to estimate tokens"
@@ -102,7 +102,7 @@ def run_sweep(
 
 def _read_axis(parser: Parser, line: MagicLine, name: str, position: int) -> int:
     """Read the values of a parameter; return their end."""
-    from ..sweeps.grid import is_text
+    from ..sweeps.grid import is_text_parameter
 
     if is_secret_name(name):
         raise CommandError(KEY_REFUSAL)
@@ -118,7 +118,7 @@ def _read_axis(parser: Parser, line: MagicLine, name: str, position: int) -> int
         value, end = line.read_value(position, name, lists=True, escapes=name in ("stop", "system"), stops=",")
         is_bare = line.narrow.startswith("{{", position) or line.is_bare(position)
         values += _expand_values(name, value, is_bare=is_bare)
-        if is_bare and value == line.text[position:end] and not is_text(name):
+        if is_bare and value == line.text[position:end] and not is_text_parameter(name):
             line.read_as(position, end)
         position = end
         if line.narrow[position : position + 1] != ",":
@@ -133,16 +133,16 @@ def _read_axis(parser: Parser, line: MagicLine, name: str, position: int) -> int
 
 def _expand_values(name: str, value: Any, *, is_bare: bool) -> list[Any]:
     """Return the values of one part between commas: several for a range or a variable with a list."""
-    from ..sweeps.grid import is_text, spaced
+    from ..sweeps.grid import is_text_parameter, parse_evenly_spaced
 
     if not isinstance(value, str):
         is_list = is_bare and not isinstance(value, Mapping) and hasattr(value, "__iter__")
         return list(value) if is_list else [value]
     if not is_bare:
         return [value]
-    if is_text(name):
+    if is_text_parameter(name):
         return [None if narrow(value).lower() == "none" else value]
-    return list(spaced(narrow(value)) or [parse_literal(value)])
+    return list(parse_evenly_spaced(narrow(value)) or [parse_literal(value)])
 
 
 def _prepare(session: Session, options: argparse.Namespace, body: str, names: Mapping[str, Any]) -> Sweep:
@@ -151,10 +151,11 @@ def _prepare(session: Session, options: argparse.Namespace, body: str, names: Ma
 
     resumed = _find_sweep(options.resume, names) if options.resume else None
     if body.strip() and (unknown := UNKNOWN_AXIS.match(narrow(options.prompt))):
-        from ..sweeps.grid import FIELDS
+        from ..sweeps.grid import SWEPT_PARAMETERS
 
+        parameters = ", ".join(SWEPT_PARAMETERS)
         raise CommandError(
-            f"no parameter {unknown[1]}. There are: {', '.join(FIELDS)}, and keys of the request's body. "
+            f"no parameter {unknown[1]}. There are: {parameters}, and keys of the request's body. "
             "(Put -- before a prompt that begins so.)"
         )
     text = f"{options.prompt}\n{body}" if options.prompt.strip() and body else options.prompt or body

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from ..listeners import Listeners
 from ..values import Answer, Turn
 from .grid import Grid
-from .stats import Stats, failed, stats
+from .stats import Stats, compute_stats, is_failed
 
 if TYPE_CHECKING:
     from ..session.draft import Draft
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Slot = tuple[int, int]
 """A cell's number and a sample's."""
 
-CALLS = 12
+MAX_CALLS_PER_SECOND = 12
 """A follower is called at most so many times a second."""
 
 
@@ -47,14 +47,14 @@ class Cell:
     _stats: tuple[int, Stats] | None = None
 
     @property
-    def there(self) -> list[Turn]:
+    def received(self) -> list[Turn]:
         """The turns that have come, whole or not."""
         return [turn for turn in self.turns if turn is not None]
 
     @property
     def answers(self) -> list[Answer]:
         """Every answer as text that knows its turn; a failure is an empty or partial one with its error."""
-        return [Answer(turn) for turn in self.there]
+        return [Answer(turn) for turn in self.received]
 
     @property
     def groups(self) -> list[Group]:
@@ -67,7 +67,7 @@ class Cell:
         return [Group(turn, tuple(numbers)) for turn, numbers in found.values()]
 
     @property
-    def beginning(self) -> str:
+    def preview_text(self) -> str:
         """The most frequent text that has come, the first of equally frequent ones; else one under way."""
         come = [group for group in self.groups if group.turn.answer]
         if come:
@@ -84,9 +84,9 @@ class Cell:
         if self.drafts:
             begun = any(draft.first_token is not None for draft in self.drafts.values())
             return "running" if begun else "sent"
-        if any(failed(turn) for turn in self.there):
+        if any(is_failed(turn) for turn in self.received):
             return "failed"
-        if not self.there:
+        if not self.received:
             return "waiting"
         return "done" if all(turn is not None and turn.status == "complete" for turn in self.turns) else "partial"
 
@@ -94,7 +94,7 @@ class Cell:
         """Return the cell's statistics, computed again only after a change."""
         version = self.version
         if self._stats is None or self._stats[0] != version:
-            self._stats = version, stats(self.there, self.prompt, self.setting)
+            self._stats = version, compute_stats(self.received, self.prompt, self.setting)
         return self._stats[1]
 
 
@@ -146,7 +146,7 @@ class CellGrid:
         self._next = 0.0
         self._later: asyncio.TimerHandle | None = None
 
-    def slots(self, wanted: Callable[[Turn | None], bool]) -> list[Slot]:
+    def find_slots(self, wanted: Callable[[Turn | None], bool]) -> list[Slot]:
         """Return the places whose turn is wanted: the first samples of all cells, then the second ones, …"""
         return [
             (number, sample)
@@ -158,19 +158,19 @@ class CellGrid:
     def turns(self) -> Iterator[Turn]:
         """Yield what has come, cell by cell."""
         for cell in self.cells:
-            yield from cell.there
+            yield from cell.received
 
-    def began(self, slot: Slot, draft: Draft) -> None:
+    def start_draft(self, slot: Slot, draft: Draft) -> None:
         """Take note of a question under way."""
         cell = self.cells[slot[0]]
         cell.drafts = cell.drafts | {slot[1]: draft}  # a new one, since others read it meanwhile
         cell.version += 1
-        self.ring()
+        self.notify_soon()
 
-    def ended(self, slot: Slot, turn: Turn | None) -> None:
+    def finish(self, slot: Slot, turn: Turn | None) -> None:
         """Put a turn into its place and tell the followers; None leaves the place as it was."""
         self.put(slot, turn)
-        self.ring()
+        self.notify_soon()
 
     def put(self, slot: Slot, turn: Turn | None) -> None:
         """Put a turn into its place; None leaves the place as it was."""
@@ -180,18 +180,18 @@ class CellGrid:
         cell.drafts = {sample: draft for sample, draft in cell.drafts.items() if sample != slot[1]}
         cell.version += 1
 
-    def ring(self) -> None:
+    def notify_soon(self) -> None:
         """Tell the followers soon that something has changed; to be called on the loop's thread."""
         wait = self._next - time.monotonic()
         if wait <= 0:
-            self.tell()
+            self.notify()
         elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(wait, self.tell)
+            self._later = asyncio.get_running_loop().call_later(wait, self.notify)
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Tell the followers now."""
         if self._later is not None:
             self._later.cancel()
             self._later = None
         self.listeners.call()
-        self._next = time.monotonic() + 1 / CALLS
+        self._next = time.monotonic() + 1 / MAX_CALLS_PER_SECOND

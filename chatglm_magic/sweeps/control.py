@@ -11,29 +11,29 @@ from ..errors import ChatGLMError, Interrupted
 from ..values import Turn
 from .cells import CellGrid, Progress
 from .grid import Grid
-from .stats import failed, missing
+from .stats import is_failed, is_missing
 
 if TYPE_CHECKING:
     from ..session import Session
-    from .runner import Plans, Run
+    from .runner import SweepPlans, SweepRun
 
-PATIENCE = 1.0
+STOP_TIMEOUT_SECONDS = 1.0
 """Seconds to wait for a run that was stopped."""
 
 DEFAULT_JOBS = 16
 
-_last: list[Control] = []
+_last_sweep: list[SweepControl] = []
 
 
-class Control:
+class SweepControl:
     """A grid, its cells and the run that fills them."""
 
     def __init__(self, grid: Grid, session: Session | None = None, jobs: int = DEFAULT_JOBS) -> None:
         self.grid = grid
         self.id = uuid.uuid4().hex[:12]
-        self._board = CellGrid(grid)
+        self._cell_grid = CellGrid(grid)
         self._session, self._jobs = session, jobs
-        self._run: Run | None = None
+        self._run: SweepRun | None = None
         self._earlier_seconds = 0.0
         self._lock = threading.Lock()
 
@@ -48,27 +48,27 @@ class Control:
     @property
     def running(self) -> bool:
         """Whether questions are under way; :attr:`complete` tells whether all answers are there."""
-        return self._run is not None and self._run.active
+        return self._run is not None and self._run.is_active
 
     @property
     def complete(self) -> bool:
         """Whether every answer is there, whole."""
-        return not self._board.slots(lambda turn: turn is None or turn.status != "complete")
+        return not self._cell_grid.find_slots(lambda turn: turn is None or turn.status != "complete")
 
     @property
     def progress(self) -> Progress:
         """How far it is."""
         run = self._run
-        with self._board.lock:
-            turns = list(self._board.turns())
+        with self._cell_grid.lock:
+            turns = list(self._cell_grid.turns())
             seconds = run.seconds if run else 0.0
             return Progress(
                 total=self.grid.requests,
                 done=sum(turn.status == "complete" for turn in turns),
-                failed=sum(failed(turn) for turn in turns),
-                running=sum(len(cell.drafts) for cell in self._board.cells),
+                failed=sum(is_failed(turn) for turn in turns),
+                running=sum(len(cell.drafts) for cell in self._cell_grid.cells),
                 seconds=seconds,
-                left=run.left if run and run.active else None,
+                left=run.seconds_left if run and run.is_active else None,
                 pending=run.pending if run else 0,
                 spent=self._earlier_seconds + seconds,
             )
@@ -80,7 +80,7 @@ class Control:
 
         :returns: what ends that.
         """
-        return self._board.listeners.add(listener)
+        return self._cell_grid.listeners.add(listener)
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the sweep has ended, or for ``timeout`` seconds, and display its progress; return the sweep.
@@ -114,7 +114,7 @@ class Control:
         if run is None:
             return
         if threading.get_ident() == run.thread:
-            if run.over:
+            if run.is_over:
                 return
             raise RuntimeError("This is the thread that sends the requests: read the sweep's .partial here.")
         run.wait(timeout)
@@ -124,10 +124,10 @@ class Control:
     def stop(self) -> Self:
         """Stop what is under way and keep what came; waits for it at most a second."""
         run = self._run
-        if run is not None and run.active:
+        if run is not None and run.is_active:
             run.stop()
             if threading.get_ident() != run.thread:
-                run.wait(PATIENCE)
+                run.wait(STOP_TIMEOUT_SECONDS)
         return self
 
     def resume(self, *, wait: bool = True) -> Self:
@@ -136,43 +136,43 @@ class Control:
         :param wait: False returns at once.
         :raises ChatGLMError: if it is running, or if the session's parameters are not those of the answers.
         """
-        return self._start(missing, wait=wait)
+        return self._start(is_missing, wait=wait)
 
     def retry(self, *, wait: bool = True) -> Self:
         """Ask again what failed; otherwise as :meth:`resume`."""
-        return self._start(lambda turn: turn is not None and failed(turn), wait=wait)
+        return self._start(lambda turn: turn is not None and is_failed(turn), wait=wait)
 
-    def missing(self) -> int:
+    def count_missing(self) -> int:
         """How many questions :meth:`resume` would ask."""
-        return len(self._board.slots(missing))
+        return len(self._cell_grid.find_slots(is_missing))
 
-    def plans(self) -> Plans:
+    def plan_requests(self) -> SweepPlans:
         """Settle what would be asked; nothing is sent.
 
         :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
         """
         from ..session import get_session
-        from .runner import Plans
+        from .runner import SweepPlans
 
         before = self._run.plans.llm if self._run else None
-        return Plans(self._session or get_session(), self.grid.prompts[0], self.grid.settings, before)
+        return SweepPlans(self._session or get_session(), self.grid.prompts[0], self.grid.settings, before)
 
     def _start(self, wanted: Callable[[Turn | None], bool], *, wait: bool) -> Self:
         from ..session import get_session
-        from .runner import Run, refuse_another
+        from .runner import SweepRun, refuse_different_request
 
         with self._lock:
-            with self._board.lock:
-                running, slots = self.running, self._board.slots(wanted)
+            with self._cell_grid.lock:
+                running, slots = self.running, self._cell_grid.find_slots(wanted)
             if running:
                 raise ChatGLMError("The sweep is running: stop() ends that, wait() waits.", kind="busy")
             if slots:
                 session = self._session or get_session()
-                plans = self.plans()
-                for number, cell in enumerate(self._board.cells):
-                    for turn in cell.there[:1]:
-                        refuse_another(plans.base(number, cell.prompt), turn)
-                run = Run(self._board, plans, slots, self._jobs, self.id)
+                plans = self.plan_requests()
+                for number, cell in enumerate(self._cell_grid.cells):
+                    for turn in cell.received[:1]:
+                        refuse_different_request(plans.base(number, cell.prompt), turn)
+                run = SweepRun(self._cell_grid, plans, slots, self._jobs, self.id)
                 before, self._run = self._run, run
                 try:
                     run.start(session)
@@ -181,10 +181,10 @@ class Control:
                     self._run = before  # nothing runs: it can be resumed
                     raise
                 self._earlier_seconds += before.seconds if before is not None else 0.0
-                _last[:] = [self]
+                _last_sweep[:] = [self]
         return self.wait() if wait else self
 
 
-def last() -> Control | None:
+def last() -> SweepControl | None:
     """Return the sweep that was begun or resumed last, which an interrupt keeps from being returned."""
-    return _last[0] if _last else None
+    return _last_sweep[0] if _last_sweep else None

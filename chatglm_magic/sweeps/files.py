@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from .cells import SweepAnswers
 
 
-FORM = 1
-LARGEST = 256 << 20
+FORMAT_VERSION = 1
+MAX_FILE_BYTES = 256 << 20
 """Bytes that a file may have."""
 
 S = TypeVar("S", bound="SweepAnswers")
 
 
-def save(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
+def save_sweep(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
     """Write a sweep; return where it is.
 
     :raises CommandError: for a path that can't be written to, or has another ending.
@@ -43,18 +43,18 @@ def save(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
     return full
 
 
-def load(make: Callable[[Grid], S], path: str | Path) -> S:
+def load_sweep(make: Callable[[Grid], S], path: str | Path) -> S:
     """Read a sweep; of a file that breaks off all that is whole, with a warning.
 
     :raises CommandError: for anything else; the message names the line.
     """
     shown = one_line(os.fspath(path), 120)
     with os.fdopen(safe_files.open_regular_file(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > LARGEST:
-            raise CommandError(f"{shown} is larger than {LARGEST >> 20} MiB: no sweep of ours is.")
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise CommandError(f"{shown} is larger than {MAX_FILE_BYTES >> 20} MiB: no sweep of ours is.")
         data = file.read()
     try:
-        sweep, lost = _read(make, data.splitlines(), whole=data.endswith(b"\n"))
+        sweep, lost = _read_sweep(make, data.splitlines(), whole=data.endswith(b"\n"))
     except InvalidTurn as wrong:
         raise CommandError(f"{shown} was not read: {one_line(str(wrong)).rstrip('.')}.") from None
     if lost:
@@ -72,7 +72,7 @@ def _lines(sweep: SweepAnswers) -> Iterator[str]:
         if turn is not None
     ]
     head = {
-        "sweep": FORM,
+        "sweep": FORMAT_VERSION,
         "prompts": sweep.grid.prompts,
         "axes": sweep.grid.axes,
         "samples": sweep.grid.samples,
@@ -83,18 +83,18 @@ def _lines(sweep: SweepAnswers) -> Iterator[str]:
         yield json.dumps(turn.to_json(), ensure_ascii=False, default=str) + "\n"
 
 
-def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
+def _read_sweep(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
     """Return the sweep, and how many answers were cut off; not ``whole``: the last line has no end."""
-    head = _object(lines[0] if lines else b"", 1)
-    grid, places = _grid(head)
+    head = _read_object(lines[0] if lines else b"", 1)
+    grid, places = _read_grid(head)
     if len(lines) - 1 > len(places):
         raise InvalidTurn(f"it should have {len(places)} answers and has {len(lines) - 1}")
-    if len(lines) > 1 and not whole and _torn(lines[-1]):
+    if len(lines) > 1 and not whole and _is_torn(lines[-1]):
         del lines[-1]
     sweep = make(grid)
     cells = sweep.cells
     for number, ((cell, sample), line) in enumerate(zip(places, lines[1:], strict=False), 2):
-        value = _object(line, number)
+        value = _read_object(line, number)
         try:
             turn = turn_from_object(value)
         except InvalidTurn as wrong:
@@ -105,16 +105,16 @@ def _read(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tupl
     return sweep, len(places) - len(lines) + 1
 
 
-def _torn(line: bytes) -> bool:
+def _is_torn(line: bytes) -> bool:
     try:
-        _object(line, 0)
+        _read_object(line, 0)
     except InvalidTurn:
         return True
     return False
 
 
-def _grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
-    if head.get("sweep") != FORM:
+def _read_grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
+    if head.get("sweep") != FORMAT_VERSION:
         raise InvalidTurn("line 1 does not say that it is a sweep of this version")
     prompts, axes, samples, places = (head.get(name) for name in ("prompts", "axes", "samples", "places"))
     listed = isinstance(axes, dict) and all(isinstance(found, list) and found for found in axes.values())
@@ -135,7 +135,7 @@ def _grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
     return grid, [(cell, sample) for cell, sample in places]
 
 
-def _object(line: bytes, number: int) -> dict[str, Any]:
+def _read_object(line: bytes, number: int) -> dict[str, Any]:
     try:
         value = strict_json(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -145,11 +145,11 @@ def _object(line: bytes, number: int) -> dict[str, Any]:
     return value
 
 
-FIGURES = ("length", "tokens", "reasoning_tokens", "first_token", "first_answer", "duration")
-FIELDS = ("answer", "reasoning", "status", "finish_reason", "error", "model", "created", "id")
+FIGURE_COLUMNS = ("length", "tokens", "reasoning_tokens", "first_token", "first_answer", "duration")
+TURN_COLUMNS = ("answer", "reasoning", "status", "finish_reason", "error", "model", "created", "id")
 
 
-def frame(sweep: SweepAnswers) -> Any:
+def sweep_dataframe(sweep: SweepAnswers) -> Any:
     """Return a row for each answer that has come: the prompt, the axes' values, the sample, the answer.
 
     Under the name of an axis stands the axis' value, as ``model`` the one that was asked for.
@@ -157,17 +157,17 @@ def frame(sweep: SweepAnswers) -> Any:
     :raises ChatGLMError: if pandas is not installed.
     """
     rows = (
-        {"prompt": cell.prompt, "sample": sample, **_of(turn), **cell.setting}
+        {"prompt": cell.prompt, "sample": sample, **_turn_columns(turn), **cell.setting}
         for cell in sweep.cells
         for sample, turn in enumerate(cell.turns)
         if turn is not None
     )
-    known = ("prompt", *sweep.grid.axes, "sample", *FIELDS, *FIGURES)
+    known = ("prompt", *sweep.grid.axes, "sample", *TURN_COLUMNS, *FIGURE_COLUMNS)
     return build_dataframe(rows, list(dict.fromkeys(known)))
 
 
-def _of(turn: Turn) -> dict[str, Any]:
-    found = {name: getattr(turn, name) for name in FIELDS}
+def _turn_columns(turn: Turn) -> dict[str, Any]:
+    found = {name: getattr(turn, name) for name in TURN_COLUMNS}
     tokens = {"tokens": completion_tokens(turn) or None, "reasoning_tokens": turn.reasoning_tokens}
     times = {"first_token": turn.first_token, "first_answer": turn.first_answer, "duration": turn.duration}
     return {**found, "length": len(turn.answer), **tokens, **times}

@@ -11,30 +11,30 @@ from ..render.answers import SMALL_STYLE, escape_html, incomplete_reason
 from ..render.outer import disable_typesetting
 from ..render.text import align_columns, escape_controls, one_line, plural
 from .cells import Cell
-from .grid import shown
-from .stats import LABELS, Stats, failed
+from .grid import format_value
+from .stats import LABELS, Stats, is_failed
 
 if TYPE_CHECKING:
     from .cells import Cell, SweepAnswers
 
 
-TINT = (30, 144, 255)
+TINT_RGB = (30, 144, 255)
 FAINTEST, STRONGEST = 0.05, 0.66
 """How opaque the tint is for the least and for the greatest figure. Text keeps the theme's colour on both."""
 
 
-def colour(share: float) -> str:
+def share_colour(share: float) -> str:
     """Return the ground of a share from 0 to 1, as CSS writes it.
 
     It is one blue, more or less opaque: the greatest is the darkest in a light theme and the brightest in a dark
     one. So one colour serves every theme, in a page, a saved notebook and an export.
     """
     opacity = FAINTEST + (STRONGEST - FAINTEST) * min(max(share, 0.0), 1.0)
-    return f"rgba({','.join(map(str, TINT))},{opacity:.3f})"
+    return f"rgba({','.join(map(str, TINT_RGB))},{opacity:.3f})"
 
 
 @dataclass(frozen=True)
-class Table:
+class HeatmapTable:
     """One table: ``cells[row][column]``; a name is empty where there is no such axis, with one empty value."""
 
     title: str
@@ -45,14 +45,14 @@ class Table:
     cells: tuple[tuple[Cell, ...], ...]
 
 
-def tables(sweep: SweepAnswers, rows: str | None = None, columns: str | None = None) -> list[Table]:
+def build_tables(sweep: SweepAnswers, rows: str | None = None, columns: str | None = None) -> list[HeatmapTable]:
     """Return a sweep's cells as tables over two axes, one table for each combination of the other axes' values.
 
     :param rows: an axis; by default the first that has more than one value and is not ``columns``.
     :param columns: likewise, the second; where only one axis has more than one value it is this one.
     :raises ParameterError: for an axis that is not there, or the same one twice.
     """
-    row, column = _chosen(sweep, rows, columns)
+    row, column = _choose_axes(sweep, rows, columns)
     axes = {"prompt": sweep.grid.prompts, **sweep.grid.axes, "": ("",)}
     others = [name for name in axes if name not in (row, column, "") and len(axes[name]) > 1]
     every = itertools.product(*(range(len(values)) for values in axes.values()))
@@ -62,15 +62,15 @@ def tables(sweep: SweepAnswers, rows: str | None = None, columns: str | None = N
     for at in itertools.product(*(range(len(axes[name])) for name in others)):
         fixed = first | dict(zip(others, at, strict=True))
         cells = tuple(
-            tuple(places[_key(axes, fixed | {row: r} | {column: c})] for c in range(len(axes[column])))
+            tuple(places[_cell_index(axes, fixed | {row: r} | {column: c})] for c in range(len(axes[column])))
             for r in range(len(axes[row]))
         )
-        title = " · ".join(f"{name} {shown(axes[name][n])}" for name, n in zip(others, at, strict=True))
-        found.append(Table(title, row, axes[row], column, axes[column], cells))
+        title = " · ".join(f"{name} {format_value(axes[name][n])}" for name, n in zip(others, at, strict=True))
+        found.append(HeatmapTable(title, row, axes[row], column, axes[column], cells))
     return found
 
 
-def _chosen(sweep: SweepAnswers, rows: str | None, columns: str | None) -> tuple[str, str]:
+def _choose_axes(sweep: SweepAnswers, rows: str | None, columns: str | None) -> tuple[str, str]:
     axes = {"prompt", *sweep.grid.axes}
     for name in (rows, columns):
         if name and name not in axes:
@@ -85,11 +85,11 @@ def _chosen(sweep: SweepAnswers, rows: str | None, columns: str | None) -> tuple
     return rows or "", columns
 
 
-def _key(axes: dict[str, tuple[Any, ...]], at: dict[str, int]) -> tuple[int, ...]:
+def _cell_index(axes: dict[str, tuple[Any, ...]], at: dict[str, int]) -> tuple[int, ...]:
     return tuple(at[name] if name else 0 for name in axes)
 
 
-RATES = (
+UNIT_FIGURES = (
     "diversity",
     "similarity",
     "repeats",
@@ -99,14 +99,14 @@ RATES = (
     "first_answer",
     "spent_on_thinking",
 )
-EMPTY = "–"
-NARROWEST = 0.5
+NO_FIGURE = "–"
+MIN_COLOUR_SPAN = 0.5
 """The colours span at least so much of the greatest figure: a difference of a few per cent stays a small one."""
 
-HEAD = "text-align:center;font-weight:600;padding:.2em .5em;background:none;border:0"
-TILE = "padding:.45em .6em;border:0;border-radius:3px"
-FAINT = "font-size:.85em;opacity:.85"
-NONE = "border:1px dashed rgba(128,128,128,.6)"
+HEAD_STYLE = "text-align:center;font-weight:600;padding:.2em .5em;background:none;border:0"
+TILE_STYLE = "padding:.45em .6em;border:0;border-radius:3px"
+FAINT_STYLE = "font-size:.85em;opacity:.85"
+NO_FIGURE_STYLE = "border:1px dashed rgba(128,128,128,.6)"
 
 
 class Plot:
@@ -125,36 +125,40 @@ class Plot:
         self.figure = figure or default_figure(sweep)
         if not isinstance(self.figure, str) or self.figure not in LABELS:
             raise ParameterError(f"There is no figure {self.figure!s:.60}. There are: {', '.join(LABELS)}.")
-        self.tables = tables(sweep, rows, columns)
+        self.tables = build_tables(sweep, rows, columns)
         found = [
-            value for table in self.tables for row in table.cells for c in row if (value := self.of(c)) is not None
+            value
+            for table in self.tables
+            for row in table.cells
+            for c in row
+            if (value := self.figure_of(c)) is not None
         ]
         self.least: float | None = min(found, default=None)
         self.most: float | None = max(found, default=None)
 
-    def of(self, cell: Cell) -> float | None:
+    def figure_of(self, cell: Cell) -> float | None:
         """Return the figure of a cell; None where it is not defined."""
         value: float | None = getattr(cell.stats(), self.figure)
         return value
 
-    def number(self, value: float | None) -> str:
+    def format_figure(self, value: float | None) -> str:
         """Return a figure as it is printed in its cell."""
         if value is None:
-            return EMPTY
-        if self.figure in RATES:
+            return NO_FIGURE
+        if self.figure in UNIT_FIGURES:
             return f"{value:.2f}"
         return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
 
-    def share(self, value: float) -> float:
+    def colour_share(self, value: float) -> float:
         """Return where in the colours a figure stands, from 0 to 1."""
-        if self.figure in RATES or self.least is None or self.most is None:
+        if self.figure in UNIT_FIGURES or self.least is None or self.most is None:
             return value
-        span = max(self.most - self.least, NARROWEST * abs(self.most))
+        span = max(self.most - self.least, MIN_COLOUR_SPAN * abs(self.most))
         return 0.5 + (value - (self.least + self.most) / 2) / span if span else 0.5
 
-    def ground(self, value: float | None) -> str:
+    def background(self, value: float | None) -> str:
         """Return the colour of a cell as CSS writes it; an empty text for no figure."""
-        return colour(self.share(value)) if value is not None else ""
+        return share_colour(self.colour_share(value)) if value is not None else ""
 
     def html(self, *, answers: bool = False) -> str:
         """Return the heat maps as safe HTML; ``answers`` writes into each cell how its answers begin."""
@@ -172,10 +176,10 @@ class Plot:
         """Return the colours from the least to the greatest figure as safe HTML; nothing if these are alike."""
         if self.least is None or self.most is None or self.least == self.most:
             return ""
-        low, high = self.share(self.least), self.share(self.most)
+        low, high = self.colour_share(self.least), self.colour_share(self.most)
         tile = '<span style="display:inline-block;width:1.6em;height:.8em;background:{}"></span>'
-        tiles = "".join(tile.format(colour(low + (high - low) * n / 8)) for n in range(9))
-        ends = self.number(self.least), self.number(self.most)
+        tiles = "".join(tile.format(share_colour(low + (high - low) * n / 8)) for n in range(9))
+        ends = self.format_figure(self.least), self.format_figure(self.most)
         scale = f'{ends[0]} <span aria-hidden="true">{tiles}</span> {ends[1]}'
         return f'<div style="{SMALL_STYLE};margin:.2em 0">{scale}</div>'
 
@@ -185,19 +189,23 @@ class Plot:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(self.text())
 
-    def _table(self, table: Table, answers: bool) -> str:
+    def _table(self, table: HeatmapTable, answers: bool) -> str:
         caption = (
             f'<caption style="{SMALL_STYLE};text-align:left">{escape_html(table.title)}</caption>'
             if table.title
             else ""
         )
-        heads = "".join(f'<th scope="col" style="{HEAD}">{_value(value)}</th>' for value in table.columns)
-        axis = (
-            f'<tr><td style="{HEAD}"></td>{_axis(table.column, len(table.columns))}</tr>' if table.column else ""
+        heads = "".join(
+            f'<th scope="col" style="{HEAD_STYLE}">{_value_html(value)}</th>' for value in table.columns
         )
-        corner = f'<th scope="col" style="{HEAD}">{escape_html(table.row)}</th>'
+        axis = (
+            f'<tr><td style="{HEAD_STYLE}"></td>{_axis(table.column, len(table.columns))}</tr>'
+            if table.column
+            else ""
+        )
+        corner = f'<th scope="col" style="{HEAD_STYLE}">{escape_html(table.row)}</th>'
         body = "".join(
-            f'<tr style="background:none"><th scope="row" style="{HEAD}">{_value(value)}</th>'
+            f'<tr style="background:none"><th scope="row" style="{HEAD_STYLE}">{_value_html(value)}</th>'
             f"{''.join(self._tile(cell, answers) for cell in cells)}</tr>"
             for value, cells in zip(table.rows, table.cells, strict=True)
         )
@@ -207,23 +215,24 @@ class Plot:
         )
 
     def _tile(self, cell: Cell, answers: bool) -> str:
-        ground = self.ground(self.of(cell))
-        style = f"{TILE};background:{ground}" if ground else f"{TILE};{NONE}"
+        ground = self.background(self.figure_of(cell))
+        style = f"{TILE_STYLE};background:{ground}" if ground else f"{TILE_STYLE};{NO_FIGURE_STYLE}"
         if not answers:
-            return f'<td style="{style};text-align:center;min-width:3.5em">{self.number(self.of(cell))}</td>'
-        words = face(cell, self)
+            figure = self.format_figure(self.figure_of(cell))
+            return f'<td style="{style};text-align:center;min-width:3.5em">{figure}</td>'
+        words = cell_text(cell, self)
         head = " · ".join(part for part in (words.figure, words.state) if part)
         return (
             f'<td style="{style};text-align:left;vertical-align:top;min-width:9em;max-width:18em">'
-            f'<div style="{FAINT}">{escape_html(head)}</div>'
+            f'<div style="{FAINT_STYLE}">{escape_html(head)}</div>'
             f'<div style="font-weight:600;overflow-wrap:anywhere">{escape_html(words.answer)}</div>'
-            f'<div style="{FAINT}">{escape_html(words.facts)}</div></td>'
+            f'<div style="{FAINT_STYLE}">{escape_html(words.facts)}</div></td>'
         )
 
-    def _lines(self, table: Table) -> str:
-        heads = [f"{table.row} \\ {table.column}".strip(" \\"), *(_plain(value) for value in table.columns)]
+    def _lines(self, table: HeatmapTable) -> str:
+        heads = [f"{table.row} \\ {table.column}".strip(" \\"), *(_value_text(value) for value in table.columns)]
         rows = [
-            [_plain(value), *(self.number(self.of(cell)) for cell in cells)]
+            [_value_text(value), *(self.format_figure(self.figure_of(cell)) for cell in cells)]
             for value, cells in zip(table.rows, table.cells, strict=True)
         ]
         return "\n".join(
@@ -231,7 +240,7 @@ class Plot:
         )
 
 
-class Face(NamedTuple):
+class CellText(NamedTuple):
     """What is written in a cell, each of it a short line of text in which no character moves or hides another."""
 
     figure: str
@@ -240,7 +249,7 @@ class Face(NamedTuple):
     facts: str
 
 
-STATES = {
+STATE_LABELS = {
     "waiting": "○ waiting",
     "sent": "◌ sent",
     "running": "◐ running",
@@ -254,16 +263,16 @@ BEGINNING, SOURCE = 80, 2000
 """Characters of an answer that a cell shows, and in which they are looked for."""
 
 
-def face(cell: Cell, plot: Plot) -> Face:
+def cell_text(cell: Cell, plot: Plot) -> CellText:
     """Return what a cell shows: its figure and state, how its most frequent answer begins, and facts."""
     stats = cell.stats()
-    figure, state = plot.number(plot.of(cell)), _state(cell, stats)
-    begins = one_line(cell.beginning[:SOURCE], BEGINNING) or _failure(cell)
-    return Face("" if figure == EMPTY and state else figure, state, begins, _facts(cell, stats))
+    figure, state = plot.format_figure(plot.figure_of(cell)), _describe_state(cell, stats)
+    begins = one_line(cell.preview_text[:SOURCE], BEGINNING) or _failure_reason(cell)
+    return CellText("" if figure == NO_FIGURE and state else figure, state, begins, _describe_answers(cell, stats))
 
 
-def _state(cell: Cell, stats: Stats) -> str:
-    word = STATES[cell.state]
+def _describe_state(cell: Cell, stats: Stats) -> str:
+    word = STATE_LABELS[cell.state]
     if stats.asked == len(cell.turns) and not stats.failed and not word:
         return ""
     count = stats.failed if cell.state == "failed" else stats.answers
@@ -271,17 +280,18 @@ def _state(cell: Cell, stats: Stats) -> str:
     return f"{word} {count} of {len(cell.turns)}" if several else word
 
 
-def _failure(cell: Cell) -> str:
+def _failure_reason(cell: Cell) -> str:
     """Return why a cell that holds no text has none."""
     return next(
-        (one_line(turn.error or incomplete_reason(turn), BEGINNING) for turn in cell.there if failed(turn)), ""
+        (one_line(turn.error or incomplete_reason(turn), BEGINNING) for turn in cell.received if is_failed(turn)),
+        "",
     )
 
 
-def _facts(cell: Cell, stats: Stats) -> str:
+def _describe_answers(cell: Cell, stats: Stats) -> str:
     if stats.length is None:
         return ""
-    texts = len({turn.answer for turn in cell.there if turn.status == "complete"})
+    texts = len({turn.answer for turn in cell.received if turn.status == "complete"})
     several = len(stats.finish_reasons) > 1
     reasons = [
         f"{one_line(reason, 16)}{f' {count}' if several else ''}"
@@ -302,12 +312,12 @@ def default_figure(sweep: SweepAnswers) -> str:
 
 
 def _axis(name: str, width: int) -> str:
-    return f'<th colspan="{width}" style="{HEAD}">{escape_html(name)}</th>'
+    return f'<th colspan="{width}" style="{HEAD_STYLE}">{escape_html(name)}</th>'
 
 
-def _plain(value: Any) -> str:
-    return escape_controls(shown(value, 24))
+def _value_text(value: Any) -> str:
+    return escape_controls(format_value(value, 24))
 
 
-def _value(value: Any) -> str:
-    return escape_html(shown(value, 40))
+def _value_html(value: Any) -> str:
+    return escape_html(format_value(value, 40))

@@ -12,17 +12,19 @@ from ..parameters import PARAMETERS, find_value
 from ..render.text import plural
 from ..session import resolve_session
 from ..values import Turn
-from .grid import grid
+from .grid import build_grid
 from .result import Sweep
-from .runner import key_of
-from .stats import missing
-from .summary import shape
+from .runner import request_key
+from .stats import is_missing
+from .summary import describe_grid
 
 if TYPE_CHECKING:
     from ..session import Session
 
 
-UNSENT = tuple(r.name for r in PARAMETERS.values() if r.can_be_swept and not r.in_body and r.name != "dialect")
+UNSENT_PARAMETERS = tuple(
+    r.name for r in PARAMETERS.values() if r.can_be_swept and not r.in_body and r.name != "dialect"
+)
 """Parameters that are no part of a request: cells that differ in them alone ask the same, but are not the same."""
 
 
@@ -31,16 +33,16 @@ def reuse_answers(sweep: Sweep, other: Sweep) -> None:
 
     :raises ChatGLMError: for a value that no server would take.
     """
-    apart = [name for name in UNSENT if name in sweep.grid.axes]
+    apart = [name for name in UNSENT_PARAMETERS if name in sweep.grid.axes]
 
     def key(turn: Turn) -> str:
-        return json.dumps([key_of(turn), [turn.asked.get(name) for name in apart]], default=str)
+        return json.dumps([request_key(turn), [turn.asked.get(name) for name in apart]], default=str)
 
     there: dict[str, list[Turn]] = {}
     for turn in other.partial:
         if turn.status == "complete":
             there.setdefault(key(turn), []).append(turn)
-    plans = sweep.plans()
+    plans = sweep.plan_requests()
     for number, cell in enumerate(sweep.partial.cells):
         found = there.get(key(plans.base(number, cell.prompt)), [])[: len(cell.turns)]
         cell.turns[: len(found)] = found
@@ -52,11 +54,11 @@ def forecast(sweep: Sweep) -> str:
 
     :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
     """
-    plans = sweep.plans()
-    wanted = [sum(map(missing, cell.turns)) for cell in sweep.partial.cells]
-    limits = [_limit(base) for base in plans.bases]
+    plans = sweep.plan_requests()
+    wanted = [sum(map(is_missing, cell.turns)) for cell in sweep.partial.cells]
+    limits = [_token_limit(base) for base in plans.bases]
     asked = sum(wanted)
-    lines = [shape(sweep.partial), plural(asked, "request") + _had(sweep, asked)]
+    lines = [describe_grid(sweep.partial), plural(asked, "request") + _describe_reused(sweep, asked)]
     found = [(count, limits[n % len(limits)]) for n, count in enumerate(wanted) if count]
     if any(limit is None for _, limit in found):
         lines.append("Tokens: no limit is set (max_token); the server's own holds.")
@@ -70,12 +72,12 @@ def forecast(sweep: Sweep) -> str:
     return "\n".join([*lines, "Nothing was sent."])
 
 
-def _had(sweep: Sweep, asked: int) -> str:
+def _describe_reused(sweep: Sweep, asked: int) -> str:
     had = sweep.grid.requests - asked
     return f" ({had:,} of {sweep.grid.requests:,} are there already)" if had else ""
 
 
-def _limit(base: Turn) -> int | None:
+def _token_limit(base: Turn) -> int | None:
     found = find_value(base.sent, "max_token")
     return found if isinstance(found, int) else None
 
@@ -92,7 +94,7 @@ def prepare_sweep(
     """Return a sweep of which nothing is asked yet, with the answers that ``resume`` has for it."""
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise ParameterError(f"jobs must be a positive whole number, not {jobs!r}.")
-    result = Sweep(grid(prompt, axes, samples), resolve_session(session), jobs)
+    result = Sweep(build_grid(prompt, axes, samples), resolve_session(session), jobs)
     if resume is not None:
         before = Sweep.load(resume) if isinstance(resume, str | Path) else resume
         if not isinstance(before, Sweep):

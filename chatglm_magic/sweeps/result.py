@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from ..errors import ParameterError
 from ..values import Answer, Turn
 from .cells import Cell, Progress
-from .control import Control
-from .grid import Grid, same, shown, values, varied
+from .control import SweepControl
+from .grid import Grid, axis_values, find_varied, format_value, is_same_value
 from .stats import Stats
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class PartialSweep:
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
-        self._board = sweep._board
+        self._cell_grid = sweep._cell_grid
         self.grid = sweep.grid
 
     @property
@@ -53,28 +53,28 @@ class PartialSweep:
     @property
     def varied(self) -> list[str]:
         """The axes that have more than one value."""
-        return varied(self.axes)
+        return find_varied(self.axes)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
         """Each prompt with each setting, and what has come of it."""
-        return self._board.cells
+        return self._cell_grid.cells
 
     @property
     def turns(self) -> list[Turn]:
         """What has come, cell by cell, whole or not."""
-        return list(self._board.turns())
+        return list(self._cell_grid.turns())
 
     @property
     def answers(self) -> list[Answer]:
         """What has come, as texts that know their turn."""
-        return [Answer(turn) for turn in self._board.turns()]
+        return [Answer(turn) for turn in self._cell_grid.turns()]
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(self.turns)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._board.turns())
+        return sum(1 for _ in self._cell_grid.turns())
 
     def __bool__(self) -> bool:
         return True  # an empty one is still a sweep
@@ -98,12 +98,12 @@ class PartialSweep:
         :raises ParameterError: for an axis or a value that is not there.
         """
         every = {"prompt": self.grid.prompts, **self.grid.axes}
-        kept = {name: _picked(name, wanted, every) for name, wanted in at.items()}
+        kept = {name: _pick_values(name, wanted, every) for name, wanted in at.items()}
         axes = {**every, **kept}
         whole = self._sweep
         part = type(whole)(Grid(axes.pop("prompt"), axes, self.grid.samples), whole._session, whole._jobs)
         mine = {id(c): {"prompt": c.prompt, **c.setting} for c in self.cells}
-        chosen = [c for c in self.cells if all(_among(mine[id(c)][n], kept[n]) for n in kept)]
+        chosen = [c for c in self.cells if all(_is_among(mine[id(c)][n], kept[n]) for n in kept)]
         for new, old in zip(part.cells, chosen, strict=True):
             new.turns[:] = old.turns
         part._run = None if whole.running else whole._run
@@ -118,9 +118,9 @@ class PartialSweep:
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        from .files import frame
+        from .files import sweep_dataframe
 
-        return frame(self)
+        return sweep_dataframe(self)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write a ``.jsonl`` file: a line about the grid, then each turn as a line. Whole, or not at all.
@@ -128,9 +128,9 @@ class PartialSweep:
         :param force: write over a file that is there.
         :raises CommandError: for a path that can't be written to.
         """
-        from .files import save
+        from .files import save_sweep
 
-        return save(self, path, force=force)
+        return save_sweep(self, path, force=force)
 
     def plot(
         self,
@@ -152,22 +152,22 @@ class PartialSweep:
         return Plot(self, figure, rows, columns)
 
     def __repr__(self) -> str:
-        from .summary import summary
+        from .summary import sweep_summary
 
-        return f"<{summary(self)}>"
+        return f"<{sweep_summary(self)}>"
 
     def _repr_html_(self) -> str:
-        from .summary import page
+        from .summary import sweep_html
 
-        return page(self)
+        return sweep_html(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        from .summary import text
+        from .summary import sweep_text
 
-        printer.text(repr(self) if len(printer.stack) > 1 else text(self))
+        printer.text(repr(self) if len(printer.stack) > 1 else sweep_text(self))
 
 
-class Sweep(Control):
+class Sweep(SweepControl):
     """Every answer of a grid of prompts × settings × samples.
 
     Iterating yields the turns, cell by cell; ``len()`` counts them. A failure is a turn whose ``status`` is
@@ -190,7 +190,7 @@ class Sweep(Control):
         """What has come so far; reading it never waits."""
         return PartialSweep(self)
 
-    def _ended(self) -> PartialSweep:
+    def _wait_until_ended(self) -> PartialSweep:
         """Wait until nothing runs any more.
 
         :raises Interrupted: for an interrupt; the sweep continues.
@@ -215,23 +215,23 @@ class Sweep(Control):
     @property
     def cells(self) -> tuple[Cell, ...]:
         """Each prompt with each setting, and its answers; waits for them."""
-        return self._ended().cells
+        return self._wait_until_ended().cells
 
     @property
     def turns(self) -> list[Turn]:
         """All turns, cell by cell, whole or not; waits for them."""
-        return self._ended().turns
+        return self._wait_until_ended().turns
 
     @property
     def answers(self) -> list[Answer]:
         """All answers, each a ``str`` with a ``.turn`` attribute; waits for them."""
-        return self._ended().answers
+        return self._wait_until_ended().answers
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(self.turns)
 
     def __len__(self) -> int:
-        return len(self._ended())
+        return len(self._wait_until_ended())
 
     def __bool__(self) -> bool:
         return True  # an empty one is still a sweep
@@ -241,7 +241,7 @@ class Sweep(Control):
 
         :raises ParameterError: if there are several, or a value is not on its axis.
         """
-        return self._ended().cell(**at)
+        return self._wait_until_ended().cell(**at)
 
     def sel(self, **at: Any) -> Sweep:
         """Return the part with these values: ``sel(temperature=0.5, top_p=[0.1, 0.9])``; waits for the answers.
@@ -250,18 +250,18 @@ class Sweep(Control):
 
         :raises ParameterError: for an axis or a value that is not there.
         """
-        return self._ended().sel(**at)
+        return self._wait_until_ended().sel(**at)
 
     def stats(self) -> list[Stats]:
         """Return the statistics of each cell; waits for the answers."""
-        return self._ended().stats()
+        return self._wait_until_ended().stats()
 
     def to_dataframe(self) -> Any:
         """Return a pandas table with a row for each answer: values, sample, text and figures. Waits for them.
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        return self._ended().to_dataframe()
+        return self._wait_until_ended().to_dataframe()
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write a ``.jsonl`` file: a line about the grid, then each turn as a line. Whole, or not at all.
@@ -271,7 +271,7 @@ class Sweep(Control):
         :param force: write over a file that is there.
         :raises CommandError: for a path that can't be written to.
         """
-        return self._ended().save(path, force=force)
+        return self._wait_until_ended().save(path, force=force)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -279,9 +279,9 @@ class Sweep(Control):
 
         :raises CommandError: for anything else; the message names the line.
         """
-        from .files import load
+        from .files import load_sweep
 
-        return load(cls, path)
+        return load_sweep(cls, path)
 
     def plot(
         self,
@@ -298,7 +298,7 @@ class Sweep(Control):
         :param columns: another one; by default the second.
         :raises ParameterError: for a name that does not exist.
         """
-        return self._ended().plot(figure, rows=rows, columns=columns)
+        return self._wait_until_ended().plot(figure, rows=rows, columns=columns)
 
     def __repr__(self) -> str:
         return repr(self.partial)
@@ -316,19 +316,23 @@ class Sweep(Control):
             raise NotImplementedError  # IPython then goes on to the other forms
 
 
-def _picked(name: str, wanted: Any, axes: dict[str, tuple[Any, ...]]) -> tuple[Any, ...]:
+def _pick_values(name: str, wanted: Any, axes: dict[str, tuple[Any, ...]]) -> tuple[Any, ...]:
     if name not in axes:
         raise ParameterError(f"There is no axis {name}. There are: {', '.join(axes)}.", kind="unknown_name")
-    one = any(same(wanted, value) for value in axes[name])  # a list may be a value itself, as one of stop
+    one = any(is_same_value(wanted, value) for value in axes[name])  # a list may be a value itself, as one of stop
     asked = (
-        (wanted,) if one else (wanted,) if name == "prompt" and isinstance(wanted, str) else values(name, wanted)
+        (wanted,)
+        if one
+        else (wanted,)
+        if name == "prompt" and isinstance(wanted, str)
+        else axis_values(name, wanted)
     )
     for value in asked:
-        if not _among(value, axes[name]):
-            there = ", ".join(shown(other) for other in axes[name][:20])
-            raise ParameterError(f"{name} {shown(value)} was not asked. There are: {there}.")
-    return tuple(value for value in axes[name] if _among(value, asked))
+        if not _is_among(value, axes[name]):
+            there = ", ".join(format_value(other) for other in axes[name][:20])
+            raise ParameterError(f"{name} {format_value(value)} was not asked. There are: {there}.")
+    return tuple(value for value in axes[name] if _is_among(value, asked))
 
 
-def _among(value: Any, others: tuple[Any, ...]) -> bool:
-    return any(same(value, other) for other in others)
+def _is_among(value: Any, others: tuple[Any, ...]) -> bool:
+    return any(is_same_value(value, other) for other in others)

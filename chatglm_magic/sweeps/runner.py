@@ -23,7 +23,7 @@ from ..session.draft import Draft
 from ..session.settings import SHARED_TRAITS
 from ..values import Status, Turn
 from .cells import CellGrid, Slot
-from .grid import Setting, same, shown
+from .grid import Setting, format_value, is_same_value
 
 if TYPE_CHECKING:
     from ..llm import ChatGLM
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..store import Store
 
 
-class Recorder:
+class TurnRecorder:
     """Writes turns in the order they come, in a thread; used on one loop."""
 
     def __init__(self, store: Store) -> None:
@@ -63,11 +63,11 @@ class Recorder:
                 self._store.put(*self._waiting.popleft())
 
 
-PINNED = tuple(row.name for row in PARAMETERS.values() if row.in_body)
+PINNED_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.in_body)
 """Fields that stay as they were when the sweep began, also when it is resumed; the server may be another one."""
 
 
-class Plans:
+class SweepPlans:
     """What each setting's questions are, settled and checked before the first one is sent.
 
     :param pinned: the model of an earlier run, whose parameters hold.
@@ -78,7 +78,7 @@ class Plans:
         self, session: Session, prompt: str, settings: Sequence[Setting], pinned: ChatGLM | None = None
     ) -> None:
         session.sync_with_llm()
-        self.llm = _own_model(session.llm, pinned)
+        self.llm = _copy_model(session.llm, pinned)
         self._plans = [self.llm.plan(prompt, **setting) for setting in settings]
         self._current: tuple[int, RequestPlan] | None = None
         self.bases = [self._base(*pair) for pair in zip(self._plans, settings, strict=True)]
@@ -87,7 +87,7 @@ class Plans:
         """Return the turn of a cell's questions as it stands before it is asked."""
         return replace(self.bases[cell % len(self.bases)], prompt=prompt)
 
-    async def answered(self, draft: Draft, cell: int, sample: int) -> Turn:
+    async def request_answer(self, draft: Draft, cell: int, sample: int) -> Turn:
         """Ask; return the turn, whatever became of it. What was received of a cancelled one is in its draft."""
         if self._current is None or self._current[0] != cell:  # a cell's samples follow each other
             self._current = cell, self._plans[cell % len(self._plans)].with_question(prompt=draft.base.prompt)
@@ -97,11 +97,11 @@ class Plans:
                 async for chunk in chunks:
                     draft.add_chunk(chunk.text, chunk.generation_info or {})
         except ChatGLMError as error:
-            return _failed(draft, str(error), error.partial)
+            return _failed_turn(draft, str(error), error.partial)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - a callback of the user's that failed costs one cell
-            return _failed(draft, repr(error), "")
+            return _failed_turn(draft, repr(error), "")
         return draft.turn("complete")
 
     def close(self) -> None:
@@ -124,69 +124,71 @@ class Plans:
         )
 
 
-def _own_model(llm: ChatGLM, pinned: ChatGLM | None) -> ChatGLM:
+def _copy_model(llm: ChatGLM, pinned: ChatGLM | None) -> ChatGLM:
     """Return a copy of the session's model for one run: later changes do not touch it, it has no conversation."""
     update: dict[str, Any] = {"history": [], "with_history": False}
     if pinned is not None:
-        update |= {name: getattr(pinned, name) for name in PINNED}
+        update |= {name: getattr(pinned, name) for name in PINNED_FIELDS}
     own = llm.model_copy(update=update)
     own.model_fields_set.discard("history")
     if pinned is not None:
-        for name in PINNED:
+        for name in PINNED_FIELDS:
             if name not in pinned.model_fields_set:
                 own.model_fields_set.discard(name)
     return own
 
 
-def _failed(draft: Draft, error: str, partial: str) -> Turn:
+def _failed_turn(draft: Draft, error: str, partial: str) -> Turn:
     status: Status = "incomplete" if draft.text or partial else "error"
     return draft.turn(status, error, partial)
 
 
-def request_of(turn: Turn) -> dict[str, Any]:
+def request_parameters(turn: Turn) -> dict[str, Any]:
     """Return all that can change an answer besides the prompt; never the address, which may be another one."""
     return {"dialect": turn.dialect, "system": turn.system, **turn.sent}
 
 
-def key_of(turn: Turn) -> str:
+def request_key(turn: Turn) -> str:
     """Return a text that is the same for the same request."""
-    return json.dumps([turn.prompt, request_of(turn)], sort_keys=True, default=str)
+    return json.dumps([turn.prompt, request_parameters(turn)], sort_keys=True, default=str)
 
 
-def refuse_another(now: Turn, then: Turn) -> None:
+def refuse_different_request(now: Turn, then: Turn) -> None:
     """Refuse to mix answers to different requests in one cell.
 
     :param now: what would be asked; ``then`` what an answer that is there was asked with.
     :raises ChatGLMError: which names what differs.
     """
-    new, old = request_of(now), request_of(then)
+    new, old = request_parameters(now), request_parameters(then)
     for name in (*old, *new):
-        if not same(new.get(name), old.get(name)):
+        if not is_same_value(new.get(name), old.get(name)):
             raise ChatGLMError(
-                f"The answers that are there were asked with {name} {shown(old.get(name))}, now it is "
-                f"{shown(new.get(name))}: set it back, or begin a new sweep.",
+                f"The answers that are there were asked with {name} {format_value(old.get(name))}, now it is "
+                f"{format_value(new.get(name))}: set it back, or begin a new sweep.",
                 kind="mixed",
             )
 
 
-TURN = 0.2
+WAIT_INTERVAL_SECONDS = 0.2
 """Seconds that an interrupt may have to wait at most."""
 
 
-class Run:
+class SweepRun:
     """Asks what is to be asked; failures are turns, and stop nothing.
 
     The last answer is put on the board together with the end of the run: whoever sees it can begin the next run.
     """
 
-    def __init__(self, board: CellGrid, plans: Plans, slots: Sequence[Slot], jobs: int, name: str) -> None:
+    def __init__(
+        self, cell_grid: CellGrid, plans: SweepPlans, slots: Sequence[Slot], jobs: int, name: str
+    ) -> None:
         self.plans = plans
-        self._board, self._slots, self._jobs, self._name = board, slots, jobs, name
+        self._cell_grid, self._slots, self._jobs, self._name = cell_grid, slots, jobs, name
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._future: Future[None] | None = None
         self.thread: int | None = None
-        self.over = self._stopping = self._closing = False
+        self.is_over = self._stopping = self._closing = False
         self._started, self._took, self.ended = time.monotonic(), 0.0, 0
         self._last: tuple[Slot, Turn | None] | None = None
         # One random number for the run, and counted on: the system takes its time over each.
@@ -199,37 +201,37 @@ class Run:
         return self._future
 
     @property
-    def active(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it goes on."""
-        return not self.over and (self._future is None or not self._future.done())
+        return not self.is_over and (self._future is None or not self._future.done())
 
     @property
     def seconds(self) -> float:
         """How long it has taken, or took."""
-        return self._took if self.over else time.monotonic() - self._started
+        return self._took if self.is_over else time.monotonic() - self._started
 
     @property
     def pending(self) -> int:
         """How many of its questions have not ended; 0 once it is over."""
-        return len(self._slots) - self.ended if self.active else 0
+        return len(self._slots) - self.ended if self.is_active else 0
 
     @property
-    def left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Seconds that it will take at the present pace."""
-        if self.over or not self.ended:
+        if self.is_over or not self.ended:
             return None
         return self.seconds / self.ended * (len(self._slots) - self.ended)
 
     def start(self, session: Session) -> None:
         """Begin; returns at once."""
-        self._recorder = Recorder(session.store)
+        self._recorder = TurnRecorder(session.store)
         self._future = session.submit(self._main())  # type: ignore[arg-type, assignment, unused-ignore]
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait for its end in short turns: an interrupt does not end a long wait on every system."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         while not self.future.done() and (left := end - time.monotonic()) > 0:
-            wait([self.future], min(left, TURN))
+            wait([self.future], min(left, WAIT_INTERVAL_SECONDS))
 
     def stop(self) -> None:
         """Cancel what is under way, from any thread; what came is kept."""
@@ -263,12 +265,12 @@ class Run:
                 self._end()
 
     def _end(self) -> None:
-        with self._board.lock:
-            self._took, self.over = self.seconds, True
+        with self._cell_grid.lock:
+            self._took, self.is_over = self.seconds, True
             if self._last is not None:
                 self.ended += 1
-                self._board.put(*self._last)
-        self._board.tell()
+                self._cell_grid.put(*self._last)
+        self._cell_grid.notify()
 
     async def _work(self, todo: Iterator[Slot]) -> None:
         for slot in todo:
@@ -276,11 +278,11 @@ class Run:
 
     async def _ask(self, slot: Slot) -> None:
         number, sample = slot
-        draft = Draft(self.plans.base(number, self._board.cells[number].prompt))
-        self._board.began(slot, draft)
+        draft = Draft(self.plans.base(number, self._cell_grid.cells[number].prompt))
+        self._cell_grid.start_draft(slot, draft)
         turn: Turn | None = None
         try:
-            turn = await self.plans.answered(draft, number, sample)
+            turn = await self.plans.request_answer(draft, number, sample)
         except asyncio.CancelledError:
             stopped = draft.turn("interrupted")
             turn = stopped if stopped.answer or stopped.reasoning else None
@@ -288,9 +290,9 @@ class Run:
         finally:
             if turn is not None:
                 turn = replace(turn, id=f"{next(self._ids):032x}", conversation=self._name)
-                self._recorder.put(turn, number * self._board.samples + sample)
+                self._recorder.put(turn, number * self._cell_grid.samples + sample)
             if self.ended == len(self._slots) - 1:
                 self._last = slot, turn
             else:
                 self.ended += 1
-                self._board.ended(slot, turn)
+                self._cell_grid.finish(slot, turn)

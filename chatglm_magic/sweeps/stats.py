@@ -16,34 +16,34 @@ from ..render.cjk import CJK
 from ..values import Turn
 
 _LETTER = rf"[^\W_{CJK.pattern[1:-1]}]"
-UNITS = re.compile(rf"{CJK.pattern}|{_LETTER}+(?:['’]{_LETTER}+)*")
+UNIT = re.compile(rf"{CJK.pattern}|{_LETTER}+(?:['’]{_LETTER}+)*")
 
-Grams = Counter[tuple[str, ...]]
+NgramCounts = Counter[tuple[str, ...]]
 
 
-def units(text: str) -> list[str]:
+def split_units(text: str) -> list[str]:
     """Return what n-grams of a text are made of, in its order; case and the width of letters do not count.
 
     Each Chinese, Japanese or Korean letter is one, and each word of other letters and digits; blanks, punctuation
     and signs are none.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
-    return [unit for unit in UNITS.findall(plain) if unit[0].isalnum()]
+    return [unit for unit in UNIT.findall(plain) if unit[0].isalnum()]
 
 
-def grams(found: Sequence[str], n: int) -> Grams:
+def count_ngrams(found: Sequence[str], n: int) -> NgramCounts:
     """Count the n-grams of some units."""
     return Counter(tuple(found[at : at + n]) for at in range(len(found) - n + 1))
 
 
-def distinct(texts: Sequence[str], n: int) -> float | None:
+def distinct_n(texts: Sequence[str], n: int) -> float | None:
     """Return distinct-n: how many different n-grams there are in all texts together, over how many there are.
 
     1 means that none is used twice. None where there is no n-gram at all.
     """
-    pooled: Grams = Counter()
+    pooled: NgramCounts = Counter()
     for text in texts:
-        pooled.update(grams(units(text), n))
+        pooled.update(count_ngrams(split_units(text), n))
     return len(pooled) / pooled.total() if pooled else None
 
 
@@ -53,7 +53,7 @@ def similarity(a: str, b: str) -> float:
     A and B are the texts' 1-grams and 2-grams, each as often as it stands there (Dice's coefficient of multisets).
     Two texts without any are 1, a text with and one without are 0.
     """
-    return _dice(_bag(a), _bag(b))
+    return _dice_coefficient(_short_ngrams(a), _short_ngrams(b))
 
 
 def mean_similarity(texts: Sequence[str]) -> float | None:
@@ -61,13 +61,13 @@ def mean_similarity(texts: Sequence[str]) -> float | None:
     if len(texts) < 2:
         return None
     counts = Counter(texts)  # the same text many times is compared once
-    bags = {text: _bag(text) for text in counts}
+    bags = {text: _short_ngrams(text) for text in counts}
     total = float(sum(count * (count - 1) // 2 for count in counts.values()))
-    total += sum(_dice(bags[a], bags[b]) * counts[a] * counts[b] for a, b in combinations(counts, 2))
+    total += sum(_dice_coefficient(bags[a], bags[b]) * counts[a] * counts[b] for a, b in combinations(counts, 2))
     return total / (len(texts) * (len(texts) - 1) / 2)
 
 
-def repeats(texts: Sequence[str]) -> float | None:
+def repeat_rate(texts: Sequence[str]) -> float | None:
     """Return the exact-repeat rate: (n − d) / (n − 1) for n texts of which d differ; None for fewer than two.
 
     1 means that all are the same, 0 that no two are.
@@ -77,12 +77,12 @@ def repeats(texts: Sequence[str]) -> float | None:
     return (len(texts) - len(set(texts))) / (len(texts) - 1)
 
 
-def _bag(text: str) -> Grams:
-    found = units(text)
-    return grams(found, 1) + grams(found, 2)
+def _short_ngrams(text: str) -> NgramCounts:
+    found = split_units(text)
+    return count_ngrams(found, 1) + count_ngrams(found, 2)
 
 
-def _dice(a: Grams, b: Grams) -> float:
+def _dice_coefficient(a: NgramCounts, b: NgramCounts) -> float:
     size = a.total() + b.total()
     return 2 * (a & b).total() / size if size else 1.0
 
@@ -145,7 +145,7 @@ LABELS = {
 """The figures that can be drawn, and what they are called."""
 
 
-def stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | None = None) -> Stats:
+def compute_stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | None = None) -> Stats:
     """Return the figures of the turns of one setting."""
     whole = [turn for turn in turns if turn.status == "complete"]
     texts = [turn.answer for turn in whole]
@@ -157,10 +157,10 @@ def stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | 
         setting=dict(setting or {}),
         asked=len(turns),
         answers=len(whole),
-        failed=sum(1 for turn in turns if failed(turn)),
-        repeats=repeats(texts),
-        distinct_1=distinct(texts, 1),
-        distinct_2=distinct(texts, 2),
+        failed=sum(1 for turn in turns if is_failed(turn)),
+        repeats=repeat_rate(texts),
+        distinct_1=distinct_n(texts, 1),
+        distinct_2=distinct_n(texts, 2),
         similarity=alike,
         diversity=None if alike is None else 1 - alike,
         length=statistics.fmean(lengths) if lengths else None,
@@ -170,17 +170,17 @@ def stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | 
         first_token=_mean(waits),
         first_answer=_mean([turn.first_answer for turn in whole if turn.first_answer is not None]),
         spent_on_thinking=_mean([float(turn.spent_on_thinking) for turn in whole]),
-        tokens_per_second=_speed(whole),
+        tokens_per_second=_tokens_per_second(whole),
         finish_reasons=dict(Counter(turn.finish_reason or "none given" for turn in whole).most_common()),
     )
 
 
-def failed(turn: Turn) -> bool:
+def is_failed(turn: Turn) -> bool:
     """Tell whether a question got no whole answer, though nobody stopped it."""
     return turn.status in ("error", "incomplete")
 
 
-def missing(turn: Turn | None) -> bool:
+def is_missing(turn: Turn | None) -> bool:
     """Tell whether a place is still to be asked: nothing has come, or somebody stopped it."""
     return turn is None or turn.status == "interrupted"
 
@@ -189,7 +189,7 @@ def _mean(found: Sequence[float]) -> float | None:
     return statistics.fmean(found) if found else None
 
 
-def _speed(turns: Sequence[Turn]) -> float | None:
+def _tokens_per_second(turns: Sequence[Turn]) -> float | None:
     tokens, seconds = 0, 0.0
     for turn in turns:
         if completion_tokens(turn) and turn.duration is not None and turn.first_token is not None:

@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 from ..render.answers import SMALL_STYLE, escape_html, escape_json_surrogates, incomplete_reason
 from ..render.outer import disable_typesetting
 from ..render.text import escape_controls, one_line, plural
-from .grid import told
+from .grid import format_setting
 from .heatmap import Plot
-from .stats import failed
+from .stats import is_failed
 
 if TYPE_CHECKING:
     from .cells import Cell, SweepAnswers
 
 
-LISTED = 100
+MAX_LISTED_CELLS = 100
 """So many cells show how an answer begins; of more cells the first ones are listed below the numbers."""
 
 
-def summary(sweep: SweepAnswers) -> str:
+def sweep_summary(sweep: SweepAnswers) -> str:
     """Say in one line what was asked and how much of it is there."""
     progress = sweep.progress
     bad = f", {progress.failed} failed" if progress.failed else ""
     going = ", running" if progress.pending else ""
-    return f"Sweep of {shape(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
+    return f"Sweep of {describe_grid(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
 
 
-def shape(sweep: SweepAnswers) -> str:
+def describe_grid(sweep: SweepAnswers) -> str:
     """Say how many of what a sweep combines."""
     parts = [
         f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
@@ -37,49 +37,56 @@ def shape(sweep: SweepAnswers) -> str:
     return " × ".join([*parts, plural(sweep.grid.samples, "sample")])
 
 
-def text(sweep: SweepAnswers) -> str:
+def sweep_text(sweep: SweepAnswers) -> str:
     """Return a sweep for a terminal."""
-    return escape_controls("\n\n".join([summary(sweep), Plot(sweep).text(), *_troubles(sweep)]))
+    return escape_controls("\n\n".join([sweep_summary(sweep), Plot(sweep).text(), *_list_failures(sweep)]))
 
 
-def page(sweep: SweepAnswers) -> str:
+def sweep_html(sweep: SweepAnswers) -> str:
     """Return a sweep as safe HTML: its grid, what failed, and how each setting's answers begin."""
     prompts = sweep.grid.prompts
     asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape_html(one_line(prompts[0], 300))}</div>'
-    parts = [asked if len(prompts) == 1 else "", f'<div style="{SMALL_STYLE}">{escape_html(summary(sweep))}</div>']
-    parts.append(f'<div style="margin:.6em 0">{Plot(sweep).html(answers=len(sweep.cells) <= LISTED)}</div>')
-    parts += [
-        f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape_html(line)}</div>' for line in _troubles(sweep)
+    parts = [
+        asked if len(prompts) == 1 else "",
+        f'<div style="{SMALL_STYLE}">{escape_html(sweep_summary(sweep))}</div>',
     ]
-    if len(sweep.cells) > LISTED:
-        parts.append(_beginnings(sweep))
+    parts.append(
+        f'<div style="margin:.6em 0">{Plot(sweep).html(answers=len(sweep.cells) <= MAX_LISTED_CELLS)}</div>'
+    )
+    parts += [
+        f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape_html(line)}</div>'
+        for line in _list_failures(sweep)
+    ]
+    if len(sweep.cells) > MAX_LISTED_CELLS:
+        parts.append(_answers_table(sweep))
     page: str = escape_json_surrogates(disable_typesetting("".join(parts)))
     return page
 
 
-def _troubles(sweep: SweepAnswers) -> Iterator[str]:
+def _list_failures(sweep: SweepAnswers) -> Iterator[str]:
     """Yield each different failure with its number; ``retry()`` asks again."""
-    found = Counter(one_line(turn.error or incomplete_reason(turn), 300) for turn in sweep if failed(turn))
+    found = Counter(one_line(turn.error or incomplete_reason(turn), 300) for turn in sweep if is_failed(turn))
     for error, count in found.most_common(5):
         yield f"{count} × {error}"
 
 
-def _beginnings(sweep: SweepAnswers) -> str:
+def _answers_table(sweep: SweepAnswers) -> str:
     cell = 'style="text-align:left;vertical-align:top;padding:.2em .6em"'
     heads = "".join(f"<th {cell}>{name}</th>" for name in ("setting", "answers", "ended by", "one begins"))
     rows = "".join(
-        f"<tr>{''.join(f'<td {cell}>{escape_html(t)}</td>' for t in _row(c))}</tr>" for c in sweep.cells[:LISTED]
+        f"<tr>{''.join(f'<td {cell}>{escape_html(t)}</td>' for t in _answers_row(c))}</tr>"
+        for c in sweep.cells[:MAX_LISTED_CELLS]
     )
-    more = f"<p>{len(sweep.cells)} cells, the first {LISTED} are listed.</p>"
+    more = f"<p>{len(sweep.cells)} cells, the first {MAX_LISTED_CELLS} are listed.</p>"
     return (
         '<details><summary style="cursor:pointer">Answers</summary>'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{more}</details>"
     )
 
 
-def _row(cell: Cell) -> Iterator[str]:
+def _answers_row(cell: Cell) -> Iterator[str]:
     figures = cell.stats()
-    yield told(cell.setting) or one_line(cell.prompt, 60)
+    yield format_setting(cell.setting) or one_line(cell.prompt, 60)
     yield f"{figures.answers} of {len(cell.turns)}"
     yield ", ".join(f"{name} {count}" for name, count in figures.finish_reasons.items())
-    yield one_line(cell.beginning, 80)
+    yield one_line(cell.preview_text, 80)

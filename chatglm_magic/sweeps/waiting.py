@@ -25,7 +25,7 @@ class Joinable(Protocol):
     def join(self, timeout: float | None = None) -> None: ...
 
 
-INTERVAL_SECONDS = 0.5
+UPDATE_INTERVAL_SECONDS = 0.5
 """Time between two updates of the progress."""
 
 
@@ -59,13 +59,13 @@ def wait_with_progress(sweep: Joinable) -> None:
     sweep.join(display.delay)
     try:
         while sweep.running:
-            display.update(describe(sweep.progress))
-            sweep.join(INTERVAL_SECONDS)
+            display.update(describe_progress(sweep.progress))
+            sweep.join(UPDATE_INTERVAL_SECONDS)
     finally:
-        display.close(describe(sweep.progress))
+        display.close(describe_progress(sweep.progress))
 
 
-def describe(progress: Progress) -> str:
+def describe_progress(progress: Progress) -> str:
     """Return the progress in words: ``3 of 6 answers, 4 s left``."""
     remaining = f", {progress.left:.0f} s left" if progress.left else ""
     return f"{progress.done + progress.failed} of {progress.total} answers{remaining}"
@@ -88,7 +88,7 @@ class _TerminalLine:
 class _NotebookLine:
     """One output of the running cell that is replaced again and again; after a short wait there is none."""
 
-    delay = INTERVAL_SECONDS
+    delay = UPDATE_INTERVAL_SECONDS
 
     def __init__(self, publish: Callable[..., object]) -> None:
         self._publish = publish

@@ -10,7 +10,7 @@ import pytest
 from chatglm_magic import Session
 from chatglm_magic.errors import ChatGLMError, CommandError, ParameterError
 from chatglm_magic.magics.sweep import read_sweep_options
-from chatglm_magic.sweeps.grid import grid, spaced, values
+from chatglm_magic.sweeps.grid import axis_values, build_grid, parse_evenly_spaced
 from chatglm_magic.sweeps.prepare import forecast, prepare_sweep
 
 from ..support.servers import ScriptedServer, legacy
@@ -30,7 +30,7 @@ from ..support.sweeps import open_session
 )
 def test_a_b_n_is_n_evenly_spaced_numbers_with_both_ends(text: str, numbers: list[float]) -> None:
     """Without the dust of floating point, and whole numbers where ends and steps are whole."""
-    found = spaced(text)
+    found = parse_evenly_spaced(text)
     assert found == numbers and [type(n) for n in found or []] == [type(n) for n in numbers]
 
 
@@ -38,37 +38,37 @@ def test_a_b_n_is_n_evenly_spaced_numbers_with_both_ends(text: str, numbers: lis
 def test_a_number_of_values_that_makes_no_range_is_refused(text: str) -> None:
     """One value is no range, and a thousand is enough."""
     with pytest.raises(ParameterError, match="2 to 1 000"):
-        spaced(text)
+        parse_evenly_spaced(text)
 
 
 @pytest.mark.parametrize("text", ["glm-4:9b:2", "1:2", "a:b:c", "1:2:3:4", "", "1:2:3.5"])
 def test_other_texts_are_no_ranges(text: str) -> None:
     """A model's name with colons stays a name."""
-    assert spaced(text) is None
+    assert parse_evenly_spaced(text) is None
 
 
 def test_each_value_counts_once_and_in_its_order() -> None:
     """Lists, tuples, generators and ranges are axes; a text and a mapping are one value; True is not 1."""
-    assert values("temperature", [0.5, 0.1, 0.5]) == (0.5, 0.1)
-    assert values("temperature", (n / 10 for n in range(3))) == (0.0, 0.1, 0.2)
-    assert values("max_token", range(1, 4)) == (1, 2, 3)
-    assert values("model", "1:2:3") == ("1:2:3",) and values("temperature", "1:2:2") == (1, 2)
-    assert values("response_format", {"type": "json_object"}) == ({"type": "json_object"},)
-    assert values("flag", [True, 1, None]) == (True, 1, None)
+    assert axis_values("temperature", [0.5, 0.1, 0.5]) == (0.5, 0.1)
+    assert axis_values("temperature", (n / 10 for n in range(3))) == (0.0, 0.1, 0.2)
+    assert axis_values("max_token", range(1, 4)) == (1, 2, 3)
+    assert axis_values("model", "1:2:3") == ("1:2:3",) and axis_values("temperature", "1:2:2") == (1, 2)
+    assert axis_values("response_format", {"type": "json_object"}) == ({"type": "json_object"},)
+    assert axis_values("flag", [True, 1, None]) == (True, 1, None)
     with pytest.raises(ParameterError, match="no value"):
-        values("temperature", [])
+        axis_values("temperature", [])
 
 
 def test_numbers_of_numpy_become_pythons() -> None:
     """They could not be sent as JSON otherwise."""
     numpy = pytest.importorskip("numpy")
-    assert [type(n) for n in values("temperature", numpy.linspace(0, 1, 3))] == [float] * 3
-    assert [type(n) for n in values("max_token", numpy.arange(1, 3))] == [int] * 2
+    assert [type(n) for n in axis_values("temperature", numpy.linspace(0, 1, 3))] == [float] * 3
+    assert [type(n) for n in axis_values("max_token", numpy.arange(1, 3))] == [int] * 2
 
 
 def test_cells_are_the_cartesian_product_with_the_last_axis_fastest() -> None:
     """The order is that of the prompts, then of the axes as they were given."""
-    found = grid(["p", "q"], {"temperature": [0.1, 1], "top_p": [0.5, 0.9]}, 3)
+    found = build_grid(["p", "q"], {"temperature": [0.1, 1], "top_p": [0.5, 0.9]}, 3)
     product = itertools.product(["p", "q"], [0.1, 1], [0.5, 0.9])
     assert list(found.cells()) == [(p, {"temperature": t, "top_p": top}) for p, t, top in product]
     assert found.requests == 24
@@ -92,13 +92,13 @@ def test_cells_are_the_cartesian_product_with_the_last_axis_fastest() -> None:
 def test_what_can_not_be_swept_is_refused_in_one_line(prompt: Any, axes: Any, samples: Any, says: str) -> None:
     """Before anything is asked, and before memory is full."""
     with pytest.raises(ParameterError, match=says) as caught:
-        grid(prompt, axes, samples)
+        build_grid(prompt, axes, samples)
     assert "\n" not in str(caught.value)
 
 
 def test_top_k_is_no_misspelt_top_p() -> None:
     """Keys of the body that look like fields can be swept, and so can their names on the wire."""
-    assert grid("p", {"top_k": [1, 2], "min_p": [0.1], "max_tokens": [1], "max_length": [2]}).requests == 2
+    assert build_grid("p", {"top_k": [1, 2], "min_p": [0.1], "max_tokens": [1], "max_length": [2]}).requests == 2
 
 
 def test_a_value_no_server_would_take_is_refused_before_anything_is_sent() -> None:
@@ -210,13 +210,13 @@ def test_jobs_must_be_a_whole_number(jobs: Any) -> None:
 def test_what_is_no_prompt_is_refused(prompt: Any) -> None:
     """In a word, whatever it is."""
     with pytest.raises(ParameterError, match="needs a prompt"):
-        grid(prompt, {})
+        build_grid(prompt, {})
 
 
 def test_very_long_numbers_are_no_range() -> None:
     """They are texts, which the field they are meant for refuses."""
     for text in ("0:1:" + "9" * 5000, "9" * 400 + ":1:3"):
-        assert spaced(text) is None
+        assert parse_evenly_spaced(text) is None
 
 
 @pytest.mark.parametrize("before", [5, b"x.jsonl", [1]])

@@ -11,7 +11,7 @@ import pytest
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.sweeps import LABELS, Sweep
 from chatglm_magic.sweeps.grid import Grid
-from chatglm_magic.sweeps.heatmap import colour, face, tables
+from chatglm_magic.sweeps.heatmap import build_tables, cell_text, share_colour
 from chatglm_magic.values import Turn
 
 
@@ -66,7 +66,7 @@ def mixed(top: Rgb, opacity: float, ground: Rgb) -> Rgb:
 
 def seen(share: float, ground: Rgb) -> Rgb:
     """Return the colour of a share as it looks on a theme's ground."""
-    *parts, opacity = map(float, colour(share).removeprefix("rgba(").rstrip(")").split(","))
+    *parts, opacity = map(float, share_colour(share).removeprefix("rgba(").rstrip(")").split(","))
     return mixed((parts[0], parts[1], parts[2]), opacity, ground)
 
 
@@ -90,7 +90,7 @@ def test_the_greatest_is_the_darkest_in_a_light_theme_and_the_brightest_in_a_dar
     assert all(a > b for a, b in itertools.pairwise(on_light))
     assert all(a < b for a, b in itertools.pairwise(on_dark))
     assert on_light[0] - on_light[-1] > 0.4 and on_dark[-1] - on_dark[0] > 0.1
-    assert colour(-1) == colour(0) and colour(2) == colour(1)
+    assert share_colour(-1) == share_colour(0) and share_colour(2) == share_colour(1)
 
 
 @pytest.mark.parametrize(("ground", "text"), [(LIGHT, (0, 0, 0)), (DARK, LIGHT), (DIMMED, LIGHT)])
@@ -108,38 +108,38 @@ def test_a_small_difference_is_not_stretched_over_all_colours(values: tuple[floa
     """Speeds from 37.4 to 43.0 look alike; a figure that doubles has all colours, and the least the faintest."""
     plot = made(temperature=[0.1, 0.5]).plot("length")
     plot.least, plot.most = values[0], values[-1]
-    shares = [plot.share(value) for value in values]
+    shares = [plot.colour_share(value) for value in values]
     assert 0.3 < shares[0] < shares[1] < shares[2] < 0.7
     plot.least, plot.most = 20.0, 40.0
-    assert [plot.share(value) for value in (20, 30, 40)] == [0, 0.5, 1]
+    assert [plot.colour_share(value) for value in (20, 30, 40)] == [0, 0.5, 1]
 
 
 def test_a_share_has_the_colour_of_its_place_between_0_and_1() -> None:
     """A diversity of 0.02 is no more than that, whatever the other cells have."""
     plot = made(2, temperature=[0.1, 0.5]).plot("diversity")
     plot.least, plot.most = 0.0, 0.02
-    assert plot.share(0.02) == 0.02 and plot.ground(0.5) == colour(0.5)
+    assert plot.colour_share(0.02) == 0.02 and plot.background(0.5) == share_colour(0.5)
 
 
 def test_cells_stand_at_their_values() -> None:
     """Two axes: the first one down, the second one across; or the other way round."""
     sweep = made(temperature=[0.1, 0.5], top_p=[0.7, 0.8, 0.9])
-    (table,) = tables(sweep)
+    (table,) = build_tables(sweep)
     assert (table.row, table.column, table.title) == ("temperature", "top_p", "")
     assert [[dict(c.setting) for c in row] for row in table.cells] == [
         [{"temperature": t, "top_p": p} for p in (0.7, 0.8, 0.9)] for t in (0.1, 0.5)
     ]
-    (turned,) = tables(sweep, rows="top_p")
+    (turned,) = build_tables(sweep, rows="top_p")
     assert (turned.row, turned.column) == ("top_p", "temperature")
     assert [c.setting["temperature"] for c in turned.cells[0]] == [0.1, 0.5]
-    (across,) = tables(sweep, columns="temperature")
+    (across,) = build_tables(sweep, columns="temperature")
     assert (across.row, across.column) == ("top_p", "temperature")
 
 
 def test_further_axes_become_small_multiples() -> None:
     """One map for each value of a third axis, and for each pair with a fourth; fixed values make none."""
     sweep = made(temperature=[0.1, 0.5], top_p=[0.7, 0.9], max_token=[5, 6], model=["a", "b"], seed=[1])
-    found = tables(sweep)
+    found = build_tables(sweep)
     assert [table.title for table in found] == [
         f"max_token {n} · model {m}" for n, m in ((5, "a"), (5, "b"), (6, "a"), (6, "b"))
     ]
@@ -152,7 +152,7 @@ def test_further_axes_become_small_multiples() -> None:
 
 def test_prompts_are_an_axis() -> None:
     """Several prompts stand one below the other."""
-    (table,) = tables(made(prompts=("p", "q"), temperature=[0.1, 0.5]))
+    (table,) = build_tables(made(prompts=("p", "q"), temperature=[0.1, 0.5]))
     assert (table.row, table.rows, table.column) == ("prompt", ("p", "q"), "temperature")
 
 
@@ -162,14 +162,14 @@ def test_prompts_are_an_axis() -> None:
 )
 def test_one_axis_is_a_row_and_none_is_a_cell(axes: Any, rows: Any, columns: Any) -> None:
     """There is something to see all the same."""
-    (table,) = tables(made(**axes))
+    (table,) = build_tables(made(**axes))
     assert (table.rows, table.columns) == (rows, columns)
     assert made(**axes).plot().html() and made(**axes).plot().text()
 
 
 def test_values_that_python_takes_for_equal_stay_apart() -> None:
     """1 and True are two cells."""
-    (table,) = tables(made(flag=[1, True]))
+    (table,) = build_tables(made(flag=[1, True]))
     assert len({id(cell) for cell in table.cells[0]}) == 2
 
 
@@ -179,7 +179,7 @@ def test_the_number_is_printed_in_each_cell_with_its_colour() -> None:
     page = Cells(sweep.plot("length").html())
     assert page.rows == [["", "top_p"], ["temperature", "0.7", "0.9"], ["0.1", "1", "2"], ["0.5", "3", "4"]]
     tiles = [style for style in page.styles if "rgba" in style]
-    assert f"background:{colour(0)}" in tiles[0] and f"background:{colour(1)}" in tiles[3]
+    assert f"background:{share_colour(0)}" in tiles[0] and f"background:{share_colour(1)}" in tiles[3]
     assert "script" not in page.tags and "svg" not in page.tags
 
 
@@ -194,7 +194,7 @@ def test_one_value_alone_has_the_colour_of_the_middle() -> None:
     """Neither the least nor the most, and there is no scale to explain."""
     plot = made(temperature=[0.1]).plot("length")
     assert plot.least == plot.most == 1
-    assert plot.ground(1) == colour(0.5) and "aria-hidden" not in plot.html()
+    assert plot.background(1) == share_colour(0.5) and "aria-hidden" not in plot.html()
 
 
 def test_a_figure_that_is_not_defined_is_an_empty_cell() -> None:
@@ -260,13 +260,13 @@ def filled(*answers: str | None) -> Sweep:
 def test_equal_answers_are_counted(answers: tuple[str | None, ...], answer: str, facts: str) -> None:
     """A cell shows its most frequent answer, and how many of its answers are different."""
     sweep = filled(*answers)
-    assert face(sweep.cells[0], sweep.plot())[2:] == (answer, facts)
+    assert cell_text(sweep.cells[0], sweep.plot())[2:] == (answer, facts)
 
 
 def test_a_cell_of_failures_says_why() -> None:
     """The word, the count, and the reason in the place of an answer."""
     sweep = filled(None, None)
-    assert face(sweep.cells[0], sweep.plot()) == ("", "✕ failed 2 of 2", "no route", "")
+    assert cell_text(sweep.cells[0], sweep.plot()) == ("", "✕ failed 2 of 2", "no route", "")
 
 
 def test_a_saved_grid_has_the_answers() -> None:

@@ -10,7 +10,7 @@ import pytest
 from chatglm_magic import Session, sweep
 from chatglm_magic.errors import ParameterError
 from chatglm_magic.sweeps import Sweep
-from chatglm_magic.sweeps.grid import grid, same
+from chatglm_magic.sweeps.grid import build_grid, is_same_value
 from chatglm_magic.sweeps.prepare import prepare_sweep
 from chatglm_magic.values import Turn
 
@@ -69,7 +69,7 @@ def test_a_stopped_sweep_is_over_when_what_came_is_in_the_store() -> None:
 
         def follow() -> None:
             cells = result.partial.cells
-            if cells[0].state == "done" and cells[1].beginning:
+            if cells[0].state == "done" and cells[1].preview_text:
                 came.set()
 
         result.on_change(follow)
@@ -89,9 +89,9 @@ def test_a_smaller_sweep_takes_over_no_more_than_it_has_room_for() -> None:
         first = run_sweep(session, temperature=[0.1, 0.5], samples=3)
         second = run_sweep(session, temperature=[0.5], samples=2, resume=first)
         assert len(server.posts) == 6 and second.complete
-        assert [turn.id for turn in second] == [turn.id for turn in first.cells[1].there[:2]]
+        assert [turn.id for turn in second] == [turn.id for turn in first.cells[1].received[:2]]
         assert (len(second), second.progress.total, second.progress.done) == (2, 2, 2)
-        assert second.stats()[0].asked == 2 and second.missing() == 0
+        assert second.stats()[0].asked == 2 and second.count_missing() == 0
 
 
 def test_only_whole_answers_are_taken_over() -> None:
@@ -139,7 +139,7 @@ def test_a_sweep_is_taken_over_from_its_file(tmp_path: Any) -> None:
 )
 def test_each_value_of_an_axis_is_asked_once_and_true_is_not_one(given: Any, kept: tuple[Any, ...]) -> None:
     """Numbers that are equal are one value, whatever their type; truth, text and number are three."""
-    axis = grid("p", {"flag": given}).axes["flag"]
+    axis = build_grid("p", {"flag": given}).axes["flag"]
     assert [(type(value), value) for value in axis] == [(type(value), value) for value in kept]
 
 
@@ -158,9 +158,22 @@ def test_true_and_one_are_two_cells_that_can_be_told_apart() -> None:
 
 def test_numbers_are_the_same_but_for_rounding() -> None:
     """0.1 + 0.2 is 0.3; huge ones are compared as they are; truth isn't a number."""
-    assert same(0.1 + 0.2, 0.3) and same(1, 1.0) and same(10**400, 10**400) and same("a", "a") and same([1], [1])
-    assert not same(0.3, 0.3001) and not same(True, 1) and not same(0, False) and not same("1", 1)
-    assert not same(10**400, 10**400 + 1) and not same(1e-13, 1e-11) and same(0.0, 1e-13)
+    assert (
+        is_same_value(0.1 + 0.2, 0.3)
+        and is_same_value(1, 1.0)
+        and is_same_value(10**400, 10**400)
+        and is_same_value("a", "a")
+        and is_same_value([1], [1])
+    )
+    assert (
+        not is_same_value(0.3, 0.3001)
+        and not is_same_value(True, 1)
+        and not is_same_value(0, False)
+        and not is_same_value("1", 1)
+    )
+    assert (
+        not is_same_value(10**400, 10**400 + 1) and not is_same_value(1e-13, 1e-11) and is_same_value(0.0, 1e-13)
+    )
 
 
 @pytest.mark.parametrize("samples", [100_001, 50_001])
@@ -168,14 +181,14 @@ def test_a_grid_may_have_a_hundred_thousand_requests_and_not_one_more(samples: i
     """Counted over prompts, values and samples."""
     axes = {} if samples > 100_000 else {"seed": [1, 2]}
     with pytest.raises(ParameterError, match="100,000 is the most"):
-        grid("p", axes, samples)
-    assert grid("p", axes, samples - 1).requests == 100_000
+        build_grid("p", axes, samples)
+    assert build_grid("p", axes, samples - 1).requests == 100_000
 
 
 @pytest.mark.parametrize(("text", "count"), [("0:1:2", 2), ("0:1:1000", 1000)])
 def test_a_range_has_two_values_at_least_and_a_thousand_at_most(text: str, count: int) -> None:
     """One fewer, and one more, is refused."""
-    assert len(grid("p", {"temperature": text}).axes["temperature"]) == count
+    assert len(build_grid("p", {"temperature": text}).axes["temperature"]) == count
     for wrong in ("0:1:1", "0:1:1001", "0:1:0"):
         with pytest.raises(ParameterError, match="2 to 1 000"):
-            grid("p", {"temperature": wrong})
+            build_grid("p", {"temperature": wrong})

@@ -124,7 +124,7 @@ def test_a_saved_sweep_is_read_as_it_was(tmp_path: Path) -> None:
     again = Sweep.load(path)
     assert [cell.turns for cell in again.cells] == [cell.turns for cell in sweep.cells]
     assert again.axes == {"prompt": ("为什么？", "q"), "temperature": (0.1, 0.5), "stop": (["a", "b"], None)}
-    assert again.stats() == sweep.stats() and again.missing() == 1
+    assert again.stats() == sweep.stats() and again.count_missing() == 1
 
 
 def test_saving_writes_over_nothing_by_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_of_a_file_that_breaks_off_all_that_is_whole_is_read(tmp_path: Path, cut
     path.write_bytes(data[: last + cut if cut > 0 else last])
     with pytest.warns(UserWarning, match=r"breaks off: 1 of its answers are not there. resume\(\)"):
         again = Sweep.load(path)
-    assert list(again) == list(sweep)[:3] and again.missing() == 1
+    assert list(again) == list(sweep)[:3] and again.count_missing() == 1
     path.write_bytes(data[:-1])
     assert list(Sweep.load(path)) == list(sweep)
 
@@ -204,7 +204,9 @@ def test_numbers_beyond_all_reason_break_nothing(tmp_path: Path) -> None:
     """In a server's usage, in what is picked, in an axis' name."""
     sweep = made(temperature=[0.1, 0.5])
     for cell in sweep.cells:
-        cell.turns[:] = [Turn(**{**_fields(turn), "usage": {"completion_tokens": 10**400}}) for turn in cell.there]
+        cell.turns[:] = [
+            Turn(**{**_fields(turn), "usage": {"completion_tokens": 10**400}}) for turn in cell.received
+        ]
     assert sweep.stats()[0].tokens is None and "4 of 4" in sweep._repr_html_()
     with pytest.raises(ParameterError, match="was not asked"):
         sweep.sel(temperature=10**400)
@@ -228,7 +230,7 @@ def test_it_shows_itself_as_text_and_as_html_without_times() -> None:
     """Two runs with the same answers look the same, whatever they took."""
     sweep, other = made(temperature=[0.1, 0.5]), made(temperature=[0.1, 0.5])
     for cell in other.cells:
-        cell.turns[:] = [Turn(**{**_fields(turn), "duration": 9.9, "first_token": 1.1}) for turn in cell.there]
+        cell.turns[:] = [Turn(**{**_fields(turn), "duration": 9.9, "first_token": 1.1}) for turn in cell.received]
     assert pretty(sweep) == pretty(other) and sweep._repr_html_() == other._repr_html_()
     assert "4 of 4 answers" in pretty(sweep) and "Diversity" in pretty(sweep)
     assert repr(sweep) == "<Sweep of 2 temperature × 2 samples: 4 of 4 answers>" == pretty([sweep])[1:-1]
@@ -265,7 +267,7 @@ def test_figures_are_counted_anew_when_an_answer_comes() -> None:
     sweep = made(temperature=[0.1])
     (first,) = sweep.stats()
     assert isinstance(first, Stats) and sweep.stats()[0] is first
-    sweep._board.ended((0, 1), Turn("p", "quite another text"))
+    sweep._cell_grid.finish((0, 1), Turn("p", "quite another text"))
     assert sweep.stats()[0].length != first.length
 
 

@@ -43,8 +43,10 @@ def test_every_setting_is_asked_as_often_as_was_wished() -> None:
         assert Counter(asked_of(server)) == {(t, p): 3 for t in (0.1, 0.5) for p in (0.5, 0.7, 0.9)}
     assert result.complete and not result.running and len(result) == 18
     for cell in result.cells:
-        assert {turn.answer for turn in cell.there} == {f"{cell.setting['temperature']} {cell.setting['top_p']}"}
-        assert all(turn.kind == "sweep" and turn.asked["top_p"] == cell.setting["top_p"] for turn in cell.there)
+        assert {turn.answer for turn in cell.received} == {
+            f"{cell.setting['temperature']} {cell.setting['top_p']}"
+        }
+        assert all(turn.kind == "sweep" and turn.asked["top_p"] == cell.setting["top_p"] for turn in cell.received)
 
 
 def test_the_grid_fills_evenly() -> None:
@@ -152,8 +154,8 @@ def test_a_cell_that_never_ends_blocks_no_other_and_ends_by_the_time_limit() -> 
         wait_until(lambda: result.progress.done == 9, 2)
         assert result.running and result.partial.cells[5].state == "sent"
         result.wait(10)
-        assert not result.running and result.partial.cells[5].there[0].status == "error"
-        assert "2 s" in (result.cells[5].there[0].error or "")
+        assert not result.running and result.partial.cells[5].received[0].status == "error"
+        assert "2 s" in (result.cells[5].received[0].error or "")
 
 
 def test_a_stream_that_stalls_is_kept_as_far_as_it_came() -> None:
@@ -213,11 +215,11 @@ def test_resume_asks_only_for_what_is_missing() -> None:
         result.stop()
         hold.set()
         before = len(server.posts)
-        assert result.missing() == 14
+        assert result.count_missing() == 14
         result.resume()
         assert sorted(post.body["seed"] for post in server.posts[before:]) == list(range(6, 20))
         assert [turn.answer for turn in result] == ["", *(f"a{n}" for n in range(1, 20))]
-        assert result.missing() == 0 and len(result.resume()) == 20 and len(server.posts) == before + 14
+        assert result.count_missing() == 0 and len(result.resume()) == 20 and len(server.posts) == before + 14
 
 
 def test_a_new_sweep_takes_over_what_another_has() -> None:
@@ -227,7 +229,7 @@ def test_a_new_sweep_takes_over_what_another_has() -> None:
         first = run_sweep(session, temperature=[0.1, 0.5], samples=2)
         second = run_sweep(session, temperature=[0.5, 0.9], samples=3, resume=first)
         assert len(server.posts) == 4 + (3 - 2) + 3 and second.complete
-        assert [turn.id for turn in second.cells[0].there[:2]] == [turn.id for turn in first.cells[1].there]
+        assert [turn.id for turn in second.cells[0].received[:2]] == [turn.id for turn in first.cells[1].received]
         session.settings.system = "another"
         run_sweep(session, temperature=[0.5], samples=2, resume=first)
         assert len(server.posts) == 8 + 2, "another system prompt is another request"
@@ -483,4 +485,4 @@ def test_a_sweep_works_from_a_tape_without_a_server(tmp_path: Path) -> None:
     again = run_sweep(other, temperature=[0.1, 0.5], samples=3)
     assert [turn.answer for turn in again] == [turn.answer for turn in first]
     missed = run_sweep(other, temperature=[0.1, 0.6], samples=1)
-    assert missed.progress.failed == 1 and "temperature" in (missed.cells[1].there[0].error or "")
+    assert missed.progress.failed == 1 and "temperature" in (missed.cells[1].received[0].error or "")

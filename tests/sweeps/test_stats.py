@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from chatglm_magic.sweeps.stats import distinct, mean_similarity, repeats, similarity, stats, units
+from chatglm_magic.sweeps.stats import (
+    compute_stats,
+    distinct_n,
+    mean_similarity,
+    repeat_rate,
+    similarity,
+    split_units,
+)
 from chatglm_magic.values import Turn
 
 
@@ -31,17 +38,17 @@ def turn(answer: str = "", **known: Any) -> Turn:
 )
 def test_units_are_words_and_single_chinese_characters(text: str, expected: list[str]) -> None:
     """Chosen for each character by its script; case, width and punctuation do not count."""
-    assert units(text) == expected
+    assert split_units(text) == expected
 
 
 def test_distinct_n_is_different_n_grams_over_all() -> None:
     """The cat, the dog: 3 of 4 words and 2 of 2 pairs differ; 红色, 红花: 3 of 4 characters."""
-    assert distinct(["the cat", "the dog"], 1) == 3 / 4
-    assert distinct(["the cat", "the dog"], 2) == 2 / 2
-    assert distinct(["the cat", "the cat"], 2) == 1 / 2
-    assert distinct(["红色", "红花"], 1) == 3 / 4
-    assert distinct(["red"], 1) == 1.0 and distinct(["red"], 2) is None
-    assert distinct(["", "!"], 1) is None and distinct([], 1) is None
+    assert distinct_n(["the cat", "the dog"], 1) == 3 / 4
+    assert distinct_n(["the cat", "the dog"], 2) == 2 / 2
+    assert distinct_n(["the cat", "the cat"], 2) == 1 / 2
+    assert distinct_n(["红色", "红花"], 1) == 3 / 4
+    assert distinct_n(["red"], 1) == 1.0 and distinct_n(["red"], 2) is None
+    assert distinct_n(["", "!"], 1) is None and distinct_n([], 1) is None
 
 
 def test_similarity_is_dice_over_words_and_pairs() -> None:
@@ -63,15 +70,15 @@ def test_mean_similarity_is_over_all_pairs() -> None:
 
 def test_the_exact_repeat_rate_goes_from_none_alike_to_all_alike() -> None:
     """(n − d) / (n − 1): 0 where all differ, 1 where none does, by the letter."""
-    assert repeats(["a", "a", "a", "a"]) == 1 and repeats(["a", "b", "c", "d"]) == 0
-    assert repeats(["a", "a", "b"]) == 1 / 2 and repeats(["a", "A"]) == 0
-    assert repeats(["", ""]) == 1 and repeats(["a"]) is None
+    assert repeat_rate(["a", "a", "a", "a"]) == 1 and repeat_rate(["a", "b", "c", "d"]) == 0
+    assert repeat_rate(["a", "a", "b"]) == 1 / 2 and repeat_rate(["a", "A"]) == 0
+    assert repeat_rate(["", ""]) == 1 and repeat_rate(["a"]) is None
 
 
 def test_english_answers_by_hand() -> None:
     """Three answers with 7, 7 and 10 characters: mean 8, spread √3; one in three ended by length."""
     known = {"usage": {"completion_tokens": 2}, "first_token": 0.5, "duration": 1.5}
-    found = stats(
+    found = compute_stats(
         [
             turn("the cat", finish_reason="stop", **known),
             turn("the dog", finish_reason="stop", **known),
@@ -89,14 +96,14 @@ def test_english_answers_by_hand() -> None:
 
 def test_chinese_answers_by_hand() -> None:
     """红色。 and 蓝色。: 3 of 4 characters differ, 色 is shared: similarity 2 · 1 / (3 + 3)."""
-    found = stats([turn("红色。"), turn("蓝色。")])
+    found = compute_stats([turn("红色。"), turn("蓝色。")])
     assert found.distinct_1 == 3 / 4 and found.distinct_2 == 1
     assert found.similarity == pytest.approx(1 / 3) and found.length == 3 and found.spread == 0
 
 
 def test_empty_answers_are_answers() -> None:
     """Two of them repeat each other; nothing can be said of their words."""
-    found = stats([turn(""), turn("")])
+    found = compute_stats([turn(""), turn("")])
     assert found.answers == 2 and found.repeats == 1 and found.similarity == 1 and found.diversity == 0
     assert found.length == 0 and found.spread == 0
     assert found.distinct_1 is found.distinct_2 is found.tokens is found.tokens_per_second is None
@@ -104,17 +111,17 @@ def test_empty_answers_are_answers() -> None:
 
 def test_one_sample_has_no_spread_and_nothing_at_all_has_no_figure() -> None:
     """What needs two is None, and so is everything for none."""
-    one = stats([turn("red blue")])
+    one = compute_stats([turn("red blue")])
     assert (one.length, one.distinct_1, one.distinct_2) == (8, 1, 1)
     assert one.repeats is one.similarity is one.diversity is one.spread is None
-    none = stats([])
+    none = compute_stats([])
     assert none.asked == none.answers == 0 and none.finish_reasons == {}
     assert none.length is none.repeats is none.distinct_1 is none.first_token is None
 
 
 def test_failures_and_parts_are_counted_and_not_measured() -> None:
     """A half answer would make a setting look short."""
-    found = stats(
+    found = compute_stats(
         [
             turn("a b"),
             turn("a", status="incomplete", error="x"),
@@ -127,5 +134,5 @@ def test_failures_and_parts_are_counted_and_not_measured() -> None:
 
 def test_a_row_of_figures_is_flat() -> None:
     """The setting's values stand beside the figures, as a table wants it."""
-    row = stats([turn("a")], "p", {"temperature": 0.5}).row()
+    row = compute_stats([turn("a")], "p", {"temperature": 0.5}).row()
     assert row["prompt"] == "p" and row["temperature"] == 0.5 and row["length"] == 1 and "setting" not in row

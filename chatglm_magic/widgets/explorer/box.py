@@ -15,8 +15,8 @@ from ...render.text import format_seconds, one_line, plural
 from ...session import get_session
 from ...sweeps import Sweep
 from ...sweeps.cells import Cell, Progress
-from ...sweeps.grid import told
-from ...sweeps.summary import page, text
+from ...sweeps.grid import format_setting
+from ...sweeps.summary import sweep_html, sweep_text
 from .. import look
 from ..answer import CSS as ANSWER
 from ..debounce import Sleep
@@ -107,7 +107,7 @@ class SweepButtons(w.Box):  # type: ignore[misc]
         """
         running = progress.pending > 0
         self.stopping = self.stopping and running
-        missing = not running and self._sweep.missing() > 0
+        missing = not running and self._sweep.count_missing() > 0
         replaced = self._pressed and running == self.stop.disabled
         self._set_available(self.resume, missing)
         self._set_available(self.retry, not running and progress.failed > 0)
@@ -132,7 +132,7 @@ class SweepButtons(w.Box):  # type: ignore[misc]
         self._guard.handler(self._on_press)()
 
     def _resume(self) -> None:
-        self._start(self._sweep.resume, "" if self._sweep.missing() else "Nothing is missing.")
+        self._start(self._sweep.resume, "" if self._sweep.count_missing() else "Nothing is missing.")
 
     def _retry(self) -> None:
         self._start(self._sweep.retry, "" if self._sweep.progress.failed else "Nothing has failed.")
@@ -208,7 +208,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _ipython_display_(self, **kwargs: Any) -> None:
         """Display the explorer, and below it a static copy of the grid."""
         with self._guard.suspend_handlers():  # an end meanwhile waits, then updates the copy
-            self._fallback.publish_below(self, text(self._partial), page(self._partial))
+            self._fallback.publish_below(self, sweep_text(self._partial), sweep_html(self._partial))
 
     def _use_settings(self, cell: Cell) -> None:
         """Set the session's parameters to those of a cell."""
@@ -217,7 +217,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
         for name, value in cell.setting.items():
             if name not in unknown:
                 session.set_parameter(name, value)
-        applied = told({name: value for name, value in cell.setting.items() if name not in unknown})
+        applied = format_setting({name: value for name, value in cell.setting.items() if name not in unknown})
         parts = [f"The next prompt is asked with {applied}."] if applied else []
         parts += [f"{', '.join(unknown)}: not a setting, but a key of the request's body."] if unknown else []
         self._guard.show_status(" ".join(parts))
@@ -266,7 +266,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
             return
         if (versions := sum(cell.version for cell in sweep.cells)) != self._saved_versions:
             self._saved_versions = versions
-            self._fallback.update(text(sweep), page(sweep))
+            self._fallback.update(sweep_text(sweep), sweep_html(sweep))
         words, failed = describe_outcome(progress)
         self.state.value = look.status_html(words, failed=failed)
 

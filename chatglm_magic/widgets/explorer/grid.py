@@ -16,8 +16,8 @@ from ...render.outer import disable_typesetting
 from ...render.text import escape_controls, one_line
 from ...sweeps import PartialSweep
 from ...sweeps.cells import Cell
-from ...sweeps.grid import shown, told
-from ...sweeps.heatmap import Plot, Table, default_figure, face
+from ...sweeps.grid import format_setting, format_value
+from ...sweeps.heatmap import HeatmapTable, Plot, cell_text, default_figure
 from ...sweeps.stats import LABELS
 from .. import look
 from ..viewer.calls import CallbackGuard
@@ -34,8 +34,8 @@ CellMark = Callable[[Cell], str]
 
 def cell_title(cell: Cell, *, prompts: bool) -> str:
     """Return a cell's values in a few words; ``prompts`` says whether to include its prompt."""
-    parts = [f"prompt {shown(cell.prompt, 60)}"] if prompts else []
-    parts += [told(cell.setting)] if cell.setting else []
+    parts = [f"prompt {format_value(cell.prompt, 60)}"] if prompts else []
+    parts += [format_setting(cell.setting)] if cell.setting else []
     return escape_controls(", ".join(parts)) or one_line(cell.prompt, 60)
 
 
@@ -90,7 +90,7 @@ class CellGrid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
             self.legend = plot.legend()
         changed: dict[str, Any] = {}
         for number, cell in enumerate(self._cells):
-            mark, length = self._mark(cell), len(cell.beginning) if cell.drafts else 0
+            mark, length = self._mark(cell), len(cell.preview_text) if cell.drafts else 0
             state = (cell.version, cell.state, length, mark)  # read first: a change meanwhile is drawn next time
             if is_new_scale or self._drawn_states.get(number) != state:
                 self._drawn_states[number] = state
@@ -124,17 +124,17 @@ class CellGrid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
         self.html = disable_typesetting("".join(self._table_html(table) for table in plot.tables))
         return True
 
-    def _table_html(self, table: Table) -> str:
+    def _table_html(self, table: HeatmapTable) -> str:
         names = " ".join(
             name
             for name in (table.column and f"{table.column}\u00a0→", table.row and f"{table.row}\u00a0↓")
             if name
         )
-        heads = "".join(_header_html(shown(value), "columnheader") for value in table.columns)
+        heads = "".join(_header_html(format_value(value), "columnheader") for value in table.columns)
         rows = [_header_html(names, "columnheader", "chatglm-corner") + heads]
         for value, cells in zip(table.rows, table.cells, strict=True):
             buttons = "".join(f'<div role="gridcell">{self._button_html(cell)}</div>' for cell in cells)
-            rows.append(_header_html(shown(value), "rowheader") + buttons)
+            rows.append(_header_html(format_value(value), "rowheader") + buttons)
         caption = look.small_html(table.title) if table.title else ""
         name = escape_html(" · ".join(part for part in ("Answers", table.title) if part))
         tall = " chatglm-tall" if len(table.rows) > MAX_UNSCROLLED_ROWS else ""
@@ -155,13 +155,13 @@ def _header_html(text: str, role: str, kind: str = "") -> str:
 
 
 def _tile_state(cell: Cell, plot: Plot, mark: str) -> dict[str, Any]:
-    words = face(cell, plot)
+    words = cell_text(cell, plot)
     state = " · ".join(part for part in (words.state, mark) if part)
     parts = (("figure", words.figure), ("state", state), ("text", words.answer), ("facts", words.facts))
     marks = [f"chatglm-is-{name}" for name in (cell.state, *mark.split(", ")) if name]
     return {
         "classes": " ".join(["chatglm-tile", *marks]),
-        "ground": plot.ground(plot.of(cell)),
+        "ground": plot.background(plot.figure_of(cell)),
         "html": "".join(
             f'<span class="chatglm-{name}">{escape_html(text)}</span> ' for name, text in parts if text
         ),
@@ -192,7 +192,7 @@ class Overview(w.VBox):  # type: ignore[misc]
         self.page = look.Html()
         self.pickers = {
             name: w.Dropdown(
-                options=[(shown(value, 60), number) for number, value in enumerate(values)],
+                options=[(format_value(value, 60), number) for number, value in enumerate(values)],
                 description=one_line(name, 40),
             )
             for name, values in sweep.axes.items()
