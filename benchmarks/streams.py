@@ -43,13 +43,13 @@ async def read_async(url: str) -> None:
 
 def client_sync(llm: ChatGLM, text: str) -> None:
     """Read a stream's pieces with the client alone."""
-    pieces = [delta.text for delta in llm._runtime.client.stream(llm.plan("x").call)]
+    pieces = [delta.text for delta in llm._runtime.client.stream(llm.plan("x").request)]
     assert "".join(pieces) == text
 
 
 async def client_async(llm: ChatGLM, text: str) -> None:
     """Read a stream's pieces with the client alone."""
-    pieces = [delta.text async for delta in llm._runtime.aclient.stream(llm.plan("x").call)]
+    pieces = [delta.text async for delta in llm._runtime.aclient.stream(llm.plan("x").request)]
     assert "".join(pieces) == text
 
 

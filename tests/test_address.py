@@ -6,9 +6,9 @@ import pytest
 from traitlets import TraitError
 
 from chatglm_magic import ChatGLM, Session
-from chatglm_magic.client.address import bare, checked_url
+from chatglm_magic.client.address import check_url, redact_url
 from chatglm_magic.client.proxies import Proxy, proxy_for
-from chatglm_magic.client.trust import trust
+from chatglm_magic.client.trust import ssl_context_for
 from chatglm_magic.errors import EndpointError, ParameterError
 
 from .support.canary import KEY
@@ -33,7 +33,7 @@ def test_a_key_goes_over_plain_http_to_no_host_that_only_looks_like_this_machine
 @pytest.mark.parametrize("host", HERE)
 def test_a_key_goes_over_plain_http_to_this_machine(host: str) -> None:
     """The control: every name and number of this machine's own takes it."""
-    call = ChatGLM(endpoint_url=f"http://{host}:8000/", api_key=KEY).plan("hi").call
+    call = ChatGLM(endpoint_url=f"http://{host}:8000/", api_key=KEY).plan("hi").request
     assert call.headers["Authorization"] == f"Bearer {KEY}"
 
 
@@ -49,10 +49,10 @@ def test_no_header_goes_to_another_machine_over_plain_http(name: str) -> None:
     """Any header that is given may hold a key, whatever its name."""
     with pytest.raises(EndpointError, match="plain http"):
         ChatGLM(endpoint_url="http://glm.invalid/", headers={name: KEY}).plan("hi")
-    assert ChatGLM(endpoint_url="http://127.0.0.1:8000/", headers={name: KEY}).plan("hi").call.headers
-    assert ChatGLM(endpoint_url="https://glm.invalid/", headers={name: KEY}).plan("hi").call.headers
+    assert ChatGLM(endpoint_url="http://127.0.0.1:8000/", headers={name: KEY}).plan("hi").request.headers
+    assert ChatGLM(endpoint_url="https://glm.invalid/", headers={name: KEY}).plan("hi").request.headers
     insecure = ChatGLM(endpoint_url="http://glm.invalid/", headers={name: KEY}, insecure=True)
-    assert insecure.plan("hi").call.headers
+    assert insecure.plan("hi").request.headers
 
 
 def test_only_this_machine_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_no_address_holds_a_key_in_its_query_however_it_is_spelt(name: str) -> N
         with pytest.raises(TraitError) as rejected:
             Session().settings.endpoint_url = url
         with pytest.raises(EndpointError) as asked:
-            checked_url(url)
+            check_url(url)
         assert asked.value.kind == "bad_url"
         assert not any(KEY in str(error.value) for error in (refused, rejected, asked))
 
@@ -98,7 +98,7 @@ def test_no_address_holds_a_key_in_its_query_however_it_is_spelt(name: str) -> N
 def test_a_query_without_a_key_stays() -> None:
     """Words that only hold such a name are none."""
     url = "https://glm.invalid/v1?api-version=2&monkey=1&tokens=3&keys=4;max_token=5"
-    assert ChatGLM(endpoint_url=url).plan("hi").call.url.endswith(url.partition("?")[2])
+    assert ChatGLM(endpoint_url=url).plan("hi").request.url.endswith(url.partition("?")[2])
 
 
 def test_the_authorities_of_the_environment_hold_for_https_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +106,11 @@ def test_the_authorities_of_the_environment_hold_for_https_in_capitals(monkeypat
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/authorities.pem")
     for scheme in ("https", "HTTPS"):
         with pytest.raises(EndpointError, match="REQUESTS_CA_BUNDLE") as raised:
-            trust(f"{scheme}://glm.invalid/")
+            ssl_context_for(f"{scheme}://glm.invalid/")
         assert raised.value.kind == "tls"
-    assert trust("http://glm.invalid/") is None
+    assert ssl_context_for("http://glm.invalid/") is None
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "")
-    assert trust("https://glm.invalid/") is not None
+    assert ssl_context_for("https://glm.invalid/") is not None
 
 
 @pytest.mark.parametrize("user", [f"me:{KEY}", KEY, f":{KEY}", "@"])
@@ -141,16 +141,16 @@ def test_no_address_holds_a_name_or_password(user: str) -> None:
 def test_an_address_that_cant_be_asked_is_refused(url: str, why: str) -> None:
     """The reason is named."""
     with pytest.raises(EndpointError, match=why) as raised:
-        checked_url(url)
+        check_url(url)
     assert raised.value.kind == "bad_url"
 
 
 @pytest.mark.parametrize("url", ["http://glm.invalid:65535/", "http://glm.invalid:1/", "HTTPS://glm.invalid"])
 def test_an_address_at_the_edge_of_what_can_be_asked_is_taken(url: str) -> None:
     """The lowest and the highest port, and a scheme in capitals."""
-    assert checked_url(url) == url
+    assert check_url(url) == url
 
 
 def test_what_is_shown_of_an_address_is_bare() -> None:
     """No name, password, query or fragment; host, port and path stay."""
-    assert bare(f"https://me:{KEY}@glm.invalid:8443/v1/x?key={KEY}#{KEY}") == "https://glm.invalid:8443/v1/x"
+    assert redact_url(f"https://me:{KEY}@glm.invalid:8443/v1/x?key={KEY}#{KEY}") == "https://glm.invalid:8443/v1/x"

@@ -178,4 +178,4 @@ def test_a_name_that_only_looks_like_this_machine_is_another(url: str) -> None:
         "http://localhost/",
         "https://a.example/",
     ):
-        assert ChatGLM(endpoint_url=home, api_key=KEY).plan(PROMPT).call.headers["Authorization"]
+        assert ChatGLM(endpoint_url=home, api_key=KEY).plan(PROMPT).request.headers["Authorization"]

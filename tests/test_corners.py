@@ -18,11 +18,11 @@ import pytest
 
 from chatglm_magic import ChatGLM
 from chatglm_magic.client import probe as probing
-from chatglm_magic.client.async_client import SPARE, AsyncClient, Pools
+from chatglm_magic.client.async_client import RESERVED_FILE_DESCRIPTORS, AsyncClient, ConnectionPools
 from chatglm_magic.client.probe import probe
 from chatglm_magic.client.response import ResponseReader
 from chatglm_magic.client.sync_client import BridgedClient
-from chatglm_magic.client.timeouts import Clock, Limits
+from chatglm_magic.client.timeouts import Deadline, Timeouts
 from chatglm_magic.errors import (
     ChatGLMError,
     EndpointError,
@@ -78,7 +78,7 @@ def test_more_questions_than_files() -> None:
     """Who waits too long for a connection is told what to do; the others are answered."""
     hold = threading.Event()
     files = max(150, len(os.listdir("/proc/self/fd")) + 30)
-    room = files - SPARE
+    room = files - RESERVED_FILE_DESCRIPTORS
     with ScriptedServer(answer("first"), sse([chunk("o"), chunk("k", finish_reason="stop")], hold=hold)) as server:
         llm = ChatGLM(endpoint_url=server.url + "v1", timeout={"first_byte": 2.0})
 
@@ -100,7 +100,7 @@ def test_the_bridge_hands_over_the_same_pieces() -> None:
     with ScriptedServer(answer("a", "b")) as server:
         llm = ChatGLM(endpoint_url=server.url + "v1")
         client = AsyncClient()
-        bridge, call = BridgedClient(lambda: client), llm.plan("x").call
+        bridge, call = BridgedClient(lambda: client), llm.plan("x").request
         assert "".join(delta.text for delta in bridge.stream(call)) == "ab" == llm.invoke("x")
         assert server.posts[0].body == server.posts[1].body
         client.close()
@@ -154,9 +154,9 @@ def test_too_many_headers_on_the_asynchronous_road() -> None:
 
 def test_a_stream_without_end_is_cut() -> None:
     """256 MiB of comments are no answer, however small they came."""
-    call = ChatGLM(endpoint_url="http://127.0.0.1:1/v1").plan("x").call
+    call = ChatGLM(endpoint_url="http://127.0.0.1:1/v1").plan("x").request
     small = zlib.compress((b": " + b"a" * (2**20 - 3) + b"\n") * 64)
-    incoming = ResponseReader(call, Clock(Limits()), [("Content-Type", "text/event-stream")])
+    incoming = ResponseReader(call, Deadline(Timeouts()), [("Content-Type", "text/event-stream")])
     with pytest.raises(IncompleteAnswerError) as caught:
         for _ in range(5):
             for plain in Decompressor("deflate").feed(small):
@@ -168,10 +168,10 @@ def test_another_process_has_its_own_pools(monkeypatch: pytest.MonkeyPatch) -> N
     """After a fork the parent's connections are neither asked over nor closed."""
 
     async def forked() -> None:
-        pools = Pools()
-        parents = await pools.here()
+        pools = ConnectionPools()
+        parents = await pools.for_running_loop()
         monkeypatch.setattr(os, "getpid", lambda: 1)
-        assert await pools.here() is not parents and not parents.session.closed
+        assert await pools.for_running_loop() is not parents and not parents.session.closed
         monkeypatch.undo()
         pools.close()  # made by "another process"
         await asyncio.sleep(0)
@@ -238,10 +238,10 @@ def test_an_event_that_is_no_object() -> None:
 
 def test_an_answers_head_has_an_end() -> None:
     """Libraries refuse a swollen head themselves, or not: here it ends in any case."""
-    call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").call
+    call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").request
     for headers in ([(f"X-{number}", "a") for number in range(101)], [("X", "a" * 65536)]):
         with pytest.raises(EndpointError) as caught:
-            ResponseReader(call, Clock(Limits()), headers)
+            ResponseReader(call, Deadline(Timeouts()), headers)
         assert caught.value.kind == "protocol"
 
 
@@ -261,10 +261,10 @@ def test_an_address_that_cant_be_parsed_holds_no_secret() -> None:
 
 def test_bytes_without_text_use_up_the_whole_time() -> None:
     """The whole time is over also while bytes come, and what it means depends on how far the answer is."""
-    clock = Clock(Limits(total=0.01))
+    clock = Deadline(Timeouts(total=0.01))
     with pytest.raises(IncompleteAnswerError) as caught:
         while True:
-            clock.heard(content=True)
+            clock.on_bytes(content=True)
     assert caught.value.kind == "total_timeout"
 
 

@@ -214,7 +214,7 @@ def test_no_plan_mixes_two_origins(monkeypatch: pytest.MonkeyPatch) -> None:
     mixed, seen = [], set()
     with switching(llm):
         for _ in range(10_000):
-            call = llm.plan("hi").call
+            call = llm.plan("hi").request
             own = ORIGINS.index(call.url)
             seen.add((own, len(call.headers)))
             wanted = {"X-Team": f"team-{own}", "Authorization": f"Bearer key-{own}"}
@@ -227,13 +227,13 @@ def test_copies_keep_a_key_with_its_origin() -> None:
     """A copy with another endpoint does not take the key along; a key given with it is for that endpoint."""
     llm = ChatGLM(endpoint_url=ORIGINS[0], api_key=KEY, headers={"X-Team": "blue"})
     moved = llm.model_copy(update={"endpoint_url": ORIGINS[1]})
-    assert not moved.plan("hi").call.headers
+    assert not moved.plan("hi").request.headers
     given = llm.model_copy(update={"endpoint_url": ORIGINS[1], "api_key": None})
-    assert not given.plan("hi").call.headers
-    assert llm.plan("hi").call.headers == {"X-Team": "blue", "Authorization": f"Bearer {KEY}"}
+    assert not given.plan("hi").request.headers
+    assert llm.plan("hi").request.headers == {"X-Team": "blue", "Authorization": f"Bearer {KEY}"}
     sent = pickle.dumps(llm)
     assert KEY.encode() not in sent and b"blue" not in sent
-    assert not pickle.loads(sent).plan("hi").call.headers  # noqa: S301
+    assert not pickle.loads(sent).plan("hi").request.headers  # noqa: S301
 
 
 @pytest.mark.row("X2")

@@ -18,7 +18,7 @@ from IPython.utils.capture import capture_output
 
 import chatglm_magic
 from chatglm_magic import ChatGLM, LocalServer
-from chatglm_magic.client.timeouts import Limits
+from chatglm_magic.client.timeouts import Timeouts
 
 from .test_layers import MAY_IMPORT
 
@@ -311,18 +311,18 @@ def test_the_trust_model_is_five_lines() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     """Sizes and seconds of SECURITY.md, and the seconds of the pages on servers."""
-    from chatglm_magic.client.async_client import HEADER_BYTES
-    from chatglm_magic.client.request import REFUSAL_BYTES
+    from chatglm_magic.client.async_client import MAX_HEADER_BYTES
+    from chatglm_magic.client.request import MAX_ERROR_BODY_BYTES
     from chatglm_magic.server.guard import MAX_REQUEST_BYTES
     from chatglm_magic.wire.body import MAX_BODY_BYTES
 
     rows = [row[1] for row in tables(TEXTS["SECURITY.md"])[1:]]
-    seconds = asdict(Limits())
+    seconds = asdict(Timeouts())
     assert (
         rows[0].startswith(f"{MAX_BODY_BYTES >> 20} MiB")
         and f"JSON of at most {MAX_REQUEST_BYTES >> 20} MiB" in TEXTS["SECURITY.md"]
     )
-    assert rows[1] == f"{HEADER_BYTES >> 10} KiB each" == f"{REFUSAL_BYTES >> 10} KiB each"
+    assert rows[1] == f"{MAX_HEADER_BYTES >> 10} KiB each" == f"{MAX_ERROR_BODY_BYTES >> 10} KiB each"
     assert rows[3:] == [f"{seconds[name]:g} s" for name in ("connect", "first_byte", "idle", "content", "total")]
     for text, marks in ((TEXTS["docs/servers.md"], " ()"), (TEXTS["docs/zh/servers.md"], "（）")):
         found = re.findall(rf"`(\w+)`{re.escape(marks[:-1])}(\d+){re.escape(marks[-1])}", text)

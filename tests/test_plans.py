@@ -18,7 +18,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.outputs import GenerationChunk
 
 from chatglm_magic import ChatGLM, Session, sweep
-from chatglm_magic.client.request import encoded
+from chatglm_magic.client.request import encode_json
 from chatglm_magic.llm.request_plan import PlannedPrompt, RequestPlan, plan_request
 from chatglm_magic.wire import chatglm, openai
 
@@ -26,7 +26,7 @@ from .support.models import endpoint_of, make_model, reply_with
 from .support.servers import ScriptedServer, reply
 
 DIALECTS = ("chatglm", "openai")
-COUNTED = {function.__code__: function.__qualname__ for function in (plan_request, encoded)} | {
+COUNTED = {function.__code__: function.__qualname__ for function in (plan_request, encode_json)} | {
     dialect.encode.__code__: "encode" for dialect in (chatglm, openai)
 }
 
@@ -81,7 +81,7 @@ def test_a_prompt_is_planned_and_encoded_once(dialect: str, counts: Counter[str]
         session.llm = make_model(server, dialect, temperature=0.5)
         counts.clear()
         session.ask("hello", record=False, stop=["x"])
-        assert counts == {"plan_request": 1, "encode": 1, "encoded": 1}
+        assert counts == {"plan_request": 1, "encode": 1, "encode_json": 1}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -108,7 +108,7 @@ def test_a_plan_gives_the_same_chunks_with_and_without_listeners(dialect: str, r
         heard = collect(llm, plan, road, {"callbacks": [told]})
         bodies = [post.body for post in server.posts]
     assert alone == heard and "".join(chunk.text for chunk in heard) == "fine"
-    assert bodies[0] == bodies[1] == plan.call.body
+    assert bodies[0] == bodies[1] == plan.request.body
     assert told.events[0] == ("start", ["hello"]) and told.events[-1] == ("end", "fine")
     assert "".join(text for event, text in told.events if event == "token") == "fine"
     assert told.parameters["top_p"] == 0.5 and told.parameters["temperature"] == 0

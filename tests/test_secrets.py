@@ -107,17 +107,17 @@ def test_a_request_that_is_looked_at_shows_no_key(place: str, monkeypatch: pytes
     session = Session()
     session.llm = make_model_with_key(place, monkeypatch)
     for plan in (session.llm.plan(PROMPT), session.llm.plan(PROMPT, temperature=1)):
-        assert KEY in "".join(plan.call.headers.values())
+        assert KEY in "".join(plan.request.headers.values())
         for thing in (
             plan,
             {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)},
-            plan.call,
-            plan.call.headers,
+            plan.request,
+            plan.request.headers,
             plan.sent,
-            pretty(plan.call),
+            pretty(plan.request),
         ):
             assert not has_leaked(thing)
-        assert not has_leaked(dataclasses.asdict(plan.call))
+        assert not has_leaked(dataclasses.asdict(plan.request))
     assert not has_leaked(session.preview(PROMPT), session.explicit_parameters(), session.settings.trait_values())
 
 

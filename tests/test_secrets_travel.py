@@ -139,7 +139,7 @@ def test_a_trace_that_is_switched_on_holds_no_key() -> None:
 
 def headers_of(llm: ChatGLM, **call: Any) -> str:
     """Return the headers' values that a question would carry."""
-    return " ".join(llm.plan(PROMPT, **call).call.headers.values())
+    return " ".join(llm.plan(PROMPT, **call).request.headers.values())
 
 
 OTHERS = ["http://localhost:{port}/", "https://127.0.0.1:{port}/", "http://127.0.0.1:1/", "http://[::1]:{port}/"]

@@ -142,7 +142,7 @@ def test_each_level_is_sent_as_model_and_server_have_it(server: str, model: str 
     """In the server's words; a level that the model or the server hasn't got as the nearest, and that is said."""
     keys, why = TABLE[server, model][THINKING_LEVELS.index(level)]
     plan = ChatGLM(endpoint_url=ADDRESSES[server], model=model, thinking=level).plan("hi")
-    assert {key: plan.call.body[key] for key in KEYS if key in plan.call.body} == keys
+    assert {key: plan.request.body[key] for key in KEYS if key in plan.request.body} == keys
     assert [str(change) for change in plan.changed] == ([f"thinking={why}"] if why else [])
     assert all(change.name == "thinking" for change in plan.changed)
 
@@ -154,18 +154,18 @@ def test_no_level_is_changed_in_silence(server: str, model: str | None) -> None:
     said = set()
     for level in THINKING_LEVELS:
         plan = ChatGLM(endpoint_url=ADDRESSES[server], model=model, thinking=level).plan("hi")
-        said.add((str({key: plan.call.body.get(key) for key in KEYS}), plan.changed))
+        said.add((str({key: plan.request.body.get(key) for key in KEYS}), plan.changed))
     assert len(said) == len(THINKING_LEVELS)
     unset = ChatGLM(endpoint_url=ADDRESSES[server], model=model).plan("hi")
-    assert not set(KEYS) & set(unset.call.body) and unset.changed == ()
+    assert not set(KEYS) & set(unset.request.body) and unset.changed == ()
 
 
 @pytest.mark.parametrize("address", REGIONS)
 def test_another_region_of_a_server_is_that_server(address: str) -> None:
     """A subdomain of a known host; not a host that only ends alike."""
-    assert "chat_template_kwargs" not in ChatGLM(endpoint_url=address, thinking="on").plan("hi").call.body
+    assert "chat_template_kwargs" not in ChatGLM(endpoint_url=address, thinking="on").plan("hi").request.body
     alike = address.replace(".dashscope", "-dashscope").replace("www.", "my")
-    assert "chat_template_kwargs" in ChatGLM(endpoint_url=alike, thinking="on").plan("hi").call.body
+    assert "chat_template_kwargs" in ChatGLM(endpoint_url=alike, thinking="on").plan("hi").request.body
 
 
 NAMES = {

@@ -11,7 +11,7 @@ from ..credentials import is_secret_name
 from ..errors import EndpointError
 
 
-def bare(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return an address without name, password, query and fragment, which could hold a key."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -31,7 +31,7 @@ def is_loopback(url: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def checked_url(url: str) -> str:
+def check_url(url: str) -> str:
     """Return a URL that can be asked.
 
     :raises EndpointError: ``bad_url`` for one without scheme or host, with another scheme than http or
@@ -41,20 +41,20 @@ def checked_url(url: str) -> str:
         parts = urlsplit(url)
         port_ok = parts.port is None or 0 < parts.port < 65536
     except ValueError:
-        raise _bad_url("isn't a valid URL") from None
+        raise _bad_url_error("isn't a valid URL") from None
     if any(char.isspace() or ord(char) < 32 or ord(char) == 127 for char in url):
-        raise _bad_url("holds blanks or control characters")
+        raise _bad_url_error("holds blanks or control characters")
     if parts.scheme not in ("http", "https"):
-        raise _bad_url("must begin with http:// or https://")
-    no_secrets(url)
+        raise _bad_url_error("must begin with http:// or https://")
+    check_no_secrets(url)
     if parts.fragment:
-        raise _bad_url("must not hold a #")
+        raise _bad_url_error("must not hold a #")
     if not parts.hostname or not port_ok:
-        raise _bad_url("has no host or an impossible port")
+        raise _bad_url_error("has no host or an impossible port")
     return url
 
 
-def no_secrets(url: str) -> None:
+def check_no_secrets(url: str) -> None:
     """Refuse an address that holds a name and password, or a key in its query.
 
     :raises EndpointError: ``bad_url``, which does not repeat it.
@@ -64,13 +64,13 @@ def no_secrets(url: str) -> None:
     except ValueError:
         return
     if "@" in parts.netloc:
-        raise _bad_url("must not hold a name or password; a key goes into api_key (%chatglm_config api_key)")
+        raise _bad_url_error("must not hold a name or password; a key goes into api_key (%chatglm_config api_key)")
     pairs = [*re.split("[&;]", parts.query), *parts.path.split(";")[1:], *re.split("[&;?]", parts.fragment)]
     if any(is_secret_name(unquote_plus(pair.partition("=")[0])) for pair in pairs):
-        raise _bad_url("must not hold a key; it goes into api_key (%chatglm_config api_key)")
+        raise _bad_url_error("must not hold a key; it goes into api_key (%chatglm_config api_key)")
 
 
-def _bad_url(what: str) -> EndpointError:
+def _bad_url_error(what: str) -> EndpointError:
     return EndpointError(
         f"endpoint_url {what}. Type it like http://127.0.0.1:8000/ (ChatGLM's own protocol) "
         "or http://127.0.0.1:8000/v1 (OpenAI's).",

@@ -16,19 +16,19 @@ from urllib3.util import wait_for_read
 
 from ..errors import ChatGLMError, EndpointError
 from ..values import Delta
-from .loop import awake
+from .loop import poll_for_interrupts
 from .proxies import Proxy, proxy_for
-from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, is_answer, is_reusable, response_error
+from .request import BLOCK_BYTES, END_WAIT_SECONDS, MAX_ERROR_BODY_BYTES, Request
+from .response import ResponseReader, is_answer, is_reusable, make_response_error
 from .retries import Retries
-from .timeouts import Clock
+from .timeouts import Deadline
 from .transport_errors import translate_errors
-from .trust import trust
+from .trust import ssl_context_for
 
-HEADER_BYTES = 65536
+MAX_HEADER_BYTES = 65536
 """The longest header line, as in Python's own HTTP client."""
 
-SPARE = 128
+RESERVED_FILE_DESCRIPTORS = 128
 """File descriptors that the rest of the process may need."""
 
 
@@ -43,7 +43,7 @@ class _ClosedMeanwhile(aiohttp.ClientConnectionError):
     """A pooled connection was closed by its server, or is about to be, and nothing was sent over it."""
 
 
-class _Request(aiohttp.ClientRequest):
+class _PooledRequest(aiohttp.ClientRequest):
     """A request that isn't sent over a pooled connection which the server closes.
 
     If it is given up while bytes of it still wait, its connection is broken off.
@@ -78,7 +78,7 @@ def _drop_unsent(transport: asyncio.Transport) -> None:
         transport.abort()
 
 
-class Pool:
+class ConnectionPool:
     """The connections of one loop, as many as the process may have files open.
 
     The session is closed by its loop: ``asyncio.run`` and our loop thread end the asynchronous generators of a
@@ -87,28 +87,28 @@ class Pool:
 
     def __init__(self) -> None:
         self.session = _new_session(aiohttp.TCPConnector(limit=0))
-        self._socks: dict[str, aiohttp.ClientSession] = {}
-        self.slots = asyncio.Semaphore(_most())
-        self._asking = 0
-        self._over = False
+        self._socks_sessions: dict[str, aiohttp.ClientSession] = {}
+        self.slots = asyncio.Semaphore(_max_connections())
+        self._users = 0
+        self._is_closing = False
         self._keeper = self._hold_open()
 
     async def open(self) -> None:
         """Hand the session to its loop."""
         await anext(self._keeper)
 
-    def end(self) -> None:
+    def close_when_idle(self) -> None:
         """Close the session, on its loop, once nobody asks over it any more."""
-        self._over = True
-        if not self._asking:
+        self._is_closing = True
+        if not self._users:
             self._ending = asyncio.get_running_loop().create_task(self._keeper.aclose())
 
-    def settle(self) -> None:
+    def abandon(self) -> None:
         """Let the session go after its loop was closed without its generators: ``loop.close()`` alone does so.
 
         The sockets go with their connections. No loop is left to wait on: closing's first step is all it takes.
         """
-        for session in (self.session, *self._socks.values()):
+        for session in (self.session, *self._socks_sessions.values()):
             if session.connector is not None:
                 with suppress(StopIteration, RuntimeError):
                     next(session.connector.close().__await__())
@@ -121,38 +121,38 @@ class Pool:
         """
         if proxy is None or not proxy.is_socks:
             return self.session
-        if proxy.url not in self._socks:
-            proxy.require("aiohttp_socks", url)
-            self._socks[proxy.url] = _new_session(_socks_connector(proxy))
-        return self._socks[proxy.url]
+        if proxy.url not in self._socks_sessions:
+            proxy.require_package("aiohttp_socks", url)
+            self._socks_sessions[proxy.url] = _new_session(_socks_connector(proxy))
+        return self._socks_sessions[proxy.url]
 
     async def _hold_open(self) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
-            for session in (self.session, *self._socks.values()):
+            for session in (self.session, *self._socks_sessions.values()):
                 await session.close()
 
     def __enter__(self) -> None:
-        self._asking += 1
+        self._users += 1
 
     def __exit__(self, *error: object) -> None:
-        self._asking -= 1
+        self._users -= 1
         self.slots.release()
-        if self._over:
-            self.end()
+        if self._is_closing:
+            self.close_when_idle()
 
 
-class Pools:
+class ConnectionPools:
     """The pools of one owner; made again after a fork, closed when the owner goes."""
 
     def __init__(self) -> None:
-        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, ConnectionPool] = {}
         self._owner = os.getpid()
         # The finalizer holds no reference to self: parts of a garbage cycle would be finalized in any order.
-        weakref.finalize(self, _close, self._pools, self._owner)
+        weakref.finalize(self, _close_pools, self._pools, self._owner)
 
-    async def here(self) -> Pool:
+    async def for_running_loop(self) -> ConnectionPool:
         """Return the pool of the running loop."""
         if self._owner != os.getpid():  # the parent's sockets are not ours to use, nor to close
             self.__init__()  # type: ignore[misc]
@@ -161,37 +161,37 @@ class Pools:
         if pool is None or pool.session.closed:
             for other in [other for other in self._pools if other.is_closed()]:
                 if left := self._pools.pop(other, None):
-                    left.settle()
-            pool = self._pools[loop] = Pool()
+                    left.abandon()
+            pool = self._pools[loop] = ConnectionPool()
             await pool.open()
         return pool
 
     def close(self) -> None:
         """Let the pools go; their loops close what is idle."""
-        _close(self._pools, self._owner)
+        _close_pools(self._pools, self._owner)
 
 
-def _close(pools: dict[asyncio.AbstractEventLoop, Pool], owner: int) -> None:
+def _close_pools(pools: dict[asyncio.AbstractEventLoop, ConnectionPool], owner: int) -> None:
     """Have each loop that still runs close its pool; any thread may call."""
     while pools:
         loop, pool = pools.popitem()
         if owner != os.getpid():
             continue
         try:
-            loop.call_soon_threadsafe(pool.end)
+            loop.call_soon_threadsafe(pool.close_when_idle)
         except RuntimeError:  # it is closed
-            pool.settle()
+            pool.abandon()
 
 
 def _new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
-        request_class=_Request,
+        request_class=_PooledRequest,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
-        max_line_size=HEADER_BYTES,
-        max_field_size=HEADER_BYTES,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
     )
 
 
@@ -205,53 +205,55 @@ def _socks_connector(proxy: Proxy) -> aiohttp.BaseConnector:
     return connector
 
 
-def _most() -> int:
+def _max_connections() -> int:
     """Return how many connections the process's limit of open files allows."""
     try:
         import resource
     except ImportError:  # pragma: no cover - Windows has no such limit on sockets
         return 4096
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(4096, soft - SPARE)) if soft != resource.RLIM_INFINITY else 4096
+    return max(16, min(4096, soft - RESERVED_FILE_DESCRIPTORS)) if soft != resource.RLIM_INFINITY else 4096
 
 
 class AsyncClient:
     """Asks over pooled connections, from any event loop."""
 
     def __init__(self) -> None:
-        self._pools = Pools()
+        self._pools = ConnectionPools()
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._pools.close()
 
-    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Ask, and yield the answer's pieces as they arrive; a cancelled task closes its connection.
 
         :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
         """
-        clock = Clock(call.limits)
-        pool = await self._pools.here()
-        await _slot(pool, clock)
-        with pool, awake():
+        deadline = Deadline(request.timeouts)
+        pool = await self._pools.for_running_loop()
+        await _acquire_slot(pool, deadline)
+        with pool, poll_for_interrupts():
             try:
-                async with aclosing(_answer(pool, call, clock)) as deltas:
+                async with aclosing(_stream_with_retries(pool, request, deadline)) as deltas:
                     async for delta in deltas:
                         yield delta
             except BaseException as error:  # noqa: BLE001 - raised again
-                raise call.hidden(error) from None
+                raise request.strip_secrets(error) from None
 
 
-async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta, None]:
-    retries = Retries(call, clock)
+async def _stream_with_retries(
+    pool: ConnectionPool, request: Request, deadline: Deadline
+) -> AsyncGenerator[Delta, None]:
+    retries = Retries(request, deadline)
     while True:
         try:
-            response = await _attempt(pool, retries.call, clock)
+            response = await _attempt(pool, retries.request, deadline)
             try:
-                async with aclosing(_read(response, retries, clock)) as deltas:
+                async with aclosing(_read_answer(response, retries, deadline)) as deltas:
                     async for delta in deltas:
                         yield delta
-                await _let_go(response)
+                await _release(response)
             finally:
                 response.close()
             return
@@ -262,17 +264,19 @@ async def _answer(pool: Pool, call: Call, clock: Clock) -> AsyncGenerator[Delta,
         await asyncio.sleep(wait.seconds)
 
 
-async def _read(response: aiohttp.ClientResponse, retries: Retries, clock: Clock) -> AsyncGenerator[Delta, None]:
-    call = retries.call
-    if news := retries.news():
+async def _read_answer(
+    response: aiohttp.ClientResponse, retries: Retries, deadline: Deadline
+) -> AsyncGenerator[Delta, None]:
+    request = retries.request
+    if news := retries.changes_so_far():
         yield news
-    incoming = retries.reader = ResponseReader(call, clock, response.headers.items())
+    incoming = retries.reader = ResponseReader(request, deadline, response.headers.items())
     if (protocol := _CONNECTIONS.pop(response, None)) is not None:
         _REUSABLE[protocol] = is_reusable(response.headers.items())
     while not incoming.done:
         # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
-        with translate_errors(call, clock):
-            async with asyncio.timeout(clock.until_bytes()):
+        with translate_errors(request, deadline):
+            async with asyncio.timeout(deadline.until_bytes()):
                 block = await response.content.readany()
         if not block:
             break
@@ -282,13 +286,13 @@ async def _read(response: aiohttp.ClientResponse, retries: Retries, clock: Clock
         yield delta
 
 
-async def _slot(pool: Pool, clock: Clock) -> None:
+async def _acquire_slot(pool: ConnectionPool, deadline: Deadline) -> None:
     """Take one of the connections that the process may have open."""
     if not pool.slots.locked():
         await pool.slots.acquire()
         return
     try:
-        async with asyncio.timeout(clock.until_answer()):
+        async with asyncio.timeout(deadline.until_answer()):
             await pool.slots.acquire()
     except TimeoutError:
         raise EndpointError(
@@ -298,78 +302,80 @@ async def _slot(pool: Pool, clock: Clock) -> None:
         ) from None
 
 
-async def _attempt(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
-    response = await _post(pool, call, clock)
+async def _attempt(pool: ConnectionPool, request: Request, deadline: Deadline) -> aiohttp.ClientResponse:
+    response = await _post(pool, request, deadline)
     if is_answer(response.status):
         return response
     try:
-        raise response_error(call, response.status, response.headers.items(), await _beginning(response, call))
+        raise make_response_error(
+            request, response.status, response.headers.items(), await _read_beginning(response, request)
+        )
     finally:
         response.close()
 
 
-async def _post(pool: Pool, call: Call, clock: Clock) -> aiohttp.ClientResponse:
-    connect = min(call.limits.connect, clock.left())
-    proxy, context = proxy_for(call.url), trust(call.url)
-    session = pool.session_for(proxy, call.url)
+async def _post(pool: ConnectionPool, request: Request, deadline: Deadline) -> aiohttp.ClientResponse:
+    connect = min(request.timeouts.connect, deadline.remaining())
+    proxy, context = proxy_for(request.url), ssl_context_for(request.url)
+    session = pool.session_for(proxy, request.url)
     try:
-        async with asyncio.timeout(clock.until_answer()) as patience:
-            body = _Body(call, clock, patience)
+        async with asyncio.timeout(deadline.until_answer()) as patience:
+            body = _BlockBody(request, deadline, patience)
             send = partial(
                 session.post,
-                call.url,
-                data=body if body.long else call.data,
-                headers=call.all_headers | ({"Content-Length": str(len(call.data))} if body.long else {}),
+                request.url,
+                data=body if body.is_long else request.data,
+                headers=request.all_headers | ({"Content-Length": str(len(request.data))} if body.is_long else {}),
                 allow_redirects=False,
                 proxy=proxy.url if proxy and not proxy.is_socks else None,
                 ssl=True if context is None else context,
                 timeout=aiohttp.ClientTimeout(total=None, connect=connect),
             )
-            with translate_errors(call, clock, proxy):
+            with translate_errors(request, deadline, proxy):
                 while True:
                     with suppress(_ClosedMeanwhile):  # each one is out of the pool then, so this ends
                         return await send()
     except TimeoutError:
-        raise clock.expired() from None
+        raise deadline.timeout_error() from None
 
 
-class _Body:
+class _BlockBody:
     """A long body in blocks, each of which the server must take within the connect limit."""
 
-    def __init__(self, call: Call, clock: Clock, patience: asyncio.Timeout) -> None:
-        self._call, self._clock, self._patience = call, clock, patience
-        self.long = len(call.data) > BLOCK
+    def __init__(self, request: Request, deadline: Deadline, timeout: asyncio.Timeout) -> None:
+        self._request, self._deadline, self._timeout = request, deadline, timeout
+        self.is_long = len(request.data) > BLOCK_BYTES
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._call.data), BLOCK):
-            self._wait(self._call.limits.connect)
-            self._clock.sending = True
-            yield self._call.data[start : start + BLOCK]
-        if not self._patience.expired():  # else it is the sending that took too long
-            self._clock.sending = False
-        self._wait(self._clock.until_answer())
+        for start in range(0, len(self._request.data), BLOCK_BYTES):
+            self._set_timeout(self._request.timeouts.connect)
+            self._deadline.sending = True
+            yield self._request.data[start : start + BLOCK_BYTES]
+        if not self._timeout.expired():  # else it is the sending that took too long
+            self._deadline.sending = False
+        self._set_timeout(self._deadline.until_answer())
 
-    def _wait(self, seconds: float) -> None:
+    def _set_timeout(self, seconds: float) -> None:
         with suppress(RuntimeError):  # the answer, or its refusal, came before all of the question was sent
-            self._patience.reschedule(asyncio.get_running_loop().time() + seconds)
+            self._timeout.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
-async def _let_go(response: aiohttp.ClientResponse) -> None:
+async def _release(response: aiohttp.ClientResponse) -> None:
     """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
     if response.content.at_eof():
         response.release()
         return
     with suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(END_WAIT):
+        async with asyncio.timeout(END_WAIT_SECONDS):
             if not await response.content.readany():
                 response.release()
 
 
-async def _beginning(response: aiohttp.ClientResponse, call: Call) -> bytes:
+async def _read_beginning(response: aiohttp.ClientResponse, request: Request) -> bytes:
     """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
     raw = b""
     with suppress(Exception):
-        async with asyncio.timeout(call.limits.idle):
-            while len(raw) < REFUSAL_BYTES and (block := await response.content.readany()):
+        async with asyncio.timeout(request.timeouts.idle):
+            while len(raw) < MAX_ERROR_BODY_BYTES and (block := await response.content.readany()):
                 raw += block
     return raw

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from ..forks import LockOrder, fork_safe_lock
-from .timeouts import LOOK_UP
+from .timeouts import POLL_SECONDS
 
 T = TypeVar("T")
 
-PATIENCE = 1.0
+CANCEL_TIMEOUT_SECONDS = 1.0
 """Seconds that a cancelled task may take to close its connections."""
 
 
@@ -63,14 +63,14 @@ class LoopThread:
             yield future
         finally:
             if not future.done() and future.cancel():
-                ended.wait(PATIENCE)
+                ended.wait(CANCEL_TIMEOUT_SECONDS)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine and wait for it; an interrupt cancels it."""
         with self.running(coroutine) as future:
             while not future.done():
                 with suppress(TimeoutError):
-                    return future.result(LOOK_UP)
+                    return future.result(POLL_SECONDS)
             return future.result()
 
     def stop(self) -> None:
@@ -86,12 +86,12 @@ class LoopThread:
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = asyncio.new_event_loop()
         self._owner = os.getpid()
-        self._thread = threading.Thread(target=_run, args=(loop,), name="chatglm-loop", daemon=True)
+        self._thread = threading.Thread(target=_run_loop, args=(loop,), name="chatglm-loop", daemon=True)
         self._thread.start()
         return loop
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
@@ -114,7 +114,7 @@ atexit.register(LOOP.stop)
 
 
 @contextmanager
-def awake() -> Iterator[None]:
+def poll_for_interrupts() -> Iterator[None]:
     """Let the running loop look up now and then, if it is the main thread's.
 
     An interrupt's handler that cancels a task, as the kernel's for a cell that awaits, does not wake a loop that
@@ -127,7 +127,7 @@ def awake() -> Iterator[None]:
     timers: list[asyncio.TimerHandle] = []
 
     def look_up() -> None:
-        timers[:] = [loop.call_later(LOOK_UP, look_up)]
+        timers[:] = [loop.call_later(POLL_SECONDS, look_up)]
 
     look_up()
     try:
@@ -136,7 +136,7 @@ def awake() -> Iterator[None]:
         timers[0].cancel()
 
 
-def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+def iterate_on_loop_thread(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """Run an asynchronous generator on the loop thread and yield its items here, as they come."""
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     end = object()
@@ -149,12 +149,12 @@ def handed_over(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
             items.put(end)
 
     with LOOP.running(pump()) as running:
-        while (item := _next(items)) is not end:
+        while (item := _wait_for_item(items)) is not end:
             yield item
         running.result()
 
 
-def _next(items: queue.SimpleQueue[T]) -> T:
+def _wait_for_item(items: queue.SimpleQueue[T]) -> T:
     while True:
         with suppress(queue.Empty):
-            return items.get(timeout=LOOK_UP)
+            return items.get(timeout=POLL_SECONDS)

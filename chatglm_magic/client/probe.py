@@ -16,26 +16,26 @@ from ..errors import ChatGLMError
 from ..strictjson import strict_json
 from ..wire import Dialect, openai
 from ..wire.body import sanitize_line
-from .address import bare, is_loopback
+from .address import is_loopback, redact_url
 from .proxies import proxy_for
-from .sync_client import new_session, proxies_of
-from .transport_errors import unreached
+from .sync_client import new_session, requests_proxies
+from .transport_errors import connection_failure
 
-SECONDS = 2.0
-READ = 262144
-LISTENING = "0A"
+PROBE_TIMEOUT_SECONDS = 2.0
+MAX_PROBE_BYTES = 262144
+LISTEN_STATE = "0A"
 SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 ANY_ADDRESS = {"0" * 8, "0" * 32}
 """Of Linux: how its tables of sockets name a socket that listens, and one that does so on every address."""
 
-EXPOSED = (
+EXPOSED_WARNING = (
     "Beware: it listens on every network address of this machine, so others can use it and read along; "
     "start it with --host 127.0.0.1."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeResult:
     """What a look found.
 
     :param text: a sentence for people.
@@ -50,28 +50,30 @@ class Finding:
     answered: bool = False
     models: tuple[str, ...] = ()
     owner: str = ""
-    fits: bool = False
+    speaks_dialect: bool = False
     context: int | None = None
 
 
-def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Finding:
+def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> ProbeResult:
     """Look with a GET, or a second one in the other dialect; each takes at most 2 s, and no question is asked.
 
     Never raises for what a server does.
     """
-    found, status = _look(endpoint_url, dialect, headers)
-    if found.answered and not found.fits and not 300 <= status < 400:
+    found, status = _send_probe(endpoint_url, dialect, headers)
+    if found.answered and not found.speaks_dialect and not 300 <= status < 400:
         other: Dialect = "chatglm" if dialect == "openai" else "openai"
-        second, status = _look(endpoint_url, other, headers)
-        if status == (200 if other == "openai" else 405) and second.fits:
-            found = replace(second, text=f"{second.text} %chatglm_config dialect={other} asks it so.", fits=False)
+        second, status = _send_probe(endpoint_url, other, headers)
+        if status == (200 if other == "openai" else 405) and second.speaks_dialect:
+            found = replace(
+                second, text=f"{second.text} %chatglm_config dialect={other} asks it so.", speaks_dialect=False
+            )
     exposed = found.answered and is_open_to_others(endpoint_url)
-    return replace(found, text=f"{found.text} {EXPOSED}") if exposed else found
+    return replace(found, text=f"{found.text} {EXPOSED_WARNING}") if exposed else found
 
 
-def _look(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tuple[Finding, int]:
+def _send_probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tuple[ProbeResult, int]:
     """Return what one look found, and the status that was answered; 0 where nothing answered."""
-    url = openai.base_url(endpoint_url) + "/models" if dialect == "openai" else bare(endpoint_url)
+    url = openai.base_url(endpoint_url) + "/models" if dialect == "openai" else redact_url(endpoint_url)
     began = time.monotonic()
     try:
         with (
@@ -79,42 +81,46 @@ def _look(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tu
             session.get(
                 url,
                 headers=dict(headers),
-                timeout=SECONDS,
+                timeout=PROBE_TIMEOUT_SECONDS,
                 allow_redirects=False,
                 stream=True,
-                proxies=proxies_of(proxy_for(url)),
+                proxies=requests_proxies(proxy_for(url)),
             ) as response,
         ):
-            raw = _read(response, began)
+            raw = _read_body(response, began)
     except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         words = {
             "unknown host": f"There is no host named {sanitize_line(urlsplit(url).hostname or url)}.",
             "no route": f"No route leads to {sanitize_line(url)}.",
         }
-        return Finding(words.get(unreached(error), f"Nothing answers at {sanitize_line(url)} yet.")), 0
+        return ProbeResult(
+            words.get(connection_failure(error), f"Nothing answers at {sanitize_line(url)} yet.")
+        ), 0
     status = response.status_code
-    return _v1(status, _json(raw), url) if dialect == "openai" else _own(status, url), status
+    return _read_openai_response(status, _parse_json(raw), url) if dialect == "openai" else _read_chatglm_response(
+        status, url
+    ), status
 
 
-def _read(response: requests.Response, began: float) -> bytes:
+def _read_body(response: requests.Response, began: float) -> bytes:
     """Read what comes within the time: a body of a byte a second must not hold up a cell."""
     raw = b""
-    while len(raw) < READ and time.monotonic() - began < SECONDS:
-        block = response.raw.read1(READ, decode_content=True)
+    while len(raw) < MAX_PROBE_BYTES and time.monotonic() - began < PROBE_TIMEOUT_SECONDS:
+        block = response.raw.read1(MAX_PROBE_BYTES, decode_content=True)
         if not block:
             break
         raw += block
     return raw
 
 
-def _json(raw: bytes) -> Any:
+def _parse_json(raw: bytes) -> Any:
     try:
         return strict_json(raw.decode())
     except (ValueError, RecursionError):
         return None
 
 
-def _v1(status: int, body: Any, url: str) -> Finding:
+def _read_openai_response(status: int, body: Any, url: str) -> ProbeResult:
     rows = body.get("data") if isinstance(body, dict) else None
     if status == 200 and isinstance(rows, list):
         names = [row.get("id") for row in rows if isinstance(row, dict)]
@@ -124,16 +130,18 @@ def _v1(status: int, body: Any, url: str) -> Finding:
             row["owned_by"] for row in rows if isinstance(row, dict) and isinstance(row.get("owned_by"), str)
         ]
         text = f"Found a server that speaks OpenAI's protocol, with {listed}."
-        context = _context(rows[0]) if rows else None
-        return Finding(text, True, models, owners[0] if owners else "", fits=True, context=context)
+        context = _context_length(rows[0]) if rows else None
+        return ProbeResult(text, True, models, owners[0] if owners else "", speaks_dialect=True, context=context)
     if status in (401, 403):
-        return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
+        return ProbeResult("Found a server that wants a key: %chatglm_config api_key", True, speaks_dialect=True)
     if status == 503:
-        return Finding("Found a server that is still loading its model.", True, fits=True)
-    return Finding(f"Something answers at {sanitize_line(url)}, but does not list models (status {status}).", True)
+        return ProbeResult("Found a server that is still loading its model.", True, speaks_dialect=True)
+    return ProbeResult(
+        f"Something answers at {sanitize_line(url)}, but does not list models (status {status}).", True
+    )
 
 
-def _context(row: Any) -> int | None:
+def _context_length(row: Any) -> int | None:
     """Return the tokens of a model's context, by the names of vLLM and SGLang, of OpenRouter, and of llama.cpp."""
     if not isinstance(row, dict):
         return None
@@ -142,12 +150,14 @@ def _context(row: Any) -> int | None:
     return next((size for size in found if type(size) is int and 0 < size < 2**31), None)
 
 
-def _own(status: int, url: str) -> Finding:
+def _read_chatglm_response(status: int, url: str) -> ProbeResult:
     if status == 405:
-        return Finding("Found a server that takes POST here, as ChatGLM's own api.py does.", True, fits=True)
+        return ProbeResult(
+            "Found a server that takes POST here, as ChatGLM's own api.py does.", True, speaks_dialect=True
+        )
     if status in (401, 403):
-        return Finding("Found a server that wants a key: %chatglm_config api_key", True, fits=True)
-    return Finding(
+        return ProbeResult("Found a server that wants a key: %chatglm_config api_key", True, speaks_dialect=True)
+    return ProbeResult(
         f"Something answers at {sanitize_line(url)} (status {status}), but not as ChatGLM's own protocol does. "
         "A server that speaks OpenAI's has an address that ends in /v1.",
         True,
@@ -174,6 +184,6 @@ def _listens_everywhere(table: str, port: int) -> bool:
     for line in lines:
         fields = line.split()
         address, _, number = fields[1].rpartition(":")
-        if fields[3] == LISTENING and int(number, 16) == port and address in ANY_ADDRESS:
+        if fields[3] == LISTEN_STATE and int(number, 16) == port and address in ANY_ADDRESS:
             return True
     return False

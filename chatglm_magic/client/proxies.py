@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from ..errors import EndpointError
 from ..wire.body import sanitize_line
-from .address import bare, is_loopback
+from .address import is_loopback, redact_url
 
-SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
-PACKAGES = 'pip install "chatglm-magic[socks]"'
+SOCKS_SCHEMES = ("socks4", "socks4a", "socks5", "socks5h")
+INSTALL_SOCKS = 'pip install "chatglm-magic[socks]"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Proxy:
     @property
     def is_socks(self) -> bool:
         """Whether it speaks SOCKS, for which further packages are needed."""
-        return urlsplit(self.url).scheme.lower() in SOCKS
+        return urlsplit(self.url).scheme.lower() in SOCKS_SCHEMES
 
     def error(self, what: str, url: str, advice: str = "Check it, unset {source}, or") -> EndpointError:
         """Return the error of a question that did not get past this proxy.
@@ -37,12 +37,12 @@ class Proxy:
         """
         host = sanitize_line(urlsplit(url).hostname, 80)
         return EndpointError(
-            f"The proxy {sanitize_line(bare(self.url))} ({self.source}) {what}. "
+            f"The proxy {sanitize_line(redact_url(self.url))} ({self.source}) {what}. "
             f"{advice.format(source=self.source)} leave this server out: NO_PROXY={host}.",
             kind="proxy",
         )
 
-    def refusal(self, status: int, url: str) -> EndpointError:
+    def status_error(self, status: int, url: str) -> EndpointError:
         """Return the error for a status with which the proxy itself answered."""
         if status == 407:
             return self.error(
@@ -50,13 +50,15 @@ class Proxy:
             )
         return self.error(f"did not reach {sanitize_line(urlsplit(url).hostname, 80)}: it answered {status}", url)
 
-    def require(self, module: str, url: str) -> None:
+    def require_package(self, module: str, url: str) -> None:
         """Make sure that the module which speaks SOCKS is there.
 
         :raises EndpointError: ``proxy``, with what to install.
         """
         if importlib.util.find_spec(module) is None:
-            raise self.error("speaks SOCKS, for which packages are missing", url, f"Install them: {PACKAGES}. Or")
+            raise self.error(
+                "speaks SOCKS, for which packages are missing", url, f"Install them: {INSTALL_SOCKS}. Or"
+            )
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -76,15 +78,15 @@ def proxy_for(url: str) -> Proxy | None:
         return None
     found = urllib.request.getproxies()
     named = next((name for name in (parts.scheme, "all") if found.get(name)), None)
-    if named is None or _is_left_out(host, parts.port, found.get("no", "")) or urllib.request.proxy_bypass(host):
+    if named is None or _is_excluded(host, parts.port, found.get("no", "")) or urllib.request.proxy_bypass(host):
         return None
     names = (f"{named}_proxy", f"{named}_proxy".upper())
     source = next((name for name in names if os.environ.get(name) == found[named]), "the system's settings")
-    return _read(found[named], source)
+    return _parse_proxy(found[named], source)
 
 
 @lru_cache(maxsize=64)
-def _read(address: str, source: str) -> Proxy:
+def _parse_proxy(address: str, source: str) -> Proxy:
     url = address.strip() if "://" in address else f"http://{address.strip().lstrip('/')}"
     if url.lower().startswith("socks://"):  # what GNOME writes
         url = f"socks5{url[5:]}"
@@ -93,22 +95,22 @@ def _read(address: str, source: str) -> Proxy:
         good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)
     except ValueError:
         good = False
-    if not good or parts.scheme.lower() not in ("http", "https", *SOCKS):
+    if not good or parts.scheme.lower() not in ("http", "https", *SOCKS_SCHEMES):
         raise EndpointError(
             f"{source} isn't the address of a proxy. Write it like http://127.0.0.1:7890, or unset it.",
             kind="proxy",
         )
-    if parts.port is None and parts.scheme.lower() in SOCKS:
+    if parts.port is None and parts.scheme.lower() in SOCKS_SCHEMES:
         url = parts._replace(netloc=f"{parts.netloc}:1080").geturl()
     return Proxy(url, source)
 
 
-def _is_left_out(host: str, port: int | None, listed: str) -> bool:
+def _is_excluded(host: str, port: int | None, listed: str) -> bool:
     """Tell whether ``no_proxy`` names a host."""
-    return any(_names(entry.strip().lower(), host.lower(), port) for entry in re.split(r"[,\s]+", listed))
+    return any(_entry_matches(entry.strip().lower(), host.lower(), port) for entry in re.split(r"[,\s]+", listed))
 
 
-def _names(entry: str, host: str, port: int | None) -> bool:
+def _entry_matches(entry: str, host: str, port: int | None) -> bool:
     if not entry:
         return False
     with_port = re.fullmatch(r"(\[[^\]]+\]|[^:]+):(\d{1,5})", entry)

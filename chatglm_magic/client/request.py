@@ -10,22 +10,22 @@ from typing import Any
 from ..credentials import mask, secrets_in
 from ..errors import ChatGLMError, EndpointError, ParameterError
 from ..wire import Dialect
-from .timeouts import Limits
+from .timeouts import Timeouts
 
-BLOCK = 65536
+BLOCK_BYTES = 65536
 """Bytes that are read, or sent, at a time."""
 
-END_WAIT = 0.05
+END_WAIT_SECONDS = 0.05
 """Seconds to wait, once an answer has said that it is whole, for its last bytes: a new connection costs more."""
 
-REFUSAL_BYTES = 65536
+MAX_ERROR_BODY_BYTES = 65536
 """How much of a refusal's body is read."""
 
-FRAMING = ("host", "content-length", "transfer-encoding", "connection")
+FRAMING_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Request:
     """One question in a dialect's words, with all that a driver must know to ask it."""
 
     url: str
@@ -33,9 +33,9 @@ class Call:
     body: Mapping[str, Any]
     data: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     retries: int = 2
-    no_usage: set[str] = field(default_factory=set)
+    urls_without_usage: set[str] = field(default_factory=set)
     """Addresses that were found to refuse ``stream_options``; shared with the calls to come."""
     sample: int = 0
     """Which of several answers to this question is wanted; known to a tape, and not sent."""
@@ -54,7 +54,7 @@ class Call:
         """The headers of the request; a body that is not compressed can be read as it comes."""
         return Headers({"Content-Type": "application/json", "Accept-Encoding": "identity"} | dict(self.headers))
 
-    def hidden(self, error: BaseException) -> BaseException:
+    def strip_secrets(self, error: BaseException) -> BaseException:
         """Return an error of a driver, or an interrupt of it, without the key.
 
         Servers repeat it in their own words, and a verbose traceback prints the variables of each frame: those of
@@ -72,7 +72,7 @@ class Headers(dict[str, str]):
         return f"<headers {', '.join(self)}>"
 
 
-def encoded(body: Mapping[str, Any]) -> bytes:
+def encode_json(body: Mapping[str, Any]) -> bytes:
     """Return a request's body as JSON.
 
     :raises ParameterError: for a value that JSON has no word for.
@@ -84,17 +84,17 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     raise problem
 
 
-def checked_headers(headers: Headers) -> Headers:
+def check_headers(headers: Headers) -> Headers:
     """Return headers that can be sent; the error never shows a value, which may be a key.
 
     :raises EndpointError: ``bad_header`` for line ends, other control characters or non-ASCII letters, and for
         a header that says whom and how much is sent.
     """
-    own = next((name for name in headers if name.lower() in FRAMING), None)
+    own = next((name for name in headers if name.lower() in FRAMING_HEADERS), None)
     if own is not None:
         raise EndpointError(f"header {own!a} is set by the client itself; leave it out.", kind="bad_header")
     # No variable of this frame holds a value: a verbose traceback prints them.
-    odd = next((name for name, value in headers.items() if not _sendable(name + value)), None)
+    odd = next((name for name, value in headers.items() if not _is_sendable(name + value)), None)
     if odd is not None:
         what = "api_key" if odd.lower() == "authorization" else f"header {odd!a}"
         raise EndpointError(
@@ -105,5 +105,5 @@ def checked_headers(headers: Headers) -> Headers:
     return headers
 
 
-def _sendable(text: str) -> bool:
+def _is_sendable(text: str) -> bool:
     return text.isascii() and not any(ord(char) < 32 or ord(char) == 127 for char in text)

@@ -10,41 +10,43 @@ from ..values import Delta
 from ..wire import chatglm, openai
 from ..wire.body import MAX_BODY_BYTES, Decompressor, sanitize_line
 from ..wire.error_response import parse_error_response
-from .address import bare
+from .address import redact_url
 from .proxies import proxy_for
-from .request import Call
-from .timeouts import Clock
+from .request import Request
+from .timeouts import Deadline
 
-MAX_HEADERS = 100
+MAX_HEADER_COUNT = 100
 """As many as Python's own HTTP client takes."""
 
-HEADER_BYTES = 65532
+MAX_HEADER_CHARS = 65532
 """Characters of a header's name and value: with colon, blank and line end the 64 KiB of Python's own client."""
 
-STREAM_LIMIT = 4 * MAX_BODY_BYTES
+MAX_STREAM_BYTES = 4 * MAX_BODY_BYTES
 """Bytes of a whole stream above which we stop reading: 256 MiB, some 800 000 tokens in vLLM's chunks."""
 
 
 class ResponseReader:
     """Takes in an answer's bytes, undoes compression, keeps to the limits, and hands out what the codec makes."""
 
-    def __init__(self, call: Call, clock: Clock, headers: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, request: Request, deadline: Deadline, headers: Iterable[tuple[str, str]]) -> None:
         pairs = list(headers)
-        if len(pairs) > MAX_HEADERS or any(len(name) + len(value) >= HEADER_BYTES for name, value in pairs):
+        if len(pairs) > MAX_HEADER_COUNT or any(
+            len(name) + len(value) >= MAX_HEADER_CHARS for name, value in pairs
+        ):
             raise EndpointError(
-                f"The server sent more than {MAX_HEADERS} headers, or one above 64 KiB. "
+                f"The server sent more than {MAX_HEADER_COUNT} headers, or one above 64 KiB. "
                 "Check its address and port.",
                 kind="protocol",
             )
-        named = lowered(pairs)
-        clock.answered, clock.sending = True, False
-        self._clock = clock
+        named = lower_names(pairs)
+        deadline.answered, deadline.sending = True, False
+        self._deadline = deadline
         self._inflate = Decompressor(named.get("content-encoding", ""))
-        self._plain = not self._inflate.undoes
-        url, several = bare(call.url), call.body.get("n", 1) != 1
+        self._plain = not self._inflate.is_compressed
+        url, several = redact_url(request.url), request.body.get("n", 1) != 1
         self._reader = (
             openai.OpenAIReader(named, url, several=several)
-            if call.dialect == "openai"
+            if request.dialect == "openai"
             else chatglm.ChatGLMReader(named, url)
         )
         self._streams = "text/event-stream" in named.get("content-type", "").lower()
@@ -61,7 +63,7 @@ class ResponseReader:
         return bool(self._reader.begun)
 
     @property
-    def empty_stream(self) -> bool:
+    def is_empty_stream(self) -> bool:
         """Whether a stream was promised, and not one byte of it has come."""
         return self._streams and not self._size
 
@@ -73,14 +75,15 @@ class ResponseReader:
         content = False
         for plain in (block,) if self._plain else self._inflate.feed(block):
             self._size += len(plain)
-            if self._size > STREAM_LIMIT:
+            if self._size > MAX_STREAM_BYTES:
                 raise IncompleteAnswerError(
-                    f"The answer is larger than {STREAM_LIMIT // 2**20} MiB; reading stopped.", kind="too_large"
+                    f"The answer is larger than {MAX_STREAM_BYTES // 2**20} MiB; reading stopped.",
+                    kind="too_large",
                 )
             for delta in self._reader.feed(plain):
                 content = True
                 yield delta
-        self._clock.heard(content=content)
+        self._deadline.on_bytes(content=content)
 
     def close(self) -> Iterator[Delta]:
         """End the answer; yield its last pieces.
@@ -105,23 +108,23 @@ def is_reusable(headers: Iterable[tuple[str, str]]) -> bool:
     ``Connection: keep-alive`` that belongs to it (RFC 9112, appendix C.2.2). A request that is on its way then is
     lost, and can't be sent again: it may have run.
     """
-    named = lowered(headers)
+    named = lower_names(headers)
     promised = "keep-alive" in named and named.get("connection", "").lower() != "keep-alive"
     return not (promised and "chunked" in named.get("transfer-encoding", "").lower())
 
 
-def lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def lower_names(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return headers by their lower-cased names."""
     return {name.lower(): value for name, value in headers}
 
 
-def response_error(
-    call: Call, status: int, headers: Iterable[tuple[str, str]], raw: bytes
+def make_response_error(
+    request: Request, status: int, headers: Iterable[tuple[str, str]], raw: bytes
 ) -> ResponseError | InvalidResponseError | EndpointError:
     """Return the error that a status other than 2xx is."""
-    named = lowered(headers)
-    if status == 407 and (proxy := proxy_for(call.url)):
-        return proxy.refusal(status, call.url)
+    named = lower_names(headers)
+    if status == 407 and (proxy := proxy_for(request.url)):
+        return proxy.status_error(status, request.url)
     if status == 204:
         return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
     try:
@@ -130,15 +133,17 @@ def response_error(
         )  # its beginning says what is wrong
     except InvalidResponseError:
         raw = b""
-    error = parse_error_response(status, named, raw, bare(call.url))
+    error = parse_error_response(status, named, raw, redact_url(request.url))
     if error.kind == "redirect" and (target := named.get("location")):
-        error.args = (f"{error} It points to {_target(call.url, target)}: set endpoint_url to that address.",)
+        error.args = (
+            f"{error} It points to {_redirect_target(request.url, target)}: set endpoint_url to that address.",
+        )
     return error
 
 
-def _target(url: str, location: str) -> str:
+def _redirect_target(url: str, location: str) -> str:
     """Return the address that a redirect points to, without what could hold a key."""
     try:
-        return sanitize_line(bare(urljoin(url, location).partition(";")[0]))
+        return sanitize_line(redact_url(urljoin(url, location).partition(";")[0]))
     except ValueError:
         return "an address that can't be read"

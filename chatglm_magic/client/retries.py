@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ChatGLMError, ResponseError
 from ..values import Change, Delta
-from .request import Call, encoded
-from .timeouts import Clock
+from .request import Request, encode_json
+from .timeouts import Deadline
 
 if TYPE_CHECKING:
     from .response import ResponseReader
 
-MAX_RETRY_AFTER = 120.0
+MAX_RETRY_AFTER_SECONDS = 120.0
 """Seconds; a server that asks for a longer wait is not waited for."""
 
-PLAUSIBLE = 7 * 86400.0
+MAX_PLAUSIBLE_SECONDS = 7 * 86400.0
 """Seconds; a longer wait than a week is a mistake of the server, not a wish."""
 
 USAGE_KEY = "stream_options"
-ODDS_KEY = "top_logprobs"
+LOGPROBS_KEY = "top_logprobs"
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class RetryWait:
     """How long to wait before the next attempt, and what to tell people meanwhile."""
 
     seconds: float
@@ -42,17 +42,17 @@ class Retries:
     What a server refuses before it runs, and says so, is asked again without it, or with as much as it takes.
     """
 
-    def __init__(self, call: Call, clock: Clock) -> None:
-        self.call = call
+    def __init__(self, request: Request, deadline: Deadline) -> None:
+        self.request = request
         self.reader: ResponseReader | None = None
         """What reads the present attempt's answer, once there is one."""
         self.count = 0
         """Attempts after the first one that the server had to see."""
         self.changed: list[Change] = []
         """What the server made us change of the question."""
-        self._clock = clock
+        self._deadline = deadline
 
-    def wait_or_raise(self, error: ChatGLMError) -> Wait:
+    def wait_or_raise(self, error: ChatGLMError) -> RetryWait:
         """Return how long to wait before the next attempt, or raise the error.
 
         Full jitter below 0.5 s doubled with each attempt, at most 8 s; a ``Retry-After`` of the server, in
@@ -60,66 +60,68 @@ class Retries:
         try. Waiting counts against the total time.
         """
         reader, self.reader = self.reader, None
-        if (reader is not None and reader.begun) or self.call.exact:
+        if (reader is not None and reader.begun) or self.request.exact:
             raise error
-        self._clock.begun = self._clock.answered = False
-        if self._adapt(error, empty=reader is not None and reader.empty_stream):
-            return Wait(0.0)
+        self._deadline.begun = self._deadline.answered = False
+        if self._adapt_request(error, empty=reader is not None and reader.is_empty_stream):
+            return RetryWait(0.0)
         refused = isinstance(error, ResponseError) and error.status in (429, 503) and error.kind != "no_money"
         unsent = error.kind in ("connect", "connect_timeout")
-        if not (refused or unsent) or self.count >= self.call.retries:
+        if not (refused or unsent) or self.count >= self.request.retries:
             raise error
-        wished = _seconds(error.retry_after) if isinstance(error, ResponseError) else None
-        if wished is not None and wished > MAX_RETRY_AFTER:
+        wished = _parse_retry_after(error.retry_after) if isinstance(error, ResponseError) else None
+        if wished is not None and wished > MAX_RETRY_AFTER_SECONDS:
             error.args = (f"{error} The server asks to wait {wished:.0f} s.",)
             raise error
         seconds = random.uniform(0.05, min(8.0, 0.5 * 2**self.count)) if wished is None else wished
-        if seconds >= self._clock.left():
+        if seconds >= self._deadline.remaining():
             raise error
         self.count += 1
         why = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
-        return Wait(seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.call.retries})")
+        return RetryWait(
+            seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.request.retries})"
+        )
 
-    def news(self) -> Delta | None:
+    def changes_so_far(self) -> Delta | None:
         """Return the retries and changes before the answer that begins now; None if there were none."""
         return Delta(retries=self.count, changed=tuple(self.changed)) if self.count or self.changed else None
 
-    def _adapt(self, error: ChatGLMError, *, empty: bool) -> bool:
+    def _adapt_request(self, error: ChatGLMError, *, empty: bool) -> bool:
         """Change what the server did not take; return whether there is anything to ask again for."""
-        body = self.call.body
+        body = self.request.body
         if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in body:
             # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
-            self._send({key: value for key, value in body.items() if key != USAGE_KEY})
-            self.call.no_usage.add(self.call.url)
+            self._replace_body({key: value for key, value in body.items() if key != USAGE_KEY})
+            self.request.urls_without_usage.add(self.request.url)
             return True
         if empty and error.kind == "incomplete" and body.get("stream"):
             # ChatGLM3's api_server.py has an empty stream for every short answer, and whole answers otherwise.
             self.changed.append(Change("stream: the server sent an empty one, asked again without"))
-            self._send({key: value for key, value in body.items() if key != USAGE_KEY} | {"stream": False})
+            self._replace_body({key: value for key, value in body.items() if key != USAGE_KEY} | {"stream": False})
             return True
-        for key, word in LIMITED.items():
+        for key, word in LIMITED_KEYS.items():
             asked = body.get(key)
             size = len(asked) if isinstance(asked, list) else asked
-            most = _most_taken(error, word, size)
+            most = _find_limit(error, word, size)
             if most is None or any(change.name == key for change in self.changed):
                 continue
             if isinstance(asked, list):
                 self.changed.append(Change(f"{key}: {most} of {size} sent, the others are applied here", key))
-                self._send({**body, key: asked[: int(most)]})
+                self._replace_body({**body, key: asked[: int(most)]})
             else:
                 self.changed.append(Change(f"{key}: {size:g} refused, {most:g} taken", key))
-                self._send({**body, key: most})
+                self._replace_body({**body, key: most})
             return True
         return False
 
-    def _send(self, body: dict[str, Any]) -> None:
-        self.call = replace(self.call, body=body, data=encoded(body))
+    def _replace_body(self, body: dict[str, Any]) -> None:
+        self.request = replace(self.request, body=body, data=encode_json(body))
 
 
-LIMITED = {ODDS_KEY: "logprobs", "stop": "stop", "temperature": "temperature"}
+LIMITED_KEYS = {LOGPROBS_KEY: "logprobs", "stop": "stop", "temperature": "temperature"}
 """Keys that servers take up to a limit of their own, by the word that their refusals have for them."""
 
-LIMIT = re.compile(
+STATED_LIMIT = re.compile(
     r"(?:at most|above|exceeds?|allowed:?|length is|maximum(?: is| of)?:?|equal to|up to|more than"
     r"|between [\d.]+ and|[\[(][\d.]+,|<=)"
     r"\s*(\d{1,9}(?:\.\d{1,4})?)(?![\w%])",
@@ -127,7 +129,7 @@ LIMIT = re.compile(
 )
 
 
-def _most_taken(error: ChatGLMError, word: str, asked: Any) -> float | None:
+def _find_limit(error: ChatGLMError, word: str, asked: Any) -> float | None:
     """Return the most that a server takes of something, where it refused more and names its limit.
 
     vLLM: "Requested sample logprobs of 4096, which is greater than max allowed: 20". OpenAI and Ollama: "between 0
@@ -136,23 +138,23 @@ def _most_taken(error: ChatGLMError, word: str, asked: Any) -> float | None:
     said = str(error).partition(word)[2]
     if error.kind != "bad_request" or not said or isinstance(asked, bool) or not isinstance(asked, int | float):
         return None
-    limits = [float(number) for number in LIMIT.findall(said)]
+    limits = [float(number) for number in STATED_LIMIT.findall(said)]
     most = max((number for number in limits if 0 < number < asked), default=None)
     return int(most) if most is not None and most == int(most) else most
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _parse_retry_after(retry_after: str | None) -> float | None:
     """Read a ``Retry-After`` header in seconds; None for one that makes no sense: jitter takes its place."""
     if not retry_after or not retry_after.isascii():  # Python's float reads the digits of every script
         return None
     try:
         seconds = float(retry_after)
     except ValueError:
-        seconds = _until(retry_after)
-    return seconds if math.isfinite(seconds) and 0 < seconds <= PLAUSIBLE else None
+        seconds = _seconds_until(retry_after)
+    return seconds if math.isfinite(seconds) and 0 < seconds <= MAX_PLAUSIBLE_SECONDS else None
 
 
-def _until(date: str) -> float:
+def _seconds_until(date: str) -> float:
     try:
         return parsedate_to_datetime(date[:64]).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError, IndexError, OSError):

@@ -21,27 +21,27 @@ from ..errors import ChatGLMError
 from ..forks import LockOrder, fork_safe_lock
 from ..values import Delta
 from ..wire.body import BodyBuffer
-from .loop import handed_over
+from .loop import iterate_on_loop_thread
 from .proxies import Proxy, proxy_for
-from .request import BLOCK, END_WAIT, REFUSAL_BYTES, Call
-from .response import ResponseReader, is_answer, is_reusable, lowered, response_error
+from .request import BLOCK_BYTES, END_WAIT_SECONDS, MAX_ERROR_BODY_BYTES, Request
+from .response import ResponseReader, is_answer, is_reusable, lower_names, make_response_error
 from .retries import Retries
-from .timeouts import LOOK_UP, Clock, pause
+from .timeouts import POLL_SECONDS, Deadline, sleep_in_steps
 from .transport_errors import translate_errors
-from .trust import trust
+from .trust import ssl_context_for
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient
 
 
-MAX_INTERIM = 100
+MAX_INTERIM_RESPONSES = 100
 """Interim responses before an answer: more are no way of this protocol."""
 
-POOL = 64
+MAX_IDLE_CONNECTIONS = 64
 """Idle connections kept; more threads than this open further ones."""
 
 
-class Timed(io.RawIOBase):
+class DeadlineFile(io.RawIOBase):
     """A socket's file whose reads give up at the moment ``end``, by :func:`time.monotonic`.
 
     :param file: http.client's buffered file, of which nothing has been read; it is closed with this one.
@@ -50,20 +50,20 @@ class Timed(io.RawIOBase):
     def __init__(self, file: Any) -> None:
         self._file, self._sock = file, file.raw._sock
         limit = self._sock.gettimeout()
-        self.end = time.monotonic() + (3600.0 if limit is None else limit)
+        self.deadline = time.monotonic() + (3600.0 if limit is None else limit)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
         while True:
-            left = self.end - time.monotonic()
-            self._sock.settimeout(max(0.001, min(left, LOOK_UP)))
+            left = self.deadline - time.monotonic()
+            self._sock.settimeout(max(0.001, min(left, POLL_SECONDS)))
             try:
                 # Not the file's own readinto, which reads no more after its first wait in vain.
                 count: int = self._sock.recv_into(buffer)
             except TimeoutError:
-                if left <= LOOK_UP:
+                if left <= POLL_SECONDS:
                     raise
             else:
                 return count
@@ -76,12 +76,12 @@ class Timed(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         # Not detached: an interrupt in between would leave a file that can't be closed, and be lost in that error.
-        self.fp = io.BufferedReader(Timed(self.fp), 65536)
+        self.fp = io.BufferedReader(DeadlineFile(self.fp), 65536)
         super().begin()
 
     def _read_status(self) -> tuple[str, int, str]:
         """Pass over what a server says on the way (102, 103); http.client itself does so with 100 alone."""
-        for _ in range(MAX_INTERIM):
+        for _ in range(MAX_INTERIM_RESPONSES):
             found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
             if not 101 < found[1] < 200:
                 break
@@ -89,27 +89,27 @@ class _Response(http.client.HTTPResponse):
         return found
 
 
-class _Plain(HTTPConnection):
+class _HTTPConnection(HTTPConnection):
     response_class = _Response
 
 
-class _Safe(HTTPSConnection):
+class _HTTPSConnection(HTTPSConnection):
     response_class = _Response
 
 
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
 
 
-class _SafePool(HTTPSConnectionPool):
-    ConnectionCls = _Safe
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
 
 
-POOLS = {"http": _PlainPool, "https": _SafePool}
+POOL_CLASSES = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 @cache
-def _socks_pools() -> dict[str, Any]:
+def _socks_pool_classes() -> dict[str, Any]:
     """Return the pools for a proxy that speaks SOCKS; the library they need is an extra."""
     from urllib3.contrib import socks
 
@@ -123,12 +123,12 @@ def _socks_pools() -> dict[str, Any]:
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOLS
+        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         """Have certificates checked as on every other road: pools that trust others are others."""
         host, keys = super().build_connection_pool_key_attributes(request, verify, cert)
-        if (context := trust(request.url)) is not None:
+        if (context := ssl_context_for(request.url)) is not None:
             keys["ssl_context"] = context
         return host, keys
 
@@ -138,21 +138,23 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _socks_pools() if proxy.lower().startswith("socks") else POOLS
+        manager.pool_classes_by_scheme = (
+            _socks_pool_classes() if proxy.lower().startswith("socks") else POOL_CLASSES
+        )
         return manager
 
 
-def timer(response: requests.Response) -> Timed | None:
+def find_deadline_file(response: requests.Response) -> DeadlineFile | None:
     """Return what times the reads of an answer; None once it has been read to its end."""
     file = getattr(getattr(getattr(response.raw, "_fp", None), "fp", None), "raw", None)
-    return file if isinstance(file, Timed) else None
+    return file if isinstance(file, DeadlineFile) else None
 
 
-def give(response: requests.Response, seconds: float) -> None:
+def set_read_deadline(response: requests.Response, seconds: float) -> None:
     """Let the next reads of an answer take so long, all together."""
-    file = timer(response)
+    file = find_deadline_file(response)
     if file is not None:
-        file.end = time.monotonic() + seconds
+        file.deadline = time.monotonic() + seconds
 
 
 def new_session() -> requests.Session:
@@ -164,11 +166,11 @@ def new_session() -> requests.Session:
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _Adapter(pool_maxsize=POOL))
+        session.mount(scheme, _Adapter(pool_maxsize=MAX_IDLE_CONNECTIONS))
     return session
 
 
-def proxies_of(proxy: Proxy | None) -> dict[str, str]:
+def requests_proxies(proxy: Proxy | None) -> dict[str, str]:
     """Return a proxy as requests wants it."""
     return dict.fromkeys(("http", "https"), proxy.url) if proxy else {}
 
@@ -181,65 +183,67 @@ class SyncClient:
         self._owner = 0
         self._lock = fork_safe_lock(LockOrder.CLIENT)
 
-    def stream(self, call: Call) -> Generator[Delta, None, None]:
+    def stream(self, request: Request) -> Generator[Delta, None, None]:
         """Ask, and yield the answer's pieces as they arrive.
 
         :raises ChatGLMError: an EndpointError, ResponseError, InvalidResponseError or IncompleteAnswerError.
         """
         try:
-            yield from self._answer(call, Clock(call.limits))
+            yield from self._stream_with_retries(request, Deadline(request.timeouts))
         except BaseException as error:  # noqa: BLE001 - raised again
-            raise call.hidden(error) from None
+            raise request.strip_secrets(error) from None
 
-    def _answer(self, call: Call, clock: Clock) -> Generator[Delta, None, None]:
-        retries = Retries(call, clock)
+    def _stream_with_retries(self, request: Request, deadline: Deadline) -> Generator[Delta, None, None]:
+        retries = Retries(request, deadline)
         while True:
             try:
-                with closing(self._attempt(retries.call, clock)) as response:
-                    yield from self._read(response, retries, clock)
+                with closing(self._attempt(retries.request, deadline)) as response:
+                    yield from self._read_answer(response, retries, deadline)
                 return
             except ChatGLMError as error:
                 wait = retries.wait_or_raise(error)
             if wait.notice:
                 yield Delta(notice=wait.notice)
-            pause(wait.seconds)
+            sleep_in_steps(wait.seconds)
 
-    def _read(self, response: requests.Response, retries: Retries, clock: Clock) -> Generator[Delta, None, None]:
-        call = retries.call
-        if news := retries.news():
+    def _read_answer(
+        self, response: requests.Response, retries: Retries, deadline: Deadline
+    ) -> Generator[Delta, None, None]:
+        request = retries.request
+        if news := retries.changes_so_far():
             yield news
-        incoming = retries.reader = ResponseReader(call, clock, response.raw.headers.items())
-        read, timed, guard = response.raw.read1, timer(response), translate_errors(call, clock)
+        incoming = retries.reader = ResponseReader(request, deadline, response.raw.headers.items())
+        read, timed, guard = response.raw.read1, find_deadline_file(response), translate_errors(request, deadline)
         while not incoming.done:  # once for each token of a stream
             if timed is not None:  # pragma: no branch - as long as urllib3 is made as it is
-                timed.end = clock.moment()
+                timed.deadline = deadline.read_deadline()
             with guard:
-                block = read(BLOCK)
+                block = read(BLOCK_BYTES)
             if not block:
                 break
             yield from incoming.feed(block)
         yield from incoming.close()
         if is_reusable(response.raw.headers.items()):
-            _let_go(response)
+            _release(response)
 
-    def ask_json(self, call: Call) -> Any:
+    def request_json(self, request: Request) -> Any:
         """Send a request that isn't a prompt, such as a count of tokens; return the whole JSON response.
 
         :raises ChatGLMError: as :meth:`stream`.
         """
         try:
-            return self._whole(call, Clock(call.limits))
+            return self._read_json(request, Deadline(request.timeouts))
         except BaseException as error:  # noqa: BLE001 - raised again
-            raise call.hidden(error) from None
+            raise request.strip_secrets(error) from None
 
-    def _whole(self, call: Call, clock: Clock) -> Any:
-        with closing(self._attempt(call, clock)) as response:
-            clock.answered = True
-            body = BodyBuffer(lowered(response.raw.headers.items()))
-            give(response, call.limits.idle)
-            with translate_errors(call, clock):
-                while block := response.raw.read1(BLOCK):
-                    clock.heard(content=False)
+    def _read_json(self, request: Request, deadline: Deadline) -> Any:
+        with closing(self._attempt(request, deadline)) as response:
+            deadline.answered = True
+            body = BodyBuffer(lower_names(response.raw.headers.items()))
+            set_read_deadline(response, request.timeouts.idle)
+            with translate_errors(request, deadline):
+                while block := response.raw.read1(BLOCK_BYTES):
+                    deadline.on_bytes(content=False)
                     body.feed(block)
             response.raw.release_conn()
         return body.json()
@@ -250,57 +254,57 @@ class SyncClient:
         if session and self._owner == os.getpid():
             session.close()
 
-    def _attempt(self, call: Call, clock: Clock) -> requests.Response:
-        response = self._post(call, clock)
+    def _attempt(self, request: Request, deadline: Deadline) -> requests.Response:
+        response = self._post(request, deadline)
         if not is_answer(response.status_code):
             with closing(response):
-                words = _beginning(response, call)
-                raise response_error(call, response.status_code, response.raw.headers.items(), words)
+                words = _read_beginning(response, request)
+                raise make_response_error(request, response.status_code, response.raw.headers.items(), words)
         return response
 
-    def _post(self, call: Call, clock: Clock) -> requests.Response:
-        proxy = proxy_for(call.url)
-        trust(call.url)  # here, where its error is ours
+    def _post(self, request: Request, deadline: Deadline) -> requests.Response:
+        proxy = proxy_for(request.url)
+        ssl_context_for(request.url)  # here, where its error is ours
         if proxy and proxy.is_socks:
-            proxy.require("socks", call.url)
-        with translate_errors(call, clock, proxy):
-            return self._pool().post(
-                call.url,
+            proxy.require_package("socks", request.url)
+        with translate_errors(request, deadline, proxy):
+            return self._get_session().post(
+                request.url,
                 # A long body goes in blocks, each under the connect limit; in one piece all of it would be.
-                data=call.data if len(call.data) <= BLOCK else io.BytesIO(call.data),
-                headers=call.all_headers,
-                timeout=(min(call.limits.connect, clock.left()), clock.until_answer()),
+                data=request.data if len(request.data) <= BLOCK_BYTES else io.BytesIO(request.data),
+                headers=request.all_headers,
+                timeout=(min(request.timeouts.connect, deadline.remaining()), deadline.until_answer()),
                 allow_redirects=False,
                 stream=True,
-                proxies=proxies_of(proxy),
+                proxies=requests_proxies(proxy),
             )
 
-    def _pool(self) -> requests.Session:
+    def _get_session(self) -> requests.Session:
         with self._lock:
             if self._session is None or self._owner != os.getpid():
                 self._session, self._owner = new_session(), os.getpid()
             return self._session
 
 
-def _beginning(response: requests.Response, call: Call) -> bytes:
+def _read_beginning(response: requests.Response, request: Request) -> bytes:
     """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
     raw = b""
-    give(response, call.limits.idle)  # for all of it together
+    set_read_deadline(response, request.timeouts.idle)  # for all of it together
     with suppress(Exception):
-        while len(raw) < REFUSAL_BYTES and (block := response.raw.read1(BLOCK)):
+        while len(raw) < MAX_ERROR_BODY_BYTES and (block := response.raw.read1(BLOCK_BYTES)):
             raw += block
     return raw
 
 
-def _let_go(response: requests.Response) -> None:
+def _release(response: requests.Response) -> None:
     """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
-    give(response, END_WAIT)
+    set_read_deadline(response, END_WAIT_SECONDS)
     with suppress(Exception):
         if not response.raw.read1(1):
             response.raw.release_conn()
 
 
-GENUINE = issubclass(HTTPConnection, http.client.HTTPConnection)
+HAS_STANDARD_URLLIB3 = issubclass(HTTPConnection, http.client.HTTPConnection)
 """Whether urllib3 is the one that requests was made for."""
 
 
@@ -311,6 +315,6 @@ class BridgedClient(SyncClient):
         super().__init__()
         self._client = client
 
-    def stream(self, call: Call) -> Generator[Delta, None, None]:
+    def stream(self, request: Request) -> Generator[Delta, None, None]:
         """Ask, and yield the answer's pieces as they arrive; as :meth:`SyncClient.stream`."""
-        yield from handed_over(self._client().stream(call))
+        yield from iterate_on_loop_thread(self._client().stream(request))

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from ..errors import ChatGLMError, EndpointError, IncompleteAnswerError
 
-LOOK_UP = 0.25
+POLL_SECONDS = 0.25
 """Seconds that the main thread waits at most in one go: an interrupt that came just before is noticed then."""
 
 
-def pause(seconds: float) -> None:
+def sleep_in_steps(seconds: float) -> None:
     """Wait in short turns: one long sleep would not notice an interrupt that came just before it began."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, LOOK_UP))
+        time.sleep(min(left, POLL_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Timeouts:
     """Time limits in seconds, none of them infinite.
 
     ``connect`` also holds for each block of the question that the server has to take. ``first_byte`` counts
@@ -35,12 +35,12 @@ class Limits:
     total: float = 3600.0
 
 
-class Clock:
+class Deadline:
     """Watches over one question: tells the drivers how long they may wait, and what the end of a wait means."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._ends = time.monotonic() + limits.total
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._ends = time.monotonic() + timeouts.total
         self._content_due = 0.0
         self.sending = False
         """Whether a long question is being handed over, block by block."""
@@ -49,63 +49,64 @@ class Clock:
         self.begun = False
         """Whether bytes of the answer have come."""
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Return the seconds until the whole time is over."""
         return max(0.001, self._ends - time.monotonic())
 
     def until_answer(self) -> float:
         """Return how long to wait for an answer to begin."""
-        return min(self._limits.first_byte, self.left())
+        return min(self._timeouts.first_byte, self.remaining())
 
     def until_bytes(self) -> float:
         """Return how long to wait for the next bytes."""
-        return max(0.001, self.moment() - time.monotonic())
+        return max(0.001, self.read_deadline() - time.monotonic())
 
-    def moment(self) -> float:
+    def read_deadline(self) -> float:
         """Return when the wait for the next bytes is over, by :func:`time.monotonic`."""
         if not self.begun:
             return time.monotonic() + self.until_answer()
-        return min(time.monotonic() + self._limits.idle, self._content_due, self._ends)
+        return min(time.monotonic() + self._timeouts.idle, self._content_due, self._ends)
 
-    def heard(self, *, content: bool) -> None:
+    def on_bytes(self, *, content: bool) -> None:
         """Note that bytes have come, and whether they brought a piece of the answer.
 
         :raises ChatGLMError: if bytes keep coming, but the time for an answer, or for a new piece of it, is over.
         """
         now = time.monotonic()
         if content or not self.begun:
-            self._content_due = now + self._limits.content
+            self._content_due = now + self._timeouts.content
             self.begun = True
         if now >= self._ends or now >= self._content_due:
-            raise self.expired()
+            raise self.timeout_error()
 
-    def expired(self) -> ChatGLMError:
+    def timeout_error(self) -> ChatGLMError:
         """Return the error that the end of the present wait is."""
         now, slack = time.monotonic(), 0.01  # a timer may wake a little early
-        limits = self._limits
+        timeouts = self._timeouts
         if now + slack >= self._ends:
             error = IncompleteAnswerError if self.begun else EndpointError
             return error(
-                f"{self._what()} took longer than {limits.total:g} s in all. {_longer('total')}",
+                f"{self._what()} took longer than {timeouts.total:g} s in all. {_advise_longer('total')}",
                 kind="total_timeout",
             )
         if self.sending:
             return EndpointError(
-                f"The server stopped reading the question for {limits.connect:g} s. {_longer('connect')}",
+                f"The server stopped reading the question for {timeouts.connect:g} s. {_advise_longer('connect')}",
                 kind="write_timeout",
             )
         if not self.begun:
             return EndpointError(
-                f"The server sent nothing for {limits.first_byte:g} s. {_longer('first_byte')}",
+                f"The server sent nothing for {timeouts.first_byte:g} s. {_advise_longer('first_byte')}",
                 kind="first_byte_timeout",
             )
         if now + slack >= self._content_due:
             return IncompleteAnswerError(
-                f"{self._what()} is incomplete: no new text came for {limits.content:g} s. {_longer('content')}",
+                f"{self._what()} is incomplete: no new text came for {timeouts.content:g} s. "
+                f"{_advise_longer('content')}",
                 kind="stalled",
             )
         return IncompleteAnswerError(
-            f"{self._what()} is incomplete: nothing came for {limits.idle:g} s. {_longer('idle')}",
+            f"{self._what()} is incomplete: nothing came for {timeouts.idle:g} s. {_advise_longer('idle')}",
             kind="idle_timeout",
         )
 
@@ -113,5 +114,5 @@ class Clock:
         return "The answer" if self.begun else "The question"
 
 
-def _longer(name: str) -> str:
+def _advise_longer(name: str) -> str:
     return f"Ask again, or wait longer: %chatglm_config {name}=SECONDS."

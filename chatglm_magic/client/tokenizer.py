@@ -12,27 +12,27 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import ResponseError
 from ..wire import openai
-from .request import Call, encoded
+from .request import Request, encode_json
 from .sync_client import SyncClient
-from .timeouts import Limits
+from .timeouts import Timeouts
 
-LIMITS = Limits(connect=5.0, first_byte=30.0, idle=30.0, content=30.0, total=60.0)
+TOKENIZE_TIMEOUTS = Timeouts(connect=5.0, first_byte=30.0, idle=30.0, content=30.0, total=60.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class TokenCount:
     """How many tokens a text is, and which, if the server says so."""
 
     count: int
     ids: tuple[int, ...] | None = None
 
 
-def addresses(call: Call) -> Iterator[str]:
+def tokenizer_urls(request: Request) -> Iterator[str]:
     """Yield where a server may count tokens, given a question to it."""
-    parts = urlsplit(call.url)
-    if call.dialect == "openai":
-        base_url = openai.base_url(call.url)
-        if openai.server_of(call.url) == "zai":
+    parts = urlsplit(request.url)
+    if request.dialect == "openai":
+        base_url = openai.base_url(request.url)
+        if openai.server_of(request.url) == "zai":
             yield f"{base_url}/tokenizer"
             return
         root = urlsplit(base_url).path.removesuffix("/v1")
@@ -42,27 +42,29 @@ def addresses(call: Call) -> Iterator[str]:
         yield urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/tokenize", "", ""))
 
 
-def counted(client: SyncClient, call: Call, url: str, text: str) -> Counted | None:
+def request_token_count(client: SyncClient, request: Request, url: str, text: str) -> TokenCount | None:
     """Ask one address how many tokens a text is; None where nothing there can tell."""
-    model = {"model": call.body["model"]} if call.body.get("model") else {}
+    model = {"model": request.body["model"]} if request.body.get("model") else {}
     if url.endswith("/tokenizer"):
         body: dict[str, Any] = {**model, "messages": [{"role": "user", "content": text}]}
     else:  # vLLM and SGLang read ``prompt``, llama.cpp ``content``; each ignores the other's key
         body = {**model, "prompt": text, "content": text, "add_special_tokens": False}
     try:
-        reply = client.ask_json(replace(call, url=url, body=body, data=encoded(body), limits=LIMITS, retries=0))
+        reply = client.request_json(
+            replace(request, url=url, body=body, data=encode_json(body), timeouts=TOKENIZE_TIMEOUTS, retries=0)
+        )
     except ResponseError as error:
         if error.kind in ("not_found", "bad_request"):
             return None
         raise
-    return _read(reply)
+    return _parse_count(reply)
 
 
-def _read(reply: Any) -> Counted | None:
+def _parse_count(reply: Any) -> TokenCount | None:
     if not isinstance(reply, dict):
         return None
     tokens, usage = reply.get("tokens"), reply.get("usage")
     if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens):
-        return Counted(len(tokens), tuple(tokens))
+        return TokenCount(len(tokens), tuple(tokens))
     count = reply.get("count") or (usage.get("prompt_tokens") if isinstance(usage, dict) else None)
-    return Counted(count) if type(count) is int and count >= 0 else None
+    return TokenCount(count) if type(count) is int and count >= 0 else None

@@ -18,19 +18,19 @@ from urllib3 import exceptions as u3
 
 from ..errors import ChatGLMError, EndpointError, IncompleteAnswerError
 from ..wire.body import sanitize_line
-from .address import bare
+from .address import redact_url
 
 if TYPE_CHECKING:
     from .proxies import Proxy
-    from .request import Call
-    from .timeouts import Clock
+    from .request import Request
+    from .timeouts import Deadline
 
 
-START = (
+START_ADVICE = (
     "Start it, or set another address: %chatglm_config endpoint_url=URL; %chatglm_serve starts the built-in model."
 )
 
-GONE = {
+CLOSED_ERRORS = {
     "RemoteDisconnected",
     "ServerDisconnectedError",
     "ConnectionResetError",
@@ -45,10 +45,10 @@ class translate_errors:
     A class, since this is entered for every read of every stream.
     """
 
-    __slots__ = ("_call", "_clock", "_proxy")
+    __slots__ = ("_deadline", "_proxy", "_request")
 
-    def __init__(self, call: Call, clock: Clock, proxy: Proxy | None = None) -> None:
-        self._call, self._clock, self._proxy = call, clock, proxy
+    def __init__(self, request: Request, deadline: Deadline, proxy: Proxy | None = None) -> None:
+        self._request, self._deadline, self._proxy = request, deadline, proxy
 
     def __enter__(self) -> None:
         pass
@@ -56,15 +56,17 @@ class translate_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, ChatGLMError):
             return
-        if isinstance(error, FOREIGN) or _from_library(error):
-            if _has(error, KeyboardInterrupt):  # it struck, and the library's cleanup failed and took its place
+        if isinstance(error, LIBRARY_ERRORS) or _from_library(error):
+            if _has_cause(
+                error, KeyboardInterrupt
+            ):  # it struck, and the library's cleanup failed and took its place
                 raise KeyboardInterrupt from None
-            if self._proxy is not None and (blamed := _blame(error, self._proxy, self._call)):
+            if self._proxy is not None and (blamed := _proxy_error(error, self._proxy, self._request)):
                 raise blamed from None
-            raise _translation(error, self._call, self._clock) from None
+            raise _translate(error, self._request, self._deadline) from None
 
 
-FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
 def _from_library(error: BaseException) -> bool:
@@ -89,28 +91,28 @@ PROXY_ERRORS = {
 """Names, in all the libraries, of an error that a proxy is to blame for."""
 
 
-def _blame(error: BaseException, proxy: Proxy, call: Call) -> EndpointError | None:
+def _proxy_error(error: BaseException, proxy: Proxy, request: Request) -> EndpointError | None:
     """Return the error of a proxy that did not let a question through; None if it is not to blame."""
     causes = _causes(error)
     names = {type(cause).__name__ for cause in causes}
     if not names & PROXY_ERRORS:
         return None
     answers = [getattr(cause, "status", None) for cause in causes]
-    answers += [int(found[1]) for cause in causes if (found := TUNNEL.search(str(cause)))]
+    answers += [int(found[1]) for cause in causes if (found := TUNNEL_STATUS.search(str(cause)))]
     status = next((answer for answer in answers if isinstance(answer, int) and answer >= 300), None)
     if status is not None:
-        return proxy.refusal(status, call.url)
-    return proxy.error("can't be reached, or did not let the question through", call.url)
+        return proxy.status_error(status, request.url)
+    return proxy.error("can't be reached, or did not let the question through", request.url)
 
 
-TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
-def _translation(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
-    if not clock.answered:
-        return _unreached(error, call, clock)
-    if _has(error, u3.ReadTimeoutError, TimeoutError):
-        return clock.expired()
+def _translate(error: BaseException, request: Request, deadline: Deadline) -> ChatGLMError:
+    if not deadline.answered:
+        return _connection_error(error, request, deadline)
+    if _has_cause(error, u3.ReadTimeoutError, TimeoutError):
+        return deadline.timeout_error()
     return IncompleteAnswerError(
         f"The answer is incomplete: the connection broke ({type(error).__name__}). Ask again.", kind="incomplete"
     )
@@ -128,30 +130,30 @@ def _causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _has(error: BaseException, *types: type[BaseException]) -> bool:
+def _has_cause(error: BaseException, *types: type[BaseException]) -> bool:
     return any(isinstance(cause, types) for cause in _causes(error))
 
 
-NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
-UNKNOWN_HOST = {"NameResolutionError", "ClientConnectorDNSError"}
+NO_ROUTE_ERRNOS = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+UNKNOWN_HOST_ERRORS = {"NameResolutionError", "ClientConnectorDNSError"}
 """Names, in urllib3 and aiohttp, of an error that says that a host's name has no address."""
 
 
-def unreached(error: BaseException) -> Literal["unknown host", "no route", "refused", ""]:
+def connection_failure(error: BaseException) -> Literal["unknown host", "no route", "refused", ""]:
     """Tell why no connection came about; empty where it is none of these reasons."""
     causes = _causes(error)
-    if _has(error, socket.gaierror) or UNKNOWN_HOST & {type(cause).__name__ for cause in causes}:
+    if _has_cause(error, socket.gaierror) or UNKNOWN_HOST_ERRORS & {type(cause).__name__ for cause in causes}:
         return "unknown host"
-    if any(isinstance(cause, OSError) and cause.errno in NO_ROUTE for cause in causes):
+    if any(isinstance(cause, OSError) and cause.errno in NO_ROUTE_ERRNOS for cause in causes):
         return "no route"
-    return "refused" if _has(error, ConnectionRefusedError, u3.NewConnectionError) else ""
+    return "refused" if _has_cause(error, ConnectionRefusedError, u3.NewConnectionError) else ""
 
 
-def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
-    where = sanitize_line(bare(call.url))
+def _connection_error(error: BaseException, request: Request, deadline: Deadline) -> ChatGLMError:
+    where = sanitize_line(redact_url(request.url))
     names = {type(cause).__name__ for cause in _causes(error)}
-    plain = " If it wants TLS, its address begins with https://." if urlsplit(call.url).scheme == "http" else ""
-    if _has(error, ssl.SSLError, u3.SSLError):
+    plain = " If it wants TLS, its address begins with https://." if urlsplit(request.url).scheme == "http" else ""
+    if _has_cause(error, ssl.SSLError, u3.SSLError):
         return EndpointError(
             f"No safe connection to {where}: its certificate or its TLS is not in order. "
             "Is it http:// instead of https://?",
@@ -164,8 +166,8 @@ def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
             kind="pool_timeout",
         )
     # Before the time-outs: urllib3 counts a refused connection as one of them.
-    if (reason := unreached(error)) == "unknown host":
-        host = urlsplit(call.url).hostname or where
+    if (reason := connection_failure(error)) == "unknown host":
+        host = urlsplit(request.url).hostname or where
         return EndpointError(
             f"There is no host named {sanitize_line(host)}. "
             "Set another address: %chatglm_config endpoint_url=URL.",
@@ -173,24 +175,28 @@ def _unreached(error: BaseException, call: Call, clock: Clock) -> ChatGLMError:
         )
     if reason == "no route":
         return EndpointError(
-            f"No route leads to {where}: is the network up, and the address right? {START}", kind="connect"
+            f"No route leads to {where}: is the network up, and the address right? {START_ADVICE}", kind="connect"
         )
     if reason == "refused":
-        return EndpointError(f"No server answers at {where}: nothing listens there. {START}", kind="connect")
-    if _has(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
-        limit = f"{call.limits.connect:g} s"
-        return EndpointError(f"{where} did not accept a connection in {limit}. {START}", kind="connect_timeout")
-    if _has(error, u3.ReadTimeoutError):
-        return clock.expired()
-    if _has(error, TimeoutError):  # neither to connect nor to read: requests was still sending
-        clock.sending = True
-        return clock.expired()
-    if names & GONE:
+        return EndpointError(
+            f"No server answers at {where}: nothing listens there. {START_ADVICE}", kind="connect"
+        )
+    if _has_cause(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
+        limit = f"{request.timeouts.connect:g} s"
+        return EndpointError(
+            f"{where} did not accept a connection in {limit}. {START_ADVICE}", kind="connect_timeout"
+        )
+    if _has_cause(error, u3.ReadTimeoutError):
+        return deadline.timeout_error()
+    if _has_cause(error, TimeoutError):  # neither to connect nor to read: requests was still sending
+        deadline.sending = True
+        return deadline.timeout_error()
+    if names & CLOSED_ERRORS:
         return EndpointError(
             f"{where} closed the connection before it answered. Ask again, or look at the server's log.{plain}",
             kind="server_closed",
         )
-    if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema"} or _has(error, UnicodeError):
+    if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema"} or _has_cause(error, UnicodeError):
         return EndpointError(f"endpoint_url {where} isn't a valid URL.", kind="bad_url")
     return EndpointError(
         f"{where} does not answer as a web server does ({type(error).__name__}). "

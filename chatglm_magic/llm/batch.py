@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseLanguageModel, LanguageModelInput
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, get_config_list
 
-from ..client.loop import LOOP, handed_over
+from ..client.loop import LOOP, iterate_on_loop_thread
 from .fields import refuse_config_arguments
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class BatchMixin(Generic[T]):
         **kwargs: Any,
     ) -> Iterator[tuple[int, T | Exception]]:
         """Send concurrent requests; yield (index, answer) as they complete. Leaving the loop cancels the rest."""
-        return handed_over(self._send_batch(inputs, config, return_exceptions, kwargs))
+        return iterate_on_loop_thread(self._send_batch(inputs, config, return_exceptions, kwargs))
 
     async def abatch_as_completed(
         self,

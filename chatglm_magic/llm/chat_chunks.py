@@ -11,7 +11,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from ..client.address import bare
+from ..client.address import redact_url
 from ..credentials import mask
 from ..errors import ChatGLMError
 from ..values import Delta, TokenLogprobs, ToolCallPiece
@@ -51,13 +51,13 @@ class AnswerBuilder:
         assert chat is not None, "a chat model's plan has its options"
         self._text = ChunkBuilder.of(plan)
         reads = chat.tools and chat.tool_choice != "none" and not keep_tool_text
-        self._reader = ToolTextReader(chat.tools, json.dumps(plan.call.body["messages"])) if reads else None
+        self._reader = ToolTextReader(chat.tools, json.dumps(plan.request.body["messages"])) if reads else None
         functions = [tool["function"] for tool in chat.tools if isinstance(tool.get("function"), Mapping)]
         self._schemas = {function["name"]: function.get("parameters") or {} for function in functions}
         self._choice = chat.tool_choice
         self._call_count = 0
         """How many calls have started, including those that turned out to be thinking."""
-        self._secrets = plan.call.secrets
+        self._secrets = plan.request.secrets
         self._casters: dict[int, ArgumentCaster] = {}
         self._filters: dict[int, SecretFilter] = {}
         self._numbers: dict[tuple[bool, int], int] = {}
@@ -65,7 +65,7 @@ class AnswerBuilder:
         self._logprobs = _LogprobsFilter(self._secrets)
         self._escaped: dict[int, list[str]] = {}
         """Arguments with escapes, which may hide a secret until they are complete."""
-        self._facts: dict[str, Any] = {"endpoint": bare(plan.call.url)}
+        self._facts: dict[str, Any] = {"endpoint": redact_url(plan.request.url)}
         self._usage: Mapping[str, Any] = {}
         self._changed: list[str] = []
 

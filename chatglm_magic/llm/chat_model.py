@@ -193,7 +193,7 @@ class GLMChatModel(  # type: ignore[misc]
         .. code-block:: python
 
             plan = model.plan("Why is the sea blue?", temperature=0.5)
-            plan.call.url, plan.call.body, plan.changed
+            plan.request.url, plan.request.body, plan.changed
         """
         return self._plan(self._convert_input(input).to_messages(), stop, kwargs)
 
@@ -379,7 +379,7 @@ class GLMChatModel(  # type: ignore[misc]
     def _pieces(self, plan: RequestPlan, builder: AnswerBuilder) -> Generator[ChatPiece, None, None]:
         try:
             client = self._runtime.client if plan.tape is None else plan.tape.wrap(self._runtime.client)
-            with closing(client.stream(plan.call)) as deltas:
+            with closing(client.stream(plan.request)) as deltas:
                 for delta in deltas:
                     yield from builder.feed(delta)
                     if builder.done:
@@ -392,7 +392,7 @@ class GLMChatModel(  # type: ignore[misc]
     async def _apieces(self, plan: RequestPlan, builder: AnswerBuilder) -> AsyncGenerator[ChatPiece, None]:
         try:
             client = self._runtime.aclient if plan.tape is None else plan.tape.awrap(self._runtime.aclient)
-            async with aclosing(client.stream(plan.call)) as deltas:
+            async with aclosing(client.stream(plan.request)) as deltas:
                 async for delta in deltas:
                     for piece in builder.feed(delta):
                         yield piece

@@ -60,7 +60,7 @@ class ChatGLM(batch.BatchMixin[str], ChatGLMFields, LLM):  # type: ignore[misc]
         .. code-block:: python
 
             plan = llm.plan("Why is the sea blue?", temperature=0.5)
-            plan.call.url, plan.sent, plan.changed
+            plan.request.url, plan.sent, plan.changed
         """
         return plan_request(self, prompt, stop, kwargs)
 
@@ -316,7 +316,7 @@ class ChatGLM(batch.BatchMixin[str], ChatGLMFields, LLM):  # type: ignore[misc]
     def _pieces(self, plan: RequestPlan, builder: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
         try:
             client = self._runtime.client if plan.tape is None else plan.tape.wrap(self._runtime.client)
-            with closing(client.stream(plan.call)) as deltas:
+            with closing(client.stream(plan.request)) as deltas:
                 for delta in deltas:
                     if chunk := builder.feed(delta):
                         yield chunk
@@ -330,7 +330,7 @@ class ChatGLM(batch.BatchMixin[str], ChatGLMFields, LLM):  # type: ignore[misc]
     async def _apieces(self, plan: RequestPlan, builder: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
         try:
             client = self._runtime.aclient if plan.tape is None else plan.tape.awrap(self._runtime.aclient)
-            async with aclosing(client.stream(plan.call)) as deltas:
+            async with aclosing(client.stream(plan.request)) as deltas:
                 async for delta in deltas:
                     if chunk := builder.feed(delta):
                         yield chunk

@@ -48,7 +48,7 @@ class ChunkBuilder:
     @classmethod
     def of(cls, plan: RequestPlan) -> ChunkBuilder:
         """Return a builder for the answer to a plan's request."""
-        return cls(plan.stop, plan.changed, plan.call.secrets)
+        return cls(plan.stop, plan.changed, plan.request.secrets)
 
     @property
     def text(self) -> str:

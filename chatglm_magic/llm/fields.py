@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from ..client.address import no_secrets
-from ..client.timeouts import Limits
+from ..client.address import check_no_secrets
+from ..client.timeouts import Timeouts
 from ..errors import ParameterError
 from ..parameters import LANGCHAIN_CONFIG, PARAMETERS, Parameter, canonical_name, suggest
 
@@ -36,7 +36,7 @@ def _copy_pairs(value: Any) -> Any:
 
 def _refuse_secrets(value: str) -> str:
     """Refuse a URL with a key in it, since it is displayed, logged and saved."""
-    no_secrets(value)
+    check_no_secrets(value)
     return value
 
 
@@ -105,16 +105,16 @@ def unknown_field(name: str, known: Iterable[str], model: str = "ChatGLM") -> Pa
     return ParameterError(f"{model} has no field {name!r}. {hint}", kind="unknown_name")
 
 
-def parse_timeout(timeout: float | Mapping[str, float] | None) -> Limits:
+def parse_timeout(timeout: float | Mapping[str, float] | None) -> Timeouts:
     """Return the time limits of a ``timeout`` field: a number of seconds, or a mapping of limits.
 
     :raises ParameterError: for an unknown limit, or a number of seconds that isn't positive.
     """
     if timeout is None:
-        return Limits()
+        return Timeouts()
     is_mapping = isinstance(timeout, Mapping)
     limits: dict[str, float] = dict(timeout) if is_mapping else dict.fromkeys(SINGLE_NUMBER_LIMITS, timeout)  # type: ignore[arg-type]
-    known = [part.name for part in dataclasses.fields(Limits)]
+    known = [part.name for part in dataclasses.fields(Timeouts)]
     for name, seconds in limits.items():
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if name not in known or not (is_number and 0 < seconds < float("inf")):
@@ -122,7 +122,7 @@ def parse_timeout(timeout: float | Mapping[str, float] | None) -> Limits:
             raise ParameterError(
                 f"{where} = {seconds!r} is not a number of seconds above 0, or a mapping of {', '.join(known)}."
             )
-    return Limits(**limits)
+    return Timeouts(**limits)
 
 
 SINGLE_NUMBER_LIMITS = ("first_byte", "idle", "content")

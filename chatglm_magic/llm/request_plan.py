@@ -12,8 +12,8 @@ from langchain_core.outputs import GenerationChunk
 from langchain_core.prompt_values import PromptValue
 from pydantic import PrivateAttr
 
-from ..client.address import checked_url, is_loopback
-from ..client.request import Call, Headers, checked_headers, encoded
+from ..client.address import check_url, is_loopback
+from ..client.request import Headers, Request, check_headers, encode_json
 from ..credentials import find_secret_name
 from ..errors import EndpointError, ParameterError
 from ..parameters import PARAMETERS, wire_names
@@ -42,7 +42,7 @@ class RequestPlan:
 
     :param question: the prompt with its context and parameters.
     :param endpoint_url: the endpoint as the user wrote it.
-    :param call: the encoded request.
+    :param request: the encoded request.
     :param changed: how the request differs from what the caller requested.
     :param adds_to_history: whether the turn is added to the model's ``history``.
     :param usage: whether token counts are requested with the stream.
@@ -52,7 +52,7 @@ class RequestPlan:
 
     question: Question
     endpoint_url: str
-    call: Call
+    request: Request
     changed: tuple[Change, ...]
     adds_to_history: bool
     usage: bool
@@ -67,26 +67,27 @@ class RequestPlan:
     @property
     def dialect(self) -> Dialect:
         """The protocol."""
-        return self.call.dialect
+        return self.request.dialect
 
     @property
     def stop(self) -> tuple[str, ...]:
         """The stop sequences."""
-        return self.call.stop
+        return self.request.stop
 
     @property
     def sent(self) -> dict[str, Any]:
         """The request's body without the conversation."""
-        return {k: v for k, v in self.call.body.items() if k not in ("prompt", "history", "messages")}
+        return {k: v for k, v in self.request.body.items() if k not in ("prompt", "history", "messages")}
 
     def with_sample(self, sample: int) -> RequestPlan:
         """Return the plan for another answer to the same request.
 
         :raises ParameterError: if ``sample`` isn't a whole number, 0 or more.
         """
-        plan = self._encode(self.question) if self.usage and self.call.url in self.call.no_usage else self
+        refuses_usage = self.request.url in self.request.urls_without_usage
+        plan = self._encode(self.question) if self.usage and refuses_usage else self
         arguments = {**plan.arguments, "sample": sample}
-        return replace(plan, call=replace(plan.call, sample=_check_sample(sample)), arguments=arguments)
+        return replace(plan, request=replace(plan.request, sample=_check_sample(sample)), arguments=arguments)
 
     def with_question(self, prompt: str | None = None, history: Sequence[Pair] | None = None) -> RequestPlan:
         """Return the plan of the same request with another prompt or another context."""
@@ -100,10 +101,11 @@ class RequestPlan:
         return self if question == self.question else replace(self._encode(question), arguments=arguments)
 
     def _encode(self, question: Question) -> RequestPlan:
-        usage = self.usage and self.call.url not in self.call.no_usage  # the server may have refused it since
-        body, changed = _encode(question, self.dialect, self.call.url, usage=usage)
-        call = replace(self.call, body=body, data=encoded(body))
-        return replace(self, question=question, call=call, changed=changed, usage=usage)
+        # The server may have refused it since this plan was made.
+        usage = self.usage and self.request.url not in self.request.urls_without_usage
+        body, changed = _encode(question, self.dialect, self.request.url, usage=usage)
+        request = replace(self.request, body=body, data=encode_json(body))
+        return replace(self, question=question, request=request, changed=changed, usage=usage)
 
 
 class PlannedPrompt(str):
@@ -203,26 +205,26 @@ def _plan(
     params = _resolve_parameters(values, arguments, were_set, extra, dialect)
     pairs = [(prompt, answer) for prompt, answer in values.get("history", ())]
     question = content.question(dialect, pairs, params, extra)
-    url = (openai if dialect == "openai" else chatglm).url(checked_url(endpoint_url))
-    usage = fields["stream_usage"] and url not in llm._runtime.no_usage
+    url = (openai if dialect == "openai" else chatglm).url(check_url(endpoint_url))
+    usage = fields["stream_usage"] and url not in llm._runtime.urls_without_usage
     body, changed = _encode(question, dialect, url, usage=usage)
     headers = _build_headers(endpoint_url, fields["endpoint_url"], credentials)
     _refuse_plain_http(url, headers, insecure=fields["insecure"])
-    call = Call(
+    request = Request(
         url,
         dialect,
         body,
-        encoded(body),
-        checked_headers(headers),
+        encode_json(body),
+        check_headers(headers),
         parse_timeout(values["timeout"]),
         values["max_retries"],
-        llm._runtime.no_usage,
+        llm._runtime.urls_without_usage,
         _check_sample(kwargs["sample"]) if "sample" in kwargs else 0,
         stop,
     )
     tape = llm._tape() if fields["tape"] is not None else None
     adds_to_history = values.get("with_history", False)
-    return RequestPlan(question, endpoint_url, call, changed, adds_to_history, usage, tape, dict(kwargs))
+    return RequestPlan(question, endpoint_url, request, changed, adds_to_history, usage, tape, dict(kwargs))
 
 
 def _resolve_dialect(arguments: Mapping[str, Any], configured: Dialect | None, endpoint_url: str) -> Dialect:

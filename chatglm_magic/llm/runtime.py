@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..client.sync_client import GENUINE, BridgedClient, SyncClient
+from ..client.sync_client import HAS_STANDARD_URLLIB3, BridgedClient, SyncClient
 from ..forks import LockOrder, fork_safe_lock
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class Runtime:
     """A model's connections, lock and observers. A copied or unpickled model gets a new one."""
 
     def __init__(self) -> None:
-        self.client = SyncClient() if GENUINE else BridgedClient(lambda: self.aclient)
+        self.client = SyncClient() if HAS_STANDARD_URLLIB3 else BridgedClient(lambda: self.aclient)
         self.lock = fork_safe_lock(LockOrder.MODEL)
         self.observers: list[Callable[[str, Any], None]] = []
-        self.no_usage: set[str] = set()
+        self.urls_without_usage: set[str] = set()
         self.tokenizers: dict[str, str | None] = {}
         """For each server the URL that counts tokens; None if it has none."""
         self._aclient: AsyncClient | None = None
@@ -73,7 +73,7 @@ class Runtime:
     def share(self, other: Runtime) -> None:
         """Use the connections of another model, of which this one's is a variant."""
         self.client, self._aclient = other.client, other.aclient
-        self.no_usage, self.tokenizers = other.no_usage, other.tokenizers
+        self.urls_without_usage, self.tokenizers = other.urls_without_usage, other.tokenizers
 
     def close(self) -> None:
         """Close the pooled connections; the next request opens new ones."""

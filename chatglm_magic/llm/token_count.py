@@ -7,7 +7,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING
 
-from ..client.tokenizer import Counted, addresses, counted
+from ..client.tokenizer import TokenCount, request_token_count, tokenizer_urls
 from ..errors import ChatGLMError, EndpointError
 from .request_plan import plan_request
 
@@ -31,19 +31,19 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(cjk_count * TOKENS_PER_CJK_CHAR + (len(text) - cjk_count) * TOKENS_PER_OTHER_CHAR)
 
 
-def count_on_server(llm: ModelFields, text: str) -> Counted | None:
+def count_on_server(llm: ModelFields, text: str) -> TokenCount | None:
     """Return the server's token count; None if it has no tokenizer. The URL that counts is cached per server.
 
     :raises ChatGLMError: if the server can't be reached, or refuses the key.
     """
-    call, known = plan_request(llm, "", None, {}).call, llm._runtime.tokenizers
-    candidates = [known[call.url]] if call.url in known else list(addresses(call))
+    request, known = plan_request(llm, "", None, {}).request, llm._runtime.tokenizers
+    candidates = [known[request.url]] if request.url in known else list(tokenizer_urls(request))
     for url in candidates:
-        result = counted(llm._runtime.client, call, url, text) if url else None
+        result = request_token_count(llm._runtime.client, request, url, text) if url else None
         if result is not None:
-            known[call.url] = url
+            known[request.url] = url
             return result
-    known[call.url] = None
+    known[request.url] = None
     return None
 
 

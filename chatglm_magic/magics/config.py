@@ -68,7 +68,7 @@ def parameter_rows(session: Session, *, everything: bool = False) -> dict[str, d
         text = str(value) if value is not None else "None"
         rows[name] = "not set: the server's default" if plan.dialect == "openai" and name in unsent else text
     groups["Conversation"]["store"] = str(session.store.path or "off: turns are kept in memory alone")
-    groups["Server"]["api_key"] = "set" if "Authorization" in plan.call.headers else "not set"
+    groups["Server"]["api_key"] = "set" if "Authorization" in plan.request.headers else "not set"
     return {heading: rows for heading, rows in groups.items() if rows}
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from .session import Session, get_session, resolve_session
 
 if TYPE_CHECKING:
-    from ..client.probe import Finding as Finding  # the result of Session.probe; its module imports requests
+    from ..client.probe import (
+        ProbeResult as ProbeResult,  # the result of Session.probe; its module imports requests
+    )
 
 __all__ = ["Session", "get_session", "resolve_session"]

@@ -11,7 +11,7 @@ from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..client.address import bare
+from ..client.address import redact_url
 from ..errors import ChatGLMError, Interrupted, ResponseError
 from ..values import Answer, Pair, Status, Turn
 from .draft import Draft, RefreshableView, View
@@ -19,7 +19,7 @@ from .draft import Draft, RefreshableView, View
 if TYPE_CHECKING:
     from langchain_core.outputs import GenerationChunk
 
-    from ..client.probe import Finding
+    from ..client.probe import ProbeResult
     from ..llm import ChatGLM
     from .conversation import Entry, InsertionPoint
     from .interrupts import Interrupts
@@ -38,7 +38,7 @@ class TurnOwner(Protocol):
     @property
     def llm(self) -> ChatGLM: ...
     def explicit_parameters(self) -> dict[str, Any]: ...
-    def probe(self, **options: Any) -> Finding: ...
+    def probe(self, **options: Any) -> ProbeResult: ...
     def begin_turn(self, point: InsertionPoint, turn: Turn) -> Entry: ...
     def update_turn(self, entry: Entry, turn: Turn) -> None: ...
     def finish_turn(self, entry: Entry, turn: Turn) -> None: ...
@@ -78,7 +78,7 @@ class ActiveTurn:
         plan = self.plan
         turn = replace(
             self._base,
-            endpoint=bare(plan.call.url),
+            endpoint=redact_url(plan.request.url),
             dialect=plan.dialect,
             model=plan.sent.get("model"),
             system=plan.question.params.get("system"),

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..client.address import bare
+from ..client.address import redact_url
 from ..errors import ChatGLMError
 from ..llm.request_plan import RequestPlan
 from ..parameters import PARAMETERS
@@ -181,12 +181,12 @@ class Checker:
         plain = self._send("plain")
         first = self.plan(TRIALS["plain"])
         if plain.error is not None and plain.error.kind == "bad_request" and first.usage:
-            first.call.no_usage.add(
-                first.call.url
+            first.request.urls_without_usage.add(
+                first.request.url
             )  # an older transformers serve refuses the wish for token counts
             plain = self._send("plain")
             if plain.error is not None:  # it was something else
-                first.call.no_usage.discard(first.call.url)
+                first.request.urls_without_usage.discard(first.request.url)
         if plain.error is not None:
             raise plain.error
         if self._send("hot").is_refused:
@@ -197,7 +197,9 @@ class Checker:
         self._send_if_needed("plain again")
         plan = self.plan(TRIALS["plain"])
         rows = tuple(CheckRow(name, *conclude(self._replies, plan)) for name, conclude in CONCLUSIONS.items())
-        return Check(bare(plan.call.url), plan.dialect, plain.model or plan.sent.get("model"), rows, self._sent)
+        return Check(
+            redact_url(plan.request.url), plan.dialect, plain.model or plan.sent.get("model"), rows, self._sent
+        )
 
     def plan(self, trial: Trial, *, stop: str = "") -> RequestPlan:
         """Return the request of a trial."""
@@ -212,7 +214,7 @@ class Checker:
                 options = {"temperature": 0.0, "max_token": SHORT_LENGTH, "history": []}
         plan = self._llm.plan(PROMPT, [stop] if stop else [], **options, with_history=False)
         # The stop sequence isn't applied here: it is the server's doing that is of interest.
-        return replace(plan, call=replace(plan.call, stop=(), exact=True), tape=None)
+        return replace(plan, request=replace(plan.request, stop=(), exact=True), tape=None)
 
     def _send_milder(self) -> None:
         """Find out what of the hot trial was refused: the temperature alone, or the seed."""
@@ -256,9 +258,8 @@ class Checker:
 def describe_trials(trials: Sequence[tuple[Trial, RequestPlan]]) -> str:
     """Return the requests of a check as text: a line each."""
     rows = [(str(n), trial.purpose, _describe_parameters(plan.sent)) for n, (trial, plan) in enumerate(trials, 1)]
-    head = (
-        f"At most {MOST} of these requests go to {bare(trials[0][1].call.url)}, each with the prompt {PROMPT!r}:"
-    )
+    url = redact_url(trials[0][1].request.url)
+    head = f"At most {MOST} of these requests go to {url}, each with the prompt {PROMPT!r}:"
     return "\n".join([head, *align_columns(rows)])
 
 

@@ -19,8 +19,8 @@ from .settings import ChatGLMSettings, SettingsSync, apply_config, make_settings
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from ..client.probe import Finding
-    from ..client.request import Call
+    from ..client.probe import ProbeResult
+    from ..client.request import Request
     from ..llm import ChatGLM
     from ..llm.chat_model import GLMChatModel
     from ..store import History, Store
@@ -143,12 +143,12 @@ class Session:
         """Return the parameters the user has set, by name."""
         return self._sync.explicit_parameters()
 
-    def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Call:
+    def preview(self, prompt: str, *, history: bool = True, **options: Any) -> Request:
         """Return the exact request that a prompt would send now; nothing is sent or changed."""
         with self._lock:
             self._sync_with_llm()
             context = self._log.insertion_point(self.cell, None).history if history else ()
-        return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in context]}).call
+        return self.llm.plan(prompt, **{**options, "history": [list(pair) for pair in context]}).request
 
     def sync_with_llm(self) -> None:
         """Apply assignments of a current value, and changes of ``llm.history``; no event reports either."""
@@ -179,7 +179,7 @@ class Session:
         settings = self.settings
         return levels_of(settings.model, server_of(settings.endpoint_url))
 
-    def probe(self, **options: Any) -> Finding:
+    def probe(self, **options: Any) -> ProbeResult:
         """Probe the endpoint with one GET (2 s timeout). Never raises for server errors.
 
         :param options: as for :meth:`ask`, such as another ``endpoint_url``.
@@ -187,7 +187,7 @@ class Session:
         from ..client.probe import probe
 
         plan = self.llm.plan("", **options)
-        return probe(plan.endpoint_url, plan.dialect, plan.call.headers)
+        return probe(plan.endpoint_url, plan.dialect, plan.request.headers)
 
     def check(self) -> Check:
         """Test which parameters the current server honours, with at most ten short requests.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool, Bunch, Enum, Float, Int, List, TraitError, Unicode, default, validate
 from traitlets.config import Config, Configurable
 
-from ..client.address import checked_url
+from ..client.address import check_url
 from ..errors import EndpointError, ParameterError
 from ..forks import LockOrder, fork_safe_lock
 from ..parameters import PARAMETERS, Parameter
@@ -132,7 +132,7 @@ class ChatGLMSettings(_BodySettings):  # type: ignore[misc]
         name, value = proposal["trait"].name, proposal["value"]
         if name == "endpoint_url":
             try:
-                checked_url(value)
+                check_url(value)
             except EndpointError as error:
                 problem = str(error)
             else:
@@ -295,10 +295,10 @@ class SettingsSync:
         if llm is None:
             return
         if name in TIMEOUT_TRAITS:
-            from ..client.timeouts import Limits
+            from ..client.timeouts import Timeouts
             from ..llm.fields import parse_timeout
 
-            if parse_timeout(llm.timeout) != Limits(**self._timeout_values()):
+            if parse_timeout(llm.timeout) != Timeouts(**self._timeout_values()):
                 llm.timeout = self._timeout_values()
         elif getattr(llm, name) != change["new"]:
             setattr(llm, name, change["new"])

@@ -16,7 +16,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..client.address import bare
+from ..client.address import redact_url
 from ..errors import ChatGLMError
 from ..parameters import PARAMETERS
 from ..session.draft import Draft
@@ -114,7 +114,7 @@ class SweepPlans:
             prompt=plan.prompt,
             kind="sweep",
             outside=True,
-            endpoint=bare(plan.call.url),
+            endpoint=redact_url(plan.request.url),
             dialect=plan.dialect,
             model=plan.sent.get("model"),
             system=plan.question.params.get("system"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ..client.request import Call
+from ..client.request import Request
 from ..credentials import MARK, MIN_CHARACTERS_IN_ANSWER
 from ..errors import TapeError
 from ..strictjson import strict_json
@@ -41,7 +41,7 @@ class RequestTexts(NamedTuple):
     prompt: str
 
 
-def keyed_request(call: Call) -> KeyedRequest:
+def keyed_request(call: Request) -> KeyedRequest:
     """Return the part of a request that identifies it on a tape: not its URL, not its headers."""
     sent = json.loads(call.data)  # as it is sent, with lists for tuples
     body = {name: value for name, value in sent.items() if name not in DELIVERY_KEYS}
@@ -228,7 +228,7 @@ class TapeRecorder:
     :raises TapeError: ``secret`` for a request whose text contains the API key it is sent with.
     """
 
-    def __init__(self, keyed: KeyedRequest, call: Call) -> None:
+    def __init__(self, keyed: KeyedRequest, call: Request) -> None:
         self._keyed = keyed
         self._secrets = [secret for secret in call.secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
         if self._mask(keyed.request) != keyed.request:

@@ -12,8 +12,8 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..client.request import Call
-from ..client.timeouts import pause
+from ..client.request import Request
+from ..client.timeouts import sleep_in_steps
 from ..errors import ChatGLMError, ParameterError, TapeError
 from ..values import Delta
 from ..wire.body import sanitize_line
@@ -83,7 +83,7 @@ class Tape:
             raise TapeError(self._describe_miss(request), kind="not_on_tape")
         return entry
 
-    def start_recording(self, request: KeyedRequest, call: Call) -> TapeRecorder:
+    def start_recording(self, request: KeyedRequest, call: Request) -> TapeRecorder:
         """Return a recorder for an answer.
 
         :raises TapeError: if the answer couldn't be saved, before the request is sent.
@@ -131,7 +131,7 @@ class RecordingClient:
     def __init__(self, tape: Tape, client: SyncClient) -> None:
         self._tape, self._client = tape, client
 
-    def stream(self, call: Call) -> Generator[Delta, None, None]:
+    def stream(self, call: Request) -> Generator[Delta, None, None]:
         """Yield the pieces of an answer, replayed or received.
 
         :raises ChatGLMError: as the client, or a TapeError.
@@ -142,7 +142,7 @@ class RecordingClient:
             started = time.monotonic()
             for seconds, delta in entry.deltas():
                 if (wait := self._tape.timed and _remaining(started, seconds, call)) > 0:
-                    pause(wait)
+                    sleep_in_steps(wait)
                 yield delta
             return
         recorder = self._tape.start_recording(request, call)
@@ -172,7 +172,7 @@ class AsyncRecordingClient:
     def __init__(self, tape: Tape, client: AsyncClient) -> None:
         self._tape, self._client = tape, client
 
-    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
+    async def stream(self, call: Request) -> AsyncGenerator[Delta, None]:
         """Yield the pieces of an answer, replayed or received.
 
         :raises ChatGLMError: as the client, or a TapeError.
@@ -207,9 +207,9 @@ class AsyncRecordingClient:
             await asyncio.to_thread(tape.save, recorder)
 
 
-def _remaining(started: float, seconds: float, call: Call) -> float:
+def _remaining(started: float, seconds: float, call: Request) -> float:
     """Return how many seconds to wait for a piece; the limit protects from a manipulated file."""
-    return started + min(seconds, call.limits.total) - time.monotonic()
+    return started + min(seconds, call.timeouts.total) - time.monotonic()
 
 
 _files: weakref.WeakValueDictionary[Path, TapeFile] = weakref.WeakValueDictionary()

@@ -36,7 +36,7 @@ class Decompressor:
         self._fed = False
 
     @property
-    def undoes(self) -> bool:
+    def is_compressed(self) -> bool:
         """Whether there is anything to undo."""
         return self._undo is not None
 

@@ -28,7 +28,7 @@ BASE = "http://127.0.0.1:9/v1"
 
 def body(model: GLMChatModel, **options: Any) -> dict[str, Any]:
     """Return the body of a request, without its messages."""
-    return {key: value for key, value in model.plan("hi", **options).call.body.items() if key != "messages"}
+    return {key: value for key, value in model.plan("hi", **options).request.body.items() if key != "messages"}
 
 
 def test_max_tokens_has_both_names() -> None:
@@ -93,12 +93,12 @@ def test_the_chat_model_of_a_chatglm_is_set_alike() -> None:
     )
     model = llm.as_chat_model()
     assert (model.temperature, model.max_tokens, model.top_p, model.endpoint_url) == (0.3, 9, None, BASE)
-    call = model.plan("hi").call
+    call = model.plan("hi").request
     assert call.headers["Authorization"] == "Bearer sk-x" and call.headers["X-A"] == "b"
     assert "top_p" not in call.body and len(call.body["messages"]) == 1
     assert ChatGLM(endpoint_url=BASE, tags=["a"]).as_chat_model().tags == ["a"]
     llm.temperature = 0.9
-    assert model.plan("hi").call.body["temperature"] == 0.3
+    assert model.plan("hi").request.body["temperature"] == 0.3
     model.temperature = 0.1
     assert llm.temperature == 0.9
 
@@ -128,11 +128,11 @@ def test_the_sessions_chat_model_follows_the_sliders() -> None:
 def test_a_key_stays_with_its_origin() -> None:
     """Another endpoint doesn't get it: by assignment, in one call, or in a copy."""
     model = GLMChatModel(endpoint_url=BASE, api_key=KEY)
-    assert not has_leaked(model.plan("hi", endpoint_url="http://127.0.0.1:8/v1").call.headers)
+    assert not has_leaked(model.plan("hi", endpoint_url="http://127.0.0.1:8/v1").request.headers)
     copied = model.model_copy()
     copied.endpoint_url = "http://127.0.0.1:8/v1"
-    assert not has_leaked(copied.plan("hi").call.headers) and has_leaked(
-        dict(model.plan("hi").call.headers)["Authorization"]
+    assert not has_leaked(copied.plan("hi").request.headers) and has_leaked(
+        dict(model.plan("hi").request.headers)["Authorization"]
     )
 
 
@@ -145,7 +145,7 @@ def test_it_is_written_and_read_without_its_key(monkeypatch: pytest.MonkeyPatch)
     options: dict[str, Any] = {"valid_namespaces": ["chatglm_magic"], "allowed_objects": [GLMChatModel]}
     again = load(dumpd(model), secrets_from_env=True, **options)
     assert (again.temperature, again.max_tokens, again.endpoint_url) == (0.5, 3, BASE)
-    assert again.plan("hi").call.headers["Authorization"] == "Bearer other"
+    assert again.plan("hi").request.headers["Authorization"] == "Bearer other"
 
 
 @pytest.mark.row("K9")

@@ -50,7 +50,7 @@ def bound(**options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("server", SERVERS)
 def test_tools_are_sent_in_openais_form(server: str) -> None:
     """Name, description and schema; a choice that isn't made isn't sent."""
-    body = plan(server, **bound()).call.body
+    body = plan(server, **bound()).request.body
     (function,) = (item["function"] for item in body["tools"])
     assert function["name"] == "get_weather" and function["description"] == "Tell the weather."
     assert function["parameters"]["properties"]["days"]["type"] == "integer"
@@ -80,7 +80,7 @@ CHOICES = [
 def test_a_choice_is_what_the_server_takes(server: str, choice: Any, sent: Any, changed: tuple[str, ...]) -> None:
     """Where only ``auto`` is taken, that is sent, and the change is listed."""
     made = plan(server, **bound(tool_choice=choice))
-    assert made.call.body["tool_choice"] == sent and made.changed == changed
+    assert made.request.body["tool_choice"] == sent and made.changed == changed
 
 
 @pytest.mark.row("K2")
@@ -88,7 +88,7 @@ def test_a_choice_is_what_the_server_takes(server: str, choice: Any, sent: Any, 
 def test_no_tools_are_offered_where_none_may_be_called(server: str) -> None:
     """``none`` to a server that takes only ``auto``: it gets no tools, which is the same."""
     made = plan(server, **bound(tool_choice="none"))
-    assert made.call.body.keys().isdisjoint({"tools", "tool_choice"}) and made.changed == ()
+    assert made.request.body.keys().isdisjoint({"tools", "tool_choice"}) and made.changed == ()
 
 
 @pytest.mark.row("K2")
@@ -101,10 +101,10 @@ def test_a_choice_that_names_no_tool_is_refused() -> None:
 @pytest.mark.row("K2")
 def test_options_of_a_call_are_checked_as_bound_ones_are() -> None:
     """Functions are taken for tools; what can't be one, and a choice that isn't, is an error in one line."""
-    body = plan("vLLM", tools=[get_weather, City], tool_choice="any").call.body
+    body = plan("vLLM", tools=[get_weather, City], tool_choice="any").request.body
     assert len(body["tools"]) == 2 and body["tool_choice"] == "required"
     search = {"type": "web_search", "web_search": {"enable": True}}
-    assert plan("Z.ai", **GLMChatModel().bind_tools([search]).kwargs).call.body["tools"] == [search]  # type: ignore[attr-defined]
+    assert plan("Z.ai", **GLMChatModel().bind_tools([search]).kwargs).request.body["tools"] == [search]  # type: ignore[attr-defined]
     for options in (
         {"tools": [5]},
         {"tools": get_weather},
@@ -122,7 +122,7 @@ def test_options_of_a_call_are_checked_as_bound_ones_are() -> None:
 def test_zai_gets_no_neighbours_of_one_role() -> None:
     """Also where a name or a thought stood between them."""
     named = [HumanMessage("a", name="x"), HumanMessage("b")]
-    assert [message["content"] for message in plan("Z.ai", named).call.body["messages"]] == ["a\n\nb"]
+    assert [message["content"] for message in plan("Z.ai", named).request.body["messages"]] == ["a\n\nb"]
 
 
 @pytest.mark.row("K2")
@@ -130,7 +130,7 @@ def test_zai_gets_no_neighbours_of_one_role() -> None:
 def test_parallel_calls_are_asked_for_where_they_can_be(server: str, is_sent: bool) -> None:
     """``parallel_tool_calls`` is sent or listed as left out."""
     made = plan(server, **bound(parallel_tool_calls=False))
-    assert (made.call.body.get("parallel_tool_calls") is False) == is_sent
+    assert (made.request.body.get("parallel_tool_calls") is False) == is_sent
     assert (made.changed == ()) == is_sent
 
 
@@ -139,7 +139,7 @@ def test_strict_goes_where_it_is_taken() -> None:
     """vLLM gets ``strict``; Z.ai, which refuses it, doesn't, and the change is listed."""
     for server, is_sent in (("vLLM", True), ("Z.ai", False)):
         made = plan(server, **bound(strict=True))
-        (function,) = (item["function"] for item in made.call.body["tools"])
+        (function,) = (item["function"] for item in made.request.body["tools"])
         assert ("strict" in function) == is_sent and (made.changed == ()) == is_sent
 
 
@@ -147,8 +147,8 @@ def test_strict_goes_where_it_is_taken() -> None:
 @pytest.mark.parametrize(("model", "streams"), [("glm-4.6", True), ("glm-5.2", True), ("glm-4.5-air", False)])
 def test_zai_streams_arguments_of_the_models_that_can(model: str, streams: bool) -> None:
     """``tool_stream`` belongs to GLM-4.6 and later, and only to a request with tools."""
-    assert plan("Z.ai", model=model, **bound()).call.body.get("tool_stream", False) == streams
-    assert "tool_stream" not in plan("Z.ai", model=model).call.body
+    assert plan("Z.ai", model=model, **bound()).request.body.get("tool_stream", False) == streams
+    assert "tool_stream" not in plan("Z.ai", model=model).request.body
 
 
 @pytest.mark.row("K2")
@@ -157,10 +157,10 @@ def test_a_schema_is_sent_or_put_into_the_prompt() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "City", "schema": {"title": "City"}, "strict": True}}
     for server in ("vLLM", "Ollama"):
         made = plan(server, response_format=form)
-        assert made.call.body["response_format"] == form and made.changed == ()
+        assert made.request.body["response_format"] == form and made.changed == ()
     made = plan("Z.ai", [SystemMessage("Be brief."), HumanMessage("hi")], response_format=form)
-    assert made.call.body["response_format"] == {"type": "json_object"}
-    system = made.call.body["messages"][0]
+    assert made.request.body["response_format"] == {"type": "json_object"}
+    system = made.request.body["messages"][0]
     assert system["role"] == "system" and system["content"].startswith("Be brief.\n\nAnswer with one JSON object")
     assert system["content"].endswith('{"title": "City"}')
     assert made.changed == ("response_format: the schema sent in the prompt, Z.ai has json_object alone",)
@@ -169,9 +169,9 @@ def test_a_schema_is_sent_or_put_into_the_prompt() -> None:
 @pytest.mark.row("K2")
 def test_names_of_messages_go_where_they_are_taken() -> None:
     """vLLM gets the name, Z.ai doesn't."""
-    assert plan("vLLM", TURN).call.body["messages"][0]["name"] == "li"
+    assert plan("vLLM", TURN).request.body["messages"][0]["name"] == "li"
     made = plan("Z.ai", TURN)
-    assert "name" not in made.call.body["messages"][0]
+    assert "name" not in made.request.body["messages"][0]
     assert made.changed == ("name: not sent, Z.ai takes no names of messages",)
 
 
@@ -179,16 +179,16 @@ def test_names_of_messages_go_where_they_are_taken() -> None:
 def test_penalties_are_left_out_where_there_are_none() -> None:
     """The sampling rows of the table hold for the chat model too."""
     made = plan("Z.ai", presence_penalty=0.5, min_p=0.1)
-    assert made.call.body.keys().isdisjoint({"presence_penalty", "min_p"}) and len(made.changed) == 2
-    assert plan("vLLM", presence_penalty=0.5).call.body["presence_penalty"] == 0.5
+    assert made.request.body.keys().isdisjoint({"presence_penalty", "min_p"}) and len(made.changed) == 2
+    assert plan("vLLM", presence_penalty=0.5).request.body["presence_penalty"] == 0.5
 
 
 @pytest.mark.row("K2")
 def test_zai_gets_a_message_of_the_user() -> None:
     """A system message alone is sent as the user's, which Z.ai needs."""
     made = plan("Z.ai", [SystemMessage("Say hello.")])
-    assert made.call.body["messages"] == [{"role": "user", "content": "Say hello."}] and made.changed
-    assert plan("vLLM", [SystemMessage("Say hello.")]).call.body["messages"][0]["role"] == "system"
+    assert made.request.body["messages"] == [{"role": "user", "content": "Say hello."}] and made.changed
+    assert plan("vLLM", [SystemMessage("Say hello.")]).request.body["messages"][0]["role"] == "system"
 
 
 PNG = "iVBORw0KGgo="
@@ -210,7 +210,7 @@ IMAGES = [
 def test_images_are_sent_as_urls(image: dict[str, Any]) -> None:
     """Each of the forms that people write comes as OpenAI's content part."""
     made = plan("vLLM", [HumanMessage([{"type": "text", "text": "What is it?"}, image])])
-    text, picture = made.call.body["messages"][0]["content"]
+    text, picture = made.request.body["messages"][0]["content"]
     assert text == {"type": "text", "text": "What is it?"} and picture["type"] == "image_url"
     assert picture["image_url"]["url"] in ("https://example.com/a.png", f"data:image/png;base64,{PNG}")
 
@@ -244,7 +244,7 @@ def test_messages_of_every_kind_have_their_roles() -> None:
         ],
     )
     function = {"name": "f", "arguments": '{"a": 1}'}
-    assert made.call.body["messages"] == [
+    assert made.request.body["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "observation", "content": "seen"},
         {"role": "user", "content": "hi"},
@@ -265,9 +265,9 @@ def test_a_call_that_was_wrong_is_sent_where_a_result_answers_it() -> None:
     wrong = {"type": "invalid_tool_call", "id": "c1", "name": "f", "args": '{"a": ', "error": None}
     said = AIMessage("", invalid_tool_calls=[wrong])
     made = plan("vLLM", [HumanMessage("hi"), said, ToolMessage("no JSON", tool_call_id="c1", status="error")])
-    (call,) = made.call.body["messages"][1]["tool_calls"]
+    (call,) = made.request.body["messages"][1]["tool_calls"]
     assert call["function"] == {"name": "f", "arguments": '{"invalid": "{\\"a\\": "}'}
-    alone = plan("vLLM", [HumanMessage("hi"), said, HumanMessage("again")]).call.body["messages"][1]
+    alone = plan("vLLM", [HumanMessage("hi"), said, HumanMessage("again")]).request.body["messages"][1]
     assert alone == {"role": "assistant", "content": '{"a":'}
 
 
@@ -287,21 +287,24 @@ LOOP = [
 @pytest.mark.parametrize(("server", "goes_back"), [("vLLM", True), ("Z.ai", True), ("Ollama", False)])
 def test_thinking_goes_back_within_a_loop_of_tools(server: str, goes_back: bool) -> None:
     """Only that of the messages after the user's last; Z.ai is told to keep it."""
-    body = plan(server, LOOP).call.body
+    body = plan(server, LOOP).request.body
     assert [message.get("reasoning_content") for message in body["messages"]] == [
         *(None, None, None, "I need a tool." if goes_back else None, None)
     ]
     kept = {"type": "enabled", "clear_thinking": False} if server == "Z.ai" else None
     assert body.get("thinking") == kept
-    later = plan(server, [*LOOP, AIMessage("It's sunny."), HumanMessage("thanks")]).call.body
+    later = plan(server, [*LOOP, AIMessage("It's sunny."), HumanMessage("thanks")]).request.body
     assert not any("reasoning_content" in message for message in later["messages"]) and "thinking" not in later
 
 
 @pytest.mark.row("K6")
 def test_a_level_of_thinking_stays_beside_what_goes_back() -> None:
     """A wish for a level is kept, and one not to think is not undone."""
-    assert plan("Z.ai", LOOP, thinking="on").call.body["thinking"] == {"type": "enabled", "clear_thinking": False}
-    assert plan("Z.ai", LOOP, thinking="off").call.body["thinking"] == {"type": "disabled"}
+    assert plan("Z.ai", LOOP, thinking="on").request.body["thinking"] == {
+        "type": "enabled",
+        "clear_thinking": False,
+    }
+    assert plan("Z.ai", LOOP, thinking="off").request.body["thinking"] == {"type": "disabled"}
 
 
 @pytest.mark.row("K2")
@@ -318,7 +321,7 @@ def test_the_same_body_goes_over_both_roads(road: str) -> None:
         else:
             asyncio.run(asking.ainvoke(LOOP))
             asyncio.run(_collect(asking.astream(LOOP)))
-        planned = model.plan(LOOP, **options).call.body
+        planned = model.plan(LOOP, **options).request.body
         assert [asked.body for asked in server.posts] == [planned, planned]
 
 
@@ -333,7 +336,7 @@ def test_a_conversation_of_text_becomes_prompt_and_history() -> None:
     made = model.plan(
         [("system", "Be brief."), ("human", "hi"), ("ai", "hello"), ("human", "more"), ("human", "!")]
     )
-    assert made.call.body == {
+    assert made.request.body == {
         "prompt": "more\n\n!",
         "history": [["Be brief.\n\nhi", "hello"]],
         "temperature": 0.5,

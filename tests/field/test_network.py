@@ -13,7 +13,7 @@ import pytest
 
 from chatglm_magic import ChatGLM, Session
 from chatglm_magic.client.proxies import proxy_for
-from chatglm_magic.client.trust import VARIABLES, trust
+from chatglm_magic.client.trust import CA_VARIABLES, ssl_context_for
 from chatglm_magic.errors import EndpointError
 from chatglm_magic.render.text import one_line
 
@@ -30,7 +30,7 @@ from ..support.servers import ScriptedServer, legacy, raw, reply
 @pytest.fixture(autouse=True)
 def no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of this machine says whose certificates are trusted."""
-    for name in VARIABLES:
+    for name in CA_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -266,7 +266,7 @@ print({{"invoke": lambda: llm.invoke("hi"), "ainvoke": lambda: asyncio.run(llm.a
 def test_a_list_of_folders_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As OpenSSL reads SSL_CERT_DIR."""
     monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join([str(tmp_path / "nowhere"), str(tmp_path)]))
-    assert trust("https://glm.invalid/") is not None
+    assert ssl_context_for("https://glm.invalid/") is not None
 
 
 MODELS = reply({"object": "list", "data": [{"id": "glm-4"}]})
@@ -299,13 +299,13 @@ def test_a_look_tries_both_dialects() -> None:
         session.settings.endpoint_url, session.settings.store = f"{server.url}api/v3", "off"
         found = session.probe()
         assert "glm-4" in found.text and "dialect=openai" in found.text and found.models == ("glm-4",)
-        assert found.answered and not found.fits
+        assert found.answered and not found.speaks_dialect
         session.settings.dialect = "openai"
-        assert session.probe().fits
+        assert session.probe().speaks_dialect
     with ScriptedServer(legacy()) as server:
         session.settings.endpoint_url = f"{server.url}v1"
         found = session.probe()
-        assert "dialect=chatglm" in found.text and not found.fits
+        assert "dialect=chatglm" in found.text and not found.speaks_dialect
     session.close()
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from chatglm_magic import ChatGLM
-from chatglm_magic.client.timeouts import Clock
+from chatglm_magic.client.timeouts import Deadline
 from chatglm_magic.client.transport_errors import translate_errors
 
 from ..support.clock import assert_within
@@ -75,8 +75,8 @@ def test_calling_invoke__an_interrupt_is_not_lost(dialect: str, place: str) -> N
 
 def test_calling_invoke__an_interrupt_is_raised_where_cleaning_up_failed() -> None:
     """An error that a library raises while it handles an interrupt does not take its place."""
-    call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").call
-    with pytest.raises(KeyboardInterrupt), translate_errors(call, Clock(call.limits)):
+    call = ChatGLM(endpoint_url="http://127.0.0.1:1/").plan("x").request
+    with pytest.raises(KeyboardInterrupt), translate_errors(call, Deadline(call.timeouts)):
         try:
             raise KeyboardInterrupt
         finally:

@@ -14,9 +14,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from chatglm_magic import ChatGLM, LocalServer
-from chatglm_magic.client.request import Call
+from chatglm_magic.client.request import Request
 from chatglm_magic.client.sync_client import SyncClient
-from chatglm_magic.client.tokenizer import addresses, counted
+from chatglm_magic.client.tokenizer import request_token_count, tokenizer_urls
 from chatglm_magic.errors import EndpointError, ResponseError
 
 from ..support.models import both, endpoint_of, make_local_model, make_model
@@ -108,10 +108,10 @@ def test_counting_get_num_tokens__of_zai(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_counting_get_num_tokens__asks_one_address_of_zai() -> None:
     """openai: the road to Z.ai's tokenizer, by itself."""
-    call = Call("https://open.bigmodel.cn/api/paas/v4/chat/completions", "openai", {"model": "glm-4.6"}, b"")
-    assert list(addresses(call)) == ["https://open.bigmodel.cn/api/paas/v4/tokenizer"]
+    call = Request("https://open.bigmodel.cn/api/paas/v4/chat/completions", "openai", {"model": "glm-4.6"}, b"")
+    assert list(tokenizer_urls(call)) == ["https://open.bigmodel.cn/api/paas/v4/tokenizer"]
     with ScriptedServer(reply({"usage": {"prompt_tokens": 7}})) as server:
-        found = counted(SyncClient(), call, server.url + "tokenizer", "你好")
+        found = request_token_count(SyncClient(), call, server.url + "tokenizer", "你好")
         assert found is not None and (found.count, found.ids) == (7, None)
 
 

@@ -212,7 +212,7 @@ def test_samples_are_told_apart_and_never_sent(tmp_path: Path) -> None:
         llm = make_model(server, "openai", tape)
         first = [llm.invoke("q", sample=n) for n in range(3)]
         assert len(set(first)) == 3 and llm.invoke("q") == first[0]
-        assert llm.plan("q", sample=2).call.sample == 2
+        assert llm.plan("q", sample=2).request.sample == 2
         assert all("sample" not in post.body for post in server.posts) and len(server.posts) == 3
     replaying = make_offline_model("openai", tape)
     assert [replaying.invoke("q", sample=n) for n in (2, 1, 0)] == first[::-1]

@@ -16,7 +16,7 @@ from ..trouble import ErrorReporter
 from ..words import reword_for_widgets
 
 if TYPE_CHECKING:
-    from ...session import Finding
+    from ...session import ProbeResult
 
 
 class Shown(Protocol):
@@ -75,12 +75,12 @@ class Connection:
                 self._reporter.report(error)
                 self._tell("failed", "Couldn't check the connection.")
 
-    def _show(self, finding: Finding) -> None:
+    def _show(self, finding: ProbeResult) -> None:
         self._models = finding.models
         options = {**self._shown.options, "model": list(finding.models)}
         self._shown.options = options  # first: once the state is told, they can be chosen
         self._shown.key = self._session.llm.api_key is not None
-        tone = "good" if finding.fits else "unsure" if finding.answered else "failed"
+        tone = "good" if finding.speaks_dialect else "unsure" if finding.answered else "failed"
         self._tell(tone, reword_for_widgets(finding.text))
 
     def _tell(self, tone: str, text: str) -> None:
