@@ -1,6 +1,6 @@
-"""The panel: parameters, a prompt, the answer, and the turns so far.
+"""The panel: a conversation, a prompt box and the settings.
 
-Not ``panel``, which is the function: Python would put the folder in its place.
+It isn't called ``panel``, since importing a submodule of that name would replace the function ``panel``.
 """
 
 from .box import Panel

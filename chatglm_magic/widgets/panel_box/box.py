@@ -1,4 +1,4 @@
-"""The panel: a conversation with a box to write in, and at its right the settings it is asked with."""
+"""The panel: a conversation with a prompt box, and to its right the settings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..messages import Notice
 from ..trouble import ErrorReporter
 from ..words import reword_for_widgets
 from . import code
-from .connection import Connection
+from .connection import ConnectionStatus
 from .settings import SettingsBinding
 from .talk import PanelConversation
 
-TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
+FALLBACK_TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
 MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"], ["script", "Copy as a script"]]
-FORMS = {"magic": code.as_magic, "python": code.as_python, "script": code.as_script}
-EMPTY = "Ask something. Settings apply to the next prompt."
+CODE_FORMS = {"magic": code.as_magic, "python": code.as_python, "script": code.as_script}
+EMPTY_TEXT = "Ask something. Settings apply to the next prompt."
 
 CSS = """
 .chatglm-panel{gap:10px}
@@ -32,47 +32,46 @@ CSS = """
 
 
 class Panel(w.VBox):  # type: ignore[misc]
-    """A panel over a session; several may show the same one, beside cells that ask.
+    """A panel for a session; several panels and cells may use the same session.
 
-    Prompts run on the package's loop thread, so that the kernel stays free; callbacks return at once and stand
-    being called in whichever thread the kernel chooses.
+    Prompts run on the package's loop thread, so that the kernel stays free. Callbacks return at once and may run
+    in any thread that the kernel chooses.
 
-    ``transcript`` is what shows the conversation, and ``sidebar`` the settings; their traits and methods are what
-    a test may look at.
+    ``transcript`` displays the conversation, and ``sidebar`` the settings. Tests use their traits and methods.
 
-    :param sleep: waits until a slider has settled; it is for tests, which decide when that is.
-    :param plain: shows plain widgets, as where anywidget is missing.
+    :param sleep: waits until a slider has settled; tests replace it.
+    :param plain: whether to use plain widgets even if anywidget is installed.
     """
 
     def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep, plain: bool = False) -> None:
         self._session, self._news = session, list[str]()
-        self.transcript, self.sidebar = _parts(plain=plain)
+        self.transcript, self.sidebar = _make_widgets(plain=plain)
         reporter = self._reporter = ErrorReporter(session, self)
         self.conversation = PanelConversation(session, self.transcript, reporter, sleep=sleep)
         self.settings = SettingsBinding(session, self.sidebar, reporter, self.conversation.on_number_change)
-        self.connection = Connection(session, self.sidebar, reporter, self._probed)
+        self.connection = ConnectionStatus(session, self.sidebar, reporter, self._on_probe)
         self._viewer: Any = None
-        self.transcript.on_action(reporter.guard(self._act))
-        self.sidebar.on_action(reporter.guard(self._set))
-        self._turns_changed = reporter.guard(self._show_turns)
-        self._forget = session.on_change(self._turns_changed)
-        session.settings.observe(self._turns_changed, names="with_history")
+        self.transcript.on_action(reporter.guard(self._on_transcript_action))
+        self.sidebar.on_action(reporter.guard(self._on_sidebar_action))
+        self._on_turns_change = reporter.guard(self._show_turns)
+        self._unsubscribe = session.on_change(self._on_turns_change)
+        session.settings.observe(self._on_turns_change, names="with_history")
         self.conversation.render()
         grid = look.with_class(w.Box([self.transcript, self.sidebar]), "chatglm-grid")
         frame = look.with_class(w.Box([grid]), "chatglm-frame")
-        self._always = (look.style_sheet(still.CSS + CSS, "chatglm-panel"), frame)
-        super().__init__(self._always)
+        self._fixed_children = (look.style_sheet(still.CSS + CSS, "chatglm-panel"), frame)
+        super().__init__(self._fixed_children)
         self.add_class("chatglm-box")
         self.add_class("chatglm-panel")
 
     def close(self) -> None:
-        """Stop the answer under way and stop following the session."""
+        """Stop the current answer, and stop observing the session."""
         self.conversation.stop()
-        self._forget()
-        with suppress(ValueError):  # closed already
-            self._session.settings.unobserve(self._turns_changed, names="with_history")
-        self.connection.forget()
-        self.settings.forget()
+        self._unsubscribe()
+        with suppress(ValueError):  # already closed
+            self._session.settings.unobserve(self._on_turns_change, names="with_history")
+        self.connection.stop_observing()
+        self.settings.stop_observing()
         for child in self.children:
             look.close_all(child)
         if self._viewer is not None:
@@ -80,22 +79,25 @@ class Panel(w.VBox):  # type: ignore[misc]
         super().close()
 
     def show_error(self, text: str, details: str) -> None:
-        """Show an error that is about no message and no field."""
+        """Display an error that concerns no particular message or field."""
         self.transcript.show_notice(Notice(text, "failed", details))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        """Stand for the panel where widgets can't be shown, with a text that never varies."""
-        return {**(super()._repr_mimebundle_(**kwargs) or {}), **html_output(TEXT, f"<p>{TEXT}</p>")}
+        """Return the MIME bundle, with a constant text for front ends that can't display widgets."""
+        return {
+            **(super()._repr_mimebundle_(**kwargs) or {}),
+            **html_output(FALLBACK_TEXT, f"<p>{FALLBACK_TEXT}</p>"),
+        }
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        """Show the panel, and beneath it an output that will keep its conversation."""
+        """Display the panel, and below it a static copy of its conversation."""
         self.conversation.fallback.publish_below(self)
 
-    def _act(self, action: str, id: str, values: dict[str, Any]) -> None:
-        if not self.conversation.handle_action(action, id, values) and action in FORMS:
+    def _on_transcript_action(self, action: str, id: str, values: dict[str, Any]) -> None:
+        if not self.conversation.handle_action(action, id, values) and action in CODE_FORMS:
             self._copy(action, str(values.get("text", "")))
 
-    def _set(self, action: str, id: str, values: dict[str, Any]) -> None:
+    def _on_sidebar_action(self, action: str, id: str, values: dict[str, Any]) -> None:
         if action == "set":
             self.settings.set(id, values.get("value"))
             if id == "api_key":
@@ -114,17 +116,17 @@ class Panel(w.VBox):  # type: ignore[misc]
             self._copy_conversation()
 
     def _copy(self, form: str, text: str) -> None:
-        """Copy code that asks what stands in the box, or else the conversation's last prompt again."""
+        """Copy code for the prompt in the composer, or else for the last prompt of the conversation."""
         turns = [turn for turn in self._session.turns if turn.kind == "chat" and turn.status != "superseded"]
         if not text.strip() and not turns:
             self.transcript.show_notice(Notice("Type a prompt first: the code asks it."))
             return
         blank = not text.strip()
         state = code.state(self._session, turns[-1].prompt if blank else text, again=blank)
-        self.transcript.copy(FORMS[form](state))
+        self.transcript.copy(CODE_FORMS[form](state))
 
     def _copy_conversation(self) -> None:
-        """Copy what was said as Markdown: that of an export to ``.md``."""
+        """Copy the conversation as Markdown, the same as in an export to ``.md``."""
         turns = self.conversation.turns
         if turns:
             self.transcript.copy("".join(turns_markdown(turns)))
@@ -137,16 +139,16 @@ class Panel(w.VBox):  # type: ignore[misc]
 
             self._viewer = HistoryViewer(self._session)
         self.sidebar.viewing = not self.sidebar.viewing
-        kept = self._always
-        self.children = (*kept, self._viewer) if self.sidebar.viewing else kept
+        viewer = (self._viewer,) if self.sidebar.viewing else ()
+        self.children = (*self._fixed_children, *viewer)
 
-    def _probed(self, context: int | None) -> None:
-        self.settings.allow(context)
+    def _on_probe(self, context: int | None) -> None:
+        self.settings.set_context_size(context)
         self.transcript.room = context or 0
         self._show_turns()
 
     def _show_turns(self, *event: Any) -> None:
-        """Bring the conversation up to the session, and pass on what the store reports."""
+        """Update the conversation from the session, and display notices of the store."""
         self.conversation.render()
         self.sidebar.context = self._session.turns_in_context
         if news := self._session.store.take_notices():
@@ -154,8 +156,8 @@ class Panel(w.VBox):  # type: ignore[misc]
             self.transcript.show_notice(Notice(" ".join(self._news)))
 
 
-def _parts(*, plain: bool) -> tuple[Any, Any]:
-    """Return a transcript and a side bar; plain ones where anywidget is missing."""
+def _make_widgets(*, plain: bool) -> tuple[Any, Any]:
+    """Return a transcript and a sidebar, plain ones if anywidget is missing."""
     if not plain:
         try:
             from ..transcript import Transcript
@@ -164,7 +166,7 @@ def _parts(*, plain: bool) -> tuple[Any, Any]:
             if error.name != "anywidget":
                 raise
         else:
-            return Transcript(composer=True, menu=MENU, empty=EMPTY), Sidebar()
+            return Transcript(composer=True, menu=MENU, empty=EMPTY_TEXT), Sidebar()
     from .plain import PlainSidebar, PlainTranscript
 
     return PlainTranscript(), PlainSidebar()

@@ -1,4 +1,4 @@
-"""The panel's settings as values: what each shows, what a reader may give it, and why a value is refused."""
+"""The panel's settings as plain values: the fields, how their input is parsed, and why a value is rejected."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from ..words import label_of, reword_for_widgets
 Values = dict[str, Any]
 
 DIALECTS = [["", "Auto (from URL)"], ["chatglm", "ChatGLM (POST /)"], ["openai", "OpenAI (/v1)"]]
-LONGEST_CONTEXT = 16384
-"""The right end of the slider of Max tokens where the server names no limit."""
+DEFAULT_SLIDER_MAX_TOKENS = 16384
+"""The right end of the slider of Max tokens if the server doesn't report its context size."""
 
-FEWEST_TOKENS = 16
-SERVER = "Server"
+SLIDER_MIN_TOKENS = 16
+"""The left end of the slider of Max tokens."""
+
+SERVER_TITLE = "Server"
 NUMBERS = parameter_names("sampling", "more")
-ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
+STOP_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
 
 
-class Shown(Protocol):
-    """What shows settings: the side bar, or its plain twin. ``values`` has None for the server's default."""
+class SettingsDisplay(Protocol):
+    """Displays settings: the sidebar, or its plain counterpart. None in ``values`` is the server's default."""
 
     values: Values
     errors: Values
@@ -38,20 +40,20 @@ class Shown(Protocol):
     key: bool
 
 
-def field(name: str, kind: str, label: str, *, hint: str = "", start: Any = None, **more: Any) -> Values:
-    """Return what a page knows of one field from the beginning."""
+def make_field(name: str, kind: str, label: str, *, hint: str = "", start: Any = None, **more: Any) -> Values:
+    """Return the constant properties of a field."""
     return {"name": name, "kind": kind, "label": label, "hint": hint, "start": start, **more}
 
 
-def number(name: str) -> Values:
-    """Return the field of a number: its slider, and where it starts once it is set."""
+def number_field(name: str) -> Values:
+    """Return the field of a numeric parameter, with its slider's step and its initial value once it is set."""
     row = PARAMETERS[name]
-    assert row.slider is not None, "a parameter with a row has a slider"
+    assert row.slider is not None, "a numeric parameter has a slider"
     start = row.neutral if row.default is None else row.default
     if name == "max_token":
         start = 512
     whole = row.type is int
-    return field(
+    return make_field(
         name, "number", label_of(name), hint=row.help, start=start, step=row.slider[2], whole=whole,
         log=name == "max_token",
     )  # fmt: skip
@@ -61,27 +63,27 @@ SECTIONS: list[Values] = [
     {
         "title": "",
         "fields": [
-            *map(number, parameter_names("sampling")),
-            field("with_history", "check", "Send earlier turns"),
+            *map(number_field, parameter_names("sampling")),
+            make_field("with_history", "check", "Send earlier turns"),
         ],
     },
-    {"title": "More sampling", "fields": [number(name) for name in parameter_names("more")]},
-    {"title": "System prompt", "fields": [field("system", "lines", "System prompt", hint="none")]},
+    {"title": "More sampling", "fields": [number_field(name) for name in parameter_names("more")]},
+    {"title": "System prompt", "fields": [make_field("system", "lines", "System prompt", hint="none")]},
     {
         "title": "Thinking, seed, stop",
         "fields": [
-            field("thinking", "choice", "Thinking"),
-            field("seed", "text", "Seed", hint="none"),
-            field("stop", "lines", "Stop strings", hint="one a line"),
+            make_field("thinking", "choice", "Thinking"),
+            make_field("seed", "text", "Seed", hint="none"),
+            make_field("stop", "lines", "Stop strings", hint="one a line"),
         ],
     },
     {
-        "title": SERVER,
+        "title": SERVER_TITLE,
         "fields": [
-            field("endpoint_url", "text", "Address"),
-            field("model", "suggest", "Model", hint="server default"),
-            field("dialect", "choice", "Protocol"),
-            field("api_key", "secret", "API key"),
+            make_field("endpoint_url", "text", "Address"),
+            make_field("model", "suggest", "Model", hint="server default"),
+            make_field("dialect", "choice", "Protocol"),
+            make_field("api_key", "secret", "API key"),
         ],
     },
 ]
@@ -89,106 +91,113 @@ FIELDS = {each["name"]: each for section in SECTIONS for each in section["fields
 
 
 class SettingsBinding:
-    """Keeps what is shown and a session's settings alike, wherever a change comes from.
+    """Two-way binding between a session's settings and their display.
 
-    Observers of our own: ``traitlets.link`` breaks across threads, and clamps in silence.
+    It uses its own observers, since ``traitlets.link`` fails across threads and clamps silently.
 
-    :param moved: is called after each change that a reader makes of a number.
+    :param on_number_change: called after a user has changed a number.
     """
 
-    def __init__(self, session: Session, shown: Shown, reporter: ErrorReporter, moved: Callable[[], None]) -> None:
-        self._session, self._shown, self._reporter, self._moved = session, shown, reporter, moved
+    def __init__(
+        self,
+        session: Session,
+        display: SettingsDisplay,
+        reporter: ErrorReporter,
+        on_number_change: Callable[[], None],
+    ) -> None:
+        self._session, self._display, self._reporter = session, display, reporter
+        self._on_number_change = on_number_change
         self._lock = threading.RLock()
         self._names = [name for name in FIELDS if name != "api_key"]
-        self.longest: int | None = None
-        session.settings.observe(self._follow, names=self._names)
+        self.context_size: int | None = None
+        session.settings.observe(self._on_setting, names=self._names)
         self.show()
 
-    def forget(self) -> None:
-        """Stop following the settings."""
-        with suppress(ValueError):  # forgotten already
-            self._session.settings.unobserve(self._follow, names=self._names)
+    def stop_observing(self) -> None:
+        """Stop observing the settings."""
+        with suppress(ValueError):  # not observing any more
+            self._session.settings.unobserve(self._on_setting, names=self._names)
 
-    def allow(self, tokens: int | None) -> None:
-        """Take note of how many tokens the server's context holds, if it says so."""
-        self.longest = tokens
+    def set_context_size(self, tokens: int | None) -> None:
+        """Set the size of the server's context, which ends the slider of Max tokens; None if unknown."""
+        self.context_size = tokens
         self.show()
 
     def set(self, name: str, value: Any) -> None:
-        """Set what a reader gives; what is refused stays in its field, with the reason under it."""
+        """Set a setting from a user's input; rejected input stays in its field, with the reason below it."""
         if name not in FIELDS:
             return
         try:
-            found = read(name, value)
+            parsed = parse_value(name, value)
         except (TypeError, ValueError, OverflowError) as error:
-            self._refuse(name, value, error)
+            self._reject(name, value, error)
             return
         try:
             if name == "api_key":
-                self._session.llm.api_key = SecretStr(found) if found else None
-                self._shown.key = bool(found)
+                self._session.llm.api_key = SecretStr(parsed) if parsed else None
+                self._display.key = bool(parsed)
             else:
-                self._session.set_parameter(name, found)
+                self._session.set_parameter(name, parsed)
         except (ChatGLMError, TraitError) as error:
-            self._refuse(name, value, error)
-        except Exception as error:  # noqa: BLE001 - of somebody else's observer
+            self._reject(name, value, error)
+        except Exception as error:  # noqa: BLE001 - from an observer of other code
             self._reporter.report(error)
             self.show()
         else:
-            self._accept(name)
+            self._clear_error(name)
             self.show()
             if name in NUMBERS:
-                self._moved()
+                self._on_number_change()
 
     def reset(self, name: str) -> None:
-        """Put a setting back to its default, as if it had never been set."""
+        """Reset a setting to its default, as if it had never been set."""
         if name in self._names:
             self._session.reset_parameter(name)
-            self._accept(name)
+            self._clear_error(name)
             self.show()
-            self._moved()
+            self._on_number_change()
 
     def reset_all(self) -> None:
-        """Put every setting but the server's back to its default."""
+        """Reset every setting to its default, except those of the server."""
         for section in SECTIONS:
-            for each in section["fields"] if section["title"] != SERVER else ():
+            for each in section["fields"] if section["title"] != SERVER_TITLE else ():
                 self._session.reset_parameter(each["name"])
-                self._accept(each["name"])
+                self._clear_error(each["name"])
         self.show()
-        self._moved()
+        self._on_number_change()
 
     def show(self) -> None:
-        """Bring what is shown up to the settings."""
+        """Update the display from the settings."""
         with self._lock:
-            shown = self._shown
+            display = self._display
             values = {name: self._value(name) for name in self._names}
             ranges = {name: self._range(name, values[name]) for name in NUMBERS}
-            options = {**shown.options, "thinking": self._levels(), "dialect": DIALECTS}
+            options = {**display.options, "thinking": self._thinking_options(), "dialect": DIALECTS}
             for name, value in (("options", options), ("ranges", ranges), ("values", values)):
-                if getattr(shown, name) != value:
-                    setattr(shown, name, value)
+                if getattr(display, name) != value:
+                    setattr(display, name, value)
 
     def _value(self, name: str) -> Any:
         value = getattr(self._session.settings, name)
         if name in NUMBERS:
             return value if self._is_sent(name, value) else None
         if name == "stop":
-            return stop_lines(value)
+            return format_stops(value)
         return "" if value is None else value if isinstance(value, bool) else str(value)
 
     def _is_sent(self, name: str, value: Any) -> bool:
-        """Tell whether a value goes over the wire: an untouched default goes to ChatGLM's own protocol only."""
+        """Return whether a value is sent: an untouched default is only sent to ChatGLM's own protocol."""
         settings = self._session.settings
         return value is not None and (settings.effective_dialect == "chatglm" or name in settings.chosen)
 
     def _range(self, name: str, value: Any) -> list[float]:
-        """Return the range of a slider, wider only while its value lies beyond it."""
+        """Return the range of a slider, widened to include its value."""
         low, high = self._session.slider_range(name)
         if name == "max_token":
-            low, high = FEWEST_TOKENS, self.longest or LONGEST_CONTEXT
+            low, high = SLIDER_MIN_TOKENS, self.context_size or DEFAULT_SLIDER_MAX_TOKENS
         return [low, high] if value is None else [min(low, value), max(high, value)]
 
-    def _levels(self) -> list[list[str]]:
+    def _thinking_options(self) -> list[list[str]]:
         levels, present = self._session.thinking_levels, self._session.settings.thinking
         listed = [level for level in THINKING_LEVELS if level in levels or level == present]
         return [
@@ -196,28 +205,29 @@ class SettingsBinding:
             *([level, level if level in levels else f"{level} (not this model's)"] for level in listed),
         ]
 
-    def _refuse(self, name: str, typed: Any, error: Exception) -> None:
+    def _reject(self, name: str, typed: Any, error: Exception) -> None:
         with self._lock:
-            kept = "" if name == "api_key" else typed if isinstance(typed, str | int | float) else ""
-            self._shown.errors = {**self._shown.errors, name: {"typed": kept, "text": reason(name, error)}}
+            text = "" if name == "api_key" else typed if isinstance(typed, str | int | float) else ""
+            rejection = {"typed": text, "text": rejection_text(name, error)}
+            self._display.errors = {**self._display.errors, name: rejection}
 
-    def _accept(self, name: str) -> None:
+    def _clear_error(self, name: str) -> None:
         with self._lock:
-            if name in self._shown.errors:
-                self._shown.errors = {key: value for key, value in self._shown.errors.items() if key != name}
+            if name in self._display.errors:
+                self._display.errors = {key: value for key, value in self._display.errors.items() if key != name}
 
-    def _follow(self, change: Any) -> None:
+    def _on_setting(self, change: Any) -> None:
         try:
-            self._accept(change["name"])
+            self._clear_error(change["name"])
             self.show()
-        except Exception as error:  # noqa: BLE001 - whoever set the setting must not suffer from a widget
+        except Exception as error:  # noqa: BLE001 - a widget must not fail the code that changed the setting
             self._reporter.report(error)
 
 
-def read(name: str, value: Any) -> Any:
-    """Return a setting's value from what a page sends: text, a number, a truth value, or None.
+def parse_value(name: str, value: Any) -> Any:
+    """Return a setting's value from a page's input: a text, a number, a boolean or None.
 
-    :raises ValueError: for what is none of the setting's.
+    :raises ValueError: if the input isn't valid for the setting.
     """
     kind = FIELDS[name]["kind"]
     if kind == "check":
@@ -229,21 +239,21 @@ def read(name: str, value: Any) -> Any:
             raise ValueError("isn't a key")
         return value.strip()
     if kind == "number":
-        found = float(value)
+        parsed = float(value)
         if not FIELDS[name]["whole"]:
-            return found
-        if found != int(found):
+            return parsed
+        if parsed != int(parsed):
             raise ValueError("isn't whole")
-        return int(found)
+        return int(parsed)
     if name == "seed":
         return int(value)
     if name == "stop":
-        return stops(str(value))
+        return parse_stops(str(value))
     return str(value) if name == "system" else str(value).strip()
 
 
-def reason(name: str, error: Exception) -> str:
-    """Say why a value is refused, in the words of the panel."""
+def rejection_text(name: str, error: Exception) -> str:
+    """Return why a value is rejected, in the panel's terms."""
     each = FIELDS[name]
     if name == "seed":
         return "Seed must be a whole number, or empty for none."
@@ -259,20 +269,20 @@ def reason(name: str, error: Exception) -> str:
     return f"{each['label']} can't take that."
 
 
-def stops(lines: str) -> list[str] | None:
-    """Read stop strings, one a line; ``\\n``, ``\\t`` and ``\\\\`` are what they are in Python."""
-    found = []
+def parse_stops(lines: str) -> list[str] | None:
+    """Parse stop strings, one per line, with the escapes ``\\n``, ``\\t`` and ``\\\\``."""
+    stops = []
     for line in lines.split("\n"):
         text = line.replace("\\\\", "\0").replace("\\n", "\n").replace("\\t", "\t").replace("\0", "\\")
-        found += [text] if text else []
-    return found or None
+        stops += [text] if text else []
+    return stops or None
 
 
-def stop_lines(texts: list[str] | None) -> str:
-    """Return stop strings as :func:`stops` reads them."""
+def format_stops(texts: list[str] | None) -> str:
+    """Format stop strings as :func:`parse_stops` parses them."""
     lines = []
     for text in texts or []:
-        for plain, escaped in ESCAPES:
+        for plain, escaped in STOP_ESCAPES:
             text = text.replace(plain, escaped)
         lines.append(text)
     return "\n".join(lines)
