@@ -19,8 +19,8 @@ from IPython.lib.pretty import pretty
 
 from chatglm_magic import ChatGLM, LocalServer, Session
 from chatglm_magic.errors import EndpointError
-from chatglm_magic.session.check import MOST, SYSTEM, Check, describe_trials, plan_trials, run_check
-from chatglm_magic.session.verdicts import CONCLUSIONS, Reply
+from chatglm_magic.session.check import MAX_REQUESTS, SYSTEM_PROMPT, Check, describe_trials, plan_trials, run_check
+from chatglm_magic.session.verdicts import CONCLUSIONS, TrialResult
 
 from .support.servers import Asked, ScriptedServer, chunk, reply
 
@@ -158,7 +158,7 @@ def check(script: Any, **fields: Any) -> Check:
             found = run_check(session.llm, clock)
         finally:
             session.close()
-        assert len(server.posts) == found.requests <= MOST
+        assert len(server.posts) == found.requests <= MAX_REQUESTS
     return found
 
 
@@ -249,14 +249,14 @@ def test_a_server_that_lies_is_found_out(name: str) -> None:
             assert row.verdict != "refused" or f"{key} is not supported here" in row.evidence
 
 
-STREAMED: dict[str, tuple[list[Reply], str]] = {
-    "bit by bit": ([Reply(pieces=20, first=0.4, last=2.0)], "honoured"),
-    "quickly": ([Reply(pieces=20, first=0.01, last=0.02)], "honoured"),
-    "at once": ([Reply(pieces=20, first=1.0, last=1.001)], "ignored"),
-    "in one piece": ([Reply(pieces=1, first=1.0, last=1.0)], "ignored"),
-    "fast, behind a queue": ([Reply(pieces=20, first=0.4, last=0.42)], "can't tell"),
+STREAMED: dict[str, tuple[list[TrialResult], str]] = {
+    "bit by bit": ([TrialResult(pieces=20, first=0.4, last=2.0)], "honoured"),
+    "quickly": ([TrialResult(pieces=20, first=0.01, last=0.02)], "honoured"),
+    "at once": ([TrialResult(pieces=20, first=1.0, last=1.001)], "ignored"),
+    "in one piece": ([TrialResult(pieces=1, first=1.0, last=1.0)], "ignored"),
+    "fast, behind a queue": ([TrialResult(pieces=20, first=0.4, last=0.42)], "can't tell"),
     "bit by bit, once the model is there": (
-        [Reply(pieces=20, first=9.0, last=9.1), Reply(pieces=20, first=0.3, last=0.6)],
+        [TrialResult(pieces=20, first=9.0, last=9.1), TrialResult(pieces=20, first=0.3, last=0.6)],
         "honoured",
     ),
 }
@@ -335,7 +335,7 @@ def test_zai_is_asked_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
         session.llm.model = "glm-4.7"
         found = session.check()
         session.close()
-        assert len(proxy.posts) == found.requests <= MOST
+        assert len(proxy.posts) == found.requests <= MAX_REQUESTS
     assert verdicts(found) == HONEST | {"logprobs": "ignored", "thinking": "honoured"}
     assert found["temperature"].verdict == "honoured"
     assert any(body.get("thinking") == {"type": "disabled"} for body in model.bodies)
@@ -358,7 +358,7 @@ def test_it_leaves_conversation_settings_and_store_alone(tmp_path: Path, monkeyp
         session.close()
     assert {body["model"] for body in model.bodies} == {"glm"}
     assert not any(message["content"] == "a" for body in model.bodies for message in body["messages"])
-    assert any(message["content"] == SYSTEM for body in model.bodies for message in body["messages"])
+    assert any(message["content"] == SYSTEM_PROMPT for body in model.bodies for message in body["messages"])
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
@@ -412,7 +412,7 @@ def test_the_built_in_server_is_honest(local: LocalServer, path: str) -> None:
     session.close()
     missing = ("streaming", "stop", "logprobs", "system prompt", "usage")
     assert verdicts(found) == HONEST | ({} if path else dict.fromkeys(missing, "can't tell"))
-    assert found.requests <= MOST
+    assert found.requests <= MAX_REQUESTS
 
 
 @pytest.mark.parametrize("name", ["servers.md", "zh/servers.md"])
