@@ -180,5 +180,5 @@ class BatchMixin(Generic[T]):
 
     @property
     def _can_skip_langchain(self) -> bool:
-        """Whether no subclass has overridden LangChain's methods."""
+        """Whether a request has the same effect without LangChain's methods, which a subclass may override."""
         raise NotImplementedError

@@ -23,7 +23,7 @@ from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr, model_validator
 
 from ..errors import ChatGLMError
-from . import batch, fields, structured, token_count
+from . import batch, fields, structured
 from .base import (
     ANSWER_CHANGING,
     CHAT_NAMES,
@@ -41,6 +41,7 @@ from .messages import to_wire
 from .options import CALL_OPTIONS, parse_chat_options, to_openai_tool_choice, to_openai_tools
 from .request_plan import RequestPlan, plan_chat
 from .runtime import prepare_langchain
+from .token_count import TokenCountMixin
 
 LANGCHAIN_FIELDS = ("cache", "verbose", "callbacks", "tags", "custom_get_token_ids")
 """Fields of LangChain's base class that are copied once."""
@@ -54,7 +55,7 @@ SHARED_FIELDS = {
 
 
 class GLMChatModel(  # type: ignore[misc]
-    batch.BatchMixin[AIMessage], ModelFields, ChatBodyFields, BaseChatModel
+    batch.BatchMixin[AIMessage], TokenCountMixin, ModelFields, ChatBodyFields, BaseChatModel
 ):
     """A GLM model behind a URL as a LangChain chat model.
 
@@ -269,17 +270,6 @@ class GLMChatModel(  # type: ignore[misc]
         return structured.structured_runnable(
             self, schema, method, include_raw=include_raw, strict=strict, retries=retries, arguments=kwargs
         )
-
-    def get_num_tokens(self, text: str) -> int:
-        """Return the number of tokens in a text: the server's count, or an estimate with a warning."""
-        return token_count.count_or_estimate(self, text)
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Return the token ids of a text.
-
-        :raises EndpointError: ``no_tokenizer`` if neither the server nor ``custom_get_token_ids`` provides them.
-        """
-        return token_count.token_ids(self, text)
 
     def stream(
         self,

@@ -15,13 +15,14 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 
 from ..client.loop import LOOP
 from ..errors import ChatGLMError, ParameterError, UnsupportedError
-from . import batch, token_count
+from . import batch
 from .base import STRICT_CONFIG, ChatGLMFields, ConfigurableChatGLM
 from .chunks import ChunkBuilder, aemit, emit, merge_chunks, to_llm_result
 from .fields import refuse_config_arguments
 from .prompts import history_pairs, keep_messages
 from .request_plan import PlannedPrompt, PlannedPromptValue, RequestPlan, plan_request
 from .runtime import prepare_langchain
+from .token_count import TokenCountMixin
 
 if TYPE_CHECKING:
     from .chat_model import GLMChatModel
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 CHAT_MODEL_NEEDED = "takes text and returns text. Use a chat model: GLMChatModel(…), or llm.as_chat_model()."
 
 
-class ChatGLM(batch.BatchMixin[str], ChatGLMFields, LLM):  # type: ignore[misc]
+class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # type: ignore[misc]
     """A GLM model behind a URL, over ChatGLM's protocol or OpenAI's.
 
     .. code-block:: python
@@ -193,17 +194,6 @@ class ChatGLM(batch.BatchMixin[str], ChatGLMFields, LLM):  # type: ignore[misc]
         """
         way = "If the server supports JSON output, pass model_kwargs={'response_format': …}."
         raise UnsupportedError(f"ChatGLM has no structured output: it {CHAT_MODEL_NEEDED} {way}")
-
-    def get_num_tokens(self, text: str) -> int:
-        """Return the number of tokens in a text: the server's count, or an estimate with a warning."""
-        return token_count.count_or_estimate(self, text)
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Return the token ids of a text.
-
-        :raises EndpointError: ``no_tokenizer`` if neither the server nor ``custom_get_token_ids`` provides them.
-        """
-        return token_count.token_ids(self, text)
 
     def _batch_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         shared = ({"history": [list(pair) for pair in self.history]} if self.history else {}) | dict(arguments)

@@ -203,7 +203,7 @@ def to_openai_logprobs(logprobs: Sequence[TokenLogprobs]) -> list[dict[str, Any]
 
 
 class _AsMessage:
-    """The base class that LangChain uses to convert a chunk to a message: the first one in its MRO."""
+    """The class that LangChain uses to convert a chunk to a message: the one after the chunk's in its MRO."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return AIMessage(**kwargs) if cls is _AsMessage else super().__new__(cls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..client.tokenizer import TokenCount, request_token_count, tokenizer_urls
 from ..errors import ChatGLMError, EndpointError
@@ -47,34 +47,38 @@ def count_on_server(llm: ModelFields, text: str) -> TokenCount | None:
     return None
 
 
-def count_or_estimate(llm: ModelFields, text: str) -> int:
-    """Return the number of tokens in a text; warn if it is an estimate."""
-    if llm.custom_get_token_ids is not None:
-        return len(llm.custom_get_token_ids(text))
-    try:
-        result = count_on_server(llm, text)
-    except ChatGLMError as error:
-        reason = str(error)
-    else:
-        if result is not None:
-            return result.count
-        reason = "the server has no tokenizer"
-    warnings.warn(f"The number of tokens is an estimate from the characters: {reason}", stacklevel=3)
-    return estimate_tokens(text)
+class TokenCountMixin:
+    """LangChain's methods that count tokens, for both models."""
 
+    def get_num_tokens(self, text: str) -> int:
+        """Return the number of tokens in a text: the server's count, or an estimate with a warning."""
+        model: Any = self
+        if model.custom_get_token_ids is not None:
+            return len(model.custom_get_token_ids(text))
+        try:
+            result = count_on_server(model, text)
+        except ChatGLMError as error:
+            reason = str(error)
+        else:
+            if result is not None:
+                return result.count
+            reason = "the server has no tokenizer"
+        warnings.warn(f"The number of tokens is an estimate from the characters: {reason}", stacklevel=2)
+        return estimate_tokens(text)
 
-def token_ids(llm: ModelFields, text: str) -> list[int]:
-    """Return the token ids of a text.
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text.
 
-    :raises EndpointError: ``no_tokenizer`` if neither the server nor ``custom_get_token_ids`` provides them.
-    """
-    if llm.custom_get_token_ids is not None:
-        return llm.custom_get_token_ids(text)
-    result = count_on_server(llm, text)
-    if result is None or result.ids is None:
-        raise EndpointError(
-            "This server doesn't return token ids. Pass the model's tokenizer: "
-            "ChatGLM(custom_get_token_ids=tokenizer.encode).",
-            kind="no_tokenizer",
-        )
-    return list(result.ids)
+        :raises EndpointError: ``no_tokenizer`` if neither the server nor ``custom_get_token_ids`` provides them.
+        """
+        model: Any = self
+        if model.custom_get_token_ids is not None:
+            return model.custom_get_token_ids(text)  # type: ignore[no-any-return]
+        result = count_on_server(model, text)
+        if result is None or result.ids is None:
+            raise EndpointError(
+                "This server doesn't return token ids. Pass the model's tokenizer: "
+                "ChatGLM(custom_get_token_ids=tokenizer.encode).",
+                kind="no_tokenizer",
+            )
+        return list(result.ids)
