@@ -122,7 +122,7 @@ def test_a_compressed_body_is_undone_in_pieces_and_must_have_an_end(make: Any) -
         list(Decompressor("gzip").feed(b"not compressed"))
     with pytest.raises(InvalidResponseError):
         Decompressor("br")
-    assert list(Decompressor(" Identity ").feed(b"x")) == [b"x"] and not Decompressor("").undoes
+    assert list(Decompressor(" Identity ").feed(b"x")) == [b"x"] and not Decompressor("").is_compressed
     Decompressor("gzip").close()  # nothing came at all: another error will say so
 
 

@@ -32,31 +32,31 @@ class Decompressor:
                 f"{sanitize_line(encoding, 40)}.",
                 kind="bad_encoding",
             )
-        self._undo = zlib.decompressobj(GZIP_OR_ZLIB) if name not in ("", "identity") else None
-        self._fed = False
+        self._decompressor = zlib.decompressobj(GZIP_OR_ZLIB) if name not in ("", "identity") else None
+        self._has_input = False
 
     @property
     def is_compressed(self) -> bool:
         """Whether there is anything to undo."""
-        return self._undo is not None
+        return self._decompressor is not None
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         """Take in the next bytes; yield what they mean, at most 256 KiB at a time.
 
         :raises InvalidResponseError: ``bad_encoding`` for bytes that are not compressed as they should be.
         """
-        if self._undo is None:
+        if self._decompressor is None:
             yield block
             return
-        self._fed = True
-        while block and not self._undo.eof:
+        self._has_input = True
+        while block and not self._decompressor.eof:
             try:
-                plain = self._undo.decompress(block, MAX_STEP_BYTES)
+                plain = self._decompressor.decompress(block, MAX_STEP_BYTES)
             except zlib.error:
                 raise InvalidResponseError(
                     "The server's answer is damaged: it is not compressed as its headers say.", kind="bad_encoding"
                 ) from None
-            block = self._undo.unconsumed_tail
+            block = self._decompressor.unconsumed_tail
             if plain:
                 yield plain
 
@@ -65,7 +65,7 @@ class Decompressor:
 
         :raises IncompleteAnswerError: ``incomplete`` if the compressed form has no end.
         """
-        if self._undo is not None and self._fed and not self._undo.eof:
+        if self._decompressor is not None and self._has_input and not self._decompressor.eof:
             raise IncompleteAnswerError(
                 "The answer is incomplete: its compressed form has no end.", kind="incomplete"
             )
@@ -88,7 +88,7 @@ class BodyBuffer:
     """Collects one body up to :data:`MAX_BODY_BYTES` bytes."""
 
     def __init__(self, headers: dict[str, str]) -> None:
-        self._type = headers.get("content-type", "")
+        self._content_type = headers.get("content-type", "")
         self._blocks: list[bytes] = []
         self._size = 0
 
@@ -101,17 +101,17 @@ class BodyBuffer:
             )
         self._blocks.append(block)
 
-    def beginning(self, size: int) -> bytes:
+    def peek(self, size: int) -> bytes:
         """Return the body's first bytes without the blanks before them; nothing while there are too few."""
-        begun = b""
+        beginning = b""
         for block in self._blocks:  # not all of them: this is asked at each block
-            begun += block[: size + 64 - len(begun)]
-            if len(begun) >= size + 64:
+            beginning += block[: size + 64 - len(beginning)]
+            if len(beginning) >= size + 64:
                 break
-        begun = begun.removeprefix(b"\xef\xbb\xbf").lstrip()
-        return begun[:size] if len(begun) >= size else b""
+        beginning = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+        return beginning[:size] if len(beginning) >= size else b""
 
-    def taken(self) -> bytes:
+    def take_all(self) -> bytes:
         """Return the body so far, and forget it: it isn't whole."""
         raw, self._blocks = b"".join(self._blocks), []
         return raw
@@ -124,24 +124,24 @@ class BodyBuffer:
         raw = b"".join(self._blocks)
         if raw.lstrip()[:1] == b"{" and (events := EVENT_LINE.search(raw)):
             with suppress(InvalidResponseError):
-                return self._json(raw[: events.start()]), raw[events.start() :]
-        return self._json(raw), b""
+                return self._parse(raw[: events.start()]), raw[events.start() :]
+        return self._parse(raw), b""
 
     def json(self) -> Any:
         """Return the body as JSON values.
 
         :raises InvalidResponseError: with what the body is instead.
         """
-        return self._json(b"".join(self._blocks))
+        return self._parse(b"".join(self._blocks))
 
-    def _json(self, raw: bytes) -> Any:
+    def _parse(self, raw: bytes) -> Any:
         if not raw.strip():
             raise InvalidResponseError("The server sent an empty answer. Look at its log.", kind="empty_reply")
-        text = decode_body(raw, self._type)
+        text = decode_body(raw, self._content_type)
         try:
             return strict_json(text)  # whatever type it is sent as
         except (ValueError, RecursionError) as error:
-            problem = _web_page_error(text) if is_html(text, self._type) else _bad_json_error(text, error)
+            problem = _web_page_error(text) if is_html(text, self._content_type) else _bad_json_error(text, error)
         raise problem
 
 

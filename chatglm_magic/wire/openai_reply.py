@@ -22,19 +22,21 @@ LOGPROB_DIGITS = 7
 """After the point: as exact as the 32-bit numbers that servers compute with."""
 
 
-def parse_logprobs(found: Any) -> tuple[TokenLogprobs, ...]:
+def parse_logprobs(logprobs: Any) -> tuple[TokenLogprobs, ...]:
     """Return the odds of the tokens in a choice's ``logprobs``; what has another shape is left out."""
-    content = found.get("content") if isinstance(found, dict) else None
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list):
         return ()
-    places = []
+    positions = []
     for item in content:
-        taken = _candidate(item)
-        if taken is not None:
+        token = _candidate(item)
+        if token is not None:
             top = item.get("top_logprobs")
-            listed = map(_candidate, top) if isinstance(top, list) else ()
-            places.append(TokenLogprobs(taken, tuple(candidate for candidate in listed if candidate is not None)))
-    return tuple(places)
+            candidates = map(_candidate, top) if isinstance(top, list) else ()
+            positions.append(
+                TokenLogprobs(token, tuple(candidate for candidate in candidates if candidate is not None))
+            )
+    return tuple(positions)
 
 
 def _candidate(item: Any) -> Candidate | None:
@@ -50,15 +52,15 @@ def _candidate(item: Any) -> Candidate | None:
     return Candidate(token, value, number, _hex_bytes(item.get("bytes"), token))
 
 
-def _hex_bytes(given: Any, token: str) -> str | None:
+def _hex_bytes(values: Any, token: str) -> str | None:
     """Return a token's bytes in hexadecimal where they are not those of its text."""
-    if not isinstance(given, list):
+    if not isinstance(values, list):
         return None
     try:
-        found = bytes(given)
+        data = bytes(values)
     except (TypeError, ValueError):
         return None
-    return None if found == token.encode(errors="surrogatepass") else found.hex()
+    return None if data == token.encode(errors="surrogatepass") else data.hex()
 
 
 MAX_CONTENT_DEPTH = 8
@@ -97,20 +99,20 @@ class OpenAIReader:
     """
 
     def __init__(self, headers: dict[str, str], url: str = "", *, several: bool = False) -> None:
-        self._typed = "text/event-stream" in headers.get("content-type", "")
-        self._stream: SSEDecoder | None = SSEDecoder(bodies.MAX_BODY_BYTES) if self._typed else None
-        self._whole = bodies.BodyBuffer(headers)
-        self._url, self._numbered = url, several
-        self._number: int | None = None
+        self._is_event_stream = "text/event-stream" in headers.get("content-type", "")
+        self._decoder: SSEDecoder | None = SSEDecoder(bodies.MAX_BODY_BYTES) if self._is_event_stream else None
+        self._buffer = bodies.BodyBuffer(headers)
+        self._url, self._selects_by_index = url, several
+        self._selected_index: int | None = None
         self._texts: list[str] = []
-        self._told: list[str] = []
+        self._answer_texts: list[str] = []
         """The answer without its thinking, as it was handed out."""
-        self._objects = self._pieces_with_text = 0
-        self._thought = self._seen = False
+        self._whole_objects = self._objects_with_text = 0
+        self._has_reasoning = self._has_input = False
         self._reason: str | None = None
-        self._split = ThinkSplitter()
+        self._splitter = ThinkSplitter()
         self._calls = ToolCallAssembler()
-        self._changed = bodies.reported_changes(headers)
+        self._pending_changes = bodies.reported_changes(headers)
         self._model: str | None = None
         self.done = False
 
@@ -120,44 +122,48 @@ class OpenAIReader:
         :raises IncompleteAnswerError: on an error the server sends mid-stream, or an event that can't be read.
         :raises ResponseError: for a refusal that comes as an event.
         """
-        if self._stream is not None and not self._seen and (begun := block.lstrip()):
-            self._seen = True
-            if begun[:1] in b"{[":  # an object of JSON under the type of a stream
-                self._stream = None
-        if self._stream is None:
-            self._whole.feed(block)
-            if not self._typed and (begun := self._whole.beginning(len(b"error:"))):
-                self._typed = True
-                if begun.startswith(EVENT_MARKS):  # events under another name, such as text/plain
-                    self._stream, self._seen, block = SSEDecoder(bodies.MAX_BODY_BYTES), True, self._whole.taken()
-        if self._stream is not None:
-            yield from self._events(self._stream.feed(block))
+        if self._decoder is not None and not self._has_input and (beginning := block.lstrip()):
+            self._has_input = True
+            if beginning[:1] in b"{[":  # an object of JSON under the type of a stream
+                self._decoder = None
+        if self._decoder is None:
+            self._buffer.feed(block)
+            if not self._is_event_stream and (beginning := self._buffer.peek(len(b"error:"))):
+                self._is_event_stream = True
+                if beginning.startswith(EVENT_MARKS):  # events under another name, such as text/plain
+                    self._decoder, self._has_input, block = (
+                        SSEDecoder(bodies.MAX_BODY_BYTES),
+                        True,
+                        self._buffer.take_all(),
+                    )
+        if self._decoder is not None:
+            yield from self._read_events(self._decoder.feed(block))
 
     def close(self) -> Iterator[Delta]:
         """End the answer; yield the last pieces, also those before an error.
 
         :raises InvalidResponseError: if a whole answer is not one.
         """
-        if self._stream is None:
-            whole, behind = self._whole.json_and_events()
-            if behind and _is_chunk(whole):  # a piece that lacks its "data:"
-                yield from self._pieces(whole)
+        if self._decoder is None:
+            whole, events = self._buffer.json_and_events()
+            if events and _is_chunk(whole):  # a piece that lacks its "data:"
+                yield from self._read_object(whole)
             else:
-                yield from self._one(whole)
+                yield from self._read_whole(whole)
                 self.done, self._reason = False, self._reason or "stop"
-            yield from self._events(
-                SSEDecoder(bodies.MAX_BODY_BYTES).feed(behind + b"\n\n")
+            yield from self._read_events(
+                SSEDecoder(bodies.MAX_BODY_BYTES).feed(events + b"\n\n")
             )  # most often "[DONE]" alone
         else:
-            yield from self._events(self._stream.close())
-        yield from self._split.close()
+            yield from self._read_events(self._decoder.close())
+        yield from self._splitter.close()
 
-    def _events(self, events: list[Event]) -> Iterator[Delta]:
+    def _read_events(self, events: list[Event]) -> Iterator[Delta]:
         try:
             for event in events:
-                yield from self._event(event)
+                yield from self._read_event(event)
         except ChatGLMError:
-            yield from self._split.close()  # what was held back is text that came before it
+            yield from self._splitter.close()  # what was held back is text that came before it
             raise
 
     def check(self) -> None:
@@ -167,8 +173,10 @@ class OpenAIReader:
             because something failed inside the server, or a filter stopped it.
         :raises ResponseError: ``too_long`` if there was no room for a word.
         """
-        only = self._objects == self._pieces_with_text == 1  # an object that is whole without saying so
-        if not (self.done or self._reason or only):
+        is_one_object = (
+            self._whole_objects == self._objects_with_text == 1
+        )  # an object that is whole without saying so
+        if not (self.done or self._reason or is_one_object):
             raise IncompleteAnswerError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."
             )
@@ -182,11 +190,13 @@ class OpenAIReader:
                 kind="content_filter",
             )
         if reason in FAILURE_REASONS:
-            named = FAILURE_REASONS[reason]
-            told = named if named == reason else f"{named} ({bodies.sanitize_line(self._reason)})"
-            raise IncompleteAnswerError(f"The server broke off with an error: {told}", kind="server_error")
+            description = FAILURE_REASONS[reason]
+            detail = (
+                description if description == reason else f"{description} ({bodies.sanitize_line(self._reason)})"
+            )
+            raise IncompleteAnswerError(f"The server broke off with an error: {detail}", kind="server_error")
 
-    def _event(self, event: Event) -> Iterator[Delta]:
+    def _read_event(self, event: Event) -> Iterator[Delta]:
         data = event.data.strip()
         if self.done or not data:
             return
@@ -196,35 +206,35 @@ class OpenAIReader:
         try:
             reply = strict_json(data)
         except (ValueError, RecursionError):
-            failed = event.name == "error" and not (event.cut or self._reason)
-            if not failed and (event.cut or event.bare or self._reason):
+            is_error = event.name == "error" and not (event.cut or self._reason)
+            if not is_error and (event.cut or event.bare or self._reason):
                 return  # close() says whether the answer is incomplete
-            if failed:
+            if is_error:
                 raise make_event_error(data, self._url, begun=self.begun) from None
             raise IncompleteAnswerError(
                 f"The server sent an event that isn't JSON: {bodies.sanitize_line(data)}", kind="bad_event"
             ) from None
         if reports_failure(reply) or event.name == "error":
             if self._reason:  # the answer has said that it is whole
-                said = bodies.sanitize_line(find_message(reply) or reply)
-                yield Delta(changed=(Change(f"answer: the server reported an error after its end: {said}"),))
+                message = bodies.sanitize_line(find_message(reply) or reply)
+                yield Delta(changed=(Change(f"answer: the server reported an error after its end: {message}"),))
                 return
-            yield from self._pieces(reply)  # the last words may stand beside it
+            yield from self._read_object(reply)  # the last words may stand beside it
             raise make_event_error(reply, self._url, begun=self.begun)
         if event.damaged:
             yield Delta(changed=(INVALID_UTF8,))
-        yield from self._pieces(reply)
+        yield from self._read_object(reply)
 
-    def _one(self, reply: Any) -> list[Delta]:
+    def _read_whole(self, reply: Any) -> list[Delta]:
         """Return the pieces of an answer that came as one JSON object."""
-        if self._typed and reports_failure(reply):
+        if self._is_event_stream and reports_failure(reply):
             raise make_event_error(reply, self._url, begun=False)
         raise_if_error(reply, self._url)
         if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
             raise bodies.wrong_shape_error(reply, "'choices'", "a plain / instead of /v1", "chatglm")
-        pieces = resolve_thinking(self._pieces(reply) + self._split.close())
-        told = any(piece.text or piece.reasoning or piece.tool_calls for piece in pieces)
-        if not told and not self._silent(reply["choices"]):
+        pieces = resolve_thinking(self._read_object(reply) + self._splitter.close())
+        has_content = any(piece.text or piece.reasoning or piece.tool_calls for piece in pieces)
+        if not has_content and not self._may_be_empty(reply["choices"]):
             raise InvalidResponseError(
                 "The server's answer is empty. Ask again, or look at its log.", kind="empty_reply"
             )
@@ -234,91 +244,103 @@ class OpenAIReader:
     @property
     def begun(self) -> bool:
         """Whether text of the answer, or of its thinking, or a tool call has come."""
-        return bool(self._texts) or self._thought or self._calls.any
+        return bool(self._texts) or self._has_reasoning or self._calls.has_calls
 
-    def _pieces(self, reply: Any) -> list[Delta]:
+    def _read_object(self, reply: Any) -> list[Delta]:
         if not isinstance(reply, dict):
             return []
-        if self._model is not None and not (self._changed or self._numbered) and (text := _plain_text(reply)):
-            self._pieces_with_text += 1
-            return self._say(text)
+        if (
+            self._model is not None
+            and not (self._pending_changes or self._selects_by_index)
+            and (text := _plain_text(reply))
+        ):
+            self._objects_with_text += 1
+            return self._read_text(text)
         usage, model = reply.get("usage"), reply.get("model")
-        news: dict[str, Any] = {"usage": usage} if isinstance(usage, dict) else {}
+        facts: dict[str, Any] = {"usage": usage} if isinstance(usage, dict) else {}
         if isinstance(model, str) and self._model is None:
-            news["model"] = self._model = model
-        if self._changed:
-            news["changed"], self._changed = self._changed, ()
-        choice = self._own_choice(reply.get("choices"))
-        said = _content_of(choice)
+            facts["model"] = self._model = model
+        if self._pending_changes:
+            facts["changed"], self._pending_changes = self._pending_changes, ()
+        choice = self._select_choice(reply.get("choices"))
+        content = _content_of(choice)
         if reply.get("object") == "chat.completion" and isinstance(choice.get("message"), dict):
-            if not self._objects and (self._came(_text_of(said.get("content"))) or self._calls.any):
-                said = {}  # once more, after it came in pieces
-            self._objects += 1
-        before = len(self._texts)
-        found = self._choice(choice, said)
-        self._pieces_with_text += len(self._texts) > before
-        return [*found, Delta(**news)] if news else found
+            if not self._whole_objects and (
+                self._is_repeated(_text_of(content.get("content"))) or self._calls.has_calls
+            ):
+                content = {}  # once more, after it came in pieces
+            self._whole_objects += 1
+        texts_before = len(self._texts)
+        deltas = self._read_choice(choice, content)
+        self._objects_with_text += len(self._texts) > texts_before
+        return [*deltas, Delta(**facts)] if facts else deltas
 
-    def _came(self, text: str) -> bool:
+    def _is_repeated(self, text: str) -> bool:
         """Tell whether a text is all that came before it, with its thinking or without."""
-        return bool(self._texts) and text.strip() in ("".join(self._texts).strip(), "".join(self._told).strip())
+        return bool(self._texts) and text.strip() in (
+            "".join(self._texts).strip(),
+            "".join(self._answer_texts).strip(),
+        )
 
-    def _own_choice(self, choices: Any) -> dict[str, Any]:
+    def _select_choice(self, choices: Any) -> dict[str, Any]:
         """Return the choice that is shown; nothing where there is none.
 
         Where an event holds several, or several answers were asked for, it is the one of the lowest number, else
         the first.
         """
-        found = [item for item in choices if isinstance(item, dict)] if isinstance(choices, list) else []
-        if len(found) > 1:
-            self._numbered = True
-            if self._number is None:
-                self._number = min(_choice_index(item) for item in found)
-        if self._numbered:
-            own = self._number or 0
-            return next((item for item in found if _choice_index(item) == own), {})
-        return found[0] if found else {}
+        listed = [item for item in choices if isinstance(item, dict)] if isinstance(choices, list) else []
+        if len(listed) > 1:
+            self._selects_by_index = True
+            if self._selected_index is None:
+                self._selected_index = min(_choice_index(item) for item in listed)
+        if self._selects_by_index:
+            selected = self._selected_index or 0
+            return next((item for item in listed if _choice_index(item) == selected), {})
+        return listed[0] if listed else {}
 
-    def _choice(self, choice: dict[str, Any], said: dict[str, Any]) -> list[Delta]:
-        found = []
-        if reasoning := _reasoning_text(said):
-            found.append(self._think(reasoning))
-        for kind, text in _iter_parts(said.get("content")):
-            found += [self._think(text)] if kind == "reasoning" else self._say(text)
+    def _read_choice(self, choice: dict[str, Any], content: dict[str, Any]) -> list[Delta]:
+        deltas = []
+        if reasoning := _reasoning_text(content):
+            deltas.append(self._read_reasoning(reasoning))
+        for kind, text in _iter_parts(content.get("content")):
+            deltas += [self._read_reasoning(text)] if kind == "reasoning" else self._read_text(text)
             if kind == "refusal":
-                found.append(Delta(changed=(MODEL_REFUSED,)))
-        refusal = said.get("refusal")
+                deltas.append(Delta(changed=(MODEL_REFUSED,)))
+        refusal = content.get("refusal")
         if isinstance(refusal, str) and refusal:
-            found += [*self._say(refusal), Delta(changed=(MODEL_REFUSED,))]
-        calls = said.get("tool_calls") or said.get("function_call")
+            deltas += [*self._read_text(refusal), Delta(changed=(MODEL_REFUSED,))]
+        calls = content.get("tool_calls") or content.get("function_call")
         if calls and (pieces := self._calls.feed(calls)):
-            found += [*self._split.close(), Delta(tool_calls=tuple(pieces))]
-        if (told := choice.get("logprobs")) and (odds := parse_logprobs(told)):
-            found.append(Delta(logprobs=odds))
+            deltas += [*self._splitter.close(), Delta(tool_calls=tuple(pieces))]
+        if (listed := choice.get("logprobs")) and (odds := parse_logprobs(listed)):
+            deltas.append(Delta(logprobs=odds))
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason and reason.lower() not in ("null", "none"):
             self._reason = reason
-            full = reason.lower() in FULL_REASONS
-            named = CONTEXT_FULL if full else "length" if reason.lower() in LENGTH_REASONS else reason
-            found += [*self._split.close(), Delta(finish_reason=named, changed=(CONTEXT_IS_FULL,) if full else ())]
-        return found
+            is_full = reason.lower() in FULL_REASONS
+            finish_reason = CONTEXT_FULL if is_full else "length" if reason.lower() in LENGTH_REASONS else reason
+            deltas += [
+                *self._splitter.close(),
+                Delta(finish_reason=finish_reason, changed=(CONTEXT_IS_FULL,) if is_full else ()),
+            ]
+        return deltas
 
-    def _think(self, text: str) -> Delta:
-        self._thought = True
-        self._split.thought_apart()
+    def _read_reasoning(self, text: str) -> Delta:
+        self._has_reasoning = True
+        self._splitter.note_separate_reasoning()
         return Delta(reasoning=text)
 
-    def _say(self, text: str) -> list[Delta]:
+    def _read_text(self, text: str) -> list[Delta]:
         self._texts.append(text)
-        found = self._split.feed(text)
-        self._told += [delta.text for delta in found]
-        return found
+        deltas = self._splitter.feed(text)
+        self._answer_texts += [delta.text for delta in deltas]
+        return deltas
 
-    def _silent(self, choices: list[Any]) -> bool:
+    def _may_be_empty(self, choices: list[Any]) -> bool:
         """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room, a filter."""
-        choice = self._own_choice(choices)
+        choice = self._select_choice(choices)
         reason = str(choice.get("finish_reason")).lower()
-        spent = (
+        without_text = (
             *LENGTH_REASONS,
             *FILTERED_REASONS,
             *FAILURE_REASONS,
@@ -326,7 +348,7 @@ class OpenAIReader:
             "tool_calls",
             "function_call",
         )
-        return _content_of(choice).get("content") in ("", []) or reason in spent
+        return _content_of(choice).get("content") in ("", []) or reason in without_text
 
 
 def _plain_text(reply: dict[str, Any]) -> str | None:
@@ -348,10 +370,16 @@ BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
 
 def _content_of(choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a choice says, a piece of it or all: the first of three places where there is a text."""
-    found = [choice.get("delta"), choice.get("message"), choice.get("text")]
-    said = [dict(one) if isinstance(one, dict) else {"content": one} for one in found if one]
-    worded = (one for one in said if one.get("tool_calls") or any(_text_of(one.get(name)) for name in TEXT_KEYS))
-    return next(worded, said[0] if said else {})
+    places = [choice.get("delta"), choice.get("message"), choice.get("text")]
+    contents = [
+        dict(content) if isinstance(content, dict) else {"content": content} for content in places if content
+    ]
+    with_text = (
+        content
+        for content in contents
+        if content.get("tool_calls") or any(_text_of(content.get(name)) for name in TEXT_KEYS)
+    )
+    return next(with_text, contents[0] if contents else {})
 
 
 TEXT_KEYS = ("content", "refusal", "reasoning_content", "reasoning", "reasoning_details")
@@ -372,35 +400,35 @@ def _choice_index(choice: dict[str, Any]) -> int:
     return number if isinstance(number, int) else 0
 
 
-def _reasoning_text(said: dict[str, Any]) -> str:
+def _reasoning_text(content: dict[str, Any]) -> str:
     """Return the thinking that stands beside the text; a server may say it under two names at once."""
     for name in ("reasoning_content", "reasoning", "reasoning_details"):
-        if found := _text_of(said.get(name)):
-            return found
+        if text := _text_of(content.get(name)):
+            return text
     return ""
 
 
-def _iter_parts(content: Any, deep: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[str, str]]:
+def _iter_parts(content: Any, depth: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[str, str]]:
     """Yield the texts of a content, each with its kind: ``text``, ``reasoning`` or ``refusal``."""
     if isinstance(content, str):
         if content:
             yield "text", content
         return
-    if not deep:
+    if not depth:
         return
     for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
             yield from _iter_parts(part)
         elif isinstance(part, dict):
-            yield from _iter_part(part, deep - 1)
+            yield from _iter_part(part, depth - 1)
 
 
-def _iter_part(part: dict[str, Any], deep: int) -> Iterator[tuple[str, str]]:
+def _iter_part(part: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
     """Yield the thinking of one part and its text; they may stand beside each other."""
     thinks = bool(re.search("think|reason", str(part.get("type"))))
     for names in (("thinking", "reasoning"), ("refusal",), ("text", "content", "summary", "value")):
         text = next(
-            (found for name in names if (found := "".join(t for _, t in _iter_parts(part.get(name), deep)))), ""
+            (found for name in names if (found := "".join(t for _, t in _iter_parts(part.get(name), depth)))), ""
         )
         if text:
             yield "reasoning" if thinks or names[0] == "thinking" else names[0], text

@@ -39,7 +39,7 @@ class SSEDecoder:
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._bare: list[bytes] = []
-        self._behind: list[Event] = []
+        self._extras: list[Event] = []
         self._line_size = self._data_size = 0
         self._name = b""
         self._after_cr = False
@@ -50,7 +50,7 @@ class SSEDecoder:
 
         :raises IncompleteAnswerError: ``too_large`` for an event above the limit.
         """
-        if self._at_rest and block[:6] == b"data: " and block[-2:] == b"\n\n":
+        if self._is_empty and block[:6] == b"data: " and block[-2:] == b"\n\n":
             value = block[6:-2]
             if b"\n" not in value and b"\r" not in value and len(value) <= self._limit:
                 return [
@@ -70,19 +70,19 @@ class SSEDecoder:
         for piece in rest:
             line = b"".join(self._line)
             self._line = [piece]
-            events += self._take(line)
-        self._count(block, bool(rest))
+            events += self._read_line(line)
+        self._check_held(block, bool(rest))
         return events
 
     @property
-    def _at_rest(self) -> bool:
+    def _is_empty(self) -> bool:
         """Whether nothing is held: the last block ended with an event's blank line."""
         return not (
             self._at_start
             or self._after_cr
             or self._data
             or self._bare
-            or self._behind
+            or self._extras
             or self._name
             or any(self._line)
         )
@@ -91,22 +91,22 @@ class SSEDecoder:
         """End the stream; return what was left without its blank line, marked as cut."""
         line = b"".join(self._line)
         self._line = []
-        events = self._take(line) if line else []
+        events = self._read_line(line) if line else []
         return events + self._dispatch(cut=True)
 
-    def _count(self, block: bytes, line_ended: bool) -> None:
+    def _check_held(self, block: bytes, line_ended: bool) -> None:
         """Keep to the limit: what is held is the data of an event and the line that has not ended."""
         self._line_size = len(self._line[0]) if line_ended else self._line_size + len(block)
-        self._check(self._data_size + self._line_size)
+        self._check_size(self._data_size + self._line_size)
 
-    def _check(self, size: int) -> None:
+    def _check_size(self, size: int) -> None:
         if size > self._limit:
             raise IncompleteAnswerError(
                 f"The server sent an event larger than {self._limit / 2**20:g} MiB; reading stopped.",
                 kind="too_large",
             )
 
-    def _take(self, line: bytes) -> list[Event]:
+    def _read_line(self, line: bytes) -> list[Event]:
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(BOM)
@@ -115,42 +115,42 @@ class SSEDecoder:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            found = self._end_bare()
+            events = self._end_bare()
             self._data.append(value)
-            self._hold(value)
-            return found
+            self._add_held(value)
+            return events
         if name == b"event":
             self._name = value
         elif name == b"error" and value:
-            return self._end_bare() + self._aside(_event(value, b"error", bare=True))
+            return self._end_bare() + self._emit_extra(_event(value, b"error", bare=True))
         elif not self._bare and line[:1] == b"{" and line.rstrip()[-1:] == b"}":
-            return self._aside(_event(line, bare=True))
+            return self._emit_extra(_event(line, bare=True))
         elif self._bare or line.lstrip()[:1] == b"{":
             self._bare.append(line)
-            self._hold(line)
+            self._add_held(line)
         return []  # comments (an empty name), id, retry and unknown fields say nothing to us
 
-    def _hold(self, value: bytes) -> None:
+    def _add_held(self, value: bytes) -> None:
         self._data_size += len(value)
-        self._check(self._data_size)
+        self._check_size(self._data_size)
 
-    def _aside(self, event: Event) -> list[Event]:
+    def _emit_extra(self, event: Event) -> list[Event]:
         """Hand out what the standard passes over: at once, or behind the event whose data it stands among."""
         if not self._data:
             return [event]
-        self._behind.append(event)
-        self._hold(event.data.encode())
+        self._extras.append(event)
+        self._add_held(event.data.encode())
         return []
 
     def _end_bare(self) -> list[Event]:
         bare, self._bare = self._bare, []
-        return self._aside(_event(b"\n".join(bare), bare=True)) if bare else []
+        return self._emit_extra(_event(b"\n".join(bare), bare=True)) if bare else []
 
     def _dispatch(self, *, cut: bool = False) -> list[Event]:
-        data, bare, behind, name = self._data, self._bare, self._behind, self._name
-        self._data, self._bare, self._behind, self._name, self._data_size = [], [], [], b"", 0
-        found = [_event(b"\n".join(data), name, cut)] if data else []
-        return [*found, *behind, *([_event(b"\n".join(bare), cut=cut, bare=True)] if bare else [])]
+        data, bare, extras, name = self._data, self._bare, self._extras, self._name
+        self._data, self._bare, self._extras, self._name, self._data_size = [], [], [], b"", 0
+        events = [_event(b"\n".join(data), name, cut)] if data else []
+        return [*events, *extras, *([_event(b"\n".join(bare), cut=cut, bare=True)] if bare else [])]
 
 
 def _event(data: bytes, name: bytes = b"", cut: bool = False, bare: bool = False) -> Event:

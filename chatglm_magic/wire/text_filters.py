@@ -27,7 +27,7 @@ class CodeTracker:
     """
 
     def __init__(self) -> None:
-        self._fence = self._run = self._begun = ""
+        self._fence = self._run = self._line_start = ""
         self._inline = 0
         self._at_start = True
 
@@ -38,21 +38,21 @@ class CodeTracker:
         text = self._run + text  # marks that are cut in two count as one
         self._run = text[len(text.rstrip("`~")) :]
         for piece in CODE_MARKS.findall(text[: len(text) - len(self._run)]):
-            self._take(piece)
+            self._read_mark(piece)
         self._run = self._run[-MAX_RUN_CHARS:]
 
     @property
-    def inside(self) -> bool:
+    def is_inside_code(self) -> bool:
         """Whether what comes next stands in code; it begins with no mark."""
         run, self._run = self._run, ""
         if run:
             for piece in CODE_MARKS.findall(run):
-                self._take(piece)
+                self._read_mark(piece)
         return bool(self._fence or self._inline)
 
-    def _take(self, piece: str) -> None:
+    def _read_mark(self, piece: str) -> None:
         if piece == "\n":
-            self._inline, self._at_start, self._begun = 0, True, ""
+            self._inline, self._at_start, self._line_start = 0, True, ""
             return
         if self._at_start and len(piece) >= 3 and piece[0] in "`~":
             if not self._fence:
@@ -62,8 +62,8 @@ class CodeTracker:
         elif piece[0] == "`" and not self._fence and self._inline in (0, len(piece)):
             self._inline = len(piece) - self._inline
         if self._at_start:
-            self._begun += piece
-            self._at_start = bool(FENCE_PREFIX.fullmatch(self._begun))
+            self._line_start += piece
+            self._at_start = bool(FENCE_PREFIX.fullmatch(self._line_start))
 
 
 class ThinkSplitter:
@@ -79,7 +79,7 @@ class ThinkSplitter:
         self._blanks: list[str] = []
         self._state = "start"
         self._code = CodeTracker()
-        self._apart = self._any = False
+        self._is_separate = self._has_text = False
 
     def feed(self, text: str) -> list[Delta]:
         """Take in text; return what can be told of it."""
@@ -89,13 +89,13 @@ class ThinkSplitter:
         if self._state in ("text", "after"):
             return [Delta(text=text)] if text else []
         if self._state == "start":
-            return self._start(text)
+            return self._read_start(text)
         self._held += text
-        return self._thinking() if self._state == "thinking" else self._open()
+        return self._read_thinking() if self._state == "thinking" else self._read_text()
 
-    def thought_apart(self) -> None:
+    def note_separate_reasoning(self) -> None:
         """Take note that thinking came as such: the end of one counts only before the answer's first word."""
-        self._apart = True
+        self._is_separate = True
 
     def close(self) -> list[Delta]:
         """Return what was held back."""
@@ -105,12 +105,12 @@ class ThinkSplitter:
             return []
         return [Delta(reasoning=held)] if self._state == "thinking" else [Delta(text=held)]
 
-    def _start(self, text: str) -> list[Delta]:
+    def _read_start(self, text: str) -> list[Delta]:
         """Look for a tag after blank characters, which are kept apart: each is looked at once."""
         if not self._held:
-            begun = text.lstrip()
-            self._blanks.append(text[: len(text) - len(begun)])
-            text = begun
+            stripped = text.lstrip()
+            self._blanks.append(text[: len(text) - len(stripped)])
+            text = stripped
         self._held += text
         if len(self._held) < len(THINK_CLOSE) and (
             THINK_OPEN.startswith(self._held) or THINK_CLOSE.startswith(self._held)
@@ -121,56 +121,59 @@ class ThinkSplitter:
         if not self._held.startswith(THINK_OPEN):
             self._held, self._state = "".join(self._blanks) + self._held, "open"
             self._blanks.clear()
-            return self._open()
+            return self._read_text()
         self._held, self._state = self._held[len(THINK_OPEN) :], "thinking"
-        return self._thinking()
+        return self._read_thinking()
 
-    def _thinking(self) -> list[Delta]:
+    def _read_thinking(self) -> list[Delta]:
         thought, tag, rest = self._held.partition(THINK_CLOSE)
         if tag:
-            return ([Delta(reasoning=thought)] if thought else []) + self._answer(rest)
-        keep = tail_match(self._held, THINK_CLOSE)
-        thought, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+            return ([Delta(reasoning=thought)] if thought else []) + self._begin_answer(rest)
+        held_length = tail_match(self._held, THINK_CLOSE)
+        thought, self._held = (
+            self._held[: len(self._held) - held_length],
+            self._held[len(self._held) - held_length :],
+        )
         return [Delta(reasoning=thought)] if thought else []
 
-    def _open(self) -> list[Delta]:
+    def _read_text(self) -> list[Delta]:
         """Let text through; it may yet turn out to be a thought, by its end."""
-        held, read = self._held, 0
+        held, read_to = self._held, 0
         if "<" not in held:  # most pieces: no tag, nor the beginning of one
-            self._held, self._any = "", True
+            self._held, self._has_text = "", True
             self._code.read(held)
             return [Delta(text=held)] if held else []
         for tag in THINK_TAG.finditer(held):
-            self._code.read(held[read : tag.start()])
-            read = tag.start()
-            if self._code.inside:
+            self._code.read(held[read_to : tag.start()])
+            read_to = tag.start()
+            if self._code.is_inside_code:
                 continue
-            if tag[0] == THINK_OPEN or (self._apart and (self._any or tag.start())):
+            if tag[0] == THINK_OPEN or (self._is_separate and (self._has_text or tag.start())):
                 self._held, self._state = "", "text"
                 return [Delta(text=held)]
             before = [Delta(text=held[: tag.start()])] if tag.start() else []
-            thought = [Delta(thought=True)] if before or self._any else []
-            return before + thought + self._answer(held[tag.end() :])
-        keep = max(tail_match(held, THINK_OPEN), tail_match(held, THINK_CLOSE))
-        shown, self._held = held[: len(held) - keep], held[len(held) - keep :]
-        self._code.read(shown[read:])
-        self._any = self._any or bool(shown)
-        return [Delta(text=shown)] if shown else []
+            thought = [Delta(thought=True)] if before or self._has_text else []
+            return before + thought + self._begin_answer(held[tag.end() :])
+        held_length = max(tail_match(held, THINK_OPEN), tail_match(held, THINK_CLOSE))
+        released, self._held = held[: len(held) - held_length], held[len(held) - held_length :]
+        self._code.read(released[read_to:])
+        self._has_text = self._has_text or bool(released)
+        return [Delta(text=released)] if released else []
 
-    def _answer(self, rest: str) -> list[Delta]:
+    def _begin_answer(self, rest: str) -> list[Delta]:
         self._held, self._state = "", "after"
         return self.feed(rest)
 
 
 def resolve_thinking(deltas: Iterable[Delta]) -> list[Delta]:
     """Return the pieces of a whole answer with its thinking as such from the beginning."""
-    found: list[Delta] = []
+    resolved: list[Delta] = []
     for delta in deltas:
         if delta.thought:
-            found = [piece._replace(reasoning=piece.text + piece.reasoning, text="") for piece in found]
+            resolved = [piece._replace(reasoning=piece.text + piece.reasoning, text="") for piece in resolved]
         else:
-            found.append(delta)
-    return found
+            resolved.append(delta)
+    return resolved
 
 
 def tail_match(text: str, mark: str) -> int:
@@ -198,31 +201,31 @@ class StopFilter:
         if self.hit or not self._stop:
             return "" if self.hit else text
         self._held += text
-        keep = max(tail_match(self._held, mark) for mark in self._stop)
-        cut = len(self._held) - keep
-        place = self._place()
-        if place is not None and place <= cut:  # else one that began earlier may still become whole
-            return self._end(place)
-        shown, self._held = self._held[:cut], self._held[cut:]
-        return shown
+        held_length = max(tail_match(self._held, mark) for mark in self._stop)
+        cut = len(self._held) - held_length
+        position = self._find_stop()
+        if position is not None and position <= cut:  # else one that began earlier may still become whole
+            return self._stop_at(position)
+        released, self._held = self._held[:cut], self._held[cut:]
+        return released
 
     def close(self) -> str:
         """Return what was held back: the text has ended."""
-        place = self._place()
-        if place is not None and not self.hit:
-            return self._end(place)
+        position = self._find_stop()
+        if position is not None and not self.hit:
+            return self._stop_at(position)
         held, self._held = self._held, ""
         return held
 
-    def _place(self) -> int | None:
+    def _find_stop(self) -> int | None:
         """Return where the earliest whole stop string begins."""
-        places = [place for mark in self._stop if (place := self._held.find(mark)) >= 0]
-        return min(places, default=None)
+        positions = [position for mark in self._stop if (position := self._held.find(mark)) >= 0]
+        return min(positions, default=None)
 
-    def _end(self, place: int) -> str:
+    def _stop_at(self, position: int) -> str:
         self.hit = True
-        shown, self._held = self._held[:place], ""
-        return shown
+        released, self._held = self._held[:position], ""
+        return released
 
 
 class SecretFilter:
@@ -236,7 +239,7 @@ class SecretFilter:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = [secret for secret in secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
-        self._begun = ""
+        self._line_start = ""
         """The end of the text, as far as it is the beginning of a secret."""
         self.hit = False
         """Whether a secret was taken out."""
@@ -245,16 +248,16 @@ class SecretFilter:
         """Take in text; return what can be handed out."""
         if not self._secrets:
             return text
-        given = len(self._begun[:PREFIX_CHARACTERS])
-        text = self._begun + text
+        released = len(self._line_start[:PREFIX_CHARACTERS])
+        text = self._line_start + text
         for secret in self._secrets:
             if secret in text:
                 text, self.hit = text.replace(secret, secret[:PREFIX_CHARACTERS] + MARK), True
         cut = len(text) - max(tail_match(text, secret) for secret in self._secrets)
-        self._begun = text[cut:]
-        return text[given : cut + PREFIX_CHARACTERS]
+        self._line_start = text[cut:]
+        return text[released : cut + PREFIX_CHARACTERS]
 
     def close(self) -> str:
         """Return what was held back: the text has ended."""
-        held, self._begun = self._begun[PREFIX_CHARACTERS:], ""
+        held, self._line_start = self._line_start[PREFIX_CHARACTERS:], ""
         return held

@@ -28,91 +28,91 @@ class ArgumentCaster:
         properties = schema.get("properties")
         self._properties = properties if isinstance(properties, Mapping) else {}
         self._depth = 0
-        self._place = "key"
+        self._position = "key"
         """Within the first level: before or in a ``key``, before a ``value``, or ``in`` one."""
         self._key = ""
         self._token: list[str] = []
         """The string or the simple value under way."""
-        self._in_string = self._escaped = self._holds = False
+        self._in_string = self._escaped = self._is_held = False
         self.changed = False
         """Whether a value was cast."""
 
     def feed(self, text: str) -> str:
         """Take in a piece; return what can be handed out."""
-        return "".join(map(self._take, text))
+        return "".join(map(self._read_char, text))
 
     def close(self) -> str:
         """End the arguments; return what was held back."""
-        return self._released() if self._holds else ""
+        return self._release() if self._is_held else ""
 
-    def _take(self, char: str) -> str:
+    def _read_char(self, char: str) -> str:
         if self._in_string:
-            return self._within_string(char)
-        if self._holds and char in f",}}{JSON_BLANKS}":  # the end of a number or a word
-            return self._cast() + self._take(char)
-        if self._holds:
+            return self._read_string_char(char)
+        if self._is_held and char in f",}}{JSON_BLANKS}":  # the end of a number or a word
+            return self._cast_held() + self._read_char(char)
+        if self._is_held:
             self._token.append(char)
             return ""
         if char == '"':
             return self._begin_string(char)
-        if self._depth == 1 and self._place == "value" and char not in f"{JSON_BLANKS}[{{":
-            self._place = "in"
-            if self._wanted() is not None:
-                self._holds, self._token = True, [char]
+        if self._depth == 1 and self._position == "value" and char not in f"{JSON_BLANKS}[{{":
+            self._position = "in"
+            if self._value_schema() is not None:
+                self._is_held, self._token = True, [char]
                 return ""
-        self._structure(char)
+        self._follow_structure(char)
         return char
 
-    def _structure(self, char: str) -> None:
+    def _follow_structure(self, char: str) -> None:
         """Follow the marks of JSON that aren't part of a string."""
         if char in "{[":
-            self._place = "in" if self._depth == 1 else self._place
+            self._position = "in" if self._depth == 1 else self._position
             self._depth += 1
         elif char in "}]":
             self._depth -= 1
         elif self._depth == 1 and char == ":":
-            self._place = "value"
+            self._position = "value"
         elif self._depth == 1 and char == ",":
-            self._place = "key"
+            self._position = "key"
 
     def _begin_string(self, char: str) -> str:
         self._in_string, self._token = True, [char]
-        if self._depth == 1 and self._place == "value":
-            self._place = "in"
-            wanted = self._wanted()
-            self._holds = wanted is not None and not _takes_any_text(wanted)
-        return "" if self._holds else char
+        if self._depth == 1 and self._position == "value":
+            self._position = "in"
+            schema = self._value_schema()
+            self._is_held = schema is not None and not _takes_any_text(schema)
+        return "" if self._is_held else char
 
-    def _within_string(self, char: str) -> str:
+    def _read_string_char(self, char: str) -> str:
         self._token.append(char)
         ends = char == '"' and not self._escaped
         self._escaped = char == "\\" and not self._escaped
         if ends:
             self._in_string = False
-            if self._depth == 1 and self._place == "key":
+            if self._depth == 1 and self._position == "key":
                 self._key = _parse_json_or("".join(self._token), "")
-            if self._holds:
-                return self._cast()
-        return "" if self._holds else char
+            if self._is_held:
+                return self._cast_held()
+        return "" if self._is_held else char
 
-    def _wanted(self) -> Schema | None:
-        wanted = self._properties.get(self._key)
-        return wanted if isinstance(wanted, Mapping) else None
+    def _value_schema(self) -> Schema | None:
+        schema = self._properties.get(self._key)
+        return schema if isinstance(schema, Mapping) else None
 
-    def _cast(self) -> str:
+    def _cast_held(self) -> str:
         """Return the value that was held, in the type that its schema wants."""
-        raw, wanted = self._released(), self._wanted()
+        raw, schema = self._release(), self._value_schema()
         value = _parse_json_or(raw, _NOT_JSON)
-        if value is _NOT_JSON or wanted is None or is_valid(value, wanted, self._schema):
+        if value is _NOT_JSON or schema is None or is_valid(value, schema, self._schema):
             return raw
-        meant = cast_text(value if isinstance(value, str) else raw, wanted, self._schema)
-        if not is_valid(meant, wanted, self._schema):
+        casted = cast_text(value if isinstance(value, str) else raw, schema, self._schema)
+        if not is_valid(casted, schema, self._schema):
             return raw
         self.changed = True
-        return json.dumps(meant, ensure_ascii=False)
+        return json.dumps(casted, ensure_ascii=False)
 
-    def _released(self) -> str:
-        raw, self._token, self._holds = "".join(self._token), [], False
+    def _release(self) -> str:
+        raw, self._token, self._is_held = "".join(self._token), [], False
         return raw
 
 
@@ -125,8 +125,8 @@ def mask_json(text: str, secrets: Sequence[str]) -> str:
         values = strict_json(text)
     except (ValueError, RecursionError):
         return mask(text, secrets)
-    hidden = mask_values(values, secrets)
-    return text if hidden == values else json.dumps(hidden, ensure_ascii=False)
+    masked = mask_values(values, secrets)
+    return text if masked == values else json.dumps(masked, ensure_ascii=False)
 
 
 def _takes_any_text(schema: Schema) -> bool:

@@ -79,8 +79,8 @@ def _drop_strict(keys: dict[str, Any]) -> tuple[Change, ...]:
 
 
 def _streams_arguments(model: str | None) -> bool:
-    found = GLM_VERSION.search((model or "").lower())
-    return found is not None and (int(found[1]), int(found[2] or 0)) >= FIRST_STREAMING_VERSION
+    version = GLM_VERSION.search((model or "").lower())
+    return version is not None and (int(version[1]), int(version[2] or 0)) >= FIRST_STREAMING_VERSION
 
 
 class ToolCallAssembler:
@@ -92,13 +92,13 @@ class ToolCallAssembler:
 
     def __init__(self) -> None:
         self._ids: list[str] = []
-        self._given: list[str] = []
+        self._received_ids: list[str] = []
         self._names: list[str] = []
         self._arguments: list[list[str]] = []
         self._by_index: dict[int, int] = {}
 
     @property
-    def any(self) -> bool:
+    def has_calls(self) -> bool:
         """Whether a call has begun."""
         return bool(self._ids)
 
@@ -107,20 +107,20 @@ class ToolCallAssembler:
         pieces = []
         for item in listed if isinstance(listed, list) else [listed]:
             if isinstance(item, Mapping):
-                pieces += list(self._item(item))
+                pieces += list(self._read_item(item))
         return pieces
 
-    def _item(self, item: Mapping[str, Any]) -> Iterator[ToolCallPiece]:
+    def _read_item(self, item: Mapping[str, Any]) -> Iterator[ToolCallPiece]:
         function = item.get("function")
         function = function if isinstance(function, Mapping) else item
         name, text = _text(function.get("name")), _arguments(function.get("arguments"))
-        number, given = item.get("index"), _text(item.get("id"))
-        number = number if type(number) is int else None
-        call = self._call_of(number, given, name, text)
+        index, received_id = item.get("index"), _text(item.get("id"))
+        index = index if type(index) is int else None
+        call = self._find_call(index, received_id, name, text)
         if call is None:
-            if not (name or given or text):
+            if not (name or received_id or text):
                 return
-            call = self._begin(number, given, name)
+            call = self._begin(index, received_id, name)
             yield ToolCallPiece(call, self._ids[call], name, text)
         else:
             known, so_far = self._names[call], "".join(self._arguments[call])
@@ -131,30 +131,32 @@ class ToolCallAssembler:
                 yield ToolCallPiece(call, "", "" if known else name, text)
         self._arguments[call].append(text)
 
-    def _call_of(self, number: int | None, given: str, name: str, text: str) -> int | None:
+    def _find_call(self, index: int | None, received_id: str, name: str, text: str) -> int | None:
         """Return the call that a fragment goes on with; None for one that begins another."""
-        if number is not None:
-            call = self._by_index.get(number)
-        elif given and given in self._given:
-            call = len(self._given) - 1 - self._given[::-1].index(given)
+        if index is not None:
+            call = self._by_index.get(index)
+        elif received_id and received_id in self._received_ids:
+            call = len(self._received_ids) - 1 - self._received_ids[::-1].index(received_id)
         else:
             call = len(self._ids) - 1 if self._ids and not name else None
         if call is None or not name or not self._names[call]:
             return call
         # A second name at one place: the same call's, repeated, or another call of a server that doesn't count.
         so_far = "".join(self._arguments[call])
-        follows = _is_json(so_far) and text.lstrip().startswith("{") and text != so_far
-        another = (given and self._given[call] and given != self._given[call]) or name != self._names[call]
-        return None if another or follows else call
+        begins_another = _is_json(so_far) and text.lstrip().startswith("{") and text != so_far
+        is_another = (
+            received_id and self._received_ids[call] and received_id != self._received_ids[call]
+        ) or name != self._names[call]
+        return None if is_another or begins_another else call
 
-    def _begin(self, number: int | None, given: str, name: str) -> int:
+    def _begin(self, index: int | None, received_id: str, name: str) -> int:
         call = len(self._ids)
-        self._ids.append(given if given and given not in self._ids else new_call_id())
-        self._given.append(given)
+        self._ids.append(received_id if received_id and received_id not in self._ids else new_call_id())
+        self._received_ids.append(received_id)
         self._names.append(name)
         self._arguments.append([])
-        if number is not None:
-            self._by_index[number] = call
+        if index is not None:
+            self._by_index[index] = call
         return call
 
 

@@ -148,7 +148,7 @@ class ToolTextReader:
             return self._hand_out(blanks)
         if self._first and self._may_be_whole(held):
             return None
-        if self._line_begins and not self._code.inside:
+        if self._line_begins and not self._code.is_inside_code:
             begins = self._begins_untagged(held)
             if begins is None:
                 return None
@@ -156,7 +156,7 @@ class ToolTextReader:
                 self._block = TaggedCall(self._schemas, tag="")
                 return []
         place, line = held.find(CALL_OPEN), held.find("\n") + 1
-        if place == 0 and not self._code.inside:
+        if place == 0 and not self._code.is_inside_code:
             self._block = TaggedCall(self._schemas, tag=CALL_OPEN)
             return []
         if place == 0:
