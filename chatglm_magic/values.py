@@ -1,4 +1,4 @@
-"""Immutable values that every room may hold: parameters, pieces of an answer, turns, answers."""
+"""Immutable values shared by all parts: request contents, pieces of an answer, turns, answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 Pair = tuple[str, str]
-"""One finished exchange: what was asked, what was answered."""
+"""The prompt and the answer of a finished turn."""
 
 Kind = Literal["chat", "sweep", "live", "lens"]
-"""A question of the conversation, of a sweep over parameters, of the panel's live mode, or of the lens."""
+"""Where a turn comes from: the conversation, a sweep, the panel's live mode, or the lens."""
 
 Status = Literal["complete", "incomplete", "interrupted", "error", "superseded"]
 
@@ -20,9 +20,9 @@ Status = Literal["complete", "incomplete", "interrupted", "error", "superseded"]
 class Question:
     """One prompt with its context and parameters, before a dialect encodes it.
 
-    ``params`` holds what the user set, by the names of ``parameters.py``; None and an absent name leave a
-    parameter to the server. ``extra`` holds further keys of the request's body. ``messages`` are the prompt's own,
-    with their roles in OpenAI's form, if it was made of messages. ``chat`` is what a chat model asks for.
+    ``params`` holds what the user set, by the names of ``parameters.py``; None or an absent name means the
+    server's default. ``extra`` holds extra keys of the request body. ``messages`` are those of a prompt made of
+    messages, in OpenAI's form. ``chat`` holds the options of a chat model.
     """
 
     prompt: str
@@ -34,11 +34,11 @@ class Question:
 
 
 class Candidate(NamedTuple):
-    """A token that could stand at a place of an answer.
+    """A possible token at one position of an answer.
 
-    ``token`` is its text as the server gives it; ``logprob`` the natural logarithm of its probability, at most 0;
-    ``id`` its number, where known; ``raw`` its bytes in hexadecimal where they are not those of ``token``, as for
-    a part of a character. A control token has no text and no bytes.
+    ``token`` is its text as the server sends it; ``logprob`` the natural logarithm of its probability, at most 0;
+    ``id`` its number, if known; ``raw`` its bytes in hexadecimal if they differ from those of ``token``, as for
+    part of a character. A control token has no text and no bytes.
     """
 
     token: str
@@ -48,20 +48,20 @@ class Candidate(NamedTuple):
 
     @property
     def data(self) -> bytes:
-        """The token's own bytes; a lone surrogate is kept."""
+        """The token's bytes; a lone surrogate is kept."""
         return self.token.encode(errors="surrogatepass") if self.raw is None else bytes.fromhex(self.raw)
 
     def is_same_token(self, other: Candidate) -> bool:
-        """Tell whether two are one token, whatever their probabilities."""
+        """Return whether two candidates are the same token, regardless of probability."""
         if self.id is not None and other.id is not None:
             return self.id == other.id
         return self.token == other.token and self.raw == other.raw
 
 
 class TokenLogprobs(NamedTuple):
-    """What a server tells of one token of its answer: the one it took, and those that it could have taken.
+    """The log probabilities of one token of an answer: the ``taken`` one, and the ``top`` candidates.
 
-    ``top`` has the most likely first, and need not hold ``taken``.
+    ``top`` has the most likely first, and may not include ``taken``.
     """
 
     taken: Candidate
@@ -69,27 +69,28 @@ class TokenLogprobs(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Sequence[Any]) -> TokenLogprobs:
-        """Read the lists that JSON makes of it.
+        """Return the value that JSON stores as nested lists.
 
-        :raises ValueError: for anything else; so does TypeError.
+        :raises ValueError: if the data has another form; or TypeError.
         """
         taken, top = data
-        return cls(_checked(Candidate(*taken)), tuple(_checked(Candidate(*candidate)) for candidate in top))
+        return cls(_candidate_from_json(taken), tuple(map(_candidate_from_json, top)))
 
 
-def _checked(candidate: Candidate) -> Candidate:
+def _candidate_from_json(data: Sequence[Any]) -> Candidate:
+    candidate = Candidate(*data)
     token, logprob, number, raw = candidate
-    right = isinstance(token, str) and type(logprob) in (int, float) and -1e6 <= logprob <= 0
-    if not (right and (number is None or type(number) is int) and (raw is None or isinstance(raw, str))):
+    is_valid = isinstance(token, str) and type(logprob) in (int, float) and -1e6 <= logprob <= 0
+    if not (is_valid and (number is None or type(number) is int) and (raw is None or isinstance(raw, str))):
         raise ValueError("isn't a candidate")
     bytes.fromhex(raw or "")
     return candidate
 
 
 class Change(str):
-    """What was changed of a request or of an answer, as a note for people: ``temperature: 0 sent as 0.01``.
+    """A note for users on a change of a request or an answer: ``temperature: 0 sent as 0.01``.
 
-    ``name`` is the parameter, or the part, that was changed; it is empty if the note begins with none.
+    ``name`` is the parameter or the part that was changed; empty if the note doesn't begin with one.
     """
 
     __slots__ = ("name",)
@@ -97,8 +98,8 @@ class Change(str):
 
     def __new__(cls, note: str, name: str | None = None) -> Change:
         self = super().__new__(cls, note)
-        found = re.match(r"([\w.]+)[:=]", note)
-        self.name = name if name is not None else found[1] if found else ""
+        match = re.match(r"([\w.]+)[:=]", note)
+        self.name = name if name is not None else match[1] if match else ""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,9 +107,9 @@ class Change(str):
 
 
 def reasoning_tokens_in(usage: Mapping[str, Any]) -> int | None:
-    """Return the tokens of thinking that a server counted; None where it did not tell them apart.
+    """Return the number of thinking tokens that a server counted; None if it didn't count them separately.
 
-    They are ``completion_tokens_details.reasoning_tokens`` of OpenAI's usage, as vLLM, SGLang and Z.ai send it.
+    It is ``completion_tokens_details.reasoning_tokens`` of OpenAI's usage, as sent by vLLM, SGLang and Z.ai.
     """
     details = usage.get("completion_tokens_details")
     tokens = details.get("reasoning_tokens") if isinstance(details, Mapping) else usage.get("reasoning_tokens")
@@ -116,7 +117,7 @@ def reasoning_tokens_in(usage: Mapping[str, Any]) -> int | None:
 
 
 class Notice(str):
-    """A line for people; a ``routine`` one reports what is as it should be, and may be displayed less loudly."""
+    """A line for users; a ``routine`` one reports that all is well and may be displayed less prominently."""
 
     __slots__ = ("routine",)
     routine: bool
@@ -135,14 +136,14 @@ def _make_notice(text: str, routine: bool) -> Notice:
 
 
 CONTEXT_FULL = "model_context_window_exceeded"
-"""The ``finish_reason`` of an answer for whose rest the model's context had no room; Z.ai's name for it."""
+"""The ``finish_reason`` of an answer that filled the model's context; Z.ai's name for it."""
 
 
 class ToolCallPiece(NamedTuple):
-    """What is new of a tool call.
+    """A piece of a tool call.
 
-    ``number`` says which call of the answer it is, from 0. ``id`` and ``name`` stand in the first piece of a call
-    alone; ``arguments`` is a piece of JSON text.
+    ``number`` is the index of the call in the answer. Only the first piece of a call has ``id`` and ``name``;
+    ``arguments`` is a piece of JSON text.
     """
 
     number: int
@@ -152,9 +153,9 @@ class ToolCallPiece(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Sequence[Any]) -> ToolCallPiece:
-        """Read the list that JSON makes of it.
+        """Return the value that JSON stores as a list.
 
-        :raises ValueError: for anything else; so does TypeError.
+        :raises ValueError: if the data has another form; or TypeError.
         """
         piece = cls(*data)
         if type(piece.number) is not int or not all(isinstance(text, str) for text in piece[1:]):
@@ -164,10 +165,10 @@ class ToolCallPiece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """What a chat model asks for besides the parameters.
+    """Options of a chat model besides the parameters.
 
     ``tools`` are functions in OpenAI's form, ``tool_choice`` is ``auto``, ``none``, ``required`` or an object that
-    names a function; ``schema`` is the JSON schema that the answer has to fit, empty for any JSON object.
+    names a function; ``schema`` is the JSON schema of the answer, empty for any JSON object.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -180,14 +181,13 @@ class ChatOptions:
 
 
 class Delta(NamedTuple):
-    """One piece of an answer as it arrives; a tuple, since one is made for every token.
+    """One piece of an answer as it arrives; a tuple, since there is one per token.
 
-    ``usage`` counts tokens (``prompt_tokens``, ``completion_tokens``, ``total_tokens``); ``changed`` says
-    what the server or this package changed of what was asked or answered. ``notice`` tells people what is being
-    waited for, ``retries`` how often the question was asked again before this answer began. ``logprobs`` has the
-    odds of the tokens that came, where they were asked for. ``thought`` says that all text before this piece was
-    thinking: its end has come, and nothing had marked its beginning. ``tool_calls`` are pieces of the calls that
-    the model makes.
+    ``usage`` counts tokens (``prompt_tokens``, ``completion_tokens``, ``total_tokens``); ``changed`` notes what
+    the server or this package changed in the request or the answer. ``notice`` says what the request is waiting
+    for, ``retries`` how often it was retried before this answer began. ``logprobs`` has the log probabilities of
+    the new tokens, if requested. ``thought`` means that all text before this piece was thinking, of which only the
+    end was marked. ``tool_calls`` are pieces of the model's tool calls.
     """
 
     text: str = ""
@@ -205,15 +205,15 @@ class Delta(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question with its answer, and all that is known of how it came about.
+    """One prompt with its answer, and all facts about the request.
 
-    Times are seconds; ``created`` is an ISO 8601 time with its zone. ``asked`` is what the user wanted,
-    ``sent`` what went over the wire (without the conversation and without the key). ``cell_run`` counts
-    the runs of cells in this kernel, so that a loop's turns belong to one run. ``first_token`` is the time to the
-    first token, of thinking or of the answer, and ``first_answer`` to the answer's first. ``reasoning_tokens`` are
-    those of the thinking: as the server counts them, else the pieces in which it came. A turn ``outside`` was
-    asked without the conversation and isn't part of it. ``id`` is 32 hex digits, ``conversation`` 12; both are
-    empty for a turn that is not recorded.
+    Times are seconds; ``created`` is an ISO 8601 time with its zone. ``asked`` holds the parameters that the user
+    set, ``sent`` the request body (without conversation and key). ``cell_run`` counts the runs of cells in this
+    kernel, so that a loop's turns belong to one run. ``first_token`` is the time to the first token, of thinking
+    or of the answer, and ``first_answer`` that to the first one of the answer. ``reasoning_tokens`` is the number
+    of thinking tokens: the server's count, else the number of pieces. A turn ``outside`` the conversation was sent
+    without it and isn't part of it. ``id`` is 32 hex digits, ``conversation`` 12; both are empty for a turn that
+    isn't recorded.
     """
 
     prompt: str
@@ -251,28 +251,28 @@ class Turn:
 
     @property
     def first_thinking(self) -> float | None:
-        """The time to the first token of thinking, in seconds; None where there was no thinking."""
+        """The time to the first token of thinking, in seconds; None without thinking."""
         return self.first_token if self.reasoning else None
 
     @property
     def spent_on_thinking(self) -> bool:
-        """Whether thinking used up all tokens that the answer might have had, so that there is none."""
+        """Whether thinking used up the token limit, so that there is no answer."""
         return self.finish_reason == "length" and not self.answer and bool(self.reasoning or self.reasoning_tokens)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the turn as plain JSON values: the one form of metadata, export and tape."""
+        """Return the turn as JSON values, the form used in metadata, exports and tapes."""
         return asdict(self) | {"changed": list(self.changed)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Turn:
-        """Read what :meth:`to_json` wrote; keys of a later version are left out."""
-        known = {f.name for f in fields(cls)}
-        kept = {key: value for key, value in data.items() if key in known}
-        return cls(**kept | {"changed": tuple(map(Change, kept.get("changed", ())))})
+        """Return the turn that :meth:`to_json` wrote; unknown keys, of a later version, are ignored."""
+        names = {item.name for item in fields(cls)}
+        values = {key: value for key, value in data.items() if key in names}
+        return cls(**values | {"changed": tuple(map(Change, values.get("changed", ())))})
 
 
 class Answer(str):
-    """An answer's text that knows its turn; everything a ``str`` does, it does."""
+    """An answer's text: a ``str`` with a ``.turn`` attribute."""
 
     __slots__ = ("turn",)
     turn: Turn
