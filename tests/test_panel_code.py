@@ -18,7 +18,7 @@ from IPython.utils.capture import capture_output
 from pydantic import SecretStr
 
 from chatglm_magic import ChatGLM, Session, get_session
-from chatglm_magic.widgets.panel_box.code import as_magic, as_python, as_script, state
+from chatglm_magic.widgets.panel_box.code import as_magic, as_python, as_script, read_request
 
 from .support.canary import KEY, has_leaked
 from .support.panels import ask_and_wait, choose, open_panel, press, read_notices, record_copies
@@ -83,7 +83,7 @@ def run_python(code: str) -> None:
 
 def both(shell: InteractiveShell, server: ScriptedServer, session: Session, prompt: str) -> tuple[Any, Any, Any]:
     """Return the bodies of a panel's own request, of the copied magic's, and of the copied Python's."""
-    now = state(session, prompt)
+    now = read_request(session, prompt)
     del server.asked[:]
     session.submit(session.aask(prompt, history=session.settings.with_history)).result(10)
     session.undo()
@@ -175,7 +175,7 @@ def test_chatglms_own_protocol_is_copied_too(shell: InteractiveShell) -> None:
 def test_the_python_form_runs_in_plain_python(server: ScriptedServer) -> None:
     """A new process, nothing but the copied text: it prints the answer."""
     with a_session(server.url + "v1", temperature=0.5) as session:
-        code = as_python(state(session, "你好\nthere"))
+        code = as_python(read_request(session, "你好\nthere"))
     del server.asked[:]
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stdout == "ok\n" and ran.stderr == ""
@@ -188,11 +188,11 @@ def test_a_script_has_a_local_server_of_its_own() -> None:
     with a_session("http://127.0.0.1:9/v1", temperature=0, system="Be brief.\nBe kind.") as session:
         session.llm.api_key = SecretStr(KEY)
         session.served = ("http://127.0.0.1:9/v1", None)
-        code = as_script(state(session, "What is love?"))
+        code = as_script(read_request(session, "What is love?"))
         session.served = ("http://127.0.0.1:9/v1", "models/other model.gguf")
-        assert 'with LocalServer("models/other model.gguf") as server:' in as_script(state(session, "hi"))
+        assert 'with LocalServer("models/other model.gguf") as server:' in as_script(read_request(session, "hi"))
         session.served = ("http://127.0.0.1:10/v1", None)
-        assert "LocalServer" not in as_script(state(session, "hi")), "another server is asked by now"
+        assert "LocalServer" not in as_script(read_request(session, "hi")), "another server is asked by now"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stdout.startswith("Love is a deep affection") and ran.stderr == "" and not has_leaked([code])
 
@@ -201,7 +201,7 @@ def test_a_script_takes_a_key_from_the_environment(server: ScriptedServer) -> No
     """The key is in no code; the program says which variable has it, and asks the same as the panel."""
     with a_session(server.url + "v1", temperature=0.5) as session:
         session.llm.api_key = SecretStr(KEY)
-        code = as_script(state(session, "hi"))
+        code = as_script(read_request(session, "hi"))
     assert "CHATGLM_API_KEY" in code and not has_leaked([code])
     del server.asked[:]
     env = {**os.environ, "CHATGLM_API_KEY": KEY}
@@ -213,7 +213,8 @@ def test_a_script_takes_a_key_from_the_environment(server: ScriptedServer) -> No
 def test_a_short_question_is_one_line(shell: InteractiveShell) -> None:
     """The clearest form that does: a line, else a cell, else a call."""
     with a_session("http://127.0.0.1:9/v1", temperature=0.5) as session:
-        forms = [as_magic(state(session, prompt)) for prompt in ("Why?", "one\ntwo", "ends\n", "goes on \\")]
+        prompts = ("Why?", "one\ntwo", "ends\n", "goes on \\")
+        forms = [as_magic(read_request(session, prompt)) for prompt in prompts]
     line, cell, call, going_on = forms
     assert line == "%chatglm --endpoint http://127.0.0.1:9/v1 --temperature 0.5 Why?"
     assert cell == "%%chatglm --endpoint http://127.0.0.1:9/v1 --temperature 0.5\none\ntwo"
@@ -249,7 +250,7 @@ def test_code_for_a_server_with_a_key_runs(shell: InteractiveShell) -> None:
         session.settings.store, session.settings.endpoint_url = "off", server.url + "v1"
         session.llm.api_key = SecretStr(KEY)
         session.llm.history = [["q", "a"]]
-        now = state(session, "hi")
+        now = read_request(session, "hi")
         run_python(as_python(now))
         assert session.llm.history == [["q", "a"]], "code that is tried leaves the conversation alone"
         run_magic(shell, as_magic(now))

@@ -32,7 +32,7 @@ from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
 from IPython.utils.capture import capture_output  # noqa: E402
 
 from chatglm_magic import ChatGLM, errors, get_session, panel, sweep  # noqa: E402
-from chatglm_magic.widgets.panel_box.code import as_magic, as_python, state  # noqa: E402
+from chatglm_magic.widgets.panel_box.code import as_magic, as_python, read_request  # noqa: E402
 
 
 def run(shell: InteractiveShell, cell: str) -> str:
@@ -65,7 +65,7 @@ def look(shell: InteractiveShell, url: str) -> dict[str, Any]:
     found["panel"] = [row["name"], row["label"], side.values[row["name"]]]
     session.settings.typical_p = 0.75
     found["panel"].append(side.values[row["name"]])
-    found["code"] = [form(state(session, "five")) for form in (as_magic, as_python)]
+    found["code"] = [form(read_request(session, "five")) for form in (as_magic, as_python)]
     models = [ChatGLM(endpoint_url=each, typical_p=0.3) for each in (f"{url}v1", url, "https://api.z.ai/v4")]
     plans = [model.plan("six") for model in models]
     found["bodies"] = [[plan.sent.get("typical_p"), list(plan.changed)] for plan in plans]

@@ -122,8 +122,8 @@ class Panel(w.VBox):  # type: ignore[misc]
             self.transcript.show_notice(Notice("Type a prompt first: the code asks it."))
             return
         blank = not text.strip()
-        state = code.state(self._session, turns[-1].prompt if blank else text, again=blank)
-        self.transcript.copy(CODE_FORMS[form](state))
+        request = code.read_request(self._session, turns[-1].prompt if blank else text, repeated=blank)
+        self.transcript.copy(CODE_FORMS[form](request))
 
     def _copy_conversation(self) -> None:
         """Copy the conversation as Markdown, the same as in an export to ``.md``."""
