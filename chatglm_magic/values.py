@@ -17,7 +17,7 @@ Status = Literal["complete", "incomplete", "interrupted", "error", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ModelInput:
     """One prompt with its context and parameters, before a dialect encodes it.
 
     ``params`` holds what the user set, by the names of ``parameters.py``; None or an absent name means the

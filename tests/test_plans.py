@@ -144,7 +144,7 @@ def test_messages_keep_their_roles_in_a_plan() -> None:
         llm = make_model(server, "openai")
         prompt = llm._convert_input([SystemMessage("be kind"), HumanMessage("hello")]).to_string()
         plan = llm.plan(prompt)
-        collect(llm, plan.with_question(history=[("a", "b")]), "sync", {"callbacks": [Told()]})
+        collect(llm, plan.with_changes(history=[("a", "b")]), "sync", {"callbacks": [Told()]})
         roles = [message["role"] for message in server.posts[0].body["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
 

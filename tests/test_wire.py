@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic.errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError
-from chatglm_magic.values import Delta, Question
+from chatglm_magic.values import Delta, ModelInput
 from chatglm_magic.wire import chatglm, dialect_of, openai
 from chatglm_magic.wire.error_response import parse_error_response
 from chatglm_magic.wire.text_filters import StopFilter, ThinkSplitter
@@ -35,7 +35,7 @@ def test_the_dialect_follows_from_the_url(url: str, dialect: str) -> None:
 
 def test_chatglm_sends_the_five_keys_of_the_original() -> None:
     """An unset value is sent as the original's default, since the protocol has no other word for it."""
-    body, changed = chatglm.encode(Question("hi", PAIRS, {"temperature": 0.5}))
+    body, changed = chatglm.encode(ModelInput("hi", PAIRS, {"temperature": 0.5}))
     assert body == {
         "prompt": "hi",
         "history": [["q1", "a1"], ["问二", "答二"]],
@@ -48,14 +48,14 @@ def test_chatglm_sends_the_five_keys_of_the_original() -> None:
 
 def test_chatglm_sends_a_zero_as_the_lowest_value_and_says_so() -> None:
     """A zero would be read as unset by THUDM's api.py."""
-    body, changed = chatglm.encode(Question("hi", (), {"temperature": 0.0, "top_p": 0.0}))
+    body, changed = chatglm.encode(ModelInput("hi", (), {"temperature": 0.0, "top_p": 0.0}))
     assert (body["temperature"], body["top_p"]) == (0.01, 0.01)
     assert len(changed) == 2
 
 
 def test_openai_sends_only_what_was_set() -> None:
     """No untouched default of the original goes to /v1."""
-    body, _ = openai.encode(Question("hi", PAIRS[:1]))
+    body, _ = openai.encode(ModelInput("hi", PAIRS[:1]))
     assert body == {
         "messages": [
             {"role": "user", "content": "q1"},
@@ -71,7 +71,7 @@ def test_openai_sends_what_was_set_in_its_own_words() -> None:
     """max_token is max_tokens there, and a system text has its role."""
     params = {"temperature": 0.0, "top_p": 0.0, "max_token": 7, "stop": ("x",), "seed": 3}
     params |= {"system": "be kind", "model": "glm", "thinking": "off"}
-    body, changed = openai.encode(Question("hi", (), params, extra={"foo": 1}))
+    body, changed = openai.encode(ModelInput("hi", (), params, extra={"foo": 1}))
     sent = {key: value for key, value in body.items() if key not in ("messages", "stream", "stream_options")}
     assert sent == {
         "temperature": 0.0,
@@ -89,10 +89,10 @@ def test_openai_sends_what_was_set_in_its_own_words() -> None:
 
 def test_zai_gets_its_own_ranges() -> None:
     """Z.ai has temperatures up to 1, one stop string, and do_sample for a zero."""
-    body, changed = openai.encode(Question("hi", (), {"temperature": 5.0, "stop": ("a", "b")}), server="zai")
+    body, changed = openai.encode(ModelInput("hi", (), {"temperature": 5.0, "stop": ("a", "b")}), server="zai")
     assert (body["temperature"], body["stop"]) == (1.0, ["a"])
     assert "stream_options" not in body and len(changed) == 2
-    body, _ = openai.encode(Question("hi", (), {"temperature": 0.0}), server="zai")
+    body, _ = openai.encode(ModelInput("hi", (), {"temperature": 0.0}), server="zai")
     assert body["do_sample"] is False and "temperature" not in body
 
 

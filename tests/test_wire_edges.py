@@ -11,7 +11,7 @@ import pytest
 
 from chatglm_magic.errors import IncompleteAnswerError, InvalidResponseError
 from chatglm_magic.strictjson import strict_json
-from chatglm_magic.values import Question
+from chatglm_magic.values import ModelInput
 from chatglm_magic.wire import chatglm, dialect_of, openai
 from chatglm_magic.wire.body import MAX_BODY_BYTES, MAX_STEP_BYTES, BodyBuffer, Decompressor, sanitize_line
 from chatglm_magic.wire.error_response import find_message, parse_error_response
@@ -183,8 +183,8 @@ def test_a_stream_that_does_not_say_that_it_is_whole_broke_off() -> None:
 
 
 def ask_zai(**params: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    question = Question("q", (("a", "b"),), params)
-    return openai.encode(question, server="zai")
+    model_input = ModelInput("q", (("a", "b"),), params)
+    return openai.encode(model_input, server="zai")
 
 
 def test_zai_is_asked_within_its_ranges() -> None:
@@ -196,7 +196,7 @@ def test_zai_is_asked_within_its_ranges() -> None:
         body, changed = ask_zai(temperature=temperature, stop=("x",))
         assert body.get("temperature") == (temperature or None) and ("do_sample" in body) is (temperature == 0)
         assert len(changed) == (temperature == 0)
-    other, changed = openai.encode(Question("q", (), {"temperature": 1.5, "stop": ("x", "y")}))
+    other, changed = openai.encode(ModelInput("q", (), {"temperature": 1.5, "stop": ("x", "y")}))
     assert (other["temperature"], other["stop"], changed) == (1.5, ["x", "y"], ())
     assert other["stream_options"] == {"include_usage": True}
 
@@ -205,10 +205,10 @@ def test_zai_is_sent_no_two_messages_of_one_role_in_a_row() -> None:
     """They are joined, where both are plain text; other servers get them as they are."""
     two = ({"role": "user", "content": "x"}, {"role": "user", "content": "y"})
     seen = ({"role": "user", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "y"}]})
-    question = Question("", (), {}, two)
-    assert openai.build_messages(question, zai=True) == [{"role": "user", "content": "x\n\ny"}]
-    assert openai.build_messages(question) == list(two)
-    assert openai.build_messages(Question("", (), {}, seen), zai=True) == list(seen)
+    model_input = ModelInput("", (), {}, two)
+    assert openai.build_messages(model_input, zai=True) == [{"role": "user", "content": "x\n\ny"}]
+    assert openai.build_messages(model_input) == list(two)
+    assert openai.build_messages(ModelInput("", (), {}, seen), zai=True) == list(seen)
     assert two[0]["content"] == "x", "the caller's own messages stay as they were"
 
 
@@ -273,9 +273,9 @@ def test_an_address_is_completed_from_base_or_full_url() -> None:
 
 def test_a_zero_is_the_lowest_value_in_chatglms_own_protocol() -> None:
     """Its servers read 0 as unset; what was changed is told."""
-    body, changed = chatglm.encode(Question("q", (), {"temperature": 0.0, "top_p": 0.0, "max_token": 3}))
+    body, changed = chatglm.encode(ModelInput("q", (), {"temperature": 0.0, "top_p": 0.0, "max_token": 3}))
     assert (body["temperature"], body["top_p"], body["max_length"]) == (0.01, 0.01, 3) and len(changed) == 2
-    body, changed = chatglm.encode(Question("q", (), {}))
+    body, changed = chatglm.encode(ModelInput("q", (), {}))
     assert (body["temperature"], body["top_p"], body["max_length"], changed) == (0.1, 0.7, 20000, ())
 
 

@@ -47,7 +47,7 @@ class AnswerBuilder:
     """
 
     def __init__(self, plan: RequestPlan, *, keep_tool_text: bool = False) -> None:
-        chat = plan.question.chat
+        chat = plan.model_input.chat
         assert chat is not None, "a chat model's plan has its options"
         self._text = ChunkBuilder.of(plan)
         reads = chat.tools and chat.tool_choice != "none" and not keep_tool_text

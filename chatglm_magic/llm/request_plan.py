@@ -17,7 +17,7 @@ from ..client.request import Headers, Request, check_headers, encode_json
 from ..credentials import find_secret_name
 from ..errors import EndpointError, ParameterError
 from ..parameters import PARAMETERS, wire_names
-from ..values import Change, ChatOptions, Pair, Question
+from ..values import Change, ChatOptions, ModelInput, Pair
 from ..wire import Dialect, chatglm, dialect_of, openai
 from ..wire.body import sanitize_line
 from ..wire.chat import messages_to_prompt
@@ -40,7 +40,7 @@ NOT_FURTHER_KEYS = (*CALL_FIELDS, "sample")
 class RequestPlan:
     """One request, complete before anything is sent; later changes of the model don't affect it.
 
-    :param question: the prompt with its context and parameters.
+    :param model_input: the prompt with its context and parameters.
     :param endpoint_url: the endpoint as the user wrote it.
     :param request: the encoded request.
     :param changed: how the request differs from what the caller requested.
@@ -50,7 +50,7 @@ class RequestPlan:
     :param arguments: the call's arguments besides ``stop``, as callbacks and tracers see them.
     """
 
-    question: Question
+    model_input: ModelInput
     endpoint_url: str
     request: Request
     changed: tuple[Change, ...]
@@ -62,7 +62,7 @@ class RequestPlan:
     @property
     def prompt(self) -> str:
         """The prompt; a :class:`~.prompts.MessagePrompt` if it was created from messages."""
-        return self.question.prompt
+        return self.model_input.prompt
 
     @property
     def dialect(self) -> Dialect:
@@ -85,27 +85,27 @@ class RequestPlan:
         :raises ParameterError: if ``sample`` isn't a whole number, 0 or more.
         """
         refuses_usage = self.request.url in self.request.urls_without_usage
-        plan = self._encode(self.question) if self.usage and refuses_usage else self
+        plan = self._encode(self.model_input) if self.usage and refuses_usage else self
         arguments = {**plan.arguments, "sample": sample}
         return replace(plan, request=replace(plan.request, sample=_check_sample(sample)), arguments=arguments)
 
-    def with_question(self, prompt: str | None = None, history: Sequence[Pair] | None = None) -> RequestPlan:
+    def with_changes(self, prompt: str | None = None, history: Sequence[Pair] | None = None) -> RequestPlan:
         """Return the plan of the same request with another prompt or another context."""
-        question = self.question
+        model_input = self.model_input
         if prompt is not None:
-            question = replace(question, prompt=prompt, messages=to_role_messages(prompt))
+            model_input = replace(model_input, prompt=prompt, messages=to_role_messages(prompt))
         arguments = self.arguments
         if history is not None:
-            question = replace(question, history=tuple(history))
+            model_input = replace(model_input, history=tuple(history))
             arguments = {**arguments, "history": [list(pair) for pair in history]}
-        return self if question == self.question else replace(self._encode(question), arguments=arguments)
+        return self if model_input == self.model_input else replace(self._encode(model_input), arguments=arguments)
 
-    def _encode(self, question: Question) -> RequestPlan:
+    def _encode(self, model_input: ModelInput) -> RequestPlan:
         # The server may have refused it since this plan was made.
         usage = self.usage and self.request.url not in self.request.urls_without_usage
-        body, changed = _encode(question, self.dialect, self.request.url, usage=usage)
+        body, changed = _encode(model_input, self.dialect, self.request.url, usage=usage)
         request = replace(self.request, body=body, data=encode_json(body))
-        return replace(self, question=question, request=request, changed=changed, usage=usage)
+        return replace(self, model_input=model_input, request=request, changed=changed, usage=usage)
 
 
 class PlannedPrompt(str):
@@ -179,12 +179,14 @@ class _Content(NamedTuple):
     messages: tuple[Mapping[str, Any], ...]
     chat: ChatOptions | None = None
 
-    def question(self, dialect: Dialect, history: Sequence[Pair], params: dict[str, Any], extra: Any) -> Question:
+    def to_model_input(
+        self, dialect: Dialect, history: Sequence[Pair], params: dict[str, Any], extra: Any
+    ) -> ModelInput:
         if self.chat is None or dialect == "openai":
-            return Question(self.prompt, tuple(history), params, self.messages, extra, self.chat)
+            return ModelInput(self.prompt, tuple(history), params, self.messages, extra, self.chat)
         prompt, pairs, system = messages_to_prompt(self.messages, self.chat)
         system = "\n\n".join(text for text in (params.get("system"), system) if text)
-        return Question(prompt, pairs, params | ({"system": system} if system else {}), (), extra, self.chat)
+        return ModelInput(prompt, pairs, params | ({"system": system} if system else {}), (), extra, self.chat)
 
 
 def _plan(
@@ -204,10 +206,10 @@ def _plan(
     extra = {**(fields["model_kwargs"] or {}), **further}
     params = _resolve_parameters(values, arguments, were_set, extra, dialect)
     pairs = [(prompt, answer) for prompt, answer in values.get("history", ())]
-    question = content.question(dialect, pairs, params, extra)
+    model_input = content.to_model_input(dialect, pairs, params, extra)
     url = (openai if dialect == "openai" else chatglm).url(check_url(endpoint_url))
     usage = fields["stream_usage"] and url not in llm._runtime.urls_without_usage
-    body, changed = _encode(question, dialect, url, usage=usage)
+    body, changed = _encode(model_input, dialect, url, usage=usage)
     headers = _build_headers(endpoint_url, fields["endpoint_url"], credentials)
     _refuse_plain_http(url, headers, insecure=fields["insecure"])
     request = Request(
@@ -224,7 +226,7 @@ def _plan(
     )
     tape = llm._tape() if fields["tape"] is not None else None
     adds_to_history = values.get("with_history", False)
-    return RequestPlan(question, endpoint_url, request, changed, adds_to_history, usage, tape, dict(kwargs))
+    return RequestPlan(model_input, endpoint_url, request, changed, adds_to_history, usage, tape, dict(kwargs))
 
 
 def _resolve_dialect(arguments: Mapping[str, Any], configured: Dialect | None, endpoint_url: str) -> Dialect:
@@ -262,11 +264,11 @@ def _resolve_parameters(
 
 
 def _encode(
-    question: Question, dialect: Dialect, url: str, *, usage: bool
+    model_input: ModelInput, dialect: Dialect, url: str, *, usage: bool
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
     if dialect == "openai":
-        return openai.encode(question, server=openai.server_of(url), usage=usage)
-    return chatglm.encode(question)
+        return openai.encode(model_input, server=openai.server_of(url), usage=usage)
+    return chatglm.encode(model_input)
 
 
 def _build_headers(endpoint_url: str, configured: str, credentials: Credentials) -> Headers:

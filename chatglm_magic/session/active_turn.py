@@ -81,7 +81,7 @@ class ActiveTurn:
             endpoint=redact_url(plan.request.url),
             dialect=plan.dialect,
             model=plan.sent.get("model"),
-            system=plan.question.params.get("system"),
+            system=plan.model_input.params.get("system"),
             asked={**self._session.explicit_parameters(), **self._options},
             sent=plan.sent,
             changed=plan.changed,
@@ -163,7 +163,7 @@ class ActiveTurn:
             return False
         self._turns_left_out += _count_surplus_turns(self._history, error)
         self._history = self._point.history[self._turns_left_out :]
-        self.plan = self.plan.with_question(history=self._history)
+        self.plan = self.plan.with_changes(history=self._history)
         self.draft = self._new_draft()
         return True
 

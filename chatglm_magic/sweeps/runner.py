@@ -90,7 +90,7 @@ class SweepPlans:
     async def request_answer(self, draft: Draft, cell: int, sample: int) -> Turn:
         """Ask; return the turn, whatever became of it. What was received of a cancelled one is in its draft."""
         if self._current is None or self._current[0] != cell:  # a cell's samples follow each other
-            self._current = cell, self._plans[cell % len(self._plans)].with_question(prompt=draft.base.prompt)
+            self._current = cell, self._plans[cell % len(self._plans)].with_changes(prompt=draft.base.prompt)
         plan = self._current[1].with_sample(sample)
         try:
             async with aclosing(self.llm.astream_plan(plan)) as chunks:  # type: ignore[type-var]
@@ -117,7 +117,7 @@ class SweepPlans:
             endpoint=redact_url(plan.request.url),
             dialect=plan.dialect,
             model=plan.sent.get("model"),
-            system=plan.question.params.get("system"),
+            system=plan.model_input.params.get("system"),
             asked={name: getattr(self.llm, name) for name in wished} | setting,
             sent=plan.sent,
             changed=plan.changed,

@@ -1,6 +1,6 @@
 """What goes over the wire and what comes back, as pure functions: no I/O in this room.
 
-A dialect is a module with ``NAME``, ``url(endpoint)``, ``encode(question)`` and a class that reads its responses.
+A dialect is a module with ``NAME``, ``url(endpoint)``, ``encode(model_input)`` and a class that reads responses.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InvalidResponseError
 from ..parameters import PARAMETERS, wire_names
-from ..values import Change, Delta, Question
+from ..values import Change, Delta, ModelInput
 from . import body as bodies
 from .error_response import raise_if_error
 from .text_filters import ThinkSplitter, resolve_thinking
@@ -28,18 +28,18 @@ def url(endpoint_url: str) -> str:
     return endpoint_url
 
 
-def encode(question: Question) -> tuple[dict[str, Any], tuple[Change, ...]]:
+def encode(model_input: ModelInput) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the request's body, and what had to be changed of the wish.
 
     ``api.py`` reads ``temperature if temperature else 0.95`` (and top_p likewise), so a zero would come out
     as a high value; the lowest value it takes for itself is what a zero means. The protocol has no system
     role, so a system text stands before the prompt.
     """
-    params = {name: value for name, value in question.params.items() if value is not None}
-    prompt, changed = question.prompt, tuple[Change, ...]()
-    history = [list(pair) for pair in question.history]
+    params = {name: value for name, value in model_input.params.items() if value is not None}
+    prompt, changed = model_input.prompt, tuple[Change, ...]()
+    history = [list(pair) for pair in model_input.history]
     if system := params.pop("system", None):
-        if question.chat is not None and history:  # the messages are a whole conversation, which begins with it
+        if model_input.chat is not None and history:  # the messages are a whole conversation, which begins with it
             history[0][0] = f"{system}\n\n{history[0][0]}"
         else:
             prompt = f"{system}\n\n{prompt}"
@@ -51,7 +51,7 @@ def encode(question: Question) -> tuple[dict[str, Any], tuple[Change, ...]]:
             body[key] = params.pop(name)
     params.pop("stop", None)  # applied here: what stands behind it is cut off
     changed += tuple(Change(f"{name}: not sent, this protocol has no key for it") for name in params)
-    body |= dict(question.extra)
+    body |= dict(model_input.extra)
     for key, lowest in ZERO_REPLACEMENTS.items():
         if body[key] == 0 and body[key] is not False:
             body[key] = lowest

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..parameters import PARAMETERS, wire_names
-from ..values import Change, Question
+from ..values import Change, ModelInput
 from .chat import adapt_messages, response_format_keys
 from .openai_reply import OpenAIReader as OpenAIReader
 from .thinking import SERVER_TITLES, Server, thinking_keys
@@ -54,24 +54,24 @@ def server_of(url: str) -> Server | None:
 
 
 def encode(
-    question: Question, *, server: Server | None = None, usage: bool = True
+    model_input: ModelInput, *, server: Server | None = None, usage: bool = True
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the request's body, and what had to be changed of the wish: only what the user set is sent.
 
     ``usage`` asks for token counts in the stream; Z.ai sends them unasked and ``transformers serve`` refuses
     the key, so it can be left out.
     """
-    params, zai = question.params, server == "zai"
+    params, zai = model_input.params, server == "zai"
     sampling, changed = _sampling_keys(params, server)
-    merges = zai and question.chat is None
-    body: dict[str, Any] = {"messages": build_messages(question, zai=merges), "stream": True} | sampling
+    merges = zai and model_input.chat is None
+    body: dict[str, Any] = {"messages": build_messages(model_input, zai=merges), "stream": True} | sampling
     if usage and not zai:
         body["stream_options"] = {"include_usage": True}
     model = params.get("model")
     if params.get("thinking"):
         keys, change = thinking_keys(params["thinking"], model, server)
         body, changed = body | keys, changed + change
-    if (chat := question.chat) is not None:
+    if (chat := model_input.chat) is not None:
         fitted, change = adapt_messages(body["messages"], server)
         body["messages"] = _merge_neighbours(fitted) if zai else fitted
         changed += change
@@ -82,18 +82,18 @@ def encode(
         body, changed = body | keys, changed + change
         keys, change = response_format_keys(chat, body["messages"], server)
         body, changed = body | keys, changed + change
-    return body | dict(question.extra), changed
+    return body | dict(model_input.extra), changed
 
 
-def build_messages(question: Question, *, zai: bool = False) -> list[dict[str, Any]]:
+def build_messages(model_input: ModelInput, *, zai: bool = False) -> list[dict[str, Any]]:
     """Return the conversation as messages with roles: what the system says first, the prompt's own before ours."""
-    own = [dict(message) for message in question.messages]
+    own = [dict(message) for message in model_input.messages]
     said = list(takewhile(lambda message: message["role"] == "system", own))
-    system = question.params.get("system")
+    system = model_input.params.get("system")
     found: list[dict[str, Any]] = [*said] or ([{"role": "system", "content": system}] if system else [])
-    for asked, answered in question.history:
+    for asked, answered in model_input.history:
         found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    found += own[len(said) :] or ([] if own else [{"role": "user", "content": question.prompt}])
+    found += own[len(said) :] or ([] if own else [{"role": "user", "content": model_input.prompt}])
     return _merge_neighbours(found) if zai else found
 
 
