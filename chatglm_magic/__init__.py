@@ -73,13 +73,13 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     """Register ``%chatglm`` and its companions; called by ``%load_ext chatglm_magic``."""
-    from .magics.extension import load
+    from .magics.extension import load_extension
 
-    load(shell)
+    load_extension(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """Undo all that loading did; called by ``%unload_ext`` and ``%reload_ext``."""
-    from .magics.extension import unload
+    from .magics.extension import unload_extension
 
-    unload(shell)
+    unload_extension(shell)

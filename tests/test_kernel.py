@@ -322,8 +322,8 @@ def test_unloading_ends_the_local_server() -> None:
     with Kernel() as kernel:
         ran = kernel.run("%load_ext chatglm_magic\n%chatglm_serve\n%chatglm -t 0 -q What is love?\n")
         assert ran.error is None and "answers on this machine" in ran.text
-        kernel.run("from chatglm_magic.magics.extension import _loaded as loaded")
-        kernel.run("server = next(iter(loaded.values())).magics._serving._server")
+        kernel.run("from chatglm_magic.magics.extension import _extensions as loaded")
+        kernel.run("server = next(iter(loaded.values())).magics._server_switch._server")
         assert kernel.run("print(server.alive)").text == "True\n"
         kernel.run("%reload_ext chatglm_magic")
         assert kernel.run("print(server.alive, server.pid)").text == "False None\n"

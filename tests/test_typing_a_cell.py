@@ -6,7 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from chatglm_magic.magics.input_transforms import PROMPT_MAGICS, raw_cell
+from chatglm_magic.magics.input_transforms import PROMPT_MAGICS, transform_cell
 
 from .support.servers import ScriptedServer, legacy
 
@@ -37,8 +37,8 @@ def test_what_is_typed_after_other_magics_is_as_ipython_has_it(shell: Interactiv
         "",
     ):
         lines = line.splitlines(keepends=True)
-        assert raw_cell(list(lines)) == lines
-    assert raw_cell(["\n", "%%chatglm -t 1\n", ">>> a?\n"]) == [
+        assert transform_cell(list(lines)) == lines
+    assert transform_cell(["\n", "%%chatglm -t 1\n", ">>> a?\n"]) == [
         "get_ipython().run_cell_magic('chatglm', '-t 1', '>>> a?\\n')\n"
     ]
 
@@ -61,11 +61,11 @@ def test_unloading_takes_the_transformers_out(shell: InteractiveShell) -> None:
     def count() -> tuple[int, int]:
         manager = shell.input_transformer_manager
         ours = [item for item in manager.token_transformers if item.__module__.startswith("chatglm_magic")]
-        return len(ours), sum(item is raw_cell for item in shell.input_transformers_cleanup)
+        return len(ours), sum(item is transform_cell for item in shell.input_transformers_cleanup)
 
     assert count() == (1, 1)
     shell.run_line_magic("load_ext", "chatglm_magic")
-    assert count() == (1, 1) and shell.input_transformers_cleanup[0] is raw_cell
+    assert count() == (1, 1) and shell.input_transformers_cleanup[0] is transform_cell
     shell.run_line_magic("unload_ext", "chatglm_magic")
     assert count() == (0, 0)
     shell.run_line_magic("load_ext", "chatglm_magic")

@@ -1,1 +1,1 @@
-"""The magics: parse, call, show."""
+"""The IPython magics."""

@@ -1,4 +1,4 @@
-"""The magics: each parses its line, calls what does the work, and shows what came of it."""
+"""The magics: each parses its line, calls the code that does the work, and shows the result."""
 
 from __future__ import annotations
 
@@ -62,25 +62,25 @@ def _lens_parser() -> Parser:
 
 @magics_class
 class ChatGLMMagics(Magics):
-    """``%chatglm`` and its companions, over one session."""
+    """``%chatglm`` and its companions, for one session."""
 
     shell: Any
 
     def __init__(self, shell: Any, session: Session) -> None:
         super().__init__(shell)
         self._session = session
-        self._serving = serve.Serving()
-        self.shown: list[Answer] = []
-        """Answers this run of a cell has shown already: the only ones whose display may be swallowed."""
-        self.ends_in_question = self.in_cell = False
-        session.settings.observe(self._look, names="endpoint_url")
+        self._server_switch = serve.ServerSwitch()
+        self.shown_answers: list[Answer] = []
+        """Answers that this run of the cell has already shown, whose display as ``Out[n]`` is suppressed."""
+        self.ends_in_prompt_magic = self.in_cell = False
+        session.settings.observe(self._probe_endpoint, names="endpoint_url")
 
     @with_help(lambda: ask.ask_parser("%chatglm"))
     @needs_local_scope
     @no_var_expand
     @line_cell_magic
     def chatglm(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> Answer | None:
-        """Ask the model; see ``%chatglm --help``."""
+        """Send a prompt to the model; see ``%chatglm --help``."""
         refuse_keys(line)
         parser = ask.ask_parser("%chatglm" if cell is None else "%%chatglm")
         names = {**self.shell.user_ns, **(local_ns or {})}
@@ -91,7 +91,7 @@ class ChatGLMMagics(Magics):
             body = cell.rstrip("\n")
             text = f"{text}\n{body}" if text.strip() else body
         elif not text.strip():
-            return self._card(ask.status_rows(self._session))
+            return self._show_card(ask.status_rows(self._session))
         if not text.strip():
             raise CommandError("%%chatglm needs a prompt: write it below the line. Nothing was sent.")
         out = ask.check_variable_name(options.out)
@@ -105,9 +105,9 @@ class ChatGLMMagics(Magics):
                 prompt, view=view, history=options.history is not False, record=not options.no_log, **values
             )
         finally:
-            self._tell_news()
-        if not options.quiet or self.ends_in_question:
-            self.shown.append(answer)
+            self._show_store_notices()
+        if not options.quiet or self.ends_in_prompt_magic:
+            self.shown_answers.append(answer)
         if out:
             self.shell.user_ns[out] = answer
         return answer
@@ -127,14 +127,14 @@ class ChatGLMMagics(Magics):
             note = "" if options.all else "What isn't listed has its default: %chatglm_config --all"
             return self._publish(grouped_card(groups, note))
         if rest.split() == ["api_key"]:
-            return self._ask_key()
+            return self._prompt_for_key()
         return config.set_parameters(self._session, config.parse_assignments(rest, self.shell.user_ns))
 
     @with_help(serve.serve_parser)
     @no_var_expand
     @line_magic
     def chatglm_serve(self, line: str) -> None:
-        """Start the local server, or end it; see ``%chatglm_serve --help``."""
+        """Start or stop the local server; see ``%chatglm_serve --help``."""
         refuse_keys(line)
         parser = serve.serve_parser()
         options, rest = parse_options(parser, line)
@@ -142,14 +142,14 @@ class ChatGLMMagics(Magics):
             return self._print(parser.format_help())
         if options.stop:
             expect_no_operands(parser, rest)
-            return self._print(self._serving.stop(self._session))
-        return self._print(self._serving.start(self._session, serve.one_model(rest)))
+            return self._print(self._server_switch.stop(self._session))
+        return self._print(self._server_switch.start(self._session, serve.parse_model(rest)))
 
     @with_help(panel_parser)
     @no_var_expand
     @line_magic
     def chatglm_panel(self, line: str) -> None:
-        """Show the panel: sliders, a prompt box, the answer, the turns so far."""
+        """Show the panel; see ``%chatglm_panel --help``."""
         from ..widgets import panel
 
         parser = panel_parser()
@@ -159,13 +159,13 @@ class ChatGLMMagics(Magics):
             return self._print(parser.format_help())
         if not in_notebook(self.shell):
             return self._print("The panel needs a notebook; here, %chatglm PROMPT asks and %chatglm_config sets.")
-        return self._show(panel(self._session))
+        return self._show_widget(panel(self._session))
 
     @with_help(history.history_parser)
     @no_var_expand
     @line_magic
     def chatglm_history(self, line: str) -> None:
-        """List, search and keep the conversations; see ``%chatglm_history --help``."""
+        """List, search and manage conversations; see ``%chatglm_history --help``."""
         refuse_keys(line)
         options = history.read_history_options(line)
         if options.help:
@@ -173,7 +173,7 @@ class ChatGLMMagics(Magics):
         if options.action == "--view" and in_notebook(self.shell):
             from ..widgets import history_viewer
 
-            return self._show(history_viewer(self._session))
+            return self._show_widget(history_viewer(self._session))
         if options.action == "--view":
             return self._print("The viewer needs a notebook; here, %chatglm_history lists and --search finds.")
         if options.action == "--show" and in_notebook(self.shell):
@@ -183,7 +183,7 @@ class ChatGLMMagics(Magics):
         try:
             return self._print(history.run_history_action(self._session, options))
         finally:
-            self._tell_news()
+            self._show_store_notices()
 
     @with_help(_sweep_parser)
     @needs_local_scope
@@ -198,8 +198,8 @@ class ChatGLMMagics(Magics):
         options = sweep.read_sweep_options(line, names)
         if options.help:
             return self._print(ask.help_text(sweep.sweep_parser(), self._session))
-        found = sweep.run_sweep(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
-        return self._print(found) if isinstance(found, str) else found
+        result = sweep.run_sweep(self.shell, self._session, options, (cell or "").rstrip("\n"), names)
+        return self._print(result) if isinstance(result, str) else result
 
     @with_help(_lens_parser)
     @needs_local_scope
@@ -211,12 +211,12 @@ class ChatGLMMagics(Magics):
 
         refuse_keys(line)
         names = {**self.shell.user_ns, **(local_ns or {})}
-        seen = lens.run_lens(self._session, line, names, (cell or "").rstrip("\n"))
-        if seen.lens is None:
-            return self._print(seen.text)
-        if seen.out:
-            self.shell.user_ns[seen.out] = seen.lens
-        return lens.show_lens(seen)
+        result = lens.run_lens(self._session, line, names, (cell or "").rstrip("\n"))
+        if result.lens is None:
+            return self._print(result.text)
+        if result.out:
+            self.shell.user_ns[result.out] = result.lens
+        return lens.show_lens(result)
 
     @with_help(check_parser)
     @no_var_expand
@@ -234,41 +234,41 @@ class ChatGLMMagics(Magics):
             from ..session.check import describe_trials, plan_trials
 
             return self._print(describe_trials(plan_trials(self._session.llm)))
-        found = self._session.check()
+        check = self._session.check()
         if out:
-            self.shell.user_ns[out] = found
-        return found
+            self.shell.user_ns[out] = check
+        return check
 
-    def end(self) -> None:
-        """Stop following the session, and end the local server if one runs."""
-        self._session.settings.unobserve(self._look, names="endpoint_url")
-        self._serving.stop(None)
+    def shut_down(self) -> None:
+        """Stop observing the session, and stop the local server if it runs."""
+        self._session.settings.unobserve(self._probe_endpoint, names="endpoint_url")
+        self._server_switch.stop(None)
 
-    def _look(self, change: Any) -> None:
-        """Say what answers at an address that a cell has set, by whichever handle; our own server needs no look.
+    def _probe_endpoint(self, change: Any) -> None:
+        """Probe an endpoint that a cell has set, unless it is our local server, and print the result.
 
-        A panel, whose callbacks come between cells or in another thread, looks and tells by itself.
+        A panel probes by itself; its callbacks run between cells or in another thread.
         """
-        here = self.in_cell and threading.current_thread() is threading.main_thread()
-        if here and not self._serving.knows(change["new"]):
+        set_by_cell = self.in_cell and threading.current_thread() is threading.main_thread()
+        if set_by_cell and not self._server_switch.has_set(change["new"]):
             self._print(self._session.probe().text)
 
-    def _ask_key(self) -> None:
+    def _prompt_for_key(self) -> None:
         from pydantic import SecretStr
 
         key = getpass.getpass("API key (not shown, not saved): ").strip()
         self._session.llm.api_key = SecretStr(key) if key else None
         self._print("The key is set for this endpoint." if key else "No key is set.")
 
-    def _show(self, widget: Any) -> None:
+    def _show_widget(self, widget: Any) -> None:
         data, metadata = self.shell.display_formatter.format(widget)
         if data:  # the panel shows itself
             self.shell.display_pub.publish(data=data, metadata=metadata)
 
-    def _tell_news(self) -> None:
-        """Report what the store has to report: where turns are kept, or why they can't be.
+    def _show_store_notices(self) -> None:
+        """Show the store's new notices: where turns are saved, or why they can't be.
 
-        Where they are differs on every machine: a notebook under test isn't told.
+        Routine ones are left out of a notebook under test, since the path differs between machines.
         """
         for notice in self._session.store.take_notices():
             if not (notice.routine and is_final()):
@@ -279,7 +279,7 @@ class ChatGLMMagics(Magics):
 
         write_escaped(sys.stdout, text.rstrip("\n") + "\n")
 
-    def _card(self, rows: dict[str, str]) -> None:
+    def _show_card(self, rows: dict[str, str]) -> None:
         self._publish(card(rows))
 
     def _publish(self, data: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""``%chatglm_serve``: starts the local server and points the session at it."""
+"""``%chatglm_serve``: starts the local server and switches the session to it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .parser import Parser
 
 if TYPE_CHECKING:
     from ..local import LocalServer
+
+QUOTES = "\"'"
 
 
 def serve_parser() -> Parser:
@@ -33,14 +35,14 @@ def serve_parser() -> Parser:
     return parser
 
 
-def one_model(text: str) -> str | None:
-    """Return the model that a line names: one word, a quoted one, or the path of a file that is there.
+def parse_model(text: str) -> str | None:
+    """Return the model of a line (a word, a quoted text or the path of an existing file), or None if it is empty.
 
-    :raises CommandError: for more than one.
+    :raises CommandError: for several words.
     """
     text = text.strip()
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES
-    if quoted or not text:
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES
+    if is_quoted or not text:
         return text.strip(QUOTES) or None
     if len(words := text.split()) > 1 and not Path(text).expanduser().exists():
         raise CommandError(
@@ -50,22 +52,19 @@ def one_model(text: str) -> str | None:
     return text
 
 
-QUOTES = "\"'"
-
-
-class Serving:
-    """The local server of this session, and the address that was used before it."""
+class ServerSwitch:
+    """Switches the session to a local server, and back to the endpoint it used before."""
 
     def __init__(self) -> None:
         self._server: LocalServer | None = None
-        self._before: str | None = None
-        self._key: Any = None
-        self._dialect: Any = None
+        self._previous_url: str | None = None
+        self._previous_key: Any = None
+        self._previous_dialect: Any = None
 
     def start(self, session: Session, model: str | None) -> str:
-        """Start a server (a second one takes the place of the first); return a line about it.
+        """Start a server, which replaces a running one; return a message.
 
-        :raises ServeError: with the engine's own reason; the session then stays where it was.
+        :raises ServeError: with the engine's reason; the session then keeps its endpoint.
         """
         from pydantic import SecretStr
 
@@ -79,8 +78,8 @@ class Serving:
             line.clear()
         old, self._server = self._server, server
         if old is None:
-            self._before = session.settings.endpoint_url
-            self._key, self._dialect = session.llm.api_key, session.llm.dialect
+            self._previous_url = session.settings.endpoint_url
+            self._previous_key, self._previous_dialect = session.llm.api_key, session.llm.dialect
         else:
             old.stop()
         session.llm.dialect = None
@@ -89,36 +88,35 @@ class Serving:
         session.served = server.url, model
         return f"{server.model} answers on this machine. Ask it: %chatglm Hello!"
 
-    def knows(self, url: str) -> bool:
-        """Tell whether an address is the local server's, or the one gone back to when it ended."""
-        return url == self._before or (self._server is not None and url == self._server.url)
+    def has_set(self, url: str) -> bool:
+        """Tell whether an endpoint is the local server's, or the one restored when it ended."""
+        return url == self._previous_url or (self._server is not None and url == self._server.url)
 
     def stop(self, session: Session | None) -> str:
-        """End the server; return a line about it."""
+        """Stop the server; return a message."""
         server, self._server = self._server, None
         if server is None:
             return "No local server of this session is running."
         server.stop()
         if session is not None:
             session.served = None
-        if session is not None and self._before is not None:
+        if session is not None and self._previous_url is not None:
             if session.llm.endpoint_url == server.url:
-                session.llm.endpoint_url = self._before
-                session.llm.dialect, session.llm.api_key = self._dialect, self._key
-            return f"The local server has ended; questions go to {session.settings.endpoint_url} again."
+                session.llm.endpoint_url = self._previous_url
+                session.llm.dialect, session.llm.api_key = self._previous_dialect, self._previous_key
+            return f"The local server has ended; requests go to {session.settings.endpoint_url} again."
         return "The local server has ended."
 
 
 def _show_progress(line: StatusLine, event: dict[str, Any]) -> None:
-    """Show how a download or a load is going; nothing for a load that is quick."""
+    """Show the progress of a download, or of loading once it has taken a second."""
     if event["event"] == "downloading":
-        line.show(_download(event["file"], event["bytes"], event["total"]))
+        line.show(_describe_download(event["file"], event["bytes"], event["total"]))
     elif event["event"] == "loading" and event["seconds"] >= 1:
         part = "" if event["fraction"] is None else f" {event['fraction']:.0%}"
         line.show(f"loading{part}, {event['seconds']:.0f} s")
 
 
-def _download(file: str, there: int, total: int | None) -> str:
-    """Say how much of a file has come; its name is the hub's."""
-    part = f" {there / total:.0%}" if total else ""
-    return f"downloading {one_line(file, 48)}{part}, {there / 1e6:.0f} MB"
+def _describe_download(file: str, received: int, total: int | None) -> str:
+    part = f" {received / total:.0%}" if total else ""
+    return f"downloading {one_line(file, 48)}{part}, {received / 1e6:.0f} MB"
