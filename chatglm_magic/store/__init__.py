@@ -1,4 +1,4 @@
-"""Every turn in SQLite: kept, found, exported, imported, forgotten."""
+"""Save, find, export, import and delete turns in SQLite."""
 
 from .history import History
 from .query import Query, Row, Summary

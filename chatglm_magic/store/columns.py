@@ -1,4 +1,4 @@
-"""A turn as the columns of its two tables, and back."""
+"""Conversion between a turn and the columns of its two tables."""
 
 from __future__ import annotations
 
@@ -13,19 +13,32 @@ from ..render.text import escape_surrogates
 from ..values import Change, Turn
 
 TURNS_FIELDS = ("id", "conversation", "status", "kind", "model", "duration")
-"""Fields of a turn in the table ``turns``; beside them stand the number, the position and what is computed."""
+"""Fields of a turn in the table ``turns``, which also has its number, position and computed columns."""
 TEXT_FIELDS = ("prompt", "answer", "reasoning")
 PLAIN_FIELDS = (
-    *("system", "endpoint", "dialect", "turns_sent", "turns_left_out", "finish_reason", "first_token"),
-    *("first_answer", "reasoning_tokens", "created", "error", "cell_id", "cell_run", "outside", "version"),
+    "system",
+    "endpoint",
+    "dialect",
+    "turns_sent",
+    "turns_left_out",
+    "finish_reason",
+    "first_token",
+    "first_answer",
+    "reasoning_tokens",
+    "created",
+    "error",
+    "cell_id",
+    "cell_run",
+    "outside",
+    "version",
 )
 JSON_FIELDS = ("asked", "sent", "changed", "usage")
 READ_ORDER = (*TURNS_FIELDS, *TEXT_FIELDS, *PLAIN_FIELDS, *JSON_FIELDS)
-"""The fields in the order in which they are read."""
+"""The order in which ``SELECT`` statements return the fields."""
 
 
 def turns_values(turn: Turn, position: int) -> dict[str, Any]:
-    """Return the values of the table ``turns``: what is filtered and sorted by."""
+    """Return the values of the table ``turns``, by which turns are filtered and sorted."""
     return {name: _encodable(getattr(turn, name)) for name in TURNS_FIELDS} | {
         "position": position,
         **{name: _parameter_value(turn, name) for name in parameter_names("sampling")},
@@ -41,28 +54,28 @@ def texts_values(turn: Turn) -> dict[str, Any]:
 
 
 def turn_from_values(values: Sequence[Any]) -> Turn:
-    """Return the turn whose columns, in the order of ``READ_ORDER``, these are."""
-    found = dict(zip(READ_ORDER, values, strict=True))
-    found |= {name: json.loads(found[name], parse_constant=_ignore_nonfinite) for name in JSON_FIELDS}
-    return Turn(**found | {"changed": tuple(map(Change, found["changed"])), "outside": bool(found["outside"])})
+    """Return the turn with these column values, which are in the order of ``READ_ORDER``."""
+    fields = dict(zip(READ_ORDER, values, strict=True))
+    fields |= {name: json.loads(fields[name], parse_constant=_ignore_nonfinite) for name in JSON_FIELDS}
+    return Turn(**fields | {"changed": tuple(map(Change, fields["changed"])), "outside": bool(fields["outside"])})
 
 
 def _ignore_nonfinite(name: str) -> None:
-    """Take NaN and the infinities for nothing: an older version stored them, and JSON has no words for them."""
+    """Read NaN and the infinities, which JSON lacks but an older version stored, as None."""
 
 
 def _encodable(value: Any) -> Any:
-    """Return a value as SQLite takes it: half of a surrogate pair, which UTF-8 has no bytes for, is spelt out."""
+    """Return a value for SQLite, with lone surrogates, which UTF-8 can't encode, spelled out."""
     return escape_surrogates(value) if isinstance(value, str) else value
 
 
 def _to_json(value: Any) -> str:
-    """Return JSON; a spelt-out surrogate in it is JSON's own form and is read as it was."""
+    """Return JSON; a spelled-out surrogate in it is a JSON escape and is read back unchanged."""
     return escape_surrogates(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _parameter_value(turn: Turn, name: str) -> float | None:
-    """Return what was asked for under one of a parameter's names, else what was sent."""
+    """Return a parameter's requested value under any of its names, else the value sent."""
     asked, sent = (_finite_float(find_value(source, name)) for source in (turn.asked, turn.sent))
     return sent if asked is None else asked
 

@@ -1,4 +1,4 @@
-"""The store's file: opened when needed, looked at before it is written to, moved aside if broken."""
+"""The store's file: opened when needed, checked before it is written to, moved aside if damaged."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .places import RefusedFile, journal_mode_for
 T = TypeVar("T")
 
 STORE_LOCK = fork_safe_lock(LockOrder.STORE)
-"""Held by whoever uses a connection of this process, and while it forks: a child must not find one half way."""
+"""Held while a connection of this process is used, and while it forks, so that no child inherits one in use."""
 
 CORRUPTION_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 MIN_DATABASE_BYTES = 512
-"""Bytes of SQLite's smallest page."""
+"""The size of SQLite's smallest page."""
 CORRUPT_INDEX_CODE = sqlite3.SQLITE_CORRUPT_VTAB
 
 _inherited: list[Database] = []
-"""Connections of a parent process. To close one here would disturb the parent's, so they are kept and not used."""
+"""Connections of a parent process: kept but unused, since closing one here would disturb the parent's."""
 
 
 class DatabaseFile:
     """The file of a store; the caller holds ``STORE_LOCK``.
 
-    :param notify: is given what people must know.
+    :param notify: is called with each text that users must see.
     """
 
     def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
@@ -45,7 +45,7 @@ class DatabaseFile:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file of that name."""
+        """Whether a file of that name exists."""
         return os.path.lexists(self.path)
 
     @property
@@ -54,11 +54,11 @@ class DatabaseFile:
         return self._database is not None
 
     def run(self, act: Callable[[Database], T]) -> T:
-        """Do something with the database.
+        """Call ``act`` with the database, and again if a repair makes that worthwhile.
 
-        :raises sqlite3.Error: if it can't be done.
-        :raises OSError: if the file can't be opened or made.
-        :raises RefusedFile: if it is a newer version's, another program's or another user's.
+        :raises sqlite3.Error: if that fails.
+        :raises OSError: if the file can't be opened or created.
+        :raises RefusedFile: if it belongs to a newer version, another program or another user.
         """
         try:
             return act(self.connect())
@@ -68,45 +68,44 @@ class DatabaseFile:
         return act(self.connect())
 
     def connect(self) -> Database:
-        """Return the connection; a file that was removed or replaced meanwhile is opened again.
+        """Return the connection, reopening a file that was removed or replaced in the meantime.
 
-        Where nothing can be written beside it, it is opened as it lies there: SQLite's log needs a file of its own
-        even to read.
+        In a read-only folder the file is opened as immutable: SQLite creates files beside a WAL database
+        even to read it.
         """
-        known = places.file_identity(self.path) == self._identity and self._is_read_only == places.is_read_only(
-            self.path
-        )
-        if self._database is not None and not known:
+        is_same_file = places.file_identity(self.path) == self._identity
+        is_read_only = places.is_read_only(self.path)
+        if self._database is not None and not (is_same_file and self._is_read_only == is_read_only):
             self.close()
         if self._database is None:
-            self._is_read_only = places.is_read_only(self.path)
+            self._is_read_only = is_read_only
             if self._is_read_only:
-                places.check_private(self.path)
+                places.make_private(self.path)
             else:
                 self._is_new = places.create_file(self.path) or self._is_new
             self._identity = places.file_identity(self.path)
             _check_header(self.path, read_only=self._is_read_only)
             self._database = Database(self.path, journal_mode_for(self.path), read_only=self._is_read_only)
             if self._is_new:
-                where = f"Turns are kept in {self.path}; %chatglm_config store=off keeps none."
-                self._notify(Notice(where, routine=True))
+                text = f"Turns are kept in {self.path}; %chatglm_config store=off keeps none."
+                self._notify(Notice(text, routine=True))
                 self._is_new = False
         return self._database
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection."""
         if self._database is not None:
             self._database.close()
             self._database = None
 
     def abandon(self) -> None:
-        """Leave a parent process' connection alone."""
+        """Drop the connection of a parent process without closing it."""
         if self._database is not None:
             _inherited.append(self._database)
             self._database = None
 
     def _repair(self, error: sqlite3.DatabaseError) -> bool:
-        """Do away with what made an error, once for each store; tell whether to try again."""
+        """Repair the cause of an error, once for each store; return whether to try again."""
         code = getattr(error, "sqlite_errorcode", None)
         if code is None or self._was_repaired or code & 0xFF not in CORRUPTION_CODES:
             return False
@@ -117,24 +116,24 @@ class DatabaseFile:
         self.close()
         assert self._identity is not None
         if moved := places.move_aside(self.path, self._identity):
-            self._notify(f"{self.path} was damaged: it is kept as {moved.name}, and a new one was begun.")
+            self._notify(f"{self.path} was damaged. It was renamed to {moved.name}, and a new file was started.")
         return True
 
 
 def _check_header(path: Path, *, read_only: bool) -> None:
-    """Look at a file without writing to it.
+    """Check a file without writing to it.
 
     :raises sqlite3.Error: if it isn't a database.
-    :raises RefusedFile: if it is not for this version.
+    :raises RefusedFile: if it belongs to a newer version or another program.
     """
-    if 0 < path.stat().st_size < MIN_DATABASE_BYTES:  # SQLite would write over it
+    if 0 < path.stat().st_size < MIN_DATABASE_BYTES:  # SQLite would overwrite it
         error = sqlite3.DatabaseError("file is not a database")
         error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
         raise error
-    how = "immutable=1" if read_only else "mode=ro"
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", timeout=LOCK_TIMEOUT_SECONDS, uri=True)
+    mode = "immutable=1" if read_only else "mode=ro"
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", timeout=LOCK_TIMEOUT_SECONDS, uri=True)
     try:
-        db.execute("BEGIN")  # all of it at one moment: another process may be making the file
+        db.execute("BEGIN")  # one snapshot: another process may be creating the file
         (version,) = db.execute("PRAGMA user_version").fetchone()
         (application,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()

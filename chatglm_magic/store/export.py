@@ -1,4 +1,4 @@
-"""A history as a file to take away: JSON lines, Markdown, a page, or a table."""
+"""Export of turns as JSON Lines, Markdown, HTML or CSV."""
 
 from __future__ import annotations
 
@@ -35,9 +35,25 @@ table{border-collapse:collapse}th,td{border:1px solid #bdbdbd;padding:.2em .6em}
 h3,.system{color:#bdbdbd}}
 """
 CSV_COLUMNS = (
-    *("conversation", "created", "status", "kind", "model", *parameter_names("sampling"), "prompt", "answer"),
-    *("reasoning", "finish_reason", "first_token", "first_thinking", "first_answer", "duration"),
-    *("reasoning_tokens", "spent_on_thinking", "endpoint", "error", "id"),
+    "conversation",
+    "created",
+    "status",
+    "kind",
+    "model",
+    *parameter_names("sampling"),
+    "prompt",
+    "answer",
+    "reasoning",
+    "finish_reason",
+    "first_token",
+    "first_thinking",
+    "first_answer",
+    "duration",
+    "reasoning_tokens",
+    "spent_on_thinking",
+    "endpoint",
+    "error",
+    "id",
 )
 _BLANKS = r" \xa0\u1680\u2000-\u200f\u202f\u205f\u2060\u3000\ufeff\""
 _SEPARATORS = r";\t|\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
@@ -45,39 +61,39 @@ _SIGNS = r"=+\-@＝＋－＠"
 FORMULA_START = re.compile(
     rf"\A(?=[\t\r\n])|\A(?=[{_BLANKS}{_SEPARATORS}]*[{_SIGNS}])|(?<=[{_SEPARATORS}])(?=[{_BLANKS}]*[{_SIGNS}])"
 )
-"""Where a spreadsheet may take what follows for a formula: at the beginning of a cell, after blanks too; and after
-whatever separates cells and lines where it is not told that commas do, as in a region that writes 0,5 for 0.5."""
+"""Where a spreadsheet may start a formula: at the beginning of a cell, also after blanks, and after any character
+that separates cells or lines when it doesn't assume commas, as in regions that write 0,5 for 0.5."""
 
 
 RowSource = Callable[[], Iterable[Row]]
 
 
 def export_rows(path: str | Path, rows: RowSource, by_conversation: RowSource, *, force: bool = False) -> Path:
-    """Write turns to a file, in the form that its ending names; return where it is.
+    """Write turns to a file in the format of its ending; return its path.
 
-    :param rows: yields them in the order of a history.
-    :param by_conversation: yields those of a conversation together and in its order.
-    :raises CommandError: for another ending, and for a path that can't be written to.
+    :param rows: yields the turns in the order of the query.
+    :param by_conversation: yields them grouped by conversation, each in its own order.
+    :raises CommandError: for another ending, or a path that can't be written to.
     """
     full = safe_files.resolve_target(path, force=force)
-    form = WRITERS.get(full.suffix.lower())
-    if form is None:
+    writer = WRITERS.get(full.suffix.lower())
+    if writer is None:
         raise CommandError(
             f"{quote_name(full.name)} must end in {', '.join(WRITERS)}: that says which form is meant."
         )
-    source = rows if form is _csv_table else by_conversation  # a table has its own order, all else is read
-    safe_files.write_atomically(full, form(source()), force=force)
+    source = rows if writer is _csv_table else by_conversation  # all but the table are for reading
+    safe_files.write_atomically(full, writer(source()), force=force)
     return full
 
 
 def _jsonl_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield each turn as one line."""
+    """Yield each turn as one line of JSON."""
     for row in rows:
         yield json.dumps(row.turn.to_json(), ensure_ascii=False, default=str) + "\n"
 
 
 def turns_markdown(turns: Iterable[Turn]) -> Iterator[str]:
-    """Yield turns as Markdown: prompts as they were typed, answers in the Markdown they came in."""
+    """Yield turns as Markdown: prompts as typed, answers in their own Markdown."""
     for number, turn in enumerate(turns, 1):
         yield f"## {number} · {_turn_heading(turn)}\n\n"
         for name, text in (("System", turn.system), ("Prompt", turn.prompt), ("Thinking", turn.reasoning)):
@@ -88,23 +104,23 @@ def turns_markdown(turns: Iterable[Turn]) -> Iterator[str]:
 
 
 def _fence(text: str) -> str:
-    """Return a text in a fence that nothing in it closes."""
+    """Return a text in a code fence longer than any in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
 def _main_language(turns: Sequence[Turn]) -> str:
-    """Return the language of most of some turns, for a browser's fonts, hyphens and voice: Chinese or English."""
+    """Return the main language of turns, Chinese or English, for a browser's fonts, hyphenation and voice."""
     letters = [char for turn in turns for char in f"{turn.prompt}{turn.answer}"[:2000] if char.isalpha()]
     chinese = sum(1 for char in letters if CJK.match(char))
     return "zh-Hans" if 3 * chinese > len(letters) else "en"
 
 
 def _html_page(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a page that needs nothing else, loads nothing and runs nothing, to be read from first to last.
+    """Yield a self-contained page that loads and runs nothing.
 
-    :param rows: those of a conversation together and in its order.
+    :param rows: grouped by conversation, each in its own order.
     """
     rows = iter(rows)
     first = list(islice(rows, 20))
@@ -131,10 +147,10 @@ def _html_page(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _csv_table(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a table for a spreadsheet, in which no cell is a formula, whatever it takes for the separator."""
+    """Yield a table for spreadsheets in which no cell is a formula, whatever the separator."""
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
-    yield "\ufeff"  # without it Excel reads Chinese as something else
+    yield "\ufeff"  # without it Excel garbles Chinese
     writer.writerow(CSV_COLUMNS)
     for row in rows:
         numbers = turns_values(row.turn, row.position)

@@ -1,6 +1,6 @@
 """Conversations in the files of other programs, as OpenAI's messages.
 
-Read are training files of ChatGLM3 (``conversations`` with roles) and ChatGLM-6B (``prompt``, ``response``,
+Supported are training files of ChatGLM3 (``conversations`` with roles) and ChatGLM-6B (``prompt``, ``response``,
 ``history``), ShareGPT's (``conversations`` with ``from`` and ``value``) and ChatGPT's export (``mapping``).
 """
 
@@ -22,17 +22,17 @@ ROLES_BY_SPEAKER = {
     "system": "system",
 }
 ACCEPTED_FORMATS = (
-    "read are turns as --export writes them, OpenAI's messages, ChatGLM3's conversations, ChatGLM-6B's prompt, "
-    "response and history, ShareGPT's conversations, and ChatGPT's export"
+    "supported are turns as --export writes them, OpenAI's messages, ChatGLM3's conversations, ChatGLM-6B's "
+    "prompt, response and history, ShareGPT's conversations, and ChatGPT's export"
 )
 
 
 def extract_messages(data: Mapping[str, Any]) -> Any:
-    """Return the messages that an object of another program holds; None for an object of another form."""
+    """Return the messages in another program's object; None if its format is unknown."""
     if data.keys() == {"messages"}:
         return data["messages"]
     if isinstance(data.get("conversations"), list):
-        return [_from_sharegpt(one) for one in data["conversations"]]
+        return [_from_sharegpt(item) for item in data["conversations"]]
     if isinstance(data.get("mapping"), dict):
         return _from_mapping(data["mapping"], data.get("current_node"))
     if {"prompt", "response"} <= data.keys() and isinstance(data.get("history") or [], list):
@@ -40,37 +40,37 @@ def extract_messages(data: Mapping[str, Any]) -> Any:
     return None
 
 
-def _from_sharegpt(one: Any) -> Any:
-    """Return a message of ShareGPT's form in OpenAI's; any other one as it is."""
-    if isinstance(one, dict) and "from" in one and "value" in one:
-        speaker = one["from"]
-        known = ROLES_BY_SPEAKER.get(speaker.lower(), speaker) if isinstance(speaker, str) else speaker
-        return {"role": known, "content": one["value"]}
-    return one
+def _from_sharegpt(item: Any) -> Any:
+    """Convert a message from ShareGPT's format to OpenAI's; return any other one unchanged."""
+    if isinstance(item, dict) and "from" in item and "value" in item:
+        speaker = item["from"]
+        role = ROLES_BY_SPEAKER.get(speaker.lower(), speaker) if isinstance(speaker, str) else speaker
+        return {"role": role, "content": item["value"]}
+    return item
 
 
 def _from_pairs(data: Mapping[str, Any]) -> Messages:
-    found: Messages = []
+    messages: Messages = []
     for pair in [*(data.get("history") or []), [data["prompt"], data["response"]]]:
-        asked, answered = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (pair, None)
-        found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    return found
+        prompt, answer = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (pair, None)
+        messages += [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    return messages
 
 
 def _from_mapping(mapping: Mapping[str, Any], current: Any) -> Messages:
-    """Return the messages from the first one to the one shown last; tools and hidden ones are left out."""
+    """Return the messages on the path to the current node, without those of tools and hidden ones."""
     if not isinstance(current, str) or current not in mapping:
         current = next((name for name, node in mapping.items() if not _as_node(node).get("children")), None)
-    found: Messages = []
+    messages: Messages = []
     seen: set[Any] = set()
     while isinstance(current, str) and current in mapping and current not in seen:
         seen.add(current)
         node = _as_node(mapping[current])
         message = node.get("message")
-        if isinstance(message, dict) and (read := _node_message(message)):
-            found.append(read)
+        if isinstance(message, dict) and (converted := _node_message(message)):
+            messages.append(converted)
         current = node.get("parent")
-    return _join_neighbours(found[::-1])
+    return _join_neighbours(messages[::-1])
 
 
 def _as_node(node: Any) -> dict[str, Any]:
@@ -91,13 +91,13 @@ def _node_message(message: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _join_neighbours(messages: Messages) -> Messages:
-    """Join neighbours of one speaker: an answer that called a tool comes in several parts."""
-    found: Messages = []
+    """Join consecutive messages of one role: an answer that called a tool comes in several parts."""
+    joined: Messages = []
     for message in messages:
-        if found and found[-1]["role"] == message["role"] != "system":
-            found[-1] = {**message, "content": f"{found[-1]['content']}\n\n{message['content']}"}
+        if joined and joined[-1]["role"] == message["role"] != "system":
+            joined[-1] = {**message, "content": f"{joined[-1]['content']}\n\n{message['content']}"}
         else:
-            found.append(message)
-    while found and found[0]["role"] == "assistant":  # a greeting answers nothing
-        found.pop(0)
-    return found
+            joined.append(message)
+    while joined and joined[0]["role"] == "assistant":  # a greeting answers no prompt
+        joined.pop(0)
+    return joined

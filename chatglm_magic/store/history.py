@@ -1,4 +1,4 @@
-"""Stored turns as a sequence that is read only where one looks, at a glance, and as a table."""
+"""Stored turns as a lazy sequence, a preview and a table."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 
 FIRST_COLUMNS = ("number", "conversation", "position", "created", "status", "kind", "model")
 COMPUTED_COLUMNS = (*parameter_names("sampling"), "tokens")
-
-
 DERIVED_COLUMNS = ("first_thinking", "spent_on_thinking")
-"""What follows from a turn's fields, and is a column all the same."""
+"""Columns that are computed from a turn's fields."""
 
 
 def turns_frame(rows: Iterable[Row]) -> Any:
-    """Return a row a turn: its fields, and what was asked of temperature, top_p and max_token as numbers.
+    """Return a table with a row per turn: its fields, and temperature, top_p and max_token as numbers.
 
     :raises ChatGLMError: if pandas is not installed.
     """
@@ -53,17 +51,21 @@ def _frame_record(row: Row) -> dict[str, Any]:
 
 TABLE_HEADINGS = ("#", "asked", "status", "model", "tokens", "prompt", "answer")
 PROMPT_CHARS, ANSWER_CHARS = 40, 60
-"""So many characters of each are shown."""
+"""How much of each the preview displays."""
 
 
 def turns_text(first: Sequence[Row], total: int) -> str:
-    """Return the first turns of so many as aligned lines."""
+    """Return a preview as aligned lines.
+
+    :param first: the first turns.
+    :param total: how many there are.
+    """
     rows, more = _table_cells(first, total)
     return "\n".join([*align_columns([TABLE_HEADINGS, *rows]), *([more] if more else [])])
 
 
 def turns_html(first: Sequence[Row], total: int) -> str:
-    """Return the first turns of so many as a table."""
+    """Return a preview as an HTML table; the parameters are those of :func:`turns_text`."""
     rows, more = _table_cells(first, total)
     cell = 'style="text-align:left;vertical-align:top"'
     head = "".join(f"<th {cell}>{name}</th>" for name in TABLE_HEADINGS)
@@ -91,16 +93,16 @@ def _table_row(row: Row) -> tuple[str, ...]:
 
 
 PAGE_TURNS = 200
-"""So many turns are read at once while one walks over them."""
+"""How many turns are read at once during iteration."""
 PREVIEW_TURNS = 20
 
 
 class History:
-    """The turns of a store that answer a query, in its order; each look reads what is there now.
+    """The turns of a store that match a query, in its order; each access reads the current state.
 
     ``len``, iteration, ``history[3]``, ``history[-1]`` and slices work as with a list of turns.
 
-    :raises ChatGLMError: in every method, if the store can't be read now.
+    :raises ChatGLMError: by every method, if the store can't be read now.
     """
 
     def __init__(self, store: Store, query: Query | None = None) -> None:
@@ -109,13 +111,13 @@ class History:
 
     @property
     def all(self) -> History:
-        """The same of every conversation."""
+        """The same query over all conversations."""
         return History(self.store, replace(self.query, conversation=None))
 
     def filter(self, **conditions: Any) -> History:
-        """Return the turns that answer these conditions too; they are the fields of :class:`Query`.
+        """Return the turns that also match these conditions, which are the fields of :class:`Query`.
 
-        :raises ParameterError: for a condition that does not exist, or a value that can't be understood.
+        :raises ParameterError: for an unknown condition or an invalid value.
         """
         for name in conditions:
             if name not in QUERY_FIELDS:
@@ -127,12 +129,12 @@ class History:
     def sort(self, by: Order, reverse: bool = False) -> History:
         """Return the same turns in another order.
 
-        :raises ParameterError: for an order that does not exist.
+        :raises ParameterError: for an unknown order.
         """
         return History(self.store, replace(self.query, order=by, reverse=reverse))
 
     def search(self, text: str) -> History:
-        """Return the turns in which all words of a text are found, the last asked first."""
+        """Return the turns that contain all words of a text, the newest first."""
         return History(self.store, replace(self.query, text=text, order="newest", reverse=False))
 
     def rows(self, offset: int = 0, limit: int | None = None) -> list[Row]:
@@ -140,25 +142,25 @@ class History:
         return self.store.find(self.query, offset=offset, limit=limit)
 
     def pairs(self) -> list[Pair]:
-        """Return the complete exchanges of the conversation as (prompt, answer), in its order."""
+        """Return the complete turns of the conversation as (prompt, answer), in its order."""
         complete = History(
             self.store, replace(self.query, status="complete", kind="chat", order="position", reverse=False)
         )
         return [turn.pair for turn in complete if turn.answer and not turn.outside]
 
     def to_dataframe(self) -> Any:
-        """Return the turns as a ``pandas.DataFrame``, a row a turn; times are seconds.
+        """Return the turns as a ``pandas.DataFrame`` with a row per turn; durations are in seconds.
 
         :raises ChatGLMError: if pandas is not installed.
         """
         return turns_frame(self.walk())
 
     def export(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write the turns to a file that ends in .jsonl, .md, .html or .csv; return where it is.
+        """Write the turns to a file that ends in .jsonl, .md, .html or .csv; return its path.
 
-        The file is whole or absent, and its owner's alone.
+        The file is written completely or not at all, and only its owner can read it.
 
-        :param force: take the place of an existing file.
+        :param force: whether to replace an existing file.
         :raises CommandError: for a path that can't be written to.
         """
         from .export import export_rows
@@ -166,13 +168,13 @@ class History:
         return export_rows(path, self.walk, self._by_conversation, force=force)
 
     def walk(self) -> Iterator[Row]:
-        """Yield all rows; which they are is settled at the first, their texts are read a page at a time."""
+        """Yield all rows; the selection is fixed at the first one, their texts are read page by page."""
         numbers = iter(self.store.numbers(self.query))
         while page := list(islice(numbers, PAGE_TURNS)):
             yield from self.store.rows(page)
 
     def _by_conversation(self) -> Iterator[Row]:
-        """Yield all rows, those of a conversation together and in its order."""
+        """Yield all rows grouped by conversation, each in its own order."""
         ordered = self.sort("position")
         names = dict.fromkeys(turn.conversation for turn in ordered) if self.query.conversation is None else {}
         for part in [ordered.filter(conversation=name) for name in names] or [ordered]:
@@ -185,16 +187,17 @@ class History:
         return (row.turn for row in self.walk())
 
     @overload
-    def __getitem__(self, at: int) -> Turn: ...
+    def __getitem__(self, index: int) -> Turn: ...
     @overload
-    def __getitem__(self, at: slice) -> list[Turn]: ...
-    def __getitem__(self, at: int | slice) -> Turn | list[Turn]:
-        if isinstance(at, slice):
-            return [row.turn for row in self.store.rows(self.store.numbers(self.query)[at])]
-        found = self.rows(at if at >= 0 else at + len(self), 1) if at >= 0 or -at <= len(self) else []
-        if not found:
-            raise IndexError(f"There is no turn {at}: there are {len(self)}.")
-        return found[0].turn
+    def __getitem__(self, index: slice) -> list[Turn]: ...
+    def __getitem__(self, index: int | slice) -> Turn | list[Turn]:
+        if isinstance(index, slice):
+            return [row.turn for row in self.store.rows(self.store.numbers(self.query)[index])]
+        offset = index if index >= 0 else index + len(self)
+        rows = self.rows(offset, 1) if offset >= 0 else []
+        if not rows:
+            raise IndexError(f"There is no turn {index}: there are {len(self)}.")
+        return rows[0].turn
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} turns>"

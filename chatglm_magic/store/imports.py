@@ -1,4 +1,4 @@
-"""Reads a file of turns or of messages, checked field by field."""
+"""Import of files of turns or messages, checked field by field."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .foreign import ACCEPTED_FORMATS, extract_messages
 
 
 class InvalidTurn(Exception):
-    """Something in a file that is not as it must be; the message says what."""
+    """Invalid content of a file; the message says what is wrong."""
 
 
 def turn_from_object(data: Mapping[str, Any]) -> Turn:
     """Return the turn that an object describes.
 
-    :raises InvalidTurn: for an unknown or missing key, or a value of another type.
+    :raises InvalidTurn: for an unknown or missing key, or a value of the wrong type.
     """
     for key, value in data.items():
         if key not in CHECKS:
             raise InvalidTurn(f"there is no key {key!r} in a turn")
-        right, what = CHECKS[key]
-        if not right(value):
-            raise InvalidTurn(f"{key} must be {what}")
+        is_valid, expected = CHECKS[key]
+        if not is_valid(value):
+            raise InvalidTurn(f"{key} must be {expected}")
     if "prompt" not in data:
         raise InvalidTurn("a turn must have a prompt")
     return Turn.from_json(data)
@@ -119,15 +119,15 @@ CHECKS: dict[str, Check] = {
 
 MESSAGE_KEYS = {"role", "content", "name", "reasoning_content", "reasoning"}
 EMPTY_MESSAGE_KEYS = {"refusal", "audio", "tool_calls", "function_call", "annotations"}
-"""Keys that clients write without a value; with one, the message is none that a turn can hold."""
+"""Keys that clients write without a value; with one, a turn can't represent the message."""
 
 
 def turns_from_messages(messages: list[Any]) -> list[Turn]:
-    """Return the turns of a conversation: each user's message with the assistant's answer to it.
+    """Return the turns of a conversation: each user message with the assistant's answer to it.
 
-    A system message holds for the turns after it. A question without an answer becomes an incomplete turn.
+    A system message applies to the turns after it. A prompt without an answer becomes an incomplete turn.
 
-    :raises InvalidTurn: for a message that is not of this form, or not in its place.
+    :raises InvalidTurn: for a message that is invalid or out of order.
     """
     turns: list[Turn] = []
     system: str | None = None
@@ -161,7 +161,7 @@ UNANSWERED_ERROR = "the file has no answer"
 def _parse_message(message: Any, number: int) -> tuple[str, str]:
     """Return a message's role and text.
 
-    :raises InvalidTurn: if it is not of OpenAI's form.
+    :raises InvalidTurn: if it isn't in OpenAI's format.
     """
     if not isinstance(message, dict):
         raise InvalidTurn(f'message {number} must be an object with "role" and "content"')
@@ -180,35 +180,35 @@ def _parse_message(message: Any, number: int) -> tuple[str, str]:
 
 
 def _message_text(content: Any, number: int) -> str:
-    """Return a message's text; it may come in parts.
+    """Return a message's text, which may come in parts.
 
-    :raises InvalidTurn: if it is something else than text.
+    :raises InvalidTurn: if it isn't text.
     """
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        right = all(isinstance(part, dict) and part.keys() == {"type", "text"} for part in content)
-        if right and all(part["type"] == "text" and isinstance(part["text"], str) for part in content):
+        is_parts = all(isinstance(part, dict) and part.keys() == {"type", "text"} for part in content)
+        if is_parts and all(part["type"] == "text" and isinstance(part["text"], str) for part in content):
             return "".join(part["text"] for part in content)
     raise InvalidTurn(f"message {number} must have a text as its content")
 
 
 MIB = 1 << 20
 MAX_FILE_BYTES = 256 * MIB
-"""Bytes that a file may have."""
+"""The largest file that is imported."""
 MAX_DEPTH = 64
-"""Levels that a value may have."""
+"""The deepest nesting that is accepted, in levels."""
 FILE_ENDINGS = (".jsonl", ".json")
 
 
 def read_turns(path: str | Path) -> list[tuple[Turn, int]]:
     """Return a file's turns with their positions, for :meth:`Store.add`.
 
-    The file has turns as :meth:`Turn.to_json` writes them, one a line; or OpenAI's messages, as one JSON list or
-    as an object ``{"messages": […]}``, or a form of :mod:`.foreign`, each of which becomes a conversation: one for
-    the whole file, one a line, or a JSON list of them. What has no id gets one.
+    The file has one turn per line as :meth:`Turn.to_json` writes it, or conversations. A conversation is a JSON
+    list of OpenAI's messages, an object ``{"messages": […]}`` or a format of :mod:`.foreign`; the file has a
+    single one, one per line, or a JSON list of them. Turns without an id get one.
 
-    :raises CommandError: for whatever else it is; the message names the line.
+    :raises CommandError: for any other content; the message names the line.
     """
     shown = one_line(os.fspath(path), 120)
     if Path(path).suffix.lower() not in FILE_ENDINGS:
@@ -217,24 +217,24 @@ def read_turns(path: str | Path) -> list[tuple[Turn, int]]:
         if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
             raise CommandError(f"{shown} is larger than {MAX_FILE_BYTES // MIB} MiB: split it.")
         try:
-            turns = [turn for found in _parse_file(file) for turn in found]
-        except InvalidTurn as wrong:
-            raise CommandError(f"{shown} was not imported: {one_line(str(wrong))}.") from None
+            turns = [turn for part in _parse_file(file) for turn in part]
+        except InvalidTurn as error:
+            raise CommandError(f"{shown} was not imported: {one_line(str(error))}.") from None
     if not turns:
         raise CommandError(f"{shown} has no turns.")
     return _add_positions(turns)
 
 
 def _add_positions(turns: list[Turn]) -> list[tuple[Turn, int]]:
-    """Give every turn its position: the order of the file, in each conversation by itself."""
-    places: dict[str, Iterator[int]] = {}
-    return [(turn, next(places.setdefault(turn.conversation, count()))) for turn in turns]
+    """Return every turn with its position in its conversation, in the order of the file."""
+    positions: dict[str, Iterator[int]] = {}
+    return [(turn, next(positions.setdefault(turn.conversation, count()))) for turn in turns]
 
 
 def _parse_file(file: IO[bytes]) -> Iterator[list[Turn]]:
-    """Yield the turns of each line, or of the one list that the file is.
+    """Yield the turns of each line, or of the single JSON value in the file.
 
-    :raises InvalidTurn: for what is neither.
+    :raises InvalidTurn: if it is neither.
     """
     nameless = _new_conversation()
     start = file.read(4)
@@ -258,35 +258,37 @@ def _parse_file(file: IO[bytes]) -> Iterator[list[Turn]]:
 
 
 def _parse_line(line: bytes, number: int, nameless: str) -> list[Turn]:
-    """Return the turns that one line holds.
+    """Return the turns on one line.
 
     :raises InvalidTurn: with the line's number.
     """
     data = _parse_json(line, number)
     try:
         return _parse_object(data, nameless)
-    except InvalidTurn as wrong:
-        raise InvalidTurn(f"line {number}: {wrong}") from None
+    except InvalidTurn as error:
+        raise InvalidTurn(f"line {number}: {error}") from None
 
 
 def _parse_list(data: Any) -> Iterator[list[Turn]]:
-    """Yield the conversations of a list: the list itself, or one for each object of another form in it.
+    """Yield the conversations in a list: the list itself, or one for each object of another format in it.
 
     :raises InvalidTurn: with the object's number.
     """
-    found = [extract_messages(one) if isinstance(one, dict) and "role" not in one else None for one in data]
-    if not data or any(messages is None for messages in found):
+    conversations = [
+        extract_messages(item) if isinstance(item, dict) and "role" not in item else None for item in data
+    ]
+    if not data or any(messages is None for messages in conversations):
         yield _parse_conversation(data)
         return
-    for number, messages in enumerate(found, 1):
+    for number, messages in enumerate(conversations, 1):
         try:
             yield _parse_conversation(messages)
-        except InvalidTurn as wrong:
-            raise InvalidTurn(f"conversation {number}: {wrong}") from None
+        except InvalidTurn as error:
+            raise InvalidTurn(f"conversation {number}: {error}") from None
 
 
 def _parse_object(data: Any, nameless: str) -> list[Turn]:
-    """Return the turns of an object: a turn, or a conversation of another form.
+    """Return the turns of an object: a turn, or a conversation of another format.
 
     :raises InvalidTurn: if it is neither.
     """
@@ -297,15 +299,15 @@ def _parse_object(data: Any, nameless: str) -> list[Turn]:
         return _parse_conversation(messages)
     try:
         turn = turn_from_object(data)
-    except InvalidTurn as wrong:
-        raise InvalidTurn(f"{wrong} ({ACCEPTED_FORMATS})" if "prompt" not in data else str(wrong)) from None
+    except InvalidTurn as error:
+        raise InvalidTurn(f"{error} ({ACCEPTED_FORMATS})" if "prompt" not in data else str(error)) from None
     return [replace(turn, id=turn.id or uuid.uuid4().hex, conversation=turn.conversation or nameless)]
 
 
 def _parse_conversation(messages: Any) -> list[Turn]:
     """Return a list of messages as a new conversation.
 
-    :raises InvalidTurn: if it is none.
+    :raises InvalidTurn: if it isn't a list of messages.
     """
     if not isinstance(messages, list):
         raise InvalidTurn("messages must be a list")
@@ -318,7 +320,7 @@ def _new_conversation() -> str:
 
 
 def _parse_json(source: bytes, first: int) -> Any:
-    """Return the value that JSON describes.
+    """Return the value of a JSON text.
 
     :param first: the number of its first line.
     :raises InvalidTurn: if it isn't JSON, or nested too deeply.
@@ -342,7 +344,7 @@ def _parse_json(source: bytes, first: int) -> Any:
 
 
 def _is_deeper_than(value: Any, levels: int) -> bool:
-    """Tell whether a value is nested more deeply than so many levels."""
+    """Return whether a value is nested more deeply than ``levels``."""
     if not isinstance(value, dict | list):
         return False
     parts = value.values() if isinstance(value, dict) else value

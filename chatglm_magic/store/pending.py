@@ -1,4 +1,4 @@
-"""Turns on their way to the file: a queue that writes them, and what waits while it can't be written."""
+"""Writing to the store's file, and a buffer in memory for turns that can't be written yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .places import RefusedFile
 
 
 class PendingTurns:
-    """A database in memory that is made when it is first needed."""
+    """Turns waiting to be written, in a database in memory that is created on first use."""
 
     def __init__(self) -> None:
         self._database: Database | None = None
@@ -26,36 +26,36 @@ class PendingTurns:
 
     @property
     def database(self) -> Database:
-        """The turns, to look into."""
+        """The database of these turns."""
         if self._database is None:
             self._database = Database(None)
         return self._database
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Whose turns wait for the disk, in the order in which they came."""
+        """The ids of turns to be written, in the order they were added."""
         return tuple(self._ids)
 
     def put(self, turn: Turn, position: int) -> None:
-        """Take a turn in, or bring it up to date.
+        """Add or update a turn.
 
-        :raises sqlite3.Error: if memory can't take it.
+        :raises sqlite3.Error: if there isn't enough memory.
         """
         self.database.put(turn, position)
         self._ids[turn.id] = None
 
     def turns(self) -> list[tuple[Turn, int]]:
-        """Return the turns with their positions, in the order in which they came."""
+        """Return the turns with their positions, in the order they were added."""
         return [(row.turn, row.position) for row in self.database.rows(self.database.numbers())]
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Let go of some turns."""
+        """Remove turns by their ids."""
         self.database.delete(ids)
         for id in ids:
             self._ids.pop(id, None)
 
     def clear(self) -> None:
-        """Let go of everything; an interrupt in between leaves names without turns, which do no harm."""
+        """Remove all turns; an interrupt in the middle leaves ids without turns, which is harmless."""
         database, self._database = self._database, None
         self._ids.clear()
         if database is not None:
@@ -68,18 +68,18 @@ class PendingTurns:
 T = TypeVar("T")
 
 RETRY_AFTER_SECONDS = 2.0
-"""Seconds after a failure before the disk is tried again: an answer must not wait for it each time."""
+"""The pause after a failed write before the next attempt, so that not every answer waits for one."""
 
 CLOSE_TIMEOUT_SECONDS = 5.0
-"""Seconds to wait for another process' lock when the file is closed: it may be the last chance to save."""
+"""How long closing waits for another process' lock: it may be the last chance to save."""
 
 STORAGE_ERRORS = (sqlite3.Error, OSError)
 
 
 class BufferedDatabase:
-    """The disk of a store, if it has one, and the database in memory for what is not on it.
+    """The file of a store, if it has one, and a buffer in memory for turns that aren't in it.
 
-    Every method is called within :meth:`hold_lock`.
+    Call every method within :meth:`hold_lock`.
     """
 
     def __init__(self, path: Path | None, retry_after: float = RETRY_AFTER_SECONDS) -> None:
@@ -95,7 +95,7 @@ class BufferedDatabase:
 
     @contextmanager
     def hold_lock(self) -> Iterator[None]:
-        """Hold the lock; in a forked child, begin without what is the parent's."""
+        """Hold the lock; in a forked child, first drop the parent's connection, pending turns and notices."""
         with STORE_LOCK:
             if self._file is not None and self._pid != os.getpid():
                 self._file.abandon()
@@ -105,24 +105,24 @@ class BufferedDatabase:
 
     @property
     def has_path(self) -> bool:
-        """Whether there is a file to write to, now or some time."""
+        """Whether the store has a file, existing or not."""
         return self._file is not None
 
     @property
     def has_file(self) -> bool:
-        """Whether a file of ours is there, or what may be one."""
+        """Whether the file exists and wasn't refused."""
         return self._file is not None and not self._is_refused and self._file.exists
 
     def notify(self, text: str) -> None:
-        """Keep what people must know; it is handed out once."""
+        """Add a notice for the user, unless it is already waiting."""
         if text not in self.notices:
             self.notices.append(text if isinstance(text, Notice) else Notice(text))
 
     def put(self, turn: Turn, position: int) -> None:
-        """Save a turn, or keep it until it can be saved; a fault is told and not raised."""
+        """Save a turn, or buffer it until it can be saved; errors become notices."""
         saved = False
         try:
-            saved = self._can_write() and self._write(lambda db: db.put(turn, position))
+            saved = self._flush_if_ready() and self._write(lambda db: db.put(turn, position))
         finally:  # an interrupt must not lose it either
             if not saved:
                 self._buffer(turn, position)
@@ -137,7 +137,7 @@ class BufferedDatabase:
             self.notify(f"A turn can't be kept: {error}.")
 
     def flush(self) -> bool:
-        """Try to save what waits, all of it or nothing; tell whether nothing is left."""
+        """Try to save all pending turns or none; return whether none is left."""
         if not len(self.pending):
             return True
         if self._is_refused:
@@ -149,13 +149,13 @@ class BufferedDatabase:
         return True
 
     def read(self, act: Callable[[Database], list[T]]) -> list[T]:
-        """Read from the disk, or from memory where there is none; nothing is there if the disk can't be opened.
+        """Read from the file, or from memory if there is none; return nothing if the file can't be opened.
 
-        :raises ChatGLMError: if the file is there and can't be read now.
+        :raises ChatGLMError: if the file is open and can't be read now.
         """
         if self._file is None:
             return act(self.pending.database)
-        if not self._can_read():
+        if not self._open_to_read():
             return []
         try:
             return self._file.run(act)
@@ -163,9 +163,9 @@ class BufferedDatabase:
             raise ChatGLMError(f"The history can't be read now: {error}. Try again.", kind="store") from None
 
     def change(self, act: Callable[[Database], T]) -> T:
-        """Change what is stored, at the user's command.
+        """Change stored turns at the user's request.
 
-        :raises ChatGLMError: if it can't be done.
+        :raises ChatGLMError: if that fails.
         """
         if self._file is None:
             return act(self.pending.database)
@@ -179,37 +179,38 @@ class BufferedDatabase:
             ) from None
 
     def close(self) -> None:
-        """Save what waits, after others if they hold the file, and let go of it."""
-        last = time.monotonic() + CLOSE_TIMEOUT_SECONDS
-        while not self.flush() and self._was_busy and time.monotonic() < last:
+        """Save pending turns, waiting for other processes that have the file locked, and close it."""
+        deadline = time.monotonic() + CLOSE_TIMEOUT_SECONDS
+        while not self.flush() and self._was_busy and time.monotonic() < deadline:
             time.sleep(LOCK_POLL_SECONDS)
         if self._file is not None:
             self._file.close()
 
-    def _can_write(self) -> bool:
-        """Tell whether the disk is worth a try; what waits goes first, for the order of asking."""
+    def _flush_if_ready(self) -> bool:
+        """Flush pending turns first, to keep their order; return whether the next turn can be written now."""
         if self._file is None or self._is_refused:
             return False
         return not self._has_just_failed() and self.flush()
 
-    def _can_read(self) -> bool:
-        """Tell whether there is a file to read; none is made for that."""
+    def _open_to_read(self) -> bool:
+        """Open the file if it exists; return whether it can be read."""
         if self._file is None or not self.has_file:
             return False
-        return self._file.is_open or (not self._has_just_failed() and self._try(lambda db: None))
+        return self._file.is_open or (not self._has_just_failed() and self._run(lambda db: None))
 
     def _has_just_failed(self) -> bool:
         return self._failed_at is not None and time.monotonic() - self._failed_at < self.retry_after
 
     def _write(self, act: Callable[[Database], object]) -> bool:
-        """Write something to the disk; tell whether it went well."""
-        if not self._try(act):
+        """Call ``act`` to write to the file; return whether it succeeded."""
+        if not self._run(act):
             return False
         self._failed_at, self._has_warned = None, False
         return True
 
-    def _try(self, act: Callable[[Database], object]) -> bool:
-        """Do something with the disk; if it fails, take note of when, and tell people once."""
+    def _run(self, act: Callable[[Database], object]) -> bool:
+        """Call ``act`` with the file's database and return whether it succeeded; note the time of a failure, and
+        notify the user once."""
         assert self._file is not None
         self._was_busy = False
         try:

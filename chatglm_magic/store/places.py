@@ -1,4 +1,4 @@
-"""Where the store's file lies, and how it is made."""
+"""The path of the store's file, its creation and its permissions."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from pathlib import Path
 from .schema import Journal
 
 FILE_SUFFIXES = ("", "-wal", "-journal", "-shm")
-"""What SQLite keeps beside a file; without its WAL a database may lack its newest rows."""
+"""Endings of the files that belong to a database; without its WAL it may lack its newest rows."""
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one that has taken its name; None if there is none."""
+    """Return the device and inode of a file, which change if it is replaced; None if it doesn't exist."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def move_aside(path: Path, which: tuple[int, int]) -> Path | None:
-    """Give a broken file, and what SQLite keeps beside it, a name that does not exist yet; return that name.
+def move_aside(path: Path, identity: tuple[int, int]) -> Path | None:
+    """Rename a damaged file, and the files SQLite keeps beside it, to a new name; return that name.
 
-    Nothing is done, and None returned, if the file is not ``which`` any more: another process was faster.
-
-    :raises OSError: if it can't be moved.
+    :param identity: of the damaged file.
+    :returns: None, with nothing renamed, if another process has replaced the file already.
+    :raises OSError: if it can't be renamed.
     """
     with _folder_lock(path.parent):
-        if file_identity(path) != which:
+        if file_identity(path) != identity:
             return None
         number = 1
         while any(os.path.lexists(_quarantine_path(path, number, name)) for name in FILE_SUFFIXES):
             number += 1
-        for name in reversed(FILE_SUFFIXES):  # the WAL before its database, or a new one would take it for its own
+        for name in reversed(FILE_SUFFIXES):  # the WAL before its database, so that no new database adopts it
             with suppress(FileNotFoundError):
                 path.with_name(path.name + name).rename(_quarantine_path(path, number, name))
         return _quarantine_path(path, number, "")
@@ -53,19 +53,19 @@ def _quarantine_path(path: Path, number: int, companion: str) -> Path:
 
 @contextmanager
 def _folder_lock(folder: Path) -> Iterator[None]:
-    """Hold off other processes that would move files in a folder; where that is not known, nothing is held."""
+    """Lock a folder against other processes that rename files in it; do nothing where locks are missing."""
     try:
         import fcntl
-    except ImportError:  # Windows lets nobody move a file that is open
+    except ImportError:  # Windows doesn't rename open files
         yield
         return
-    place = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems have no such locks
-            fcntl.flock(place, fcntl.LOCK_EX)
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
 NETWORK_FILE_SYSTEMS = {
@@ -73,40 +73,40 @@ NETWORK_FILE_SYSTEMS = {
     *("beegfs", "gpfs", "pvfs2", "panfs", "davfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"),
     *("fuse.rclone", "fuse.gcsfuse", "fuse.davfs2", "fuse.smbnetfs", "fuse.curlftpfs", "fuse.juicefs"),
 }
-"""Kinds of file system that several machines can use at once: their shared memory is none."""
+"""File systems that several machines may use at once, without the shared memory that WAL needs."""
 
 
 def journal_mode_for(path: Path, mounts: Path = Path("/proc/self/mounts")) -> Journal:
-    """Return the kind of journal a file can have: ``delete`` on a network's file system, else ``wal``.
+    """Return the journal mode for a file: ``delete`` on a network file system, else ``wal``.
 
-    :param mounts: the table of mounts; where there is none, every disk is taken for a local one.
+    :param mounts: the table of mounts; without one, every file system counts as local.
     """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return "wal"
-    place = os.path.realpath(path)
+    real_path = os.path.realpath(path)
     kind = ""
     for line in lines:
         fields = line.split(" ")
         if len(fields) < 3:
             continue
         point = _unescape(fields[1])
-        if place == point or place.startswith(point.rstrip("/") + "/"):
-            kind = fields[2]  # what is mounted later hides what was there
+        if real_path == point or real_path.startswith(point.rstrip("/") + "/"):
+            kind = fields[2]  # a later mount hides earlier ones
     return "delete" if kind in NETWORK_FILE_SYSTEMS else "wal"
 
 
 def _unescape(text: str) -> str:
-    r"""Return a path of the table of mounts, where a blank is ``\040``."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
+    r"""Decode a path of the table of mounts, where a space is ``\040``."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 FILE_NAME = "history.sqlite"
 
 
 class RefusedFile(Exception):
-    """A file that is not to be touched; the message says whose it is and what to do."""
+    """A file that must not be used; the message says why and what to do."""
 
 
 def default_path() -> Path:
@@ -126,8 +126,8 @@ def _jupyter_data_folder() -> Path:
 
 def _guess_jupyter_data_folder() -> Path:
     """Return what Jupyter's data directory would be."""
-    if told := os.environ.get("JUPYTER_DATA_DIR"):
-        return Path(told)
+    if folder := os.environ.get("JUPYTER_DATA_DIR"):
+        return Path(folder)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Jupyter"
     if sys.platform == "win32":
@@ -137,13 +137,13 @@ def _guess_jupyter_data_folder() -> Path:
 
 
 def create_file(path: Path) -> bool:
-    """See to it that the file is there, its owner's alone from the first moment; tell whether it is new.
+    """Create the file, private to its owner from the start, unless it exists; return whether it is new.
 
-    A folder that is made here is its owner's alone too; one that was there stays as it is. An existing file is
-    looked at and not opened: closing a file takes away every lock this process holds on it, SQLite's included.
+    New folders are private too; existing ones are left unchanged. An existing file is checked without opening it:
+    closing a file releases all locks that this process holds on it, including SQLite's.
 
-    :raises OSError: if it can't be made, or isn't an ordinary file.
-    :raises RefusedFile: if it is another user's, or others could have written to it.
+    :raises OSError: if it can't be created, or isn't a regular file.
+    :raises RefusedFile: if it belongs to another user, or others can write to it.
     """
     _make_folders(path.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
@@ -152,15 +152,15 @@ def create_file(path: Path) -> bool:
         return True
     except FileExistsError:
         pass
-    check_private(path)
+    make_private(path)
     return False
 
 
-def check_private(path: Path) -> None:
-    """See to it that a store's file, and what SQLite keeps beside it, are its owner's alone.
+def make_private(path: Path) -> None:
+    """Make an existing file, and the files SQLite keeps beside it, private to its owner.
 
-    :raises OSError: if one of them isn't an ordinary file.
-    :raises RefusedFile: if one is another user's, or others could have written to it.
+    :raises OSError: if one of them isn't a regular file.
+    :raises RefusedFile: if one belongs to another user, or others can write to it.
     """
     for name in FILE_SUFFIXES:
         with suppress(FileNotFoundError):
@@ -168,9 +168,9 @@ def check_private(path: Path) -> None:
 
 
 def is_read_only(path: Path) -> bool:
-    """Tell whether a file is there and nothing can be written beside it, as SQLite does.
+    """Return whether a file exists in a folder where SQLite can't create the files it needs beside it.
 
-    Not if SQLite left a log there, which has to be read too.
+    False if SQLite left a WAL there, which must be read too.
     """
     return (
         path.is_file() and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
@@ -178,42 +178,42 @@ def is_read_only(path: Path) -> bool:
 
 
 def _make_folders(folder: Path) -> None:
-    """Make the folders that are missing; ``Path.mkdir`` would give its mode to the last one alone."""
+    """Create missing folders; ``Path.mkdir`` would apply its mode only to the last one."""
     if not folder.is_dir():
         _make_folders(folder.parent)
-        with suppress(FileExistsError):  # another process was faster; a file in its place fails with what follows
+        with suppress(FileExistsError):  # another process was faster; if a file has this name, the next step fails
             folder.mkdir(mode=0o700)
 
 
 def _make_private(path: Path) -> None:
-    """Close an existing file to others who could read it.
+    """Remove other users' permissions from an existing file.
 
     :raises OSError: if it is a link, a device or a folder.
-    :raises RefusedFile: if it is another user's, or others could have written to it.
+    :raises RefusedFile: if it belongs to another user, or others can write to it.
     """
-    found = os.lstat(path)
-    if stat.S_ISLNK(found.st_mode):
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it isn't a file", str(path))
     if os.name != "posix":
         return
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         raise RefusedFile(
             f"{path} belongs to another user, who could read and change your turns. It is left as it is; turns "
             "are kept in memory. Choose another file: %chatglm_config store=FILE"
         )
-    if found.st_mode & 0o022 and _has_file_modes(path.parent):
+    if status.st_mode & 0o022 and _has_file_modes(path.parent):
         raise RefusedFile(
             f"{path} can be written to by other users. It is left as it is; turns are kept in memory. If its "
             f"content is yours, type !chmod 600 {shlex.quote(str(path))} and restart the kernel. Otherwise choose "
             "another file: %chatglm_config store=FILE"
         )
-    if found.st_mode & 0o077 and os.access(path.parent, os.W_OK):
+    if status.st_mode & 0o077 and os.access(path.parent, os.W_OK):
         path.chmod(0o600)
 
 
 def _has_file_modes(folder: Path) -> bool:
-    """Tell whether files in a folder have modes of their own: on some mounted disks all have one and the same."""
+    """Return whether files in a folder have modes of their own: on some mounts all have the same mode."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         return not os.fstat(file.fileno()).st_mode & 0o022

@@ -1,4 +1,4 @@
-"""What turns are wanted, and the statements that find their numbers."""
+"""Queries for turns, and the SQL statements that select their numbers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Order = Literal["position", "newest", "created", "duration", "tokens", "temperat
 ORDERS: tuple[Order, ...] = get_args(Order)
 
 Range = tuple[float | None, float | None]
-"""The least and the greatest value that are meant; ``None`` is open."""
+"""Lower and upper bound, both inclusive; ``None`` is unbounded."""
 
 
 class Row(NamedTuple):
     """A stored turn.
 
-    ``number`` is the store's own: it grows for ever, in the order of asking, whatever the clock says. One above
-    2**48 is a turn's that could not be saved yet. ``position`` is the place in the conversation; ties are
-    ordered by number.
+    ``number`` is assigned by the store and always increases in the order of prompts, whatever the clock says. A
+    turn that isn't saved yet has one above 2**48. ``position`` is the place in the conversation; ties are ordered
+    by number.
     """
 
     number: int
@@ -46,15 +46,15 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which turns, and in which order; ``None`` is any.
+    """Which turns to find, and in which order; ``None`` means any.
 
-    ``text`` is words, all of which must be found in prompt, answer or reasoning. ``since`` and ``until`` are
-    times or ISO 8601 texts, both inclusive; a date alone is that whole day, and one without a zone is local time.
-    The ranges are of what was asked. Order ``position`` is the conversation's, and over several of them the
-    order of asking; ``newest`` is the last asked first; all others begin with the least, unless ``reverse``, and
-    turns without that value come last.
+    All words of ``text`` must occur in prompt, answer or reasoning. ``since`` and ``until`` are datetimes or
+    ISO 8601 texts, both inclusive; a date alone means that whole day, and a time without a zone is local. The
+    ranges apply to the requested values. Order ``position`` is that of the conversation, or of the prompts over
+    several conversations; ``newest`` starts with the latest prompt. All others are ascending unless ``reverse``,
+    with turns that lack the value last.
 
-    :raises ParameterError: for a time or an order that can't be understood.
+    :raises ParameterError: for an invalid time, range or order.
     """
 
     text: str | None = None
@@ -80,10 +80,10 @@ class Query:
             _range_bounds(name, getattr(self, name))
 
     def parameters(self, match: str | None, without: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Return the values that go into the statements, by name; each statement takes those it knows.
+        """Return the values of the statements' placeholders; each statement uses some of them.
 
-        :param match: the search index's form of ``text``.
-        :param without: ids of turns that are not to be found.
+        :param match: ``text`` in FTS5's query language.
+        :param without: ids of turns to exclude.
         """
         values: dict[str, Any] = {
             name: getattr(self, name) for name in ("conversation", "model", "status", "kind", "order")
@@ -104,17 +104,17 @@ QUERY_FIELDS = tuple(field.name for field in fields(Query))
 
 
 def to_timestamp(value: str | datetime | None, *, end: bool = False) -> float | None:
-    """Return a time as seconds since 1970; ``end`` takes a date alone for the end of that day.
+    """Return a time as seconds since 1970; with ``end``, a date alone is the end of that day.
 
     :raises ParameterError: for a text that isn't an ISO 8601 time.
     """
     if value is None:
         return None
     try:
-        read = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+        parsed = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
         if end and isinstance(value, str) and len(value.strip()) <= len("2025-01-31"):
-            read = datetime.combine(read.date(), time.max)
-        return read.timestamp()
+            parsed = datetime.combine(parsed.date(), time.max)
+        return parsed.timestamp()
     except (ValueError, OverflowError, OSError):
         raise ParameterError(
             f"{value!r} isn't a time: write it as 2025-01-31, 2025-01-31T18:30 or 2025-01-31T18:30+08:00."
@@ -168,7 +168,7 @@ FROM_TEXTS = f""" FROM turns CROSS JOIN texts ON texts.number = turns.number
 FROM_UNINDEXED = FROM_TEXTS + " AND indexed = 0"
 SELECT_MATCHES = f"""SELECT turns.number AS number, {SORT_KEY} AS key{FROM_INDEX}
     UNION ALL SELECT turns.number, {SORT_KEY}{FROM_UNINDEXED}"""
-# The index gives its rows in their order one by one, so each half stops when the page is full.
+# The index returns its rows one by one in their order, so each half stops when the page is full.
 SELECT_NEWEST_MATCHES = f"""SELECT number, number FROM (
     SELECT * FROM (SELECT words.rowid AS number{FROM_INDEX} ORDER BY words.rowid DESC LIMIT :upto)
     UNION ALL SELECT * FROM (SELECT turns.number{FROM_UNINDEXED} ORDER BY turns.number DESC LIMIT :upto))
@@ -179,14 +179,14 @@ SELECT_OLDEST_MATCHES = f"""SELECT number, number FROM (
     ORDER BY number{LIMIT}"""
 
 NumbersWithKeys = list[tuple[int, float | None]]
-"""Numbers of turns, each with the value it is sorted by."""
+"""Numbers of turns, each with its sort key."""
 Values = Mapping[str, Any]
 
 
 def select_numbers(db: sqlite3.Connection, query: Query, values: Values, *, search: str | None) -> sqlite3.Cursor:
-    """Return the numbers of a page of turns, each with what they are sorted by.
+    """Return the numbers of a page of turns, each with its sort key.
 
-    :param search: ``index`` for a query whose words the index knows, ``read`` for one that must read all texts.
+    :param search: ``index`` to search the index, ``read`` to read all texts, None without a search.
     """
     if search == "read":
         return db.execute(f"SELECT turns.number, {SORT_KEY}{FROM_TEXTS}{ORDER_BY_KEY}{LIMIT}", values)
@@ -204,7 +204,7 @@ def select_numbers(db: sqlite3.Connection, query: Query, values: Values, *, sear
 
 
 def count_turns(db: sqlite3.Connection, query: Query, values: Values, *, search: str | None) -> sqlite3.Cursor:
-    """Return how many turns there are, in one row."""
+    """Return the number of matching turns, in one row."""
     if search == "read":
         return db.execute(f"SELECT count(*){FROM_TEXTS}", values)
     if search == "index":
@@ -219,10 +219,10 @@ def count_turns(db: sqlite3.Connection, query: Query, values: Values, *, search:
 
 
 def _select_matches(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
-    """Return what a search finds; the index gives the newest, or the oldest, first by itself."""
-    first_asked_first = query.order == "position" and query.conversation is None
-    if first_asked_first or query.order == "newest":
-        if query.reverse == first_asked_first:
+    """Return a page of the turns that a search finds; newest and oldest first is the index's own order."""
+    is_oldest_first = query.order == "position" and query.conversation is None
+    if is_oldest_first or query.order == "newest":
+        if query.reverse == is_oldest_first:
             return db.execute(SELECT_NEWEST_MATCHES, values)
         return db.execute(SELECT_OLDEST_MATCHES, values)
     return db.execute(
@@ -232,7 +232,7 @@ def _select_matches(db: sqlite3.Connection, query: Query, values: Values) -> sql
 
 
 def _select_all(db: sqlite3.Connection, query: Query, values: Values) -> sqlite3.Cursor:
-    """Return a page of all turns along the index of their order, from either end."""
+    """Return a page of all turns, read from either end of the database index for their order."""
     match query.order, query.reverse:
         case ("newest", False) | ("position", True):
             return db.execute(f"SELECT number, number{FROM_TURNS} ORDER BY number DESC{LIMIT}", values)

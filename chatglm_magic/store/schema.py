@@ -1,4 +1,4 @@
-"""The tables, and how a connection to them is set up."""
+"""The tables, and the settings of a connection."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sqlite3
 from typing import Literal
 
 APPLICATION_ID = 1196182888
-"""SQLite's ``application_id``: "GLMh" as four bytes, so that another program's file is known from ours."""
+"""SQLite's ``application_id``: "GLMh" as four bytes, which distinguishes our files from other programs'."""
 SCHEMA_VERSION = 1
-"""SQLite's ``user_version``: the form of the tables. A file with a higher one is a newer package's."""
+"""SQLite's ``user_version``: the version of the tables. A higher one belongs to a newer package."""
 
 Journal = Literal["wal", "delete"]
 
@@ -29,7 +29,7 @@ CREATE TABLE turns (
     created_at REAL,
     indexed INTEGER NOT NULL DEFAULT 0
 )"""
-# What is long stands in a table of its own, so that looking through all turns reads little.
+# Long values have a table of their own, so that scanning all turns reads little.
 CREATE_TEXTS = """
 CREATE TABLE texts (
     number INTEGER PRIMARY KEY,
@@ -56,9 +56,9 @@ CREATE TABLE texts (
     outside INTEGER NOT NULL,
     version TEXT NOT NULL
 )"""
-# Without content and sizes it is as small as can be; the words of a row are taken out by giving them once more.
-# The tokenizer cuts at what is no letter, digit or named symbol of ASCII; words come to it separated by blanks.
-# Beginnings of words have an index of their own for three letters, the shortest that are asked for.
+# Contentless and without column sizes, to be small; deleting a row needs its words once more. The tokenizer splits
+# at anything but letters, digits and these ASCII symbols; its input has words separated by spaces. Prefixes of
+# three letters, the shortest that are searched for, have an index of their own.
 CREATE_WORDS = """
 CREATE VIRTUAL TABLE words USING fts5(
     text, content = '', columnsize = 0, prefix = '3', tokenize = "ascii tokenchars '#$%&+<=>@^~'"
@@ -66,7 +66,7 @@ CREATE VIRTUAL TABLE words USING fts5(
 
 
 def create_tables(db: sqlite3.Connection) -> None:
-    """Make the tables in a new file; two processes may do so at once.
+    """Create the tables in a new file; two processes may do so at once.
 
     :raises sqlite3.Error: if the file can't be written.
     """
@@ -93,8 +93,8 @@ def create_tables(db: sqlite3.Connection) -> None:
 ADD_FIRST_ANSWER = "ALTER TABLE texts ADD COLUMN first_answer REAL"
 ADD_REASONING_TOKENS = "ALTER TABLE texts ADD COLUMN reasoning_tokens INTEGER"
 ADDED_COLUMNS = ("first_answer", "reasoning_tokens")
-"""Columns of ``texts`` that files of earlier versions lack. Those versions write their own columns by name, and
-leave these alone: the form of the tables is the same."""
+"""Columns of ``texts`` that files of earlier versions lack. Those versions name the columns they write and ignore
+these, so the schema version is the same."""
 
 
 def missing_columns(db: sqlite3.Connection) -> list[str]:
@@ -112,15 +112,15 @@ def _add_columns(db: sqlite3.Connection) -> None:
 
 
 def rebuild_index(db: sqlite3.Connection) -> None:
-    """Throw a broken index away and begin an empty one, within a transaction."""
+    """Replace a damaged search index with an empty one, within a transaction."""
     db.execute("DROP TABLE words")
     db.execute(CREATE_WORDS)
     db.execute("UPDATE turns SET indexed = 0")
 
 
 def _version(db: sqlite3.Connection) -> int:
-    found: int = db.execute("PRAGMA user_version").fetchone()[0]
-    return found
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def _add_indexes(db: sqlite3.Connection) -> None:
@@ -135,7 +135,7 @@ def _add_indexes(db: sqlite3.Connection) -> None:
 
 
 def configure_connection(db: sqlite3.Connection, journal: Journal) -> None:
-    """Set what holds for a connection. WAL needs shared memory, which network file systems do not have."""
+    """Set the PRAGMAs of a connection; WAL needs shared memory, which network file systems don't have."""
     db.execute("PRAGMA secure_delete = ON")
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA cache_size = -8000")

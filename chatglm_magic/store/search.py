@@ -1,4 +1,4 @@
-"""How a search is read, and the words of a text as the index has them."""
+"""Parsing of search queries, and splitting of texts into the words of the search index."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SINGLE_CHARS = (
     r"\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
     # arrows, mathematics, boxes, dingbats, emoji
     r"\u2190-\u2bff\U0001f000-\U0001fbff"
-    # symbols that names are made with (C++, C#, R&D); not the stars, dashes and bars that Markdown is full of
+    # symbols that occur in names (C++, C#, R&D); not the asterisks, dashes and bars of Markdown
     r"#$%&+<=>@^~\xa2-\xa5\xa7\xa9\xac\xae\xb0\xb1\xb6\xd7\xf7\u20a0-\u20cf"
 )
 _SEPARATORS = (
-    # controls, blanks, other punctuation of ASCII and Latin-1, general and Chinese punctuation, private use
+    # controls, whitespace, other punctuation of ASCII and Latin-1, general and Chinese punctuation, private use
     r"\x00-\x20!\"'()*,\-./:;?\[\\\]_`{|}\x7f-\xa1\xa6\xa8\xab\xad\xaf\xb4\xb7\xb8\xbb\xbf"
     r"\u2000-\u206f\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d-\u3040\u30fb\ufe00-\ufe6f\ufff0-\uffff"
     r"\ud800-\uf8ff\U000e0000-\U0010ffff"
@@ -26,59 +26,60 @@ _WORD = re.compile(f"[{_SINGLE_CHARS}]|[^{_SINGLE_CHARS}{_SEPARATORS}]+")
 _SINGLE_CHAR = re.compile(f"[{_SINGLE_CHARS}]")
 
 TEXT_SEPARATOR = "\ue000"
-"""Stands between two texts of one turn, so that no phrase runs over the seam."""
+"""Separates the texts of one turn, so that no phrase spans two of them."""
 _FULLWIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 MIN_PREFIX_LETTERS = 3
-"""From so many letters on, a word also finds the words that begin with it."""
+"""A word of at least this length also finds the words that begin with it."""
 
 
 def fold(text: str) -> str:
-    """Return a text without differences of width, form and case."""
+    """Return a text with differences of width, form and case removed."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def split_words(text: str) -> list[str]:
-    """Return a text's words in their order."""
+    """Return the words of a text in their order."""
     return _WORD.findall(fold(text))
 
 
 def index_text(*texts: str) -> str:
-    """Return texts in the form that the index is given."""
+    """Return texts in the form in which the index stores them."""
     return f" {TEXT_SEPARATOR} ".join(" ".join(split_words(text)) for text in texts)
 
 
 class SearchQuery:
-    """What a query looks for: every blank-separated part of it is a phrase, and all must be there.
+    """A parsed search: every part of the query between spaces is a phrase, and all phrases must occur.
 
-    A query of nothing but punctuation has no words; it is looked for as it stands, narrow or wide.
+    A query of punctuation alone has no words; it is searched for literally, in halfwidth and fullwidth form.
     """
 
     def __init__(self, text: str) -> None:
-        self._phrases = [found for part in text.split() if (found := split_words(part))]
+        self._phrases = [phrase for part in text.split() if (phrase := split_words(part))]
         plain = unicodedata.normalize("NFKC", text.strip())
         self._literal = () if self._phrases else (plain, plain.translate(_FULLWIDTH))
 
     @property
     def fts_query(self) -> str | None:
-        """The query in FTS5's language; a word can't hold a quotation mark, so nothing in it is an operator."""
+        """The query in FTS5's syntax; words contain no quotation marks, so none acts as an operator."""
         return " AND ".join(f'"{" ".join(phrase)}"{" *" * _is_prefix(phrase)}' for phrase in self._phrases) or None
 
     def matches(self, *texts: str | None) -> bool:
-        """Tell whether texts that are not in the index answer the query."""
+        """Return whether texts that aren't in the index match the query."""
         if self._literal:
             return any(form in text for text in texts if text for form in self._literal)
-        there = f" {index_text(*(text or '' for text in texts))} "
-        return all(f" {' '.join(phrase)}{' ' * (not _is_prefix(phrase))}" in there for phrase in self._phrases)
+        words = f" {index_text(*(text or '' for text in texts))} "
+        return all(f" {' '.join(phrase)}{' ' * (not _is_prefix(phrase))}" in words for phrase in self._phrases)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where a text has what is looked for, in its first 100,000 characters."""
+        """Return the start and end of all matches in the first 100,000 characters of a text."""
         text = text[:MAX_MARKED_CHARS]
         folded = fold(text)
         if len(folded) == len(text):
-            return [found.span() for found in self._pattern.finditer(folded)]
-        parts = [fold(char) for char in text]  # one that becomes several, such as ﬁ, moves all that follow
-        at = [index for index, part in enumerate(parts) for _ in part]
-        return [(at[hit.start()], at[hit.end() - 1] + 1) for hit in self._pattern.finditer("".join(parts))]
+            return [match.span() for match in self._pattern.finditer(folded)]
+        parts = [fold(char) for char in text]  # one that becomes several, such as ﬁ, shifts the rest
+        origins = [index for index, part in enumerate(parts) for _ in part]
+        matches = self._pattern.finditer("".join(parts))
+        return [(origins[match.start()], origins[match.end() - 1] + 1) for match in matches]
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -89,35 +90,35 @@ class SearchQuery:
 
 MAX_MARKED_CHARS = 100_000
 EXCERPT_LEAD_CHARS, EXCERPT_CHARS = 30, 110
-"""Characters of an excerpt before what is marked in it, and all of its characters."""
+"""Characters of an excerpt before its first match, and in total."""
 
 
 def excerpt(search: str | None, texts: Sequence[str]) -> list[tuple[str, bool]]:
-    """Return a line of the first text that has what is looked for, or else of the first that isn't empty.
+    """Return an excerpt of the first text with a match, or else of the first that isn't empty.
 
-    :returns: its parts, each with whether it is what was looked for.
+    :returns: its parts, each with whether it is a match.
     """
     query = SearchQuery(search or "")
-    found = next(((text, spans) for text in texts if search and (spans := query.spans(text))), None)
-    text, spans = found or (next((text for text in texts if text.strip()), ""), [])
+    match = next(((text, spans) for text in texts if search and (spans := query.spans(text))), None)
+    text, spans = match or (next((text for text in texts if text.strip()), ""), [])
     start = max(0, spans[0][0] - EXCERPT_LEAD_CHARS) if spans else 0
     end = start + EXCERPT_CHARS
-    parts, at = [("…", False)] if start else [], start
+    parts, position = [("…", False)] if start else [], start
     for left, right in spans:
-        if left >= at and right <= end:
-            parts += [(text[at:left], False), (text[left:right], True)]
-            at = right
-    parts += [(text[at:end], False), ("…" if end < len(text) else "", False)]
-    return [(re.sub(r"\s+", " ", part), is_hit) for part, is_hit in parts if part]
+        if left >= position and right <= end:
+            parts += [(text[position:left], False), (text[left:right], True)]
+            position = right
+    parts += [(text[position:end], False), ("…" if end < len(text) else "", False)]
+    return [(re.sub(r"\s+", " ", part), is_match) for part, is_match in parts if part]
 
 
 def _phrase_pattern(phrase: list[str]) -> str:
-    other = f"[^{_SINGLE_CHARS}{_SEPARATORS}]"
-    before = "" if _SINGLE_CHAR.match(phrase[0]) else f"(?<!{other})"
-    after = "" if _is_prefix(phrase) or _SINGLE_CHAR.match(phrase[-1]) else f"(?!{other})"
+    letter = f"[^{_SINGLE_CHARS}{_SEPARATORS}]"
+    before = "" if _SINGLE_CHAR.match(phrase[0]) else f"(?<!{letter})"
+    after = "" if _is_prefix(phrase) or _SINGLE_CHAR.match(phrase[-1]) else f"(?!{letter})"
     return before + f"[{_SEPARATORS}]*".join(map(re.escape, phrase)) + after
 
 
 def _is_prefix(phrase: list[str]) -> bool:
-    """Tell whether a phrase's last word may be the beginning of a longer one."""
+    """Return whether a phrase's last word also matches longer words that begin with it."""
     return len(phrase[-1]) >= MIN_PREFIX_LETTERS and not _SINGLE_CHAR.match(phrase[-1])

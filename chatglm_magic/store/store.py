@@ -20,7 +20,7 @@ MAX_MODELS = 50
 UNSAVED_OFFSET = 1 << 48
 """Added to the number of a turn that isn't saved yet, which sorts it behind all saved ones."""
 WAL_IN_USE = (
-    "Another program has the history open, so what was forgotten may stand in the WAL beside it until that ends. "
+    "Another program has the history open, so deleted turns may remain in its WAL file until that program ends. "
     "Then type %chatglm_history --forget again."
 )
 

@@ -1,4 +1,4 @@
-"""Putting turns into the tables and into the search index; the caller holds a transaction."""
+"""Writing of turns to the tables and to the search index, within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ SELECT number FROM turns WHERE indexed = 0 AND (created_at IS NULL OR created_at
 
 ABANDONED_AFTER_SECONDS = 3600
 MAX_LATE_INDEXED = 20
-"""So many turns that were never ended are indexed when another one has."""
+"""How many turns that never ended are indexed when another one ends."""
 
 
 def upsert(db: sqlite3.Connection, turn: Turn, position: int) -> None:
-    """Insert a turn, or bring the one of that id up to date.
+    """Insert a turn, or update the one with its id.
 
-    The index holds turns that have ended. One that is still growing, or whose kernel was killed, is searched by
-    reading it; the latter is indexed with some later turn.
+    The index has turns that have ended. One that is still growing, or whose kernel was killed, is searched by
+    reading its texts; the latter is indexed along with a later turn.
     """
     turn = turn if turn.id else replace(turn, id=uuid.uuid4().hex)
     values = turns_values(turn, position) | texts_values(turn)
-    old = db.execute("SELECT number, indexed FROM turns WHERE id = ?", (turn.id,)).fetchone()
-    if old is None:
+    existing = db.execute("SELECT number, indexed FROM turns WHERE id = ?", (turn.id,)).fetchone()
+    if existing is None:
         number, was_indexed = db.execute(INSERT_TURN, values).lastrowid or 0, False
     else:
-        number, was_indexed = old
+        number, was_indexed = existing
         db.execute(UPDATE_TURN, values | {"number": number})
     values["number"] = number
     if was_indexed and db.execute(HAS_SAME_TEXTS, values).fetchone() == (1,):
@@ -69,23 +69,23 @@ def upsert(db: sqlite3.Connection, turn: Turn, position: int) -> None:
 
 
 def insert_new(db: sqlite3.Connection, turns: Sequence[tuple[Turn, int]]) -> int:
-    """Insert turns with their positions, but for those whose id is there; return how many are new."""
-    new = 0
+    """Insert turns with their positions, except those whose id exists; return how many are new."""
+    count = 0
     for turn, position in turns:
         if db.execute("SELECT 1 FROM turns WHERE id = ?", (turn.id,)).fetchone() is None:
             upsert(db, turn, position)
-            new += 1
-    return new
+            count += 1
+    return count
 
 
 def index_turn(db: sqlite3.Connection, number: int) -> None:
-    """Put a turn's words into the index."""
+    """Add a turn's words to the index."""
     db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, _index_text(db, number)))
     db.execute("UPDATE turns SET indexed = 1 WHERE number = ?", (number,))
 
 
 def unindex_turn(db: sqlite3.Connection, number: int) -> None:
-    """Take a turn's words out of the index, where they have no text of their own: they are given once more."""
+    """Remove a turn's words from the index, which stores no texts and so needs them once more."""
     words = _index_text(db, number)
     db.execute("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", (number, words))
     db.execute("UPDATE turns SET indexed = 0 WHERE number = ?", (number,))
@@ -97,5 +97,5 @@ def _index_text(db: sqlite3.Connection, number: int) -> str:
 
 
 def _has_ended(turn: Turn) -> bool:
-    """Tell whether a turn will not grow: one that broke off says why."""
+    """Return whether a turn is final; an incomplete one is if it has an error."""
     return turn.status != "incomplete" or turn.error is not None
