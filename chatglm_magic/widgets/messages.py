@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+ActionListener = Callable[[str, str, dict[str, Any]], None]
+"""Receives a user's action: its name, the id of the message or field (empty for none), and further values."""
 
 Tone = Literal["", "muted", "failed"]
 

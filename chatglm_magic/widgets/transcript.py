@@ -6,7 +6,7 @@ The page's part is ``transcript.js``. It displays HTML from ``render/`` and neve
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any
@@ -14,15 +14,9 @@ from typing import Any
 import anywidget
 import traitlets as t
 
+from .messages import ActionListener
 from .messages import Message as Message
 from .messages import Notice as Notice
-
-ActionListener = Callable[[str, str, dict[str, Any]], None]
-"""Receives a user's action: its name, the message's id (empty for the composer), and further values."""
-
-
-def _read_file(name: str) -> str:
-    return (files(__package__) / name).read_text(encoding="utf-8")
 
 
 class Transcript(anywidget.AnyWidget):
@@ -45,8 +39,8 @@ class Transcript(anywidget.AnyWidget):
     with :meth:`accept` or :meth:`refuse`; ``stop``; ``live`` with ``{"on": …}``; those of ``menu``, with the text.
     """
 
-    _esm = _read_file("transcript.js")
-    _css = _read_file("transcript.css")
+    _esm = (files(__package__) / "transcript.js").read_text(encoding="utf-8")
+    _css = (files(__package__) / "transcript.css").read_text(encoding="utf-8")
 
     messages: Any = t.List().tag(sync=True, to_json=lambda value, widget: widget._page_state())
     """The state for a page that opens. Read :attr:`all_messages` instead, and use the methods to change it."""

@@ -1,9 +1,9 @@
-"""The panel where anywidget is missing: the same conversation and settings in plain ipywidgets."""
+"""The panel without anywidget: the same conversation and settings in plain ipywidgets."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -11,33 +11,31 @@ import ipywidgets as w
 import traitlets as t
 
 from ..look import Html, Typeset, button, column, label_above, row, small_html, with_class
-from ..messages import Message, Notice
+from ..messages import ActionListener, Message, Notice
 from .settings import SECTIONS
 
-Action = Callable[[str, str, dict[str, Any]], None]
-
-LAST = 6
-"""Messages that are shown; each change sends all of them."""
+MAX_MESSAGES = 6
+"""Messages that are displayed; each change sends all of them again."""
 
 
-class _Acting(w.VBox):  # type: ignore[misc]
-    """Passes on what a reader does."""
+class _ActionSource(w.VBox):  # type: ignore[misc]
+    """Notifies listeners of a user's actions."""
 
     def __init__(self, children: Sequence[Any]) -> None:
-        self._acts: list[Action] = []
+        self._listeners: list[ActionListener] = []
         super().__init__(children)
 
-    def on_action(self, act: Action) -> None:
-        """Call ``act`` with whatever a reader does."""
-        self._acts.append(act)
+    def on_action(self, listener: ActionListener) -> None:
+        """Call ``listener`` with every action of a user."""
+        self._listeners.append(listener)
 
-    def _act(self, action: str, id: str = "", **values: Any) -> None:
-        for act in tuple(self._acts):
-            act(action, id, values)
+    def _notify(self, action: str, id: str = "", **values: Any) -> None:
+        for listener in tuple(self._listeners):
+            listener(action, id, values)
 
 
-class PlainTranscript(_Acting):
-    """Shows the end of a conversation as HTML, a box and its buttons; the methods are those of ``Transcript``."""
+class PlainTranscript(_ActionSource):
+    """The end of a conversation as HTML, a prompt box and buttons; the interface is that of ``Transcript``."""
 
     busy, live, room = t.Bool(False), t.Bool(False), t.Int(0)
     draft, announced = t.Unicode(""), t.Unicode("")
@@ -56,14 +54,14 @@ class PlainTranscript(_Acting):
         copies = {button(label): action for label, action in forms.items()}
         bar = row(self.send_button, self.stop_button, self.again_button, self.live_box, *copies)
         super().__init__([column(self.box, bar, self._under, label_above(self.code), self._page)])
-        self.send_button.on_click(lambda clicked: self._act("send", text=self.box.value))
-        self.stop_button.on_click(lambda clicked: self._act("stop"))
-        self.again_button.on_click(lambda clicked: self._act("again"))
+        self.send_button.on_click(lambda clicked: self._notify("send", text=self.box.value))
+        self.stop_button.on_click(lambda clicked: self._notify("stop"))
+        self.again_button.on_click(lambda clicked: self._notify("again"))
         for each, action in copies.items():
-            each.on_click(lambda clicked, action=action: self._act(action, text=self.box.value))
-        self.live_box.observe(self._switch, names="value")
+            each.on_click(lambda clicked, action=action: self._notify(action, text=self.box.value))
+        self.live_box.observe(self._on_live, names="value")
         self.box.observe(lambda change: self.set_trait("draft", change["new"]), names="value")
-        self.observe(lambda change: self._sync(), names=["busy", "notice", "draft", "live"])
+        self.observe(lambda change: self._update_controls(), names=["busy", "notice", "draft", "live"])
         self.add_class("chatglm-transcript-plain")
 
     def __contains__(self, id: object) -> bool:
@@ -71,52 +69,52 @@ class PlainTranscript(_Acting):
 
     @property
     def all_messages(self) -> tuple[Message, ...]:
-        """All messages, in their order."""
+        """All messages, in order."""
         return tuple(self._messages.values())
 
     def show(self, messages: Sequence[Message], *, reveal: str = "") -> None:
-        """Show these messages and no others."""
+        """Show exactly these messages."""
         with self._lock:
             self._messages = {message.id: message for message in messages}
             self._draw()
 
     def put(self, message: Message) -> int:
-        """Show a message, in the place of the one with the same id or else at the end."""
+        """Replace the message with the same id, or append it; return the number of characters sent to the page."""
         with self._lock:
             self._messages[message.id] = message
             return self._draw()
 
     def show_notice(self, notice: Notice | None) -> None:
-        """Show a line under the box, or none."""
+        """Show a notice below the prompt box; None removes it."""
         self.notice = {} if notice is None else {"text": notice.text, "tone": notice.tone}
 
     def accept(self, text: str, *, keep: bool = False) -> None:
-        """Empty the box, unless ``keep``."""
+        """Clear the prompt box, unless ``keep`` is set."""
         if not keep and self.box.value == text:
             self.box.value = ""
 
     def refuse(self, notice: Notice | None = None) -> None:
-        """Say why a prompt isn't taken."""
+        """Show why a prompt was refused."""
         if notice is not None:
             self.show_notice(notice)
 
     def restore(self, text: str) -> None:
-        """Put a text that couldn't be asked back into the box."""
+        """Put a prompt that couldn't be sent back into the box, if that is empty."""
         self.box.value = self.box.value or text
 
     def copy(self, text: str) -> None:
-        """Show a text to be copied by hand."""
+        """Display a text to be copied manually."""
         self.code.value, self.code.layout.display = text, None
 
     def toast(self, text: str) -> None:
-        """Say something."""
+        """Show a text below the prompt box."""
         self.show_notice(Notice(text))
 
-    def _switch(self, change: Any) -> None:
+    def _on_live(self, change: Any) -> None:
         if change["new"] != self.live:
-            self._act("live", on=change["new"], text=self.box.value)
+            self._notify("live", on=change["new"], text=self.box.value)
 
-    def _sync(self) -> None:
+    def _update_controls(self) -> None:
         self.send_button.disabled = self.again_button.disabled = self.busy
         self.stop_button.disabled = not self.busy
         self.live_box.value = self.live
@@ -128,7 +126,7 @@ class PlainTranscript(_Acting):
 
     def _draw(self) -> int:
         parts = []
-        for message in self.all_messages[-LAST:]:
+        for message in self.all_messages[-MAX_MESSAGES:]:
             head = f'<div class="chatglm-heading">{escape(message.label)}</div>' if message.label else ""
             notice = f"<div>{escape(message.notice.text)}</div>" if message.notice else ""
             parts.append(
@@ -138,8 +136,8 @@ class PlainTranscript(_Acting):
         return len(self._page.value)
 
 
-class PlainSidebar(_Acting):
-    """Shows settings as boxes; an empty one is the server's default. The traits are those of ``Sidebar``."""
+class PlainSidebar(_ActionSource):
+    """Settings as input boxes; an empty one is the server's default. The traits are those of ``Sidebar``."""
 
     values: Any = t.Dict()
     errors: Any = t.Dict()
@@ -153,16 +151,16 @@ class PlainSidebar(_Acting):
         self._state, self.notes, self.boxes = Html(), Html(), dict[str, Any]()
         self._new, self._history, self._check = button("New chat"), button("History"), button("Check")
         for each, action in ((self._new, "new"), (self._history, "history"), (self._check, "check")):
-            each.on_click(lambda clicked, action=action: self._act(action))
+            each.on_click(lambda clicked, action=action: self._notify(action))
         children = [self._state, row(self._new, self._history, self._check), self.notes]
         for section in SECTIONS:
             for field in section["fields"]:
-                children.append(self._box(field))
+                children.append(self._make_box(field))
         super().__init__([with_class(w.Box(children), "chatglm-column")])
         names = ["values", "errors", "options", "head", "context", "key"]
         self.observe(lambda change: self._draw(), names=names)
 
-    def _box(self, field: dict[str, Any]) -> Any:
+    def _make_box(self, field: dict[str, Any]) -> Any:
         kind, label = field["kind"], field["label"]
         hint = "server default" if kind == "number" else field["hint"]
         if kind == "check":
@@ -177,15 +175,15 @@ class PlainSidebar(_Acting):
             box = label_above(w.Text(description=label, placeholder=hint, continuous_update=False))
         self.boxes[field["name"]] = box
         if kind != "secret":
-            box.observe(lambda change: self._typed(field["name"], change["new"]), names="value")
+            box.observe(lambda change: self._on_input(field["name"], change["new"]), names="value")
         return box
 
-    def _typed(self, name: str, value: Any) -> None:
-        if value != self._as_shown(name):
-            self._act("set", name, value=value)
+    def _on_input(self, name: str, value: Any) -> None:
+        if value != self._box_value(name):
+            self._notify("set", name, value=value)
             self._draw()
 
-    def _as_shown(self, name: str) -> Any:
+    def _box_value(self, name: str) -> Any:
         value = self.errors[name]["typed"] if name in self.errors else self.values.get(name)
         if isinstance(value, bool):
             return value
@@ -197,8 +195,8 @@ class PlainSidebar(_Acting):
                 options = [(label, key) for key, label in self.options.get(name, [])]
                 if options and list(box.options) != options:
                     box.options = options
-            if name in self.values and box.value != self._as_shown(name):
-                box.value = self._as_shown(name)
+            if name in self.values and box.value != self._box_value(name):
+                box.value = self._box_value(name)
         head = self.head
         self._state.value = small_html(f"{head.get('name', '')} · {head.get('place', '')}: {head.get('text', '')}")
         texts = "".join(f"<div>{escape(error['text'])}</div>" for error in self.errors.values())
