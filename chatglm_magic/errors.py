@@ -1,19 +1,19 @@
-"""Every error of the package, one tree.
+"""The exceptions of the package.
 
-ChatGLMError (a ValueError, as all errors of the original ``ChatGLM`` were)
-├── ParameterError   a value no server would take, or a name that does not exist
-├── CommandError     a magic's line that can't be understood
-├── EndpointError    the server was not reached, or the line to it broke before an answer began
-├── ResponseError     the server answered, and said no
-├── InvalidResponseError       the server's response isn't an answer
-├── IncompleteAnswerError   an answer began and did not end; ``partial`` holds its text
-├── TapeError        a tape does not have an answer, or can't be read or written
-└── ServeError       the local server could not be started, or has ended
+ChatGLMError (a ValueError, like all errors of the original ``ChatGLM``)
+├── ParameterError          a value that no server accepts, or an unknown name
+├── CommandError            a magic's line that can't be parsed
+├── EndpointError           the server wasn't reached, or the connection broke before an answer began
+├── ResponseError           the server returned an error
+├── InvalidResponseError    the server's response isn't an answer
+├── IncompleteAnswerError   an answer began but didn't end; ``partial`` holds its text
+├── TapeError               an answer isn't on the tape, or the tape can't be read or written
+└── ServeError              the local server couldn't be started, or has ended
 
-Interrupted (a KeyboardInterrupt) is what an interrupt becomes once the partial answer is kept.
+Interrupted (a KeyboardInterrupt) is raised for an interrupt once the partial answer is saved.
 
-Each carries ``kind``, a short word that code can rely on (``connect``, ``auth``, ``too_long``, …), and
-``partial``, the text received before it happened. The message says what happened and what to type next.
+Each has a ``kind``, a short word that code can rely on (``connect``, ``auth``, ``too_long``, …), and ``partial``,
+the text received before the error. The message says what happened and what to type next.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-OUR_MAGICS = ("chatglm_magic", "magics")
+MAGICS_FOLDER = ("chatglm_magic", "magics")
 
 
-class OneLine:
-    """Shows as a single line when it comes out of one of our magics, in full everywhere else.
+class OneLineTraceback:
+    """Displays an exception as a single line if one of our magics raised it, and in full otherwise.
 
-    IPython asks ``_render_traceback_`` of an exception for the lines to show; the kernel still sends a real
-    ``error`` message, so that Run All stops and nbval sees it (a ``UsageError`` does neither).
+    IPython calls ``_render_traceback_`` of an exception for the lines to display. The kernel still sends a real
+    ``error`` message, so that Run All stops and nbval notices (unlike with a ``UsageError``).
     """
 
     def _render_traceback_(self) -> list[str]:
         error: Any = self
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-        if any(Path(name).parts[-3:-1] == OUR_MAGICS for name in files):
+        if any(Path(name).parts[-3:-1] == MAGICS_FOLDER for name in files):
             line = f"{type(self).__name__}: {self}"
-            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # IPython writes it there as it is
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # IPython writes it there unchanged
             return [line.encode(encoding, "backslashreplace").decode(encoding)]
         from IPython.core.getipython import get_ipython
 
@@ -49,11 +49,11 @@ class OneLine:
         return lines
 
 
-class ChatGLMError(OneLine, ValueError):
-    """Anything that can go wrong with a question.
+class ChatGLMError(OneLineTraceback, ValueError):
+    """Any error of a request or a command.
 
-    :param message: what happened, and what to type next; never holds a key.
-    :param kind: a short word for programs, see the subclasses.
+    :param message: what happened, and what to type next; never contains a key.
+    :param kind: a short word for programs; see the subclasses.
     :param partial: the answer's text received before the error.
     """
 
@@ -75,7 +75,7 @@ class ParameterError(ChatGLMError):
 
 
 class UnsupportedError(ParameterError, NotImplementedError):
-    """What this class of models can't do, and others can; LangChain has NotImplementedError for that."""
+    """A feature that this model class lacks; LangChain expects NotImplementedError for that."""
 
     kind = "unsupported"
 
@@ -87,7 +87,7 @@ class CommandError(ChatGLMError):
 
 
 class EndpointError(ChatGLMError):
-    """The server was not reached, or the connection broke before an answer began.
+    """The server wasn't reached, or the connection broke before an answer began.
 
     Kinds: connect, connect_timeout, write_timeout, first_byte_timeout, total_timeout, pool_timeout,
     server_closed, tls, protocol, proxy, bad_url, bad_header, insecure, no_tokenizer.
@@ -101,7 +101,7 @@ class ResponseError(ChatGLMError):
 
     Kinds: auth, not_found, bad_request, too_long, rate_limit, no_money, loading, redirect, server_error.
     ``status`` is the HTTP status, ``retry_after`` the header of that name. With ``too_long``, ``tokens`` is
-    (asked for, room for) where the server says so.
+    (requested, available) if the server reports them.
     """
 
     kind = "bad_request"
@@ -121,7 +121,7 @@ class InvalidResponseError(ChatGLMError):
 
 
 class IncompleteAnswerError(ChatGLMError):
-    """An answer began and did not end; ``partial`` holds its text.
+    """An answer began but didn't end; ``partial`` holds its text.
 
     Kinds: incomplete, idle_timeout, stalled, total_timeout, bad_event, server_error, too_large.
     """
@@ -130,7 +130,7 @@ class IncompleteAnswerError(ChatGLMError):
 
 
 class TapeError(ChatGLMError):
-    """A tape does not have an answer, or can't be read or written.
+    """An answer isn't on the tape, or the tape can't be read or written.
 
     Kinds: not_on_tape, tape_file, secret.
     """
@@ -139,16 +139,16 @@ class TapeError(ChatGLMError):
 
 
 class ServeError(ChatGLMError):
-    """The local server could not be started, or has ended."""
+    """The local server couldn't be started, or has ended."""
 
     kind = "serve_failed"
 
 
-class Interrupted(OneLine, KeyboardInterrupt):
-    """An interrupt, raised again after the partial answer was kept."""
+class Interrupted(OneLineTraceback, KeyboardInterrupt):
+    """An interrupt, raised again after the partial answer was saved."""
 
 
 RefusedError = ResponseError
 ReplyError = InvalidResponseError
 BrokenOffError = IncompleteAnswerError
-"""The names of these classes before 0.1.0, for code that catches them."""
+"""Names of these classes before 0.1.0, for code that catches them."""

@@ -1,7 +1,7 @@
-"""The one table of parameters: whatever lists, bounds, explains, sends or shows one of them reads it here.
+"""The table of parameters, read by all code that lists, validates, describes, sends or displays them.
 
-A row makes the field of ``ChatGLM``, the setting, the option of the magics, the axis of a sweep, the row of the
-panel, the line of its code and the key of the request. The next parameter costs one row.
+A row defines the field of ``ChatGLM``, the setting, the option of the magics, the axis of a sweep, the row of the
+panel, the line of its code and the key of the request. A new parameter needs only a new row.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Group = Literal["sampling", "more", "request", "conversation", "connection", "tape"]
-"""What a parameter is about. The first three go into the body of a request; ``more`` is folded away at first."""
+"""The subject of a parameter. The first three are sent in the request body; the panel at first hides ``more``."""
 
 THINKING_LEVELS = ("off", "on", "low", "high", "max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A field of ``ChatGLM`` by which a request, or how it is sent, can be changed.
+    """A field of ``ChatGLM`` that changes a request or how it is sent.
 
-    :param name: of the field, of the setting and of the keyword argument.
-    :param type: of a value: ``float``, ``int``, ``str``, ``bool``, ``list`` (of ``str``), or ``object`` where the
-        field has a form of its own.
-    :param default: the original class' value where it has the parameter; None leaves it to the server.
-    :param help: what it does, in few words.
-    :param takes: which values are allowed, to complete "must be …".
-    :param minimum: the lowest allowed number, included; ``maximum`` the highest.
-    :param neutral: the number at which the parameter changes nothing.
-    :param slider: the range and the step of its slider.
-    :param choices: all allowed values, if they are words.
+    :param name: the name of the field, the setting and the keyword argument.
+    :param type: the type of a value: ``float``, ``int``, ``str``, ``bool``, ``list`` (of ``str``), or ``object`` if
+        the field defines its own.
+    :param default: that of the original class if it has the parameter; None means the server's default.
+    :param help: what it does, in a few words.
+    :param allowed: a description of the allowed values, to complete "must be …".
+    :param minimum: the lowest allowed number, inclusive; ``maximum`` the highest.
+    :param neutral: the number at which the parameter has no effect.
+    :param slider: the minimum, maximum and step of its slider.
+    :param choices: all allowed values of a text parameter.
     :param flags: the options of the magics, the long one last.
-    :param wire: its key in each dialect's request body. A parameter without a key in a dialect isn't sent there.
-    :param unsupported: servers that don't take it, as :func:`chatglm_magic.wire.openai.server_of` names them.
-    :param server_maximum: a lower maximum of such a server.
-    :param synonyms: what other classes and servers call it.
-    :param per_call: whether one call may set it for itself.
-    :param shared: whether the session has a setting of the same name.
-    :param recorded: whether a turn says what was set.
-    :param changes_answer: whether another value can mean another answer.
+    :param wire: its key in each dialect's request body. A dialect without a key doesn't send it.
+    :param unsupported: servers that don't accept it, named as by :func:`chatglm_magic.wire.openai.server_of`.
+    :param server_maximum: servers with a lower maximum.
+    :param synonyms: its names in other classes and servers.
+    :param per_call: whether a single call can set it.
+    :param shared: whether the session has a setting with the same name.
+    :param recorded: whether turns record its value.
+    :param changes_answer: whether the answer depends on it.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Parameter:
     type: type = object
     default: Any = None
     help: str = ""
-    takes: str = ""
+    allowed: str = ""
     minimum: float | None = None
     maximum: float | None = None
     neutral: float | None = None
@@ -66,12 +66,12 @@ class Parameter:
 
     @property
     def flag(self) -> str:
-        """The long option of the magics, empty if there is none."""
+        """The long option of the magics; empty if there is none."""
         return self.flags[-1] if self.flags else ""
 
     @property
     def in_body(self) -> bool:
-        """Whether it is part of a request's body in some dialect."""
+        """Whether it is part of the request body in some dialect."""
         return self.group in ("sampling", "more", "request")
 
     @property
@@ -81,22 +81,22 @@ class Parameter:
 
     @property
     def is_text(self) -> bool:
-        """Whether its values are texts, so that ``1:2:3`` is one of them and no range."""
+        """Whether its values are texts, so that ``1:2:3`` is a value and not a range."""
         return self.type in (str, list)
 
     @property
     def can_be_swept(self) -> bool:
-        """Whether a sweep can have it as an axis."""
+        """Whether it can be an axis of a sweep."""
         return self.per_call and self.group != "conversation"
 
     def range_for(self, server: str | None) -> tuple[float, float]:
-        """Return the range of its slider, as far as a server allows it."""
+        """Return the range of its slider, limited to what a server accepts."""
         assert self.slider is not None, "only numbers with a slider have a range"
         low, high, _ = self.slider
         return low, min(high, self.server_maximum.get(server or "", high))
 
 
-def _both(key: str) -> dict[str, str]:
+def _both_dialects(key: str) -> dict[str, str]:
     return {"chatglm": key, "openai": key}
 
 
@@ -107,14 +107,14 @@ _ROWS = (
         type=float,
         default=0.1,
         help="sampling temperature: 0 (greedy) to 10",
-        takes="a number from 0 (greedy) to 10, or None for the server's default",
+        allowed="a number from 0 (greedy) to 10, or None for the server's default",
         minimum=0,
         maximum=10,
         neutral=1,
         slider=(0, 2, 0.05),
         flags=("-t", "--temperature"),
         metavar="T",
-        wire=_both("temperature"),
+        wire=_both_dialects("temperature"),
         server_maximum={"zai": 1},
     ),
     Parameter(
@@ -123,14 +123,14 @@ _ROWS = (
         type=float,
         default=0.7,
         help="nucleus sampling: probability mass to keep, 0 to 1",
-        takes="a number from 0 to 1, or None for the server's default",
+        allowed="a number from 0 to 1, or None for the server's default",
         minimum=0,
         maximum=1,
         neutral=1,
         slider=(0, 1, 0.05),
         flags=("-p", "--top-p"),
         metavar="P",
-        wire=_both("top_p"),
+        wire=_both_dialects("top_p"),
     ),
     Parameter(
         name="max_token",
@@ -138,7 +138,7 @@ _ROWS = (
         type=int,
         default=20000,
         help="maximum number of tokens to generate",
-        takes="a positive whole number of tokens, or None for the server's default",
+        allowed="a positive whole number of tokens, or None for the server's default",
         minimum=1,
         slider=(1, 20000, 1),
         flags=("-m", "--max-token"),
@@ -151,7 +151,7 @@ _ROWS = (
         group="more",
         type=int,
         help="sample from the K most likely tokens; 0 is off",
-        takes="a whole number of tokens, 0 for all of them, or None for the server's default",
+        allowed="a whole number of tokens, 0 for all of them, or None for the server's default",
         minimum=0,
         neutral=0,
         slider=(0, 100, 1),
@@ -165,7 +165,7 @@ _ROWS = (
         group="more",
         type=float,
         help="drop tokens below this share of the most likely one's probability",
-        takes="a number from 0 (off) to 1, or None for the server's default",
+        allowed="a number from 0 (off) to 1, or None for the server's default",
         minimum=0,
         maximum=1,
         neutral=0,
@@ -180,7 +180,7 @@ _ROWS = (
         group="more",
         type=float,
         help="penalty for tokens that occurred: -2 to 2, 0 is off",
-        takes="a number from -2 to 2, or None for the server's default",
+        allowed="a number from -2 to 2, or None for the server's default",
         minimum=-2,
         maximum=2,
         neutral=0,
@@ -195,7 +195,7 @@ _ROWS = (
         group="more",
         type=float,
         help="penalty for each time a token occurred: -2 to 2, 0 is off",
-        takes="a number from -2 to 2, or None for the server's default",
+        allowed="a number from -2 to 2, or None for the server's default",
         minimum=-2,
         maximum=2,
         neutral=0,
@@ -210,7 +210,7 @@ _ROWS = (
         group="more",
         type=float,
         help="divide the logits of tokens that occurred: 0.01 to 2, 1 is off",
-        takes="a number from 0.01 to 2, or None for the server's default",
+        allowed="a number from 0.01 to 2, or None for the server's default",
         minimum=0.01,
         maximum=2,
         neutral=1,
@@ -226,7 +226,7 @@ _ROWS = (
         group="request",
         type=list,
         help="stop sequence; repeatable",
-        takes="a text or a list of texts, or None",
+        allowed="a text or a list of texts, or None",
         flags=("--stop",),
         metavar="TEXT",
         wire={"openai": "stop"},
@@ -237,17 +237,17 @@ _ROWS = (
         group="request",
         type=int,
         help="seed for repeatable sampling",
-        takes="a whole number, or None",
+        allowed="a whole number, or None",
         flags=("--seed",),
         metavar="N",
-        wire=_both("seed"),
+        wire=_both_dialects("seed"),
     ),
     Parameter(
         name="system",
         group="request",
         type=str,
         help="system prompt",
-        takes="a text, or None",
+        allowed="a text, or None",
         flags=("-s", "--system"),
         metavar="TEXT",
         synonyms=("system_prompt", "prefix_messages"),
@@ -257,10 +257,10 @@ _ROWS = (
         group="request",
         type=str,
         help="name of the served model",
-        takes="a text, or None",
+        allowed="a text, or None",
         flags=("--model",),
         metavar="NAME",
-        wire=_both("model"),
+        wire=_both_dialects("model"),
         synonyms=("model_name", "model_id"),
     ),
     Parameter(
@@ -268,7 +268,7 @@ _ROWS = (
         group="request",
         type=str,
         help="reasoning effort",
-        takes="off, on, low, high or max, or None for the server's default",
+        allowed="off, on, low, high or max, or None for the server's default",
         choices=THINKING_LEVELS,
         flags=("--thinking",),
         synonyms=("reasoning", "reasoning_effort", "enable_thinking"),
@@ -289,13 +289,13 @@ _ROWS = (
         group="connection",
         type=str,
         help="protocol of the server; None follows the URL",
-        takes="chatglm or openai, or None to follow the URL",
+        allowed="chatglm or openai, or None to follow the URL",
         choices=("chatglm", "openai"),
     ),
     Parameter(
         name="history",
         group="conversation",
-        takes="a list of [prompt, answer] pairs of text",
+        allowed="a list of [prompt, answer] pairs of text",
         shared=False,
     ),
     Parameter(name="with_history", group="conversation", type=bool, recorded=False),
@@ -311,14 +311,14 @@ _ROWS = (
         group="connection",
         type=int,
         default=2,
-        takes="a whole number from 0 to 100",
+        allowed="a whole number from 0 to 100",
         changes_answer=False,
     ),
     Parameter(
         name="max_concurrency",
         group="connection",
         type=int,
-        takes="a positive whole number",
+        allowed="a positive whole number",
         per_call=False,
         shared=False,
         changes_answer=False,
@@ -352,7 +352,7 @@ _ROWS = (
         name="tape",
         group="tape",
         type=str,
-        takes="the path of a file, or None",
+        allowed="the path of a file, or None",
         per_call=False,
         recorded=False,
     ),
@@ -360,7 +360,7 @@ _ROWS = (
         name="tape_mode",
         group="tape",
         type=str,
-        takes="auto, replay or record",
+        allowed="auto, replay or record",
         choices=("auto", "replay", "record"),
         per_call=False,
         recorded=False,
@@ -376,50 +376,62 @@ _ROWS = (
 )
 
 PARAMETERS: dict[str, Parameter] = {row.name: row for row in _ROWS}
-"""Every parameter by its name, in the order in which people are shown them."""
+"""All parameters by name, in the order in which they are displayed."""
 
 LANGCHAIN_CONFIG = ("callbacks", "tags", "metadata", "run_name", "run_id")
-"""Arguments of LangChain's own that belong to its configuration, and are no parameters of a model."""
+"""Arguments that LangChain reads as its configuration, not as parameters of a model."""
 
 NOT_PARAMETERS = (
-    *("prompt", "prompts", "messages", "input", "config", "stream", "view", "record", "run_manager", "self"),
+    "prompt",
+    "prompts",
+    "messages",
+    "input",
+    "config",
+    "stream",
+    "view",
+    "record",
+    "run_manager",
+    "self",
     *LANGCHAIN_CONFIG,
 )
-"""Names that mean something else where parameters are named."""
+"""Names of other arguments, which can't be used as extra keys of the body."""
 
 
 def parameter_names(*groups: Group) -> tuple[str, ...]:
-    """Return the names of the parameters of these groups, or of all."""
+    """Return the names of the parameters in these groups, by default in all."""
     return tuple(row.name for row in PARAMETERS.values() if not groups or row.group in groups)
 
 
 def answer_parameter_names() -> tuple[str, ...]:
-    """Return the names of what is told beside an answer: the sampling, the seed and the thinking."""
+    """Return the names of the parameters that are displayed with an answer."""
     return (*parameter_names("sampling", "more"), "seed", "thinking")
 
 
 def wire_names(dialect: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the key of each parameter that a dialect has a key for."""
+    """Yield the name and the body key of each parameter that a dialect sends."""
     return ((row.name, row.wire[dialect]) for row in PARAMETERS.values() if dialect in row.wire)
 
 
 def canonical_name(key: str) -> str:
-    """Return the name of the parameter that a key of a request's body stands for; other keys are their own."""
+    """Return the parameter name for a body key or a synonym; other names are returned unchanged."""
     return next((row.name for row in PARAMETERS.values() if key in (*row.wire.values(), *row.synonyms)), key)
 
 
 def find_value(body: Mapping[str, Any], name: str) -> Any:
-    """Return a parameter's value in a request's body, under whichever of its names; None if it is not there."""
+    """Return a parameter's value in a request body, under any of its names; None if it isn't there."""
     row = PARAMETERS[name]
     keys = (name, *row.wire.values(), *row.synonyms)
     return next((body[key] for key in keys if body.get(key) is not None), None)
 
 
 def suggest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return "Did you mean …?" for the known name that is meant or most alike; empty if there is none.
+    """Return "Did you mean …?" with the known name that is a synonym or most similar; empty if there is none.
 
-    :param cutoff: how much alike two names must be, 0 to 1.
+    :param cutoff: the minimum similarity of two names, from 0 to 1.
     """
-    ours = canonical_name(name)
-    close = [ours] if ours != name and ours in known else difflib.get_close_matches(name, known, 1, cutoff)
-    return f"Did you mean {close[0]}?" if close else ""
+    canonical = canonical_name(name)
+    if canonical != name and canonical in known:
+        matches = [canonical]
+    else:
+        matches = difflib.get_close_matches(name, known, 1, cutoff)
+    return f"Did you mean {matches[0]}?" if matches else ""

@@ -142,7 +142,7 @@ def test_no_cut_by_top_k_is_said_as_every_server_reads_it() -> None:
 )
 def test_a_value_out_of_range_is_refused(name: str, value: Any) -> None:
     """With the range that holds."""
-    with pytest.raises(ParameterError, match=re.escape(f"{name} must be {PARAMETERS[name].takes}.")):
+    with pytest.raises(ParameterError, match=re.escape(f"{name} must be {PARAMETERS[name].allowed}.")):
         ChatGLM(**{name: value})
 
 

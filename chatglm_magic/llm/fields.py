@@ -86,8 +86,8 @@ def parameter_error(error: ValidationError) -> ParameterError:
         name = str(item["loc"][0]) if item["loc"] else "value"
         message = item["msg"].removeprefix("Value error, ").rstrip(".")
         row = PARAMETERS.get(canonical_name(name))
-        if row is not None and row.takes:
-            message = f"{name} must be {row.takes}"
+        if row is not None and row.allowed:
+            message = f"{name} must be {row.allowed}"
         parts.append(message if name in message else f"{name}: {message}")
     return ParameterError("; ".join(dict.fromkeys(parts)) + ".")
 

@@ -137,7 +137,7 @@ def _set(settings: ChatGLMSettings, name: str, value: Any) -> None:
     except TraitError as error:
         if name == "endpoint_url":
             raise ParameterError(str(error)) from None
-        expected = PARAMETERS[name].takes if name in PARAMETERS else ""
+        expected = PARAMETERS[name].allowed if name in PARAMETERS else ""
         raise ParameterError(
             f"Invalid {name}: {value!r}. Expected {expected or getattr(ChatGLMSettings, name).help}."
         ) from None
