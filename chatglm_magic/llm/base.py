@@ -107,7 +107,7 @@ class ModelFields(_LangChainModel):
     :raises ParameterError: at construction and on assignment, for a wrong value or an unknown field.
     """
 
-    endpoint_url: fields.Address = "http://127.0.0.1:8000/"
+    endpoint_url: fields.EndpointURL = "http://127.0.0.1:8000/"
     """In ChatGLM's protocol the full URL; for an OpenAI server its base or full URL."""
     model_kwargs: dict[str, Any] | None = None
     """Further keys of the request's body."""

@@ -37,7 +37,7 @@ from .base import (
 )
 from .chat_chunks import AnswerBuilder, ChatPiece, last_chunk, to_chunk, to_message
 from .keys import Credentials
-from .messages import to_wire
+from .messages import to_openai_messages
 from .options import CALL_OPTIONS, parse_chat_options, to_openai_tool_choice, to_openai_tools
 from .request_plan import RequestPlan, plan_chat
 from .runtime import prepare_langchain
@@ -205,7 +205,7 @@ class GLMChatModel(  # type: ignore[misc]
         arguments = {TABLE_NAMES.get(name, name): value for name, value in kwargs.items()}
         chat = parse_chat_options(arguments)
         further = {name: value for name, value in arguments.items() if name not in CALL_OPTIONS}
-        return plan_chat(self, to_wire(messages), chat, stop, further)
+        return plan_chat(self, to_openai_messages(messages), chat, stop, further)
 
     def bind_tools(
         self,
@@ -316,7 +316,7 @@ class GLMChatModel(  # type: ignore[misc]
     ) -> ChatResult:
         plan = self._plan(messages, stop, kwargs)
         builder = self._builder(plan, kwargs)
-        return _result(to_message(list(self._pieces(plan, builder)), builder))
+        return _result(to_message(list(self._send(plan, builder)), builder))
 
     async def _agenerate(
         self,
@@ -325,14 +325,14 @@ class GLMChatModel(  # type: ignore[misc]
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _result(await self._amessage(messages, stop, kwargs))
+        return _result(await self._afetch_message(messages, stop, kwargs))
 
-    async def _amessage(
+    async def _afetch_message(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> AIMessage:
         plan = self._plan(messages, stop, kwargs)
         builder = self._builder(plan, kwargs)
-        async with aclosing(self._apieces(plan, builder)) as pieces:
+        async with aclosing(self._asend(plan, builder)) as pieces:
             return to_message([piece async for piece in pieces], builder)
 
     def _stream(
@@ -344,7 +344,7 @@ class GLMChatModel(  # type: ignore[misc]
     ) -> Iterator[ChatGenerationChunk]:
         plan = self._plan(messages, stop, kwargs)
         builder = self._builder(plan, kwargs)
-        with closing(self._pieces(plan, builder)) as pieces:
+        with closing(self._send(plan, builder)) as pieces:
             for piece in pieces:
                 yield to_chunk(piece)
         yield last_chunk(builder)
@@ -358,7 +358,7 @@ class GLMChatModel(  # type: ignore[misc]
     ) -> AsyncIterator[ChatGenerationChunk]:
         plan = self._plan(messages, stop, kwargs)
         builder = self._builder(plan, kwargs)
-        async with aclosing(self._apieces(plan, builder)) as pieces:
+        async with aclosing(self._asend(plan, builder)) as pieces:
             async for piece in pieces:
                 yield to_chunk(piece)
         yield last_chunk(builder)
@@ -366,7 +366,7 @@ class GLMChatModel(  # type: ignore[misc]
     def _builder(self, plan: RequestPlan, kwargs: Mapping[str, Any]) -> AnswerBuilder:
         return AnswerBuilder(plan, keep_tool_text=kwargs.get("tool_text", self.tool_text) == "keep")
 
-    def _pieces(self, plan: RequestPlan, builder: AnswerBuilder) -> Generator[ChatPiece, None, None]:
+    def _send(self, plan: RequestPlan, builder: AnswerBuilder) -> Generator[ChatPiece, None, None]:
         try:
             client = self._runtime.client if plan.tape is None else plan.tape.wrap(self._runtime.client)
             with closing(client.stream(plan.request)) as deltas:
@@ -379,7 +379,7 @@ class GLMChatModel(  # type: ignore[misc]
             raise
         yield from builder.close()
 
-    async def _apieces(self, plan: RequestPlan, builder: AnswerBuilder) -> AsyncGenerator[ChatPiece, None]:
+    async def _asend(self, plan: RequestPlan, builder: AnswerBuilder) -> AsyncGenerator[ChatPiece, None]:
         try:
             client = self._runtime.aclient if plan.tape is None else plan.tape.awrap(self._runtime.aclient)
             async with aclosing(client.stream(plan.request)) as deltas:
@@ -400,7 +400,7 @@ class GLMChatModel(  # type: ignore[misc]
 
     async def _send_directly(self, input: LanguageModelInput, arguments: dict[str, Any]) -> AIMessage:
         messages = self._convert_input(input).to_messages()
-        return await self._amessage(messages, arguments.pop("stop", None), arguments)
+        return await self._afetch_message(messages, arguments.pop("stop", None), arguments)
 
     @property
     def _can_skip_langchain(self) -> bool:

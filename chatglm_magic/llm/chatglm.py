@@ -77,7 +77,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         :raises ChatGLMError: as every method that sends a request.
         """
         if not batch.has_listeners(self, config):
-            yield from self._chunks(plan)
+            yield from self._send_with_history(plan)
             return
         prepare_langchain(self)
         prompt = PlannedPrompt(plan)
@@ -92,7 +92,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
     ) -> AsyncIterator[GenerationChunk]:
         """As :meth:`stream_plan`, asynchronously."""
         if not batch.has_listeners(self, config):
-            async with aclosing(self._achunks(plan)) as chunks:
+            async with aclosing(self._asend_with_history(plan)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
@@ -149,7 +149,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         prepare_langchain(self)
         with self._identified_by(prompts, kwargs):
             result = super().generate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
-        self._add_single(prompts, result, kwargs)
+        self._add_single_to_history(prompts, result, kwargs)
         return result
 
     async def agenerate(
@@ -161,7 +161,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         prepare_langchain(self)
         with self._identified_by(prompts, kwargs):
             result = await super().agenerate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
-        self._add_single(prompts, result, kwargs)
+        self._add_single_to_history(prompts, result, kwargs)
         return result
 
     def configurable_fields(self, **kwargs: Any) -> RunnableSerializable[LanguageModelInput, str]:
@@ -201,7 +201,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
 
     async def _send_directly(self, input: LanguageModelInput, arguments: dict[str, Any]) -> str:
         prompt = self._convert_input(input).to_string()
-        return (await self._aanswer(prompt, arguments.pop("stop", None), arguments)).text
+        return (await self._afetch_answer(prompt, arguments.pop("stop", None), arguments)).text
 
     @property
     def _can_skip_langchain(self) -> bool:
@@ -219,7 +219,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> str:
-        return self._answer(prompt, stop, kwargs).text
+        return self._fetch_answer(prompt, stop, kwargs).text
 
     def _generate(
         self,
@@ -230,7 +230,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
     ) -> LLMResult:
         if len(prompts) > 1:
             return LOOP.run(self._agenerate(prompts, stop, **kwargs))
-        return to_llm_result([self._answer(prompt, stop, kwargs) for prompt in prompts])
+        return to_llm_result([self._fetch_answer(prompt, stop, kwargs) for prompt in prompts])
 
     async def _agenerate(
         self,
@@ -240,10 +240,10 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         **kwargs: Any,
     ) -> LLMResult:
         if len(prompts) == 1:
-            return to_llm_result([await self._aanswer(prompts[0], stop, kwargs)])
+            return to_llm_result([await self._afetch_answer(prompts[0], stop, kwargs)])
 
         async def ask(index: int) -> Generation:
-            return await self._aanswer(prompts[index], stop, kwargs)
+            return await self._afetch_answer(prompts[index], stop, kwargs)
 
         answers = batch.as_completed(ask, len(prompts), self.max_concurrency, keep_errors=False)
         async with aclosing(answers):
@@ -257,7 +257,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
         planned = self._plan_prompt(prompt, stop, kwargs)
-        with closing(self._chunks(planned.plan)) as chunks:
+        with closing(self._send_with_history(planned.plan)) as chunks:
             for chunk in chunks:
                 planned.chunk = chunk
                 yield emit(chunk, run_manager)
@@ -270,7 +270,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
         planned = self._plan_prompt(prompt, stop, kwargs)
-        async with aclosing(self._achunks(planned.plan)) as chunks:
+        async with aclosing(self._asend_with_history(planned.plan)) as chunks:
             async for chunk in chunks:
                 planned.chunk = chunk
                 yield await aemit(chunk, run_manager)
@@ -281,29 +281,29 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
             return prompt
         return PlannedPrompt(self.plan(prompt, stop, **kwargs))
 
-    def _answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
+    def _fetch_answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        return merge_chunks(list(self._pieces(plan, ChunkBuilder.of(plan))))
+        return merge_chunks(list(self._send(plan, ChunkBuilder.of(plan))))
 
-    async def _aanswer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
+    async def _afetch_answer(self, prompt: str, stop: list[str] | None, kwargs: dict[str, Any]) -> Generation:
         plan = self.plan(prompt, stop, **kwargs)
-        async with aclosing(self._apieces(plan, ChunkBuilder.of(plan))) as chunks:
+        async with aclosing(self._asend(plan, ChunkBuilder.of(plan))) as chunks:
             return merge_chunks([chunk async for chunk in chunks])
 
-    def _chunks(self, plan: RequestPlan) -> Generator[GenerationChunk, None, None]:
+    def _send_with_history(self, plan: RequestPlan) -> Generator[GenerationChunk, None, None]:
         """Send a request, and add the turn to ``history`` if the plan says so."""
         builder = ChunkBuilder.of(plan)
-        yield from self._pieces(plan, builder)
+        yield from self._send(plan, builder)
         self._add_to_history(plan.adds_to_history, plan.prompt, builder.text)
 
-    async def _achunks(self, plan: RequestPlan) -> AsyncGenerator[GenerationChunk, None]:
+    async def _asend_with_history(self, plan: RequestPlan) -> AsyncGenerator[GenerationChunk, None]:
         builder = ChunkBuilder.of(plan)
-        async with aclosing(self._apieces(plan, builder)) as chunks:
+        async with aclosing(self._asend(plan, builder)) as chunks:
             async for chunk in chunks:
                 yield chunk
         self._add_to_history(plan.adds_to_history, plan.prompt, builder.text)
 
-    def _pieces(self, plan: RequestPlan, builder: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
+    def _send(self, plan: RequestPlan, builder: ChunkBuilder) -> Generator[GenerationChunk, None, None]:
         try:
             client = self._runtime.client if plan.tape is None else plan.tape.wrap(self._runtime.client)
             with closing(client.stream(plan.request)) as deltas:
@@ -317,7 +317,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
             raise
         yield builder.close()
 
-    async def _apieces(self, plan: RequestPlan, builder: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
+    async def _asend(self, plan: RequestPlan, builder: ChunkBuilder) -> AsyncGenerator[GenerationChunk, None]:
         try:
             client = self._runtime.aclient if plan.tape is None else plan.tape.awrap(self._runtime.aclient)
             async with aclosing(client.stream(plan.request)) as deltas:
@@ -331,7 +331,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
             raise
         yield builder.close()
 
-    def _add_single(self, prompts: list[str], result: LLMResult, kwargs: dict[str, Any]) -> None:
+    def _add_single_to_history(self, prompts: list[str], result: LLMResult, kwargs: dict[str, Any]) -> None:
         if len(prompts) == 1:
             self._add_to_history(
                 kwargs.get("with_history", self.with_history), prompts[0], result.generations[0][0].text

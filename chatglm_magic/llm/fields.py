@@ -59,7 +59,7 @@ def _as_list(value: Any) -> Any:
 
 Pairs = Annotated[list[list[str]], BeforeValidator(_copy_pairs)]
 Strings = Annotated[list[str], BeforeValidator(_as_list)]
-Address = Annotated[str, AfterValidator(_refuse_secrets)]
+EndpointURL = Annotated[str, AfterValidator(_refuse_secrets)]
 Timeout = Annotated[float | dict[str, float], BeforeValidator(_check_timeout)]
 Retries = Annotated[int, BeforeValidator(_require_number), Field(ge=0, le=100)]
 Concurrency = Annotated[int, BeforeValidator(_require_number), Field(ge=1)]

@@ -38,28 +38,34 @@ CALL_BLOCKS = (
 """Types of content blocks that repeat a message's ``tool_calls``."""
 
 
-def to_wire(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+def to_openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Convert messages to OpenAI's form, with an answer's thinking as ``reasoning_content``.
 
     :raises UnsupportedError: for content that GLM models don't support.
     """
     answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    wire: list[dict[str, Any]] = []
+    converted: list[dict[str, Any]] = []
     for message in messages:
         if isinstance(message, AIMessage):
-            wire.append(_assistant(message, answered))
+            converted.append(_convert_answer(message, answered))
         elif isinstance(message, ToolMessage):
-            wire.append(
-                {"role": "tool", "tool_call_id": message.tool_call_id, "content": _content(message.content)}
+            converted.append(
+                {
+                    "role": "tool",
+                    "tool_call_id": message.tool_call_id,
+                    "content": _convert_content(message.content),
+                }
             )
         elif isinstance(message, FunctionMessage):
-            wire.append({"role": "tool", "tool_call_id": message.name, "content": _content(message.content)})
+            converted.append(
+                {"role": "tool", "tool_call_id": message.name, "content": _convert_content(message.content)}
+            )
         else:
-            wire += _input_messages(message)
-    return wire
+            converted += _convert_other(message)
+    return converted
 
 
-def _input_messages(message: BaseMessage) -> list[dict[str, Any]]:
+def _convert_other(message: BaseMessage) -> list[dict[str, Any]]:
     """Convert a user's or system message; tool results in its content become separate messages."""
     role = message.role if isinstance(message, ChatMessage) else ROLES.get(message.type)
     if role is None:
@@ -69,21 +75,28 @@ def _input_messages(message: BaseMessage) -> list[dict[str, Any]]:
         return [{"role": role, "content": message.content, **named}]
     results = [part for part in message.content if isinstance(part, dict) and part.get("type") == "tool_result"]
     others = [part for part in message.content if part not in results]
-    wire: list[dict[str, Any]] = [
+    converted: list[dict[str, Any]] = [
         {
             "role": "tool",
             "tool_call_id": part.get("tool_use_id", ""),
-            "content": _content(part.get("content") or ""),
+            "content": _convert_content(part.get("content") or ""),
         }
         for part in results
     ]
-    return [*wire, *([{"role": role, "content": _content(others), **named}] if others or not results else [])]
+    return [
+        *converted,
+        *([{"role": role, "content": _convert_content(others), **named}] if others or not results else []),
+    ]
 
 
-def _assistant(message: AIMessage, answered: set[str]) -> dict[str, Any]:
+def _convert_answer(message: AIMessage, answered: set[str]) -> dict[str, Any]:
     """Convert an answer. An invalid call is sent as a call if it has a result, else as text."""
-    text = _content(
-        [part for part in _parts(message.content) if part.get("type") not in (*REASONING_BLOCKS, *CALL_BLOCKS)]
+    text = _convert_content(
+        [
+            part
+            for part in _split_content(message.content)
+            if part.get("type") not in (*REASONING_BLOCKS, *CALL_BLOCKS)
+        ]
     )
     calls = [
         (call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls
@@ -94,17 +107,17 @@ def _assistant(message: AIMessage, answered: set[str]) -> dict[str, Any]:
             calls.append((invalid["id"], invalid["name"] or "", json.dumps({"invalid": raw}, ensure_ascii=False)))
         elif isinstance(text, str):
             text = f"{text}\n{raw}".strip()
-    wire: dict[str, Any] = {"role": "assistant", "content": text}
+    converted: dict[str, Any] = {"role": "assistant", "content": text}
     if thinking := reasoning_of(message):
-        wire["reasoning_content"] = thinking
+        converted["reasoning_content"] = thinking
     if calls:
-        wire["tool_calls"] = [
+        converted["tool_calls"] = [
             {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
             for call_id, name, arguments in calls
         ]
     if message.name:
-        wire["name"] = message.name
-    return wire
+        converted["name"] = message.name
+    return converted
 
 
 def reasoning_of(message: AIMessage) -> str:
@@ -112,26 +125,26 @@ def reasoning_of(message: AIMessage) -> str:
     reasoning = message.additional_kwargs.get("reasoning_content")
     if isinstance(reasoning, str) and reasoning:
         return reasoning
-    parts = [part for part in _parts(message.content) if part.get("type") in REASONING_BLOCKS]
+    parts = [part for part in _split_content(message.content) if part.get("type") in REASONING_BLOCKS]
     return "".join(str(part.get("reasoning") or part.get("thinking") or "") for part in parts)
 
 
-def _parts(content: str | Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _split_content(content: str | Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
     parts = [content] if isinstance(content, str) else content
     return [{"type": "text", "text": part} if isinstance(part, str) else dict(part) for part in parts if part]
 
 
-def _content(content: Any) -> str | list[dict[str, Any]]:
+def _convert_content(content: Any) -> str | list[dict[str, Any]]:
     """Convert a content to text, or to parts if it has images."""
     if isinstance(content, str):
         return content
-    parts = [_part(part) for part in _parts(content)]
+    parts = [_convert_part(part) for part in _split_content(content)]
     if all(part["type"] == "text" for part in parts):
         return "".join(part["text"] for part in parts)
     return parts
 
 
-def _part(part: Mapping[str, Any]) -> dict[str, Any]:
+def _convert_part(part: Mapping[str, Any]) -> dict[str, Any]:
     kind = part.get("type")
     if kind in ("text", "input_text", "output_text", "text-plain") and isinstance(part.get("text"), str):
         return {"type": "text", "text": part["text"]}
