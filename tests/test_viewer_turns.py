@@ -75,7 +75,7 @@ def test_delete_of_one_turn_and_of_the_selected_ones_are_two_things() -> None:
         assert shown.names.count("Delete 1 turn for good") == 1
         shown.act("delete")
         assert shown.names.count("Delete 1 turn for good") == 2
-        click(shown.box.reader.delete.second)
+        click(shown.box.reader.delete.confirm_button)
         assert prompts(shown) == ["question 0", "question 1", "question 3"]
         click(selected)
         shown.click("Delete 1 turn for good")
@@ -100,7 +100,7 @@ def untick_all(shown: Viewer) -> None:
 
 def delete_it_elsewhere(shown: Viewer) -> None:
     shown.act("delete", "question 0")
-    click(shown.box.reader.delete.second)
+    click(shown.box.reader.delete.confirm_button)
 
 
 @pytest.mark.parametrize("change", [tick_another, untick_it, tick_page, untick_all, delete_it_elsewhere])
@@ -124,7 +124,7 @@ def test_a_selected_turn_that_is_deleted_is_counted_no_more() -> None:
             set_value(shown.named(name), True)
         for prompt, left in (("question 1", "1 turn selected"), ("question 2", "")):
             shown.act("delete", prompt)
-            click(shown.box.reader.delete.second)
+            click(shown.box.reader.delete.confirm_button)
             assert left in shown.text and ("Clear selection" in shown.names) == bool(left)
         set_value(shown.named("#3"), True)
         assert "1 turn selected" in shown.text

@@ -67,7 +67,7 @@ def parameter_rows(session: Session, *, everything: bool = False) -> dict[str, d
         rows = groups[HEADING_EXCEPTIONS.get(name) or GROUP_HEADINGS.get(group, "Limits")]
         text = str(value) if value is not None else "None"
         rows[name] = "not set: the server's default" if plan.dialect == "openai" and name in unsent else text
-    groups["Conversation"]["store"] = str(session.store.path or "off: turns are kept in memory alone")
+    groups["Conversation"]["store"] = str(session.store.path or "off: turns are kept in memory only")
     groups["Server"]["api_key"] = "set" if "Authorization" in plan.request.headers else "not set"
     return {heading: rows for heading, rows in groups.items() if rows}
 

@@ -65,7 +65,7 @@ def run_lens(session: Session, line: str, names: Mapping[str, Any], body: str = 
     :param names: the variables that ``{{name}}`` can insert.
     :param body: the text below the line of a cell, as typed.
     :raises CommandError: for an unknown option or a missing prompt.
-    :raises ChatGLMError: as :func:`chatglm_magic.lenses.asked`.
+    :raises ChatGLMError: as :func:`chatglm_magic.lenses.ask_lens`.
     """
     from ..lenses import ask_lens
     from ..lenses.request import lens_options

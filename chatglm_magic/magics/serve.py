@@ -16,7 +16,7 @@ from .parser import Parser
 if TYPE_CHECKING:
     from ..local import LocalServer
 
-QUOTES = "\"'"
+PATH_QUOTES = "\"'"
 
 
 def serve_parser() -> Parser:
@@ -41,9 +41,9 @@ def parse_model(text: str) -> str | None:
     :raises CommandError: for several words.
     """
     text = text.strip()
-    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in QUOTES
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in PATH_QUOTES
     if is_quoted or not text:
-        return text.strip(QUOTES) or None
+        return text.strip(PATH_QUOTES) or None
     if len(words := text.split()) > 1 and not Path(text).expanduser().exists():
         raise CommandError(
             f"%chatglm_serve takes one model, not {len(words)}: {one_line(text, 80)}. Put a path with blanks in "

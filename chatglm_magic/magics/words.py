@@ -63,7 +63,7 @@ def report_missing(missing: list[str]) -> None:
     """Print what was not inserted."""
     for name in dict.fromkeys(missing):
         if name.startswith("{{"):
-            text = f"{name} is sent as typed: only a variable's name can stand there, nothing is evaluated."
+            text = f"{name} is sent as typed: only the name of a variable can be inserted; nothing is evaluated."
         else:
             text = f"No variable {name}: {{{{{name}}}}} is sent as typed."
         write_escaped(sys.stderr, text + "\n")

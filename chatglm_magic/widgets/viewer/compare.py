@@ -23,9 +23,11 @@ class Comparison(w.VBox):  # type: ignore[misc]
         self.ids: tuple[str, ...] = ()
         """The ids of the compared turns."""
         self.text = look.Html()
-        self.leave = look.button("Close comparison")
-        self.leave.on_click(guard.handler(on_close))
-        head = look.with_class(look.row(look.Html(look.heading_html("Comparison")), self.leave), "chatglm-head")
+        self.close_button = look.button("Close comparison")
+        self.close_button.on_click(guard.handler(on_close))
+        head = look.with_class(
+            look.row(look.Html(look.heading_html("Comparison")), self.close_button), "chatglm-head"
+        )
         super().__init__([head, self.text])
         self.add_class("chatglm-comparison")
         self.show([])

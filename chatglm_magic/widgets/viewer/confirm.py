@@ -26,13 +26,13 @@ class DeleteButton(w.Box):  # type: ignore[misc]
     ) -> None:
         self._get_ids, self._delete = get_ids, delete
         self._ids: tuple[str, ...] = ()
-        self.first, self.keep = look.button("Delete…"), look.button("Keep")
-        self.second = w.Button(button_style="danger")
-        super().__init__((self.first,))
+        self.delete_button, self.keep_button = look.button("Delete…"), look.button("Keep")
+        self.confirm_button = w.Button(button_style="danger")
+        super().__init__((self.delete_button,))
         self.add_class("chatglm-row")
-        self.first.on_click(guard.handler(self.request_confirmation))
-        self.keep.on_click(guard.handler(self.cancel))
-        self.second.on_click(guard.handler(self._confirm))
+        self.delete_button.on_click(guard.handler(self.request_confirmation))
+        self.keep_button.on_click(guard.handler(self.cancel))
+        self.confirm_button.on_click(guard.handler(self._confirm))
 
     @property
     def is_waiting(self) -> bool:
@@ -43,13 +43,13 @@ class DeleteButton(w.Box):  # type: ignore[misc]
         """Show the buttons that confirm or cancel."""
         self._ids = tuple(self._get_ids())
         if self._ids:
-            self.second.description = f"Delete {plural(len(self._ids), 'turn')} for good"
-            self._show(self.first, self.second, self.keep)
+            self.confirm_button.description = f"Delete {plural(len(self._ids), 'turn')} for good"
+            self._show(self.delete_button, self.confirm_button, self.keep_button)
 
     def cancel(self) -> None:
         """Hide the buttons that confirm or cancel."""
         self._ids = ()
-        self._show(self.first)
+        self._show(self.delete_button)
 
     def _show(self, *buttons: w.Button) -> None:
         self.children = buttons

@@ -51,7 +51,7 @@ def find_shown_version(group: Sequence[Row], preferred: Container[str]) -> int:
     return len(group) - 1
 
 
-def build_messages(
+def transcript_messages(
     groups: Sequence[Sequence[Row]], preferred: Container[str], is_selected: Callable[[str], bool]
 ) -> list[Message]:
     """Return the messages of turns; a prompt that a sweep or live mode sent repeatedly is shown once."""
@@ -101,7 +101,7 @@ def answer_message(
     return Message(
         f"a{turn.id}",
         label=label or one_line(turn.model or "GLM", 60),
-        blocks=(*thinking_blocks(turn.reasoning), *_answer_blocks(text), *_cut_note(turn.answer)),
+        blocks=(*collapsed_thinking(turn.reasoning), *_answer_blocks(text), *_cut_note(turn.answer)),
         source=turn.answer,
         meta=answer_meta(turn),
         facts=turn_facts(row),
@@ -113,7 +113,7 @@ def answer_message(
     )
 
 
-def thinking_blocks(reasoning: str) -> tuple[str, ...]:
+def collapsed_thinking(reasoning: str) -> tuple[str, ...]:
     """Return a model's thinking as a collapsed block."""
     if not reasoning:
         return ()

@@ -20,7 +20,7 @@ from .asking import PromptSender
 from .calls import CallbackGuard
 from .confirm import DeleteButton
 from .facts import prompt_line
-from .messages import build_messages, group_versions, prompt_message, thinking_blocks
+from .messages import collapsed_thinking, group_versions, prompt_message, transcript_messages
 
 if TYPE_CHECKING:
     from ...session.draft import Draft
@@ -134,7 +134,7 @@ class Reader(w.VBox):  # type: ignore[misc]
         answer = Message(
             f"a{draft.base.id}",
             label=draft.model or draft.base.model or "GLM",
-            blocks=(*thinking_blocks(draft.reasoning), *self._blocks.update(draft.text, ended=False)),
+            blocks=(*collapsed_thinking(draft.reasoning), *self._blocks.update(draft.text, ended=False)),
             notice=Notice(waiting) if waiting else None,
             busy=True,
         )
@@ -261,7 +261,7 @@ class Reader(w.VBox):  # type: ignore[misc]
         ):
             button.layout.display = None if is_visible else "none"
         self._pages.layout.display = None if self._count > TURNS_PER_PAGE else "none"
-        messages = build_messages(
+        messages = transcript_messages(
             group_versions(self.rows), self._chosen_versions, self._selection.ids.__contains__
         )
         self.transcript.show(_with_pending(messages, self._pending), reveal=reveal)
