@@ -1,1 +1,1 @@
-"""Model text made safe to show: HTML for notebooks, visible characters for terminals."""
+"""Render model text safely: HTML for notebooks, escaped text for terminals."""

@@ -1,4 +1,4 @@
-"""A turn as a mime bundle: its whole source as plain text, safe HTML beside it, its provenance as metadata."""
+"""A turn as a MIME bundle: source as plain text, safe HTML, and its provenance as metadata."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ FENCED_JSON = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
 def mime_bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return (data, metadata) for a finished turn.
 
-    Only ``rich`` has HTML. What varies from run to run (times, speeds) stands in the metadata alone, so that
-    a notebook's outputs can be compared.
+    Only ``rich`` has HTML. What varies from run to run (times, speeds) is in the metadata alone, so that a
+    notebook's outputs can be compared.
     """
     text = answer_text(turn, form=form)
     data = html_output(text, answer_html(turn)) if form == "rich" else {"text/plain": text}
@@ -32,12 +32,12 @@ def mime_bundle(turn: Turn, *, form: Format = "rich") -> tuple[dict[str, Any], d
 
 
 def blank_mime_bundle(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return (data, metadata) for a turn without an answer, whose error is displayed elsewhere: nothing to see."""
+    """Return an empty output with a turn's metadata, for an error that is displayed elsewhere."""
     return html_output("", ""), {"chatglm": escape_json_surrogates(provenance(turn))}
 
 
 def escape_json_surrogates(value: Any) -> Any:
-    """Return JSON values that UTF-8 can carry: a lone surrogate, which a kernel can't send, becomes visible."""
+    """Escape the lone surrogates in JSON values, which a kernel can't send as UTF-8."""
     if isinstance(value, str):
         return escape_surrogates(value)
     if isinstance(value, dict):
@@ -46,30 +46,30 @@ def escape_json_surrogates(value: Any) -> Any:
 
 
 def provenance(turn: Turn) -> dict[str, Any]:
-    """Return what is known of how an answer came about, without the texts that stand in the output itself."""
-    left_out = {"prompt", "answer", "reasoning"}
-    known = {key: value for key, value in turn.to_json().items() if key not in left_out}
-    known |= {"first_thinking": turn.first_thinking, "spent_on_thinking": turn.spent_on_thinking or None}
-    return {key: value for key, value in known.items() if value not in (None, "", [], {})}
+    """Return a turn's facts except those that are empty and the texts, which are in the output itself."""
+    texts = {"prompt", "answer", "reasoning"}
+    facts = {key: value for key, value in turn.to_json().items() if key not in texts}
+    facts |= {"first_thinking": turn.first_thinking, "spent_on_thinking": turn.spent_on_thinking or None}
+    return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
 
 
 def answer_text(turn: Turn, *, form: Format = "rich") -> str:
-    """Return the answer as text in a form, with a last line if it is not whole."""
+    """Return the answer as text in a form, with a last line that says why it is incomplete."""
     mark = incomplete_reason(turn)
     body = format_answer(turn.answer, form) if not mark else turn.answer
     return f"{body}\n[{mark}]" if mark else body
 
 
 def format_answer(text: str, form: Format) -> str:
-    """Return an answer's text in a form: ``code`` its fenced code alone, ``json`` its parsed reply."""
+    """Return an answer's text in a form: ``code`` is its fenced code, ``json`` its parsed JSON."""
     if form == "code":
         from .markdown import fenced_code
 
         return fenced_code(text)
     if form == "json":
-        fenced = FENCED_JSON.search(text)
+        match = FENCED_JSON.search(text)
         try:
-            value = strict_json(fenced[1] if fenced else text)
+            value = strict_json(match[1] if match else text)
         except ValueError:
             return text
         return json.dumps(value, indent=2, ensure_ascii=False)
@@ -77,7 +77,7 @@ def format_answer(text: str, form: Format) -> str:
 
 
 def answer_html(turn: Turn) -> str:
-    """Return the answer as safe HTML: thinking folded away, the text, and a line about how it came."""
+    """Return the answer as safe HTML: collapsed thinking, the text, and a line with its facts."""
     from .markdown import to_html
 
     mark = incomplete_reason(turn)
@@ -89,9 +89,11 @@ def answer_html(turn: Turn) -> str:
 
 
 def live_html(text: str, reasoning: str, activity: str = "") -> str:
-    """Return an answer under way; its thinking stands open, since an update would close what a reader opened.
+    """Return an answer in progress as safe HTML.
 
-    :param activity: what it waits for, in words.
+    Its thinking isn't collapsed, since an update would close what a reader opened.
+
+    :param activity: a line that says what the answer is waiting for.
     """
     from .markdown import to_html
 
@@ -102,7 +104,7 @@ def live_html(text: str, reasoning: str, activity: str = "") -> str:
 
 
 def dim_html(text: str) -> str:
-    """Return a dim line as safe HTML."""
+    """Return a line of small, dim text as safe HTML."""
     return f'<div style="{SMALL_STYLE}">{escape_html(text)}</div>'
 
 
@@ -120,7 +122,7 @@ def _thinking_html(reasoning: str) -> str:
 
 
 def incomplete_reason(turn: Turn) -> str:
-    """Say in a few words why an answer is not whole; empty if it is."""
+    """Say in a few words why an answer is incomplete; empty if it is complete."""
     if turn.status == "interrupted":
         return "stopped before it was complete"
     if turn.status == "incomplete":
@@ -137,9 +139,9 @@ def incomplete_reason(turn: Turn) -> str:
 
 
 def footer(turn: Turn) -> str:
-    """Say in one line which model answered and with what; nothing that changes from run to run."""
-    told = [name for name in answer_parameter_names() if turn.asked.get(name) is not None]
-    sampling = [f"{name} {_short(turn.asked[name])}" for name in told]
+    """Return one line with the model and its parameters; nothing in it changes from run to run."""
+    names = [name for name in answer_parameter_names() if turn.asked.get(name) is not None]
+    sampling = [f"{name} {_short(turn.asked[name])}" for name in names]
     parts = [turn.model or "", ", ".join(sampling)]
     if turn.turns_sent:
         parts.append(f"{plural(turn.turns_sent, 'earlier turn')} sent")
@@ -151,13 +153,13 @@ def footer(turn: Turn) -> str:
 
 
 def completion_tokens(turn: Turn) -> int:
-    """Return the answer's tokens as the server counted them; 0 where it gave no number."""
+    """Return the number of tokens of the answer that the server reported; 0 if it reported none."""
     tokens = turn.usage.get("completion_tokens")
     return tokens if isinstance(tokens, int) and 0 <= tokens < 2**53 else 0
 
 
 def describe_tokens(turn: Turn) -> list[str]:
-    """Return the tokens of an answer in words, those of its thinking apart; nothing where none are known."""
+    """Return the token counts of an answer and its thinking in words, if known."""
     tokens, thinking = completion_tokens(turn), turn.reasoning_tokens
     if tokens and thinking:
         return [f"{plural(tokens, 'token')}, {thinking} for reasoning"]
@@ -169,16 +171,16 @@ def _short(value: Any) -> str:
 
 
 def describe_speed(turn: Turn) -> str:
-    """Say how long an answer took and how fast it came; for a terminal's last line and the status card."""
+    """Return an answer's duration and tokens per second, for a terminal's last line and the status card."""
     parts = [format_seconds(turn.duration)] if turn.duration is not None else []
-    tokens, took = completion_tokens(turn), (turn.duration or 0) - (turn.first_token or 0)
-    if tokens and took > 0.05:
-        parts.append(f"{tokens / took:.0f} tokens/s")
+    tokens, streamed = completion_tokens(turn), (turn.duration or 0) - (turn.first_token or 0)
+    if tokens and streamed > 0.05:
+        parts.append(f"{tokens / streamed:.0f} tokens/s")
     return ", ".join(parts)
 
 
 def escape_html(text: str) -> str:
-    """Escape text for HTML, control characters made visible."""
+    """Escape text for HTML, including its control characters."""
     import html as stdlib_html
 
     from .text import escape_controls
@@ -187,14 +189,14 @@ def escape_html(text: str) -> str:
 
 
 def card(rows: Mapping[str, str]) -> dict[str, str]:
-    """Return a short table of names and values as plain text and HTML; every value is text, never markup."""
+    """Return a table of names and values as plain text and HTML; every value is text, never markup."""
     return html_output(
         "\n".join(align_columns(list(rows.items()))), f"<table><tbody>{_card_rows(rows)}</tbody></table>"
     )
 
 
 def grouped_card(groups: Mapping[str, Mapping[str, str]], note: str = "") -> dict[str, str]:
-    """Return several such tables as one, each under its heading; ``note`` is a last line."""
+    """Return several tables as one, each below its heading; ``note`` is a last line."""
     width = max((len(name) for rows in groups.values() for name in rows), default=0)
     lines, body, style = [], "", f"{CARD_CELL_STYLE};{SMALL_STYLE}"
     for heading, rows in groups.items():

@@ -1,4 +1,4 @@
-"""Chinese, Japanese and Korean in Markdown: which characters they are, and bold type that works beside them."""
+"""Chinese, Japanese and Korean in Markdown: their characters, and emphasis next to them."""
 
 import re
 from typing import TYPE_CHECKING
@@ -17,16 +17,16 @@ CJK = re.compile(
 
 
 def add_cjk_emphasis(md: "MarkdownIt") -> None:
-    """Lets ``**注意：**请看`` be bold.
+    """Make ``**注意：**请看`` bold.
 
-    CommonMark opens and closes emphasis by spaces and punctuation, and Chinese has no spaces: by its letter
-    the stars above are text. GLM models write this form all the time.
+    CommonMark opens and closes emphasis at spaces and punctuation, and Chinese has no spaces: by the standard the
+    stars above are text. GLM models write this form often.
     """
     md.inline.ruler.at("emphasis", _emphasis)
 
 
 def _emphasis(state: "StateInline", silent: bool) -> bool:
-    """Inline rule in place of markdown-it's own: the same delimiters, with other flanks beside CJK text."""
+    """Replace markdown-it's inline rule: the same delimiters, but other flanking rules next to CJK text."""
     from markdown_it.rules_inline.state_inline import Delimiter
 
     marker = state.src[state.pos]
@@ -49,7 +49,7 @@ def _emphasis(state: "StateInline", silent: bool) -> bool:
 
 
 def _is_flanking(outside: str, inside: str) -> bool:
-    """Whether stars between `outside` and `inside` may enclose what lies inside."""
+    """Return whether stars between ``outside`` and ``inside`` may enclose what is inside."""
     from markdown_it.common.utils import isMdAsciiPunct, isPunctChar
 
     def punctuation(character: str) -> bool:

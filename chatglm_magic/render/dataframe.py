@@ -1,4 +1,4 @@
-"""Rows as a pandas DataFrame; pandas is not needed for anything else."""
+"""Rows as a pandas DataFrame. Nothing else needs pandas."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .text import escape_surrogates
 
 
 def build_dataframe(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> Any:
-    """Return a DataFrame of the rows; a lone surrogate, which no file can hold, becomes visible in its texts.
+    """Return a DataFrame of the rows, with lone surrogates escaped, which no file can hold.
 
-    :param columns: the columns in their order; as the first row has them unless given.
+    :param columns: the columns in their order; by default those of the first row.
     :raises ChatGLMError: if pandas is not installed.
     """
     try:

@@ -1,4 +1,4 @@
-"""What shows a cell's outputs: a terminal, a notebook's page, or a program, and what reaches a reader there."""
+"""What displays a cell's output (terminal, notebook or program), and whether updates reach a reader."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import cache
 from typing import Any
 
 CONSOLE_COMMANDS = ("jupyter-console", "jupyter_console", "jupyter console", "qtconsole")
-"""Front ends that start a kernel of their own and ignore ``update_display_data``, as their commands name them."""
+"""Commands of front ends that start their own kernel and ignore ``update_display_data``."""
 
 
 def current_shell() -> Any:
-    """Return the running IPython shell; None where there is none, or IPython was never imported."""
+    """Return the running IPython shell; None if there is none, or IPython was never imported."""
     core = sys.modules.get("IPython.core.getipython")
     return core.get_ipython() if core else None
 
 
 def in_notebook(shell: Any) -> bool:
-    """Tell whether a shell is a kernel's; in a terminal each update would print another copy."""
+    """Return whether a shell is a kernel's; in a terminal each update would print another copy."""
     return hasattr(shell, "kernel")
 
 
 def has_front_end(shell: Any) -> bool:
-    """Tell whether somebody watches the cells of a kernel, so that widgets can be used after the cell has ended.
+    """Return whether a front end shows the cells of a kernel, so that widgets can be used after the cell.
 
     nbclient, and with it nbconvert, papermill and Voilà, and nbval send cells that may not ask for input.
     """
@@ -34,37 +34,37 @@ def has_front_end(shell: Any) -> bool:
 
 
 def can_update_display(shell: Any) -> bool:
-    """Tell whether what a cell of this kernel displays can be replaced later.
+    """Return whether an output of the running cell can be updated later.
 
-    Not where outputs are captured (``%%capture``), inside an ``ipywidgets.Output`` (``interact`` has one), or in a
-    console: they show the first frame alone.
+    It can't if outputs are captured (``%%capture``), inside an ``ipywidgets.Output`` (``interact`` has one), or in
+    a console: only the first frame is shown.
     """
     return not (captured_outputs(shell) is not None or _in_output_widget(shell) or in_console())
 
 
 def captured_outputs(shell: Any) -> list[dict[str, Any]] | None:
-    """Return the outputs that are being captured, as far as they have come; None where none are."""
+    """Return the outputs captured so far; None if outputs aren't captured."""
     capturing = getattr(sys.modules.get("IPython.core.displaypub"), "CapturingDisplayPublisher", ())
     return shell.display_pub.outputs if isinstance(shell.display_pub, capturing) else None
 
 
 def _in_output_widget(shell: Any) -> bool:
-    """Tell whether a widget takes what the running cell displays: it names that cell's message."""
+    """Return whether a widget captures what the running cell displays: it has the cell's message id."""
     widgets = sys.modules.get("ipywidgets.widgets.widget")
     running = (shell.get_parent() or {}).get("header", {}).get("msg_id")
     if widgets is None or not running:
         return False
-    return any(getattr(one, "msg_id", None) == running for one in tuple(widgets._instances.values()))
+    return any(getattr(widget, "msg_id", None) == running for widget in tuple(widgets._instances.values()))
 
 
 def in_console() -> bool:
-    """Tell whether a kernel is ``jupyter console``'s or QtConsole's: they ignore updates, and show a stream."""
+    """Return whether the kernel belongs to ``jupyter console`` or QtConsole, which ignore updates."""
     return _is_console(os.getppid())
 
 
 @cache
 def _is_console(parent: int) -> bool:
-    """Tell whether a kernel's parent process is a console; the protocol doesn't tell which front end it is."""
+    """Return whether the kernel's parent process is a console; the protocol doesn't name the front end."""
     psutil = sys.modules.get("psutil")  # ipykernel has imported it
     if psutil is None:
         return False
@@ -76,5 +76,5 @@ def _is_console(parent: int) -> bool:
 
 
 def is_final() -> bool:
-    """Tell whether each output must be complete in its first frame (``CHATGLM_MAGIC_RENDER=final``, for nbval)."""
+    """Return whether outputs are only displayed when complete (``CHATGLM_MAGIC_RENDER=final``, for nbval)."""
     return os.environ.get("CHATGLM_MAGIC_RENDER") == "final"

@@ -1,4 +1,4 @@
-"""Links that show where they lead, and images that are named instead of fetched."""
+"""Links that show their target, and images that are named instead of loaded."""
 
 import re
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ __all__ = ["add_links", "is_clickable"]
 _MAX_URL_CHARS = 2_000
 _MAX_SHORT_URL_CHARS = 48
 _MAX_ALT_CHARS = 200
-# A reference can be used many times: with no allowance, 300 KB of text would make gigabytes of HTML.
+# A reference can be used many times: without a limit, 300 KB of text would become gigabytes of HTML.
 _MAX_ADDED_CHARS = 100_000
 
-# No user name, no backslash and no percent sign before the path: browsers read these otherwise than people.
-# Internationalised names arrive here as `xn--`, and are shown so.
+# No user name, no backslash and no percent sign before the path: browsers and people read these differently.
+# Internationalised names arrive here as `xn--`, and are displayed like that.
 _WEB = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][^\\\s]*)?\Z", re.IGNORECASE)
 _MAIL = re.compile(r"mailto:[A-Za-z0-9.!#$&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+(\?[^\\\s]*)?\Z", re.IGNORECASE)
 _HOST = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#\\]*)")
@@ -28,19 +28,19 @@ _READABLE = re.compile(r"[\w./~-]*\Z")
 
 
 def add_links(md: "MarkdownIt") -> None:
-    """Makes `md` parse links and images with any target, and then keep only what is safe to click."""
-    # Else the parser leaves an image with a target it dislikes standing as source, `data:` megabytes included.
+    """Make ``md`` parse links and images with any target, and then keep only what is safe to click."""
+    # Otherwise the parser shows the source of an image with a refused target, including megabytes of `data:`.
     md.validateLink = lambda url: True  # type: ignore[method-assign]
     md.core.ruler.push("links", _rewrite_links)
 
 
 def is_clickable(href: str) -> bool:
-    """Whether `href` is a plain http, https or mailto address that leads where it seems to lead."""
+    """Return whether ``href`` is a plain http, https or mailto address that leads where it seems to lead."""
     return len(href) <= _MAX_URL_CHARS and bool(_WEB.match(href) or _MAIL.match(href))
 
 
 def _rewrite_links(state: "StateCore") -> None:
-    """Core rule: rewrites the links and images of every paragraph, within one allowance."""
+    """Rewrite the links and images of every paragraph, within one allowance (a core rule)."""
     allowance = _Allowance()
     for block in state.tokens:
         if any(child.type in ("link_open", "image") for child in block.children or ()):
@@ -48,19 +48,19 @@ def _rewrite_links(state: "StateCore") -> None:
 
 
 class _Allowance:
-    """What one answer may still have added to its own words: anchors, targets, names of images."""
+    """The number of characters that may still be added to an answer: anchors, targets, image names."""
 
     def __init__(self) -> None:
-        self._left = _MAX_ADDED_CHARS
+        self._remaining = _MAX_ADDED_CHARS
 
     def spend(self, cost: int) -> bool:
-        """Takes `cost`; False, for good, once there is not enough."""
-        self._left -= cost
-        return self._left >= 0
+        """Deduct ``cost``; return False, also from all later calls, if too little is left."""
+        self._remaining -= cost
+        return self._remaining >= 0
 
 
 def _rewrite_tokens(children: "list[Token]", md: "MarkdownIt", allowance: _Allowance) -> "Iterator[Token]":
-    """The tokens of one paragraph: links followed by their target, images by name."""
+    """Yield the tokens of one paragraph, with targets after links and names instead of images."""
     href, label, clickable, granted = "", "", False, False
     for token in children:
         if token.type == "link_open":
@@ -83,10 +83,10 @@ def _rewrite_tokens(children: "list[Token]", md: "MarkdownIt", allowance: _Allow
 
 
 def _is_target(label: str, href: str, md: "MarkdownIt") -> bool:
-    """Whether `label`, the text of a link, is its target already, as in ``<https://example.org>``."""
+    """Return whether the text of a link already is its target, as in ``<https://example.org>``."""
     label = label.strip()
     host = re.split(r"[/?#]", label.partition("://")[2] or label, maxsplit=1)[0]
-    # A host in other letters may look like one in these: then the `xn--` form is worth showing.
+    # A host in non-ASCII letters may look like an ASCII one: then the `xn--` form is displayed too.
     if not label or len(label) > _MAX_URL_CHARS or not host.isascii():
         return False
     return href.rstrip("/") in {
@@ -95,7 +95,7 @@ def _is_target(label: str, href: str, md: "MarkdownIt") -> bool:
 
 
 def _short_url(href: str) -> str:
-    """`href` in its short form, the host always whole: ``numpy.org/doc/stable/refe…``; as it is if not safe."""
+    """Shorten ``href`` but never its host: ``numpy.org/doc/stable/refe…``; an unsafe one is only cut."""
     if not is_clickable(href):
         return href if len(href) <= _MAX_SHORT_URL_CHARS else href[:_MAX_SHORT_URL_CHARS] + "…"
     plain = re.sub(r"\A(https://|mailto:)", "", href, flags=re.IGNORECASE).rstrip("/")
@@ -107,7 +107,7 @@ def _short_url(href: str) -> str:
 
 
 def _image_name(token: "Token") -> str:
-    """The words that stand for an image: its host, and its description if it has one."""
+    """Return the text that replaces an image: its host, and its description if it has one."""
     host = _HOST.match(str(token.attrs.get("src", "")))
     alt = "".join(child.content for child in token.children or ())
     alt = alt if len(alt) <= _MAX_ALT_CHARS else alt[:_MAX_ALT_CHARS] + "…"

@@ -1,8 +1,9 @@
-"""Model text, which may say anything, as HTML that can do nothing but be read.
+"""Render untrusted Markdown of a model as inert HTML.
 
-The model's Markdown is parsed with raw HTML switched off and its own HTML is never passed on; what the
-parser makes goes through an allow-list on top. Pictures are named, not fetched; nothing is typeset but
-formulas without their active commands. Whatever can't be parsed in sane time is shown as plain text."""
+Markdown is parsed without raw HTML, so the model's own HTML is never passed on; the parser's output also goes
+through an allow-list. Images are named, not loaded; only formulas are typeset, without their active commands. Text
+that can't be parsed in a reasonable time is shown as plain text.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +22,18 @@ from .outer import NO_TYPESETTING_CLASSES
 from .sanitize import sanitize_html
 from .text import escape_page_controls
 
-logging.getLogger("markdown_it").setLevel(logging.INFO)  # it tells of each rule that it tries
+logging.getLogger("markdown_it").setLevel(logging.INFO)  # at DEBUG it logs each rule that it tries
 
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
+    from markdown_it.utils import EnvType
 
+    _Rule = Callable[[Token, EnvType], str]
 
-# Beyond these a paragraph's inline marks stay as typed, because some of the parser's rules are quadratic.
+# In longer paragraphs inline marks aren't parsed, because some of the parser's rules are quadratic.
 _MAX_PARAGRAPH_CHARS = 10_000
 _MAX_BRACKETS = 300
 _REFERENCE = re.compile(r"^ {0,3}\[[^\]\n]+\]:", re.MULTILINE)
@@ -38,14 +41,14 @@ _TASK = re.compile(r"\[([ xX])\][ \t]+")
 
 
 def add_block_rules(md: MarkdownIt) -> None:
-    """Adds the changes to `md`; the limit takes the place of its own inline step."""
+    """Add the rules of this module to ``md``; one of them replaces its inline step."""
     md.core.ruler.at("inline", _parse_inline)
     md.core.ruler.after("inline", "cells", _align_cells)
     md.core.ruler.after("inline", "task_lists", _task_lists)
 
 
 def _parse_inline(state: StateCore) -> None:
-    """Core rule: parses the inline marks of every paragraph of a sane length."""
+    """Parse the inline marks of every paragraph that isn't too long (a core rule)."""
     from markdown_it.token import Token
 
     for token in state.tokens:
@@ -59,14 +62,14 @@ def _parse_inline(state: StateCore) -> None:
 
 
 def _align_cells(state: StateCore) -> None:
-    """Core rule: a column with no alignment of its own is left-aligned; Jupyter sets output tables right."""
+    """Left-align columns without an alignment (a core rule); Jupyter right-aligns tables in outputs."""
     for token in state.tokens:
         if token.type in ("th_open", "td_open"):
             token.attrs.setdefault("style", "text-align:left")
 
 
 def _task_lists(state: StateCore) -> None:
-    """Core rule: ``- [x] done`` gets a box that is a character; a real check box would be a form."""
+    """Render ``- [x] done`` with a character as its box (a core rule); a real checkbox would be a form."""
     for item, _, text in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
         if item.type == "list_item_open" and text.type == "inline" and text.children:
             _add_checkbox(item, text.children[0])
@@ -79,21 +82,13 @@ def _add_checkbox(item: Token, first: Token) -> None:
         item.attrs["style"] = "list-style-type:none"
 
 
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from markdown_it.token import Token
-    from markdown_it.utils import EnvType
-
-    _Rule = Callable[[Token, EnvType], str]
-
-
-# Longer answers are shown as they are. The parser takes a second or two for the worst text of this length.
+# Longer answers are shown as plain text. The parser takes a second or two for the worst text of this length.
 _MAX_ANSWER_CHARS = 120_000
-# Deeper than any answer means to be. The parser drops what lies deeper still, so such text is shown as it is.
+# Deeper than any intended nesting. The parser drops what is even deeper, so such text is shown as plain text.
 _MAX_NESTING = 40
 
-# How answers are set, wherever they are shown: in cells, widgets and exported pages, also where a front end keeps
-# no style sheet of an output. Constant, and ours; a reader without Jupyter's variables gets the fallback values.
+# The style of answers in cells, widgets and exported pages. It is inline, since some front ends remove the style
+# sheets of outputs; pages without Jupyter's variables use the fallback values.
 _STYLE = (
     "color:var(--jp-content-font-color1,inherit);font-size:var(--jp-content-font-size1,14px);line-height:var(--jp-content-line-height,1.6);"
     "max-width:44rem;overflow-wrap:break-word"
@@ -103,21 +98,21 @@ _CLOSE = "</div>\n"
 
 
 def to_html(text: str, *, streaming: bool = False) -> str:
-    """`text`, Markdown of a model, as one safe HTML element; never raises, and never leaves text out.
+    """Render Markdown of a model as one safe HTML element; never raises, and never omits text.
 
-    `streaming` says that more may follow: a formula still open at the end is then held as source.
-    An open code block shows as a code block either way.
+    :param streaming: whether more may follow: a formula still open at the end is then shown as source; an open
+        code block is rendered as a code block in any case.
     """
     if len(text) > _MAX_ANSWER_CHARS:
         return plain_html(text)
     try:
         return _render(text, streaming) or plain_html(text)
-    except Exception:  # noqa: BLE001 - an answer must be shown, also when a parser stumbles over it
+    except Exception:  # noqa: BLE001 - an answer must be shown even if the parser fails
         return plain_html(text)
 
 
 def plain_html(text: str) -> str:
-    """`text` exactly as it stands, as one safe HTML element; typeset and coloured by nobody."""
+    """Return unparsed text as one safe HTML element, neither typeset nor coloured."""
     source = escape(escape_page_controls(_normalize_newlines(text)))
     return f'{_OPEN}<pre style="white-space:pre-wrap">{source}</pre>\n{_CLOSE}'
 
@@ -134,29 +129,29 @@ def render_fragment(
     env: EnvType = {"streaming": streaming, "highlighter": highlighter, "references": dict(references)}
     try:
         return _render_inner(text, env)
-    except Exception:  # noqa: BLE001 - an answer must be shown, also when a parser stumbles over it
+    except Exception:  # noqa: BLE001 - an answer must be shown even if the parser fails
         return None
 
 
 def block_starts(text: str) -> list[int]:
-    """Where the outermost blocks of `text` begin, in characters; the first one at 0."""
+    """Return the offsets of the outermost blocks of ``text``; the first one is 0."""
     md = _parser()
     tokens: list[Token] = []
     try:
         md.block.parse(text, md, {"streaming": True}, tokens)
-    except Exception:  # noqa: BLE001 - then it is one block, and shown as it stands
+    except Exception:  # noqa: BLE001 - then it is one block of plain text
         return [0]
     lines = {token.map[0] for token in tokens if token.level == 0 and token.map}
-    offsets, at = [], 0
+    offsets, position = [], 0
     for number, line in enumerate(text.split("\n")):
         if number in lines:
-            offsets.append(at)
-        at += len(line) + 1
+            offsets.append(position)
+        position += len(line) + 1
     return [0, *offsets[1:]]
 
 
 def find_references(text: str) -> Mapping[str, Any]:
-    """The targets of links, `[name]: address`, that stand by themselves somewhere in `text`."""
+    """Return the link reference definitions (``[name]: address``) in ``text``."""
     if len(text) > _MAX_ANSWER_CHARS or not _REFERENCE.search(text):
         return {}
     env: EnvType = {"streaming": False, "highlighter": Highlighter()}
@@ -164,12 +159,12 @@ def find_references(text: str) -> Mapping[str, Any]:
         _parser().parse(escape_page_controls(_normalize_newlines(text)), env)
     except Exception:  # noqa: BLE001 - then no link has a target
         return {}
-    found: Mapping[str, Any] = env.get("references", {})
-    return found
+    references: Mapping[str, Any] = env.get("references", {})
+    return references
 
 
 def _render(text: str, streaming: bool) -> str | None:
-    """`text` as HTML, or None if it is nested too deep."""
+    """Return ``text`` as HTML, or None if it is nested too deep."""
     html = _render_inner(text, {"streaming": streaming, "highlighter": Highlighter()})
     return None if html is None else _OPEN + html + _CLOSE
 
@@ -179,7 +174,7 @@ def _render_inner(text: str, env: EnvType) -> str | None:
     tokens = md.parse(escape_page_controls(_normalize_newlines(text)), env)
     if any(token.level >= _MAX_NESTING - 1 for token in tokens):
         return None
-    # Once more inert: entities such as `&#x202e;` have become characters.
+    # Escape again: entities such as `&#x202e;` have become characters.
     return sanitize_html(escape_page_controls(md.renderer.render(tokens, md.options, env)))
 
 
@@ -189,10 +184,10 @@ def _normalize_newlines(text: str) -> str:
 
 @cache
 def _parser() -> MarkdownIt:
-    """The parser, built at the first use: markdown-it takes its time to import."""
+    """Return the parser, built at the first use because markdown-it is slow to import."""
     from markdown_it import MarkdownIt
 
-    # A single newline of a model is meant: verses, addresses, steps.
+    # A model's single newlines are intended: verses, addresses, steps.
     md = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": _MAX_NESTING})
     md.enable(["table", "strikethrough"])
     add_math(md)
@@ -205,7 +200,7 @@ def _parser() -> MarkdownIt:
 
 
 def _adapt_rule(rule: _Rule) -> Callable[[object, Sequence[Token], int, object, EnvType], str]:
-    """`rule` as the renderer calls it."""
+    """Return a rule with the signature that the renderer expects."""
     return lambda renderer, tokens, index, options, env: rule(tokens[index], env)
 
 
@@ -220,7 +215,7 @@ _RULES: dict[str, _Rule] = {
     "math": lambda token, env: formula_html(token.content),
     "math_block": lambda token, env: f"<p>{formula_html(token.content)}</p>\n",
     "math_unclosed": lambda token, env: code_block(escape(token.content)),
-    # A heading of its own would enter the notebook's table of contents.
+    # A real heading would enter the notebook's table of contents.
     "heading_open": lambda token, env: (
         f'<p role="heading" aria-level="{token.tag[1:]}" style="margin:0 0 0.4em"><strong>'
     ),
@@ -235,9 +230,9 @@ _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})(?P<info>.*)\Z")
 
 
 def fenced_code(text: str) -> str:
-    """The code of all fenced blocks in `text`, a blank line between two; `text` itself if there is none.
+    """Return the code of all fenced blocks, separated by blank lines; ``text`` itself if there is none.
 
-    An indentation that the opening fence has, as in lists, is taken off the code too.
+    The indentation of the opening fence, as in lists, is removed from the code.
     """
     blocks: list[list[str]] = []
     mark, indent = "", 0

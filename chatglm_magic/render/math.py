@@ -1,4 +1,4 @@
-"""Formulas: where they begin and end in a text, and which commands they may hold."""
+"""Formulas: find where they begin and end in a text, and remove their active commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ACTIVE_NAMES = (
     "href url ref eqref hyperref hyperlink includegraphics input include openin openout read write "
     "immediate special "
     # classes, ids, styles and data of the page (MathJax and KaTeX); mmlToken takes any attribute, bbox any CSS,
-    # and the font of unicode reaches a style unescaped: it was seen to load a picture in JupyterLab 4.6
+    # and the font of unicode reaches a style unescaped: in JupyterLab 4.6 it loaded a picture
     "style class cssId data mmlToken bbox unicode htmlClass htmlId htmlStyle htmlData texHTML "
     # things that react to the pointer
     "toggle mathtip texttip tooltip action endaction "
@@ -37,17 +37,16 @@ _ACTIVE_NAMES = (
 # TeX reads a command's name as the longest run of ASCII letters. A backslash before the backslash makes no
 # difference here: `\verb` with a backslash as its mark would shift the pairs.
 _ACTIVE_COMMAND = re.compile(rf"\\(?:{'|'.join(_ACTIVE_NAMES.split())})(?![A-Za-z])\*?")
-# Labels share one name space in the page: shown a second time (each frame of a stream is), they are an error.
+# Labels share one name space in the page: rendered again (as by each frame of a stream), they are an error.
 _LABEL = re.compile(r"\\label *\{[^{}\\]*\}|\\label(?![A-Za-z])")
-# No command left puts CSS into a style; a colour still reaches an attribute as it is written.
+# No remaining command puts CSS into a style, but a colour still reaches an attribute unchanged.
 _CSS_FETCH = re.compile(r"(url|image-set)(?=\()", re.IGNORECASE)
 
 
 def remove_active_commands(tex: str) -> str:
-    """`tex` without its active commands; their arguments stay, as plain mathematics.
+    """Return ``tex`` without its active commands; their arguments stay, as plain mathematics.
 
-    A space takes a command's place, so the pieces left and right of it can't join to a new command:
-    one pass reaches the fixpoint.
+    A space replaces each command, so the text on both sides can't form a new command: one pass is enough.
     """
     return _CSS_FETCH.sub(r"\1 ", _LABEL.sub(" ", _ACTIVE_COMMAND.sub(" ", tex)))
 
@@ -55,8 +54,8 @@ def remove_active_commands(tex: str) -> str:
 _MAX_INLINE_CHARS = 1_000
 _MAX_DISPLAY_CHARS = 4_000
 _MAX_BLOCK_LINES = 120
-# Characters that may be searched for closing marks in one answer. Honest answers need a hundredth; after it
-# what is left is text. It makes the work linear, and depends on the text alone, never on the clock.
+# Characters that may be searched for closing marks in one answer; the rest of the answer is text. Ordinary answers
+# need a hundredth of it. The limit makes the work linear, and depends on the text alone, never on the clock.
 _MAX_SEARCHED_CHARS = 10_000_000
 _LINE_COST_CHARS = 100
 
@@ -68,28 +67,28 @@ _OPENER = re.compile(rf"\$\$|\\\[|\\\(|\\begin\{{(?P<name>(?:{_ENVIRONMENTS})\*?
 _CLOSERS = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 _TAILS = frozenset(["", *".,;:。，；："])
 
-# Pandoc's rule, and two more: no digit, dollar or letter of a name (`$HOME/$USER`) may follow the last dollar.
+# Pandoc's rule and two more: no digit, dollar or letter of a name (`$HOME/$USER`) may follow the last dollar.
 _LAST_DOLLAR = re.compile(r"(?<![\s\\$])\$(?![\d$])(?!(?<=[/:,.=+-]\$)\w)")
 _IN_WORDS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox)\{[^{}]*\}")
 _SUM_OF_MONEY = re.compile(r"\d[^\\^_=+*/<>{}]*? [A-Za-z]{2}")
 
 
 def formula_html(tex: str) -> str:
-    """`tex`, delimiters included, as HTML that a typesetter will find; active commands are gone."""
+    """Return ``tex`` with its delimiters as HTML for a typesetter, without active commands."""
     from markdown_it.common.utils import escapeHtml
 
     return f'<span class="{TYPESETTING_CLASSES}">{escapeHtml(remove_active_commands(tex))}</span>'
 
 
 def add_math(md: MarkdownIt) -> None:
-    """Teaches `md` the formulas: tokens of type ``math``, ``math_block`` and ``math_unclosed``."""
+    """Make ``md`` parse formulas into tokens of type ``math``, ``math_block`` and ``math_unclosed``."""
     interrupted = ["paragraph", "reference", "blockquote", "list"]
     md.block.ruler.before("fence", "math_block", _parse_block, {"alt": interrupted})
     md.inline.ruler.before("escape", "math", _parse_inline)
 
 
 def _parse_inline(state: StateInline, silent: bool) -> bool:
-    """Inline rule: takes a formula that begins at the state's position."""
+    """Parse a formula that begins at the state's position (an inline rule)."""
     start, source = state.pos, state.src
     if source[start] not in "$\\":
         return False
@@ -122,7 +121,7 @@ def _closer(opener: re.Match[str]) -> str:
 
 
 def _find_display_end(source: str, opener: re.Match[str], limit: int) -> int:
-    """Where the formula that `opener` begins has ended, or -1."""
+    """Return where the formula that ``opener`` begins ends, or -1."""
     closer = _closer(opener)
     found = source.find(closer, opener.end(), min(limit, opener.end() + _MAX_DISPLAY_CHARS))
     inside = source[opener.end() : found]
@@ -130,7 +129,7 @@ def _find_display_end(source: str, opener: re.Match[str], limit: int) -> int:
 
 
 def _find_dollar_end(source: str, start: int, limit: int) -> int:
-    """Where the formula that the single dollar at `start` begins has ended, or -1 for money and shell words."""
+    """Return where the formula after the dollar at ``start`` ends, or -1 for money and shell variables."""
     before = source[start - 1 : start]
     if before == "$" or (before.isascii() and before.isalnum()) or source[start + 1 : start + 2].isspace():
         return -1
@@ -145,7 +144,7 @@ def _find_dollar_end(source: str, start: int, limit: int) -> int:
 
 
 def _parse_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Block rule: a formula over several lines, so that its ``=``, ``-`` and ``+`` lines stay its own."""
+    """Parse a formula of several lines (a block rule), so that its ``=``, ``-`` and ``+`` aren't Markdown."""
     if state.is_code_block(start) or _is_exhausted(state.env):
         return False
     first = _line(state, start)
@@ -169,7 +168,7 @@ def _line(state: StateBlock, number: int) -> str:
 
 
 def _find_block_end(state: StateBlock, start: int, end: int, closer: str) -> tuple[int, bool]:
-    """The line after the block formula begun in line `start` and True; or where the search broke off and False."""
+    """Return the line after the formula that begins in line ``start``, and whether its end was found."""
     for number in range(start + 1, min(end, start + _MAX_BLOCK_LINES)):
         text = _line(state, number)
         if not text or state.sCount[number] < state.blkIndent or text.startswith(("```", "~~~")):

@@ -1,4 +1,4 @@
-"""The allow-list every fragment of HTML made from model text passes, whatever the parser before it let through."""
+"""The allow-list for all HTML made from model text, independent of the parser before it."""
 
 from typing import TypedDict
 
@@ -25,9 +25,9 @@ class _Options(TypedDict):
 
 
 def sanitize_html(fragment: str) -> str:
-    """`fragment` with the listed tags, attributes, classes and styles alone, and every tag closed.
+    """Return HTML with only the listed tags, attributes, classes and styles, and every tag closed.
 
-    A second wall: the parser makes no other tags in the first place. `fragment` must hold no surrogates.
+    This is a second line of defence: the parser emits no other tags. ``fragment`` must not contain surrogates.
     """
     import nh3
 
@@ -38,7 +38,7 @@ _cached: list[_Options] = []
 
 
 def _options() -> _Options:
-    # Built at the first use, as the classes come from Pygments, which takes 40 ms to import.
+    # Built at the first use: the classes come from Pygments, which takes 40 ms to import.
     if not _cached:
         _cached.append(_build_options())
     return _cached[0]

@@ -1,4 +1,4 @@
-"""Dim lines about what happens: one that is replaced as it goes on and removed at its end, and one that stays."""
+"""Dim status lines: one that is updated and finally removed, and one that stays."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .text import display_width, one_line, write_escaped
 
 
 class StatusLine(Protocol):
-    """A place for one line."""
+    """A line that can be replaced and removed."""
 
     def show(self, text: str) -> None:
-        """Put a text in the place of the last one."""
+        """Display a text instead of the last one."""
 
     def clear(self) -> None:
-        """Take it away."""
+        """Remove the line."""
 
 
 def choose_status_line(shell: Any) -> StatusLine:
-    """Return the line of the running cell, or of a terminal; where nobody watches it shows nothing."""
+    """Return the status line for the running cell or a terminal; hidden if no front end can update it."""
     if not in_notebook(shell):
         return TerminalStatusLine()
     if in_console():
@@ -33,7 +33,7 @@ def choose_status_line(shell: Any) -> StatusLine:
 
 
 def show_note(shell: Any, text: str) -> None:
-    """Show a dim line that stays: an output of the running cell, or a line of a terminal."""
+    """Display a dim line that stays, as an output of the running cell or in a terminal."""
     from .answers import dim_html, escape_json_surrogates
 
     if in_notebook(shell):
@@ -66,7 +66,7 @@ class OutputStatusLine:
         self._shown = False
 
     def show(self, text: str) -> None:
-        """Put a text in the place of the last one."""
+        """Display a text instead of the last one."""
         from .answers import dim_html, escape_json_surrogates
 
         if text != self._text:
@@ -74,7 +74,7 @@ class OutputStatusLine:
             self._publish(escape_json_surrogates(html_output(text, dim_html(text) if text else "")))
 
     def clear(self) -> None:
-        """Take it away: what is left is an output without a height."""
+        """Remove the line; an output without height remains."""
         self.show("")
 
     def _publish(self, data: dict[str, str]) -> None:
@@ -83,7 +83,7 @@ class OutputStatusLine:
 
 
 class TerminalStatusLine:
-    """The line of a terminal at which its cursor stands; a stream that isn't a terminal has none."""
+    """The terminal line at the cursor; nothing is displayed if the stream isn't a terminal."""
 
     def __init__(self, stream: TextIO | None = None, *, is_terminal: bool | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -91,13 +91,13 @@ class TerminalStatusLine:
         self._width = 0
 
     def show(self, text: str) -> None:
-        """Put a text in the place of the last one."""
+        """Display a text instead of the last one."""
         if self.is_terminal:
             self._put(_truncate(text, shutil.get_terminal_size().columns - 1))
             self._stream.flush()
 
     def clear(self) -> None:
-        """Take it away; what is written next begins where it began."""
+        """Erase the line; the next output begins at its start."""
         if self._width:
             self._put("")
             self._stream.write("\r")

@@ -1,4 +1,4 @@
-"""The places an answer can go: a live cell, one final display, a terminal."""
+"""Views that display an answer: a live cell, one final display, a terminal."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .status_line import TerminalStatusLine
 from .text import write_escaped
 
 _last_displayed: list[tuple[int, int]] = []
-"""The value that was shown last, and the number of the cell that showed it."""
+"""The id of the value displayed last, and the number of the cell that displayed it."""
 
 
 def mark_displayed(value: object) -> None:
-    """Take note that the running cell shows a value."""
+    """Record that the running cell displays a value."""
     _last_displayed[:] = [(id(value), _cell_number())]
 
 
 def is_displayed(value: object) -> bool:
-    """Tell whether the running cell has shown a value already."""
+    """Return whether the running cell has already displayed a value."""
     return (id(value), _cell_number()) in _last_displayed
 
 
@@ -42,23 +42,23 @@ def _cell_number() -> int:
 
 
 FRAME_SECONDS = 1 / 12
-"""Seconds between two updates at least."""
+"""Minimum time between two updates."""
 BYTES_PER_SECOND = 256 * 1024
 RENDER_TIME_FACTOR = 10
-"""An update comes no sooner than this many times the seconds the last one took to render."""
+"""The next update waits at least this many times the rendering time of the last one."""
 FREE_CHARS, FREE_LENGTHS = 256 * 1024, 8
-"""Characters of updates that any answer may take, and how many times its own length beyond that."""
+"""An answer's updates may have this many characters, plus this many times its own length, at full pace."""
 SLOW_BYTES_PER_SECOND = 32 * 1024
-"""What is left of the pace then: each update sends the whole text once more."""
+"""The pace beyond that: each update sends the whole text again."""
 
 THINKING_SEPARATOR = "\n[what stands above was thinking]\n\n"
 
 WHOLE_ANSWER_FORMATS: tuple[Format, ...] = ("code", "json")
-"""Formats that are made of a whole answer."""
+"""Formats that need the complete answer."""
 
 
 class AnswerInProgress(Protocol):
-    """What a view reads of an answer under way; ``started`` is a time of ``time.monotonic``."""
+    """What a view reads of an answer in progress; ``started`` is a time of ``time.monotonic``."""
 
     @property
     def text(self) -> str: ...
@@ -75,7 +75,7 @@ class AnswerInProgress(Protocol):
 
 
 def describe_activity(draft: AnswerInProgress) -> str:
-    """Say what an answer under way waits for, and how long; empty in the first second, and once its text comes."""
+    """Describe what an answer waits for, and how long; empty in the first second and once text arrives."""
     passed = time.monotonic() - draft.started
     if draft.first_token is None:
         return draft.notice or (f"Waiting for the first token… {passed:.0f} s" if passed >= 1 else "")
@@ -83,14 +83,14 @@ def describe_activity(draft: AnswerInProgress) -> str:
 
 
 class AnswerView(Protocol):
-    """Something that shows an answer."""
+    """Something that displays an answer."""
 
     def update(self, draft: AnswerInProgress) -> None: ...
     def close(self, turn: Turn) -> None: ...
 
 
 class FinalView:
-    """Shows an answer once, when it has ended: for nbval, scripts, and formats that need the whole."""
+    """Displays an answer once it has ended: for nbval, scripts, and formats that need all of it."""
 
     def __init__(self, shell: Any, form: Format = "rich") -> None:
         self._shell, self._form = shell, form
@@ -99,36 +99,36 @@ class FinalView:
         """Wait for the end."""
 
     def close(self, turn: Turn) -> None:
-        """Show the turn."""
+        """Display the turn."""
         if turn.answer or turn.status == "complete":
             data, metadata = mime_bundle(turn, form=self._form)
             self._shell.display_pub.publish(data=data, metadata=metadata)
 
 
 class Throttle:
-    """Tells when the next frame may be shown: slowly enough for a front end, a message limit and a core.
+    """Limits the rate of frames, to spare the front end, its message limit and the CPU.
 
-    :param frame: seconds between two frames at least.
+    :param frame: minimum number of seconds between two frames.
     """
 
     def __init__(self, frame: float = FRAME_SECONDS) -> None:
         self._frame, self._next, self._sent = frame, 0.0, 0
 
     def is_ready(self) -> bool:
-        """Tell whether it is time for a frame."""
+        """Return whether the next frame may be displayed."""
         return time.monotonic() >= self._next
 
     def record_frame(self, size: int, took: float, length: int) -> None:
-        """Take note of a frame: its size in characters, the seconds it took to render, the answer's characters."""
+        """Record a frame: its size in characters, its rendering time in seconds, and the answer's length."""
         self._sent += size
         pace = BYTES_PER_SECOND if self._sent <= FREE_CHARS + FREE_LENGTHS * length else SLOW_BYTES_PER_SECOND
         self._next = time.monotonic() + max(self._frame, size / pace, RENDER_TIME_FACTOR * took)
 
 
 class LiveView:
-    """Shows an answer as it grows, at a pace; a subclass draws the frames and the end.
+    """Displays an answer as it grows, at a limited rate; a subclass draws the frames and the end.
 
-    Its calls come one at a time: ``update`` when more has arrived, ``refresh`` as time passes.
+    It isn't called concurrently: ``update`` is called when text arrives, ``refresh`` as time passes.
     """
 
     def __init__(self, throttle: Throttle | None = None) -> None:
@@ -136,15 +136,15 @@ class LiveView:
         self._drawn: tuple[str, str, str] | None = None
 
     def update(self, draft: AnswerInProgress) -> None:
-        """Draw the answer so far if it is time to, else leave it to the next call."""
+        """Draw the answer so far, unless the last frame is too recent."""
         if not self._throttle.is_ready():
             return
         drawn = draft.text, draft.reasoning, describe_activity(draft)
         if drawn == self._drawn or not any(drawn):
             return
-        began = time.thread_time()  # without the time that other threads and processes took
+        began = time.thread_time()  # excludes other threads and processes
         size = self._draw(draft)
-        # The first frame of a process imports the renderer, which says nothing of the cost of the next.
+        # The first frame of a process imports the renderer, so its time doesn't predict the next one's.
         took = time.thread_time() - began if self._drawn else 0.0
         self._drawn = drawn
         self._throttle.record_frame(size, took, len(draft.text) + len(draft.reasoning))
@@ -152,22 +152,22 @@ class LiveView:
     refresh = update
 
     def _draw(self, draft: AnswerInProgress) -> int:
-        """Draw a frame; return how many characters went to the page."""
+        """Draw a frame; return the number of characters sent to the page."""
         raise NotImplementedError
 
 
 class CellView(LiveView):
-    """Grows one display in a notebook's cell, slowly enough for every front end, and leaves one final output."""
+    """Updates one display of a notebook cell at a limited rate, and leaves one final output."""
 
     def __init__(self, shell: Any, form: Format = "rich") -> None:
         super().__init__()
         self._publisher, self._form = shell.display_pub, form
-        # A display's id can be used by any later cell to change it; this one can't be guessed.
+        # Any later cell that knows a display's id can change it; this one can't be guessed.
         self._id = os.urandom(16).hex()
         self._shown = False
 
     def close(self, turn: Turn) -> None:
-        """Show the whole turn; an update replaces metadata, so the last frame carries it."""
+        """Display the complete turn; an update replaces metadata, so the last frame has it."""
         if turn.answer or turn.reasoning or turn.status == "complete":
             self._publish(*mime_bundle(turn, form=self._form))
         elif self._shown:  # the error below says why there is no answer
@@ -189,7 +189,7 @@ class CellView(LiveView):
 
 
 class TerminalView(LiveView):
-    """Writes an answer to a terminal as it comes; control sequences are made visible."""
+    """Writes an answer to a terminal as it arrives, with control characters escaped."""
 
     def __init__(self, stream: TextIO | None = None, *, with_footer: bool = False) -> None:
         super().__init__(Throttle(FRAME_SECONDS / 3))
@@ -198,7 +198,7 @@ class TerminalView(LiveView):
         self._line = TerminalStatusLine()
 
     def close(self, turn: Turn) -> None:
-        """Write the rest and, if the answer is not whole, why."""
+        """Write the rest and, if the answer is incomplete, the reason."""
         self._line.clear()
         if turn.answer or turn.status == "complete":
             self._write(self._take_unwritten(answer_text(turn)) + "\n")
@@ -217,7 +217,7 @@ class TerminalView(LiveView):
         return 0
 
     def _take_unwritten(self, text: str) -> str:
-        """Return what isn't written yet of a text; if it begins otherwise, what was written was thinking."""
+        """Return the unwritten part of a text; if it begins differently, what was written was thinking."""
         written, self._written = self._written, text
         if text.startswith(written):
             return text[len(written) :]
@@ -229,12 +229,12 @@ class TerminalView(LiveView):
 
 
 def closing_line(turn: Turn) -> str:
-    """Return the footer of an answer in a terminal, where times may stand."""
+    """Return the footer of an answer in a terminal, including times."""
     return " · ".join(part for part in (footer(turn), describe_speed(turn)) if part)
 
 
 def choose_view(shell: Any, form: Format, *, stream: bool) -> AnswerView:
-    """Return the view for a shell; ``CHATGLM_MAGIC_RENDER=final`` shows each answer once."""
+    """Return the view for a shell; with ``CHATGLM_MAGIC_RENDER=final`` each answer is displayed once."""
     if not in_notebook(shell) or in_console():
         return _FinalTerminalView(form) if form in WHOLE_ANSWER_FORMATS or not stream else TerminalView()
     final = form in WHOLE_ANSWER_FORMATS or not stream or is_final() or not can_update_display(shell)
@@ -242,7 +242,7 @@ def choose_view(shell: Any, form: Format, *, stream: bool) -> AnswerView:
 
 
 class _FinalTerminalView:
-    """Writes an answer once, when it has ended."""
+    """Writes an answer to the terminal once it has ended."""
 
     def __init__(self, form: Format) -> None:
         self._form = form
