@@ -107,7 +107,7 @@ def parse_assignments(text: str, variables: Mapping[str, Any] | None = None) -> 
             value = parse_literal(value)
         values[name] = value
     if line.was_rewritten:
-        write_escaped(sys.stderr, f"Read as: {line.rewritten(len(text))}\n")
+        write_escaped(sys.stderr, f"Read as: {line.text_as_read(len(text))}\n")
     return values
 
 

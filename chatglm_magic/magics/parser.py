@@ -110,7 +110,7 @@ def parse_options(
     """
     line, tokens, position = _read_line(parser, text, assign, variables)
     if line.was_rewritten:
-        write_escaped(sys.stderr, f"Read as: {line.rewritten(position)}\n")
+        write_escaped(sys.stderr, f"Read as: {line.text_as_read(position)}\n")
     options = parser.parse_args(tokens)
     options.assigned = line.assigned
     return options, text[position:]

@@ -99,7 +99,7 @@ class MagicLine:
         """Whether something was read as another text than was typed."""
         return bool(self._rewrites)
 
-    def rewritten(self, end: int) -> str:
+    def text_as_read(self, end: int) -> str:
         """Return the line up to a position as it was read; quoted texts stay as typed."""
         text = self.text[:end]
         for start, stop, ascii_form in sorted(self._rewrites, reverse=True):

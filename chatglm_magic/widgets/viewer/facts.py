@@ -107,13 +107,13 @@ def parameter_lines(turn: Turn) -> str:
     """Return a turn's sampling parameters as text, one a line."""
     return "\n".join(
         f"{name} {_format_value(value)}"
-        for name, value in sorted({**_by_our_names(turn.sent), **_by_our_names(turn.asked)}.items())
+        for name, value in sorted({**_by_canonical_name(turn.sent), **_by_canonical_name(turn.asked)}.items())
     )
 
 
 def _parameters(turn: Turn) -> dict[str, str]:
     """Return each parameter as it was set, and as it was sent if that differs."""
-    asked, sent = _by_our_names(turn.asked), _by_our_names(turn.sent)
+    asked, sent = _by_canonical_name(turn.asked), _by_canonical_name(turn.sent)
     ordered = dict.fromkeys(
         [*(n for n in parameter_names("sampling", "more") if n in {**asked, **sent}), *asked, *sent]
     )
@@ -126,7 +126,7 @@ def _parameters(turn: Turn) -> dict[str, str]:
     return shown
 
 
-def _by_our_names(values: Mapping[str, Any]) -> dict[str, Any]:
+def _by_canonical_name(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters under our names, without texts and unset values."""
     return {canonical_name(k): v for k, v in values.items() if k not in NOT_SAMPLING and v is not None and v != []}
 

@@ -85,9 +85,9 @@ class Filters(w.VBox):  # type: ignore[misc]
         return Query(
             text=self.text.value.strip() or None,
             conversation=conversation,
-            model=_selected(self.model),
-            status=_selected(self.status),
-            kind=_selected(self.kind),
+            model=_selected_option(self.model),
+            status=_selected_option(self.status),
+            kind=_selected_option(self.kind),
             since=self.since.value and self.since.value.isoformat(),
             until=self.until.value and self.until.value.isoformat(),
             **ranges,
@@ -133,7 +133,7 @@ def _pair_box(low: Any, high: Any) -> w.Box:
     return box
 
 
-def _selected(box: Any) -> str | None:
+def _selected_option(box: Any) -> str | None:
     return None if box.value == ANY else str(box.value)
 
 
