@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chatglm_magic.render.blocks import BlockRenderer, plain_blocks
-from chatglm_magic.widgets.transcript import Message, Notice, Transcript
+from chatglm_magic.widgets.transcript import Message, MessageNotice, Transcript
 
 from .support.scale import choose_count
 from .support.transcripts import TranscriptState, action
@@ -158,7 +158,7 @@ def test_actions_reach_their_owner_and_copy_is_answered(page: Page) -> None:
 def test_the_box_is_told_what_became_of_a_prompt(page: Page) -> None:
     """Taken, it is emptied; refused, the text stays and a line says why."""
     page.transcript.draft = "hi"
-    page.transcript.refuse(Notice("Not now.", "failed"))
+    page.transcript.refuse(MessageNotice("Not now.", "failed"))
     assert page.transcript.draft == "hi" and page.transcript.notice["text"] == "Not now."
     page.transcript.accept("hi")
     assert page.transcript.draft == ""

@@ -15,7 +15,7 @@ CSS = """
 """
 
 
-def answer_html(turn: Turn) -> str:
+def turn_html(turn: Turn) -> str:
     """Return an answer as safe HTML: its thinking, collapsed, then the text and why it is incomplete, if it is."""
     from ..render.markdown import to_html
 

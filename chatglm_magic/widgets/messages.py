@@ -13,7 +13,7 @@ Tone = Literal["", "muted", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class MessageNotice:
     """A line about a message or about the prompt box; its tone is ``muted``, or ``failed`` for an error.
 
     ``details`` are plain text, collapsed. ``action`` and ``label`` define a button, such as Continue.
@@ -58,7 +58,7 @@ class Message:
     source: str = ""
     meta: str = ""
     facts: tuple[tuple[str, str], ...] = ()
-    notice: Notice | None = None
+    notice: MessageNotice | None = None
     versions: tuple[int, int] = (1, 1)
     actions: tuple[str, ...] = ()
     busy: bool = False

@@ -16,7 +16,7 @@ import traitlets as t
 
 from .messages import ActionListener
 from .messages import Message as Message
-from .messages import Notice as Notice
+from .messages import MessageNotice as MessageNotice
 
 
 class Transcript(anywidget.AnyWidget):
@@ -139,7 +139,7 @@ class Transcript(anywidget.AnyWidget):
             self.draft = ""
         self.send({"do": "accept", "text": text, "keep": keep})
 
-    def refuse(self, notice: Notice | None = None) -> None:
+    def refuse(self, notice: MessageNotice | None = None) -> None:
         """Refuse a prompt that the composer sent: its text stays, and ``notice`` gives the reason."""
         if notice is not None:
             self.show_notice(notice)
@@ -151,7 +151,7 @@ class Transcript(anywidget.AnyWidget):
             self.draft = text
         self.send({"do": "restore", "text": text})
 
-    def show_notice(self, notice: Notice | None) -> None:
+    def show_notice(self, notice: MessageNotice | None) -> None:
         """Show a notice below the composer; None removes it."""
         self.notice = asdict(notice) if notice is not None else {}
 

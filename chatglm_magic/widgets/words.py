@@ -8,7 +8,7 @@ from ..parameters import answer_parameter_names, find_value
 from ..render.answers import completion_tokens
 from ..render.text import format_seconds, one_line, plural
 from ..values import CONTEXT_FULL, Turn
-from .messages import Notice
+from .messages import MessageNotice
 
 REWORDINGS = (
     (r"Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY", "Enter its key under Server"),
@@ -48,28 +48,29 @@ def drop_commands(text: str) -> str:
     return one_line(" ".join(each for each in sentences if "%chatglm" not in each and "%pip" not in each))
 
 
-def notice_of(turn: Turn, details: str = "") -> Notice | None:
+def notice_of(turn: Turn, details: str = "") -> MessageNotice | None:
     """Return the notice below an answer about how it ended; None if there is nothing to report."""
     if turn.status == "interrupted":
-        return Notice("Stopped.")
+        return MessageNotice("Stopped.")
     if turn.status in ("incomplete", "error"):
         text = reword_for_widgets(turn.error or "") or "The connection broke before the answer was complete."
         if re.fullmatch(r"\w+\(.*\)", turn.error or "", re.DOTALL):  # the repr of an error of this package
             text = "The answer could not be shown to its end."
-        return Notice(text, "failed", details)
+        return MessageNotice(text, "failed", details)
     if turn.spent_on_thinking:
-        return Notice("Thinking used up Max tokens. Raise it, or choose less thinking.")
+        return MessageNotice("Thinking used up Max tokens. Raise it, or choose less thinking.")
     if turn.finish_reason == "length":
-        text = "Reached Max tokens." if turn.answer else "Max tokens was used up before an answer began."
-        return Notice(text, action="continue" if turn.answer else "", label="Continue" if turn.answer else "")
+        if not turn.answer:
+            return MessageNotice("Max tokens was used up before an answer began.")
+        return MessageNotice("Reached Max tokens.", action="continue", label="Continue")
     if turn.finish_reason == CONTEXT_FULL:
-        return Notice("The model's context is full. Start a new chat, or shorten the prompt.")
+        return MessageNotice("The model's context is full. Start a new chat, or shorten the prompt.")
     if not turn.answer:
-        return Notice("The answer is empty.")
+        return MessageNotice("The answer is empty.")
     changed = [str(change) for change in turn.changed]
     if turn.turns_left_out:
         changed.append(f"{plural(turn.turns_left_out, 'early turn')} left out: the context is full")
-    return Notice(f"Changed: {'; '.join(changed)}") if changed else None
+    return MessageNotice(f"Changed: {'; '.join(changed)}") if changed else None
 
 
 def speed_line(turn: Turn) -> str:

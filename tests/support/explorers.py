@@ -17,7 +17,7 @@ from chatglm_magic.sweeps.prepare import prepare_sweep
 from chatglm_magic.widgets import sweep_explorer
 from chatglm_magic.widgets.explorer import Explorer
 from chatglm_magic.widgets.explorer.box import describe_outcome
-from chatglm_magic.widgets.explorer.grid import CellGrid
+from chatglm_magic.widgets.explorer.grid import GridWidget
 from chatglm_magic.widgets.trouble import StatusWidget
 
 from .panels import click, send_to, set_value, visible_text, wait_until, walk_widgets
@@ -115,7 +115,7 @@ class Explored:
     @property
     def tiles(self) -> list[Tile]:
         """The cells, in the order in which they are on the page."""
-        return [tile for grid in self.seen() if isinstance(grid, CellGrid) for tile in tiles_of(grid)]
+        return [tile for grid in self.seen() if isinstance(grid, GridWidget) for tile in tiles_of(grid)]
 
     @property
     def faces(self) -> list[str]:
@@ -133,8 +133,8 @@ class Explored:
     @property
     def html(self) -> str:
         """The source of all that is written and can be seen, without the style sheet."""
-        found = [widget for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath | CellGrid)]
-        return "\n".join(widget.html if isinstance(widget, CellGrid) else widget.value for widget in found)
+        found = [widget for widget in self.seen() if isinstance(widget, w.HTML | w.HTMLMath | GridWidget)]
+        return "\n".join(widget.html if isinstance(widget, GridWidget) else widget.value for widget in found)
 
     @property
     def text(self) -> str:

@@ -24,7 +24,7 @@ from ..still import CSS as STILL
 from ..still import StaticFallback
 from ..trouble import StatusWidget
 from ..viewer.calls import CallbackGuard
-from .grid import CellGrid, GridOptions, Overview
+from .grid import GridOptions, GridWidget, Overview
 from .opened import CellDetails
 from .style import CSS
 
@@ -163,12 +163,12 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self.buttons = SweepButtons(sweep, guard, self._refresh)
         self.options = GridOptions(self._partial, guard, self._refresh)
         self.details = CellDetails(sweep, guard, self._on_close, self._use_settings)
-        self.grid: CellGrid | Overview
+        self.grid: GridWidget | Overview
         self._overview = Overview(self._partial, guard, self._open)
         if len(self._partial.cells) > MAX_BUTTONS:
             self.grid, cells = self._overview, look.column(self._overview)
         else:
-            self.grid = CellGrid(self._partial, guard, self._open, self.details.mark)
+            self.grid = GridWidget(self._partial, guard, self._open, self.details.mark)
             self._overview.add_class("chatglm-fallback")
             cells = look.column(self.grid, self._overview)
             self.grid.observe(guard.handler(lambda: self._remove_substitute(cells)), names="ready")

@@ -39,7 +39,7 @@ def cell_title(cell: Cell, *, prompts: bool) -> str:
     return escape_controls(", ".join(parts)) or one_line(cell.prompt, 60)
 
 
-class CellGrid(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
+class GridWidget(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     """All cells as buttons, in one or several tables; the page's part is ``grid.js``.
 
     :param choose: called with the cell that was clicked.

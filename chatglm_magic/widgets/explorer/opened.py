@@ -15,7 +15,7 @@ from ...sweeps import Sweep
 from ...sweeps.cells import Cell, Group
 from ...values import Turn
 from .. import look
-from ..answer import answer_html
+from ..answer import turn_html
 from ..viewer.calls import CallbackGuard
 from .grid import cell_title
 
@@ -105,7 +105,7 @@ def _format_ranges(samples: tuple[int, ...]) -> str:
 def _answer_html(turn: Turn) -> str:
     cut = replace(turn, answer=turn.answer[:MAX_CHARACTERS], reasoning=turn.reasoning[:MAX_CHARACTERS])
     error = f'<p class="chatglm-failed">{escape_html(one_line(turn.error))}</p>' if turn.error else ""
-    return answer_html(cut) + _omission_html(turn.answer) + error
+    return turn_html(cut) + _omission_html(turn.answer) + error
 
 
 def _omission_html(text: str) -> str:

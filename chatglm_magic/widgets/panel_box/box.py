@@ -13,7 +13,7 @@ from ...session import Session
 from ...store.export import turns_markdown
 from .. import look, still
 from ..debounce import Sleep
-from ..messages import Notice
+from ..messages import MessageNotice
 from ..trouble import ErrorReporter
 from ..words import reword_for_widgets
 from . import code
@@ -80,7 +80,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def show_error(self, text: str, details: str) -> None:
         """Display an error that concerns no particular message or field."""
-        self.transcript.show_notice(Notice(text, "failed", details))
+        self.transcript.show_notice(MessageNotice(text, "failed", details))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Return the MIME bundle, with a constant text for front ends that can't display widgets."""
@@ -119,7 +119,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         """Copy code for the prompt in the composer, or else for the last prompt of the conversation."""
         turns = [turn for turn in self._session.turns if turn.kind == "chat" and turn.status != "superseded"]
         if not text.strip() and not turns:
-            self.transcript.show_notice(Notice("Type a prompt first: the code asks it."))
+            self.transcript.show_notice(MessageNotice("Type a prompt first: the code asks it."))
             return
         blank = not text.strip()
         request = code.read_request(self._session, turns[-1].prompt if blank else text, repeated=blank)
@@ -131,7 +131,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         if turns:
             self.transcript.copy("".join(turns_markdown(turns)))
         else:
-            self.transcript.show_notice(Notice("Ask something first: then the conversation can be copied."))
+            self.transcript.show_notice(MessageNotice("Ask something first: then the conversation can be copied."))
 
     def _toggle_history(self) -> None:
         if self._viewer is None:
@@ -153,7 +153,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self.sidebar.context = self._session.turns_in_context
         if news := self._session.store.take_notices():
             self._news = [*self._news, *(reword_for_widgets(line) for line in news)][-3:]
-            self.transcript.show_notice(Notice(" ".join(self._news)))
+            self.transcript.show_notice(MessageNotice(" ".join(self._news)))
 
 
 def _make_widgets(*, plain: bool) -> tuple[Any, Any]:

@@ -42,7 +42,7 @@ class PanelAnswer:
         self.announced = draft.notice or "Answering…"
         self.heading = parameters_line(draft.base)
         self.label = speaker_name(draft.base)
-        thinking = thinking_blocks(draft.reasoning, ended=bool(self.text))
+        thinking = _thinking_blocks(draft.reasoning, ended=bool(self.text))
         self.blocks = [*thinking, *self._renderer.update(self.text, ended=False)]
         return self._owner.show_progress(self)
 
@@ -50,7 +50,7 @@ class PanelAnswer:
         """Keep the turn of the finished answer, and render it now so that nothing slow delays its display."""
         self.turn = turn
         self.text, self.heading = turn.answer, parameters_line(turn)
-        self.blocks = [*thinking_blocks(turn.reasoning, ended=True), *self._renderer.update(turn.answer)]
+        self.blocks = [*_thinking_blocks(turn.reasoning, ended=True), *self._renderer.update(turn.answer)]
         self._owner.keep_turn(turn, self.blocks)
 
 
@@ -61,10 +61,10 @@ def speaker_name(turn: Turn) -> str:
 
 def answer_blocks(turn: Turn) -> list[str]:
     """Return an answer as blocks of safe HTML: its thinking, collapsed, then its text."""
-    return [*thinking_blocks(turn.reasoning, ended=True), *BlockRenderer().update(turn.answer)]
+    return [*_thinking_blocks(turn.reasoning, ended=True), *BlockRenderer().update(turn.answer)]
 
 
-def thinking_blocks(text: str, *, ended: bool) -> list[str]:
+def _thinking_blocks(text: str, *, ended: bool) -> list[str]:
     """Return thinking as a block, which is expanded until it has ended."""
     if not text:
         return []

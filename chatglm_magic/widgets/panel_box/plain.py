@@ -11,7 +11,7 @@ import ipywidgets as w
 import traitlets as t
 
 from ..look import Html, Typeset, button, column, label_above, row, small_html, with_class
-from ..messages import ActionListener, Message, Notice
+from ..messages import ActionListener, Message, MessageNotice
 from .settings import SECTIONS
 
 MAX_MESSAGES = 6
@@ -84,7 +84,7 @@ class PlainTranscript(_ActionSource):
             self._messages[message.id] = message
             return self._draw()
 
-    def show_notice(self, notice: Notice | None) -> None:
+    def show_notice(self, notice: MessageNotice | None) -> None:
         """Show a notice below the prompt box; None removes it."""
         self.notice = {} if notice is None else {"text": notice.text, "tone": notice.tone}
 
@@ -93,7 +93,7 @@ class PlainTranscript(_ActionSource):
         if not keep and self.box.value == text:
             self.box.value = ""
 
-    def refuse(self, notice: Notice | None = None) -> None:
+    def refuse(self, notice: MessageNotice | None = None) -> None:
         """Show why a prompt was refused."""
         if notice is not None:
             self.show_notice(notice)
@@ -108,7 +108,7 @@ class PlainTranscript(_ActionSource):
 
     def toast(self, text: str) -> None:
         """Show a text below the prompt box."""
-        self.show_notice(Notice(text))
+        self.show_notice(MessageNotice(text))
 
     def _on_live(self, change: Any) -> None:
         if change["new"] != self.live:

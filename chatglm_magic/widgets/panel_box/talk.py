@@ -14,7 +14,7 @@ from ...session import Session
 from ...values import Kind, Turn
 from ..asking import RequestRunner, ThrottledView
 from ..debounce import Debouncer, Sleep
-from ..messages import Message, Notice
+from ..messages import Message, MessageNotice
 from ..still import StaticFallback, render_transcript
 from ..trouble import ErrorReporter
 from ..words import answer_facts, notice_of, speed_line
@@ -92,7 +92,7 @@ class PanelConversation:
     def send(self, prompt: str) -> None:
         """Send a prompt; repeating the last one adds a version to its answer."""
         if not prompt.strip():
-            self._transcript.refuse(Notice("Type a prompt first."))
+            self._transcript.refuse(MessageNotice("Type a prompt first."))
             return
         unchanged = self._last_turn is not None and self._last_turn.prompt == prompt
         self._ask_once("send", prompt, replaces=self._turn_id_with(prompt) if unchanged else None)
@@ -111,7 +111,7 @@ class PanelConversation:
         later = len(self._versions()) - self._versions().index(matches[0]) - 1
         self._session.fork(matches[0].turn.id, before=True)
         if later or matches[0].turn.answer:
-            self._transcript.show_notice(Notice("A branch: the conversation it left is in the history."))
+            self._transcript.show_notice(MessageNotice("A branch: the conversation it left is in the history."))
         self._ask_once("edit", prompt, replaces=None)
 
     def choose_version(self, id: str, number: Any) -> None:
@@ -141,7 +141,7 @@ class PanelConversation:
             if live and answer is not None and not answer.is_finished:
                 self._lanes.add(answer)
         words = "Live: each slider that settles asks again. These answers aren't part of the conversation."
-        self._transcript.show_notice(Notice(words) if live else None)
+        self._transcript.show_notice(MessageNotice(words) if live else None)
         self.render()
 
     def start_new(self) -> None:
@@ -177,7 +177,7 @@ class PanelConversation:
                 if not accepted and self._last_request is clicked:
                     self._last_request = before  # or the next click would count as part of a double click
             if not accepted:
-                notice = Notice("An answer is under way: stop it first.") if self._runner.busy else None
+                notice = MessageNotice("An answer is under way: stop it first.") if self._runner.busy else None
                 self._transcript.refuse(notice)
 
     def _is_asked(self) -> bool:
@@ -269,7 +269,7 @@ class PanelConversation:
             failed = self._reporter.describe(fault)
         recorded = answer.turn is not None or any(answer.id in _ids(v) for v in self._versions())
         if failed is not None and not recorded:
-            self._transcript.show_notice(Notice(failed[0], "failed", failed[1]))
+            self._transcript.show_notice(MessageNotice(failed[0], "failed", failed[1]))
             self._transcript.restore(answer.prompt)
         self._update_button()
         if self._current_answer is answer and not self._runner.busy:
@@ -312,7 +312,8 @@ class PanelConversation:
         if answer is not None and is_current:
             return [prompt, self._streaming_message(answer, key)]
         if versions.pending:
-            return [prompt, Message(key, label=speaker_name(turn), busy=True, notice=Notice("Asked elsewhere."))]
+            notice = MessageNotice("Asked elsewhere.")
+            return [prompt, Message(key, label=speaker_name(turn), busy=True, notice=notice)]
         offers = ("copy", "again") if is_last_turn and turn.kind == "chat" else ("copy",)
         message = self._answer_message(turn)
         count = (versions.current + 1, len(versions.turns))
@@ -326,7 +327,7 @@ class PanelConversation:
             label=answer.label,
             blocks=tuple(answer.blocks),
             source=answer.text,
-            notice=Notice(answer.notice) if answer.notice else None,
+            notice=MessageNotice(answer.notice) if answer.notice else None,
             busy=True,
         )
 

@@ -10,7 +10,7 @@ from ...render.blocks import BlockRenderer, plain_blocks
 from ...render.text import one_line
 from ...store import Row
 from ...values import Turn
-from ..transcript import Message, Notice
+from ..transcript import Message, MessageNotice
 from ..words import drop_commands, parameters_line
 from .facts import answer_meta, turn_facts
 
@@ -134,8 +134,8 @@ def _cut_note(text: str) -> list[str]:
     return [f"<p><em>… {remaining:,} more characters: export the turn to see all.</em></p>"]
 
 
-def _notice(turn: Turn) -> Notice | None:
+def _notice(turn: Turn) -> MessageNotice | None:
     if turn.status in ("error", "incomplete") and turn.error:
-        return Notice(drop_commands(turn.error) or one_line(turn.error), "failed")
+        return MessageNotice(drop_commands(turn.error) or one_line(turn.error), "failed")
     text = STATUS_NOTICES.get(turn.status) or incomplete_reason(turn)
-    return Notice(text[:1].upper() + text[1:]) if text else None
+    return MessageNotice(text[:1].upper() + text[1:]) if text else None

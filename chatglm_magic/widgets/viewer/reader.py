@@ -15,7 +15,7 @@ from ...render.views import describe_activity
 from ...session import Session
 from ...store import Query, Row
 from .. import look
-from ..transcript import Message, Notice, Transcript
+from ..transcript import Message, MessageNotice, Transcript
 from .asking import PromptSender
 from .calls import CallbackGuard
 from .confirm import DeleteButton
@@ -135,7 +135,7 @@ class Reader(w.VBox):  # type: ignore[misc]
             f"a{draft.base.id}",
             label=draft.model or draft.base.model or "GLM",
             blocks=(*collapsed_thinking(draft.reasoning), *self._blocks.update(draft.text, ended=False)),
-            notice=Notice(waiting) if waiting else None,
+            notice=MessageNotice(waiting) if waiting else None,
             busy=True,
         )
         is_first = not self._pending
