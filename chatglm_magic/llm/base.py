@@ -274,7 +274,7 @@ class ChatGLMFields(ModelFields, BodyFields):
         return values | {"model_kwargs": {**(self.model_kwargs or {}), **further}}
 
     @contextmanager
-    def _identified_by(self, prompts: Sequence[str], call: Mapping[str, Any]) -> Iterator[None]:
+    def _identify_call(self, prompts: Sequence[str], call: Mapping[str, Any]) -> Iterator[None]:
         """Add the call's arguments to ``_identifying_params`` while the block runs."""
         fields.refuse_object_fields(call)
         roles = [to_role_messages(prompt) for prompt in prompts]

@@ -147,7 +147,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
     ) -> LLMResult:
         """Send one prompt in this thread, or several concurrently."""
         prepare_langchain(self)
-        with self._identified_by(prompts, kwargs):
+        with self._identify_call(prompts, kwargs):
             result = super().generate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
         self._add_single_to_history(prompts, result, kwargs)
         return result
@@ -159,7 +159,7 @@ class ChatGLM(batch.BatchMixin[str], TokenCountMixin, ChatGLMFields, LLM):  # ty
         if isinstance(prompts, str):
             raise ParameterError("prompts must be a list of prompts; for a single one there is ainvoke.")
         prepare_langchain(self)
-        with self._identified_by(prompts, kwargs):
+        with self._identify_call(prompts, kwargs):
             result = await super().agenerate(prompts, self.stop if stop is None else stop, callbacks, **kwargs)
         self._add_single_to_history(prompts, result, kwargs)
         return result

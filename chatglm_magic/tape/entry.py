@@ -41,18 +41,17 @@ class RequestTexts(NamedTuple):
     prompt: str
 
 
-def keyed_request(call: Request) -> KeyedRequest:
+def keyed_request(request: Request) -> KeyedRequest:
     """Return the part of a request that identifies it on a tape: not its URL, not its headers."""
-    sent = json.loads(call.data)  # as it is sent, with lists for tuples
+    sent = json.loads(request.data)  # as it is sent, with lists for tuples
     body = {name: value for name, value in sent.items() if name not in DELIVERY_KEYS}
-    request: dict[str, Any] = {"dialect": call.dialect, "body": body}
-    if call.dialect == "openai":  # answers of the other one are recorded complete, and cut at replay
+    identity: dict[str, Any] = {"dialect": request.dialect, "body": body}
+    if request.dialect == "openai":  # answers of the other one are recorded complete, and cut at replay
         sent_stop = body.get("stop") or []
-        unsent = [
-            text for text in call.stop if text not in ([sent_stop] if isinstance(sent_stop, str) else sent_stop)
-        ]
-        request |= {"stop": unsent} if unsent else {}
-    return KeyedRequest(request_key(request, call.sample), call.sample, request)
+        sent_stop = [sent_stop] if isinstance(sent_stop, str) else sent_stop
+        unsent = [text for text in request.stop if text not in sent_stop]
+        identity |= {"stop": unsent} if unsent else {}
+    return KeyedRequest(request_key(identity, request.sample), request.sample, identity)
 
 
 def request_key(request: Mapping[str, Any], sample: int) -> str:
@@ -228,9 +227,9 @@ class TapeRecorder:
     :raises TapeError: ``secret`` for a request whose text contains the API key it is sent with.
     """
 
-    def __init__(self, keyed: KeyedRequest, call: Request) -> None:
+    def __init__(self, keyed: KeyedRequest, request: Request) -> None:
         self._keyed = keyed
-        self._secrets = [secret for secret in call.secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
+        self._secrets = [secret for secret in request.secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
         if self._mask(keyed.request) != keyed.request:
             raise TapeError(
                 "The request contains the server's API key, which would be saved on the tape. Remove it from the "
@@ -239,8 +238,8 @@ class TapeRecorder:
             )
         self._started = time.monotonic()
         self._created = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._stop = call.stop
-        self._stop_filter = StopFilter(call.stop)
+        self._stop = request.stop
+        self._stop_filter = StopFilter(request.stop)
         self._pieces: list[list[Any]] = []
         self._facts: dict[str, Any] = {}
         self._changed: list[Change] = []

@@ -73,22 +73,22 @@ class Tape:
         """Whether :meth:`find` may take a while: to read the file, or to find the closest request."""
         return self._file.has_changed or self.mode == "replay"
 
-    def find(self, request: KeyedRequest) -> TapeEntry | None:
+    def find(self, keyed: KeyedRequest) -> TapeEntry | None:
         """Return the recorded answer; None if there is none, or in mode ``record``.
 
         :raises TapeError: ``not_on_tape`` in mode ``replay``, with the closest request on the tape.
         """
-        entry = None if self.mode == "record" else self._file.find(request.key)
+        entry = None if self.mode == "record" else self._file.find(keyed.key)
         if entry is None and self.mode == "replay":
-            raise TapeError(self._describe_miss(request), kind="not_on_tape")
+            raise TapeError(self._describe_miss(keyed), kind="not_on_tape")
         return entry
 
-    def start_recording(self, request: KeyedRequest, call: Request) -> TapeRecorder:
+    def start_recording(self, keyed: KeyedRequest, request: Request) -> TapeRecorder:
         """Return a recorder for an answer.
 
         :raises TapeError: if the answer couldn't be saved, before the request is sent.
         """
-        recorder = TapeRecorder(request, call)
+        recorder = TapeRecorder(keyed, request)
         self._file.check_writable()
         return recorder
 
@@ -96,23 +96,23 @@ class Tape:
         """Add a finished answer to the tape; it is on disk when this returns."""
         self._file.add(recorder.to_entry(), again=self.mode == "record")
 
-    def explain(self, request: KeyedRequest, error: ChatGLMError) -> None:
+    def explain(self, keyed: KeyedRequest, error: ChatGLMError) -> None:
         """Add the difference to the closest request on the tape to the error of an unreachable server."""
         if self.mode != "auto" or error.kind not in UNREACHED_KINDS or not self._file.exists:
             return
-        differences = describe_closest(request.request, request.sample, self._file.entries())
+        differences = describe_closest(keyed.request, keyed.sample, self._file.entries())
         if differences is not None:
             error.args = (
                 f"{error} This question is not on the tape {sanitize_line(self.path)}: the nearest "
                 f"there differs in {join_differences(differences)}.",
             )
 
-    def _describe_miss(self, request: KeyedRequest) -> str:
+    def _describe_miss(self, keyed: KeyedRequest) -> str:
         path = sanitize_line(self.path)
         record = "Record it: %chatglm_config tape_mode=auto, with the server there."
         if not self._file.exists:
             return f"There is no tape {path}, and tape_mode=replay never sends a request. {record}"
-        differences = describe_closest(request.request, request.sample, self._file.entries())
+        differences = describe_closest(keyed.request, keyed.sample, self._file.entries())
         if differences is None:
             return f"The tape {path} holds no answer. {record}"
         return (
@@ -131,23 +131,23 @@ class RecordingClient:
     def __init__(self, tape: Tape, client: SyncClient) -> None:
         self._tape, self._client = tape, client
 
-    def stream(self, call: Request) -> Generator[Delta, None, None]:
+    def stream(self, request: Request) -> Generator[Delta, None, None]:
         """Yield the pieces of an answer, replayed or received.
 
         :raises ChatGLMError: as the client, or a TapeError.
         """
-        request = keyed_request(call)
-        entry = self._tape.find(request)
+        keyed = keyed_request(request)
+        entry = self._tape.find(keyed)
         if entry is not None:
             started = time.monotonic()
             for seconds, delta in entry.deltas():
-                if (wait := self._tape.timed and _remaining(started, seconds, call)) > 0:
+                if (wait := self._tape.timed and _remaining(started, seconds, request)) > 0:
                     sleep_in_steps(wait)
                 yield delta
             return
-        recorder = self._tape.start_recording(request, call)
+        recorder = self._tape.start_recording(keyed, request)
         is_saved = False
-        with closing(self._client.stream(call)) as deltas:
+        with closing(self._client.stream(request)) as deltas:
             try:
                 for delta in deltas:
                     recorder.add(delta)
@@ -156,7 +156,7 @@ class RecordingClient:
                         self._tape.save(recorder)
                     yield delta
             except ChatGLMError as error:
-                self._tape.explain(request, error)
+                self._tape.explain(keyed, error)
                 raise
             except GeneratorExit:  # the caller stopped reading, perhaps since the answer was complete
                 if recorder.is_finished and not is_saved:
@@ -172,23 +172,23 @@ class AsyncRecordingClient:
     def __init__(self, tape: Tape, client: AsyncClient) -> None:
         self._tape, self._client = tape, client
 
-    async def stream(self, call: Request) -> AsyncGenerator[Delta, None]:
+    async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Yield the pieces of an answer, replayed or received.
 
         :raises ChatGLMError: as the client, or a TapeError.
         """
-        request, tape = keyed_request(call), self._tape
-        entry = await asyncio.to_thread(tape.find, request) if tape.may_block else tape.find(request)
+        keyed, tape = keyed_request(request), self._tape
+        entry = await asyncio.to_thread(tape.find, keyed) if tape.may_block else tape.find(keyed)
         if entry is not None:
             started = time.monotonic()
             for seconds, delta in entry.deltas():
-                if (wait := tape.timed and _remaining(started, seconds, call)) > 0:
+                if (wait := tape.timed and _remaining(started, seconds, request)) > 0:
                     await asyncio.sleep(wait)
                 yield delta
             return
-        recorder = tape.start_recording(request, call)
+        recorder = tape.start_recording(keyed, request)
         is_saved = False
-        async with aclosing(self._client.stream(call)) as deltas:
+        async with aclosing(self._client.stream(request)) as deltas:
             try:
                 async for delta in deltas:
                     recorder.add(delta)
@@ -197,7 +197,7 @@ class AsyncRecordingClient:
                         await asyncio.to_thread(tape.save, recorder)
                     yield delta
             except ChatGLMError as error:
-                await asyncio.to_thread(tape.explain, request, error)
+                await asyncio.to_thread(tape.explain, keyed, error)
                 raise
             except GeneratorExit:
                 if recorder.is_finished and not is_saved:
@@ -207,9 +207,9 @@ class AsyncRecordingClient:
             await asyncio.to_thread(tape.save, recorder)
 
 
-def _remaining(started: float, seconds: float, call: Request) -> float:
+def _remaining(started: float, seconds: float, request: Request) -> float:
     """Return how many seconds to wait for a piece; the limit protects from a manipulated file."""
-    return started + min(seconds, call.timeouts.total) - time.monotonic()
+    return started + min(seconds, request.timeouts.total) - time.monotonic()
 
 
 _files: weakref.WeakValueDictionary[Path, TapeFile] = weakref.WeakValueDictionary()
