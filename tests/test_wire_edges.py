@@ -206,9 +206,9 @@ def test_zai_is_sent_no_two_messages_of_one_role_in_a_row() -> None:
     two = ({"role": "user", "content": "x"}, {"role": "user", "content": "y"})
     seen = ({"role": "user", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "y"}]})
     model_input = ModelInput("", (), {}, two)
-    assert openai.build_messages(model_input, zai=True) == [{"role": "user", "content": "x\n\ny"}]
-    assert openai.build_messages(model_input) == list(two)
-    assert openai.build_messages(ModelInput("", (), {}, seen), zai=True) == list(seen)
+    assert openai.request_messages(model_input, merge_roles=True) == [{"role": "user", "content": "x\n\ny"}]
+    assert openai.request_messages(model_input) == list(two)
+    assert openai.request_messages(ModelInput("", (), {}, seen), merge_roles=True) == list(seen)
     assert two[0]["content"] == "x", "the caller's own messages stay as they were"
 
 

@@ -19,7 +19,8 @@ from ..wire.body import sanitize_line
 from ..wire.text_filters import SecretFilter, tail_match
 from ..wire.tool_arguments import ArgumentCaster, mask_json
 from ..wire.tool_calls import forced_name
-from ..wire.tool_text import ToolTextReader, bound_name
+from ..wire.tool_markup import find_bound_name
+from ..wire.tool_text import ToolTextReader
 from .chunks import ChunkBuilder
 from .messages import GLMMessageChunk, parse_calls, to_openai_logprobs, usage_metadata
 from .request_plan import RequestPlan
@@ -165,7 +166,7 @@ class AnswerBuilder:
         number = self._numbers[key]
         name, text = piece.name, piece.arguments
         if name and not in_text:
-            name = bound_name(name, self._schemas) or name
+            name = find_bound_name(name, self._schemas) or name
             if name != piece.name:
                 self._changed.append(f"tool_calls: {sanitize_line(piece.name, 60)} read as {name}")
             if name in self._schemas:

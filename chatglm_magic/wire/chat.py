@@ -7,7 +7,8 @@ chat templates of GLM-4.7 and later read ``reasoning_content`` of the messages a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import UnsupportedError
@@ -29,21 +30,21 @@ def adapt_messages(
 
     Thinking is given back only within a loop of tools: after the last message of the user.
     """
-    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=-1)
-    fitted: list[Message] = []
-    notes: list[Change] = []
-    for place, message in enumerate(messages):
-        kept = dict(message)
-        if place < last or server in SERVERS_WITHOUT_REASONING_INPUT:
-            kept.pop("reasoning_content", None)
-        if server in SERVERS_WITHOUT_NAMES and kept.pop("name", None) is not None:
-            notes.append(Change(f"name: not sent, {SERVER_TITLES[server]} takes no names of messages"))
-        fitted.append(kept)
-    systems = [message for message in fitted if message["role"] == "system"]
-    if server == "zai" and last < 0 and systems:
+    last_user = max((index for index, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    adapted: list[Message] = []
+    changes: list[Change] = []
+    for index, message in enumerate(messages):
+        copy = dict(message)
+        if index < last_user or server in SERVERS_WITHOUT_REASONING_INPUT:
+            copy.pop("reasoning_content", None)
+        if server in SERVERS_WITHOUT_NAMES and copy.pop("name", None) is not None:
+            changes.append(Change(f"name: not sent, {SERVER_TITLES[server]} takes no names of messages"))
+        adapted.append(copy)
+    systems = [message for message in adapted if message["role"] == "system"]
+    if server == "zai" and last_user < 0 and systems:
         systems[-1]["role"] = "user"
-        notes.append(Change("messages: the system's sent as the user's, Z.ai needs one"))
-    return fitted, tuple(dict.fromkeys(notes))
+        changes.append(Change("messages: the system's sent as the user's, Z.ai needs one"))
+    return adapted, tuple(dict.fromkeys(changes))
 
 
 def response_format_keys(
@@ -93,7 +94,7 @@ def messages_to_prompt(
         raise UnsupportedError(f"ChatGLM's POST / can't call tools. {USE_V1_ADVICE}")
     systems: list[str] = []
     pairs: list[Pair] = []
-    asked: list[str] = []
+    user_texts: list[str] = []
     for message in messages:
         role, content = message["role"], message.get("content")
         if message.get("tool_calls") or role == "tool":
@@ -103,15 +104,71 @@ def messages_to_prompt(
         if role == "system":
             systems.append(content)
         elif role == "assistant":
-            pairs.append(("\n\n".join(asked), content))
-            asked = []
+            pairs.append(("\n\n".join(user_texts), content))
+            user_texts = []
         else:
-            asked.append(content)
+            user_texts.append(content)
     if chat.as_json:
         systems.append(
             schema_prompt(chat.schema) if chat.schema else "Answer with one JSON object and nothing else."
         )
-    return "\n\n".join(asked), tuple(pairs), "\n\n".join(systems) or None
+    return "\n\n".join(user_texts), tuple(pairs), "\n\n".join(systems) or None
 
 
 USE_V1_ADVICE = "Use the server's /v1 address: endpoint_url='http://…/v1'."
+
+
+MAX_CONTENT_DEPTH = 8
+"""How far into the parts of a content its text is looked for."""
+
+TEXT_KEYS = ("content", "refusal", "reasoning_content", "reasoning", "reasoning_details")
+
+
+def read_message(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return what a choice says, a piece of it or all: the first of three places where there is a text."""
+    places = [choice.get("delta"), choice.get("message"), choice.get("text")]
+    messages = [dict(item) if isinstance(item, dict) else {"content": item} for item in places if item]
+    with_text = (
+        item
+        for item in messages
+        if item.get("tool_calls") or any(join_texts(item.get(name)) for name in TEXT_KEYS)
+    )
+    return next(with_text, messages[0] if messages else {})
+
+
+def join_texts(content: Any) -> str:
+    return "".join(text for _, text in iter_parts(content))
+
+
+def read_reasoning(message: dict[str, Any]) -> str:
+    """Return the thinking that stands beside the text; a server may say it under two names at once."""
+    for name in ("reasoning_content", "reasoning", "reasoning_details"):
+        if text := join_texts(message.get(name)):
+            return text
+    return ""
+
+
+def iter_parts(content: Any, depth: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a content, each with its kind: ``text``, ``reasoning`` or ``refusal``."""
+    if isinstance(content, str):
+        if content:
+            yield "text", content
+        return
+    if not depth:
+        return
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            yield from iter_parts(part)
+        elif isinstance(part, dict):
+            yield from _iter_part(part, depth - 1)
+
+
+def _iter_part(part: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
+    """Yield the thinking of one part and its text; they may stand beside each other."""
+    thinks = bool(re.search("think|reason", str(part.get("type"))))
+    for names in (("thinking", "reasoning"), ("refusal",), ("text", "content", "summary", "value")):
+        text = next(
+            (found for name in names if (found := "".join(t for _, t in iter_parts(part.get(name), depth)))), ""
+        )
+        if text:
+            yield "reasoning" if thinks or names[0] == "thinking" else names[0], text

@@ -134,12 +134,12 @@ def raise_if_error(reply: Any, url: str) -> None:
         said = bodies.sanitize_line(words or find_message(reply) or reply)
         raise InvalidResponseError(f"The server reports status {status}: {said}", kind="server_error")
     if reports_failure(reply):
-        found = find_message({key: value for key, value in reply.items() if key != "response"}) or words or reply
+        message = find_message({key: value for key, value in reply.items() if key != "response"}) or words or reply
         code = find_error_code(reply)
         kind, advice = _classify_message(bodies.dump_json(reply))
         if (known := VENDOR_STATUS.get(code or 0)) is not None:
             kind, advice = _classify_refusal(known, bodies.dump_json(reply), url)
-        said = bodies.sanitize_line(found)
+        said = bodies.sanitize_line(message)
         raise InvalidResponseError(
             f"The server reports an error: {_with_full_stop(said) + advice if advice else said}", kind=kind
         )
@@ -170,17 +170,17 @@ def reports_failure(reply: Any) -> bool:
         return False
     if reply.get("object") == "error" or reply.get("detail") or reply.get("error_code", 0) not in SUCCESS_CODES:
         return True
-    worded = any(isinstance(reply.get(key), str) and reply[key] for key in ("message", "msg"))
-    return worded and "code" in reply and _lower(reply["code"]) not in SUCCESS_CODES
+    has_message = any(isinstance(reply.get(key), str) and reply[key] for key in ("message", "msg"))
+    return has_message and "code" in reply and _lower(reply["code"]) not in SUCCESS_CODES
 
 
-def _is_error_value(found: Any) -> bool:
+def _is_error_value(value: Any) -> bool:
     """Tell whether what stands under ``error`` is one: some servers send an empty one with each event."""
-    if isinstance(found, dict):
-        if "code" in found and _lower(found["code"]) in (0, "0", 200, "200", "success", "ok"):
+    if isinstance(value, dict):
+        if "code" in value and _lower(value["code"]) in (0, "0", 200, "200", "success", "ok"):
             return False
-        return any(found.values())
-    return bool(found) and _lower(found) not in ("null", "none", "false")
+        return any(value.values())
+    return bool(value) and _lower(value) not in ("null", "none", "false")
 
 
 def _lower(value: Any) -> Any:
@@ -206,27 +206,27 @@ def find_error_code(reply: Any) -> int | None:
     return None
 
 
-def find_message(reply: Any, deep: int = MAX_MESSAGE_DEPTH) -> str | None:
+def find_message(reply: Any, depth: int = MAX_MESSAGE_DEPTH) -> str | None:
     """Find the server's own words in an error body, which servers write in at least ten shapes.
 
-    :param deep: how far into lists and objects to look.
+    :param depth: how far into lists and objects to look.
     """
     if isinstance(reply, str):
         return reply
-    if not deep:
+    if not depth:
         return None
     if isinstance(reply, list):
-        parts = [find_message(item, deep - 1) for item in reply[:5]]
+        parts = [find_message(item, depth - 1) for item in reply[:5]]
         return "; ".join(part for part in parts if part) or None
     if not isinstance(reply, dict):
         return None
     for key in ("error", "detail", "message", "msg", "error_msg", "error_message", "errorMessage", "text"):
         if reply.get(key):
-            found = find_message(reply[key], deep - 1)
-            if found:
+            message = find_message(reply[key], depth - 1)
+            if message:
                 loc = reply.get("loc")
                 where = ".".join(str(part) for part in loc) if isinstance(loc, list) else ""
-                return f"{where}: {found}" if where else found
+                return f"{where}: {message}" if where else message
     return None
 
 
@@ -237,14 +237,14 @@ def _make_error(
     tokens = _find_token_counts(text) if kind == "too_long" else None
     if tokens and tokens[0] > tokens[1]:
         advice = f" That is {tokens[0] - tokens[1]} tokens too many.{advice}"
-    said = _with_full_stop(bodies.sanitize_line(words, 500) or "(no text)")
-    error = ResponseError(f"The server answered {code or status}: {said}{advice}", kind=kind)
+    message = _with_full_stop(bodies.sanitize_line(words, 500) or "(no text)")
+    error = ResponseError(f"The server answered {code or status}: {message}{advice}", kind=kind)
     error.status, error.retry_after, error.tokens = status, retry_after, tokens
     return error
 
 
-def _with_full_stop(said: str) -> str:
-    return said + ("" if said[-1:] in ".!?…。！？" else ".")
+def _with_full_stop(text: str) -> str:
+    return text + ("" if text[-1:] in ".!?…。！？" else ".")
 
 
 def _decode_leniently(raw: bytes, content_type: str) -> str:
@@ -268,18 +268,18 @@ def _parse_json(text: str) -> Any:
 def _find_token_counts(text: str) -> tuple[int, int] | None:
     """Return (tokens asked for, tokens there is room for) where the server says so."""
     head = text[:4096]
-    if found := CHARACTER_LIMIT.search(head):
-        characters, most, room = (int(number) for number in found.groups())
-        return -(-characters * room // max(most, 1)), room
-    pairs = [(int(found[1]), int(found[2])) for pattern in TOKENS_THEN_LIMIT if (found := pattern.search(head))]
-    pairs += [(int(found[2]), int(found[1])) for pattern in LIMIT_THEN_TOKENS if (found := pattern.search(head))]
+    if match := CHARACTER_LIMIT.search(head):
+        characters, max_characters, limit = (int(number) for number in match.groups())
+        return -(-characters * limit // max(max_characters, 1)), limit
+    pairs = [(int(match[1]), int(match[2])) for pattern in TOKENS_THEN_LIMIT if (match := pattern.search(head))]
+    pairs += [(int(match[2]), int(match[1])) for pattern in LIMIT_THEN_TOKENS if (match := pattern.search(head))]
     return pairs[0] if pairs else None
 
 
 def _max_token_advice(head: str) -> str:
-    most = next((int(found[1]) for pattern in MAX_TOKEN_LIMITS if (found := pattern.search(head))), None)
+    limit_tokens = next((int(match[1]) for pattern in MAX_TOKEN_LIMITS if (match := pattern.search(head))), None)
     in_all = " in all" if re.search(r"max_model_len|context length", head) else ""
-    limit = f": this model takes at most {most} tokens{in_all}" if most is not None else ""
+    limit = f": this model takes at most {limit_tokens} tokens{in_all}" if limit_tokens is not None else ""
     return f" Lower max_token{limit}."
 
 
@@ -337,10 +337,10 @@ def _classify_not_found(head: str, url: str) -> tuple[str, str]:
     from . import dialect_of
 
     if dialect_of(url) == "openai":
-        other = "a server with ChatGLM's own POST / has its address end in a plain /"
+        hint = "a server with ChatGLM's own POST / has its address end in a plain /"
     else:
-        other = "a server that speaks OpenAI's protocol has its address end in /v1, or wants dialect=openai"
+        hint = "a server that speaks OpenAI's protocol has its address end in /v1, or wants dialect=openai"
     return (
         "not_found",
-        f" Nothing answers at {bodies.sanitize_line(url)}: {other} (%chatglm_config endpoint_url=...).",
+        f" Nothing answers at {bodies.sanitize_line(url)}: {hint} (%chatglm_config endpoint_url=...).",
     )

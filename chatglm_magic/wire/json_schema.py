@@ -36,7 +36,7 @@ def is_valid(value: Any, schema: Any, root: Schema | None = None) -> bool:
 
 
 def iter_problems(
-    value: Any, schema: Any, root: Schema | None = None, path: str = "", deep: int = 0
+    value: Any, schema: Any, root: Schema | None = None, path: str = "", depth: int = 0
 ) -> Iterator[str]:
     """Yield what doesn't fit, each with where it stands.
 
@@ -50,10 +50,10 @@ def iter_problems(
     if schema is False:
         yield _problem(path, "isn't allowed")
         return
-    if not isinstance(schema, Mapping) or deep > MAX_SCHEMA_DEPTH:
+    if not isinstance(schema, Mapping) or depth > MAX_SCHEMA_DEPTH:
         return
     if isinstance(schema.get("$ref"), str) and (target := _resolve_reference(schema["$ref"], root)) is not None:
-        yield from iter_problems(value, target, root, path, deep + 1)
+        yield from iter_problems(value, target, root, path, depth + 1)
     kinds = schema.get("type")
     kinds = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
     known = [kind for kind in kinds if kind in TYPE_CHECKS]
@@ -64,58 +64,60 @@ def iter_problems(
         yield _problem(path, f"isn't one of {', '.join(map(repr, schema['enum'][:10]))}")
     if "const" in schema and not _is_equal(value, schema["const"]):
         yield _problem(path, f"isn't {schema['const']!r}")
-    yield from _check_combinations(value, schema, root, path, deep)
+    yield from _check_combinations(value, schema, root, path, depth)
     if isinstance(value, Mapping):
-        yield from _check_object(value, schema, root, path, deep)
+        yield from _check_object(value, schema, root, path, depth)
     elif isinstance(value, list):
-        yield from _check_list(value, schema, root, path, deep)
+        yield from _check_list(value, schema, root, path, depth)
     elif isinstance(value, str):
         yield from _check_bounds(len(value), schema, path, "minLength", "maxLength", "characters")
     elif TYPE_CHECKS["number"](value):
         yield from _check_bounds(value, schema, path, "minimum", "maximum", "")
-        for name, wrong in (("exclusiveMinimum", -1), ("exclusiveMaximum", 1)):
+        for name, direction in (("exclusiveMinimum", -1), ("exclusiveMaximum", 1)):
             bound = schema.get(name)
-            if TYPE_CHECKS["number"](bound) and (value <= bound if wrong < 0 else value >= bound):
-                yield _problem(path, f"is not {'above' if wrong < 0 else 'below'} {bound}")
+            if TYPE_CHECKS["number"](bound) and (value <= bound if direction < 0 else value >= bound):
+                yield _problem(path, f"is not {'above' if direction < 0 else 'below'} {bound}")
 
 
-def _check_combinations(value: Any, schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
+def _check_combinations(value: Any, schema: Schema, root: Schema, path: str, depth: int) -> Iterator[str]:
     for inner in _as_list(schema.get("allOf")):
-        yield from iter_problems(value, inner, root, path, deep + 1)
+        yield from iter_problems(value, inner, root, path, depth + 1)
     for name in ("anyOf", "oneOf"):
         choices = _as_list(schema.get(name))
-        fitting = sum(next(iter_problems(value, choice, root, path, deep + 1), None) is None for choice in choices)
-        if choices and (fitting == 0 or (name == "oneOf" and fitting > 1)):
-            yield _problem(path, f"fits {'none' if not fitting else 'several'} of the allowed forms")
+        valid_count = sum(
+            next(iter_problems(value, choice, root, path, depth + 1), None) is None for choice in choices
+        )
+        if choices and (valid_count == 0 or (name == "oneOf" and valid_count > 1)):
+            yield _problem(path, f"fits {'none' if not valid_count else 'several'} of the allowed forms")
 
 
-def _check_object(value: Mapping[str, Any], schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
-    known = schema.get("properties")
-    known = known if isinstance(known, Mapping) else {}
+def _check_object(value: Mapping[str, Any], schema: Schema, root: Schema, path: str, depth: int) -> Iterator[str]:
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, Mapping) else {}
     for name in _as_list(schema.get("required")):
         if isinstance(name, str) and name not in value:
             yield _problem(_join(path, name), "is missing")
-    further = schema.get("additionalProperties", True)
+    additional = schema.get("additionalProperties", True)
     for name, item in value.items():
-        if name in known:
-            yield from iter_problems(item, known[name], root, _join(path, name), deep + 1)
-        elif further is not True and not schema.get("patternProperties"):
-            yield from iter_problems(item, further, root, _join(path, name), deep + 1)
+        if name in properties:
+            yield from iter_problems(item, properties[name], root, _join(path, name), depth + 1)
+        elif additional is not True and not schema.get("patternProperties"):
+            yield from iter_problems(item, additional, root, _join(path, name), depth + 1)
 
 
-def _check_list(value: list[Any], schema: Schema, root: Schema, path: str, deep: int) -> Iterator[str]:
-    first = _as_list(schema.get("prefixItems"))
-    for place, item in enumerate(value):
-        inner = first[place] if place < len(first) else schema.get("items", True)
-        yield from iter_problems(item, inner, root, f"{path}[{place}]", deep + 1)
+def _check_list(value: list[Any], schema: Schema, root: Schema, path: str, depth: int) -> Iterator[str]:
+    prefix = _as_list(schema.get("prefixItems"))
+    for index, item in enumerate(value):
+        inner = prefix[index] if index < len(prefix) else schema.get("items", True)
+        yield from iter_problems(item, inner, root, f"{path}[{index}]", depth + 1)
     yield from _check_bounds(len(value), schema, path, "minItems", "maxItems", "items")
 
 
 def _check_bounds(size: Any, schema: Schema, path: str, low: str, high: str, unit: str) -> Iterator[str]:
-    for name, wrong in ((low, "at least"), (high, "at most")):
+    for name, direction in ((low, "at least"), (high, "at most")):
         bound = schema.get(name)
         if TYPE_CHECKS["number"](bound) and (size < bound if name == low else size > bound):
-            yield _problem(path, f"must be {wrong} {bound} {unit}".rstrip())
+            yield _problem(path, f"must be {direction} {bound} {unit}".rstrip())
 
 
 def cast_text(text: str, schema: Schema, root: Schema | None = None) -> Any:
@@ -140,18 +142,18 @@ def _resolve_reference(reference: str, root: Schema) -> Any:
     """Return what a reference within a schema points to; None for any other."""
     if not reference.startswith("#"):
         return None
-    found: Any = root
+    target: Any = root
     for part in reference[1:].strip("/").split("/") if reference.strip("#/") else []:
         part = part.replace("~1", "/").replace("~0", "~")
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(target, Mapping) or part not in target:
             return None
-        found = found[part]
-    return found
+        target = target[part]
+    return target
 
 
-def _is_equal(one: Any, other: Any) -> bool:
+def _is_equal(value: Any, other: Any) -> bool:
     """Compare as JSON does: 1 is 1.0, and neither is true."""
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -61,22 +61,22 @@ def encode(
     ``usage`` asks for token counts in the stream; Z.ai sends them unasked and ``transformers serve`` refuses
     the key, so it can be left out.
     """
-    params, zai = model_input.params, server == "zai"
+    params, is_zai = model_input.params, server == "zai"
     sampling, changed = _sampling_keys(params, server)
-    merges = zai and model_input.chat is None
-    body: dict[str, Any] = {"messages": build_messages(model_input, zai=merges), "stream": True} | sampling
-    if usage and not zai:
+    messages = request_messages(model_input, merge_roles=is_zai and model_input.chat is None)
+    body: dict[str, Any] = {"messages": messages, "stream": True} | sampling
+    if usage and not is_zai:
         body["stream_options"] = {"include_usage": True}
     model = params.get("model")
     if params.get("thinking"):
         keys, change = thinking_keys(params["thinking"], model, server)
         body, changed = body | keys, changed + change
     if (chat := model_input.chat) is not None:
-        fitted, change = adapt_messages(body["messages"], server)
-        body["messages"] = _merge_neighbours(fitted) if zai else fitted
+        adapted, change = adapt_messages(body["messages"], server)
+        body["messages"] = _merge_neighbours(adapted) if is_zai else adapted
         changed += change
-        thinks = any("reasoning_content" in message for message in body["messages"])
-        if zai and thinks and params.get("thinking") != "off":
+        has_reasoning = any("reasoning_content" in message for message in body["messages"])
+        if is_zai and has_reasoning and params.get("thinking") != "off":
             body["thinking"] = {"type": "enabled", **body.get("thinking", {}), "clear_thinking": False}
         keys, change = tool_keys(chat.tools, chat.tool_choice, chat.parallel_tool_calls, model, server)
         body, changed = body | keys, changed + change
@@ -85,25 +85,36 @@ def encode(
     return body | dict(model_input.extra), changed
 
 
-def build_messages(model_input: ModelInput, *, zai: bool = False) -> list[dict[str, Any]]:
-    """Return the conversation as messages with roles: what the system says first, the prompt's own before ours."""
-    own = [dict(message) for message in model_input.messages]
-    said = list(takewhile(lambda message: message["role"] == "system", own))
+def request_messages(model_input: ModelInput, *, merge_roles: bool = False) -> list[dict[str, Any]]:
+    """Return the conversation as messages with roles.
+
+    System messages come first; those of the prompt replace the ``system`` parameter.
+
+    :param merge_roles: whether to join consecutive messages of the same role.
+    """
+    prompt_messages = [dict(message) for message in model_input.messages]
+    system_messages = list(takewhile(lambda message: message["role"] == "system", prompt_messages))
+    prompt_messages = prompt_messages[len(system_messages) :]
     system = model_input.params.get("system")
-    found: list[dict[str, Any]] = [*said] or ([{"role": "system", "content": system}] if system else [])
-    for asked, answered in model_input.history:
-        found += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    found += own[len(said) :] or ([] if own else [{"role": "user", "content": model_input.prompt}])
-    return _merge_neighbours(found) if zai else found
+    result: list[dict[str, Any]] = [*system_messages] or (
+        [{"role": "system", "content": system}] if system else []
+    )
+    for prompt, answer in model_input.history:
+        result += [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    if model_input.messages:
+        result += prompt_messages
+    else:
+        result.append({"role": "user", "content": model_input.prompt})
+    return _merge_neighbours(result) if merge_roles else result
 
 
-def _merge_neighbours(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _merge_neighbours(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Join neighbours of one role, which Z.ai refuses (400, code 1214)."""
     merged: list[dict[str, Any]] = []
-    for message in found:
+    for message in messages:
         last = merged[-1] if merged else {}
-        plain = all(m.keys() == {"role", "content"} and isinstance(m["content"], str) for m in (last, message))
-        if plain and last["role"] == message["role"]:
+        is_plain = all(m.keys() == {"role", "content"} and isinstance(m["content"], str) for m in (last, message))
+        if is_plain and last["role"] == message["role"]:
             last["content"] += "\n\n" + message["content"]
         else:
             merged.append(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, 
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Candidate, Change, Delta, TokenLogprobs
 from . import body as bodies
+from .chat import iter_parts, join_texts, read_message, read_reasoning
 from .error_response import SHORTEN_ADVICE, find_message, make_event_error, raise_if_error, reports_failure
 from .sse import Event, SSEDecoder
 from .text_filters import ThinkSplitter, resolve_thinking
@@ -62,9 +62,6 @@ def _hex_bytes(values: Any, token: str) -> str | None:
         return None
     return None if data == token.encode(errors="surrogatepass") else data.hex()
 
-
-MAX_CONTENT_DEPTH = 8
-"""How far into the parts of a content its text is looked for."""
 
 EVENT_MARKS = (b"data:", b"event", b":", b"id:", b"retry", b"error:")
 INVALID_UTF8 = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")
@@ -263,15 +260,15 @@ class OpenAIReader:
         if self._pending_changes:
             facts["changed"], self._pending_changes = self._pending_changes, ()
         choice = self._select_choice(reply.get("choices"))
-        content = _content_of(choice)
+        message = read_message(choice)
         if reply.get("object") == "chat.completion" and isinstance(choice.get("message"), dict):
             if not self._whole_objects and (
-                self._is_repeated(_text_of(content.get("content"))) or self._calls.has_calls
+                self._is_repeated(join_texts(message.get("content"))) or self._calls.has_calls
             ):
-                content = {}  # once more, after it came in pieces
+                message = {}  # once more, after it came in pieces
             self._whole_objects += 1
         texts_before = len(self._texts)
-        deltas = self._read_choice(choice, content)
+        deltas = self._read_choice(choice, message)
         self._objects_with_text += len(self._texts) > texts_before
         return [*deltas, Delta(**facts)] if facts else deltas
 
@@ -298,18 +295,18 @@ class OpenAIReader:
             return next((item for item in listed if _choice_index(item) == selected), {})
         return listed[0] if listed else {}
 
-    def _read_choice(self, choice: dict[str, Any], content: dict[str, Any]) -> list[Delta]:
+    def _read_choice(self, choice: dict[str, Any], message: dict[str, Any]) -> list[Delta]:
         deltas = []
-        if reasoning := _reasoning_text(content):
+        if reasoning := read_reasoning(message):
             deltas.append(self._read_reasoning(reasoning))
-        for kind, text in _iter_parts(content.get("content")):
+        for kind, text in iter_parts(message.get("content")):
             deltas += [self._read_reasoning(text)] if kind == "reasoning" else self._read_text(text)
             if kind == "refusal":
                 deltas.append(Delta(changed=(MODEL_REFUSED,)))
-        refusal = content.get("refusal")
+        refusal = message.get("refusal")
         if isinstance(refusal, str) and refusal:
             deltas += [*self._read_text(refusal), Delta(changed=(MODEL_REFUSED,))]
-        calls = content.get("tool_calls") or content.get("function_call")
+        calls = message.get("tool_calls") or message.get("function_call")
         if calls and (pieces := self._calls.feed(calls)):
             deltas += [*self._splitter.close(), Delta(tool_calls=tuple(pieces))]
         if (listed := choice.get("logprobs")) and (odds := parse_logprobs(listed)):
@@ -348,7 +345,7 @@ class OpenAIReader:
             "tool_calls",
             "function_call",
         )
-        return _content_of(choice).get("content") in ("", []) or reason in without_text
+        return read_message(choice).get("content") in ("", []) or reason in without_text
 
 
 def _plain_text(reply: dict[str, Any]) -> str | None:
@@ -368,27 +365,6 @@ BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
 """What a choice may bring besides its delta."""
 
 
-def _content_of(choice: dict[str, Any]) -> dict[str, Any]:
-    """Return what a choice says, a piece of it or all: the first of three places where there is a text."""
-    places = [choice.get("delta"), choice.get("message"), choice.get("text")]
-    contents = [
-        dict(content) if isinstance(content, dict) else {"content": content} for content in places if content
-    ]
-    with_text = (
-        content
-        for content in contents
-        if content.get("tool_calls") or any(_text_of(content.get(name)) for name in TEXT_KEYS)
-    )
-    return next(with_text, contents[0] if contents else {})
-
-
-TEXT_KEYS = ("content", "refusal", "reasoning_content", "reasoning", "reasoning_details")
-
-
-def _text_of(content: Any) -> str:
-    return "".join(text for _, text in _iter_parts(content))
-
-
 def _is_chunk(reply: Any) -> bool:
     """Tell whether an object is a piece of a stream."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
@@ -398,37 +374,3 @@ def _is_chunk(reply: Any) -> bool:
 def _choice_index(choice: dict[str, Any]) -> int:
     number = choice.get("index")
     return number if isinstance(number, int) else 0
-
-
-def _reasoning_text(content: dict[str, Any]) -> str:
-    """Return the thinking that stands beside the text; a server may say it under two names at once."""
-    for name in ("reasoning_content", "reasoning", "reasoning_details"):
-        if text := _text_of(content.get(name)):
-            return text
-    return ""
-
-
-def _iter_parts(content: Any, depth: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a content, each with its kind: ``text``, ``reasoning`` or ``refusal``."""
-    if isinstance(content, str):
-        if content:
-            yield "text", content
-        return
-    if not depth:
-        return
-    for part in content if isinstance(content, list) else [content]:
-        if isinstance(part, str):
-            yield from _iter_parts(part)
-        elif isinstance(part, dict):
-            yield from _iter_part(part, depth - 1)
-
-
-def _iter_part(part: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
-    """Yield the thinking of one part and its text; they may stand beside each other."""
-    thinks = bool(re.search("think|reason", str(part.get("type"))))
-    for names in (("thinking", "reasoning"), ("refusal",), ("text", "content", "summary", "value")):
-        text = next(
-            (found for name in names if (found := "".join(t for _, t in _iter_parts(part.get(name), depth)))), ""
-        )
-        if text:
-            yield "reasoning" if thinks or names[0] == "thinking" else names[0], text

@@ -55,11 +55,11 @@ def family_of(model: str | None) -> Family | None:
         family_of("zai-org/GLM-5.2-FP8").levels
     """
     parts = reversed((model or "").lower().split("/"))  # a hub's snapshot has the name further up
-    found = next(filter(None, map(GLM_VERSION.search, parts)), None)
-    if found is None:
+    match = next(filter(None, map(GLM_VERSION.search, parts)), None)
+    if match is None:
         return None
-    version = int(found[1]), int(found[2] or 0)
-    title = f"GLM-{found[1]}" + (f".{found[2]}" if found[2] else "")
+    version = int(match[1]), int(match[2] or 0)
+    title = f"GLM-{match[1]}" + (f".{match[2]}" if match[2] else "")
     if (4, 5) <= version <= (5, 1):
         return Family(title, ON_OFF_ONLY)
     if version == (5, 2):
@@ -75,21 +75,21 @@ def levels_of(model: str | None, server: Server | None) -> tuple[str, ...]:
     return tuple(level for level in THINKING_LEVELS if _nearest(level, family, server) == level)
 
 
-def nearest_level(wish: str, model: str | None, server: Server | None) -> tuple[str, str]:
+def nearest_level(requested: str, model: str | None, server: Server | None) -> tuple[str, str]:
     """Return the level that is sent for a wish, and why it is another one; empty where the wish is sent."""
     family = family_of(model)
-    level = _nearest(wish, family, server)
-    if level == wish:
-        return wish, ""
-    if family is not None and wish == "off":
+    level = _nearest(requested, family, server)
+    if level == requested:
+        return requested, ""
+    if family is not None and requested == "off":
         return level, f"{family.title} always thinks"
-    if family is not None and family.nearest.get(wish) == level:
+    if family is not None and family.nearest.get(requested) == level:
         return level, f"{family.title} has {_join_levels(family.levels)}"
     return level, f"{SERVER_TITLES[server]} has {_join_levels(levels_of(model, server))}"
 
 
-def _nearest(wish: str, family: Family | None, server: Server | None) -> str:
-    level = family.nearest.get(wish, wish) if family is not None else wish
+def _nearest(requested: str, family: Family | None, server: Server | None) -> str:
+    level = family.nearest.get(requested, requested) if family is not None else requested
     served = SERVER_LEVELS.get(server, {}).get(level, level)
     return served if family is None or served in family.levels else level
 
@@ -110,14 +110,14 @@ def _join_levels(levels: Sequence[str]) -> str:
 
 
 def thinking_keys(
-    wish: str, model: str | None, server: Server | None
+    requested: str, model: str | None, server: Server | None
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """Return the keys of the body that ask for a level of thinking, and what they change of the wish.
 
-    :param wish: one of :data:`chatglm_magic.parameters.THINKING_LEVELS`.
+    :param requested: one of :data:`chatglm_magic.parameters.THINKING_LEVELS`.
     """
-    level, why = nearest_level(wish, model, server)
-    changed = (Change(f"thinking={wish} sent as {level}: {why}", "thinking"),) if why else ()
+    level, why = nearest_level(requested, model, server)
+    changed = (Change(f"thinking={requested} sent as {level}: {why}", "thinking"),) if why else ()
     return _level_keys(level, family_of(model), server), changed
 
 

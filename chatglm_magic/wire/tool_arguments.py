@@ -5,6 +5,7 @@ Servers' parsers give numbers and truth values as texts, and texts that look lik
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -145,3 +146,45 @@ def _parse_json_or(raw: str, default: Any) -> Any:
         return strict_json(raw)
     except (ValueError, RecursionError):
         return default
+
+
+def cast_arguments(values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """Return arguments with those cast that have another type than in their schema: ``"3"`` where 3 belongs."""
+    properties = schema.get("properties")
+    property_schemas = properties if isinstance(properties, Mapping) else {}
+    arguments = {}
+    for name, value in values.items():
+        property_schema = property_schemas.get(name)
+        if isinstance(property_schema, Mapping) and not is_valid(value, property_schema, schema):
+            value = cast_text(value if isinstance(value, str) else dump_arguments(value), property_schema, schema)
+        arguments[name] = value
+    return arguments
+
+
+def dump_arguments(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def parse_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is, but for special tokens at its end; None if it is none."""
+    text = text.strip()
+    while text.endswith("|>") and (position := text.rfind("<|")) >= 0:
+        text = text[:position].rstrip()
+    try:
+        value = strict_json(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def parse_keywords(text: str) -> dict[str, Any] | None:
+    """Return the keyword arguments of ``tool_call(…)``: literals alone, nothing is evaluated."""
+    try:
+        node = ast.parse(f"f({text})", mode="eval").body
+        if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):
+            return None
+        values = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
+        json.dumps(values)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None
+    return values

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from chatglm_magic import GLMChatModel
 from chatglm_magic.values import Delta
-from chatglm_magic.wire.tool_arguments import ArgumentCaster
-from chatglm_magic.wire.tool_text import ToolTextReader, cast_arguments
+from chatglm_magic.wire.tool_arguments import ArgumentCaster, cast_arguments
+from chatglm_magic.wire.tool_text import ToolTextReader
 
 from .. import tool_rivals
 from ..support.clock import is_linear
