@@ -1,5 +1,5 @@
-// The page's part of transcript.py: messages, and a box to write in. Text becomes text nodes; the only HTML that is
-// inserted are the blocks of a message, which the kernel has made safe. Nothing is evaluated.
+// The page's part of transcript.py: messages, and the composer. Text becomes text nodes. The only HTML that is
+// inserted is that of a message's blocks, which the kernel has sanitized. Nothing is evaluated.
 
 const ICONS = {
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
@@ -16,8 +16,8 @@ const ICONS = {
 };
 const NAMES = { copy: "Copy", edit: "Edit", again: "Again", branch: "Branch from here", delete: "Delete" };
 const PLACEHOLDER = "Message…   (Enter sends · Shift+Enter new line)";
-const LONG = 60; // blocks of an answer from which on those out of sight are not laid out
-const NEAR = 48; // pixels from the end at which the view still follows it
+const LONG = 60; // in answers with more blocks, those out of sight are not laid out
+const NEAR = 48; // distance from the end, in pixels, within which the view follows it
 const SVG = "http://www.w3.org/2000/svg";
 
 function icon(name) {
@@ -48,11 +48,11 @@ function button(className, name, act, { text = "", sign = "" } = {}) {
   return node;
 }
 
-// Make one element's children like another's, and leave alone what is alike: a selection and what stands open stay.
+// Make one element's children equal to another's. Equal ones aren't touched, so selections and open details stay.
 function morph(old, fresh) {
   const [ours, theirs] = [[...old.childNodes], [...fresh.childNodes]];
-  theirs.forEach((node, at) => {
-    const mine = ours[at];
+  theirs.forEach((node, index) => {
+    const mine = ours[index];
     if (!mine) old.append(node);
     else if (mine.nodeType === 3 && node.nodeType === 3) {
       const text = node.data;
@@ -77,7 +77,7 @@ class View {
     this.messages = [];
     this.nodes = new Map();
     this.number = model.get("revision");
-    // A notebook that takes keys on their way down looks at the element that has the focus.
+    // Notebooks that handle keys in the capture phase check this attribute of the focused element.
     el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
     el.addEventListener("keydown", (event) => this.keep(event));
     this.build();
@@ -102,7 +102,7 @@ class View {
     this.model.send({ action, id, values });
   }
 
-  // Keys stay here. A notebook can still be saved.
+  // Keep keys from the notebook, except the one that saves it.
   keep(event) {
     event.stopPropagation();
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s" && this.el.parentElement) {
@@ -160,7 +160,7 @@ class View {
     this.toasts.setAttribute("role", "status");
     const above = make("div", "chatglm-above-log");
     above.append(this.log, this.latest, this.toasts);
-    // The box comes first for Tab, and stands last.
+    // The composer is first in the tab order, and displayed last.
     this.el.append(this.form, this.under, above, this.status);
   }
 
@@ -213,7 +213,7 @@ class View {
   // --- the box --------------------------------------------------------------------------------------------------
 
   key(event) {
-    if (event.isComposing || event.keyCode === 229) return; // an input method takes this key
+    if (event.isComposing || event.keyCode === 229) return; // the input method handles this key
     if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
       event.preventDefault();
       if (this.busy) this.toast("An answer is under way. Esc stops it.");
@@ -227,12 +227,12 @@ class View {
   recall(event) {
     const prompts = this.messages.filter((message) => message.role === "user" && message.source);
     const before = this.box.value === "" ? prompts.length : this.recalledAt;
-    const found = prompts[before - 1];
-    if (!found) return;
+    const prompt = prompts[before - 1];
+    if (!prompt) return;
     event.preventDefault();
     this.recalledAt = before - 1;
-    this.box.value = this.recalled = found.source;
-    this.box.setSelectionRange(found.source.length, found.source.length);
+    this.box.value = this.recalled = prompt.source;
+    this.box.setSelectionRange(prompt.source.length, prompt.source.length);
     this.typed();
   }
 
@@ -260,7 +260,7 @@ class View {
     this.go.classList.remove("chatglm-pending");
   }
 
-  // About how many tokens the text in the box is, of those that the model's context holds.
+  // Display the approximate number of tokens of the text, and the size of the model's context.
   counts() {
     const room = this.model.get("room");
     const text = this.box.value;
@@ -334,7 +334,7 @@ class View {
     else if (kind === "cut") this.cut(values[0]);
     else if (kind === "reveal") this.reveal(values[0]);
     else {
-      const message = this.messages.find((one) => one.id === values[0]);
+      const message = this.messages.find((each) => each.id === values[0]);
       if (!message) return;
       if (kind === "set") Object.assign(message, values[1]);
       else {
@@ -405,9 +405,9 @@ class View {
     }
     if (message.busy && message.blocks.length < parts.blocks.length && !body.style.minHeight)
       body.style.minHeight = `${body.offsetHeight}px`; // until the new answer is taller
-    message.blocks.forEach((html, at) => {
-      if (!parts.blocks[at]) text.append((parts.blocks[at] = make("div", "chatglm-block mathjax_ignore tex2jax_ignore")));
-      this.block(parts.blocks[at], html, !message.busy || at < message.blocks.length - 1);
+    message.blocks.forEach((html, index) => {
+      parts.blocks[index] ??= text.appendChild(make("div", "chatglm-block mathjax_ignore tex2jax_ignore"));
+      this.block(parts.blocks[index], html, !message.busy || index < message.blocks.length - 1);
     });
     node.classList.toggle("chatglm-long", message.blocks.length > LONG);
     parts.blocks.splice(message.blocks.length).forEach((block) => block.remove());
@@ -416,7 +416,7 @@ class View {
     this.wait(message, parts);
   }
 
-  // How long an answer has been waited for, until it begins.
+  // Display the waiting time of an answer until it begins.
   wait(message, parts) {
     const waits = message.busy && !message.blocks.length;
     if (!waits) parts.since = undefined;

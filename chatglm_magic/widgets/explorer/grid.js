@@ -1,10 +1,10 @@
-// The grid of a sweep. The kernel makes the HTML, every text in it escaped; this only puts it in its place, tells the
-// kernel which cell was opened, and keeps the keyboard among the cells.
+// The page's part of a sweep's grid. The kernel makes the HTML and escapes every text in it. This module inserts it,
+// tells the kernel which cell was opened, and handles the keyboard.
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function initialize({ model }) {
-  // What has changed is sent by itself; the model keeps all of it for views that are made later.
+  // Only changes are sent; the model keeps all tiles for views that are created later.
   model.on("msg:custom", ({ tiles }) => {
     if (tiles) model.set("tiles", { ...model.get("tiles"), ...tiles });
   });
@@ -46,10 +46,10 @@ function render({ model, el }) {
   }
 
   function nearest(from, [right, down]) {
-    const at = from.getBoundingClientRect();
+    const origin = from.getBoundingClientRect();
     const cost = (button) => {
       const to = button.getBoundingClientRect();
-      const [x, y] = [to.left - at.left, to.top - at.top];
+      const [x, y] = [to.left - origin.left, to.top - origin.top];
       const [along, across] = right ? [x * right, Math.abs(y)] : [y * down, Math.abs(x)];
       return along > 1 ? along + 3 * across : Infinity;
     };
@@ -57,8 +57,8 @@ function render({ model, el }) {
     return cost(best) < Infinity ? best : from;
   }
 
-  // In the capturing phase of the window, before the notebook hears of it: there the arrows select another cell, and
-  // single letters cut and delete.
+  // Registered on the window in the capture phase, to run before the notebook's own shortcuts: there, arrow keys
+  // select another cell, and single letters cut and delete.
   function onKey(event) {
     const from = event.target.closest?.("[data-n]");
     if (!from || !el.contains(from) || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -51,7 +51,7 @@ CSS = f"""
 .chatglm-explorer .chatglm-label{{color:{MUTED};font-size:12px;margin:2px 0}}
 .chatglm-explorer .chatglm-marked{{border-left:3px solid {BORDER};padding-left:10px;line-height:1.5}}
 .chatglm-explorer .chatglm-answer{{overflow-wrap:anywhere}}
-/* JupyterLab's own columns take 180 of a page's 1100 pixels. */
+/* JupyterLab itself takes 180 of a page's 1100 pixels. */
 @container (min-width:900px){{
  .chatglm-explorer .chatglm-main{{flex-flow:row nowrap;align-items:flex-start}}
  .chatglm-explorer .chatglm-all-cells{{flex:1 1 0}}

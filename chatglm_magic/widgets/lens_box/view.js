@@ -1,5 +1,5 @@
-// The page's part of a lens: the answer as prose, and the sliders. The kernel makes the HTML, every text in it escaped;
-// this only puts it in its place, and tells the kernel which token is looked at and what the sliders say.
+// The page's part of a lens: the answer as text, and the sliders. The kernel makes the HTML and escapes every text
+// in it. This module inserts it, and sends the selected token and the sliders' values to the kernel.
 
 const render = ({ model, el }) => {
   el.classList.add("chatglm-live");
@@ -22,7 +22,7 @@ const render = ({ model, el }) => {
     act();
   };
 
-  // --- sliders: a range, a number and a way back to what was asked ---
+  // --- sliders: a range, a number and a button that resets them to the request's value ---
 
   const bank = make("div", "chatglm-sliders", el);
   for (const { name, usual, most, asked, step } of model.get("sliders")) {
@@ -50,7 +50,7 @@ const render = ({ model, el }) => {
       if (!error.textContent) save(name, value);
     };
     number.addEventListener("change", take);
-    number.addEventListener("keydown", (event) => event.key === "Enter" && take()); // a notebook may prevent the change
+    number.addEventListener("keydown", (event) => event.key === "Enter" && take()); // a notebook may suppress the change event
     reset.addEventListener("click", () => {
       save(name, asked);
       show();
@@ -118,7 +118,7 @@ const render = ({ model, el }) => {
     token.focus({ preventScroll: true });
   }
 
-  // Up and down go to the token of the next line that is nearest.
+  // Return the nearest token in the line below or above.
   function beside(from, down) {
     const at = from.getClientRects()[0];
     const cost = (token) => {
@@ -131,8 +131,8 @@ const render = ({ model, el }) => {
     return best;
   }
 
-  // In the capturing phase of the window, before the notebook hears of it: there the arrows select another cell, and
-  // single letters cut and delete.
+  // Registered on the window in the capture phase, to run before the notebook's own shortcuts: there, arrow keys
+  // select another cell, and single letters cut and delete.
   function onKey(event) {
     const token = event.target.closest?.("[data-n]");
     if (!token || !prose.contains(token) || event.ctrlKey || event.metaKey || event.altKey) return;

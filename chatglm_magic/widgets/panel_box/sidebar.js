@@ -1,7 +1,7 @@
-// The page's part of sidebar.py: the panel's head, and a column of settings. Text becomes text nodes.
+// The page's part of sidebar.py: the panel's header, and a column of settings. Text becomes text nodes.
 
 const MENU = [["conversation", "Copy the conversation"], ["defaults", "Reset all settings"]];
-const STEPS = 1000; // of a slider whose scale is logarithmic
+const STEPS = 1000; // of a slider with a logarithmic scale
 
 function make(tag, className = "", text = "") {
   const node = document.createElement(tag);
@@ -27,7 +27,7 @@ class View {
     this.model = model;
     this.el = el;
     this.fields = new Map();
-    // A notebook that takes keys on their way down looks at the element that has the focus.
+    // Notebooks that handle keys in the capture phase check this attribute of the focused element.
     el.addEventListener("focusin", (event) => event.target.setAttribute("data-lm-suppress-shortcuts", "true"));
     el.addEventListener("keydown", (event) => event.stopPropagation());
     this.build();
@@ -92,7 +92,7 @@ class View {
     this.el.append(head, this.side);
   }
 
-  // The history comes beneath the panel, often below the window's edge.
+  // Scroll to the history, which appears below the panel, often outside the window.
   reveal(tries = 40) {
     const viewer = this.panel()?.querySelector(".chatglm-viewer");
     if (viewer) viewer.scrollIntoView({ block: "nearest", behavior: "smooth" });
@@ -219,7 +219,7 @@ class View {
     this.send("set", field.name, { value: Number(input.value) });
   }
 
-  // The keys of a slider that isn't set begin where its parameter does; on a logarithmic scale each is a step.
+  // By keyboard, an unset slider starts at its parameter's initial value; on a logarithmic scale, a key is a step.
   begin(event, parts) {
     const by = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key];
     if (!parts.unset && parts.field.log && by) return this.step(event, parts, by);
@@ -251,7 +251,7 @@ class View {
     return Math.min(high, Math.max(low, this.nice(low * (high / low) ** (at / STEPS))));
   }
 
-  // The number follows while the handle is dragged.
+  // Update the number while the handle is dragged.
   slide(parts) {
     const value = this.value(parts);
     parts.input.value = written(value);
