@@ -42,7 +42,7 @@ __all__ = [
     "unload_ipython_extension",
 ]
 
-_HOMES = {
+_MODULES = {
     "Answer": ".values",
     "ChatGLM": ".llm",
     "GLMChatModel": ".llm.chat_model",
@@ -60,8 +60,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name], __name__), name)
     if name == "errors":
         return importlib.import_module(".errors", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -72,14 +72,14 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register ``%chatglm`` and its companions; called by ``%load_ext chatglm_magic``."""
+    """Register the magics; called by ``%load_ext chatglm_magic``."""
     from .magics.extension import load_extension
 
     load_extension(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Undo all that loading did; called by ``%unload_ext`` and ``%reload_ext``."""
+    """Undo everything that loading did; called by ``%unload_ext`` and ``%reload_ext``."""
     from .magics.extension import unload_extension
 
     unload_extension(shell)

@@ -1,4 +1,4 @@
-"""One question from a terminal: ``python -m chatglm_magic "PROMPT"`` asks the built-in model and stops."""
+"""``python -m chatglm_magic "PROMPT"``: send one prompt to the built-in model from a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .values import Answer
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Start the local server, stream one answer to the terminal, end the server; return the exit code."""
+    """Start the local server, stream one answer to the terminal, stop the server; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m chatglm_magic",
         description="Ask the built-in model, or a GGUF file's, one question.",

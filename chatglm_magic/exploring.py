@@ -1,4 +1,4 @@
-"""``sweep`` and ``lens`` as people call them: ask, and show what the notebook can show."""
+"""The functions ``sweep`` and ``lens``: send the requests and display the result in the notebook."""
 
 from __future__ import annotations
 
@@ -30,22 +30,21 @@ def sweep(
     resume: Sweep | str | Path | None = None,
     **axes: Any,
 ) -> Sweep:
-    """Ask a prompt, or each of several, at every combination of parameters; the conversation is left alone.
+    """Send one or several prompts with every combination of parameters, outside the conversation.
 
     .. code-block:: python
 
         result = sweep("Name a colour.", temperature=[0.1, 0.5, 1.0], top_p="0.5:0.9:5", samples=4)
 
-    :param axes: any parameter: a list of values, ``"a:b:n"`` for n evenly spaced numbers, or one value for all.
-        A name that isn't a field of ``ChatGLM`` is a key of the request's body.
-    :param samples: answers for each prompt with each setting, from 1.
-    :param jobs: questions under way at once, from 1.
-    :param show: in a notebook, display the explorer and return at once; whatever reads the answers waits for
-        them. If False, without a notebook, and where no front end watches the notebook (nbconvert, papermill,
-        nbval): return when the sweep has ended.
-    :param resume: a sweep, or a file of one: whole answers of it to the very same requests are not asked again.
-    :raises ParameterError: before anything is asked, for what can't be asked.
-    :raises Interrupted: for an interrupt, which stops the sweep; ``chatglm_magic.sweeps.last()`` is what came.
+    :param axes: any parameter: a list of values, ``"a:b:n"`` for n evenly spaced numbers, or a single value.
+        A name that isn't a field of ``ChatGLM`` is a key of the request body.
+    :param samples: answers per prompt and combination, at least 1.
+    :param jobs: maximum number of concurrent requests, at least 1.
+    :param show: in a notebook, display the explorer and return at once; reading an answer waits for it. If False,
+        without a notebook, or without a front end (nbconvert, papermill, nbval), return when the sweep has ended.
+    :param resume: a sweep, or a file of one, whose complete answers to identical requests are reused.
+    :raises ParameterError: before anything is sent, for invalid parameters.
+    :raises Interrupted: after an interrupt, which stops the sweep; ``chatglm_magic.sweeps.last()`` returns it.
     """
     result = prepare_sweep(prompt, axes, samples=samples, jobs=jobs, session=session, resume=resume)
     result.resume(wait=False)
@@ -66,42 +65,42 @@ def lens(
     logprobs: LogprobsOption = "auto",
     **options: Any,
 ) -> Lens:
-    """Ask once, and return the answer with the probabilities of its tokens.
+    """Send a prompt once; return the answer with the probabilities of its tokens.
 
-    :param show: in a notebook, show sliders that re-shape them without asking again.
+    :param show: in a notebook, display sliders that reshape the probabilities without another request.
 
-    The other parameters, and what is raised, are those of :func:`chatglm_magic.lenses.asked`.
+    The other parameters and the errors are those of :func:`chatglm_magic.lenses.ask_lens`.
     """
-    chosen: dict[str, Any] = {
+    explicit: dict[str, Any] = {
         "history": history,
         "record": record,
         "view": view,
         "vocabulary": vocabulary,
         "logprobs": logprobs,
     }
-    found = ask_lens(prompt, session, top, **chosen, **options)
+    result = ask_lens(prompt, session, top, **explicit, **options)
     if show:
-        display_widget(found)
-    return found
+        display_widget(result)
+    return result
 
 
 def display_running_sweep(sweep: Sweep, *, show: bool = True) -> None:
-    """Display a running sweep in the running cell, and wait for its end unless somebody watches the notebook.
+    """Display a running sweep in the current cell; without a front end, wait until it has ended.
 
-    :raises Interrupted: for an interrupt while it waits, which stops the sweep.
+    :raises Interrupted: after an interrupt of the wait, which stops the sweep.
     """
-    watched = has_front_end(current_shell())
-    if watched and show and display_widget(sweep):
+    is_watched = has_front_end(current_shell())
+    if is_watched and show and display_widget(sweep):
         return
     sweep.wait()
-    if show and not watched:
-        display_widget(sweep)  # with all answers: what runs the notebook saves it as it is now
+    if show and not is_watched:
+        display_widget(sweep)  # with all answers, because the notebook is saved in this state
 
 
 def display_widget(value: Sweep | Lens) -> bool:
-    """Display a value's widgets in the running cell, where there can be any; tell whether that was done.
+    """Display a value's widget in the current cell if possible; return whether it was displayed.
 
-    ``CHATGLM_MAGIC_RENDER=final`` wants each output to be the same in every run: static ones are.
+    With ``CHATGLM_MAGIC_RENDER=final``, every output must be the same in every run, so it is static.
     """
     if is_final() or not in_notebook(current_shell()) or importlib.util.find_spec("ipywidgets") is None:
         return False

@@ -1,4 +1,4 @@
-"""Those who follow something: told in turn of each change, whatever becomes of one of them."""
+"""Lists of change listeners that are called one after the other, even if one of them fails."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ log = logging.getLogger(__name__)
 
 
 class Listeners:
-    """Functions to call after each change of a thing.
+    """Functions to call after each change of a subject.
 
-    :param thing: what they follow, for the log.
+    :param subject: what changes, for the log.
     """
 
-    def __init__(self, thing: str) -> None:
-        self._thing = thing
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
         self._listeners: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._listeners)
 
     def add(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call ``listener`` from now on; return what ends that."""
+        """Add a listener; return a function that removes it."""
         self._listeners.append(listener)
 
         def remove() -> None:
@@ -33,9 +33,9 @@ class Listeners:
         return remove
 
     def call(self) -> None:
-        """Call all of them; an error of one is logged, since it must not cost anybody an answer."""
+        """Call all listeners; errors are only logged, so that they never lose an answer."""
         for listener in tuple(self._listeners):
             try:
                 listener()
             except Exception:
-                log.exception("A listener of the %s failed.", self._thing)
+                log.exception("A listener of the %s failed.", self._subject)

@@ -22,8 +22,8 @@ class Parameter:
     """A field of ``ChatGLM`` that changes a request or how it is sent.
 
     :param name: the name of the field, the setting and the keyword argument.
-    :param type: the type of a value: ``float``, ``int``, ``str``, ``bool``, ``list`` (of ``str``), or ``object`` if
-        the field defines its own.
+    :param type: the type of a value: ``float``, ``int``, ``str``, ``bool``, ``list`` (of ``str``), or ``object``
+        for a field with its own form.
     :param default: that of the original class if it has the parameter; None means the server's default.
     :param help: what it does, in a few words.
     :param allowed: a description of the allowed values, to complete "must be …".

@@ -46,14 +46,14 @@ def resolve_target(path: str | Path, *, force: bool = False) -> Path:
     if existing is None:
         return full
     if stat.S_ISLNK(existing.st_mode):
-        raise CommandError(f"{label} is a link, and those are not followed: name the file itself.")
+        raise CommandError(f"{label} is a link, and links aren't followed: name the file itself.")
     if stat.S_ISDIR(existing.st_mode):
         raise CommandError(f"{label} is a folder: name a file in it.")
     if not stat.S_ISREG(existing.st_mode):
         raise CommandError(f"{label} isn't a regular file.")
     if not force:
         raise CommandError(
-            f"{label} is there already. To replace it: --force in a magic, force=True in Python, the box beside "
+            f"{label} already exists. To replace it: --force in a magic, force=True in Python, the box beside "
             "Export in the viewer."
         )
     return full
@@ -89,7 +89,7 @@ def open_regular_file(path: str | Path) -> int:
         descriptor = os.open(Path(path).expanduser(), os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno == errno.ELOOP:
-            raise CommandError(f"{label} is a link, and those are not followed: name the file itself.") from None
+            raise CommandError(f"{label} is a link, and links aren't followed: name the file itself.") from None
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"{label} can't be read: {reason}.") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -108,24 +108,26 @@ def _check_name(name: str, label: str) -> None:
     :raises CommandError: if it isn't.
     """
     if name.split(".")[0].rstrip(" ").lower() in WINDOWS_DEVICES:
-        raise CommandError(f"{label}: {name.split('.')[0]} is a device on Windows, take another name.")
+        raise CommandError(f"{label}: {name.split('.')[0]} is a device on Windows, use another name.")
     if len(os.fsencode(name)) > MAX_NAME_BYTES:
-        raise CommandError(f"{label}: a name can have {MAX_NAME_BYTES} bytes, not {len(os.fsencode(name))}.")
+        raise CommandError(
+            f"{label}: the name has {len(os.fsencode(name))}; the maximum is {MAX_NAME_BYTES} bytes."
+        )
 
 
 def _absolute_path(wanted: Path, label: str) -> Path:
     """Return the absolute path of a file in an existing folder; a relative one must stay under the current folder.
 
-    :raises CommandError: if it leads out of the current folder, or its folder doesn't exist.
+    :raises CommandError: if it is outside the current folder, or its folder doesn't exist.
     """
     if wanted.name in ("", ".."):
         raise CommandError(f"{label} is a folder: name a file in it.")
     cwd = Path.cwd().resolve()
     folder = wanted.parent if wanted.is_absolute() else (cwd / wanted.parent).resolve()
     if not wanted.is_absolute() and not folder.is_relative_to(cwd):
-        raise CommandError(f"{label} leads out of the current folder: write the whole path if that is meant.")
+        raise CommandError(f"{label} is outside the current folder: use an absolute path if that is intended.")
     if not folder.is_dir():
-        raise CommandError(f"There is no folder {_printable(wanted.parent)}: make it first.")
+        raise CommandError(f"There is no folder {_printable(wanted.parent)}: create it first.")
     return folder / wanted.name
 
 

@@ -126,7 +126,7 @@ def test_a_file_that_names_a_key_twice_is_not_imported(tmp_path: Path) -> None:
     """Which of both is meant, readers disagree about."""
     path = tmp_path / "in.jsonl"
     path.write_text('{"prompt": "a", "prompt": "b"}\n', encoding="utf-8")
-    with pytest.raises(CommandError, match="twice"):
+    with pytest.raises(CommandError, match="duplicate key"):
         read_turns(path)
 
 

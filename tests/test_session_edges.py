@@ -146,7 +146,7 @@ def test_an_interrupt_that_comes_while_the_answer_is_kept_is_not_lost(
                 signal.raise_signal(signal.SIGINT)
 
         session.on_change(strike)
-        with pytest.raises(Interrupted, match="the question had ended"):
+        with pytest.raises(Interrupted, match="the request had already ended"):
             session.ask("q")
         assert struck and [(turn.status, turn.answer) for turn in session.turns] == [("complete", "whole")]
         assert session.ask("again") == "whole", "it is over with that"
@@ -213,7 +213,7 @@ def test_an_interrupt_while_the_answer_is_shown_leaves_it_whole(session: Session
     with ScriptedServer(answer("whole")) as server:
         session.settings.endpoint_url = server.url + "v1"
         view = Struck()
-        with pytest.raises(Interrupted, match="had ended"):
+        with pytest.raises(Interrupted, match="had already ended"):
             session.ask("q", view=view)
         assert view.seen == ["complete"] and [turn.status for turn in session.turns] == ["complete"]
 
@@ -360,7 +360,7 @@ def test_a_turn_under_way_is_neither_deleted_nor_taken_back(session: Session) ->
             (under_way,) = [turn for turn in session.history if turn.prompt == "b"]
             session.delete([under_way.id])
             undone = session.undo()
-            with pytest.raises(ChatGLMError, match="not of this conversation"):
+            with pytest.raises(ChatGLMError, match="isn't part of this conversation"):
                 session.ask("c", replaces=under_way.id)
         finally:
             hold.set()

@@ -474,8 +474,8 @@ def test_an_export_that_fails_says_why(own_home: Path) -> None:
             " ": "Export to which file?",
             "turns.exe": "must end in",
             "nowhere/x.md": "There is no folder",
-            "../x.md": "leads out of the current folder",
-            "there.md": "is there already",
+            "../x.md": "is outside the current folder",
+            "there.md": "already exists",
         }.items():
             shown.type("File", name)
             shown.click("Export all that are listed")

@@ -197,7 +197,7 @@ class ActiveTurn:
     def interrupt(self) -> Interrupted:
         """Save an interrupted turn; return the exception to raise."""
         if self._has_ended:  # interrupted while the last frame was drawn
-            return Interrupted("the question had ended, and is kept: %chatglm_history shows it.")
+            return Interrupted("the request had already ended: %chatglm_history shows its turn.")
         with suppress(KeyboardInterrupt):  # a second one, while the partial answer is displayed
             self.finish("interrupted")
         count = len(self.draft.text)

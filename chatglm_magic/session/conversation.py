@@ -217,7 +217,7 @@ class ConversationLog:
             return self.conversation.point_for_cell(*cell)
         point = self.conversation.point_replacing(replaces)
         if point is None:
-            raise ParameterError("That turn is not of this conversation: %chatglm_history lists its turns.")
+            raise ParameterError("That turn isn't part of this conversation: %chatglm_history lists its turns.")
         return point
 
     def begin_turn(self, point: InsertionPoint, turn: Turn) -> Entry:

@@ -39,9 +39,7 @@ class Interrupts:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         is_plain = kind is not None and issubclass(kind, KeyboardInterrupt) and kind is not Interrupted
         if is_plain or (not kind and self._was_interrupted):
-            raise Interrupted(
-                "it came when the question had ended: %chatglm_history shows what is kept."
-            ) from None
+            raise Interrupted("the request had already ended: %chatglm_history shows its turn.") from None
 
     def hold(self) -> None:
         """Delay interrupts for at most 2 s; they are raised by :meth:`raise_pending` or when the block ends."""

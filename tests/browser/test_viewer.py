@@ -302,7 +302,7 @@ def test_delete_and_export_what_is_selected(shown: Shown, page: Page) -> None:
     lines = (shown.folder / "ticked.jsonl").read_text(encoding="utf-8").splitlines()
     assert sorted(json.loads(line)["prompt"] for line in lines) == ["question 24", "什么是爱情？"]
     shown.button("Export 2 turns").click()
-    shown.says("is there already")
+    shown.says("already exists")
 
 
 def test_turns_of_cells_appear_by_themselves(shown: Shown, page: Page) -> None:

@@ -62,7 +62,7 @@ def test_a_relative_path_stays_in_the_current_folder(history: History) -> None:
     """``..`` leads out only if the whole path is written; inside it may go up and down."""
     (Path.cwd() / "sub").mkdir()
     for name in ("../out.jsonl", "sub/../../out.jsonl", "sub/../../here2/out.jsonl"):
-        with pytest.raises(CommandError, match="out of the current folder"):
+        with pytest.raises(CommandError, match="outside the current folder"):
             history.export(name)
     assert history.export("sub/../in.jsonl") == Path.cwd() / "in.jsonl"
     assert history.export("sub/in.jsonl").is_file()
@@ -77,7 +77,7 @@ def test_a_link_out_of_the_folder_is_none_for_a_relative_path(history: History) 
     elsewhere = Path.cwd().parent / "elsewhere"
     elsewhere.mkdir()
     (Path.cwd() / "link").symlink_to(elsewhere)
-    with pytest.raises(CommandError, match="out of the current folder"):
+    with pytest.raises(CommandError, match="outside the current folder"):
         history.export("link/out.jsonl")
     assert list(elsewhere.iterdir()) == []
 
@@ -411,7 +411,7 @@ def test_a_linked_folder_is_followed_where_the_whole_path_is_written(
     monkeypatch.chdir(here)
     (here / "linked").symlink_to(real)
     assert history.export(here / "linked" / "out.jsonl") and (real / "out.jsonl").is_file()
-    with pytest.raises(CommandError, match="leads out of the current folder"):
+    with pytest.raises(CommandError, match="is outside the current folder"):
         history.export("linked/relative.jsonl")
     (here / "file.jsonl").symlink_to(real / "other.jsonl")
     with pytest.raises(CommandError, match="is a link"):

@@ -163,7 +163,7 @@ RAW: dict[str, tuple[bytes, str]] = {
     "two on a line": (b'{"prompt": "a"} {"prompt": "b"}\n', "line 1 isn't JSON"),
     "nan": (b'{"prompt": "a"}\n{"prompt": "a", "duration": NaN}\n', "line 2: NaN is not a JSON number"),
     "infinity": (b'{"prompt": "a", "asked": {"x": -Infinity}}\n', "line 1: -Infinity is not a JSON number"),
-    "twice": (b'{"prompt": "a", "prompt": "b"}\n', "line 1: the key 'prompt' stands there twice"),
+    "twice": (b'{"prompt": "a", "prompt": "b"}\n', "line 1: duplicate key 'prompt'"),
     "latin-1": (b'{"prompt": "a"}\n\n{"prompt": "\xe4"}\n', "line 3 isn't UTF-8"),
     "latin-1 in a list": (b'[{"role": "user",\n\n"content": "\xe4"}]\n', "line 3 isn't UTF-8"),
     "list cut": (b'[{"role": "user",\n "content": "a"\n', "line 3 isn't JSON"),

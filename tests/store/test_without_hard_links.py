@@ -82,7 +82,7 @@ def test_an_export_needs_no_hard_links(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, second, forced, meanwhile = done.stdout.splitlines()
     assert first == forced == "out.jsonl"
-    assert "is there already" in second and "taken.md can't be written: File exists" in meanwhile
+    assert "already exists" in second and "taken.md can't be written: File exists" in meanwhile
     out = tmp_path / "out.jsonl"
     assert '"answer": "你好"' in out.read_text() and out.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "taken.md").read_text() == "another program's"
