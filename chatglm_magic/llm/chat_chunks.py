@@ -98,9 +98,7 @@ class AnswerBuilder:
         """End the answer; yield the pieces held back so far."""
         for piece in self._reader.close() if self._reader is not None and not self.done else ():
             yield from self._process(piece, in_text=True)
-        rest = [
-            ToolCallPiece(number, arguments=self._close_arguments(number)) for number in self._numbers.values()
-        ]
+        rest = [ToolCallPiece(n, arguments=self._close_arguments(n)) for n in self._numbers.values()]
         if any(caster.changed for caster in self._casters.values()):
             self._changed.append("tool_calls: arguments cast to the types of the tool's schema")
         text, info = self._text.finish()
@@ -130,9 +128,7 @@ class AnswerBuilder:
         return usage_metadata(self._usage)
 
     def _process(self, delta: Delta, *, in_text: bool) -> Iterator[ChatPiece]:
-        calls = (
-            tuple([self._process_call(piece, in_text) for piece in delta.tool_calls]) if delta.tool_calls else ()
-        )
+        calls = tuple([self._call_piece(piece, in_text) for piece in delta.tool_calls]) if delta.tool_calls else ()
         text, info = self._text.process(delta)
         if (text or info or calls) and (piece := self._build_piece(text, info, calls)) != _EMPTY:
             if piece.thought:  # calls parsed from it weren't meant
@@ -154,11 +150,10 @@ class AnswerBuilder:
         self._changed += [str(change) for change in info.get("changed", ())]
         reasoning, thought = info.get("reasoning", ""), bool(info.get("thought"))
         logprobs = tuple(info.get("logprobs", ()))
-        return ChatPiece(
-            text, reasoning, thought, calls, self._logprobs.feed(logprobs) if self._secrets else logprobs
-        )
+        logprobs = self._logprobs.feed(logprobs) if self._secrets else logprobs
+        return ChatPiece(text, reasoning, thought, calls, logprobs)
 
-    def _process_call(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
+    def _call_piece(self, piece: ToolCallPiece, in_text: bool) -> ToolCallPiece:
         """Return a piece of a call, renumbered, with secrets masked and arguments cast to its schema."""
         if (key := (in_text, piece.number)) not in self._numbers:
             self._numbers[key] = self._call_count

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Generator,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Literal, Self
 
@@ -23,7 +15,7 @@ from langchain_core.tools import BaseTool
 from pydantic import PrivateAttr, model_validator
 
 from ..errors import ChatGLMError
-from . import batch, fields, structured
+from . import fields, structured
 from .base import (
     ANSWER_CHANGING,
     CHAT_NAMES,
@@ -35,6 +27,7 @@ from .base import (
     refuse_both_names,
     to_chat_names,
 )
+from .batch import BatchMixin
 from .chat_chunks import AnswerBuilder, ChatPiece, last_chunk, to_chunk, to_message
 from .keys import Credentials
 from .messages import to_openai_messages
@@ -54,9 +47,7 @@ SHARED_FIELDS = {
 """Fields of both classes that this package defines."""
 
 
-class GLMChatModel(  # type: ignore[misc]
-    batch.BatchMixin[AIMessage], TokenCountMixin, ModelFields, ChatBodyFields, BaseChatModel
-):
+class GLMChatModel(BatchMixin[AIMessage], TokenCountMixin, ModelFields, ChatBodyFields, BaseChatModel):  # type: ignore[misc]
     """A GLM model behind a URL as a LangChain chat model.
 
     .. code-block:: python

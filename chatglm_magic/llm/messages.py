@@ -26,15 +26,8 @@ from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, TokenLogprobs, reasoning_tokens_in
 
 ROLES = {"human": "user", "HumanMessageChunk": "user", "system": "system", "SystemMessageChunk": "system"}
-REASONING_BLOCKS = ("reasoning", "thinking")
-CALL_BLOCKS = (
-    "tool_use",
-    "tool_call",
-    "invalid_tool_call",
-    "tool_call_chunk",
-    "input_json_delta",
-    "function_call",
-)
+REASONING_TYPES = ("reasoning", "thinking")
+CALL_TYPES = ("tool_use", "tool_call", "invalid_tool_call", "tool_call_chunk", "input_json_delta", "function_call")
 """Types of content blocks that repeat a message's ``tool_calls``."""
 
 
@@ -95,7 +88,7 @@ def _convert_answer(message: AIMessage, answered: set[str]) -> dict[str, Any]:
         [
             part
             for part in _split_content(message.content)
-            if part.get("type") not in (*REASONING_BLOCKS, *CALL_BLOCKS)
+            if part.get("type") not in (*REASONING_TYPES, *CALL_TYPES)
         ]
     )
     calls = [
@@ -125,7 +118,7 @@ def reasoning_of(message: AIMessage) -> str:
     reasoning = message.additional_kwargs.get("reasoning_content")
     if isinstance(reasoning, str) and reasoning:
         return reasoning
-    parts = [part for part in _split_content(message.content) if part.get("type") in REASONING_BLOCKS]
+    parts = [part for part in _split_content(message.content) if part.get("type") in REASONING_TYPES]
     return "".join(str(part.get("reasoning") or part.get("thinking") or "") for part in parts)
 
 

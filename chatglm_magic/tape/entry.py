@@ -218,7 +218,7 @@ def _is_piece(piece: Any) -> bool:
 OMITTED_TURN_FIELDS = ("endpoint", "id", "conversation", "cell_id", "cell_run")
 """Fields of a turn about where it was asked; a tape is the same everywhere."""
 
-_EMPTY_DELTA = Delta()
+_EMPTY = Delta()
 
 
 class TapeRecorder:
@@ -260,9 +260,7 @@ class TapeRecorder:
             for piece in self._pieces:
                 piece[1:3] = "", piece[1] + piece[2]
             self._stop_filter = StopFilter(self._stop)
-        facts = {
-            name: value for name in FACT_FIELDS if (value := getattr(delta, name)) != getattr(_EMPTY_DELTA, name)
-        }
+        facts = {name: value for name in FACT_FIELDS if (value := getattr(delta, name)) != getattr(_EMPTY, name)}
         if not (delta.text or delta.reasoning or facts):
             return  # about the connection only
         seconds = round(time.monotonic() - self._started, 3)

@@ -18,14 +18,7 @@ from ..errors import TapeError
 from ..wire.body import sanitize_line
 from ..wire.sse import BOM
 from .entry import TapeEntry, parse_line
-from .held import (
-    DESCRIPTORS_LOCK,
-    LockedFile,
-    close_inherited,
-    open_for_appending,
-    open_for_reading,
-    write_error,
-)
+from .held import DESCRIPTORS_LOCK, LockedFile, close_inherited, open_for_appending, open_for_reading, write_error
 
 MAX_TAPE_BYTES = 512 * 2**20
 """A larger tape is refused."""
