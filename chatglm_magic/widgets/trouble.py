@@ -63,9 +63,9 @@ class ErrorReporter:
 
     def report(self, error: BaseException) -> None:
         """Display an error, and log it without its message, which may quote a prompt."""
-        self._display.show_error(*self.describe(error))
+        self._display.show_error(*self.log_error(error))
 
-    def describe(self, error: BaseException) -> tuple[str, str]:
+    def log_error(self, error: BaseException) -> tuple[str, str]:
         """Log an error without its message; return the line and the details to display."""
         path = traceback_in_package(error)
         LOG.error("%s in a panel\n%s", type(error).__name__, path)
@@ -74,7 +74,7 @@ class ErrorReporter:
         else:
             line, kind = f"Something went wrong here: {error}", type(error).__name__
         details = "\n".join([kind, *cause_lines(error), path])
-        secrets = _secrets(self._session)
+        secrets = _session_secrets(self._session)
         return one_line(mask(line, secrets)), mask(details, secrets)
 
 
@@ -96,7 +96,7 @@ def cause_lines(error: BaseException) -> list[str]:
     return lines
 
 
-def _secrets(session: Session) -> tuple[str, ...]:
+def _session_secrets(session: Session) -> tuple[str, ...]:
     """Return the secrets that an error from another package might contain."""
     headers = {f"authorization-{name}": os.environ.get(name, "") for name in KEY_VARIABLES}
     try:

@@ -78,9 +78,9 @@ def speed_line(turn: Turn) -> str:
     tokens, parts = completion_tokens(turn), []
     if tokens:
         parts.append(plural(tokens, "token"))
-    writing = (turn.duration or 0) - (turn.first_token or 0)
-    if tokens and writing > 0.05:
-        parts.append(f"{tokens / writing:.0f} tok/s")
+    writing_seconds = (turn.duration or 0) - (turn.first_token or 0)
+    if tokens and writing_seconds > 0.05:
+        parts.append(f"{tokens / writing_seconds:.0f} tok/s")
     if turn.duration is not None:
         parts.append(format_seconds(turn.duration))
     return " · ".join(parts)

@@ -52,11 +52,8 @@ def number_field(name: str) -> Values:
     start = row.neutral if row.default is None else row.default
     if name == "max_token":
         start = 512
-    whole = row.type is int
-    return make_field(
-        name, "number", label_of(name), hint=row.help, start=start, step=row.slider[2], whole=whole,
-        log=name == "max_token",
-    )  # fmt: skip
+    scale: Values = {"step": row.slider[2], "whole": row.type is int, "log": name == "max_token"}
+    return make_field(name, "number", label_of(name), hint=row.help, start=start, **scale)
 
 
 SECTIONS: list[Values] = [
@@ -74,7 +71,7 @@ SECTIONS: list[Values] = [
         "fields": [
             make_field("thinking", "choice", "Thinking"),
             make_field("seed", "text", "Seed", hint="none"),
-            make_field("stop", "lines", "Stop strings", hint="one a line"),
+            make_field("stop", "lines", "Stop strings", hint="one per line"),
         ],
     },
     {

@@ -260,13 +260,13 @@ class PanelConversation:
         answer.is_finished = True
         failed: tuple[str, str] | None = None
         if error is not None and not isinstance(error, asyncio.CancelledError):
-            failed = self._reporter.describe(error)
+            failed = self._reporter.log_error(error)
             self._details[answer.id] = failed
         try:
             self.render()
             self.fallback.update(*render_transcript(self.turns))
         except Exception as fault:  # noqa: BLE001 - it is reported
-            failed = self._reporter.describe(fault)
+            failed = self._reporter.log_error(fault)
         recorded = answer.turn is not None or any(answer.id in _ids(v) for v in self._versions())
         if failed is not None and not recorded:
             self._transcript.show_notice(MessageNotice(failed[0], "failed", failed[1]))
