@@ -1,5 +1,5 @@
-"""The network: one question over requests in the caller's thread, or over aiohttp as a task.
+"""HTTP clients: synchronous over requests in the caller's thread, asynchronous over aiohttp.
 
-Both drivers hand bytes to the codecs of :mod:`chatglm_magic.wire` and share everything that does no I/O;
-:mod:`.transport_errors` alone knows the errors of the HTTP libraries.
+Both pass bytes to the codecs of :mod:`chatglm_magic.wire` and share everything that does no I/O. Only
+:mod:`.transport_errors` handles the errors of the HTTP libraries.
 """

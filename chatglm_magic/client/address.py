@@ -1,4 +1,4 @@
-"""Addresses: whether one can be asked, and what of it may be shown."""
+"""Checks of endpoint URLs, and the part of a URL that can be displayed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..errors import EndpointError
 
 
 def redact_url(url: str) -> str:
-    """Return an address without name, password, query and fragment, which could hold a key."""
+    """Return a URL without user name, password, query and fragment, which could contain a key."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 @lru_cache(maxsize=256)
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL's host is this machine; 0.0.0.0 is, which servers print for all its addresses."""
+    """Return whether a URL's host is this machine; 0.0.0.0, which servers print for all interfaces, counts too."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -32,10 +32,10 @@ def is_loopback(url: str) -> bool:
 
 @lru_cache(maxsize=256)
 def check_url(url: str) -> str:
-    """Return a URL that can be asked.
+    """Return the URL if requests can be sent to it.
 
-    :raises EndpointError: ``bad_url`` for one without scheme or host, with another scheme than http or
-        https, with a name and password, with blanks or control characters, or with an impossible port.
+    :raises EndpointError: ``bad_url`` if it has no scheme or host, a scheme other than http or https, a user name
+        and password, whitespace or control characters, or an invalid port.
     """
     try:
         parts = urlsplit(url)
@@ -55,9 +55,9 @@ def check_url(url: str) -> str:
 
 
 def check_no_secrets(url: str) -> None:
-    """Refuse an address that holds a name and password, or a key in its query.
+    """Refuse a URL that contains a user name and password, or a key in its query.
 
-    :raises EndpointError: ``bad_url``, which does not repeat it.
+    :raises EndpointError: ``bad_url``; the message doesn't repeat the URL.
     """
     try:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""The asynchronous client over aiohttp, with its pools of connections."""
+"""The asynchronous client over aiohttp, with its connection pools."""
 
 from __future__ import annotations
 
@@ -26,27 +26,26 @@ from .transport_errors import translate_errors
 from .trust import ssl_context_for
 
 MAX_HEADER_BYTES = 65536
-"""The longest header line, as in Python's own HTTP client."""
+"""Maximum length of a header line, as in Python's ``http.client``."""
 
 RESERVED_FILE_DESCRIPTORS = 128
-"""File descriptors that the rest of the process may need."""
-
+"""File descriptors left to the rest of the process."""
 
 _REUSABLE: weakref.WeakKeyDictionary[ResponseHandler, bool] = weakref.WeakKeyDictionary()
-"""For each connection that has carried an answer, whether it can carry another request."""
+"""For each connection that has carried a response, whether it can carry another request."""
 
 _CONNECTIONS: weakref.WeakKeyDictionary[aiohttp.ClientResponse, ResponseHandler] = weakref.WeakKeyDictionary()
-"""The connection of each response: one whose answer came with its head has let go of it by then."""
+"""The connection of each response: a response whose body came with its headers has released it by then."""
 
 
 class _ClosedMeanwhile(aiohttp.ClientConnectionError):
-    """A pooled connection was closed by its server, or is about to be, and nothing was sent over it."""
+    """A pooled connection was closed by the server, or is about to be, before anything was sent over it."""
 
 
 class _PooledRequest(aiohttp.ClientRequest):
-    """A request that isn't sent over a pooled connection which the server closes.
+    """A request that isn't sent over a pooled connection that the server has closed or will close.
 
-    If it is given up while bytes of it still wait, its connection is broken off.
+    If it is cancelled with unsent bytes, its connection is aborted.
     """
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
@@ -62,7 +61,7 @@ class _PooledRequest(aiohttp.ClientRequest):
 
 
 def _is_closed(transport: asyncio.Transport) -> bool:
-    """Return whether the server has closed an idle connection, also where the loop hasn't read the end yet.
+    """Return whether the server has closed an idle connection, even if the loop hasn't read the end yet.
 
     With TLS there may be other data to read, such as a session ticket, so this returns False.
     """
@@ -73,16 +72,16 @@ def _is_closed(transport: asyncio.Transport) -> bool:
 
 
 def _drop_unsent(transport: asyncio.Transport) -> None:
-    """Abort a connection that has unsent bytes: ``close`` alone would wait until the server has read them all."""
+    """Abort a connection that has unsent bytes: ``close`` alone would wait until the server has read them."""
     if transport.get_write_buffer_size():
         transport.abort()
 
 
 class ConnectionPool:
-    """The connections of one loop, as many as the process may have files open.
+    """The connections of one event loop, as many as the process's limit of open files allows.
 
-    The session is closed by its loop: ``asyncio.run`` and our loop thread end the asynchronous generators of a
-    loop before they close it, and a generator that is forgotten is ended too.
+    The loop closes the session: ``asyncio.run`` and our loop thread end a loop's asynchronous generators before
+    they close it, and a garbage-collected generator is ended too.
     """
 
     def __init__(self) -> None:
@@ -94,19 +93,19 @@ class ConnectionPool:
         self._keeper = self._hold_open()
 
     async def open(self) -> None:
-        """Hand the session to its loop."""
+        """Register the session with the running loop."""
         await anext(self._keeper)
 
     def close_when_idle(self) -> None:
-        """Close the session, on its loop, once nobody asks over it any more."""
+        """Close the session as soon as no request uses it; called on its loop."""
         self._is_closing = True
         if not self._users:
             self._ending = asyncio.get_running_loop().create_task(self._keeper.aclose())
 
     def abandon(self) -> None:
-        """Let the session go after its loop was closed without its generators: ``loop.close()`` alone does so.
+        """Release the session of a loop that was closed without ending its generators, as ``loop.close()`` does.
 
-        The sockets go with their connections. No loop is left to wait on: closing's first step is all it takes.
+        No loop remains to await on; the first step of ``close`` is enough to close the sockets.
         """
         for session in (self.session, *self._socks_sessions.values()):
             if session.connector is not None:
@@ -115,9 +114,9 @@ class ConnectionPool:
             session.detach()
 
     def session_for(self, proxy: Proxy | None, url: str) -> aiohttp.ClientSession:
-        """Return the session that goes through a proxy: one of its own for each that speaks SOCKS.
+        """Return the session for a proxy: each SOCKS proxy has a separate one.
 
-        :raises EndpointError: ``proxy`` where the packages for that are missing.
+        :raises EndpointError: ``proxy`` if the packages for SOCKS are missing.
         """
         if proxy is None or not proxy.is_socks:
             return self.session
@@ -144,17 +143,17 @@ class ConnectionPool:
 
 
 class ConnectionPools:
-    """The pools of one owner; made again after a fork, closed when the owner goes."""
+    """The pools of one client, one per loop; replaced after a fork, closed when the client is collected."""
 
     def __init__(self) -> None:
         self._pools: dict[asyncio.AbstractEventLoop, ConnectionPool] = {}
         self._owner = os.getpid()
-        # The finalizer holds no reference to self: parts of a garbage cycle would be finalized in any order.
+        # No reference to self in the finalizer: parts of a garbage cycle would be finalized in any order.
         weakref.finalize(self, _close_pools, self._pools, self._owner)
 
     async def for_running_loop(self) -> ConnectionPool:
         """Return the pool of the running loop."""
-        if self._owner != os.getpid():  # the parent's sockets are not ours to use, nor to close
+        if self._owner != os.getpid():  # the sockets belong to the parent: neither use nor close them
             self.__init__()  # type: ignore[misc]
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
@@ -167,12 +166,12 @@ class ConnectionPools:
         return pool
 
     def close(self) -> None:
-        """Let the pools go; their loops close what is idle."""
+        """Have each loop close its pool."""
         _close_pools(self._pools, self._owner)
 
 
 def _close_pools(pools: dict[asyncio.AbstractEventLoop, ConnectionPool], owner: int) -> None:
-    """Have each loop that still runs close its pool; any thread may call."""
+    """Have each running loop close its pool; can be called from any thread."""
     while pools:
         loop, pool = pools.popitem()
         if owner != os.getpid():
@@ -206,7 +205,7 @@ def _socks_connector(proxy: Proxy) -> aiohttp.BaseConnector:
 
 
 def _max_connections() -> int:
-    """Return how many connections the process's limit of open files allows."""
+    """Return the number of connections that the process's limit of open files allows."""
     try:
         import resource
     except ImportError:  # pragma: no cover - Windows has no such limit on sockets
@@ -216,7 +215,7 @@ def _max_connections() -> int:
 
 
 class AsyncClient:
-    """Asks over pooled connections, from any event loop."""
+    """Sends requests over pooled connections, from any event loop."""
 
     def __init__(self) -> None:
         self._pools = ConnectionPools()
@@ -226,9 +225,9 @@ class AsyncClient:
         self._pools.close()
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """Ask, and yield the answer's pieces as they arrive; a cancelled task closes its connection.
+        """Send a request and yield the answer as it arrives; a cancelled task closes its connection.
 
-        :raises ChatGLMError: as :meth:`.sync.SyncClient.stream`.
+        :raises ChatGLMError: as ``SyncClient.stream``.
         """
         deadline = Deadline(request.timeouts)
         pool = await self._pools.for_running_loop()
@@ -287,7 +286,7 @@ async def _read_answer(
 
 
 async def _acquire_slot(pool: ConnectionPool, deadline: Deadline) -> None:
-    """Take one of the connections that the process may have open."""
+    """Wait until the process can open another connection."""
     if not pool.slots.locked():
         await pool.slots.acquire()
         return
@@ -340,7 +339,7 @@ async def _post(pool: ConnectionPool, request: Request, deadline: Deadline) -> a
 
 
 class _BlockBody:
-    """A long body in blocks, each of which the server must take within the connect limit."""
+    """A long body in blocks, each of which the server must accept within the connect timeout."""
 
     def __init__(self, request: Request, deadline: Deadline, timeout: asyncio.Timeout) -> None:
         self._request, self._deadline, self._timeout = request, deadline, timeout
@@ -351,17 +350,17 @@ class _BlockBody:
             self._set_timeout(self._request.timeouts.connect)
             self._deadline.sending = True
             yield self._request.data[start : start + BLOCK_BYTES]
-        if not self._timeout.expired():  # else it is the sending that took too long
+        if not self._timeout.expired():  # if it has, sending took too long
             self._deadline.sending = False
         self._set_timeout(self._deadline.until_answer())
 
     def _set_timeout(self, seconds: float) -> None:
-        with suppress(RuntimeError):  # the answer, or its refusal, came before all of the question was sent
+        with suppress(RuntimeError):  # the response came before the whole request was sent
             self._timeout.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 async def _release(response: aiohttp.ClientResponse) -> None:
-    """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
+    """Return the connection to the pool if the response has ended; a stream's end may still be on its way."""
     if response.content.at_eof():
         response.release()
         return
@@ -372,7 +371,7 @@ async def _release(response: aiohttp.ClientResponse) -> None:
 
 
 async def _read_beginning(response: aiohttp.ClientResponse, request: Request) -> bytes:
-    """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
+    """Return the first bytes of an error response; none if they can't be read, since the status is enough."""
     raw = b""
     with suppress(Exception):
         async with asyncio.timeout(request.timeouts.idle):

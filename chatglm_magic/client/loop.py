@@ -1,4 +1,4 @@
-"""The package's one loop thread: all tasks of the panel, of batches and of sweeps run on it."""
+"""The package's event loop thread, on which the panel, batches and sweeps run their tasks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .timeouts import POLL_SECONDS
 T = TypeVar("T")
 
 CANCEL_TIMEOUT_SECONDS = 1.0
-"""Seconds that a cancelled task may take to close its connections."""
+"""How long to wait for a cancelled task to close its connections."""
 
 
 class LoopThread:
     """An event loop in a daemon thread, started on first use.
 
-    A thread of our own, since ipykernel may stop the tasks of its loop between two cells.
+    A separate thread, since ipykernel may stop the tasks of its loop between two cells.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class LoopThread:
         self._owner = 0
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop; the future's ``cancel()`` cancels its task. Any thread may call."""
+        """Run a coroutine on the loop, from any thread; the future's ``cancel()`` cancels its task."""
         with self._lock:
             if self._owner != os.getpid():  # a forked child has the loop, but not its thread
                 self._loop = None
@@ -45,7 +45,7 @@ class LoopThread:
     def running(self, coroutine: Coroutine[Any, Any, T]) -> Iterator[Future[T]]:
         """Run a coroutine while the block runs; leaving the block early cancels it and waits for its end.
 
-        :raises RuntimeError: on the loop's own thread, which would wait for itself.
+        :raises RuntimeError: on the loop thread, which would wait for itself.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
@@ -108,17 +108,17 @@ async def _cancel_all() -> None:
 
 
 LOOP = LoopThread()
-"""The one of this process."""
+"""The loop thread of this process."""
 
 atexit.register(LOOP.stop)
 
 
 @contextmanager
 def poll_for_interrupts() -> Iterator[None]:
-    """Let the running loop look up now and then, if it is the main thread's.
+    """Wake the running loop regularly if it runs in the main thread.
 
-    An interrupt's handler that cancels a task, as the kernel's for a cell that awaits, does not wake a loop that
-    sleeps: the task would go on until something else does.
+    A signal handler that cancels a task, such as the kernel's for a cell that awaits, doesn't wake a sleeping
+    loop: the task would continue until something else does.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -137,7 +137,7 @@ def poll_for_interrupts() -> Iterator[None]:
 
 
 def iterate_on_loop_thread(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """Run an asynchronous generator on the loop thread and yield its items here, as they come."""
+    """Run an asynchronous generator on the loop thread and yield its items in this one as they arrive."""
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
     end = object()
 

@@ -1,4 +1,4 @@
-"""One look at an endpoint: does anything answer there, and does it look like the dialect that is set?"""
+"""A probe of an endpoint: whether a server answers, and whether it speaks the configured dialect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_PROBE_BYTES = 262144
 LISTEN_STATE = "0A"
 SOCKET_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 ANY_ADDRESS = {"0" * 8, "0" * 32}
-"""Of Linux: how its tables of sockets name a socket that listens, and one that does so on every address."""
+"""How Linux's socket tables mark a listening socket, and the addresses that mean every interface."""
 
 EXPOSED_WARNING = (
     "Beware: it listens on every network address of this machine, so others can use it and read along; "
@@ -36,14 +36,14 @@ EXPOSED_WARNING = (
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a look found.
+    """The result of a probe.
 
-    :param text: a sentence for people.
-    :param answered: whether something answers at the address.
-    :param models: those that it names.
-    :param owner: who owns the first of them, as it says: ``vllm``, ``sglang``, ``llamacpp``.
-    :param fits: whether it looks like a server of the dialect that is set.
-    :param context: how many tokens the first model's context holds, if it says so.
+    :param text: a sentence for the user.
+    :param answered: whether something answers at the URL.
+    :param models: the models that the server lists.
+    :param owner: the owner of the first model, as the server reports it: ``vllm``, ``sglang``, ``llamacpp``.
+    :param speaks_dialect: whether it looks like a server of the configured dialect.
+    :param context: the context size of the first model in tokens, if the server reports it.
     """
 
     text: str
@@ -55,9 +55,9 @@ class ProbeResult:
 
 
 def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> ProbeResult:
-    """Look with a GET, or a second one in the other dialect; each takes at most 2 s, and no question is asked.
+    """Probe an endpoint with one GET, or a second one in the other dialect, each with a timeout of 2 s.
 
-    Never raises for what a server does.
+    No prompt is sent, and no response of a server raises an error.
     """
     found, status = _send_probe(endpoint_url, dialect, headers)
     if found.answered and not found.speaks_dialect and not 300 <= status < 400:
@@ -72,7 +72,7 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Pr
 
 
 def _send_probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tuple[ProbeResult, int]:
-    """Return what one look found, and the status that was answered; 0 where nothing answered."""
+    """Send one GET; return the result and the HTTP status, which is 0 if nothing answered."""
     url = openai.base_url(endpoint_url) + "/models" if dialect == "openai" else redact_url(endpoint_url)
     began = time.monotonic()
     try:
@@ -103,7 +103,7 @@ def _send_probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str])
 
 
 def _read_body(response: requests.Response, began: float) -> bytes:
-    """Read what comes within the time: a body of a byte a second must not hold up a cell."""
+    """Read what arrives before the timeout: a body of one byte per second must not block a cell."""
     raw = b""
     while len(raw) < MAX_PROBE_BYTES and time.monotonic() - began < PROBE_TIMEOUT_SECONDS:
         block = response.raw.read1(MAX_PROBE_BYTES, decode_content=True)
@@ -142,7 +142,7 @@ def _read_openai_response(status: int, body: Any, url: str) -> ProbeResult:
 
 
 def _context_length(row: Any) -> int | None:
-    """Return the tokens of a model's context, by the names of vLLM and SGLang, of OpenRouter, and of llama.cpp."""
+    """Return a model's context size in tokens, by the keys of vLLM and SGLang, OpenRouter, and llama.cpp."""
     if not isinstance(row, dict):
         return None
     meta = row["meta"] if isinstance(row.get("meta"), dict) else {}
@@ -165,9 +165,9 @@ def _read_chatglm_response(status: int, url: str) -> ProbeResult:
 
 
 def is_open_to_others(url: str) -> bool:
-    """Tell whether the port of a loopback URL is listened on at every address of this machine.
+    """Return whether the server at a loopback URL listens on every network interface.
 
-    Reads the kernel's table of sockets, on Linux; elsewhere, and where it can't be read, the answer is no.
+    Reads the kernel's socket tables on Linux; elsewhere, or if they can't be read, returns False.
     """
     if not is_loopback(url):
         return False

@@ -1,4 +1,4 @@
-"""The environment's proxies: which one a URL goes through, and what is said when one stands in the way."""
+"""Proxies from the environment: which one a URL uses, and the errors of a proxy that fails."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ INSTALL_SOCKS = 'pip install "chatglm-magic[socks]"'
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy's address, and what names it: a variable, or the system's settings."""
+    """A proxy's URL and its source: an environment variable, or the system settings."""
 
     url: str
     source: str
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS, for which further packages are needed."""
+        """Whether it is a SOCKS proxy, which needs additional packages."""
         return urlsplit(self.url).scheme.lower() in SOCKS_SCHEMES
 
     def error(self, what: str, url: str, advice: str = "Check it, unset {source}, or") -> EndpointError:
-        """Return the error of a question that did not get past this proxy.
+        """Return the error for a request that failed at this proxy.
 
-        :param url: where the question was to go.
+        :param url: where the request was sent.
         """
         host = sanitize_line(urlsplit(url).hostname, 80)
         return EndpointError(
@@ -43,7 +43,7 @@ class Proxy:
         )
 
     def status_error(self, status: int, url: str) -> EndpointError:
-        """Return the error for a status with which the proxy itself answered."""
+        """Return the error for an HTTP status that the proxy itself returned."""
         if status == 407:
             return self.error(
                 "wants a name and password (407)", url, "Write {source} as http://NAME:PASSWORD@HOST:PORT, or"
@@ -51,9 +51,9 @@ class Proxy:
         return self.error(f"did not reach {sanitize_line(urlsplit(url).hostname, 80)}: it answered {status}", url)
 
     def require_package(self, module: str, url: str) -> None:
-        """Make sure that the module which speaks SOCKS is there.
+        """Check that the module for SOCKS is installed.
 
-        :raises EndpointError: ``proxy``, with what to install.
+        :raises EndpointError: ``proxy``, with the command that installs it.
         """
         if importlib.util.find_spec(module) is None:
             raise self.error(
@@ -62,15 +62,15 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """Return the proxy for a URL; this machine is never asked through one.
+    """Return the proxy for a URL; None if it needs none, as URLs of this machine never do.
 
-    As ``requests`` has it: ``SCHEME_proxy``, then ``all_proxy``, in either case of letters, then the system's
-    settings; an address without a scheme is http. ``no_proxy`` lists hosts, domains (``.lan``, ``*.lan``) and
-    networks (``10.0.0.0/8``), each with a port or without.
+    As in ``requests``: ``SCHEME_proxy``, then ``all_proxy``, in lower or upper case, then the system settings; a
+    proxy without a scheme uses http. ``no_proxy`` lists hosts, domains (``.lan``, ``*.lan``) and networks
+    (``10.0.0.0/8``), each with or without a port.
 
-    :raises EndpointError: ``proxy`` for a variable that holds no address.
+    :raises EndpointError: ``proxy`` for a variable that isn't a URL.
     """
-    import urllib.request  # here and not above: it takes as long as all of this package to import
+    import urllib.request  # imported here because it takes as long as this whole package
 
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -106,7 +106,7 @@ def _parse_proxy(address: str, source: str) -> Proxy:
 
 
 def _is_excluded(host: str, port: int | None, listed: str) -> bool:
-    """Tell whether ``no_proxy`` names a host."""
+    """Return whether ``no_proxy`` lists a host."""
     return any(_entry_matches(entry.strip().lower(), host.lower(), port) for entry in re.split(r"[,\s]+", listed))
 
 

@@ -1,4 +1,4 @@
-"""What a request is made of, whichever client sends it: body, headers, timeouts."""
+"""The request that both clients send: URL, body, headers and timeouts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..wire import Dialect
 from .timeouts import Timeouts
 
 BLOCK_BYTES = 65536
-"""Bytes that are read, or sent, at a time."""
+"""How many bytes to read or send at a time."""
 
 END_WAIT_SECONDS = 0.05
-"""Seconds to wait, once an answer has said that it is whole, for its last bytes: a new connection costs more."""
+"""How long to wait for the last bytes of an answer that is complete: a new connection would cost more."""
 
 MAX_ERROR_BODY_BYTES = 65536
-"""How much of a refusal's body is read."""
+"""How much of an error response's body is read."""
 
 FRAMING_HEADERS = ("host", "content-length", "transfer-encoding", "connection")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question in a dialect's words, with all that a driver must know to ask it."""
+    """One request, encoded in a dialect, with everything a client needs to send it."""
 
     url: str
     dialect: Dialect
@@ -36,29 +36,29 @@ class Request:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: int = 2
     urls_without_usage: set[str] = field(default_factory=set)
-    """Addresses that were found to refuse ``stream_options``; shared with the calls to come."""
+    """URLs that have refused ``stream_options``; shared with later requests."""
     sample: int = 0
-    """Which of several answers to this question is wanted; known to a tape, and not sent."""
+    """Which of several answers to this request to return; used by tapes, not sent."""
     stop: tuple[str, ...] = ()
-    """Texts that end the answer on this side, whether the server is told of them or not."""
+    """Stop sequences applied by the client, whether they are sent or not."""
     exact: bool = False
-    """Whether it is sent once, as it is: not again, and not with less where the server refuses something."""
+    """Whether to send it once and unchanged: no retries, and no second request without what the server refused."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What of the headers must stand in no error and no answer."""
+        """Header values that must not appear in any error or answer."""
         return secrets_in(self.headers) if self.headers else ()
 
     @property
     def all_headers(self) -> Headers:
-        """The headers of the request; a body that is not compressed can be read as it comes."""
+        """All headers of the request; an uncompressed response can be read as it arrives."""
         return Headers({"Content-Type": "application/json", "Accept-Encoding": "identity"} | dict(self.headers))
 
     def strip_secrets(self, error: BaseException) -> BaseException:
-        """Return an error of a driver, or an interrupt of it, without the key.
+        """Remove the key from an error or an interrupt; return it without its traceback.
 
-        Servers repeat it in their own words, and a verbose traceback prints the variables of each frame: those of
-        the HTTP libraries hold the request, ours what the server said.
+        Servers repeat the key in their messages, and a verbose traceback prints the variables of each frame: those
+        of the HTTP libraries contain the request, ours the server's response.
         """
         if isinstance(error, ChatGLMError):
             error.args = tuple(mask(str(part), self.secrets) for part in error.args)
@@ -66,7 +66,7 @@ class Request:
 
 
 class Headers(dict[str, str]):
-    """Headers whose values, one of which may be a key, stand in no traceback."""
+    """Headers whose ``repr`` omits the values, one of which may be a key, from tracebacks."""
 
     def __repr__(self) -> str:
         return f"<headers {', '.join(self)}>"
@@ -75,7 +75,7 @@ class Headers(dict[str, str]):
 def encode_json(body: Mapping[str, Any]) -> bytes:
     """Return a request's body as JSON.
 
-    :raises ParameterError: for a value that JSON has no word for.
+    :raises ParameterError: for a value that JSON can't represent.
     """
     try:
         return json.dumps(body, ensure_ascii=True, allow_nan=False).encode()
@@ -85,15 +85,15 @@ def encode_json(body: Mapping[str, Any]) -> bytes:
 
 
 def check_headers(headers: Headers) -> Headers:
-    """Return headers that can be sent; the error never shows a value, which may be a key.
+    """Return headers that can be sent; the error never contains a value, which may be a key.
 
     :raises EndpointError: ``bad_header`` for line ends, other control characters or non-ASCII letters, and for
-        a header that says whom and how much is sent.
+        a header that the client sets itself, such as ``Host`` or ``Content-Length``.
     """
     own = next((name for name in headers if name.lower() in FRAMING_HEADERS), None)
     if own is not None:
         raise EndpointError(f"header {own!a} is set by the client itself; leave it out.", kind="bad_header")
-    # No variable of this frame holds a value: a verbose traceback prints them.
+    # No variable of this frame contains a value: a verbose traceback would print it.
     odd = next((name for name, value in headers.items() if not _is_sendable(name + value)), None)
     if odd is not None:
         what = "api_key" if odd.lower() == "authorization" else f"header {odd!a}"

@@ -1,4 +1,4 @@
-"""Reads a response within its limits of time and size."""
+"""Reading a response within limits of time and size, and the errors of HTTP statuses."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .request import Request
 from .timeouts import Deadline
 
 MAX_HEADER_COUNT = 100
-"""As many as Python's own HTTP client takes."""
+"""The same limit as in Python's ``http.client``."""
 
 MAX_HEADER_CHARS = 65532
-"""Characters of a header's name and value: with colon, blank and line end the 64 KiB of Python's own client."""
+"""Maximum length of a header's name and value: with colon, space and line end the 64 KiB of ``http.client``."""
 
 MAX_STREAM_BYTES = 4 * MAX_BODY_BYTES
-"""Bytes of a whole stream above which we stop reading: 256 MiB, some 800 000 tokens in vLLM's chunks."""
+"""Maximum size of a whole stream: 256 MiB, about 800 000 tokens in vLLM's chunks."""
 
 
 class ResponseReader:
-    """Takes in an answer's bytes, undoes compression, keeps to the limits, and hands out what the codec makes."""
+    """Decompresses a response, enforces the limits, and yields the pieces that the codec decodes."""
 
     def __init__(self, request: Request, deadline: Deadline, headers: Iterable[tuple[str, str]]) -> None:
         pairs = list(headers)
@@ -54,23 +54,23 @@ class ResponseReader:
 
     @property
     def done(self) -> bool:
-        """Whether the answer has said that it is whole."""
+        """Whether the answer has been marked as complete."""
         return bool(self._reader.done)
 
     @property
     def begun(self) -> bool:
-        """Whether text of the answer, or of its thinking, has come."""
+        """Whether text of the answer, or of its thinking, has arrived."""
         return bool(self._reader.begun)
 
     @property
     def is_empty_stream(self) -> bool:
-        """Whether a stream was promised, and not one byte of it has come."""
+        """Whether a stream was announced but no byte of it has arrived."""
         return self._streams and not self._size
 
     def feed(self, block: bytes) -> Iterator[Delta]:
-        """Take in the next bytes; yield the pieces they complete, also those before an error.
+        """Decode the next bytes; yield the pieces they complete, including those before an error.
 
-        :raises ChatGLMError: as the codecs; ``stalled`` or ``total_timeout`` if bytes come but no answer.
+        :raises ChatGLMError: as the codecs; ``stalled`` or ``total_timeout`` if bytes arrive but no answer.
         """
         content = False
         for plain in (block,) if self._plain else self._inflate.feed(block):
@@ -86,9 +86,9 @@ class ResponseReader:
         self._deadline.on_bytes(content=content)
 
     def close(self) -> Iterator[Delta]:
-        """End the answer; yield its last pieces.
+        """Finish the response; yield its last pieces.
 
-        :raises ChatGLMError: if it is none, or is not whole.
+        :raises ChatGLMError: if it isn't an answer, or is incomplete.
         """
         if not self.done:
             self._inflate.close()
@@ -97,16 +97,16 @@ class ResponseReader:
 
 
 def is_answer(status: int) -> bool:
-    """Tell whether a body with this status may be an answer: any success but "no content"."""
+    """Return whether a body with this status can be an answer: any success except 204 (no content)."""
     return 200 <= status < 300 and status != 204
 
 
 def is_reusable(headers: Iterable[tuple[str, str]]) -> bool:
-    """Tell whether a connection can carry another request after this response.
+    """Return whether a connection can carry another request after this response.
 
     llama.cpp's HTTP library closes it after a stream although it sends ``Keep-Alive``, but without the
-    ``Connection: keep-alive`` that belongs to it (RFC 9112, appendix C.2.2). A request that is on its way then is
-    lost, and can't be sent again: it may have run.
+    ``Connection: keep-alive`` that must accompany it (RFC 9112, appendix C.2.2). A request already on its way is
+    then lost, and can't be retried: it may have run.
     """
     named = lower_names(headers)
     promised = "keep-alive" in named and named.get("connection", "").lower() != "keep-alive"
@@ -114,14 +114,14 @@ def is_reusable(headers: Iterable[tuple[str, str]]) -> bool:
 
 
 def lower_names(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return headers by their lower-cased names."""
+    """Return headers by lower-case name."""
     return {name.lower(): value for name, value in headers}
 
 
 def make_response_error(
     request: Request, status: int, headers: Iterable[tuple[str, str]], raw: bytes
 ) -> ResponseError | InvalidResponseError | EndpointError:
-    """Return the error that a status other than 2xx is."""
+    """Return the error for a status that isn't an answer."""
     named = lower_names(headers)
     if status == 407 and (proxy := proxy_for(request.url)):
         return proxy.status_error(status, request.url)
@@ -142,7 +142,7 @@ def make_response_error(
 
 
 def _redirect_target(url: str, location: str) -> str:
-    """Return the address that a redirect points to, without what could hold a key."""
+    """Return the URL that a redirect points to, without parts that could contain a key."""
     try:
         return sanitize_line(redact_url(urljoin(url, location).partition(";")[0]))
     except ValueError:

@@ -1,4 +1,4 @@
-"""When a question may be asked again."""
+"""The retry policy: when a request may be sent again."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from .response import ResponseReader
 
 MAX_RETRY_AFTER_SECONDS = 120.0
-"""Seconds; a server that asks for a longer wait is not waited for."""
+"""Longest wait that a server can ask for; beyond it the request fails."""
 
 MAX_PLAUSIBLE_SECONDS = 7 * 86400.0
-"""Seconds; a longer wait than a week is a mistake of the server, not a wish."""
+"""A ``Retry-After`` of more than a week is taken for a server's mistake and ignored."""
 
 USAGE_KEY = "stream_options"
 LOGPROBS_KEY = "top_logprobs"
@@ -30,34 +30,35 @@ LOGPROBS_KEY = "top_logprobs"
 
 @dataclass(frozen=True, slots=True)
 class RetryWait:
-    """How long to wait before the next attempt, and what to tell people meanwhile."""
+    """How long to wait before the next attempt, and the notice to display meanwhile."""
 
     seconds: float
     notice: str | None = None
 
 
 class Retries:
-    """Decides whether a question may be asked again: only if nothing was sent, or the server said to wait.
+    """Decides whether a request may be sent again: only if nothing was sent, or the server said to wait.
 
-    What a server refuses before it runs, and says so, is asked again without it, or with as much as it takes.
+    If the server names what it refused before running, the request is sent again without that, or with as much as
+    the server accepts.
     """
 
     def __init__(self, request: Request, deadline: Deadline) -> None:
         self.request = request
         self.reader: ResponseReader | None = None
-        """What reads the present attempt's answer, once there is one."""
+        """The reader of the current attempt's response, once there is one."""
         self.count = 0
-        """Attempts after the first one that the server had to see."""
+        """Number of retries after connection failures, 429 and 503."""
         self.changed: list[Change] = []
-        """What the server made us change of the question."""
+        """Changes of the request that the server made necessary."""
         self._deadline = deadline
 
     def wait_or_raise(self, error: ChatGLMError) -> RetryWait:
         """Return how long to wait before the next attempt, or raise the error.
 
-        Full jitter below 0.5 s doubled with each attempt, at most 8 s; a ``Retry-After`` of the server, in
-        seconds or as a date (RFC 9110, section 10.2.3), is obeyed up to 120 s, and a longer one means not to
-        try. Waiting counts against the total time.
+        Exponential backoff from 0.5 s to at most 8 s with full jitter. A ``Retry-After`` header, in seconds or as
+        a date (RFC 9110, section 10.2.3), is followed up to 120 s; a longer one means no retry. Waiting counts
+        towards the total timeout.
         """
         reader, self.reader = self.reader, None
         if (reader is not None and reader.begun) or self.request.exact:
@@ -83,19 +84,19 @@ class Retries:
         )
 
     def changes_so_far(self) -> Delta | None:
-        """Return the retries and changes before the answer that begins now; None if there were none."""
+        """Return the retries and changes before this answer; None if there were none."""
         return Delta(retries=self.count, changed=tuple(self.changed)) if self.count or self.changed else None
 
     def _adapt_request(self, error: ChatGLMError, *, empty: bool) -> bool:
-        """Change what the server did not take; return whether there is anything to ask again for."""
+        """Change what the server refused; return whether the request changed and can be sent again."""
         body = self.request.body
         if error.kind == "bad_request" and USAGE_KEY in str(error) and USAGE_KEY in body:
-            # ``transformers serve`` refuses a key that others need for token counts: refused before it ran.
+            # ``transformers serve`` refuses, before it runs, a key that other servers need for token counts.
             self._replace_body({key: value for key, value in body.items() if key != USAGE_KEY})
             self.request.urls_without_usage.add(self.request.url)
             return True
         if empty and error.kind == "incomplete" and body.get("stream"):
-            # ChatGLM3's api_server.py has an empty stream for every short answer, and whole answers otherwise.
+            # ChatGLM3's api_server.py sends an empty stream for every short answer, but can send it whole.
             self.changed.append(Change("stream: the server sent an empty one, asked again without"))
             self._replace_body({key: value for key, value in body.items() if key != USAGE_KEY} | {"stream": False})
             return True
@@ -119,7 +120,7 @@ class Retries:
 
 
 LIMITED_KEYS = {LOGPROBS_KEY: "logprobs", "stop": "stop", "temperature": "temperature"}
-"""Keys that servers take up to a limit of their own, by the word that their refusals have for them."""
+"""Keys that servers limit, and the word for each in their error messages."""
 
 STATED_LIMIT = re.compile(
     r"(?:at most|above|exceeds?|allowed:?|length is|maximum(?: is| of)?:?|equal to|up to|more than"
@@ -130,7 +131,7 @@ STATED_LIMIT = re.compile(
 
 
 def _find_limit(error: ChatGLMError, word: str, asked: Any) -> float | None:
-    """Return the most that a server takes of something, where it refused more and names its limit.
+    """Return the limit that a server named when it refused a larger value; None if it named none.
 
     vLLM: "Requested sample logprobs of 4096, which is greater than max allowed: 20". OpenAI and Ollama: "between 0
     and 20", "less than or equal to 20".
@@ -144,8 +145,8 @@ def _find_limit(error: ChatGLMError, word: str, asked: Any) -> float | None:
 
 
 def _parse_retry_after(retry_after: str | None) -> float | None:
-    """Read a ``Retry-After`` header in seconds; None for one that makes no sense: jitter takes its place."""
-    if not retry_after or not retry_after.isascii():  # Python's float reads the digits of every script
+    """Parse a ``Retry-After`` header to seconds; None if it is implausible, so that jitter replaces it."""
+    if not retry_after or not retry_after.isascii():  # ``float`` accepts the digits of every script
         return None
     try:
         seconds = float(retry_after)

@@ -1,4 +1,4 @@
-"""The synchronous client over requests, its connections, and the bridge to the asynchronous one."""
+"""The synchronous client over requests, its connections, and a synchronous wrapper of the asynchronous client."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 
 MAX_INTERIM_RESPONSES = 100
-"""Interim responses before an answer: more are no way of this protocol."""
+"""How many interim (1xx) responses to skip before the final one."""
 
 MAX_IDLE_CONNECTIONS = 64
-"""Idle connections kept; more threads than this open further ones."""
+"""How many idle connections to keep; more threads than that open additional ones."""
 
 
 class DeadlineFile(io.RawIOBase):
-    """A socket's file whose reads give up at the moment ``end``, by :func:`time.monotonic`.
+    """A socket's file whose reads time out at ``deadline``, by :func:`time.monotonic`.
 
-    :param file: http.client's buffered file, of which nothing has been read; it is closed with this one.
+    :param file: the buffered file of ``http.client``, still unread; it is closed with this one.
     """
 
     def __init__(self, file: Any) -> None:
@@ -60,7 +60,7 @@ class DeadlineFile(io.RawIOBase):
             left = self.deadline - time.monotonic()
             self._sock.settimeout(max(0.001, min(left, POLL_SECONDS)))
             try:
-                # Not the file's own readinto, which reads no more after its first wait in vain.
+                # Not ``file.readinto``, which stops reading for good after its first timeout.
                 count: int = self._sock.recv_into(buffer)
             except TimeoutError:
                 if left <= POLL_SECONDS:
@@ -80,7 +80,7 @@ class _Response(http.client.HTTPResponse):
         super().begin()
 
     def _read_status(self) -> tuple[str, int, str]:
-        """Pass over what a server says on the way (102, 103); http.client itself does so with 100 alone."""
+        """Skip interim responses (102, 103); ``http.client`` skips only 100."""
         for _ in range(MAX_INTERIM_RESPONSES):
             found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
             if not 101 < found[1] < 200:
@@ -110,7 +110,7 @@ POOL_CLASSES = {"http": _HTTPPool, "https": _HTTPSPool}
 
 @cache
 def _socks_pool_classes() -> dict[str, Any]:
-    """Return the pools for a proxy that speaks SOCKS; the library they need is an extra."""
+    """Return the pools for SOCKS proxies; the library they need is an optional dependency."""
     from urllib3.contrib import socks
 
     def timed(pool: Any) -> Any:
@@ -126,14 +126,14 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        """Have certificates checked as on every other road: pools that trust others are others."""
+        """Verify certificates as the asynchronous client does; each TLS context gets separate pools."""
         host, keys = super().build_connection_pool_key_attributes(request, verify, cert)
         if (context := ssl_context_for(request.url)) is not None:
             keys["ssl_context"] = context
         return host, keys
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Add nothing to what the pool's own context trusts."""
+        """Add nothing to the certificates that the pool's TLS context trusts."""
         conn.cert_reqs, conn.ca_certs, conn.ca_cert_dir = "CERT_REQUIRED", None, None
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
@@ -145,22 +145,22 @@ class _Adapter(HTTPAdapter):
 
 
 def find_deadline_file(response: requests.Response) -> DeadlineFile | None:
-    """Return what times the reads of an answer; None once it has been read to its end."""
+    """Return the file that times a response's reads; None after the response has been read to its end."""
     file = getattr(getattr(getattr(response.raw, "_fp", None), "fp", None), "raw", None)
     return file if isinstance(file, DeadlineFile) else None
 
 
 def set_read_deadline(response: requests.Response, seconds: float) -> None:
-    """Let the next reads of an answer take so long, all together."""
+    """Give the next reads of a response this many seconds in total."""
     file = find_deadline_file(response)
     if file is not None:
         file.deadline = time.monotonic() + seconds
 
 
 def new_session() -> requests.Session:
-    """Return a session that keeps connections, and neither cookies nor anything of the environment.
+    """Return a session that keeps connections, but no cookies and no settings from the environment.
 
-    Neither netrc, which would replace our Authorization, nor proxies for loopback: see ``proxy_for``.
+    That leaves out netrc, which would replace our Authorization, and proxies for loopback: see ``proxy_for``.
     """
     session = requests.Session()
     session.trust_env = False
@@ -171,12 +171,12 @@ def new_session() -> requests.Session:
 
 
 def requests_proxies(proxy: Proxy | None) -> dict[str, str]:
-    """Return a proxy as requests wants it."""
+    """Return a proxy in the form that requests expects."""
     return dict.fromkeys(("http", "https"), proxy.url) if proxy else {}
 
 
 class SyncClient:
-    """Asks over one pool of connections; made again after a fork, closed with its owner."""
+    """Sends requests over one pool of connections, which is replaced after a fork."""
 
     def __init__(self) -> None:
         self._session: requests.Session | None = None
@@ -184,7 +184,7 @@ class SyncClient:
         self._lock = fork_safe_lock(LockOrder.CLIENT)
 
     def stream(self, request: Request) -> Generator[Delta, None, None]:
-        """Ask, and yield the answer's pieces as they arrive.
+        """Send a request and yield the answer as it arrives.
 
         :raises ChatGLMError: an EndpointError, ResponseError, InvalidResponseError or IncompleteAnswerError.
         """
@@ -215,7 +215,7 @@ class SyncClient:
         incoming = retries.reader = ResponseReader(request, deadline, response.raw.headers.items())
         read, timed, guard = response.raw.read1, find_deadline_file(response), translate_errors(request, deadline)
         while not incoming.done:  # once for each token of a stream
-            if timed is not None:  # pragma: no branch - as long as urllib3 is made as it is
+            if timed is not None:  # pragma: no branch - as long as urllib3 has these attributes
                 timed.deadline = deadline.read_deadline()
             with guard:
                 block = read(BLOCK_BYTES)
@@ -264,13 +264,13 @@ class SyncClient:
 
     def _post(self, request: Request, deadline: Deadline) -> requests.Response:
         proxy = proxy_for(request.url)
-        ssl_context_for(request.url)  # here, where its error is ours
+        ssl_context_for(request.url)  # here, where its error isn't translated
         if proxy and proxy.is_socks:
             proxy.require_package("socks", request.url)
         with translate_errors(request, deadline, proxy):
             return self._get_session().post(
                 request.url,
-                # A long body goes in blocks, each under the connect limit; in one piece all of it would be.
+                # A long body is sent in blocks, each under the connect timeout; in one piece, all of it would be.
                 data=request.data if len(request.data) <= BLOCK_BYTES else io.BytesIO(request.data),
                 headers=request.all_headers,
                 timeout=(min(request.timeouts.connect, deadline.remaining()), deadline.until_answer()),
@@ -287,9 +287,9 @@ class SyncClient:
 
 
 def _read_beginning(response: requests.Response, request: Request) -> bytes:
-    """Return the first bytes of a refusal, as far as they can be had; the status stands without them."""
+    """Return the first bytes of an error response; none if they can't be read, since the status is enough."""
     raw = b""
-    set_read_deadline(response, request.timeouts.idle)  # for all of it together
+    set_read_deadline(response, request.timeouts.idle)  # for the whole beginning
     with suppress(Exception):
         while len(raw) < MAX_ERROR_BODY_BYTES and (block := response.raw.read1(BLOCK_BYTES)):
             raw += block
@@ -297,7 +297,7 @@ def _read_beginning(response: requests.Response, request: Request) -> bytes:
 
 
 def _release(response: requests.Response) -> None:
-    """Give the connection back to the pool if its answer has ended; a stream's end may still be on the way."""
+    """Return the connection to the pool if the response has ended; a stream's end may still be on its way."""
     set_read_deadline(response, END_WAIT_SECONDS)
     with suppress(Exception):
         if not response.raw.read1(1):
@@ -305,16 +305,16 @@ def _release(response: requests.Response) -> None:
 
 
 HAS_STANDARD_URLLIB3 = issubclass(HTTPConnection, http.client.HTTPConnection)
-"""Whether urllib3 is the one that requests was made for."""
+"""Whether urllib3 is the original, and not a replacement such as urllib3-future."""
 
 
 class BridgedClient(SyncClient):
-    """Has the questions asked on the package's loop thread, and hands their answers over as they come."""
+    """Sends requests with the asynchronous client on the loop thread, and yields the answers synchronously."""
 
     def __init__(self, client: Callable[[], AsyncClient]) -> None:
         super().__init__()
         self._client = client
 
     def stream(self, request: Request) -> Generator[Delta, None, None]:
-        """Ask, and yield the answer's pieces as they arrive; as :meth:`SyncClient.stream`."""
+        """Send a request and yield the answer as it arrives, as :meth:`SyncClient.stream` does."""
         yield from iterate_on_loop_thread(self._client().stream(request))

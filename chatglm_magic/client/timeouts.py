@@ -1,4 +1,4 @@
-"""How long one question may take, and which of its limits has run out."""
+"""The timeouts of one request, and the error when one has expired."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from ..errors import ChatGLMError, EndpointError, IncompleteAnswerError
 
 POLL_SECONDS = 0.25
-"""Seconds that the main thread waits at most in one go: an interrupt that came just before is noticed then."""
+"""Longest single wait of the main thread: an interrupt just before a wait is noticed after it."""
 
 
 def sleep_in_steps(seconds: float) -> None:
-    """Wait in short turns: one long sleep would not notice an interrupt that came just before it began."""
+    """Sleep in short steps: one long sleep would not notice an interrupt that came just before it."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, POLL_SECONDS))
@@ -20,12 +20,11 @@ def sleep_in_steps(seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Time limits in seconds, none of them infinite.
+    """Timeouts in seconds, none of them infinite.
 
-    ``connect`` also holds for each block of the question that the server has to take. ``first_byte`` counts
-    from the question to the first byte of the answer, ``idle`` between two of its bytes, ``content`` between
-    two pieces of its text (a server may keep a line open with comments alone), ``total`` the whole question
-    with all its attempts.
+    ``connect`` also applies to each block of the request that is sent. ``first_byte`` is from the request to the
+    first byte of the response, ``idle`` between two of its bytes, ``content`` between two pieces of its text (a
+    server may keep a connection open with comments alone), ``total`` for the request with all its retries.
     """
 
     connect: float = 5.0
@@ -36,25 +35,25 @@ class Timeouts:
 
 
 class Deadline:
-    """Watches over one question: tells the drivers how long they may wait, and what the end of a wait means."""
+    """The deadlines of one request: how long a client may wait next, and the error when that time is over."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
         self._ends = time.monotonic() + timeouts.total
         self._content_due = 0.0
         self.sending = False
-        """Whether a long question is being handed over, block by block."""
+        """Whether a long request is being sent, block by block."""
         self.answered = False
-        """Whether the answer's headers have come."""
+        """Whether the headers of the response have arrived."""
         self.begun = False
-        """Whether bytes of the answer have come."""
+        """Whether bytes of the response's body have arrived."""
 
     def remaining(self) -> float:
-        """Return the seconds until the whole time is over."""
+        """Return the seconds until the total timeout."""
         return max(0.001, self._ends - time.monotonic())
 
     def until_answer(self) -> float:
-        """Return how long to wait for an answer to begin."""
+        """Return how long to wait for the response to begin."""
         return min(self._timeouts.first_byte, self.remaining())
 
     def until_bytes(self) -> float:
@@ -62,15 +61,15 @@ class Deadline:
         return max(0.001, self.read_deadline() - time.monotonic())
 
     def read_deadline(self) -> float:
-        """Return when the wait for the next bytes is over, by :func:`time.monotonic`."""
+        """Return when the wait for the next bytes ends, by :func:`time.monotonic`."""
         if not self.begun:
             return time.monotonic() + self.until_answer()
         return min(time.monotonic() + self._timeouts.idle, self._content_due, self._ends)
 
     def on_bytes(self, *, content: bool) -> None:
-        """Note that bytes have come, and whether they brought a piece of the answer.
+        """Record that bytes have arrived, and whether they contained a piece of the answer.
 
-        :raises ChatGLMError: if bytes keep coming, but the time for an answer, or for a new piece of it, is over.
+        :raises ChatGLMError: if bytes keep arriving after the total or the content timeout.
         """
         now = time.monotonic()
         if content or not self.begun:
@@ -80,7 +79,7 @@ class Deadline:
             raise self.timeout_error()
 
     def timeout_error(self) -> ChatGLMError:
-        """Return the error that the end of the present wait is."""
+        """Return the error for the timeout that has expired."""
         now, slack = time.monotonic(), 0.01  # a timer may wake a little early
         timeouts = self._timeouts
         if now + slack >= self._ends:

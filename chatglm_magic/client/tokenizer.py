@@ -1,4 +1,4 @@
-"""Counting tokens where the text will go: the servers' own tokenizers, one small POST each.
+"""Counting tokens with the server's tokenizer, one small POST each.
 
 Sources: ``/tokenize`` of llama.cpp and vLLM, ``/v1/tokenize`` of SGLang, ``/tokenizer`` of Z.ai.
 """
@@ -21,14 +21,14 @@ TOKENIZE_TIMEOUTS = Timeouts(connect=5.0, first_byte=30.0, idle=30.0, content=30
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """How many tokens a text is, and which, if the server says so."""
+    """The number of tokens in a text, and their ids, if the server returns them."""
 
     count: int
     ids: tuple[int, ...] | None = None
 
 
 def tokenizer_urls(request: Request) -> Iterator[str]:
-    """Yield where a server may count tokens, given a question to it."""
+    """Yield the URLs at which a request's server may count tokens."""
     parts = urlsplit(request.url)
     if request.dialect == "openai":
         base_url = openai.base_url(request.url)
@@ -43,7 +43,7 @@ def tokenizer_urls(request: Request) -> Iterator[str]:
 
 
 def request_token_count(client: SyncClient, request: Request, url: str, text: str) -> TokenCount | None:
-    """Ask one address how many tokens a text is; None where nothing there can tell."""
+    """Ask the server for the number of tokens in a text; None if this URL can't count them."""
     model = {"model": request.body["model"]} if request.body.get("model") else {}
     if url.endswith("/tokenizer"):
         body: dict[str, Any] = {**model, "messages": [{"role": "user", "content": text}]}

@@ -1,6 +1,7 @@
-"""Translates the errors of requests, urllib3 and aiohttp into ours: the only place that knows them.
+"""Translation of errors of requests, urllib3 and aiohttp into ours: the only module that handles them.
 
-Their texts and objects may hold URLs, proxies and headers, so none of it is passed on, not as a cause either."""
+Their messages and objects may contain URLs, proxies and headers, so none of it is passed on, not even as a cause.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +41,9 @@ CLOSED_ERRORS = {
 
 
 class translate_errors:
-    """Turns what a network library raises inside into our errors; the clock knows how far the answer is.
+    """Context manager that turns the errors of a network library into ours, depending on the request's progress.
 
-    A class, since this is entered for every read of every stream.
+    A class rather than a generator, since it is entered for every read of every stream.
     """
 
     __slots__ = ("_deadline", "_proxy", "_request")
@@ -59,7 +60,7 @@ class translate_errors:
         if isinstance(error, LIBRARY_ERRORS) or _from_library(error):
             if _has_cause(
                 error, KeyboardInterrupt
-            ):  # it struck, and the library's cleanup failed and took its place
+            ):  # the library's cleanup failed and its error replaced the interrupt
                 raise KeyboardInterrupt from None
             if self._proxy is not None and (blamed := _proxy_error(error, self._proxy, self._request)):
                 raise blamed from None
@@ -70,7 +71,7 @@ LIBRARY_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSErr
 
 
 def _from_library(error: BaseException) -> bool:
-    """Tell whether an error is one of libraries that are imported on use only."""
+    """Return whether an error comes from a library that is only imported on use."""
     aiohttp = sys.modules.get("aiohttp")
     if aiohttp is not None and isinstance(error, aiohttp.ClientError):
         return True
@@ -88,11 +89,11 @@ PROXY_ERRORS = {
     "SOCKS5Error",
     "SOCKS5AuthError",
 }
-"""Names, in all the libraries, of an error that a proxy is to blame for."""
+"""Names of the libraries' errors that a proxy causes."""
 
 
 def _proxy_error(error: BaseException, proxy: Proxy, request: Request) -> EndpointError | None:
-    """Return the error of a proxy that did not let a question through; None if it is not to blame."""
+    """Return the error of a proxy that blocked the request; None if the proxy isn't the cause."""
     causes = _causes(error)
     names = {type(cause).__name__ for cause in causes}
     if not names & PROXY_ERRORS:
@@ -119,7 +120,7 @@ def _translate(error: BaseException, request: Request, deadline: Deadline) -> Ch
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error with the ones inside it: libraries wrap each other as cause, reason or argument."""
+    """Return an error and those inside it: libraries wrap each other's as cause, reason or argument."""
     found: list[BaseException] = []
     todo: list[object] = [error]
     while todo and len(found) < 20:
@@ -136,11 +137,11 @@ def _has_cause(error: BaseException, *types: type[BaseException]) -> bool:
 
 NO_ROUTE_ERRNOS = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 UNKNOWN_HOST_ERRORS = {"NameResolutionError", "ClientConnectorDNSError"}
-"""Names, in urllib3 and aiohttp, of an error that says that a host's name has no address."""
+"""Names of urllib3's and aiohttp's errors for a host name that can't be resolved."""
 
 
 def connection_failure(error: BaseException) -> Literal["unknown host", "no route", "refused", ""]:
-    """Tell why no connection came about; empty where it is none of these reasons."""
+    """Return why the connection failed; empty for any other reason."""
     causes = _causes(error)
     if _has_cause(error, socket.gaierror) or UNKNOWN_HOST_ERRORS & {type(cause).__name__ for cause in causes}:
         return "unknown host"
@@ -165,7 +166,7 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
             "or raise the limit (ulimit -n).",
             kind="pool_timeout",
         )
-    # Before the time-outs: urllib3 counts a refused connection as one of them.
+    # Before the timeouts: urllib3 counts a refused connection as one.
     if (reason := connection_failure(error)) == "unknown host":
         host = urlsplit(request.url).hostname or where
         return EndpointError(
@@ -188,7 +189,7 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
         )
     if _has_cause(error, u3.ReadTimeoutError):
         return deadline.timeout_error()
-    if _has_cause(error, TimeoutError):  # neither to connect nor to read: requests was still sending
+    if _has_cause(error, TimeoutError):  # neither connecting nor reading: requests was still sending
         deadline.sending = True
         return deadline.timeout_error()
     if names & CLOSED_ERRORS:

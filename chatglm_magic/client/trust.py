@@ -1,4 +1,4 @@
-"""Whose certificates are trusted: the same for every road to a server."""
+"""The certificates that are trusted, the same for both clients and the probe."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..errors import EndpointError
 from ..wire.body import sanitize_line
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Name a file or folder of certificates that is trusted in place of all others; the first one counts."""
+"""Variables that name a file or folder of certificates to trust in place of all others; the first one set wins."""
 
 
 def ssl_context_for(url: str) -> ssl.SSLContext | None:
-    """Return what a server's certificate is checked against; None for a URL without TLS.
+    """Return the TLS context that verifies a server's certificate; None for a URL without TLS.
 
-    The system's store and certifi's together: Python's builds for macOS come with an empty store, and a company's
-    own authority stands in the system's alone. A variable of :data:`CA_VARIABLES` replaces both.
+    It trusts the system's store and certifi's: Python's builds for macOS have an empty store, and a company's
+    private authority is only in the system's. A variable of :data:`CA_VARIABLES` replaces both.
 
-    :raises EndpointError: ``tls`` for a file or folder that is not there, or holds no certificates.
+    :raises EndpointError: ``tls`` for a file or folder that doesn't exist or contains no certificates.
     """
     if urlsplit(url).scheme != "https":
         return None
@@ -30,7 +30,7 @@ def ssl_context_for(url: str) -> ssl.SSLContext | None:
     if name is None:
         return _default_context()
     path = os.environ[name]
-    if name == "SSL_CERT_DIR":  # a list of folders, as OpenSSL has it
+    if name == "SSL_CERT_DIR":  # a list of folders, as for OpenSSL
         path = next((part for part in path.split(os.pathsep) if os.path.isdir(part)), path)
     if not os.path.exists(path):
         raise EndpointError(
@@ -44,7 +44,7 @@ def ssl_context_for(url: str) -> ssl.SSLContext | None:
         ) from None
 
 
-@lru_cache(maxsize=1)  # a new context would mean a new connection for each question
+@lru_cache(maxsize=1)  # a new context would mean a new connection for each request
 def _default_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
@@ -53,6 +53,6 @@ def _default_context() -> ssl.SSLContext:
 
 @lru_cache(maxsize=4)
 def _load_context(path: str, changed: int) -> ssl.SSLContext:
-    """Return the context of a file or folder as it stood when it was last changed."""
+    """Return the context for a file or folder; ``changed``, its time stamp, is part of the cache's key."""
     folder = os.path.isdir(path)
     return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
