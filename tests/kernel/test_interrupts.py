@@ -120,7 +120,7 @@ def test_whichever_thread_the_signal_finds(page: Page, way: str) -> None:
         point_at(page, server)
         block = "signal.pthread_sigmask(signal.{}, {{signal.SIGINT}})"
         page.run(f"import signal; {block.format('SIG_BLOCK')}")
-        strike = "inside.strike_within('client/timeouts.py:pause', 0)\n" if way == "wait" else ""
+        strike = "inside.strike_within('client/timeouts.py:sleep_in_steps', 0)\n" if way == "wait" else ""
         running = page.send(f"{strike}with inside.record_end():\n    {code}", stop_on_error=False)
         page.until_true(lambda: server.posts)
         struck = 0.0 if strike else interrupt(page)
