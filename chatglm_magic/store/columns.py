@@ -56,12 +56,9 @@ def texts_values(turn: Turn) -> dict[str, Any]:
 def turn_from_values(values: Sequence[Any]) -> Turn:
     """Return the turn with these column values, which are in the order of ``READ_ORDER``."""
     fields = dict(zip(READ_ORDER, values, strict=True))
-    fields |= {name: json.loads(fields[name], parse_constant=_ignore_nonfinite) for name in JSON_FIELDS}
+    # an older version stored NaN and the infinities, which JSON lacks
+    fields |= {name: json.loads(fields[name], parse_constant=lambda _: None) for name in JSON_FIELDS}
     return Turn(**fields | {"changed": tuple(map(Change, fields["changed"])), "outside": bool(fields["outside"])})
-
-
-def _ignore_nonfinite(name: str) -> None:
-    """Read NaN and the infinities, which JSON lacks but an older version stored, as None."""
 
 
 def _encodable(value: Any) -> Any:

@@ -135,11 +135,12 @@ class Database:
 
     def rows(self, numbers: Sequence[int]) -> list[Row]:
         """Return turns by their numbers, in that order, without those deleted in the meantime."""
-        select = SELECT_OLDER_ROWS if self._is_older else SELECT_ROWS
-        rows = {
-            number: Row(number, position, turn_from_values(values))
-            for number, position, *values in self._db.execute(select, (json.dumps(list(numbers)),))
-        }
+        parameters = (json.dumps(list(numbers)),)
+        if self._is_older:
+            found = self._db.execute(SELECT_OLDER_ROWS, parameters)
+        else:
+            found = self._db.execute(SELECT_ROWS, parameters)
+        rows = {number: Row(number, position, turn_from_values(values)) for number, position, *values in found}
         return [rows[number] for number in numbers if number in rows]
 
     def conversations(self, offset: int, limit: int) -> list[Summary]:

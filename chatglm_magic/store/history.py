@@ -33,11 +33,8 @@ def turns_frame(rows: Iterable[Row]) -> Any:
 
     :raises ChatGLMError: if pandas is not installed.
     """
-    return build_dataframe(map(_frame_record, rows), [*FIRST_COLUMNS, *COMPUTED_COLUMNS, *_other_columns()])
-
-
-def _other_columns() -> list[str]:
-    return [*(name for name in columns.READ_ORDER if name not in FIRST_COLUMNS), *DERIVED_COLUMNS]
+    other = (name for name in columns.READ_ORDER if name not in FIRST_COLUMNS)
+    return build_dataframe(map(_frame_record, rows), [*FIRST_COLUMNS, *COMPUTED_COLUMNS, *other, *DERIVED_COLUMNS])
 
 
 def _frame_record(row: Row) -> dict[str, Any]:
@@ -55,17 +52,13 @@ PROMPT_CHARS, ANSWER_CHARS = 40, 60
 
 
 def turns_text(first: Sequence[Row], total: int) -> str:
-    """Return a preview as aligned lines.
-
-    :param first: the first turns.
-    :param total: how many there are.
-    """
+    """Return a preview of the first of ``total`` turns as aligned lines."""
     rows, more = _table_cells(first, total)
     return "\n".join([*align_columns([TABLE_HEADINGS, *rows]), *([more] if more else [])])
 
 
 def turns_html(first: Sequence[Row], total: int) -> str:
-    """Return a preview as an HTML table; the parameters are those of :func:`turns_text`."""
+    """Return a preview of the first of ``total`` turns as an HTML table."""
     rows, more = _table_cells(first, total)
     cell = 'style="text-align:left;vertical-align:top"'
     head = "".join(f"<th {cell}>{name}</th>" for name in TABLE_HEADINGS)
