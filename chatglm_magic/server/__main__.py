@@ -1,4 +1,4 @@
-"""`python -m chatglm_magic.server`."""
+"""``python -m chatglm_magic.server``."""
 
 import sys
 

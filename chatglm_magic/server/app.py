@@ -19,7 +19,7 @@ from .routes import Routes
 
 
 def make_app(client: EngineClient, guard: Guard) -> web.Application:
-    """Return the application for one model behind one guard."""
+    """Return the web application that serves one engine, protected by ``guard``."""
     app = web.Application(middlewares=[make_middleware(guard)], client_max_size=MAX_REQUEST_BYTES)
     app.on_response_prepare.append(set_server_header)
     app.add_routes(Routes(client).routes())
@@ -27,48 +27,52 @@ def make_app(client: EngineClient, guard: Guard) -> web.Application:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to `host` and `port` (0: any free one). Raises OSError."""
+    """Return a socket bound to ``host`` and ``port`` (0: any free one).
+
+    :raises OSError: if the address can't be used.
+    """
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    bound = socket.socket(family, kind, proto)
+    sock = socket.socket(family, kind, proto)
     try:
         if socket.has_dualstack_ipv6() and family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # a port whose last connections still wait is free; on Windows the option would share it instead
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # ports in TIME_WAIT can be used again; on Windows the option would share a used port instead
         if hasattr(socket, "SO_REUSEPORT"):
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(128)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(128)
     except OSError:
-        bound.close()
+        sock.close()
         raise
-    return bound
+    return sock
 
 
-async def listen(app: web.Application, bound: socket.socket) -> None:
-    """Serve `app` on the socket from now on. A client that leaves cancels its handler."""
+async def listen(app: web.Application, sock: socket.socket) -> None:
+    """Start serving ``app`` on the socket; a client that disconnects cancels its handler."""
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, keepalive_timeout=75)
     await runner.setup()
-    await web.SockSite(runner, bound).start()
+    await web.SockSite(runner, sock).start()
 
 
-def url_of(bound: socket.socket) -> str:
-    """Return `http://HOST:PORT` of a bound socket."""
-    host, port = bound.getsockname()[:2]
+def url_of(sock: socket.socket) -> str:
+    """Return ``http://HOST:PORT`` of a bound socket."""
+    host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class Launch:
-    """One model on its way to be served."""
+    """The start of one model: download, engine, client."""
 
     def __init__(self, model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> None:
         self.client = EngineClient(display_name(model))
         self.engine = engine
         self._model, self._args = model, args
 
-    async def ready(self, report: ReportProgress) -> float:
-        """Return the seconds the loading took, once the model answers.
+    async def wait_until_ready(self, report: ReportProgress) -> float:
+        """Wait until the model is served; return the seconds that loading took.
 
-        Raises ModelError, EngineStartError.
+        :raises ModelError: if it can't be downloaded.
+        :raises EngineStartError: if it can't be loaded.
         """
         if isinstance(self._model, HubModel):
             self.client.waiting_for = f"Downloading {self._model.repo}. Try again soon."
@@ -78,12 +82,12 @@ class Launch:
             self.engine = start_engine(self._model, self._args.threads, self._args.ctx)
         return await self.client.open(self.engine)
 
-    def end(self, code: int) -> NoReturn:
-        """End the engine and this process at once; a download's thread could not be waited for."""
+    def exit(self, code: int) -> NoReturn:
+        """Stop the engine and exit at once, without waiting for a download's thread."""
         try:
             if self.engine is not None:
                 self.engine.stop()
             sys.stdout.flush()
             sys.stderr.flush()
-        finally:  # nobody may read what we write any more, and that must not keep us
+        finally:  # exit even if the output can't be flushed
             os._exit(code)

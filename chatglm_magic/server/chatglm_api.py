@@ -1,9 +1,10 @@
-"""ChatGLM's own protocol: `POST /` as `api.py` of THUDM/ChatGLM-6B reads and answers it. Pure: no I/O.
+"""ChatGLM's own protocol: ``POST /`` as in ``api.py`` of THUDM/ChatGLM-6B, without any I/O.
 
-Request: `prompt`, and optionally `history` (pairs), `max_length` (2048; tokens of prompt, history and answer
-together), `top_p` (0.7), `temperature` (0.95). Reply: `response`, `history`, `status`, `time`, no other key.
-Unlike the original a temperature of 0 is greedy, what is wrong gets a 422 with a message, and two extra keys
-are honoured: `seed` and `stop`."""
+Request: ``prompt``, and optionally ``history`` (pairs), ``max_length`` (2048; tokens of prompt, history and answer
+together), ``top_p`` (0.7), ``temperature`` (0.95). Response: ``response``, ``history``, ``status``, ``time``, no
+other key. Unlike in the original, a temperature of 0 is greedy, an invalid request gets a 422 with a message, and
+two extra keys are supported: ``seed`` and ``stop``. An invalid field raises :class:`BadField`.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +26,18 @@ class ChatGLMRequest:
     """A checked request."""
 
     prompt: str
-    """As asked, for the reply's history."""
+    """As received, for the response's history."""
     history: list[list[str]]
     max_length: int
-    """Tokens, the prompt's included; at most the context."""
+    """Tokens including the prompt; at most the context."""
     n_ctx: int
     """The model's context in tokens."""
     sent: Json
-    """What the engine gets, but for `max_tokens`."""
+    """The engine's request without ``max_tokens``."""
 
 
 def parse_request(body: object, n_ctx: int, changes: Changes) -> ChatGLMRequest:
-    """Return `body` as a checked request; `n_ctx` is the context in tokens. Raises BadField."""
+    """Return ``body`` as a checked request; ``n_ctx`` is the context in tokens."""
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
     if "prompt" not in body:
@@ -55,61 +56,68 @@ def parse_request(body: object, n_ctx: int, changes: Changes) -> ChatGLMRequest:
     return ChatGLMRequest(prompt, history, _max_length(body, n_ctx, changes), n_ctx, sent)
 
 
-def answer_tokens(ask: ChatGLMRequest, used: int) -> int:
-    """Return how many tokens the answer may have when prompt and history take `used`. Raises BadField."""
-    left = ask.max_length - used
-    if left < 1:
+def answer_tokens(request: ChatGLMRequest, used: int) -> int:
+    """Return the maximum number of tokens for the answer if prompt and history take ``used``."""
+    remaining = request.max_length - used
+    if remaining < 1:
         message = (
             f"prompt and history take {used} tokens, which leaves no room for an answer within max_length "
-            f"{ask.max_length}: shorten them{'' if ask.max_length >= ask.n_ctx else ', or raise max_length'}"
+            f"{request.max_length}: shorten them"
+            f"{'' if request.max_length >= request.n_ctx else ', or raise max_length'}"
         )
-        raise BadField(("max_length",), message, ask.max_length, "max_length")
-    return left
+        raise BadField(("max_length",), message, request.max_length, "max_length")
+    return remaining
 
 
-def response_body(ask: ChatGLMRequest, answer: str) -> Json:
-    """Return the four keys of the original."""
+def response_body(request: ChatGLMRequest, answer: str) -> Json:
+    """Return the body of a 200, with the four keys of the original."""
     answer = answer.strip()
     now = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-    return {"response": answer, "history": [*ask.history, [ask.prompt, answer]], "status": 200, "time": now}
+    return {
+        "response": answer,
+        "history": [*request.history, [request.prompt, answer]],
+        "status": 200,
+        "time": now,
+    }
 
 
 def error_detail(error: BadField) -> Json:
     """Return the body of a 422, in FastAPI's shape."""
-    shown = error.value if isinstance(error.value, str | int | bool | None) else repr(error.value)
-    if isinstance(shown, str) or (isinstance(shown, int) and abs(shown) > 2**53):
-        shown = repr(shown)[:200] if not isinstance(shown, str) else shown[:200]
+    value = error.value if isinstance(error.value, str | int | bool | None) else repr(error.value)
+    if isinstance(value, str) or (isinstance(value, int) and abs(value) > 2**53):
+        value = repr(value)[:200] if not isinstance(value, str) else value[:200]
     where = ["body", *error.where]
-    return {"detail": [{"type": error.kind, "loc": where, "msg": error.message, "input": shown}]}
+    return {"detail": [{"type": error.kind, "loc": where, "msg": error.message, "input": value}]}
 
 
-def _parse_history(given: Any) -> list[list[str]]:
-    if given is None:
+def _parse_history(value: Any) -> list[list[str]]:
+    if value is None:
         return []
-    if not isinstance(given, list):
-        raise BadField(("history",), "Input should be a list of [question, answer] pairs", given, "list_type")
-    for place, pair in enumerate(given):
+    if not isinstance(value, list):
+        raise BadField(("history",), "Input should be a list of [question, answer] pairs", value, "list_type")
+    for index, pair in enumerate(value):
         if not isinstance(pair, list) or len(pair) != 2:
-            where = ("history", place)
+            where = ("history", index)
             raise BadField(where, "Input should be a [question, answer] pair", pair, "tuple_type")
         for side in (0, 1):
-            validation.check_text(pair[side], ("history", place, side))
-    return [list(pair) for pair in given]
+            validation.check_text(pair[side], ("history", index, side))
+    return [list(pair) for pair in value]
 
 
 def _messages(prompt: str, history: list[list[str]], changes: Changes) -> list[Json]:
-    listed: list[Json] = []
-    for place, (question, answer) in enumerate(history):
-        listed.append({"role": "user", "content": escape_field(question, ("history", place, 0), changes)})
-        listed.append({"role": "assistant", "content": escape_field(answer, ("history", place, 1), changes)})
-    return [*listed, {"role": "user", "content": escape_field(prompt, ("prompt",), changes)}]
+    messages: list[Json] = []
+    for index, (question, answer) in enumerate(history):
+        messages.append({"role": "user", "content": escape_field(question, ("history", index, 0), changes)})
+        messages.append({"role": "assistant", "content": escape_field(answer, ("history", index, 1), changes)})
+    return [*messages, {"role": "user", "content": escape_field(prompt, ("prompt",), changes)}]
 
 
 def _max_length(body: Json, n_ctx: int, changes: Changes) -> int:
-    asked = validation.read_int(body, "max_length")
-    if asked is None:
+    requested = validation.read_int(body, "max_length")
+    if requested is None:
         return min(DEFAULT_MAX_LENGTH, n_ctx)
-    now = min(asked, n_ctx) if asked > 0 else min(DEFAULT_MAX_LENGTH, n_ctx)  # 0 is "unset" to the original
-    if now != asked:
-        changes.note("max_length", asked if abs(asked) < 10**30 else "huge", now)
-    return now
+    # the original treats 0 as unset
+    used = min(requested, n_ctx) if requested > 0 else min(DEFAULT_MAX_LENGTH, n_ctx)
+    if used != requested:
+        changes.note("max_length", requested if abs(requested) < 10**30 else "huge", used)
+    return used

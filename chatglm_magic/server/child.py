@@ -1,4 +1,4 @@
-"""A kernel's hold on its managed server: the process, its events, its end. See `managed` for the lines."""
+"""The server process that a kernel manages: start, events, end. See ``managed`` for the protocol."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from .process_env import child_command, child_env
 
 
 class ManagedServer:
-    """One server process and the thread that reads its lines. Raises OSError if it can't be started.
+    """One server process and the thread that reads its events.
 
     :param model: as on the command line; None is the built-in model.
-    :param token: what its clients will have to send; handed over by pipe, never on the command line.
+    :param token: what its clients must send; passed through a pipe, never on the command line.
+    :raises OSError: if the process can't be started.
     """
 
     def __init__(self, model: str | None, token: str) -> None:
         self.events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        """What it said so far; `failed` comes last whatever happens, `ready` may come before."""
+        """Its events so far; the last one is always ``failed``, with or without a ``ready`` before."""
         self.stop_reason = ""
-        """Why it is of no more use, in words."""
+        """Why it can't be used any more, as text."""
         self._ready = False
         self._owner = os.getpid()
         self._end_lock = threading.RLock()
-        # nameless, and never full as a pipe would be
+        # unnamed, and never blocks like a full pipe
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._process = subprocess.Popen(
             [*child_command("chatglm_magic.server.cli"), "--managed", *(["--", model] if model else [])],
@@ -38,10 +39,10 @@ class ManagedServer:
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=child_env(os.environ, network=True),
-            start_new_session=True,  # an interrupted cell sends its signal to the kernel's whole group
+            start_new_session=True,  # an interrupt of a cell signals the kernel's whole process group
         )
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it ended at once; its last lines say why
+        with contextlib.suppress(BrokenPipeError):  # it ended at once; the log has the reason
             self._process.stdin.write(json.dumps({"token": token}).encode() + b"\n")
             self._process.stdin.flush()
         self._reader = threading.Thread(target=self._read_events, name="chatglm-local-server", daemon=True)
@@ -49,17 +50,17 @@ class ManagedServer:
 
     @property
     def pid(self) -> int:
-        """The process number."""
+        """The process id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it serves: it was ready, and neither it nor its engine has ended."""
+        """Whether it was ready, and neither it nor its engine has ended."""
         return self._ready and not self.stop_reason and self._process.poll() is None
 
     def end(self) -> None:
-        """End the process and reap it: politely, after 1.5 s by force. Idempotent, from any thread."""
-        if os.getpid() != self._owner:  # a fork of the kernel must not end the kernel's server
+        """End the process and wait for it; kill it after 1.5 s. Idempotent and thread-safe."""
+        if os.getpid() != self._owner:  # a forked child must not end its parent's server
             return
         with self._end_lock:
             assert self._process.stdin is not None and self._process.stdout is not None
@@ -78,7 +79,7 @@ class ManagedServer:
     def _kill(self) -> None:
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # it leads its own group; its engine follows it
+                os.killpg(self._process.pid, signal.SIGKILL)  # its own process group; the engine notices and exits
         else:
             self._process.kill()
 
@@ -101,6 +102,6 @@ class ManagedServer:
             self._log.seek(0, os.SEEK_END)
             self._log.seek(max(0, self._log.tell() - 4096))
             lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
-        except (OSError, ValueError):  # closed meanwhile: it was us who ended it
+        except (OSError, ValueError):  # end() has closed it
             return ""
         return lines[-1][:300] if lines else ""

@@ -1,4 +1,4 @@
-"""The command line of the local server, stand-alone or managed by a kernel."""
+"""The command line of the local server, standalone or managed by a kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MISSING_EXTRA = 'The local server needs xllamacpp. Install the extra: pip insta
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the server until it is ended; return the exit code."""
+    """Run the server until it ends; return the exit code."""
     args = _make_parser().parse_args(argv)
     try:
         return _run(args)
@@ -24,14 +24,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    parent = os.getppid()  # first of all, while it surely lives
+    parent = os.getppid()  # before anything else, while the parent certainly exists
     engine: Engine | None = None
     try:
         if find_spec("xllamacpp") is None:
             raise ModelError(_MISSING_EXTRA)
         model = find_model(args.model)
         if isinstance(model, ModelFile):
-            # First of all: it loads while this process imports what it needs to listen.
+            # Started first, so that it loads while this process imports its web framework.
             engine = start_engine(model, args.threads, args.ctx)
     except ModelError as error:
         return _report_failure(str(error), args.managed)

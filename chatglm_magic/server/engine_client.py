@@ -1,4 +1,4 @@
-"""The front's client of its engine: knows whether it is ready, and asks it one question at a time."""
+"""The front's client of its engine, which sends one chat request at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHARS_PER_TOKEN = 256  # no token of a GLM vocabulary is longer
 
 
 class EngineError(Exception):
-    """The engine answered with an error: its status and its JSON."""
+    """The engine responded with an error: its status and JSON."""
 
     def __init__(self, status: int, body: Json):
         super().__init__(f"engine: {status}")
@@ -24,33 +24,40 @@ class EngineError(Exception):
 
     @property
     def message(self) -> str:
-        """The engine's sentence."""
+        """The engine's error message."""
         return str(self.body.get("error", {}).get("message", f"the engine answered {self.status}"))
 
 
 class EngineClient:
-    """One model behind one engine, whose life it follows."""
+    """A client of one engine with one model.
+
+    Requests raise :class:`RequestError` while the engine loads and after it has ended, and :class:`EngineError`
+    if it responds with an error.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.waiting_for = ""
-        """What is being waited for before the engine starts, such as a download."""
+        """What delays the start of the engine, such as a download; a sentence for users."""
         self.n_ctx = self.n_vocab = 0
         self.is_builtin = False
-        """Whether the built-in model answers, once the engine is there."""
+        """Whether the engine serves the built-in model."""
         self._engine: Engine | None = None
         self._session: aiohttp.ClientSession | None = None
         self._slot = asyncio.Semaphore(1)
 
     async def open(self, engine: Engine) -> float:
-        """Wait until `engine` serves; return the seconds since its start. Raises EngineStartError."""
+        """Wait until ``engine`` is ready; return the seconds since its start.
+
+        :raises EngineStartError: if it can't load the model.
+        """
         self._engine, self.waiting_for = engine, ""
         url = await asyncio.wrap_future(engine.url)
         session = aiohttp.ClientSession(
             url,
             headers={"Authorization": f"Bearer {engine.key}"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-            # llama.cpp closes the connection after a stream though it says it keeps it
+            # llama.cpp closes the connection after a stream despite announcing keep-alive
             connector=aiohttp.TCPConnector(force_close=True, limit=0),
             trust_env=False,
         )
@@ -63,37 +70,36 @@ class EngineClient:
         return engine.progress()[0]
 
     def progress(self) -> tuple[float, float | None]:
-        """Return seconds and fraction (or None) of the loading."""
+        """Return the seconds since the start of loading, and the fraction that is loaded, or None."""
         return self._engine.progress() if self._engine else (0.0, None)
 
     def session(self) -> aiohttp.ClientSession:
-        """Return the way to the engine. Raises RequestError while it loads and after it has ended."""
+        """Return the HTTP session of the engine."""
         if self._engine is not None and self._engine.exit_reason.done():
             raise EngineEndedError(self._engine.exit_reason.result())
         if self._session is not None:
             return self._session
         seconds, fraction = self.progress()
-        part = f", about {fraction:.0%}" if fraction else ""
-        text = self.waiting_for or f"Loading model {self.name}: {seconds:.1f} s so far{part}. Try again soon."
+        percent = f", about {fraction:.0%}" if fraction else ""
+        text = self.waiting_for or f"Loading model {self.name}: {seconds:.1f} s so far{percent}. Try again soon."
         raise RequestError(503, text, "unavailable_error", seconds=round(seconds, 2), fraction=fraction)
 
     async def get(self, path: str) -> tuple[int, Json]:
-        """Return the engine's status and JSON for a GET. Raises RequestError."""
+        """Send a GET; return the status and JSON of the response, also of an error."""
         with self._translate_errors():
             return await self._get(self.session(), path)
 
     async def post(self, path: str, body: Json) -> Json:
-        """Return the engine's JSON for a short POST. Raises RequestError, EngineError."""
+        """Send a POST; return the JSON of the response."""
         with self._translate_errors():
             async with self.session().post(path, json=body) as reply:
                 return await self._read_json(reply)
 
     @contextlib.asynccontextmanager
     async def stream_chat(self, body: Json) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Ask for a chat completion, always as a stream: give its bytes as they come.
+        """Request a streamed chat completion and yield an iterator over its bytes.
 
-        Waits for its turn. Leaving early closes the connection, at which the engine stops computing.
-        Raises RequestError, EngineError.
+        Waits for earlier requests. Leaving early closes the connection, which makes the engine stop.
         """
         self._check_size(body)
         body = body | {"stream": True, "stream_options": {"include_usage": True}}
@@ -107,7 +113,7 @@ class EngineClient:
                     yield self._read_chunks(reply)
 
     async def count_tokens(self, body: Json) -> int:
-        """Return how many tokens the messages of `body` are, rendered for the model. Raises as `post`."""
+        """Return the number of tokens of the messages in ``body``, rendered for the model."""
         self._check_size(body)
         reply = await self.post("/v1/chat/completions/input_tokens", {"messages": body["messages"]})
         return int(reply["input_tokens"])
@@ -118,7 +124,7 @@ class EngineClient:
                 yield piece
 
     def _check_size(self, body: Json) -> None:
-        """Refuse what can't fit whatever it says; the engine would take seconds to count it."""
+        """Raise EngineError for messages that can't fit in any case; counting their tokens would take seconds."""
         size = sum(len(message["content"]) for message in body["messages"])
         if self.n_ctx and size > self.n_ctx * _CHARS_PER_TOKEN:
             message = f"request ({size} characters) exceeds the available context size ({self.n_ctx} tokens)"
@@ -135,7 +141,7 @@ class EngineClient:
     def _end_reason(self, error: Exception) -> str:
         if self._engine is None:
             return str(error)
-        with contextlib.suppress(TimeoutError):  # its connection breaks a moment before its end is known
+        with contextlib.suppress(TimeoutError):  # the connection breaks a moment before the exit is noticed
             return self._engine.exit_reason.result(0.2)
         return str(error) or type(error).__name__
 

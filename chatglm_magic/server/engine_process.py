@@ -1,4 +1,4 @@
-"""The front's hold on its engine process: start it, know its state, show its log, end it."""
+"""The front's engine process: start, progress, log, end."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from .models import ModelFile
 from .process_env import child_command, child_env, usable_cores
 
 _ERROR_LINE = re.compile(r"^[\d.]+ E (.*)\n", re.MULTILINE)
-_SOURCE_PREFIX = re.compile(r"^(?:\w+ +)?\w+(?:\(\))?: (?:error loading model: )?")  # the C++ function it is from
+_SOURCE_PREFIX = re.compile(
+    r"^(?:\w+ +)?\w+(?:\(\))?: (?:error loading model: )?"
+)  # the C++ function that logged it
 
 
 class EngineStartError(Exception):
-    """The engine did not come up; the message is one line with the engine's own reason."""
+    """The engine didn't start; the message is one line with the engine's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How a model is to be run."""
+    """How to run a model."""
 
     threads: int = 1
     ctx: int = 2048
@@ -37,20 +39,20 @@ class EngineOptions:
 
 @dataclass
 class Engine:
-    """One engine process. `start` must be called from the main thread (see `engine._exit_with_parent`)."""
+    """One engine process; call ``start`` from the main thread (see ``engine._exit_with_parent``)."""
 
     model: ModelFile
     options: EngineOptions
     key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     url: Future[str] = field(default_factory=Future)
-    """Where it listens; EngineStartError if it never will."""
+    """Its address; EngineStartError if it can't start."""
     exit_reason: Future[str] = field(default_factory=Future)
-    """Why it ended, in words, once it has."""
+    """Why it ended, as text, once it has."""
 
     def start(self) -> None:
-        """Start the process and a thread that listens to it. Returns at once."""
+        """Start the process and a thread that reads its events; return at once."""
         self._started_at = time.monotonic()
-        # nameless: nobody else reads it, and nothing stays of it
+        # unnamed: private, and deleted when closed
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         self._process = subprocess.Popen(
             child_command("chatglm_magic.server.engine"),
@@ -63,7 +65,7 @@ class Engine:
         config: dict[str, object] = {"path": str(self.model.path), "name": self.model.name, "key": self.key}
         config |= {"threads": self.options.threads, "ctx": self.options.ctx}
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died at once; the listener says why
+        with contextlib.suppress(BrokenPipeError):  # it ended at once; the reader reports why
             self._process.stdin.write(json.dumps(config).encode() + b"\n")
             self._process.stdin.flush()
         self._reader = threading.Thread(target=self._read_events, name="chatglm-engine", daemon=True)
@@ -71,13 +73,13 @@ class Engine:
 
     @property
     def pid(self) -> int:
-        """The engine's process number."""
+        """The engine's process id."""
         return self._process.pid
 
     def progress(self) -> tuple[float, float | None]:
-        """Return the seconds since the start, and how much of the file is in memory (0 to 0.99, or None).
+        """Return the seconds since the start, and the loaded fraction of the file (0 to 0.99, or None).
 
-        llama.cpp reports no progress; what the process holds in memory is the nearest to it.
+        llama.cpp reports no progress, so it is estimated from the memory of the process.
         """
         seconds = time.monotonic() - self._started_at
         try:
@@ -89,21 +91,21 @@ class Engine:
             return seconds, None
 
     def stop(self, grace: float = 0.3) -> None:
-        """End the process: politely, after `grace` seconds by force. Returns when it is reaped; idempotent."""
+        """End the process and wait for it; kill it after ``grace`` seconds. Idempotent."""
         self._process.terminate()
         try:
             self._process.wait(grace)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join(5.0)  # it may still look for the reason in the log
+        self._reader.join(5.0)  # it may still be reading the log
         for file in (self._process.stdin, self._process.stdout, self._log):
             assert file is not None
-            with contextlib.suppress(OSError):  # what it has not read can't be flushed
+            with contextlib.suppress(OSError):  # unread input can't be flushed
                 file.close()
 
     def trim_log(self, limit: int = 4 << 20) -> None:
-        """Empty the log when it has grown over `limit` bytes; both processes write at one shared place."""
+        """Empty the log if it is larger than ``limit`` bytes; both processes share its file position."""
         if not self._log.closed and os.fstat(self._log.fileno()).st_size > limit:
             self._log.truncate(0)
             self._log.seek(0)
@@ -125,16 +127,16 @@ class Engine:
         self.exit_reason.set_result(_describe_exit(code))
 
     def _failure_reason(self, message: str, timeout: float = 2.0) -> str:
-        """Return one line: the first error in the log, which may come a moment later, or what the engine said."""
+        """Return the first error in the log, which may appear a moment later, or else the engine's message."""
         if not message.startswith("Failed to init server"):
             return message[:500]
         deadline = time.monotonic() + timeout
-        while not (found := _ERROR_LINE.findall(self._log_text())) and time.monotonic() < deadline:
+        while not (errors := _ERROR_LINE.findall(self._log_text())) and time.monotonic() < deadline:
             time.sleep(0.01)
-        return _SOURCE_PREFIX.sub("", found[0] if found else message, count=1).strip()[:500]
+        return _SOURCE_PREFIX.sub("", errors[0] if errors else message, count=1).strip()[:500]
 
     def _log_text(self) -> str:
-        # not read(): its place in the file is the engine's, too
+        # not read(): the engine shares the file position
         return os.pread(self._log.fileno(), 1 << 20, 0).decode("utf-8", "replace")
 
 
@@ -146,9 +148,9 @@ def _describe_exit(code: int) -> str:
 
 
 def start_engine(model: ModelFile, threads: int | None, ctx: int | None) -> Engine:
-    """Start the engine for `model`: one thread and 2048 tokens for the built-in one, unless asked otherwise.
+    """Start the engine for ``model``; by default the built-in one gets one thread and a context of 2048 tokens.
 
-    Others leave one core free: threads of llama.cpp that must share a core wait for each other, and crawl.
+    Other models leave one core free: threads of llama.cpp that share a core wait for each other and get very slow.
     """
     threads = threads or (1 if model.builtin else max(1, usable_cores() - 1))
     engine = Engine(model, EngineOptions(threads, ctx or (2048 if model.builtin else 8192)))

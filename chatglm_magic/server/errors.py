@@ -1,4 +1,4 @@
-"""The errors the front answers with: llama.cpp's shape, `{"error": {"message", "type", "code"}}`."""
+"""Error responses of the front, in llama.cpp's format ``{"error": {"message", "type", "code"}}``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .validation import BadField
 
 
 class RequestError(Exception):
-    """A request is not served; carries the HTTP status, a sentence and a type."""
+    """A request that can't be served, with the HTTP status, message and type of the response."""
 
     def __init__(self, status: int, message: str, kind: str, **more: Any):
         super().__init__(message)
@@ -19,7 +19,7 @@ class RequestError(Exception):
 
 
 class EngineEndedError(RequestError):
-    """The engine has ended; nothing starts it again by itself."""
+    """The engine has ended and isn't restarted."""
 
     def __init__(self, why: str):
         message = f"The model's process has ended ({why}). Start the server again."
@@ -32,18 +32,18 @@ def error_body(status: int, message: str, kind: str, **more: Any) -> dict[str, A
 
 
 def error_response(status: int, message: str, kind: str, **more: Any) -> web.Response:
-    """Return the response of an error; a 503 says when to come again."""
+    """Return the response of an error, with ``Retry-After`` for a 503."""
     headers = {"Retry-After": "1"} if status == 503 else None
     return json_response(error_body(status, message, kind, **more), status, headers)
 
 
 def bad_field_response(error: BadField) -> web.Response:
-    """Return the 400 for a wrong field of `/v1`."""
+    """Return the 400 for an invalid field of ``/v1``."""
     message = f"{error.name}: {error.message}" if error.where else error.message
     return error_response(400, message, "invalid_request_error", param=error.name or None)
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Return `body` as UTF-8 JSON, Chinese left readable as the original's is."""
+    """Return ``body`` as UTF-8 JSON with Chinese unescaped, like the original."""
     text = json.dumps(body, ensure_ascii=False)
     return web.Response(text=text, status=status, headers=headers, content_type="application/json")

@@ -1,7 +1,7 @@
-"""Who may ask: checks that keep web pages, other machines and other users of this one out.
+"""Access checks that keep out web pages, other machines and other users of this machine.
 
-The Host header is checked against rebinding of names, Origin against pages of other sites, and only
-`application/json` is taken, which a page can't send elsewhere without asking first.
+The Host header is checked against DNS rebinding, Origin against pages of other sites, and only
+``application/json`` is accepted, which a page can't send to another origin without a preflight request.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from .._version import __version__
 from .errors import RequestError, error_response
 
 MAX_REQUEST_BYTES = 16 << 20
-"""Bytes."""
+"""The largest body that is accepted."""
 SERVER_NAME = f"chatglm-magic/{__version__}"
 _LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class Guard:
-    """The checks of one server. `any_ip` allows every literal address, for a server open to a network."""
+    """The checks of one server.
+
+    :param token: what clients must send; None for no token.
+    :param hosts: further names in the Host header.
+    :param any_ip: whether to allow every literal address, for a server open to a network.
+    """
 
     def __init__(self, token: str | None = None, hosts: Iterable[str] = (), any_ip: bool = False):
         self._token = token.encode() if token else None
@@ -32,7 +37,7 @@ class Guard:
         self._any_ip = any_ip
 
     def check(self, request: web.Request) -> None:
-        """Raise RequestError if `request` may not be served."""
+        """Raise :class:`RequestError` if a request must not be served."""
         host = request.headers.get("Host", "")
         if not self._is_allowed_host(host):
             raise RequestError(
@@ -71,7 +76,7 @@ def _too_large() -> RequestError:
 
 
 def make_middleware(guard: Guard) -> Middleware:
-    """Return the middleware that guards every route and gives every refusal its JSON."""
+    """Return the middleware that guards every route and renders every error as JSON."""
 
     @web.middleware
     async def check_request(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -80,14 +85,14 @@ def make_middleware(guard: Guard) -> Middleware:
             return await handler(request)
         except web.HTTPRequestEntityTooLarge:
             request_error = _too_large()
-        except web.HTTPException as error:  # 404 and 405, in FastAPI's words
+        except web.HTTPException as error:  # 404 and 405, in FastAPI's format
             allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
             return web.json_response({"detail": error.reason}, status=error.status, headers=allow)
         except RequestError as error:
             request_error = error
-        except (ConnectionError, TimeoutError):  # the client left, or reads no more: nobody to answer
+        except (ConnectionError, TimeoutError):  # the client has gone or stopped reading
             raise
-        except Exception:  # noqa: BLE001 - our own mistake; its trace goes to the log, JSON to the client
+        except Exception:  # noqa: BLE001 - a bug here: traceback to the log, JSON to the client
             traceback.print_exc()
             request_error = RequestError(
                 500, "This server made a mistake; its log has the trace.", "internal_error"
@@ -100,5 +105,5 @@ def make_middleware(guard: Guard) -> Middleware:
 
 
 async def set_server_header(_request: web.Request, response: web.StreamResponse) -> None:
-    """Say who answers, in the header `Server`."""
+    """Set the ``Server`` header."""
     response.headers["Server"] = SERVER_NAME

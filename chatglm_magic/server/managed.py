@@ -1,10 +1,11 @@
-"""The server as a kernel's child: no terminal, no signals, one JSON line per event.
+"""The server as a child process of a kernel: no terminal, no signals, one JSON line per event.
 
-It reads one JSON line from standard input, `{"token": …}`, writes its events to standard output, and ends when
-standard input does, or when its parent is another: then the kernel is gone, however it went.
+It reads one JSON line from standard input, ``{"token": …}``, writes its events to standard output, and exits at
+the end of input or when its parent process changes: both mean that the kernel has ended.
 
-Events: `listening` (`url`), `downloading` (`file`, `bytes`, `total` or null), `loading` (`seconds`, `fraction`
-or null), `ready` (`model`, `seconds`), `failed` (`reason`), and later perhaps `gone` (`reason`).
+Events: ``listening`` (``url``), ``downloading`` (``file``, ``bytes``, ``total`` or null), ``loading``
+(``seconds``, ``fraction`` or null), ``ready`` (``model``, ``seconds``), ``failed`` (``reason``), and later perhaps
+``gone`` (``reason``).
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from .models import HubModel, ModelError, ModelFile
 
 
 def write_event(event: str, **more: Any) -> None:
-    """Write one event."""
-    with contextlib.suppress(OSError):  # nobody reads any more: the end of input will tell
+    """Write one event to standard output."""
+    with contextlib.suppress(OSError):  # the kernel has ended; the end of input follows
         sys.stdout.write(json.dumps({"event": event, **more}) + "\n")
         sys.stdout.flush()
 
@@ -35,42 +36,42 @@ def write_event(event: str, **more: Any) -> None:
 async def run_managed(
     model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace, parent: int
 ) -> None:
-    """Serve until the kernel, process number `parent`, is gone. Ends the process itself."""
+    """Serve until the kernel, the process ``parent``, has ended; then exit the process."""
     launch = Launch(model, engine, args)
     try:
         token = str(json.loads(sys.stdin.buffer.readline())["token"])
     except (ValueError, KeyError, TypeError):
         write_event("failed", reason='the first line of input should be {"token": "…"}')
-        launch.end(1)
+        launch.exit(1)
     for watch in (_exit_at_end_of_input, _exit_with_parent):
         threading.Thread(target=watch, args=(launch, parent), daemon=True).start()
-    bound = bind("127.0.0.1", 0)
-    await listen(make_app(launch.client, Guard(token)), bound)
-    write_event("listening", url=url_of(bound))
+    sock = bind("127.0.0.1", 0)
+    await listen(make_app(launch.client, Guard(token)), sock)
+    write_event("listening", url=url_of(sock))
     reporting = asyncio.ensure_future(_report_loading(launch))
     try:
-        seconds = await launch.ready(_DownloadReporter())
+        seconds = await launch.wait_until_ready(_DownloadReporter())
     except (ModelError, EngineStartError) as error:
         write_event("failed", reason=str(error))
-        launch.end(1)
+        launch.exit(1)
     reporting.cancel()
     write_event("ready", model=launch.client.name, seconds=round(seconds, 3))
     assert launch.engine is not None
     write_event("gone", reason=await asyncio.wrap_future(launch.engine.exit_reason))
-    await asyncio.Event().wait()  # goes on to answer, with an error that says so
+    await asyncio.Event().wait()  # keep responding, with an error that says so
 
 
 class _DownloadReporter:
-    """Tells of a download four times a second, and of its last byte."""
+    """Writes the progress of a download four times a second, and its end."""
 
     def __init__(self) -> None:
         self._reported_at = 0.0
 
-    def __call__(self, name: str, there: int, total: int | None) -> None:
+    def __call__(self, name: str, received: int, total: int | None) -> None:
         now = time.monotonic()
-        if now - self._reported_at >= 0.25 or there == total:
+        if now - self._reported_at >= 0.25 or received == total:
             self._reported_at = now
-            write_event("downloading", file=name, bytes=there, total=total)
+            write_event("downloading", file=name, bytes=received, total=total)
 
 
 async def _report_loading(launch: Launch) -> None:
@@ -85,11 +86,11 @@ def _exit_at_end_of_input(launch: Launch, _parent: int) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
-    launch.end(0)
+    launch.exit(0)
 
 
 def _exit_with_parent(launch: Launch, parent: int) -> None:
-    """The second watch: a forked sibling of ours may hold our input open after the kernel's end."""
+    """Exit when the kernel has ended although a forked child of it still holds our input open."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    launch.end(0)
+    launch.exit(0)

@@ -1,4 +1,7 @@
-"""Which model is meant, where it is, and how it is downloaded."""
+"""Models: the built-in one, files and downloads.
+
+All functions raise :class:`ModelError` if they don't find a usable model.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(:[\w./-]{1,200})?")
 
 
 class ModelError(ValueError):
-    """A model can't be had; the message is one line and says what to do."""
+    """A model isn't available; the message is one line and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +28,29 @@ class ModelFile:
 
     path: Path
     name: str
-    """What `/v1/models` and every reply call it."""
+    """Its name in ``/v1/models`` and in responses."""
     builtin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """A GGUF file to be fetched from a Hugging Face repository."""
+    """A GGUF file in a Hugging Face repository."""
 
     repo: str
-    """`owner/name`"""
+    """``owner/name``"""
     file_part: str
-    """A file name, a part of one such as `Q8_0`, or empty."""
+    """A file name, a part of one such as ``Q8_0``, or empty."""
 
 
 def display_name(model: ModelFile | HubModel) -> str:
-    """Return what to call a model before it is there."""
+    """Return the name of a model, which may not be downloaded yet."""
     return model.name if isinstance(model, ModelFile) else model.repo
 
 
 def find_model(text: str | None) -> ModelFile | HubModel:
-    """Return what `text` means; without a text the built-in model.
+    """Return the model for a command line argument; None is the built-in model.
 
-    A path that exists is a file, else `owner/name` or `owner/name:part` is a repository.
-    Raises ModelError.
+    :param text: an existing path, else a repository as ``owner/name`` or ``owner/name:part``.
     """
     if text is None:
         return builtin_model()
@@ -70,7 +72,7 @@ def find_model(text: str | None) -> ModelFile | HubModel:
 
 
 def local_model(path: Path) -> ModelFile:
-    """Return `path` as a model, its first bytes checked. Raises ModelError."""
+    """Return ``path`` as a model, after checking that it is a GGUF file."""
     if path.is_dir():
         raise ModelError(f"{str(path)!r} is a directory. Give the GGUF file inside it.")
     if not path.is_file():
@@ -87,23 +89,20 @@ def local_model(path: Path) -> ModelFile:
 
 
 def builtin_model(home: Path = _BUILTIN_FOLDER) -> ModelFile:
-    """Return the built-in model, its checksum compared: llama.cpp doesn't notice damaged weights.
-
-    Raises ModelError.
-    """
+    """Return the built-in model, after comparing its checksum, since llama.cpp accepts damaged weights."""
     try:
         facts = json.loads((home / "glm-tiny.json").read_text("utf-8"))
         path = home / "glm-tiny.gguf"
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        actual = hashlib.sha256(path.read_bytes()).hexdigest()
         name, expected = str(facts["name"]), str(facts["sha256"])
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The built-in model is missing or can't be read ({error}). "
             "Install the package again: pip install --force-reinstall chatglm-magic"
         ) from error
-    if found != expected:
+    if actual != expected:
         raise ModelError(
-            f"The built-in model is damaged (SHA-256 {found[:12]}… instead of {expected[:12]}…). "
+            f"The built-in model is damaged (SHA-256 {actual[:12]}… instead of {expected[:12]}…). "
             "Install the package again: pip install --force-reinstall chatglm-magic"
         )
     return ModelFile(path, name, builtin=True)
@@ -112,15 +111,15 @@ def builtin_model(home: Path = _BUILTIN_FOLDER) -> ModelFile:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name too long, a NUL in it
+    except (OSError, ValueError):  # too long, or with a NUL
         return False
 
 
 ReportProgress = Callable[[str, int, int | None], None]
-"""Is told the file's name, the bytes there so far, and how many there will be (None: not known)."""
+"""Called with the file's name, the bytes received so far, and their total (None if unknown)."""
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _HUB_ANSWERED = re.compile(r"\b40[134]\b|not found|gated|restricted", re.IGNORECASE)
-"""What the hub says by itself: it was reached."""
+"""Errors that come from the hub itself, which was therefore reached."""
 _UNREACHABLE = (
     " If the hub can't be reached from here, name a mirror before (%env HF_ENDPOINT=https://…), "
     "or download the file by other means and give its path."
@@ -129,10 +128,7 @@ _PREFERRED_QUANTIZATIONS = ("Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "Q4_0")
 
 
 def download_model(model: HubModel, report: ReportProgress) -> ModelFile:
-    """Return the model's file, downloaded unless it is in the cache already. Raises ModelError.
-
-    Where the hub can't be asked, what is in the cache is taken.
-    """
+    """Return the model's file, downloading it unless it is cached; without a connection, use the cache."""
     try:
         from huggingface_hub import HfApi, hf_hub_download
     except ImportError as error:
@@ -145,36 +141,36 @@ def download_model(model: HubModel, report: ReportProgress) -> ModelFile:
         ]
     except ModelError:
         raise
-    # what a lost network raises depends on its release: requests', httpx's or httpx2's own errors
+    # network errors depend on the release of huggingface_hub: those of requests, httpx or httpx2
     except Exception as error:
         paths = _cached_files(model)
         if not paths:
-            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            advice = "" if _HUB_ANSWERED.search(said) else _UNREACHABLE
-            raise ModelError(f"{model.repo!r} could not be fetched: {said[:300]}{advice}") from error
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            advice = "" if _HUB_ANSWERED.search(reason) else _UNREACHABLE
+            raise ModelError(f"{model.repo!r} could not be fetched: {reason[:300]}{advice}") from error
     file = local_model(Path(paths[0]))
-    # the cache keeps a link with the file's name to a file named by its checksum
+    # in the cache, the file's name is a link to a file named by its checksum
     return ModelFile(file.path, _SHARD.sub("", Path(paths[0]).name).removesuffix(".gguf"))
 
 
 def _cached_files(model: HubModel) -> list[str]:
-    """Return the files of the model that an earlier download left in the cache, whole; or none."""
+    """Return the model's files if an earlier download completed them in the cache, else an empty list."""
     from huggingface_hub import snapshot_download
 
     try:
         folder = Path(snapshot_download(model.repo, local_files_only=True))
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*.gguf")]
         return [str(folder / name) for name in choose_files(names, model)]
-    except (OSError, ValueError):  # nothing there; ModelError is a ValueError
+    except (OSError, ValueError):  # not cached; ModelError is a ValueError
         return []
 
 
 def choose_files(names: list[str], model: HubModel) -> list[str]:
-    """Return the files to fetch of those in the repository, the one to load first. Raises ModelError."""
-    found = sorted(name for name in names if name.lower().endswith(".gguf") and "mmproj" not in name.lower())
-    if not found:
+    """Return which of a repository's files to download, the one to load first."""
+    candidates = sorted(name for name in names if name.lower().endswith(".gguf") and "mmproj" not in name.lower())
+    if not candidates:
         raise ModelError(f"{model.repo!r} has no GGUF file. Look for a repository whose name ends in -GGUF.")
-    first = [name for name in found if not _SHARD.search(name) or "-00001-of-" in name]
+    first = [name for name in candidates if not _SHARD.search(name) or "-00001-of-" in name]
     if model.file_part:
         first = [n for n in first if n == model.file_part] or [
             n for n in first if model.file_part.lower() in n.lower()
@@ -183,28 +179,28 @@ def choose_files(names: list[str], model: HubModel) -> list[str]:
         best = [name for part in _PREFERRED_QUANTIZATIONS for name in first if part.lower() in name.lower()]
         first = best[:1] or first
     if len(first) != 1:
-        listed = ", ".join((first or found)[:8])
+        listed = ", ".join((first or candidates)[:8])
         raise ModelError(f"Which file of {model.repo!r}? Write {model.repo}:PART with a part of one of: {listed}")
     if not _SHARD.search(first[0]):
         return first
     stem = _SHARD.sub("", first[0])
-    return [name for name in found if _SHARD.search(name) and _SHARD.sub("", name) == stem]
+    return [name for name in candidates if _SHARD.search(name) and _SHARD.sub("", name) == stem]
 
 
 def _progress_bar_class(name: str, report: ReportProgress) -> Any:
-    """Return huggingface_hub's own progress bar, which tells `report` as well."""
+    """Return huggingface_hub's progress bar with calls of ``report``."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[type-arg,misc,unused-ignore]
-        # counts for itself: without a terminal tqdm is switched off and counts nothing
+        # counts the bytes itself: without a terminal tqdm is disabled and doesn't count
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)  # type: ignore[no-untyped-call,unused-ignore]
-            self._there = int(options.get("initial") or 0)
+            self._received = int(options.get("initial") or 0)
 
         def update(self, n: float | None = 1) -> bool | None:
-            shown: bool | None = super().update(n)
-            self._there += int(n or 0)
-            report(name, self._there, int(self.total) if self.total else None)
-            return shown
+            was_displayed: bool | None = super().update(n)
+            self._received += int(n or 0)
+            report(name, self._received, int(self.total) if self.total else None)
+            return was_displayed
 
     return Bar

@@ -1,4 +1,7 @@
-"""Requests of `/v1`: checked, with role tokens taken apart, and their streamed events."""
+"""Requests of ``/v1``, checked and with special tokens escaped, and their streamed events.
+
+Every function with a request's ``body`` raises :class:`BadField` for an invalid value.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import Any
 from . import tools, validation
 from .validation import BadField, Changes, Json
 
-# Any `<|name|>`, and the tokens of the GLM family that look otherwise. Every alternative matches only the
-# opening of a token and looks ahead for the rest, so that overlapping ones (`<|<|user|>`) are all found; and
-# no token holds a space, so that what comes out can't hold one: a second pass changes nothing.
+# Any `<|name|>`, and the tokens of the GLM family in other forms. Every alternative matches only the opening of
+# a token and looks ahead for the rest, so that overlapping ones (`<|<|user|>`) are all found. No token contains
+# a space, so the result contains no token and a second pass changes nothing.
 _OPENINGS = re.compile(
     r"<(?=\|[^\s<>]{1,64}\|>)"
     r"|<(?=/?(?:s|sop|eop|eos|bos|pad|unk|think|tool_call|tool_response|arg_key|arg_value)>)"
@@ -23,7 +26,7 @@ _OPENINGS = re.compile(
 
 
 def escape_special_tokens(text: str) -> str:
-    """Return `text` with a space after the opening bracket of everything that could be a special token."""
+    """Return ``text`` with a space after the opening bracket of each possible special token."""
     return _OPENINGS.sub(lambda match: match[0] + " ", text)
 
 
@@ -31,7 +34,7 @@ _MAX_TOKENIZE_ITEMS = 1 << 20  # characters or tokens: about half a second of wo
 
 
 def tokenize_request(body: object) -> Json:
-    """Return the request for the engine's `/tokenize`. Raises BadField."""
+    """Return the request for the engine's ``/tokenize``."""
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
     content = validation.check_text(body.get("content"), ("content",))
@@ -42,26 +45,26 @@ def tokenize_request(body: object) -> Json:
 
 
 def detokenize_request(body: object, n_vocab: int) -> Json:
-    """Return the request for the engine's `/detokenize`; ids it doesn't have are refused. Raises BadField."""
+    """Return the request for the engine's ``/detokenize``, whose vocabulary has ``n_vocab`` tokens."""
     tokens: Any = body.get("tokens") if isinstance(body, dict) else None
     if not isinstance(tokens, list) or len(tokens) > _MAX_TOKENIZE_ITEMS:
         raise BadField(("tokens",), "Input should be a list of token ids", None, "list_type")
-    for place, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < n_vocab:
-            raise BadField(("tokens", place), f"Input should be a token id, 0 to {n_vocab - 1}", token, "int_type")
+            raise BadField(("tokens", index), f"Input should be a token id, 0 to {n_vocab - 1}", token, "int_type")
     return {"tokens": tokens}
 
 
 class EventParser:
-    """Bytes in, the events' JSON out, whatever the bytes' splits are."""
+    """An incremental parser of server-sent events with JSON."""
 
     def __init__(self) -> None:
         self._rest = b""
         self.done = False
-        """Whether `[DONE]` was seen."""
+        """Whether ``[DONE]`` was received."""
 
     def feed(self, data: bytes) -> Iterator[Json]:
-        """Yield the events that `data` completes."""
+        """Yield the events that ``data`` completes."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             kind, _, value = line.partition(b":")
@@ -75,7 +78,7 @@ class EventParser:
 
 
 class AnswerCollector:
-    """The reply that was not streamed, as llama.cpp would have given it."""
+    """Collects a streamed answer into the response that llama.cpp gives without streaming."""
 
     def __init__(self) -> None:
         self._head: Json = {}
@@ -85,7 +88,7 @@ class AnswerCollector:
         self._finish: str | None = None
 
     def add(self, event: Json) -> None:
-        """Take in one event of the stream."""
+        """Add one event of the stream."""
         for name, value in event.items():
             if name != "choices":
                 self._head[name] = value
@@ -100,12 +103,12 @@ class AnswerCollector:
 
     def _add_call(self, piece: Json) -> None:
         function = piece.get("function") or {}
-        begun = self._calls.setdefault(
+        call = self._calls.setdefault(
             piece.get("index", 0), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
         )
-        begun["id"] = begun["id"] or piece.get("id") or ""
-        begun["function"]["name"] += function.get("name") or ""
-        begun["function"]["arguments"] += function.get("arguments") or ""
+        call["id"] = call["id"] or piece.get("id") or ""
+        call["function"]["name"] += function.get("name") or ""
+        call["function"]["arguments"] += function.get("arguments") or ""
 
     @property
     def text(self) -> str:
@@ -113,7 +116,7 @@ class AnswerCollector:
         return "".join(self._texts["content"])
 
     def reply(self) -> Json:
-        """Return the body of `/v1/chat/completions` without `stream`."""
+        """Return the body of ``/v1/chat/completions`` without ``stream``."""
         message: Json = {"role": "assistant", "content": self.text}
         if reasoning := "".join(self._texts["reasoning_content"]):
             message["reasoning_content"] = reasoning
@@ -126,7 +129,7 @@ class AnswerCollector:
 
 
 _ROLES = ("system", "user", "assistant", "tool", "developer", "observation")
-_MAX_LOGPROB_ENTRIES = 65536  # entries in one whole answer, or in one event of a stream: some 5 MB of JSON
+_MAX_LOGPROB_ENTRIES = 65536  # in a complete answer, or in one event of a stream: about 5 MB of JSON
 _KNOWN_FIELDS_TEXT = (
     "messages model stream stream_options temperature top_p top_k min_p presence_penalty frequency_penalty "
     "repetition_penalty repeat_penalty max_tokens max_completion_tokens stop seed n "
@@ -137,7 +140,7 @@ _KNOWN_FIELDS = frozenset(_KNOWN_FIELDS_TEXT.split())
 
 
 def _response_format(body: Json, *, is_builtin: bool) -> Json:
-    """Return the form that the engine keeps an answer to: any text, any JSON, or a schema's. Raises BadField."""
+    """Return the engine's constraint on the answer: none, any JSON, or a schema."""
     form, where = body.get("response_format"), ("response_format",)
     kind = form.get("type") if isinstance(form, dict) else None
     if form is None or kind == "text":
@@ -158,14 +161,14 @@ def _response_format(body: Json, *, is_builtin: bool) -> Json:
 
 
 def _schema_constraint(schema: Json, *, is_builtin: bool) -> Json:
-    """Return what keeps the engine's answer to a schema."""
+    """Return the constraint that makes the engine's answer match a schema."""
     if is_builtin and (grammar := tools.short_grammar(schema)) is not None:
         return {"grammar": grammar}
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
 
 
 def _logit_bias(body: Json) -> Json:
-    """Return what is added to the logits of tokens, by their numbers, -100 to 100. Raises BadField."""
+    """Return the bias of the logits of tokens by their ids, -100 to 100."""
     bias = body.get("logit_bias")
     if not bias:
         return {}
@@ -182,10 +185,10 @@ def _logit_bias(body: Json) -> Json:
 def chat_request(
     body: object, n_ctx: int, changes: Changes, *, is_builtin: bool = False
 ) -> tuple[Json, str | None]:
-    """Return the request for the engine, and which tool its answer calls: empty for any, None if it calls none.
+    """Return the request for the engine, and the tool to call: empty for any one, None for no forced call.
 
-    Without a seed one is *not* added. `n_ctx` is the slot's context in tokens, and thereby the most that
-    `max_tokens` can be; `is_builtin` says that the built-in model answers. Raises BadField.
+    :param n_ctx: the context in tokens, and thereby the maximum of ``max_tokens``.
+    :param is_builtin: whether the engine serves the built-in model.
     """
     if not isinstance(body, dict):
         raise BadField((), "Input should be a JSON object", body, "dict_type")
@@ -204,8 +207,8 @@ def chat_request(
     sent["repeat_penalty"] = validation.read_in_range(body, repetition, 0.01, 10, changes)
     sent["seed"] = validation.read_seed(body, changes)
     sent["stop"] = validation.read_stop(body, changes)
-    at_once = 1 if sent["stream"] else sent["max_tokens"] or n_ctx  # tokens that are held together
-    sent |= _logprobs(body, at_once, changes)
+    buffered_tokens = 1 if sent["stream"] else sent["max_tokens"] or n_ctx
+    sent |= _logprobs(body, buffered_tokens, changes)
     if validation.read_int(body, "n") not in (None, 1):
         raise BadField(("n",), "Input should be 1: this server answers one at a time", body["n"], "n")
     sent |= _thinking(body) | _response_format(body, is_builtin=is_builtin) | _logit_bias(body)
@@ -217,24 +220,24 @@ def chat_request(
         sent.pop("response_format", None)
         sent |= _schema_constraint(schema, is_builtin=is_builtin)
         sent["tool_choice"] = "none"  # the schema forces it
-        for name in ("stop", "logprobs", "top_logprobs"):  # they are about text, of which there is none
+        for name in ("stop", "logprobs", "top_logprobs"):  # they apply to text, and a call has none
             if sent.pop(name, None) is not None:
                 changes.note(name, body.get(name), "dropped")
     return {name: value for name, value in sent.items() if value is not None}, called
 
 
 def _escape_tool(tool: Json, changes: Changes) -> Json:
-    """Return a tool with the role tokens taken apart that a template would put into the prompt."""
+    """Return a tool with special tokens escaped, since a template copies it into the prompt."""
     text = json.dumps(tool, ensure_ascii=False)
-    now = escape_special_tokens(text)
-    if now != text:
+    escaped = escape_special_tokens(text)
+    if escaped != text:
         changes.note("tools", "role tokens", "plain text")
-    found: Json = json.loads(now)
-    return found
+    result: Json = json.loads(escaped)
+    return result
 
 
 def wants_usage(body: Json) -> bool:
-    """Tell whether a stream should end with its usage (`stream_options.include_usage`). Raises BadField."""
+    """Return whether a stream should end with its usage (``stream_options.include_usage``)."""
     options = body.get("stream_options")
     if options is None:
         return False
@@ -244,33 +247,33 @@ def wants_usage(body: Json) -> bool:
 
 
 def chat_messages(body: Json, changes: Changes) -> list[Json]:
-    """Return the messages, role tokens in their text taken apart. Raises BadField."""
-    listed = body.get("messages")
-    if not isinstance(listed, list) or not listed:
-        raise BadField(("messages",), "Input should be a list of at least one message", listed, "list_type")
-    return [_message(item, ("messages", place), changes) for place, item in enumerate(listed)]
+    """Return the messages with special tokens in their texts escaped."""
+    items = body.get("messages")
+    if not isinstance(items, list) or not items:
+        raise BadField(("messages",), "Input should be a list of at least one message", items, "list_type")
+    return [_message(item, ("messages", index), changes) for index, item in enumerate(items)]
 
 
 def escape_field(value: object, where: tuple[str | int, ...], changes: Changes) -> str:
-    """Return text with its role tokens taken apart, noted if there were any. Raises BadField."""
-    asked = validation.check_text(value, where)
-    now = escape_special_tokens(asked)
-    if now != asked:
+    """Return a text with special tokens escaped, which is noted in ``changes``."""
+    text = validation.check_text(value, where)
+    escaped = escape_special_tokens(text)
+    if escaped != text:
         changes.note(BadField(where, "").name, "role tokens", "plain text")
-    return now
+    return escaped
 
 
 def _message(item: object, where: tuple[str | int, ...], changes: Changes) -> Json:
     if not isinstance(item, dict):
         raise BadField(where, "Input should be a JSON object with role and content", item, "dict_type")
     role = item.get("role")
-    if role not in _ROLES:  # a role goes into the chat's tokens, so no other word will do
+    if role not in _ROLES:  # a role becomes part of the special tokens, so no other is allowed
         raise BadField((*where, "role"), f"Input should be one of {', '.join(_ROLES)}", role, "literal_error")
     if "content" not in item and not item.get("tool_calls"):
         raise BadField((*where, "content"), "Field required", None, "missing")
     content = item.get("content")
     if isinstance(content, list):
-        content = "".join(_part_text(part, (*where, "content", place)) for place, part in enumerate(content))
+        content = "".join(_part_text(part, (*where, "content", index)) for index, part in enumerate(content))
     message: Json = {"role": role, "content": escape_field(content or "", (*where, "content"), changes)}
     if role == "assistant":
         if item.get("reasoning_content"):
@@ -284,27 +287,29 @@ def _message(item: object, where: tuple[str | int, ...], changes: Changes) -> Js
     return message
 
 
-def _tool_calls(listed: object, where: tuple[str | int, ...], changes: Changes) -> list[Json]:
-    """Return the calls of a message, their arguments as text. Raises BadField."""
+def _tool_calls(items: object, where: tuple[str | int, ...], changes: Changes) -> list[Json]:
+    """Return the calls of a message, with their arguments as text."""
     calls = []
-    for place, item in enumerate(listed if isinstance(listed, list) else [None]):
+    for index, item in enumerate(items if isinstance(items, list) else [None]):
         function = item.get("function") if isinstance(item, dict) else None
         if not isinstance(function, dict):
-            raise BadField((*where, place), "Input should be an object with a function", None, "dict_type")
+            raise BadField((*where, index), "Input should be an object with a function", None, "dict_type")
         arguments = function.get("arguments")
         text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
-        at = (*where, place, "function")
+        function_where = (*where, index, "function")
         try:
             if not isinstance(json.loads(text or "{}"), dict):
                 raise ValueError
         except (ValueError, RecursionError):
             message = "Input should be a JSON object, as text"
-            raise BadField((*at, "arguments"), message, None, "json_type") from None
-        named = escape_field(function.get("name"), (*at, "name"), changes)
-        call = {"name": named, "arguments": escape_field(text or "{}", (*at, "arguments"), changes)}
+            raise BadField((*function_where, "arguments"), message, None, "json_type") from None
+        call = {
+            "name": escape_field(function.get("name"), (*function_where, "name"), changes),
+            "arguments": escape_field(text or "{}", (*function_where, "arguments"), changes),
+        }
         calls.append(
             {
-                "id": escape_field(item.get("id") or "", (*where, place, "id"), changes),
+                "id": escape_field(item.get("id") or "", (*where, index, "id"), changes),
                 "type": "function",
                 "function": call,
             }
@@ -320,34 +325,34 @@ def _part_text(part: object, where: tuple[str | int, ...]) -> str:
 
 def _max_tokens(body: Json, n_ctx: int, changes: Changes) -> int | None:
     name = "max_completion_tokens" if body.get("max_tokens") is None else "max_tokens"
-    if body.get(name) == -1:  # llama.cpp's word for "no limit"
+    if body.get(name) == -1:  # "no limit" to llama.cpp
         return None
     return _clamped_int(body, name, 1, n_ctx, changes)
 
 
 def _clamped_int(body: Json, name: str, low: int, high: int, changes: Changes) -> int | None:
-    asked = validation.read_int(body, name)
-    if asked is None:
+    value = validation.read_int(body, name)
+    if value is None:
         return None
-    now = max(low, min(asked, high))
-    if now != asked:
-        changes.note(name, asked if abs(asked) < 10**30 else "huge", now)
-    return now
+    clamped = max(low, min(value, high))
+    if clamped != value:
+        changes.note(name, value if abs(value) < 10**30 else "huge", clamped)
+    return clamped
 
 
 def _logprobs(body: Json, tokens: int, changes: Changes) -> Json:
     wanted = validation.read_bool(body, "logprobs")
-    most = max(20, _MAX_LOGPROB_ENTRIES // tokens)
-    top = _clamped_int(body, "top_logprobs", 0, most, changes)
+    limit = max(20, _MAX_LOGPROB_ENTRIES // tokens)
+    top = _clamped_int(body, "top_logprobs", 0, limit, changes)
     if top and not wanted:
         raise BadField(("top_logprobs",), "Input needs logprobs: true beside it", top, "top_logprobs")
     if top == 0 and wanted:
-        changes.note("top_logprobs", 0, 1)  # with none llama.cpp gives no probability at all
+        changes.note("top_logprobs", 0, 1)  # with 0, llama.cpp returns no probabilities at all
     return {"logprobs": True, "top_logprobs": top or 1} if wanted else {}
 
 
 def _thinking(body: Json) -> Json:
-    """Return the switches for thinking; only truth values, since they go into the template. Raises BadField."""
+    """Return the switches for thinking; only booleans, since the template uses them."""
     sent: Json = {}
     if (switches := body.get("chat_template_kwargs")) is not None:
         if not isinstance(switches, dict) or not all(isinstance(on, bool) for on in switches.values()):

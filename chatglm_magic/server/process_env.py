@@ -1,4 +1,4 @@
-"""How our child processes are started: their command line and their environment."""
+"""The command line and environment of child processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# An allow-list, so that keys of other services, LD_PRELOAD and the like stay where they are.
+# An allow-list, so that other services' keys, LD_PRELOAD and the like aren't passed on.
 _NAMES_TEXT = (
     "PATH HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR TEMP TMP VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME "
     "PYTHONPYCACHEPREFIX PYTHONDONTWRITEBYTECODE LD_LIBRARY_PATH DYLD_LIBRARY_PATH OMP_NUM_THREADS "
@@ -16,14 +16,14 @@ _NAMES_TEXT = (
 )
 _NAMES = frozenset(_NAMES_TEXT.split())
 _PREFIXES = ("LC_", "XDG_")
-# What a download needs on top; the engine never downloads.
+# What downloads need in addition; the engine never downloads.
 _NETWORK_TEXT = "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE"
 _NETWORK = frozenset(_NETWORK_TEXT.split())
 _SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
 def child_env(source: Mapping[str, str], *, network: bool) -> dict[str, str]:
-    """Return what of `source` a child may see; with `network` also `HF_*` (HF_TOKEN too) and proxies."""
+    """Return the variables of ``source`` for a child; with ``network`` also ``HF_*``, HF_TOKEN and proxies."""
     return {name: value for name, value in source.items() if _is_allowed(name.upper(), network)}
 
 
@@ -36,10 +36,10 @@ def _is_allowed(name: str, network: bool) -> bool:
 
 
 def child_command(module: str) -> list[str]:
-    """Return the command that runs `module.main()` in a new interpreter.
+    """Return the command that runs ``module.main()`` in a new interpreter.
 
-    `-P` keeps the working directory off the import path: a user's `random.py` beside a notebook must not
-    take the place of the standard one. The package's own place goes to the path's end instead.
+    ``-P`` keeps the working directory off the import path, so that a user's ``random.py`` beside a notebook
+    doesn't replace the standard one. The package's folder is appended to the path instead.
     """
     root = str(Path(__file__).resolve().parents[2])
     code = f"import sys; sys.path.append({root!r}); from {module} import main; sys.exit(main())"
@@ -47,7 +47,7 @@ def child_command(module: str) -> list[str]:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a short text for a time span: `0.12 s`, `12 s`."""
+    """Return a duration as ``0.12 s`` or ``12 s``."""
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 

@@ -1,4 +1,4 @@
-"""What the front answers on its one port."""
+"""The routes of the front."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .openai_api import AnswerCollector, EventParser
 from .validation import BadField, Changes, Json, read_json
 
 SEED_HEADER = "X-ChatGLM-Seed"
-_WRITE_TIMEOUT_SECONDS = 60.0  # a client that reads nothing for so long gives up its turn
+_WRITE_TIMEOUT_SECONDS = 60.0  # a client that reads nothing for so long is disconnected
 
 
 class Routes:
-    """The handlers, all of one model."""
+    """The handlers for one engine."""
 
     def __init__(self, client: EngineClient) -> None:
         self._client = client
@@ -39,14 +39,14 @@ class Routes:
         ]
 
     async def chatglm(self, request: web.Request) -> web.Response:
-        """Answer `POST /` as THUDM's api.py does."""
+        """Handle ``POST /`` like THUDM's api.py."""
         client, changes = self._client, Changes()
         client.session()
         try:
-            ask = chatglm_api.parse_request(await read_json(request), client.n_ctx, changes)
-            left = chatglm_api.answer_tokens(ask, await client.count_tokens(ask.sent))
-            seed = ask.sent.setdefault("seed", secrets.randbits(31))
-            whole = await self._collect_answer(ask.sent | {"max_tokens": left})
+            parsed = chatglm_api.parse_request(await read_json(request), client.n_ctx, changes)
+            max_tokens = chatglm_api.answer_tokens(parsed, await client.count_tokens(parsed.sent))
+            seed = parsed.sent.setdefault("seed", secrets.randbits(31))
+            answer = await self._collect_answer(parsed.sent | {"max_tokens": max_tokens})
         except BadField as error:
             return json_response(chatglm_api.error_detail(error), 422)
         except EngineError as error:
@@ -54,11 +54,11 @@ class Routes:
                 chatglm_api.error_detail(BadField(("prompt",), error.message, None, "engine")), 422
             )
         return json_response(
-            chatglm_api.response_body(ask, whole.text), 200, changes.headers() | {SEED_HEADER: str(seed)}
+            chatglm_api.response_body(parsed, answer.text), 200, changes.headers() | {SEED_HEADER: str(seed)}
         )
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Answer `/v1/chat/completions`, streamed or whole."""
+        """Handle ``/v1/chat/completions``, streamed or not."""
         client, changes = self._client, Changes()
         client.session()
         try:
@@ -86,36 +86,36 @@ class Routes:
             return json_response(error.body, error.status)
 
     async def count(self, request: web.Request) -> web.Response:
-        """Answer how many tokens a chat's messages are, as llama.cpp's `input_tokens` does."""
+        """Respond with the number of tokens of a chat's messages, like llama.cpp's ``input_tokens``."""
         self._client.session()
         try:
             body = await read_json(request)
             sent = {"messages": openai_api.chat_messages(body if isinstance(body, dict) else {}, Changes())}
-            counted = await self._client.count_tokens(sent)
+            count = await self._client.count_tokens(sent)
         except BadField as error:
             return bad_field_response(error)
         except EngineError as error:
             return json_response(error.body, error.status)
-        return json_response({"input_tokens": counted, "object": "response.input_tokens"})
+        return json_response({"input_tokens": count, "object": "response.input_tokens"})
 
     async def state(self, request: web.Request) -> web.Response:
-        """Answer `/v1/models` and `/health` as the engine does."""
+        """Handle ``/v1/models`` and ``/health`` like the engine."""
         status, body = await self._client.get(request.path)
         return json_response(body, status)
 
     async def model(self, request: web.Request) -> web.Response:
-        """Answer `/v1/models/NAME` with what the list says of that model."""
+        """Handle ``/v1/models/NAME`` with the entry of that model."""
         status, body = await self._client.get("/v1/models")
         name = request.match_info["name"]
-        found = next((row for row in body.get("data", ()) if row.get("id") == name), None)
-        if status != 200 or found is not None:
-            return json_response(body if found is None else found, status)
+        entry = next((row for row in body.get("data", ()) if row.get("id") == name), None)
+        if status != 200 or entry is not None:
+            return json_response(body if entry is None else entry, status)
         return error_response(
             404, f"No model named {name[:100]!r}. GET /v1/models lists what there is.", "not_found_error"
         )
 
     async def tokens(self, request: web.Request) -> web.Response:
-        """Answer `/tokenize` and `/detokenize` as the engine does."""
+        """Handle ``/tokenize`` and ``/detokenize`` like the engine."""
         self._client.session()
         try:
             body = await read_json(request)
@@ -130,29 +130,29 @@ class Routes:
             return json_response(error.body, error.status)
 
     async def _collect_answer(self, sent: Json) -> AnswerCollector:
-        """Return the whole answer; streamed inside, so that a lost client ends the work."""
-        events, whole = EventParser(), AnswerCollector()
+        """Return the complete answer; it is streamed internally, so that a lost client stops the engine."""
+        events, answer = EventParser(), AnswerCollector()
         async with self._client.stream_chat(sent) as pieces:
             async for piece in pieces:
                 for event in events.feed(piece):
                     if "error" in event:
                         raise EngineError(int(event["error"].get("code", 500)), event)
-                    whole.add(event)
+                    answer.add(event)
         if not events.done:
             raise RequestError(502, "The engine ended its answer early. Ask again.", "engine_gone")
-        return whole
+        return answer
 
 
 async def _relay(
     request: web.Request, pieces: AsyncIterator[bytes], headers: dict[str, str], usage: bool
 ) -> web.StreamResponse:
-    """Pass the engine's events on as they come; an engine that ends meanwhile is an `error` event."""
+    """Forward the engine's events; if the engine ends early, send an ``error`` event."""
     response = await _begin_stream(request, headers)
     events = EventParser()
     try:
         async for piece in pieces:
-            listed = [event for event in events.feed(piece) if usage or event.get("choices") != []]
-            await _write(response, b"".join(_sse_line(event) for event in listed))
+            to_send = [event for event in events.feed(piece) if usage or event.get("choices") != []]
+            await _write(response, b"".join(_sse_line(event) for event in to_send))
         if events.done:
             await _write(response, b"data: [DONE]\n\n")
         else:
@@ -165,7 +165,7 @@ async def _relay(
 async def _send_events(
     request: web.Request, events: Iterable[Json], headers: dict[str, str]
 ) -> web.StreamResponse:
-    """Send events that are there already."""
+    """Send complete events as a stream."""
     response = await _begin_stream(request, headers)
     await _write(response, b"".join(map(_sse_line, events)) + b"data: [DONE]\n\n")
     return response

@@ -1,4 +1,4 @@
-"""The server by itself, in a terminal."""
+"""The server as a program in a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import ipaddress
 import os
 import secrets
 import signal
-import socket
 import sys
 import traceback
 
@@ -21,54 +20,55 @@ from .process_env import format_seconds
 
 
 async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> int:
-    """Serve until an interrupt. Ends the process itself once the port is open."""
+    """Serve until a signal arrives; then exit the process."""
     launch = Launch(model, engine, args)
     try:
-        bound = bind(args.host, args.port)
+        sock = bind(args.host, args.port)
     except OSError as error:
         sys.stderr.write(_explain_bind_error(error, args.host, args.port) + "\n")
-        launch.end(1)
+        launch.exit(1)
     token = choose_token(args)
-    is_open = not _is_loopback(bound)
-    guard = Guard(token, [*args.allow_host, _host_name(args.host)], any_ip=is_open)
-    await listen(make_app(launch.client, guard), bound)
+    is_open = not ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    guard = Guard(token, [*args.allow_host, host], any_ip=is_open)
+    await listen(make_app(launch.client, guard), sock)
     ended = _catch_signals()
     if is_open and token is None:
         sys.stderr.write(
             f"Warning: everyone on the network can use this server ({args.host}). "
             "--token asks for a token; without --host it serves this machine only.\n"
         )
-    _print_addresses(url_of(bound), launch.client.name, token)
+    _print_addresses(url_of(sock), launch.client.name, token)
     failed = asyncio.ensure_future(_report_engine(launch))
     failed.add_done_callback(lambda _: None if ended.done() else ended.set_result(None))
     await ended
     if failed.done():
-        if unknown := failed.exception():  # none of those we expect: show all of it
+        if unknown := failed.exception():  # unexpected: print the traceback
             traceback.print_exception(unknown)
-        launch.end(1)
+        launch.exit(1)
     _print("\nStopped.")
-    launch.end(0)
+    launch.exit(0)
 
 
 def choose_token(args: argparse.Namespace) -> str | None:
-    """Return the token clients must send: from CHATGLM_SERVER_TOKEN, else a new one; None without --token."""
+    """Return the token that clients must send: CHATGLM_SERVER_TOKEN or a new one; None without --token."""
     if not args.token:
         return None
     return os.environ.get("CHATGLM_SERVER_TOKEN", "").strip() or secrets.token_urlsafe(24)
 
 
 async def _report_engine(launch: Launch) -> None:
-    """Say when the model is ready, and when its engine has ended; return only if it never came up."""
+    """Print when the model is ready and when its engine ends; return only if it can't be loaded."""
     try:
-        seconds = await launch.ready(lambda *_: None)
+        seconds = await launch.wait_until_ready(lambda *_: None)
     except (ModelError, EngineStartError) as error:
         sys.stderr.write(f"The model {launch.client.name} can't be served: {error}\n")
         return
     _print(f"Ready: {launch.client.name} loaded in {format_seconds(seconds)}. Ctrl-C ends it.")
     assert launch.engine is not None
-    why = await asyncio.wrap_future(launch.engine.exit_reason)
-    sys.stderr.write(f"The model's process has ended ({why}). Ctrl-C, then start the server again.\n")
-    await asyncio.Event().wait()  # goes on to answer, with an error that says so
+    reason = await asyncio.wrap_future(launch.engine.exit_reason)
+    sys.stderr.write(f"The model's process has ended ({reason}). Ctrl-C, then start the server again.\n")
+    await asyncio.Event().wait()  # keep responding, with an error that says so
 
 
 def _print_addresses(url: str, name: str, token: str | None) -> None:
@@ -89,7 +89,7 @@ def _print(text: str) -> None:
 
 
 def _catch_signals() -> asyncio.Future[None]:
-    """Return a future that an interrupt or a polite end completes."""
+    """Return a future that completes at an interrupt or a request to terminate."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
@@ -106,14 +106,6 @@ def _catch_signals() -> asyncio.Future[None]:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
     return ended
-
-
-def _is_loopback(bound: socket.socket) -> bool:
-    return ipaddress.ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback
-
-
-def _host_name(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def _explain_bind_error(error: OSError, host: str, port: int) -> str:

@@ -1,8 +1,10 @@
-"""Tools of `/v1`: checked, handed to the engine, and calls that are forced by a schema.
+"""Tools of ``/v1``: their checks, and calls that are forced by a schema.
 
-The engine reads calls out of what a model with a template of its own says. It doesn't keep a model to
-`tool_choice` that it can't analyse the template of, so a call that is asked for is generated under a schema
-here: the arguments of the one tool that can be meant, or an object of a tool's name and its arguments.
+The engine parses the calls of models that have a template for them. It can't enforce ``tool_choice`` for a model
+whose template it can't analyse, so a required call is generated under a schema instead: that of the arguments of
+the only possible tool, or of an object with a tool's name and its arguments.
+
+Functions that take a request's ``body``, or a ``where``, raise :class:`BadField` for an invalid value.
 """
 
 from __future__ import annotations
@@ -20,18 +22,18 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_TOOLS = 128
 _MAX_SCHEMA_CHARS, _MAX_SCHEMA_DEPTH = 65536, 32  # the engine turns a schema into a grammar by recursion
 _DEFAULT_MAX_LENGTH = 16
-"""Characters of a text, and items of a list, that the built-in model fills in where a schema has no limit."""
+"""The length of texts that the built-in model fills in if a schema has no limit."""
 
 
 def parse_tools(body: Json) -> tuple[list[Json], str | None]:
-    """Return the tools that are offered, and what must be called: a name, `required`, or None. Raises BadField."""
-    listed, choice = body.get("tools"), body.get("tool_choice")
-    if listed is not None and (not isinstance(listed, list) or len(listed) > _MAX_TOOLS):
+    """Return the tools, and the call that is required: a name, ``required``, or None."""
+    items, choice = body.get("tools"), body.get("tool_choice")
+    if items is not None and (not isinstance(items, list) or len(items) > _MAX_TOOLS):
         raise BadField(("tools",), f"Input should be a list of at most {_MAX_TOOLS} tools", None, "list_type")
-    tools = [_parse_tool(item, ("tools", place)) for place, item in enumerate(listed or [])]
-    wanted = _parse_choice(choice, [tool["function"]["name"] for tool in tools])
+    tools = [_parse_tool(item, ("tools", index)) for index, item in enumerate(items or [])]
+    required = _parse_choice(choice, [tool["function"]["name"] for tool in tools])
     validation.read_bool(body, "parallel_tool_calls")
-    return ([] if wanted == "none" else tools), (wanted if wanted not in ("auto", "none") else None)
+    return ([] if required == "none" else tools), (required if required not in ("auto", "none") else None)
 
 
 def _parse_tool(item: object, where: tuple[str | int, ...]) -> Json:
@@ -42,14 +44,14 @@ def _parse_tool(item: object, where: tuple[str | int, ...]) -> Json:
     if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
         message = "Input should be 1 to 64 letters, digits, '_', '.' or '-'"
         raise BadField((*where, "function", "name"), message, name, "string_pattern_mismatch")
-    about = validation.check_text(function.get("description") or "", (*where, "function", "description"))
+    description = validation.check_text(function.get("description") or "", (*where, "function", "description"))
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     check_schema(schema, (*where, "function", "parameters"))
-    return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
 def check_schema(schema: object, where: tuple[str | int, ...]) -> None:
-    """Refuse a value that isn't a schema, or a schema that is too large. Raises BadField."""
+    """Check that a value is a schema, and not too large."""
     if not isinstance(schema, dict):
         raise BadField(where, "Input should have a JSON object for its schema", None, "dict_type")
     if _schema_depth(schema) > _MAX_SCHEMA_DEPTH or len(json.dumps(schema)) > _MAX_SCHEMA_CHARS:
@@ -61,11 +63,11 @@ def check_schema(schema: object, where: tuple[str | int, ...]) -> None:
 
 
 _SIZE_KEYWORDS = ("minLength", "maxLength", "minItems", "maxItems")
-_MAX_SIZE = 10_000  # a grammar counts by writing them out
+_MAX_SIZE = 10_000  # a grammar repeats the rule so many times
 
 
 def _check_keywords(schema: Any, where: tuple[str | int, ...]) -> None:
-    """Refuse values of a schema that no grammar can be made of. Raises BadField."""
+    """Check that a grammar can be made from the values of a schema."""
     if schema is True:
         return
     if not isinstance(schema, dict):
@@ -76,8 +78,8 @@ def _check_keywords(schema: Any, where: tuple[str | int, ...]) -> None:
             message = f"Input's {name} should be a whole number from 0 to {_MAX_SIZE}"
             raise BadField(where, message, size, "int_type")
     for name in ("enum", "anyOf", "oneOf", "allOf", "required"):
-        listed = schema.get(name, [None])
-        if not isinstance(listed, list) or (not listed and name != "required"):
+        items = schema.get(name, [None])
+        if not isinstance(items, list) or (not items and name != "required"):
             raise BadField(where, f"Input's {name} should be a list with something in it", None, "list_type")
     for name in ("anyOf", "oneOf", "allOf"):
         for inner in schema.get(name, ()):
@@ -93,17 +95,17 @@ def _check_keywords(schema: Any, where: tuple[str | int, ...]) -> None:
 
 
 def _schema_depth(value: object) -> int:
-    """Return how deep a value is nested, as far as it matters."""
-    deep, at = [value], 0
-    while deep and at <= _MAX_SCHEMA_DEPTH:
-        deep = [
+    """Return how deeply a value is nested; stop counting above the limit."""
+    values, depth = [value], 0
+    while values and depth <= _MAX_SCHEMA_DEPTH:
+        values = [
             inner
-            for item in deep
+            for item in values
             if isinstance(item, dict | list)
             for inner in (item.values() if isinstance(item, dict) else item)
         ]
-        at += 1
-    return at
+        depth += 1
+    return depth
 
 
 def _parse_choice(choice: object, names: list[str]) -> str:
@@ -120,12 +122,12 @@ def _parse_choice(choice: object, names: list[str]) -> str:
     raise BadField(("tool_choice",), "Input should be auto, none, required or a tool's name", choice, "enum")
 
 
-def call_schema(tools: list[Json], wanted: str) -> tuple[Json, str]:
-    """Return the schema of what is wanted, and the tool that must be called; empty if it is any of several.
+def call_schema(tools: list[Json], required: str) -> tuple[Json, str]:
+    """Return the schema of a required call, and the name of the tool; empty if it is one of several.
 
-    For one tool it is the schema of its arguments, for several that of an object of `name` and `arguments`.
+    For one tool it is the schema of its arguments, for several that of an object with ``name`` and ``arguments``.
     """
-    functions = [tool["function"] for tool in tools if wanted in ("required", tool["function"]["name"])]
+    functions = [tool["function"] for tool in tools if required in ("required", tool["function"]["name"])]
     if len(functions) == 1:
         return functions[0]["parameters"], functions[0]["name"]
     forms = [_call_alternative(each, f"#/anyOf/{n}/properties/arguments") for n, each in enumerate(functions)]
@@ -143,7 +145,7 @@ def _call_alternative(function: Json, path: str) -> Json:
 
 
 def _rebase_references(value: Any, path: str) -> Any:
-    """Return a schema with its references led to where it stands within another one."""
+    """Return a schema whose references are relative to its position within another one."""
     if isinstance(value, list):
         return [_rebase_references(item, path) for item in value]
     if not isinstance(value, dict):
@@ -157,10 +159,11 @@ def _rebase_references(value: Any, path: str) -> Any:
 
 
 def short_grammar(schema: Json) -> str | None:
-    """Return the grammar of a schema for a model that fills a form and doesn't know when to end.
+    """Return the grammar of a schema for a model that fills in values but doesn't know when to stop.
 
-    No blanks but one behind a colon and a comma, no keys that the schema doesn't name, short texts and lists. None
-    for a schema of more than the plainest words: the engine would leave such a grammar out without a word.
+    No whitespace except one space after a colon and a comma, no keys that the schema doesn't name, short texts and
+    lists. None for a schema with any but the plainest keywords, for which the engine would silently drop the
+    grammar.
     """
     if not _is_plain(schema, schema):
         return None
@@ -179,7 +182,7 @@ _PLAIN_KEYWORDS = frozenset(_PLAIN_KEYWORDS_TEXT.split())
 
 
 def _is_plain(schema: object, root: Json) -> bool:
-    """Tell whether a schema has only words that every grammar knows."""
+    """Return whether a schema has only keywords that every grammar supports."""
     if isinstance(schema, bool):
         return True
     if not isinstance(schema, dict) or not schema.keys() <= _PLAIN_KEYWORDS:
@@ -202,57 +205,58 @@ def _is_plain(schema: object, root: Json) -> bool:
 
 
 def _resolves(reference: object, root: Json) -> bool:
-    found: Any = root
+    target: Any = root
     for part in reference[2:].split("/") if isinstance(reference, str) and reference.startswith("#/") else ["?"]:
-        if isinstance(found, list) and part.isdigit() and int(part) < len(found):
-            found = found[int(part)]
-        elif isinstance(found, dict) and part in found:
-            found = found[part]
+        if isinstance(target, list) and part.isdigit() and int(part) < len(target):
+            target = target[int(part)]
+        elif isinstance(target, dict) and part in target:
+            target = target[part]
         else:
             return False
     return True
 
 
 def _limit_lengths(schema: Any) -> Any:
-    """Return a plain schema with an end to each text and list, and no keys that it doesn't name."""
+    """Return a plain schema with a limit for each text and list, and no additional keys."""
     if not isinstance(schema, dict):
         return schema
-    found = dict(schema)
+    limited = dict(schema)
     for name in ("properties", "$defs"):
         if name in schema:
-            found[name] = {key: _limit_lengths(item) for key, item in schema[name].items()}
+            limited[name] = {key: _limit_lengths(item) for key, item in schema[name].items()}
     for name in ("items", "additionalProperties"):
         if name in schema:
-            found[name] = _limit_lengths(schema[name])
+            limited[name] = _limit_lengths(schema[name])
     if "anyOf" in schema:
-        found["anyOf"] = [_limit_lengths(item) for item in schema["anyOf"]]
+        limited["anyOf"] = [_limit_lengths(item) for item in schema["anyOf"]]
     kinds = schema.get("type")
     if "properties" in schema:
-        found.setdefault("additionalProperties", False)
-    free = not schema.keys() & {"enum", "const"}
-    if free and (kinds == "string" or (isinstance(kinds, list) and "string" in kinds)):
-        found.setdefault("maxLength", max(_DEFAULT_MAX_LENGTH, schema.get("minLength", 0)))
+        limited.setdefault("additionalProperties", False)
+    is_free = not schema.keys() & {"enum", "const"}
+    if is_free and (kinds == "string" or (isinstance(kinds, list) and "string" in kinds)):
+        limited.setdefault("maxLength", max(_DEFAULT_MAX_LENGTH, schema.get("minLength", 0)))
     if kinds == "array":
-        found.setdefault("maxItems", max(4, schema.get("minItems", 0)))
-    return found
+        limited.setdefault("maxItems", max(4, schema.get("minItems", 0)))
+    return limited
 
 
 def parse_call(text: str, name: str) -> Json:
-    """Return the call that a text under `call_schema` is; one that was cut off has what came of its arguments."""
+    """Return the call in a text generated under ``call_schema``; a truncated one has incomplete arguments."""
     if not name:
         try:
-            found = json.loads(text)
-            name, text = found["name"], json.dumps(found["arguments"], ensure_ascii=False)
+            parsed = json.loads(text)
+            name, text = parsed["name"], json.dumps(parsed["arguments"], ensure_ascii=False)
         except (ValueError, KeyError, TypeError):
-            named = re.search(r'"name"\s*:\s*"([^"]*)"', text)
-            begun = re.search(r'"arguments"\s*:\s*', text)
-            name, text = named[1] if named else "", text[begun.end() :] if begun else ""
+            name_match = re.search(r'"name"\s*:\s*"([^"]*)"', text)
+            arguments_match = re.search(r'"arguments"\s*:\s*', text)
+            name = name_match[1] if name_match else ""
+            text = text[arguments_match.end() :] if arguments_match else ""
     call: Json = {"id": f"call_{secrets.token_hex(12)}", "type": "function"}
     return call | {"function": {"name": name, "arguments": text}}
 
 
 def call_response(reply: Json, name: str) -> Json:
-    """Return a whole reply whose text is a forced call as the reply that calls."""
+    """Return a response whose text is a forced call as a response with that tool call."""
     choice = reply["choices"][0]
     reason = "tool_calls" if choice["finish_reason"] == "stop" else choice["finish_reason"]
     message = {
@@ -264,21 +268,21 @@ def call_response(reply: Json, name: str) -> Json:
 
 
 def has_valid_arguments(reply: Json) -> bool:
-    """Tell whether a forced call came; the engine leaves out a grammar that it can't read, without a word."""
+    """Return whether a response has the forced call: the engine silently drops a grammar that it can't parse."""
     choice = reply["choices"][0]
     try:
-        found = json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"])
+        arguments = json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"])
     except ValueError:
         return bool(choice["finish_reason"] != "tool_calls")
-    return isinstance(found, dict)
+    return isinstance(arguments, dict)
 
 
 def call_events(reply: Json, *, usage: bool) -> Iterator[Json]:
-    """Yield the events of a reply that calls."""
+    """Yield the stream events of a response with tool calls."""
     head = {name: value for name, value in reply.items() if name not in ("choices", "usage")}
     head["object"] = "chat.completion.chunk"
     choice = reply["choices"][0]
-    calls = [{"index": place, **call} for place, call in enumerate(choice["message"]["tool_calls"])]
+    calls = [{"index": index, **call} for index, call in enumerate(choice["message"]["tool_calls"])]
     for delta, reason in (
         ({"role": "assistant", "content": None}, None),
         ({"tool_calls": calls}, None),

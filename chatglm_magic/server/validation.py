@@ -1,4 +1,7 @@
-"""Checks the values of a request: wrong kinds are refused, absurd sizes brought into range and noted."""
+"""Checks of request values: wrong types are errors, values out of range are clamped and noted.
+
+The functions raise :class:`BadField` for an invalid value. Those named ``read_…`` return None for a missing one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ..strictjson import strict_json
 
 
 async def read_json(request: web.Request) -> Any:
-    """Return the request's JSON. Raises BadField where it is none, NaN, Infinity and a name twice included."""
+    """Return the request's JSON; NaN, Infinity and duplicate keys are invalid too."""
     data = await request.read()
     try:
         return strict_json(data.decode())
@@ -25,16 +28,16 @@ async def read_json(request: web.Request) -> Any:
 
 CHANGED_HEADER = "X-ChatGLM-Changed"
 GREEDY_BELOW = 0.001
-"""Temperatures under this are 0: their logits would overflow a 32-bit float."""
+"""Lower temperatures count as 0: their logits would overflow a 32-bit float."""
 MAX_TEMPERATURE = 100.0
 MIN_TOP_P = 0.01
-_SEED_COUNT = 2**32 - 1  # this last value means "random" to llama.cpp
+_SEED_COUNT = 2**32 - 1  # 2**32 - 1 means "random" to llama.cpp
 
 Json = dict[str, Any]
 
 
 class BadField(ValueError):
-    """One field of a request is wrong. `str()` is a sentence about it."""
+    """An invalid field of a request; ``str()`` is the message."""
 
     def __init__(
         self, where: tuple[str | int, ...], message: str, value: object = None, kind: str = "value_error"
@@ -44,22 +47,22 @@ class BadField(ValueError):
 
     @property
     def name(self) -> str:
-        """The field's place in words: `history[0][1]`."""
+        """The path of the field, such as ``history[0][1]``."""
         return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.where).lstrip(".")
 
 
 class Changes:
-    """What the front changed in a request, for the header `X-ChatGLM-Changed`."""
+    """The front's changes to a request, for the header ``X-ChatGLM-Changed``."""
 
     def __init__(self) -> None:
         self._notes: list[str] = []
 
     def note(self, name: str, was: object, now: object) -> None:
-        """Record that `name` was `was` and is sent as `now`."""
+        """Note that ``name`` was received as ``was`` and is sent as ``now``."""
         self._notes.append(f"{_shorten(name)}={_shorten(was)}->{_shorten(now)}")
 
     def headers(self) -> dict[str, str]:
-        """Return the header, ASCII, at most about 1 kB; nothing when nothing was changed."""
+        """Return the header, in ASCII and at most about 1 kB; empty without changes."""
         return {CHANGED_HEADER: "; ".join(self._notes[:12])} if self._notes else {}
 
 
@@ -72,7 +75,7 @@ def _shorten(value: object) -> str:
 
 
 def read_float(body: Mapping[str, Any], name: str) -> float | None:
-    """Return the number `body[name]`; None if it is absent or null. Raises BadField."""
+    """Return the finite number ``body[name]``."""
     value = body.get(name)
     if value is None:
         return None
@@ -87,7 +90,7 @@ def read_float(body: Mapping[str, Any], name: str) -> float | None:
 
 
 def read_int(body: Mapping[str, Any], name: str) -> int | None:
-    """Return the whole number `body[name]`; None if it is absent or null. Raises BadField."""
+    """Return the whole number ``body[name]``."""
     value = body.get(name)
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
@@ -97,7 +100,7 @@ def read_int(body: Mapping[str, Any], name: str) -> int | None:
 
 
 def read_bool(body: Mapping[str, Any], name: str) -> bool:
-    """Return the truth value `body[name]`, False if it is absent or null. Raises BadField."""
+    """Return the boolean ``body[name]``, False if it is absent or null."""
     value = body.get(name)
     if value is None or isinstance(value, bool):
         return bool(value)
@@ -105,7 +108,7 @@ def read_bool(body: Mapping[str, Any], name: str) -> bool:
 
 
 def check_text(value: object, where: tuple[str | int, ...]) -> str:
-    """Return `value` if it is text that UTF-8 can carry. Raises BadField."""
+    """Return ``value`` if it is text that UTF-8 can encode."""
     if not isinstance(value, str):
         raise BadField(where, "Input should be a valid string", value, "string_type")
     try:
@@ -117,60 +120,57 @@ def check_text(value: object, where: tuple[str | int, ...]) -> str:
 
 
 def read_temperature(body: Mapping[str, Any], changes: Changes) -> float | None:
-    """Return the temperature, 0 (greedy) to 100; None if the request has none. Raises BadField."""
-    asked = read_float(body, "temperature")
-    if asked is None:
+    """Return the temperature, clamped to 0 (greedy) to 100."""
+    value = read_float(body, "temperature")
+    if value is None:
         return None
-    now = 0.0 if asked < GREEDY_BELOW else min(asked, MAX_TEMPERATURE)
-    return _note_change("temperature", body["temperature"], asked, now, changes)
+    clamped = 0.0 if value < GREEDY_BELOW else min(value, MAX_TEMPERATURE)
+    return _note_change("temperature", body["temperature"], value, clamped, changes)
 
 
 def read_top_p(body: Mapping[str, Any], changes: Changes) -> float | None:
-    """Return top_p, above 0 to 1; None if the request has none. Raises BadField."""
-    asked = read_float(body, "top_p")
-    if asked is None:
+    """Return top_p, clamped to above 0 to 1."""
+    value = read_float(body, "top_p")
+    if value is None:
         return None
-    now = MIN_TOP_P if asked <= 0 else min(asked, 1.0)
-    return _note_change("top_p", body["top_p"], asked, now, changes)
+    clamped = MIN_TOP_P if value <= 0 else min(value, 1.0)
+    return _note_change("top_p", body["top_p"], value, clamped, changes)
 
 
 def read_in_range(body: Mapping[str, Any], name: str, low: float, high: float, changes: Changes) -> float | None:
-    """Return a number, brought into a range; None if the request has none. Raises BadField."""
-    asked = read_float(body, name)
-    if asked is None:
+    """Return a number, clamped to a range."""
+    value = read_float(body, name)
+    if value is None:
         return None
-    return _note_change(name, body[name], asked, max(float(low), min(asked, float(high))), changes)
+    return _note_change(name, body[name], value, max(float(low), min(value, float(high))), changes)
 
 
 def read_seed(body: Mapping[str, Any], changes: Changes) -> int | None:
-    """Return the seed, 0 to 2**32 - 2; None for a random one (absent, null, -1). Raises BadField."""
-    asked = read_int(body, "seed")
-    if asked is None or asked == -1:
+    """Return the seed, 0 to 2**32 - 2; None for a random one (absent, null, -1)."""
+    value = read_int(body, "seed")
+    if value is None or value == -1:
         return None
-    now = asked % _SEED_COUNT
-    if now != asked:
-        changes.note("seed", asked if abs(asked) < 10**30 else "huge", now)
-    return now
+    seed = value % _SEED_COUNT
+    if seed != value:
+        changes.note("seed", value if abs(value) < 10**30 else "huge", seed)
+    return seed
 
 
 def read_stop(body: Mapping[str, Any], changes: Changes) -> list[str] | None:
-    """Return the stop texts without empty ones, None if there is none. Raises BadField.
-
-    An empty stop text would end every answer before its first character.
-    """
-    asked = body.get("stop")
-    if asked is None:
+    """Return the stop sequences without empty ones, which would end every answer before its first character."""
+    value = body.get("stop")
+    if value is None:
         return None
-    listed = [asked] if isinstance(asked, str) else asked
-    if not isinstance(listed, list) or len(listed) > 64:
-        raise BadField(("stop",), "Input should be a string or a list of at most 64 strings", asked, "list_type")
-    kept = [check_text(item, ("stop", place)) for place, item in enumerate(listed) if item != ""]
-    if len(kept) < len(listed):
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or len(texts) > 64:
+        raise BadField(("stop",), "Input should be a string or a list of at most 64 strings", value, "list_type")
+    nonempty = [check_text(item, ("stop", index)) for index, item in enumerate(texts) if item != ""]
+    if len(nonempty) < len(texts):
         changes.note("stop", "", "dropped")
-    return kept or None
+    return nonempty or None
 
 
-def _note_change(name: str, given: object, asked: float, now: float, changes: Changes) -> float:
-    if now != asked:
-        changes.note(name, given, int(now) if now.is_integer() else now)
-    return now
+def _note_change(name: str, original: object, value: float, clamped: float, changes: Changes) -> float:
+    if clamped != value:
+        changes.note(name, original, int(clamped) if clamped.is_integer() else clamped)
+    return clamped
