@@ -83,8 +83,8 @@ def find_secret_name(values: Mapping[str, Any]) -> str | None:
     for name, value in values.items():
         if is_secret_name(name) and isinstance(value, str):
             return name
-        if found := _find_nested(value, MAX_DEPTH):
-            return f"{name}: {found}"
+        if nested := _find_nested(value, MAX_DEPTH):
+            return f"{name}: {nested}"
     return None
 
 
@@ -93,9 +93,9 @@ def _find_nested(value: Any, levels: int) -> str | None:
         for name, inner in value.items():
             if isinstance(inner, str) and any(part in _normalize(str(name)) for part in SECRET_NAME_PARTS):
                 return str(name)
-        return next((found for inner in value.values() if (found := _find_nested(inner, levels - 1))), None)
+        return next((nested for inner in value.values() if (nested := _find_nested(inner, levels - 1))), None)
     if levels and isinstance(value, list | tuple):
-        return next((found for inner in value if (found := _find_nested(inner, levels - 1))), None)
+        return next((nested for inner in value if (nested := _find_nested(inner, levels - 1))), None)
     return None
 
 

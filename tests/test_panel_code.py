@@ -187,11 +187,11 @@ def test_a_script_has_a_local_server_of_its_own() -> None:
     pytest.importorskip("xllamacpp", reason='the local server needs the extra "local"')
     with a_session("http://127.0.0.1:9/v1", temperature=0, system="Be brief.\nBe kind.") as session:
         session.llm.api_key = SecretStr(KEY)
-        session.served = ("http://127.0.0.1:9/v1", None)
+        session.local_server = ("http://127.0.0.1:9/v1", None)
         code = as_script(read_request(session, "What is love?"))
-        session.served = ("http://127.0.0.1:9/v1", "models/other model.gguf")
+        session.local_server = ("http://127.0.0.1:9/v1", "models/other model.gguf")
         assert 'with LocalServer("models/other model.gguf") as server:' in as_script(read_request(session, "hi"))
-        session.served = ("http://127.0.0.1:10/v1", None)
+        session.local_server = ("http://127.0.0.1:10/v1", None)
         assert "LocalServer" not in as_script(read_request(session, "hi")), "another server is asked by now"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stdout.startswith("Love is a deep affection") and ran.stderr == "" and not has_leaked([code])

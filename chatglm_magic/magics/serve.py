@@ -85,7 +85,7 @@ class ServerSwitch:
         session.llm.dialect = None
         session.llm.endpoint_url = server.url
         session.llm.api_key = SecretStr(server.token)
-        session.served = server.url, model
+        session.local_server = server.url, model
         return f"{server.model} answers on this machine. Ask it: %chatglm Hello!"
 
     def has_set(self, url: str) -> bool:
@@ -99,7 +99,7 @@ class ServerSwitch:
             return "No local server of this session is running."
         server.stop()
         if session is not None:
-            session.served = None
+            session.local_server = None
         if session is not None and self._previous_url is not None:
             if session.llm.endpoint_url == server.url:
                 session.llm.endpoint_url = self._previous_url

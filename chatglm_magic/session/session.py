@@ -51,7 +51,7 @@ class Session:
         self._log = ConversationLog(self._open_store)
         self.cell: tuple[str | None, int] = (None, 0)
         self._chat_model: GLMChatModel | None = None
-        self.served: tuple[str, str | None] | None = None
+        self.local_server: tuple[str, str | None] | None = None
         """URL and model of the server that ``%chatglm_serve`` started; the model is None for the built-in one."""
 
     @property
@@ -130,7 +130,7 @@ class Session:
                 id=id,
             )
         except ChatGLMError as error:
-            return _raise(error)
+            return _raise_when_awaited(error)
         return active.asend()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
@@ -417,7 +417,7 @@ class Session:
         return active
 
 
-async def _raise(error: ChatGLMError) -> Answer:
+async def _raise_when_awaited(error: ChatGLMError) -> Answer:
     raise error
 
 

@@ -53,13 +53,13 @@ class TrialResult:
 
     def add_chunk(self, text: str, info: Mapping[str, Any], seconds: float) -> None:
         """Add a chunk's text and its ``generation_info``, received ``seconds`` after the request."""
-        thought = info.get("reasoning") or ""
+        reasoning = info.get("reasoning") or ""
         if info.get("thought"):
             self.reasoning, self.text = self.reasoning + self.text, ""
-        if text or thought:
+        if text or reasoning:
             self.first = self.first or seconds
             self.last, self.pieces = seconds, self.pieces + 1
-        self.text, self.reasoning = self.text + text, self.reasoning + thought
+        self.text, self.reasoning = self.text + text, self.reasoning + reasoning
         self.usage = info.get("usage") or self.usage
         self.model = info.get("model") or self.model
         self.token_logprobs += info.get("logprobs") or ()
@@ -148,17 +148,17 @@ def _missing_in_protocol(plan: RequestPlan, lacks: str) -> Conclusion | None:
 
 def _protocol(results: Results, plan: RequestPlan) -> Conclusion:
     protocol = "OpenAI's protocol" if plan.dialect == "openai" else "the ChatGLM protocol"
-    wanted, served = plan.sent.get("model"), results["plain"].model
-    if not served:
+    requested, actual = plan.sent.get("model"), results["plain"].model
+    if not actual:
         return "honoured", f"{protocol}, the model has no name"
-    if wanted:
-        names = sorted((_plain_name(wanted), _plain_name(served)), key=len)
-        if not names[1].startswith(names[0]):  # an alias may stand for a dated or a tagged name
-            return "ignored", f"{protocol}; model {wanted} was requested, {served} answered"
-    return "honoured", f"{protocol}, model {served}"
+    if requested:
+        names = sorted((_base_name(requested), _base_name(actual)), key=len)
+        if not names[1].startswith(names[0]):  # the name may lack the date or tag of the full one
+            return "ignored", f"{protocol}; model {requested} was requested, {actual} answered"
+    return "honoured", f"{protocol}, model {actual}"
 
 
-def _plain_name(model: str) -> str:
+def _base_name(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2].partition(":")[0].lower()
 
 
@@ -257,7 +257,7 @@ def _stop(results: Results, plan: RequestPlan) -> Conclusion:
         return failure
     assert result is not None
     if word in result.text:
-        return "ignored", f"the answer goes on past {word!r}; it is cut here all the same"
+        return "ignored", f"the answer continues past {word!r}; it is cut on this side anyway"
     return "honoured", f"the answer ended before {word!r}"
 
 

@@ -48,7 +48,7 @@ def read_request(session: Session, prompt: str, *, repeated: bool = False) -> Pa
     pairs = session.llm.history if settings.with_history else []
     if repeated and pairs and pairs[-1][0] == prompt:
         pairs = pairs[:-1]
-    url, model = session.served or ("", None)
+    url, model = session.local_server or ("", None)
     return PanelRequest(
         prompt,
         endpoint,
