@@ -1,4 +1,4 @@
-"""What temperature, top_k and top_p make of a server's probabilities, in the order of ChatGLM's own sampler."""
+"""Apply temperature, top_k and top_p to a server's probabilities, in the order of ChatGLM's sampler."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from typing import NamedTuple
 from ..errors import ParameterError
 
 MAX_PARAMETER = 1e15
-"""More than any setting can mean."""
+"""A larger parameter is certainly a mistake."""
 
 MAX_VOCABULARY_TOKENS = 262_144
 """Tokens; GLM-4 and its followers have 151 552, ChatGLM 65 024, the first ChatGLM 130 528."""
 
 MIN_LOGPROB = -5000.0
-"""Below this logarithm of a probability the server has cut the token: -9999 stands for infinity."""
+"""Below this log-probability the server has cut the token: -9999 means minus infinity."""
 
 ROUNDING_ERROR = 1e-5
-"""How far a sum of probabilities may be off: servers compute with 32-bit numbers."""
+"""Tolerance for a sum of probabilities: servers compute with 32-bit numbers."""
 
 
 class Range(NamedTuple):
-    """A figure between two bounds, both of them possible as far as is known; alike where it is known."""
+    """The bounds of a figure; equal if it is known."""
 
     low: float
     high: float
 
     @property
     def is_exact(self) -> bool:
-        """Whether the figure is known, but for rounding."""
+        """Whether the figure is known, except for rounding."""
         return self.high - self.low <= 1e-9 * max(1.0, abs(self.high))
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Tokens that were not named: at most ``count``, of a mass from ``low`` to ``high`` together.
+    """The tokens that the server didn't name: at most ``count``, with a total probability of ``low`` to ``high``.
 
-    None of them is likelier than the least likely one that was named, whose logarithm is ``ceiling``.
+    None of them is more likely than the least likely named one, whose log-probability is ``ceiling``.
     """
 
     count: int
@@ -50,31 +50,31 @@ class Tail:
 
     @classmethod
     def after_named(cls, named: float, ceiling: float, count: int) -> Tail | None:
-        """Return the tail behind tokens whose probabilities add up to ``named``; None where there can be none.
+        """Return the tail after tokens whose probabilities add up to ``named``; None if there can't be one.
 
-        A probability below the smallest number has a mass of 0, and is bounded by its logarithm alone.
+        A probability too small for a float counts as 0, and is bounded by its logarithm alone.
         """
         if count and math.exp(ceiling) == 0.0 and ceiling > MIN_LOGPROB:
             return cls(count, 0.0, 0.0, ceiling)
         most = count * math.exp(ceiling)
-        left = min(1.0 - named, most)
-        high = min(max(left, 0.0) + ROUNDING_ERROR, most)
-        return cls(count, max(left - ROUNDING_ERROR, 0.0), high, ceiling) if high > 0 else None
+        remaining = min(1.0 - named, most)
+        high = min(max(remaining, 0.0) + ROUNDING_ERROR, most)
+        return cls(count, max(remaining - ROUNDING_ERROR, 0.0), high, ceiling) if high > 0 else None
 
     def weight(self, temperature: float, top: float) -> Range:
         """Return the bounds of the sum of ``(q / p) ** (1 / temperature)`` over the tail's probabilities ``q``.
 
         ``top`` is the logarithm of ``p``. The power is concave above temperature 1 and convex below: so the sum
-        is extreme where the mass is spread evenly, and where it is heaped up on as few tokens as can carry it.
+        is extreme if the mass is spread evenly, and if it is concentrated on as few tokens as possible.
         """
         if self.high <= 0:
             return Range(0.0, self.count * math.exp(min((self.ceiling - top) / temperature, 0.0)))
         spread = [self._evenly_spread_weight(mass, temperature, top) for mass in (self.low, self.high)]
-        heaped = [self._concentrated_weight(mass, temperature, top) for mass in (self.low, self.high)]
-        return Range(min(spread[0], heaped[0]), max(spread[1], heaped[1]))
+        concentrated = [self._concentrated_weight(mass, temperature, top) for mass in (self.low, self.high)]
+        return Range(min(spread[0], concentrated[0]), max(spread[1], concentrated[1]))
 
     def limit_to(self, count: int) -> Tail:
-        """Return what at most ``count`` of its tokens, the most likely, can be."""
+        """Return the tail of only its ``count`` most likely tokens."""
         if count >= self.count:
             return self
         most = count * math.exp(self.ceiling)
@@ -88,18 +88,18 @@ class Tail:
     def _concentrated_weight(self, mass: float, temperature: float, top: float) -> float:
         if mass <= 0:
             return 0.0
-        whole = min(math.floor(mass / math.exp(self.ceiling)), self.count) if self.ceiling > -700 else 0
-        found = whole * math.exp((self.ceiling - top) / temperature)
-        rest = mass - whole * math.exp(self.ceiling)
-        return found + (math.exp((math.log(rest) - top) / temperature) if rest > 0 else 0.0)
+        full = min(math.floor(mass / math.exp(self.ceiling)), self.count) if self.ceiling > -700 else 0
+        weight = full * math.exp((self.ceiling - top) / temperature)
+        rest = mass - full * math.exp(self.ceiling)
+        return weight + (math.exp((math.log(rest) - top) / temperature) if rest > 0 else 0.0)
 
 
 def mixed_entropy(share: Range, seen: float, unseen: Range) -> Range:
-    """Return the bounds of the entropy, in bits, of a distribution in two parts.
+    """Return the bounds of the entropy, in bits, of a mixture of two distributions.
 
-    :param share: the mass of the second part.
+    :param share: the probability of the second part.
     :param seen: the entropy within the first part.
-    :param unseen: the bounds of the entropy within the second.
+    :param unseen: the bounds of the entropy within the second part.
     """
     ends = [_mixed_entropy_at(part, seen, unseen.low) for part in share]
     difference = seen - unseen.high
@@ -118,9 +118,9 @@ ZERO = Range(0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The probabilities at one place of an answer, re-shaped and cut; candidates go by their rank, from 0 on.
+    """The reshaped probabilities at one position of an answer; candidates are numbered by rank, starting at 0.
 
-    The first ``sure`` candidates survive the cut, those from ``possible`` on do not; between them it is uncertain.
+    The first ``min_kept`` candidates survive the cut, those from ``max_kept`` don't; between them it is uncertain.
     Weights are relative to the most likely candidate's, which is 1.
     """
 
@@ -128,46 +128,46 @@ class Distribution:
     top_p: float
     top_k: int
     weights: Sequence[float]
-    """Each candidate's weight."""
+    """The weight of each candidate."""
     total_weight: Range
     """The weight of all tokens before any cut."""
     unnamed_weight: Range
-    """The weight of those among them that were not named."""
+    """The weight of the unnamed tokens before any cut."""
     ranked: RankedWeights
-    """The candidates that are certainly the most likely, and what may come after them."""
+    """The candidates that are certainly the most likely, and the rest."""
     min_kept: int
     max_kept: int
     kept_weight: Range
-    """The weight of all survivors."""
+    """The weight of all tokens that survive the cut."""
     keeps_rest: bool
     may_keep_rest: bool
 
-    def share(self, place: int) -> Range:
-        """Return a candidate's probability after the temperature, before anything is cut."""
-        weight = self.weights[place]
+    def share(self, index: int) -> Range:
+        """Return a candidate's probability after the temperature and before the cut."""
+        weight = self.weights[index]
         return Range(weight / self.total_weight.high, weight / self.total_weight.low)
 
     @property
     def tail_share(self) -> Range:
-        """The probability of all unnamed tokens together after the temperature, before anything is cut."""
+        """The probability of all unnamed tokens after the temperature and before the cut."""
         named = self.total_weight.low - self.unnamed_weight.low
         return Range(*(part / (named + part) for part in self.unnamed_weight))
 
-    def survives(self, place: int) -> bool | None:
-        """Tell whether a candidate survives the cut; None where that is uncertain."""
-        if place < len(self.ranked.cumulative):
-            return place < self.min_kept or (None if place < self.max_kept else False)
+    def survives(self, index: int) -> bool | None:
+        """Return whether a candidate survives the cut; None if that is uncertain."""
+        if index < len(self.ranked.cumulative):
+            return index < self.min_kept or (None if index < self.max_kept else False)
         if not self.may_keep_rest:
             return False
         return True if self.top_p >= 1 and not self.top_k else None
 
-    def probability(self, place: int) -> Range:
+    def probability(self, index: int) -> Range:
         """Return the probability with which the server draws a candidate."""
-        survives = self.survives(place)
+        survives = self.survives(index)
         if survives is False:
             return ZERO
-        weight, sums = self.weights[place], self.ranked.cumulative
-        least = sums[place] if place < len(sums) else sums[-1] + weight
+        weight, sums = self.weights[index], self.ranked.cumulative
+        least = sums[index] if index < len(sums) else sums[-1] + weight
         least = min(least, self.kept_weight.high)  # a greedy server may take any one of equal candidates
         low = weight / self.kept_weight.high if survives else 0.0
         return Range(low, min(1.0, weight / max(self.kept_weight.low, least)))
@@ -184,15 +184,15 @@ class Distribution:
 
     @property
     def survivors(self) -> tuple[int, int]:
-        """The lowest and the highest possible number of candidates that survive; unnamed ones do not count."""
-        known = [self.survives(place) for place in range(len(self.ranked.cumulative), len(self.weights))]
-        return self.min_kept + known.count(True), self.max_kept + len(known) - known.count(False)
+        """The minimum and the maximum number of candidates that survive, without unnamed tokens."""
+        others = [self.survives(index) for index in range(len(self.ranked.cumulative), len(self.weights))]
+        return self.min_kept + others.count(True), self.max_kept + len(others) - others.count(False)
 
     @property
     def entropy(self) -> Range:
-        """The entropy of what the server draws from, in bits: 0 where there is nothing to choose."""
+        """The entropy, in bits, of the distribution that the server draws from; 0 if only one token is left."""
         if self.kept_weight.high <= self.weights[0]:
-            return ZERO  # one token is left, even where it is unknown which of several
+            return ZERO  # one token is left, even if it is unknown which of several
         least, most = self._entropy_of_first(max(self.min_kept, 1)), self._entropy_of_first(self.max_kept)
         if not self.may_keep_rest:
             return Range(min(least, most), most)
@@ -200,48 +200,48 @@ class Distribution:
         behind = [max(0.0, kept - named) for kept in self.kept_weight]
         fewest = math.log2(behind[0] / heaviest) if behind[0] > heaviest > 0 else 0.0
         within = Range(fewest, max(fewest, math.log2(max(self.ranked.rest_count, 1))))
-        found = mixed_entropy(Range(*(part / (named + part) for part in behind)), most, within)
-        return found if self.keeps_rest else Range(least, max(found.high, least))
+        entropy = mixed_entropy(Range(*(part / (named + part) for part in behind)), most, within)
+        return entropy if self.keeps_rest else Range(least, max(entropy.high, least))
 
     def _entropy_of_first(self, count: int) -> float:
         """Return the entropy of the first ``count`` candidates among themselves."""
         total = self.ranked.cumulative[count - 1]
-        found = math.fsum(weight * math.log2(weight) for weight in self.weights[:count] if weight > 0)
-        return max(0.0, math.log2(total) - found / total)
+        logs = math.fsum(weight * math.log2(weight) for weight in self.weights[:count] if weight > 0)
+        return max(0.0, math.log2(total) - logs / total)
 
 
 @dataclass(frozen=True, slots=True)
 class RankedWeights:
-    """The candidates that are certainly the most likely: where top_p cuts, as far as one can know."""
+    """The cumulative weights of the candidates that are certainly the most likely, to which top_p applies."""
 
     cumulative: Sequence[float]
-    """The weights of the candidates up to each one."""
+    """The total weight of the candidates up to each one."""
     last: float
-    """The weight of the last one: nothing that comes after it has more."""
+    """The weight of the last candidate, which is an upper bound for each token of the rest."""
     rest: Range = ZERO
-    """The weight of all that may come after: unnamed tokens, and named ones of unknown rank."""
+    """The weight of the rest: unnamed tokens, and named ones of unknown rank."""
     rest_named: float = 0.0
-    """The weight of these named ones."""
+    """The weight of the named tokens of the rest."""
     rest_count: int = 0
-    """How many tokens may come after."""
+    """Maximum number of tokens in the rest."""
 
     def apply_top_p(self, top_p: float) -> tuple[int, int, Range, bool, bool]:
-        """Return how many survive surely and possibly, the survivors' weight, and the rest's chances."""
+        """Return the minimum and maximum kept, the kept weight, and whether the rest is and may be kept."""
         sums, rest = self.cumulative, self.rest
         whole = Range(sums[-1] + rest.low, sums[-1] + rest.high)
         if top_p >= 1:
             return len(sums), len(sums), whole, rest.low > 0, rest.high > 0
         reach = Range((top_p - ROUNDING_ERROR) * whole.low, (top_p + ROUNDING_ERROR) * whole.high)
         least, most = bisect_left(sums, reach.low) + 1, bisect_left(sums, reach.high) + 1
-        rest_sure, rest_possible = least > len(sums) and rest.low > 0, most > len(sums) and rest.high > 0
+        keeps_rest, may_keep_rest = least > len(sums) and rest.low > 0, most > len(sums) and rest.high > 0
         least, most = min(least, len(sums)), min(most, len(sums))
-        low = max(sums[-1], reach.low) if rest_sure else sums[least - 1]
-        high = min(whole.high, reach.high + self.last) if rest_possible else sums[most - 1]
-        return least, most, Range(low, max(low, high)), rest_sure, rest_possible
+        low = max(sums[-1], reach.low) if keeps_rest else sums[least - 1]
+        high = min(whole.high, reach.high + self.last) if may_keep_rest else sums[most - 1]
+        return least, most, Range(low, max(low, high)), keeps_rest, may_keep_rest
 
 
 GREEDY_BELOW = 0.001
-"""Temperatures under this are 0: servers take the most likely token then."""
+"""Lower temperatures count as 0: servers then take the most likely token."""
 
 
 def reshape_logprobs(
@@ -253,15 +253,15 @@ def reshape_logprobs(
     tail: Tail | None = None,
     ranked: int | None = None,
 ) -> Distribution:
-    """Return what a server draws from, given what its model says.
+    """Return the distribution that a server draws from, given its model's probabilities.
 
-    :param logprobs: natural logarithms of the candidates' probabilities before anything was done to them, the
-        most likely first; they need not add up to 1, where ``tail`` is None they are all there are.
-    :param temperature: 0 (greedy) and up.
+    :param logprobs: the candidates' log-probabilities (natural) before any parameter, the most likely first. They
+        need not add up to 1; if ``tail`` is None, there are no other tokens.
+    :param temperature: 0 (greedy) or more.
     :param top_p: 0 (one token) to 1 (no cut).
-    :param top_k: how many are kept; 0 for all.
-    :param tail: what is known of the tokens that are not among the candidates.
-    :param ranked: how many of the candidates are certainly the most likely, at least 1; all of them unless given.
+    :param top_k: the number of tokens to keep; 0 for all.
+    :param tail: what is known of the tokens that aren't among the candidates.
+    :param ranked: how many of the candidates are certainly the most likely, at least 1; by default all.
     :raises ParameterError: for values out of these ranges.
     """
     check_sampling(temperature, top_p, top_k)
@@ -288,7 +288,7 @@ def _rank_candidates(
     temperature: float,
     top: float,
 ) -> RankedWeights:
-    """Return what top_k leaves for top_p to choose from."""
+    """Apply top_k; return what top_p applies to."""
     if 0 < top_k <= named:
         return RankedWeights(list(accumulate(weights[:top_k])), weights[top_k - 1])
     extra, behind = sum(weights[named:]), len(weights) - named + (tail.count if tail is not None else 0)
@@ -303,15 +303,15 @@ def _rank_candidates(
 
 
 def check_sampling(temperature: float, top_p: float, top_k: int = 0) -> None:
-    """Refuse settings that make no sense.
+    """Check the ranges of sampling parameters.
 
-    :raises ParameterError: which says what the ranges are.
+    :raises ParameterError: for a value out of its range.
     """
     for name, value in (("temperature", temperature), ("top_p", top_p), ("top_k", top_k)):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ParameterError(f"{name} must be a number, not {value!r}.")
         if isinstance(value, int) and abs(value) > MAX_PARAMETER:
-            raise ParameterError(f"{name} must be a smaller number.")  # no float could hold it
+            raise ParameterError(f"{name} must be a smaller number.")  # a float can't represent it
     if not (math.isfinite(temperature) and temperature >= 0):
         raise ParameterError(f"temperature must be 0 or more, not {temperature}.")
     if not 0 <= top_p <= 1:
@@ -323,7 +323,7 @@ def check_sampling(temperature: float, top_p: float, top_k: int = 0) -> None:
 def _reshape_greedily(
     logprobs: Sequence[float], temperature: float, top_p: float, top_k: int, named: int
 ) -> Distribution:
-    """Return the most likely token alone; of several that are alike any may be meant."""
+    """Keep only the most likely token; of several equally likely ones, it is uncertain which."""
     alike = sum(logprob == logprobs[0] for logprob in logprobs[:named])
     weights = [1.0] * alike + [0.0] * (len(logprobs) - alike)
     candidates = RankedWeights(list(accumulate(weights[:named])), weights[named - 1])

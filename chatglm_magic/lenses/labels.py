@@ -1,4 +1,4 @@
-"""Tokens and figures as short, harmless text: what a model or a server says is shown, never obeyed."""
+"""Tokens and figures as short text, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from .distribution import Range
 
 CONTROL_SIGNS = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
 MAX_LABEL_CHARS = 40
-"""Characters of a token that are shown."""
+"""Maximum length of a displayed token."""
 CERTAIN_BELOW_BITS = 0.07
-"""Bits below which a position is as good as certain: like a choice among 1.05."""
+"""Entropy in bits below which a position is as good as certain: like a choice among 1.05."""
 
 
 def token_label(candidate: Candidate) -> str:
-    """Return a token as one can read it: blanks at its ends and line ends visible, half characters as bytes."""
+    """Return a token with visible line ends and blanks at its ends, and partial characters as bytes."""
     if not candidate.token and not candidate.data:
         return f"⟨control {candidate.id}⟩" if candidate.id is not None else "⟨control⟩"
     if candidate.raw is None:
@@ -22,10 +22,10 @@ def token_label(candidate: Candidate) -> str:
 
 
 def make_readable(text: str) -> str:
-    """Return text on one line, nothing in it that a terminal or a reader's eye could be misled by."""
+    """Return text on one line, without characters that could mislead a terminal or a reader."""
     inner = text.strip(" ")
-    ends = len(text) - len(text.lstrip(" ")) if inner else len(text)
-    text = "␣" * ends + inner + "␣" * (len(text) - ends - len(inner))
+    leading = len(text) - len(text.lstrip(" ")) if inner else len(text)
+    text = "␣" * leading + inner + "␣" * (len(text) - leading - len(inner))
     shown = "".join(
         CONTROL_SIGNS.get(char) or (char if char.isprintable() else ascii(char)[1:-1]) for char in text
     )
@@ -33,7 +33,7 @@ def make_readable(text: str) -> str:
 
 
 def format_percent(share: Range) -> str:
-    """Return a probability in per cent, as a range where it is one."""
+    """Return a probability in per cent, as a range if it is uncertain."""
     low, high = _format_share(share.low), _format_share(share.high)
     if high.startswith("<"):
         low = high
@@ -41,19 +41,19 @@ def format_percent(share: Range) -> str:
 
 
 def format_bits(entropy: Range) -> str:
-    """Return an entropy in bits, as a range where it is one."""
+    """Return an entropy in bits, as a range if it is uncertain."""
     low, high = f"{entropy.low:.2f}", f"{entropy.high:.2f}"
     return f"{low} bits" if low == high else f"{low}–{high} bits"
 
 
 def format_choices(entropy: Range) -> str:
-    """Return how many equally likely tokens an entropy amounts to, 2 to its power: ``~5``, ``~2–4``."""
+    """Return how many equally likely tokens have this entropy (2 to its power): ``~5``, ``~2–4``."""
     low, high = (round(2 ** min(value, 60.0)) for value in entropy)
     return f"~{low}" if low == high else f"~{low}–{high}"
 
 
 def describe_openness(entropy: Range) -> str:
-    """Return an entropy in words: how open a position is."""
+    """Describe how open a position is, by its entropy."""
     if entropy.high < CERTAIN_BELOW_BITS:
         return "as good as certain"
     if 2**entropy.high < 1.5:

@@ -1,4 +1,4 @@
-"""``Lens``: an answer with the probabilities of its tokens, as a value and as a table."""
+"""``Lens``: an answer with the probabilities of its tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .position import Position
 
 
 def lens_dataframe(positions: Iterable[Position], temperature: float, top_p: float, top_k: int) -> Any:
-    """Return the candidates with what these settings make of them.
+    """Return a DataFrame of the candidates and their probabilities with these parameters.
 
     :raises ChatGLMError: if pandas is not installed.
     """
@@ -27,43 +27,42 @@ def lens_dataframe(positions: Iterable[Position], temperature: float, top_p: flo
 
 
 def _rows(position: Position, temperature: float, top_p: float, top_k: int) -> Iterator[dict[str, Any]]:
-    found, said = position.reshape(temperature, top_p, top_k), position.reshape()
-    for place, candidate in enumerate(position.candidates):
-        before, share, drawn = said.share(place), found.share(place), found.probability(place)
+    reshaped, model = position.reshape(temperature, top_p, top_k), position.reshape()
+    for index, candidate in enumerate(position.candidates):
+        before, share, probability = model.share(index), reshaped.share(index), reshaped.probability(index)
         yield {
             "position": position.index,
-            "rank": place + 1 if place < position.ranked else None,
+            "rank": index + 1 if index < position.ranked else None,
             "token": candidate.token,
             "label": token_label(candidate),
             "id": candidate.id,
-            "taken": place == position.taken,
+            "taken": index == position.taken,
             "logprob": candidate.logprob,
             "before_low": before.low,
             "before_high": before.high,
             "share_low": share.low,
             "share_high": share.high,
-            "probability_low": drawn.low,
-            "probability_high": drawn.high,
-            "survives": found.survives(place),
+            "probability_low": probability.low,
+            "probability_high": probability.high,
+            "survives": reshaped.survives(index),
         }
 
 
 MIN_VOCABULARY_TOKENS = 256
-"""A token for each byte; a shorter list has been cut."""
+"""One token for each byte; a shorter list has been cut."""
 
 MAX_SUM_ERROR = 1e-3
-"""How far the probabilities of a whole vocabulary may be off 1."""
+"""Maximum difference between 1 and the sum of a complete vocabulary's probabilities."""
 
 
 @dataclass(frozen=True)
 class Lens:
-    """An answer, place by place; every re-shaping is computed here, nothing is asked again.
+    """The positions of an answer with their token probabilities, which are reshaped without another request.
 
     ``complete`` is whether the server named every token of its vocabulary, so that all figures are exact;
-    ``vocabulary`` bounds its size where it did not. ``logprobs_kind`` is whose probabilities the server told: the
+    otherwise ``vocabulary`` bounds its size. ``logprobs_kind`` is the kind of the server's probabilities: the
     model's own (``raw``), those after the request's temperature (``tempered``), which is undone here, or
-    ``unknown``, which can be shown but not re-shaped. ``answer_start`` is the first place of the answer: the
-    places before it are thinking.
+    ``unknown``, which can't be reshaped. ``answer_start`` is the first position after the thinking.
     """
 
     turn: Turn
@@ -82,14 +81,14 @@ class Lens:
         vocabulary: int | None = None,
         kind: LogprobsKind = "raw",
     ) -> Lens:
-        """Make a lens of an answer's turn and of what the server told of its tokens.
+        """Return the lens of a turn and its log-probabilities.
 
-        :param asked_for: how many candidates of each place were asked for.
-        :param kind: whose probabilities they are. Greedy ones (temperature 0) are the model's own in any case.
+        :param asked_for: the requested number of candidates at each position.
+        :param kind: the kind of the probabilities. Greedy ones (temperature 0) are the model's own in any case.
         """
-        named = [place for place in odds if place.top]
+        named = [entry for entry in odds if entry.top]
         complete = _is_complete(turn, named, asked_for, vocabulary)
-        size = max((len(place.top) for place in named), default=0) if complete else None
+        size = max((len(entry.top) for entry in named), default=0) if complete else None
         most = vocabulary or MAX_VOCABULARY_TOKENS
         temperature = (_sent_number(turn, "temperature") if kind == "tempered" else None) or 1.0
         tempered = temperature if temperature >= GREEDY_BELOW else 1.0
@@ -105,48 +104,48 @@ class Lens:
 
     @property
     def temperature(self) -> float | None:
-        """The temperature the answer was drawn with, None where it was left to the server."""
+        """The temperature of the request; None for the server default."""
         return _sent_number(self.turn, "temperature")
 
     @property
     def top_p(self) -> float | None:
-        """The top_p the answer was drawn with, None where it was left to the server."""
+        """The top_p of the request; None for the server default."""
         return _sent_number(self.turn, "top_p")
 
     def at(self, index: int) -> Position:
-        """Return a position: 0 is the first, which is shown as position 1; -1 is the last.
+        """Return a position: 0 is the first, which is displayed as position 1; -1 is the last.
 
         :raises ChatGLMError: if there is none.
         """
         if not isinstance(index, int) or not -len(self) <= index < len(self):
-            there = f"at(0), the first, to at({len(self) - 1}), the last"
-            raise ChatGLMError(f"The answer has {len(self)} positions: {there}; no {index}.", kind="not_found")
+            valid = f"at(0), the first, to at({len(self) - 1}), the last"
+            raise ChatGLMError(f"The answer has {len(self)} positions: {valid}; no {index}.", kind="not_found")
         return self.positions[index]
 
     def reshape(
         self, temperature: float | None = None, top_p: float | None = None, top_k: int | None = None
     ) -> tuple[Distribution, ...]:
-        """Return, for each place, what the server would draw from with these settings.
+        """Return, for each position, the distribution that the server would draw from with these parameters.
 
-        What is None is as it was asked for; left to the server, temperature and top_p count as 1, top_k as off.
-        Probabilities of an unknown kind stay as the server told them.
+        None means the request's value; if it has none, temperature and top_p count as 1, and top_k is off.
+        Probabilities of an unknown kind stay as the server reported them.
 
-        :raises ParameterError: for a temperature below 0, or a top_p outside 0 to 1, and for any setting where the
-            kind of the probabilities is unknown.
+        :raises ParameterError: for a temperature below 0, a top_p outside 0 to 1, or any parameter if the kind of
+            the probabilities is unknown.
         """
-        settings = self._settings(temperature, top_p, top_k)
-        return tuple(position.reshape(*settings) for position in self.positions)
+        parameters = self._resolve_parameters(temperature, top_p, top_k)
+        return tuple(position.reshape(*parameters) for position in self.positions)
 
     def to_dataframe(
         self, temperature: float | None = None, top_p: float | None = None, top_k: int | None = None
     ) -> Any:
-        """Return a pandas DataFrame: a row for each candidate of each place; settings as in :meth:`reshape`.
+        """Return a DataFrame with a row for each candidate of each position; parameters as for :meth:`reshape`.
 
         :raises ChatGLMError: if pandas is not installed.
         """
-        return lens_dataframe(self, *self._settings(temperature, top_p, top_k))
+        return lens_dataframe(self, *self._resolve_parameters(temperature, top_p, top_k))
 
-    def _settings(
+    def _resolve_parameters(
         self, temperature: float | None, top_p: float | None, top_k: int | None
     ) -> tuple[float, float, int]:
         if self.logprobs_kind == "unknown":
@@ -155,9 +154,9 @@ class Lens:
             return 1.0, 1.0, 0
         if top_k is None:
             top_k = int(_sent_number(self.turn, "top_k") or 0)
-        wished = (temperature, self.temperature, 1.0), (top_p, self.top_p, 1.0)
-        found = [next(value for value in values if value is not None) for values in wished]
-        return found[0], found[1], 0 if top_k == -1 else top_k  # a server takes -1 for off, too
+        choices = (temperature, self.temperature, 1.0), (top_p, self.top_p, 1.0)
+        first, second = (next(value for value in values if value is not None) for values in choices)
+        return first, second, 0 if top_k == -1 else top_k  # to some servers -1 means off, too
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -183,47 +182,47 @@ class Lens:
         from ..render.views import is_displayed
 
         if not is_displayed(self):
-            raise NotImplementedError  # IPython then goes on to the other forms
+            raise NotImplementedError  # IPython then tries the other formats
 
 
 UNKNOWN_KIND = (
     "it can't be told whether the server's probabilities are the model's own, or already scaled by the "
     "temperature. If you know, pass logprobs=raw or logprobs=tempered."
 )
-"""Why probabilities of an unknown kind can't be re-shaped."""
+"""Why probabilities of an unknown kind can't be reshaped."""
 
 
 OPEN, CLOSE = b"<think>", b"</think>"
 
 
 def _find_answer_start(turn: Turn, positions: Sequence[Position]) -> int:
-    """Return the first place of the answer; a server that tells of thinking too has it before, tags and all."""
-    thought, answer = (text.strip().encode(errors="surrogatepass") for text in (turn.reasoning, turn.answer))
+    """Return the first position of the answer; a server may report thinking, with its tags, before it."""
+    thought, answer = (part.strip().encode(errors="surrogatepass") for part in (turn.reasoning, turn.answer))
     tokens = [position.candidates[position.taken].data for position in positions]
-    told = b"".join(tokens)
-    body = told.lstrip().removeprefix(OPEN).lstrip()
-    if not thought or told.strip() == answer or not body.startswith(thought[:40]):
+    text = b"".join(tokens)
+    body = text.lstrip().removeprefix(OPEN).lstrip()
+    if not thought or text.strip() == answer or not body.startswith(thought[:40]):
         return 0  # without thinking, or with logprobs of the answer only
-    end = len(told) - len(body) + len(thought)
-    rest = told[end:]
+    end = len(text) - len(body) + len(thought)
+    rest = text[end:]
     if rest.lstrip().startswith(CLOSE):
         end += len(rest) - len(rest.lstrip()) + len(CLOSE)
     ends = accumulate(len(token) for token in tokens)
-    return next((n + 1 for n, at in enumerate(ends) if at >= end), len(tokens))
+    return next((n + 1 for n, position in enumerate(ends) if position >= end), len(tokens))
 
 
 def _is_complete(turn: Turn, odds: Sequence[TokenLogprobs], asked_for: int, vocabulary: int | None) -> bool:
-    """Tell whether every token was named: a server gives all it has where it is asked for more than that.
+    """Return whether every token was named: a server returns all if more than all are requested.
 
-    A list that was cut short tells so by its length, by its sum, or in what was changed of the question.
+    A list that was cut is recognized by its length, its sum, or a change of the request.
     """
-    counts = {len(place.top) for place in odds}
+    counts = {len(entry.top) for entry in odds}
     if len(counts) != 1 or any(change.name == "top_logprobs" for change in turn.changed):
         return False
     (count,) = counts
-    sums = [math.fsum(math.exp(candidate.logprob) for candidate in place.top) for place in odds]
+    sums = [math.fsum(math.exp(candidate.logprob) for candidate in entry.top) for entry in odds]
     enough = count >= vocabulary if vocabulary else MIN_VOCABULARY_TOKENS <= count < asked_for
-    return enough and all(abs(found - 1) < MAX_SUM_ERROR for found in sums)
+    return enough and all(abs(total - 1) < MAX_SUM_ERROR for total in sums)
 
 
 def _sent_number(turn: Turn, name: str) -> float | None:

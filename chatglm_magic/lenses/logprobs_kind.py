@@ -1,8 +1,8 @@
-"""Whose probabilities a server tells: the model's own, or what a temperature has made of them already.
+"""The kind of a server's probabilities: the model's own, or those after the temperature.
 
-vLLM and llama.cpp give the model's own; SGLang gives them after the temperature unless it is told otherwise, and
-vLLM with ``--logprobs-mode processed_logprobs`` after the cuts too. Two requests for one token at two temperatures
-tell them apart: raw ones are alike, tempered ones are not.
+vLLM and llama.cpp return the model's own; SGLang by default those after the temperature, and vLLM with
+``--logprobs-mode processed_logprobs`` those after the cuts too. Two requests for one token at two temperatures
+distinguish them: raw probabilities are the same, tempered ones differ.
 """
 
 from __future__ import annotations
@@ -25,40 +25,42 @@ LogprobsOption = Literal["auto", "raw", "tempered"]
 ProbedKind = Literal["raw", "tempered", "processed", "unknown"]
 
 PROBE_PROMPT = "Name any colour."
-WARM, CUT = 0.5, 0.2
-"""A temperature that every server takes, at which tempered probabilities differ from those at 1, and a top_p that
-cuts most of them."""
+PROBE_TEMPERATURE, PROBE_TOP_P = 0.5, 0.2
+"""A temperature that every server accepts and that changes tempered probabilities, and a top_p that cuts most of
+them."""
 
 PROBE_CANDIDATES = 5
 RATIO_TOLERANCE = 0.1
-"""How far a ratio of two logarithms may be off: servers that compute many requests at once round differently."""
+"""Tolerance for a ratio of two log-probabilities: servers that batch requests round differently."""
 
 RAW_OWNERS = ("llamacpp", "library")
-"""Who owns the models of servers that always give the model's own, as they list them: llama.cpp and Ollama."""
+"""``owned_by`` in the model list of servers that always return the model's own: llama.cpp and Ollama."""
 
 _kinds_by_session: WeakKeyDictionary[Session, dict[tuple[str, str | None], ProbedKind]] = WeakKeyDictionary()
 
 
-def check_logprobs_option(wish: object) -> None:
-    """Refuse what isn't a wish.
+def check_logprobs_option(option: object) -> None:
+    """Check the ``logprobs`` option of a lens.
 
-    :raises ParameterError: which says what there is.
+    :raises ParameterError: for any other value.
     """
-    if wish not in get_args(LogprobsOption):
-        raise ParameterError(f"logprobs must be auto, raw or tempered, not {wish!r:.40}.")
+    if option not in get_args(LogprobsOption):
+        raise ParameterError(f"logprobs must be auto, raw or tempered, not {option!r:.40}.")
 
 
-def determine_kind(turn: Turn, wish: LogprobsOption, session: Session, options: Mapping[str, Any]) -> LogprobsKind:
-    """Return the kind of the probabilities of an answer; asks the server once for each model, and remembers.
+def determine_kind(
+    turn: Turn, option: LogprobsOption, session: Session, options: Mapping[str, Any]
+) -> LogprobsKind:
+    """Return the kind of an answer's probabilities; each model of a server is probed once.
 
-    :param options: of the lens' own request; those that lead to another server go along.
+    :param options: the options of the lens' request; those that select another server apply to the probe, too.
     """
-    probed: ProbedKind = wish if wish != "auto" else _probe_once(turn, session, options)
+    probed: ProbedKind = option if option != "auto" else _probe_once(turn, session, options)
     temperature = turn.sent.get("temperature")
     if probed == "raw":
         return "raw"
-    taken = not any(change.name == "temperature" for change in turn.changed)
-    if probed == "unknown" or temperature is None or not taken:  # which one the server took can't be known
+    accepted = not any(change.name == "temperature" for change in turn.changed)
+    if probed == "unknown" or temperature is None or not accepted:  # the server's temperature isn't known
         return "unknown"
     if 0 < temperature < GREEDY_BELOW:  # greedy to some servers, and nearly so to others
         return "unknown"
@@ -68,49 +70,49 @@ def determine_kind(turn: Turn, wish: LogprobsOption, session: Session, options: 
 
 
 def _is_uncut(sent: Mapping[str, Any]) -> bool:
-    """Tell whether nothing was cut from the probabilities: what was left to the server may have been."""
+    """Return whether nothing was cut from the probabilities; server defaults may cut."""
     return sent.get("top_p") == 1 and sent.get("top_k", 0) in (0, -1) and sent.get("min_p", 0) == 0
 
 
 def _probe_once(turn: Turn, session: Session, options: Mapping[str, Any]) -> ProbedKind:
     known = _kinds_by_session.setdefault(session, {})
-    place = turn.endpoint, turn.model
-    if place in known:
-        return known[place]
+    key = turn.endpoint, turn.model
+    if key in known:
+        return known[key]
     try:
-        known[place] = _probe_kind(session, options)
-    except ChatGLMError:  # a server that is busy now may tell the next time
+        known[key] = _probe_kind(session, options)
+    except ChatGLMError:  # a server that is busy now may answer the next time
         return "unknown"
-    return known[place]
+    return known[key]
 
 
 def _probe_kind(session: Session, options: Mapping[str, Any]) -> ProbedKind:
-    """Return whose probabilities a server tells.
+    """Probe the kind of a server's probabilities.
 
     :raises ChatGLMError: if it doesn't answer.
     """
-    there = {name: options[name] for name in ("endpoint_url", "dialect", "model") if name in options}
-    if session.llm.tape is None and session.probe(**there).owner in RAW_OWNERS:
+    server = {name: options[name] for name in ("endpoint_url", "dialect", "model") if name in options}
+    if session.llm.tape is None and session.probe(**server).owner in RAW_OWNERS:
         return "raw"
-    plain, warm = (_first_token(session, there, temperature=t, top_p=1.0) for t in (1.0, WARM))
-    found = measure_logprob_slope(plain, warm)
-    if found is None:
+    plain, warm = (_first_token(session, server, temperature=t, top_p=1.0) for t in (1.0, PROBE_TEMPERATURE))
+    ratio = measure_logprob_slope(plain, warm)
+    if ratio is None:
         return "unknown"
-    if abs(found - 1) < RATIO_TOLERANCE:
+    if abs(ratio - 1) < RATIO_TOLERANCE:
         return "raw"
-    if abs(found - 1 / WARM) > RATIO_TOLERANCE / WARM:
+    if abs(ratio - 1 / PROBE_TEMPERATURE) > RATIO_TOLERANCE / PROBE_TEMPERATURE:
         return "unknown"
-    cut = _first_token(session, there, temperature=1.0, top_p=CUT)
+    cut = _first_token(session, server, temperature=1.0, top_p=PROBE_TOP_P)
     return "tempered" if _is_alike(plain, cut) else "processed"
 
 
-def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> dict[str, float]:
-    """Return the logarithms of the most likely tokens that an answer could begin with, by their text.
+def _first_token(session: Session, server: dict[str, Any], **sampling: float) -> dict[str, float]:
+    """Request one token; return the log-probabilities of the most likely candidates, by their text.
 
-    None of them where the server took another temperature than it was asked for.
+    The result is empty if the server used another temperature.
     """
     options: dict[str, Any] = {"max_token": 1, "logprobs": True, "top_logprobs": PROBE_CANDIDATES}
-    plan = session.llm.plan(PROBE_PROMPT, **there | options | sampling, history=[], with_history=False)
+    plan = session.llm.plan(PROBE_PROMPT, **server | options | sampling, history=[], with_history=False)
     odds: list[TokenLogprobs] = []
     changed: set[str] = set()
     with closing(session.llm.stream_plan(plan)) as chunks:  # type: ignore[type-var]
@@ -124,7 +126,7 @@ def _first_token(session: Session, there: dict[str, Any], **sampling: float) -> 
 
 
 def _is_alike(plain: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Tell whether a cut left the probabilities as they were: what is kept of them would have grown."""
+    """Return whether top_p left the probabilities unchanged; otherwise the kept ones would be larger."""
     return plain.keys() <= other.keys() and all(
         abs(plain[token] - other[token]) < RATIO_TOLERANCE for token in plain
     )

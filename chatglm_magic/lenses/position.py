@@ -1,4 +1,4 @@
-"""One place of an answer: the tokens that could have stood there, and which one does."""
+"""One position of an answer: its candidates, and the token that was drawn."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .labels import make_readable, token_label
 
 
 class Bar(NamedTuple):
-    """One line of a picture of a distribution.
+    """One row of a displayed distribution.
 
-    ``kind`` tells a single token, named tokens that are summed up, and what the server did not name. ``before`` is
-    what the model says, ``share`` what the temperature makes of it, ``probability`` what is left after the cut;
-    ``survives`` is None where that is uncertain, or where only some of several do.
+    ``kind`` is ``token``, ``others`` (named tokens, summed up) or ``tail`` (unnamed tokens). ``before`` is the
+    model's probability, ``share`` that after the temperature, ``probability`` that after the cut; ``survives`` is
+    None if that is uncertain, or if only some of several do.
     """
 
     label: str
@@ -30,12 +30,12 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One place of an answer.
+    """One position of an answer.
 
-    ``token`` is the text that came here. ``candidates`` stand in their order of likelihood; the first ``ranked``
-    are certainly the most likely. ``tail`` is what is known of tokens that were not named, None where all were.
-    ``hidden`` counts bytes, parts of a character, that came in tokens before, of which the server tells nothing.
-    ``tempered`` is the temperature that the probabilities have been through already, 1 for the model's own.
+    ``token`` is its text. ``candidates`` are in descending order of likelihood, ``taken`` is the index of the one
+    that was drawn; the first ``ranked`` are certainly the most likely. ``tail`` describes the unnamed tokens, None
+    if there are none. ``hidden`` is the number of bytes, part of a character, from earlier tokens that the server
+    doesn't report. ``tempered`` is the temperature already applied to the probabilities, 1 for the model's own.
     """
 
     index: int
@@ -51,14 +51,14 @@ class Position:
     def from_logprobs(
         cls, index: int, odds: TokenLogprobs, vocabulary: int | None, tempered: float = 1.0
     ) -> Position:
-        """Make one of what a server tells; ``vocabulary`` is its greatest possible size, None if all was named."""
+        """Return a position; ``vocabulary`` is its maximum size, None if every token was named."""
         top = sorted(odds.top, key=lambda candidate: -candidate.logprob)
-        alike = [place for place, candidate in enumerate(top) if odds.taken.is_same_token(candidate)]
-        gaps = {place: abs(top[place].logprob - odds.taken.logprob) for place in alike}
+        alike = [index for index, candidate in enumerate(top) if odds.taken.is_same_token(candidate)]
+        gaps = {index: abs(top[index].logprob - odds.taken.logprob) for index in alike}
         taken = min(gaps, key=gaps.__getitem__) if gaps else len(top)
         ranked = len(top)
         candidates = top if gaps else [*top, odds.taken]
-        if not gaps and odds.taken.logprob > top[-1].logprob:  # named apart, but one of the most likely
+        if not gaps and odds.taken.logprob > top[-1].logprob:  # named separately, but one of the most likely
             candidates.sort(key=lambda candidate: -candidate.logprob)
             taken, ranked = candidates.index(odds.taken), len(candidates)
         whole, own = odds.taken.data, candidates[taken].data
@@ -71,74 +71,73 @@ class Position:
 
     @property
     def label(self) -> str:
-        """The token that came here, readable on one line."""
+        """The token, readable on one line."""
         return make_readable(self.token) if self.token else token_label(self.candidates[self.taken])
 
     @property
     def logprobs(self) -> list[float]:
-        """The candidates' natural logarithms of probability, as the server tells them."""
+        """The candidates' log-probabilities (natural), as the server reports them."""
         return [candidate.logprob for candidate in self.candidates]
 
     @property
     def entropy(self) -> Range:
-        """The entropy of what the model says here, in bits, before temperature and top_p."""
+        """The entropy of the model's distribution, in bits, before temperature and top_p."""
         return self.reshape().entropy
 
     def reshape(self, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> Distribution:
-        """Return what the server would draw from with these settings; nothing is sent.
+        """Return the distribution that the server would draw from with these parameters; nothing is sent.
 
-        Probabilities that have been through a temperature T are raised to T / ``temperature``, as the model's own
-        are to 1 / ``temperature``: what is known of the unnamed ones is bounded alike.
+        Probabilities after a temperature T are raised to T / ``temperature``, as the model's own are to
+        1 / ``temperature``; the unnamed ones are bounded in the same way.
 
         :raises ParameterError: for a temperature below 0, or a top_p outside 0 to 1.
         """
         check_sampling(temperature, top_p, top_k)
-        if temperature >= GREEDY_BELOW:  # else it stays: a quotient could be above
+        if temperature >= GREEDY_BELOW:  # the quotient could exceed the greedy limit
             further = temperature / self.tempered
-            found = reshape_logprobs(self.logprobs, further, top_p, top_k, tail=self.tail, ranked=self.ranked)
-            return replace(found, temperature=temperature)
+            reshaped = reshape_logprobs(self.logprobs, further, top_p, top_k, tail=self.tail, ranked=self.ranked)
+            return replace(reshaped, temperature=temperature)
         return reshape_logprobs(self.logprobs, temperature, top_p, top_k, tail=self.tail, ranked=self.ranked)
 
     def bars(self, found: Distribution | None = None, limit: int = 10) -> list[Bar]:
-        """Return the most likely candidates, the taken one, and the rest summed up, as a picture shows them.
+        """Return rows for the most likely candidates, the one drawn, and the rest summed up.
 
-        :param found: what :meth:`reshape` gave; what the model itself says unless given.
+        :param found: a result of :meth:`reshape`; by default the model's own distribution.
         """
-        said = self.reshape()
-        found = said if found is None else found
-        shown = sorted({*range(min(limit, len(self.candidates))), self.taken})
-        bars = [self._bar(place, said, found) for place in shown]
-        left = set(shown)
-        others = [place for place in range(len(self.candidates)) if place not in left]
+        model = self.reshape()
+        found = model if found is None else found
+        shown = {*range(min(limit, len(self.candidates))), self.taken}
+        bars = [self._bar(index, model, found) for index in sorted(shown)]
+        others = [index for index in range(len(self.candidates)) if index not in shown]
         if others:
-            bars.append(_sum_others(others, said, found))
+            bars.append(_sum_others(others, model, found))
         if self.tail is not None:
             survives = None if found.may_keep_rest else False
-            bars.append(Bar("not named", "tail", said.tail_share, found.tail_share, found.tail, survives))
+            bars.append(Bar("not named", "tail", model.tail_share, found.tail_share, found.tail, survives))
         return bars
 
-    def _bar(self, place: int, said: Distribution, found: Distribution) -> Bar:
+    def _bar(self, index: int, model: Distribution, found: Distribution) -> Bar:
         return Bar(
-            token_label(self.candidates[place]),
+            token_label(self.candidates[index]),
             "token",
-            said.share(place),
-            found.share(place),
-            found.probability(place),
-            found.survives(place),
-            place == self.taken,
+            model.share(index),
+            found.share(index),
+            found.probability(index),
+            found.survives(index),
+            index == self.taken,
         )
 
 
-def _sum_others(places: list[int], said: Distribution, found: Distribution) -> Bar:
-    """Sum up candidates that are not shown one by one."""
-    fates = {found.survives(place) for place in places}
+def _sum_others(indices: list[int], model: Distribution, found: Distribution) -> Bar:
+    """Sum up the candidates that aren't displayed one by one."""
+    survival = {found.survives(index) for index in indices}
     return Bar(
-        f"{len(places)} others",
+        f"{len(indices)} others",
         "others",
-        _add_ranges([said.share(place) for place in places]),
-        _add_ranges([found.share(place) for place in places]),
-        _add_ranges([found.probability(place) for place in places]),
-        fates.pop() if len(fates) == 1 else None,
+        _add_ranges([model.share(index) for index in indices]),
+        _add_ranges([found.share(index) for index in indices]),
+        _add_ranges([found.probability(index) for index in indices]),
+        survival.pop() if len(survival) == 1 else None,
     )
 
 

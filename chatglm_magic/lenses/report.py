@@ -1,13 +1,13 @@
-"""A lens as text for terminals, and as HTML for pages and saved notebooks: no script, every text escaped.
+"""A lens as text for terminals, and as HTML without scripts for pages and saved notebooks.
 
-Positions are counted from 1 here, as people do; :meth:`.lens.Lens.at` counts from 0, as Python does.
+Positions are displayed starting at 1; :meth:`.lens.Lens.at` starts at 0.
 """
 
 from __future__ import annotations
 
-import html as stdlib_html
 import re
 from collections.abc import Iterator, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Protocol
 
 from ..render.outer import disable_typesetting
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LensReadings(Protocol):
-    """A lens, as far as its report reads it."""
+    """What a report reads of a lens."""
 
     @property
     def positions(self) -> Sequence[Position]: ...
@@ -41,13 +41,13 @@ class LensReadings(Protocol):
 
 
 MAX_TEXT_POSITIONS = 24
-"""How many positions are shown as text."""
+"""Maximum number of positions in the text."""
 
 WIDTH = 12
 
 
 def lens_text(lens: LensReadings) -> str:
-    """Return a line for each position: its token, its entropy, the likely candidates after temperature and cut."""
+    """Return a line for each position: its token, its entropy, and its likely candidates after the cut."""
     first, lines = lens.answer_start, [caption(lens)]
     if len(lens):
         lines.append("A position of 2.32 bits is as open as a choice among ~5: 2 to the power of the bits.")
@@ -61,13 +61,13 @@ def lens_text(lens: LensReadings) -> str:
             "not told" if position.hidden else f"{format_bits(found.entropy)} {format_choices(found.entropy):>4}"
         )
         lines.append(f"{position.index + 1:>4}  {pad(position.label, WIDTH)} {entropy:>17}  {candidates}")
-    left = len(lens) - last
-    more = [f"      … {plural(left, 'more position')}"] if left > 0 else []
+    remaining = len(lens) - last
+    more = [f"      … {plural(remaining, 'more position')}"] if remaining > 0 else []
     return "\n".join([*lines, *more])
 
 
 def entropy_of(position: Position, found: Distribution) -> str:
-    """Return how open a position is in words; of a part of a character alone it is not known."""
+    """Describe a position's entropy; for a part of a character it is unknown."""
     return "not told" if position.hidden else f"{format_bits(found.entropy)}, {describe_openness(found.entropy)}"
 
 
@@ -76,47 +76,47 @@ def _describe_chance(bar: Bar) -> str:
 
 
 def caption(lens: LensReadings) -> str:
-    """Say what the figures are of."""
-    asked = [
+    """Describe the figures: how many positions, which parameters, which candidates."""
+    parameters = [
         f"{name} {value:g}"
         for name, value in (("temperature", lens.temperature), ("top_p", lens.top_p))
         if value is not None
     ]
-    with_what = ", ".join(asked) or "the model's own probabilities, nothing re-shaped"
+    basis = ", ".join(parameters) or "the model's own probabilities, nothing re-shaped"
     if lens.logprobs_kind == "unknown":
-        with_what = "probabilities as the server gives them, of unknown kind"
+        basis = "probabilities as the server gives them, of unknown kind"
     named = max((position.ranked for position in lens), default=0)
     how = f"all {named} tokens named" if lens.complete else f"{named} tokens named, what others change as ranges"
     parts = sum(bool(position.hidden) for position in lens)
     untold = f" · {plural(parts, 'position')} not told in full: characters made of several tokens" if parts else ""
     undone = " · the server's temperature undone" if lens.logprobs_kind == "tempered" else ""
-    return f"{plural(len(lens), 'position')} · {with_what}{undone} · {how}{untold}"
+    return f"{plural(len(lens), 'position')} · {basis}{undone} · {how}{untold}"
 
 
 MAX_LISTED_POSITIONS = 48
-"""How many positions have their candidates shown in a saved notebook; the answer shows all."""
+"""Maximum number of positions with candidates in a saved notebook; the answer has all positions."""
 
 SHADE_LEVELS = 8
-"""How many shades there are, besides none."""
+"""Number of shades, besides none."""
 MAX_SHADED_BITS = 4.0
-"""Bits at which a token is shaded most: a choice among 16."""
+"""Entropy in bits of the strongest shade: a choice among 16."""
 
 TINT = "30,144,255"
 MUTED = "color:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
 CODE = "font-family:var(--jp-code-font-family,monospace);white-space:pre-wrap;overflow-wrap:anywhere"
 PROSE = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.8"
 HATCHED = f"repeating-linear-gradient(135deg,rgba({TINT},.5) 0 1px,transparent 1px 4px)"
-"""The ground of a token of which the server doesn't tell in full."""
+"""The background of a token that the server doesn't report in full."""
 LINE = "var(--jp-warn-color1,#e65100)"
 
 
 def shade_colour(level: int) -> str:
-    """Return the ground of a token that is so open, from 0 to :data:`LEVELS`."""
+    """Return the background of a token for a level from 0 to :data:`SHADE_LEVELS`."""
     return f"rgba({TINT},{0.6 * level / SHADE_LEVELS:.3g})"
 
 
 def shade_levels(position: Position, found: Distribution) -> tuple[int, int] | None:
-    """Return how open a position is, surely and possibly, from 0 to :data:`LEVELS`; None where it is not told."""
+    """Return the lower and upper level of openness, 0 to :data:`SHADE_LEVELS`; None if it is unknown."""
     if position.hidden:
         return None
     low, high = (round(min(value, MAX_SHADED_BITS) / MAX_SHADED_BITS * SHADE_LEVELS) for value in found.entropy)
@@ -124,33 +124,32 @@ def shade_levels(position: Position, found: Distribution) -> tuple[int, int] | N
 
 
 def token_html(position: Position) -> str:
-    """Return a token as it stands in the answer, as safe HTML; line ends and empty tokens have a sign."""
+    """Return a token of the answer as safe HTML; line ends and empty tokens have a sign."""
     if not position.token.strip(" ").strip():
         sign = position.label if position.token.strip(" ") else "·" if not position.token else position.token
         ends = "".join(char for char in position.token if char == "\n")
-        return f'<span style="{MUTED}">{_escaped(sign)}</span>{ends}'
+        return f'<span style="{MUTED}">{escape(sign)}</span>{ends}'
     parts = re.split(r"( +|\n+)", position.token)
-    return "".join(part if index % 2 else _escaped(make_readable(part)) for index, part in enumerate(parts))
+    return "".join(part if index % 2 else escape(make_readable(part)) for index, part in enumerate(parts))
 
 
 def lens_html(lens: LensReadings) -> str:
-    """Return the answer with a shade for each token, and each position's candidates, folded away."""
+    """Return the answer with shaded tokens, and the collapsed candidates of each position."""
     found, first = lens.reshape(), lens.answer_start
-    widest = max(range(first, len(found)), key=lambda at: found[at].entropy.high, default=0)
+    most_open = max(range(first, len(found)), key=lambda index: found[index].entropy.high, default=0)
+    positions = lens.positions[first : first + MAX_LISTED_POSITIONS]
     listed = [
-        _position_details(position, shape, opened=position.index == widest)
-        for position, shape in zip(
-            lens.positions[first : first + MAX_LISTED_POSITIONS], found[first:], strict=False
-        )
+        _position_details(position, distribution, opened=position.index == most_open)
+        for position, distribution in zip(positions, found[first:], strict=False)
     ]
-    left = len(lens) - first - len(listed)
-    more = f'<div style="{MUTED}">… {plural(left, "more position")}</div>' if left else ""
-    head = f'<div style="{MUTED}">{_escaped(caption(lens))}</div>'
+    remaining = len(lens) - first - len(listed)
+    more = f'<div style="{MUTED}">… {plural(remaining, "more position")}</div>' if remaining else ""
+    head = f'<div style="{MUTED}">{escape(caption(lens))}</div>'
     return disable_typesetting(f"{head}{answer_prose_html(lens)}{legend_html()}{''.join(listed)}{more}")
 
 
 def answer_prose_html(lens: LensReadings) -> str:
-    """Return the answer with a shade for each token, and the top three in its title; thinking is folded away."""
+    """Return the answer with shaded tokens and their top three candidates as titles; thinking is collapsed."""
     first = lens.answer_start
     tokens = [_shaded_token(p, d) for p, d in zip(lens.positions, lens.reshape(), strict=True)]
     thinking = "".join(tokens[:first])
@@ -161,7 +160,7 @@ def answer_prose_html(lens: LensReadings) -> str:
 
 
 def legend_html() -> str:
-    """Return what the shades mean, as safe HTML."""
+    """Return the legend of the shades as safe HTML."""
     tile = '<span style="display:inline-block;width:1.4em;height:.8em;background:{}"></span>'
     tiles = "".join(tile.format(shade_colour(level)) for level in range(1, SHADE_LEVELS + 1))
     return (
@@ -174,17 +173,17 @@ def legend_html() -> str:
 def _shaded_token(position: Position, found: Distribution) -> str:
     level = shade_levels(position, found)
     ground = f"background:{HATCHED if level is None else shade_colour(level[0])}"
-    if level is not None and level[1] > level[0]:  # as open as it may be, as a line
+    if level is not None and level[1] > level[0]:  # the upper bound as a line
         ground += f";border-bottom:3px solid {shade_colour(level[1])}"
     likely = ", ".join(f"{bar.label} {_describe_chance(bar)}" for bar in position.bars(found, limit=3)[:3])
-    title = _escaped(f"Position {position.index + 1}: {entropy_of(position, found)}. {likely}")
+    title = escape(f"Position {position.index + 1}: {entropy_of(position, found)}. {likely}")
     return f'<span title="{title}" style="{ground}">{token_html(position)}</span>'
 
 
 def tooltip_html(position: Position, found: Distribution) -> str:
-    """Return what is said of a token that is pointed at, as safe HTML: how open it is, and the top three."""
+    """Return a token's tooltip as safe HTML: how open the position is, and the top three candidates."""
     rows = "".join(
-        f'<tr><td style="{CODE}">{_escaped(bar.label)}</td><td>{_describe_chance(bar)}</td></tr>'
+        f'<tr><td style="{CODE}">{escape(bar.label)}</td><td>{_describe_chance(bar)}</td></tr>'
         for bar in [bar for bar in position.bars(found, limit=3) if bar.kind == "token"][:3]
     )
     words = "not told" if position.hidden else describe_openness(found.entropy)
@@ -192,31 +191,31 @@ def tooltip_html(position: Position, found: Distribution) -> str:
 
 
 def candidates_html(position: Position, found: Distribution) -> str:
-    """Return a position's candidates at each stage as safe HTML: model, after temperature, after the cut."""
+    """Return a position's candidates as safe HTML: model, after the temperature, after the cut."""
     return _table(position, found)
 
 
 def position_heading(position: Position, found: Distribution) -> str:
-    """Name a position and its token, and say how open it is, as safe HTML."""
+    """Return a position's number, token and entropy as safe HTML."""
     return (
-        f'Position {position.index + 1}: <span style="{CODE};font-weight:600">{_escaped(position.label)}</span> '
+        f'Position {position.index + 1}: <span style="{CODE};font-weight:600">{escape(position.label)}</span> '
         f'<span style="{MUTED}">{entropy_of(position, found)}</span>'
     )
 
 
 def describe_draw(position: Position, found: Distribution) -> str:
-    """Say why the token that came here could come: its rank among all, and its chance at these settings.
+    """Describe the rank of the token that was drawn, and its probability with these parameters.
 
     .. code-block:: pycon
 
         >>> describe_draw(position, position.reshape(1.0, 0.9))
         'The arrow marks the token that came: the 2nd most likely, with a chance of 20.3 %.'
     """
-    place = position.taken
+    index = position.taken
     rank = f"not among the {position.ranked} most likely"
-    if place < position.ranked:
-        rank = "the most likely" if place == 0 else f"the {_ordinal(place + 1)} most likely"
-    chance = found.probability(place)
+    if index < position.ranked:
+        rank = "the most likely" if index == 0 else f"the {_ordinal(index + 1)} most likely"
+    chance = found.probability(index)
     fate = "; these settings cut it" if chance.high == 0 else f", with a chance of {format_percent(chance)}"
     return f"The arrow marks the token that came: {rank}{fate}."
 
@@ -238,7 +237,7 @@ def _table(position: Position, found: Distribution, limit: int = 10) -> str:
     rows = [_row(bar) for bar in bars]
     if line := _cut_row(bars, found):
         rows.insert(*line)
-    note = f'<div style="{MUTED};font-size:.9em">{_escaped(describe_draw(position, found))}</div>'
+    note = f'<div style="{MUTED};font-size:.9em">{escape(describe_draw(position, found))}</div>'
     if position.hidden:
         bytes_ = plural(position.hidden, "byte")
         note = (
@@ -255,7 +254,7 @@ def _table(position: Position, found: Distribution, limit: int = 10) -> str:
 
 
 def _cut_row(bars: list[Bar], found: Distribution) -> tuple[int, str] | None:
-    """Return where among the rows the line of the cut is, and the row that draws it; None where nothing is cut."""
+    """Return the index and the HTML of the row that separates the cut candidates; None if nothing is cut."""
     kept = [bar.survives is True for bar in bars]
     if all(kept) or not (found.top_k or found.top_p < 1 or found.temperature == 0):
         return None
@@ -272,18 +271,14 @@ def _cut_row(bars: list[Bar], found: Distribution) -> tuple[int, str] | None:
 def _row(bar: Bar) -> str:
     is_cut = bar.survives is False
     style = f"text-align:left;font-weight:{600 if bar.taken else 400};{CODE if bar.kind == 'token' else MUTED}"
-    name = f'<th scope="row" style="{style}">{_escaped(bar.label)}{" ←" if bar.taken else ""}</th>'
+    name = f'<th scope="row" style="{style}">{escape(bar.label)}{" ←" if bar.taken else ""}</th>'
     drawn = f'<td style="{MUTED};text-align:left">cut</td>' if is_cut else _share_cell(bar.probability)
     return f'<tr style="background:none">{name}{_share_cell(bar.before)}{_share_cell(bar.share)}{drawn}</tr>'
 
 
 def _share_cell(share: Range) -> str:
-    """Return a cell whose ground is a bar as long as a share; paler as long as it may be."""
+    """Return a table cell with a bar as long as a share; a paler bar extends to the upper bound."""
     low, high = (f"{100 * part:.3g}%" for part in share)
     pale = f",rgba({TINT},.18) {low} {high}" if high != low else ""
     bar = f"linear-gradient(90deg,rgba({TINT},.4) {low}{pale},transparent {high})"
     return f'<td style="text-align:left;background:{bar}">{format_percent(share)}</td>'
-
-
-def _escaped(text: str) -> str:
-    return stdlib_html.escape(text)

@@ -1,4 +1,4 @@
-"""Asks the one question of a lens, by the session's own path: tape, key, limits, errors and the store hold."""
+"""Send the request of a lens through its session, with its tape, key, timeouts and store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .lens import Lens
 from .logprobs_kind import LogprobsOption, check_logprobs_option, determine_kind
 
 DEFAULT_CANDIDATES = 4096
-"""How many of each place are asked for: more than the built-in model's vocabulary, less than a big model's."""
+"""Requested at each position: more than the built-in model's vocabulary, less than a large model's."""
 
 DEFAULT_MAX_TOKEN = 128
-"""How many tokens an answer may have where nobody chose a number: a lens is for looking closely."""
+"""Maximum answer length if none is set: a lens is for short answers."""
 
 SUPPORTING_SERVERS = (
     "llama.cpp, vLLM, SGLang and Ollama (0.12.11) give them; %chatglm_serve starts a server that does."
@@ -37,35 +37,35 @@ def ask_lens(
     logprobs: LogprobsOption = "auto",
     **options: Any,
 ) -> Lens:
-    """Ask once, and return the answer with the probabilities of its tokens.
+    """Send one request, and return the answer with the probabilities of its tokens.
 
-    :param session: the present one unless given.
-    :param top: how many candidates of each place to ask for, 1 and up; 4096 unless given. A server that names its
-        own limit when it refuses (vLLM: 20) is asked once more with that.
-    :param history: True sends the conversation along; the lens' question never becomes part of it.
-    :param record: False keeps no turn of it.
-    :param view: is told of the answer while it arrives.
-    :param vocabulary: how many tokens the server's model knows, where you know it; else at most 262 144 are
-        assumed wherever it did not name them all.
-    :param logprobs: whose probabilities the server tells: ``raw``, the model's own, or ``tempered``, after the
-        request's temperature. ``auto`` finds out, once for each server and model: by what the server says of
-        itself, else by two or three requests for one token.
-    :param options: values for this question alone, as for :meth:`Session.ask`.
-    :raises ParameterError: for numbers out of range, and where the endpoint speaks ChatGLM's own protocol.
+    :param session: by default the current one.
+    :param top: the number of candidates to request at each position, at least 1; 4096 by default. If a server
+        refuses and names its limit (vLLM: 20), the request is repeated with that limit.
+    :param history: whether to include the conversation; the lens' prompt never becomes part of it.
+    :param record: whether to store the turn.
+    :param view: receives the answer while it arrives.
+    :param vocabulary: the size of the model's vocabulary, if known; otherwise at most 262 144 tokens are assumed
+        unless the server names all.
+    :param logprobs: the kind of the server's probabilities: ``raw``, the model's own, or ``tempered``, after the
+        request's temperature. ``auto`` determines it once for each server and model: from the server's model list,
+        or by two or three requests for one token.
+    :param options: parameters of this request, as for :meth:`Session.ask`.
+    :raises ParameterError: for numbers out of range, or if the endpoint uses ChatGLM's own protocol.
     :raises InvalidResponseError: ``no_logprobs`` if the answer came without probabilities.
     :raises ChatGLMError: as :meth:`Session.ask`.
     """
     session = resolve_session(session)
     check_logprobs_option(logprobs)
     options = lens_options(session, top, vocabulary, options)
-    heard = _LogprobsCollector(view or NoView())
+    collector = _LogprobsCollector(view or NoView())
     try:
-        answer = session.ask(prompt, view=heard, history=history, record=record, kind="lens", **options)
+        answer = session.ask(prompt, view=collector, history=history, record=record, kind="lens", **options)
     except ResponseError as error:
         if error.kind == "bad_request" and "logprobs" in str(error):
             error.args = (f"{error} The lens needs the probabilities of tokens: {SUPPORTING_SERVERS}",)
         raise
-    odds = heard.odds(answer.turn)
+    odds = collector.odds(answer.turn)
     kind = determine_kind(answer.turn, logprobs, session, options)
     return Lens.from_turn(answer.turn, odds, options["top_logprobs"], vocabulary, kind)
 
@@ -73,17 +73,17 @@ def ask_lens(
 def lens_options(
     session: Session, top: int | None, vocabulary: int | None, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the options of the lens' request, checked; nothing is sent.
+    """Check and complete the options of a lens' request; nothing is sent.
 
-    :raises ParameterError: for numbers out of range, and where the endpoint speaks ChatGLM's own protocol.
+    :raises ParameterError: for numbers out of range, or if the endpoint uses ChatGLM's own protocol.
     """
     for name, number in (("top", top), ("vocabulary", vocabulary)):
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_PARAMETER:
             raise ParameterError(f"{name} must be a number of tokens, 1 or more, not {number!r:.40}.")
-    found = {**options, "logprobs": True, "top_logprobs": DEFAULT_CANDIDATES if top is None else top}
-    call = session.preview("", history=False, **found)
+    options = {**options, "logprobs": True, "top_logprobs": DEFAULT_CANDIDATES if top is None else top}
+    call = session.preview("", history=False, **options)
     if call.dialect == "chatglm":
         base = call.url.partition("?")[0].rstrip("/")
         raise ParameterError(
@@ -91,39 +91,39 @@ def lens_options(
             f"too: %chatglm_config endpoint_url={base}/v1, else %chatglm_serve starts one that does."
         )
     if find_value(call.body, "max_token") is None:
-        found["max_token"] = DEFAULT_MAX_TOKEN
-    return found
+        options["max_token"] = DEFAULT_MAX_TOKEN
+    return options
 
 
 class _LogprobsCollector:
-    """Hears an answer's odds, and tells another view of it."""
+    """A view that collects an answer's log-probabilities and forwards to another view."""
 
     def __init__(self, other: View) -> None:
         self._other = other
-        self._found: Sequence[TokenLogprobs] = ()
+        self._odds: Sequence[TokenLogprobs] = ()
 
     def update(self, draft: Draft) -> None:
-        """Keep what has come so far."""
-        self._found = draft.logprobs
+        """Collect the log-probabilities so far."""
+        self._odds = draft.logprobs
         self._other.update(draft)
 
     def close(self, turn: Turn) -> None:
-        """Pass on that the answer has ended."""
+        """Forward the end of the answer."""
         self._other.close(turn)
 
     def odds(self, turn: Turn) -> list[TokenLogprobs]:
-        """Return what came, with at least one candidate somewhere.
+        """Return the log-probabilities, with candidates for at least one position.
 
         :raises InvalidResponseError: ``no_logprobs`` otherwise.
         """
-        odds = list(self._found)
-        if any(place.top for place in odds):
+        odds = list(self._odds)
+        if any(entry.top for entry in odds):
             return odds
         if not turn.answer and not turn.reasoning:
             raise InvalidResponseError("The answer is empty: there is no token to look at.", kind="empty_reply")
-        told = "only those of the tokens it took, without the others'" if odds else "none (logprobs)"
+        reported = "only those of the tokens it took, without the others'" if odds else "none (logprobs)"
         raise InvalidResponseError(
-            f"The lens needs the probabilities of tokens, and the server gave {told}. {SUPPORTING_SERVERS}",
+            f"The lens needs the probabilities of tokens, and the server gave {reported}. {SUPPORTING_SERVERS}",
             kind="no_logprobs",
             partial=turn.answer,
         )

@@ -60,8 +60,8 @@ class Highlighter:
 
 def code_block(inner: str) -> str:
     """Wrap escaped HTML in the frame of a code block."""
-    # Jupyter's style sheets colour these tags and this class. A translucent grey suits any background, even
-    # without a style sheet. Long lines scroll, also by keyboard: a broken word can't be read or copied.
+    # Jupyter's style sheets colour these tags and this class. The grey suits any background without them.
+    # Long lines scroll, also by keyboard: a broken word can't be read or copied.
     pane = f'<pre style="{_PANE_STYLE}" tabindex="0">{inner}</pre>'
     return f'<div class="highlight" style="margin:0 0 0.8em">{pane}</div>\n'
 
