@@ -65,13 +65,15 @@ class RequestRunner:
         return self._busy
 
     def start(
-        self, ask: Callable[[], Coroutine[Any, Any, Answer]], on_end: Callable[[BaseException | None], None]
+        self,
+        make_request: Callable[[], Coroutine[Any, Any, Answer]],
+        on_end: Callable[[BaseException | None], None],
     ) -> bool:
-        """Run the coroutine from ``ask``, unless another request is running; return whether it was started.
+        """Run a coroutine from ``make_request`` unless another one is running; return whether it was started.
 
         :param on_end: called on the loop thread as soon as the next request can be started, with the error, a
             ``CancelledError`` or None. Display the end there. The next request may already be running by then.
-        :raises ChatGLMError: from ``ask``, if the request is invalid.
+        :raises ChatGLMError: from ``make_request``, if the request is invalid.
         """
         with self._lock:
             if self._busy:
@@ -79,7 +81,7 @@ class RequestRunner:
             self._busy, self._stopping, self._task = True, False, None
             end = self._end = Future()
         try:
-            self._session.submit(self._run(ask(), on_end, end))
+            self._session.submit(self._run(make_request(), on_end, end))
         except BaseException:
             self._busy = False
             end.set_result(None)

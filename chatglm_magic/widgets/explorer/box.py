@@ -24,7 +24,7 @@ from ..still import CSS as STILL
 from ..still import StaticFallback
 from ..trouble import StatusWidget
 from ..viewer.calls import CallbackGuard
-from .grid import GridOptions, GridWidget, Overview
+from .grid import GridOptions, GridWidget, HeatMapView
 from .opened import CellDetails
 from .style import CSS
 
@@ -163,14 +163,14 @@ class Explorer(w.VBox):  # type: ignore[misc]
         self.buttons = SweepButtons(sweep, guard, self._refresh)
         self.options = GridOptions(self._partial, guard, self._refresh)
         self.details = CellDetails(sweep, guard, self._on_close, self._use_settings)
-        self.grid: GridWidget | Overview
-        self._overview = Overview(self._partial, guard, self._open)
+        self.grid: GridWidget | HeatMapView
+        self._heat_map = HeatMapView(self._partial, guard, self._open)
         if len(self._partial.cells) > MAX_BUTTONS:
-            self.grid, cells = self._overview, look.column(self._overview)
+            self.grid, cells = self._heat_map, look.column(self._heat_map)
         else:
             self.grid = GridWidget(self._partial, guard, self._open, self.details.mark)
-            self._overview.add_class("chatglm-fallback")
-            cells = look.column(self.grid, self._overview)
+            self._heat_map.add_class("chatglm-fallback")
+            cells = look.column(self.grid, self._heat_map)
             self.grid.observe(guard.handler(lambda: self._remove_substitute(cells)), names="ready")
         cells.add_class("chatglm-all-cells")
         main = look.with_class(w.Box([cells, self.details]), "chatglm-main")
@@ -253,8 +253,8 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _show_cells(self, progress: Progress) -> None:
         plot, running = self.options.plot(), progress.pending > 0
         messages = self.grid.show(plot, running=running)
-        if self._overview is not self.grid and not self.grid.ready:
-            self._overview.show(plot, running=running)
+        if self._heat_map is not self.grid and not self.grid.ready:
+            self._heat_map.show(plot, running=running)
         self.options.legend.value = self.grid.legend
         self._busy_until = self._refreshed_at + messages / MAX_MESSAGES_PER_SECOND
         self.details.show()
@@ -273,7 +273,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
     def _remove_substitute(self, cells: w.Box) -> None:
         """Close the substitute for the grid, now that a page displays it."""
         cells.children = (self.grid,)
-        look.close_all(self._overview)
+        look.close_all(self._heat_map)
 
     def _refresh_later(self, running: bool) -> None:
         """Refresh a running sweep later even if it reports no change, since its answers may have grown."""

@@ -177,7 +177,7 @@ MAX_CHARACTERS_PER_SECOND = 1 << 18
 """Limit of what is sent to the page."""
 
 
-class Overview(w.VBox):  # type: ignore[misc]
+class HeatMapView(w.VBox):  # type: ignore[misc]
     """The heat map as a table without buttons, with dropdowns to select a cell by its values.
 
     Used for sweeps with very many cells, and for pages that can't display the grid.

@@ -22,7 +22,7 @@ from .settings import SettingsBinding
 from .talk import PanelConversation
 
 FALLBACK_TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
-MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"], ["script", "Copy as a script"]]
+CODE_MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"], ["script", "Copy as a script"]]
 CODE_FORMS = {"magic": code.as_magic, "python": code.as_python, "script": code.as_script}
 EMPTY_TEXT = "Ask something. Settings apply to the next prompt."
 
@@ -44,7 +44,7 @@ class Panel(w.VBox):  # type: ignore[misc]
     """
 
     def __init__(self, session: Session, *, sleep: Sleep = asyncio.sleep, plain: bool = False) -> None:
-        self._session, self._news = session, list[str]()
+        self._session, self._store_notices = session, list[str]()
         self.transcript, self.sidebar = _make_widgets(plain=plain)
         reporter = self._reporter = ErrorReporter(session, self)
         self.conversation = PanelConversation(session, self.transcript, reporter, sleep=sleep)
@@ -151,9 +151,9 @@ class Panel(w.VBox):  # type: ignore[misc]
         """Update the conversation from the session, and display notices of the store."""
         self.conversation.render()
         self.sidebar.context = self._session.turns_in_context
-        if news := self._session.store.take_notices():
-            self._news = [*self._news, *(reword_for_widgets(line) for line in news)][-3:]
-            self.transcript.show_notice(MessageNotice(" ".join(self._news)))
+        if notices := self._session.store.take_notices():
+            self._store_notices = [*self._store_notices, *map(reword_for_widgets, notices)][-3:]
+            self.transcript.show_notice(MessageNotice(" ".join(self._store_notices)))
 
 
 def _make_widgets(*, plain: bool) -> tuple[Any, Any]:
@@ -166,7 +166,7 @@ def _make_widgets(*, plain: bool) -> tuple[Any, Any]:
             if error.name != "anywidget":
                 raise
         else:
-            return Transcript(composer=True, menu=MENU, empty=EMPTY_TEXT), Sidebar()
+            return Transcript(composer=True, menu=CODE_MENU, empty=EMPTY_TEXT), Sidebar()
     from .plain import PlainSidebar, PlainTranscript
 
     return PlainTranscript(), PlainSidebar()

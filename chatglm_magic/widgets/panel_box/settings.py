@@ -18,7 +18,7 @@ from ..words import label_of, reword_for_widgets
 
 Values = dict[str, Any]
 
-DIALECTS = [["", "Auto (from URL)"], ["chatglm", "ChatGLM (POST /)"], ["openai", "OpenAI (/v1)"]]
+DIALECT_OPTIONS = [["", "Auto (from URL)"], ["chatglm", "ChatGLM (POST /)"], ["openai", "OpenAI (/v1)"]]
 DEFAULT_SLIDER_MAX_TOKENS = 16384
 """The right end of the slider of Max tokens if the server doesn't report its context size."""
 
@@ -26,7 +26,7 @@ SLIDER_MIN_TOKENS = 16
 """The left end of the slider of Max tokens."""
 
 SERVER_TITLE = "Server"
-NUMBERS = parameter_names("sampling", "more")
+NUMBER_NAMES = parameter_names("sampling", "more")
 STOP_ESCAPES = (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"))
 
 
@@ -143,7 +143,7 @@ class SettingsBinding:
         else:
             self._clear_error(name)
             self.show()
-            if name in NUMBERS:
+            if name in NUMBER_NAMES:
                 self._on_number_change()
 
     def reset(self, name: str) -> None:
@@ -168,15 +168,15 @@ class SettingsBinding:
         with self._lock:
             display = self._display
             values = {name: self._value(name) for name in self._names}
-            ranges = {name: self._range(name, values[name]) for name in NUMBERS}
-            options = {**display.options, "thinking": self._thinking_options(), "dialect": DIALECTS}
+            ranges = {name: self._range(name, values[name]) for name in NUMBER_NAMES}
+            options = {**display.options, "thinking": self._thinking_options(), "dialect": DIALECT_OPTIONS}
             for name, value in (("options", options), ("ranges", ranges), ("values", values)):
                 if getattr(display, name) != value:
                     setattr(display, name, value)
 
     def _value(self, name: str) -> Any:
         value = getattr(self._session.settings, name)
-        if name in NUMBERS:
+        if name in NUMBER_NAMES:
             return value if self._is_sent(name, value) else None
         if name == "stop":
             return format_stops(value)

@@ -36,8 +36,8 @@ DOUBLE_CLICK_SECONDS = 0.5
 MAX_PROMPTS = 40
 """Prompts of a conversation that a panel displays; the history has all of them."""
 
-CONTINUE = "Continue."
-CONTINUE_CHINESE = "请继续。"
+CONTINUE_PROMPT = "Continue."
+CONTINUE_PROMPT_CHINESE = "请继续。"
 
 
 class PanelConversation:
@@ -158,7 +158,8 @@ class PanelConversation:
         if turn is not None:
             from ...render.cjk import CJK
 
-            self._ask_once("continue", CONTINUE_CHINESE if CJK.search(turn.prompt) else CONTINUE, replaces=None)
+            prompt = CONTINUE_PROMPT_CHINESE if CJK.search(turn.prompt) else CONTINUE_PROMPT
+            self._ask_once("continue", prompt, replaces=None)
 
     def _ask_once(self, button: str, prompt: str, *, replaces: str | None) -> None:
         """Send a prompt, but only once for a double click."""
