@@ -38,31 +38,17 @@ def history_parser() -> Parser:
     def add(flag: str, help: str, **options: Any) -> None:
         actions.add_argument(flag, action=_ActionOption, help=help, **({"nargs": 0} | options))
 
+    turn_number: dict[str, Any] = {"nargs": None, "type": _turn_number, "metavar": "N"}
+    file: dict[str, Any] = {"nargs": None, "metavar": "FILE"}
     add(LIST_ACTION, "list the turns, newest first (the default)")
     add("--search", "turns that contain these words, in any language", nargs=None, metavar="TEXT")
-    add("--show", "one turn, whole", nargs=None, type=_turn_number, metavar="N")
+    add("--show", "one turn, whole", **turn_number)
     add("--undo", "take the last turn back")
     add("--reset", "start a new conversation")
     add("--resume", "continue an earlier conversation, by default the newest", nargs="?", metavar="ID")
-    add(
-        "--fork",
-        "start a conversation with a copy of the turns up to N",
-        nargs=None,
-        type=_turn_number,
-        metavar="N",
-    )
-    add(
-        "--export",
-        "write a .jsonl, .md, .html or .csv file (in .md images and HTML stay live)",
-        nargs=None,
-        metavar="FILE",
-    )
-    add(
-        "--import",
-        "read a .jsonl of turns, or a list of OpenAI-style messages (.json, .jsonl)",
-        nargs=None,
-        metavar="FILE",
-    )
+    add("--fork", "start a conversation with a copy of the turns up to N", **turn_number)
+    add("--export", "write a .jsonl, .md, .html or .csv file (in .md images and HTML stay live)", **file)
+    add("--import", "read a .jsonl of turns, or a list of OpenAI-style messages (.json, .jsonl)", **file)
     parser.takes_words |= {"--search", "--export", "--import"}
     add("--forget", "permanently delete the conversation's turns")
     add("--view", "show the history viewer")
@@ -128,9 +114,8 @@ def turn_text(turn: Turn) -> str:
 
 def turn_bundle(turn: Turn) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the MIME bundle of a turn and its prompt; facts that vary between runs are in the metadata."""
-    prompt = (
-        f'<div style="white-space:pre-wrap;font-weight:600;margin-bottom:.5em">{escape_html(turn.prompt)}</div>'
-    )
+    style = "white-space:pre-wrap;font-weight:600;margin-bottom:.5em"
+    prompt = f'<div style="{style}">{escape_html(turn.prompt)}</div>'
     data = escape_json_surrogates(html_output(f"{turn.prompt}\n\n{answer_text(turn)}", prompt + answer_html(turn)))
     return data, {"chatglm": escape_json_surrogates(provenance(turn))}
 
@@ -154,9 +139,9 @@ def _list(session: Session, options: argparse.Namespace) -> str:
     page = newest_first.rows(skip, TURNS_PER_PAGE)
     if not page:
         return _describe_empty_page(options, total)
-    numbers = (
-        {row.number: number for number, row in _number_turns(history)} if options.value and not options.all else {}
-    )
+    numbers: dict[int, int] = {}
+    if options.value and not options.all:
+        numbers = {row.number: number for number, row in _number_turns(history)}
     lines = []
     for index, row in enumerate(page):
         turn, number = row.turn, numbers.get(row.number, total - skip - index)

@@ -51,13 +51,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         )
         self.reader = Reader(session, reader_guard, self.selection, delete=self._delete, on_move=self._mark_open)
         self.comparison = Comparison(reader_guard, self._close_comparison)
-        self.listing = Listing(
-            session,
-            guard,
-            self.selection,
-            on_open_turn=self._open_turn,
-            on_open_conversation=self._open_conversation,
-        )
+        self.listing = Listing(session, guard, self.selection, self._open_conversation)
         self._unobserve = session.on_change(guard.debounce(self._refresh, pause=REFRESH_INTERVAL_SECONDS))
         panes = look.with_class(w.Box([self.listing, self.reader, self.comparison]), "chatglm-panes")
         style = look.style_sheet(CSS, "chatglm-viewer")
@@ -107,10 +101,6 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
     def _find_rows(self, ids: Sequence[str]) -> list[Row]:
         rows = {row.turn.id: row for row in self._session.store.find(Query(ids=tuple(ids)))}
         return [rows[turn] for turn in ids if turn in rows]
-
-    def _open_turn(self, row: Row) -> None:
-        """Open a turn in its conversation."""
-        self._open_conversation(row.turn.conversation, row)
 
     def _open_conversation(self, conversation: str, row: Row | None = None) -> None:
         """Open a conversation, at a turn of it if one is given."""

@@ -53,9 +53,8 @@ def comparison_html(rows: Sequence[Row]) -> str:
         if any(texts):
             same = len(texts) > 1 and len(set(texts)) == 1
             css, head = ("chatglm-both", f"{name}, the same in both") if same else ("", name)
-            bodies = [
-                text or look.small_html("none") for text in highlight_differences(texts[:1] if same else texts)
-            ]
+            highlighted = highlight_differences(texts[:1] if same else texts)
+            bodies = [text or look.small_html("none") for text in highlighted]
             cells += [f'<div class="{css}"><div class="chatglm-part">{head}</div>{body}</div>' for body in bodies]
     return f'<div class="chatglm-compared">{"".join(cells)}</div>'
 

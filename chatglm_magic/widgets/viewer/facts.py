@@ -41,9 +41,8 @@ def turn_summary(row: Row, search: str | None, count: int = 1, *, is_copy: bool 
     """
     turn = row.turn
     if count > 1:
-        return _snippet_html(turn, search) + _facts_html(
-            [turn_label(row), format_time(turn.created), f"{count} live answers"], ""
-        )
+        facts = [turn_label(row), format_time(turn.created), f"{count} live answers"]
+        return _snippet_html(turn, search) + _facts_html(facts, "")
     values = {**turn.sent, **turn.asked}
     sampling = [f"T {_format_number(values.get('temperature'))}", f"p {_format_number(values.get('top_p'))}"]
     facts = [
@@ -54,11 +53,9 @@ def turn_summary(row: Row, search: str | None, count: int = 1, *, is_copy: bool 
         "" if turn.kind == "chat" else turn.kind,
         "in a branch" if is_copy else "",
     ]
-    state = (
-        ""
-        if turn.status == "complete"
-        else f'<span class="chatglm-{_state_class(turn)}">{escape_html(turn.status)}</span>'
-    )
+    state = ""
+    if turn.status != "complete":
+        state = f'<span class="chatglm-{_state_class(turn)}">{escape_html(turn.status)}</span>'
     return _snippet_html(turn, search) + _facts_html(facts, state)
 
 
@@ -114,9 +111,8 @@ def parameter_lines(turn: Turn) -> str:
 def _parameters(turn: Turn) -> dict[str, str]:
     """Return each parameter as it was set, and as it was sent if that differs."""
     asked, sent = _by_canonical_name(turn.asked), _by_canonical_name(turn.sent)
-    ordered = dict.fromkeys(
-        [*(n for n in parameter_names("sampling", "more") if n in {**asked, **sent}), *asked, *sent]
-    )
+    known = [name for name in parameter_names("sampling", "more") if name in asked or name in sent]
+    ordered = dict.fromkeys([*known, *asked, *sent])
     shown = {}
     for name in ordered:
         if name in asked and name in sent and asked[name] != sent[name]:

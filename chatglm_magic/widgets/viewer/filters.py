@@ -41,9 +41,8 @@ class Filters(w.VBox):  # type: ignore[misc]
         self, guard: CallbackGuard, on_change: Callable[[], object], on_type: Callable[..., None]
     ) -> None:
         self._guard = guard
-        self.text = look.label_above(
-            w.Text(description="Search", placeholder="words of prompt, answer or reasoning")
-        )
+        placeholder = "words of prompt, answer or reasoning"
+        self.text = look.label_above(w.Text(description="Search", placeholder=placeholder))
         self.order = look.label_above(w.Dropdown(description="Order", options=list(ORDERS)))
         self.more = w.ToggleButton(description="Filters", tooltip="Show or hide the filters")
         self.model = guard.make_atomic(_dropdown("Model", ()))

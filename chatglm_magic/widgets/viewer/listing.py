@@ -18,6 +18,7 @@ from .lines import LINES_PER_PAGE, LineList, ListItem, PageButtons
 from .selection import Selection
 
 ALL_CONVERSATIONS, ALL_TURNS, THIS_CONVERSATION = "all conversations", "all turns", "this conversation"
+SCOPES = (ALL_CONVERSATIONS, ALL_TURNS, THIS_CONVERSATION)
 
 REFRESH_INTERVAL_SECONDS = 0.25
 """Time between two reads of the store while turns arrive or a search is typed."""
@@ -42,8 +43,7 @@ class StoreNotices(look.Html):
 class Listing(w.VBox):  # type: ignore[misc]
     """The list of conversations, or of turns; with a search or a filter it always lists turns.
 
-    :param on_open_turn: is called with the row of a turn that the user opens.
-    :param on_open_conversation: is called with the id of a conversation that the user opens.
+    :param on_open: is called with the conversation that the user opens, and the row of a turn or None.
     """
 
     def __init__(
@@ -51,22 +51,15 @@ class Listing(w.VBox):  # type: ignore[misc]
         session: Session,
         guard: CallbackGuard,
         selection: Selection,
-        *,
-        on_open_turn: Callable[[Row], object],
-        on_open_conversation: Callable[[str], object],
+        on_open: Callable[[str, Row | None], object],
     ) -> None:
-        self._session, self._guard, self._selection = session, guard, selection
-        self._on_open_turn, self._on_open_conversation = on_open_turn, on_open_conversation
+        self._session, self._guard, self._selection, self._on_open = session, guard, selection, on_open
         self._items: list[ListItem] = []
         self._turns_of: dict[str, list[str]] = {}  # the ids of the turns that a line represents, by its key
         self._current: tuple[str | None, str | None] = (None, None)
         self.rows: list[Row] = []
         self.query = Query()
-        self.show = guard.make_atomic(
-            look.label_above(
-                w.Dropdown(description="Show", options=[ALL_CONVERSATIONS, ALL_TURNS, THIS_CONVERSATION])
-            )
-        )
+        self.show = guard.make_atomic(look.label_above(w.Dropdown(description="Show", options=SCOPES)))
         self.filters = Filters(guard, self.search, guard.debounce(self.search, pause=REFRESH_INTERVAL_SECONDS))
         self.refresh = look.button("Refresh", tooltip="Look for turns of other kernels")
         self.select_page = look.button("Select page", tooltip="Select the turns of this page")
@@ -137,21 +130,13 @@ class Listing(w.VBox):  # type: ignore[misc]
         groups = _group_live_answers(self.rows)
         self._turns_of = {group[0].turn.id: [row.turn.id for row in group] for group in groups}
         originals = {_content_key(row): row.number for row in sorted(self.rows, key=lambda row: -row.number)}
-        self._items = [
-            ListItem(
-                group[0].turn.id,
-                turn_label(group[0]),
-                prompt_line(group[0].turn.prompt),
-                turn_summary(
-                    group[0],
-                    self.query.text,
-                    len(group),
-                    is_copy=originals[_content_key(group[0])] != group[0].number,
-                ),
-                False,
+        self._items = []
+        for row, *others in groups:
+            is_copy = originals[_content_key(row)] != row.number
+            summary = turn_summary(row, self.query.text, 1 + len(others), is_copy=is_copy)
+            self._items.append(
+                ListItem(row.turn.id, turn_label(row), prompt_line(row.turn.prompt), summary, False)
             )
-            for group in groups
-        ]
         narrowed = " found" if self.query.text or self.filters.active_count else ""
         first = self.pages.page * LINES_PER_PAGE + 1
         place = f"{first:,}–{first + len(self.rows) - 1:,} of " if count > LINES_PER_PAGE else ""
@@ -164,13 +149,11 @@ class Listing(w.VBox):  # type: ignore[misc]
             self.pages.page -= 1
             summaries = store.conversations(offset=self.pages.page * LINES_PER_PAGE, limit=LINES_PER_PAGE + 1)
         self.pages.fill(self.pages.page, None, has_more=len(summaries) > LINES_PER_PAGE)
-        self.rows = []
-        current = self._session.conversation
-        self._items = []
+        self.rows, self._items = [], []
         for summary in summaries[:LINES_PER_PAGE]:
             last = store.find(Query(conversation=summary.id, order="position", reverse=True), limit=1)
-            line = conversation_summary(summary, last[0].turn if last else None, current)
-            self._items.append(ListItem(summary.id, "", prompt_line(summary.title), line))
+            html = conversation_summary(summary, last[0].turn if last else None, self._session.conversation)
+            self._items.append(ListItem(summary.id, "", prompt_line(summary.title), html))
         return "Conversations, the newest first" if summaries else "No conversations yet"
 
     def _select(self, key: str, selected: bool) -> None:
@@ -178,10 +161,10 @@ class Listing(w.VBox):  # type: ignore[misc]
 
     def _open(self, key: str) -> None:
         if not self.lists_turns:
-            self._on_open_conversation(key)
+            self._on_open(key, None)
         for row in self.rows:
             if row.turn.id == key:
-                self._on_open_turn(row)
+                self._on_open(row.turn.conversation, row)
 
 
 def _content_key(row: Row) -> tuple[str, str, str]:

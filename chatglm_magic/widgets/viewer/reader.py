@@ -66,9 +66,8 @@ class Reader(w.VBox):  # type: ignore[misc]
         self.delete = DeleteButton(guard, lambda: self._ids_to_delete, delete)
         self.transcript = Transcript(empty=EMPTY_TEXT)
         self._ids_to_delete: tuple[str, ...] = ()
-        head = look.with_class(
-            look.row(self.heading, look.row(self.stop, self.continue_here, self.select_all)), "chatglm-head"
-        )
+        buttons = look.row(self.stop, self.continue_here, self.select_all)
+        head = look.with_class(look.row(self.heading, buttons), "chatglm-head")
         self._pages = look.row(self.earlier, self.later)
         super().__init__([head, guard.status, self.delete, self._pages, self.transcript])
         self.add_class("chatglm-reader")

@@ -50,16 +50,10 @@ class Selection(w.VBox):  # type: ignore[misc]
         self.file = look.label_above(w.Text(description="File", placeholder=placeholder, continuous_update=False))
         self.force = w.Checkbox(description="replace the file if it exists", indent=False)
         self.write, self.cancel = look.button("Export", primary=True), look.button("Cancel")
-        self._export_form = look.with_class(
-            look.row(self.file, self.write, self.force, self.cancel), "chatglm-file"
-        )
-        super().__init__(
-            [
-                look.row(self.count, self.compare, self.export, self.delete, self.deselect_all),
-                self._export_form,
-                guard.status,
-            ]
-        )
+        form = look.row(self.file, self.write, self.force, self.cancel)
+        self._export_form = look.with_class(form, "chatglm-file")
+        buttons = look.row(self.count, self.compare, self.export, self.delete, self.deselect_all)
+        super().__init__([buttons, self._export_form, guard.status])
         self.add_class("chatglm-selected")
         self.compare.on_click(guard.handler(lambda: compare(*tuple(self.ids)[:2]) if len(self.ids) == 2 else None))
         self.export.on_click(guard.handler(lambda: self._open_export_form(False)))
@@ -107,9 +101,8 @@ class Selection(w.VBox):  # type: ignore[misc]
     def _update_bar(self) -> None:
         count = len(self.ids)
         selected = plural(count, "turn")
-        self.count.value = look.heading_html(
-            "All that are listed" if self._exports_all else f"{selected} selected"
-        )
+        heading = "All that are listed" if self._exports_all else f"{selected} selected"
+        self.count.value = look.heading_html(heading)
         self.compare.disabled = count != 2
         for button in (self.compare, self.export, self.delete, self.deselect_all):
             button.layout.display = "none" if self._exports_all else None
