@@ -12,23 +12,10 @@ from urllib.parse import unquote
 SECRET_NAMES = ("key", "token", "auth", "pass", "pwd", "sig", "jwt", "bearer", "cookie")
 """Names of secrets. As part of a longer name, as in ``max_token``, they mean something else."""
 
-SECRET_NAME_PARTS = (
-    "apikey",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "authorization",
-    "credential",
-    "signature",
-    "privatekey",
-    "accesskey",
-    "subscriptionkey",
-    "functionskey",
-    "sessionid",
-    *(f"{kind}token" for kind in ("access", "api", "auth", "bearer", "csrf", "id", "refresh", "security")),
-    *(f"{kind}token" for kind in ("session", "user", "xsrf")),
-)
+SECRET_WORDS = ("apikey", "secret", "password", "passwd", "passphrase", "authorization", "credential", "signature")
+KEY_WORDS = ("privatekey", "accesskey", "subscriptionkey", "functionskey", "sessionid")
+TOKEN_KINDS = ("access", "api", "auth", "bearer", "csrf", "id", "refresh", "security", "session", "user", "xsrf")
+SECRET_NAME_PARTS = (*SECRET_WORDS, *KEY_WORDS, *(f"{kind}token" for kind in TOKEN_KINDS))
 """Any name that contains one of these denotes a secret, as ``zhipuai_api_key`` does; ``max_token`` doesn't."""
 
 NOT_SECRET_NAMES = ("promptcachekey", "cachekey")
@@ -56,7 +43,7 @@ SCHEME = re.compile(
     r"(?:basic|bearer|token|apikey|api-key|key|digest|negotiate|ntlm|hoba|dpop|gnap) +", re.IGNORECASE
 )
 ANY_SCHEME = re.compile(r"[A-Za-z][\w-]* +")
-UNIT = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
+TEXT_UNIT = re.compile(r"%[0-9A-Fa-f]{2}|.", re.DOTALL)
 OUR_COMMANDS = re.compile(r"(%chatglm\w*|CHATGLM_[A-Z_]+|\b(?:endpoint_url|api_key)\b)")
 """What our errors tell the user to type next."""
 
@@ -143,7 +130,7 @@ def mask(text: str, secrets: Sequence[str]) -> str:
 
 
 def _mask_part(text: str, secrets: Sequence[str]) -> str:
-    units = UNIT.findall(text)
+    units = TEXT_UNIT.findall(text)
     plain = "".join(_fold_unit(unit) for unit in units)
     runs = {
         folded[i : i + RUN_CHARACTERS]
@@ -164,7 +151,7 @@ def _mask_part(text: str, secrets: Sequence[str]) -> str:
 
 
 def _fold(text: str) -> str:
-    return "".join(_fold_unit(unit) for unit in UNIT.findall(text))
+    return "".join(_fold_unit(unit) for unit in TEXT_UNIT.findall(text))
 
 
 def _fold_unit(unit: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Group = Literal["sampling", "more", "request", "conversation", "connection", "tape"]
+ParameterGroup = Literal["sampling", "more", "request", "conversation", "connection", "tape"]
 """The subject of a parameter. The first three are sent in the request body; the panel at first hides ``more``."""
 
 THINKING_LEVELS = ("off", "on", "low", "high", "max")
@@ -43,7 +43,7 @@ class Parameter:
     """
 
     name: str
-    group: Group
+    group: ParameterGroup
     type: type = object
     default: Any = None
     help: str = ""
@@ -381,23 +381,12 @@ PARAMETERS: dict[str, Parameter] = {row.name: row for row in _ROWS}
 LANGCHAIN_CONFIG = ("callbacks", "tags", "metadata", "run_name", "run_id")
 """Arguments that LangChain reads as its configuration, not as parameters of a model."""
 
-NOT_PARAMETERS = (
-    "prompt",
-    "prompts",
-    "messages",
-    "input",
-    "config",
-    "stream",
-    "view",
-    "record",
-    "run_manager",
-    "self",
-    *LANGCHAIN_CONFIG,
-)
+CALL_ARGUMENTS = ("prompt", "prompts", "messages", "input", "config", "stream", "view", "record", "run_manager")
+NOT_PARAMETERS = (*CALL_ARGUMENTS, "self", *LANGCHAIN_CONFIG)
 """Names of other arguments, which can't be used as extra keys of the body."""
 
 
-def parameter_names(*groups: Group) -> tuple[str, ...]:
+def parameter_names(*groups: ParameterGroup) -> tuple[str, ...]:
     """Return the names of the parameters in these groups, by default in all."""
     return tuple(row.name for row in PARAMETERS.values() if not groups or row.group in groups)
 
@@ -430,8 +419,6 @@ def suggest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
     :param cutoff: the minimum similarity of two names, from 0 to 1.
     """
     canonical = canonical_name(name)
-    if canonical != name and canonical in known:
-        matches = [canonical]
-    else:
-        matches = difflib.get_close_matches(name, known, 1, cutoff)
+    is_synonym = canonical != name and canonical in known
+    matches = [canonical] if is_synonym else difflib.get_close_matches(name, known, 1, cutoff)
     return f"Did you mean {matches[0]}?" if matches else ""

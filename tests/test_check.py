@@ -19,7 +19,14 @@ from IPython.lib.pretty import pretty
 
 from chatglm_magic import ChatGLM, LocalServer, Session
 from chatglm_magic.errors import EndpointError
-from chatglm_magic.session.check import MAX_REQUESTS, SYSTEM_PROMPT, Check, describe_trials, plan_trials, run_check
+from chatglm_magic.session.check import (
+    MAX_REQUESTS,
+    SYSTEM_PROMPT,
+    ServerCheck,
+    describe_trials,
+    plan_trials,
+    run_check,
+)
 from chatglm_magic.session.verdicts import CONCLUSIONS, TrialResult
 
 from .support.servers import Asked, ScriptedServer, chunk, reply
@@ -146,7 +153,7 @@ class Model:
         connection.shutdown(socket.SHUT_WR)
 
 
-def check(script: Any, **fields: Any) -> Check:
+def check(script: Any, **fields: Any) -> ServerCheck:
     """Check a server with this model; it may get ten requests."""
     clock = (lambda: script.seconds) if isinstance(script, Model) else time.monotonic
     with ScriptedServer(script) as server:
@@ -178,7 +185,7 @@ HONEST = {
 }
 
 
-def verdicts(found: Check) -> dict[str, str]:
+def verdicts(found: ServerCheck) -> dict[str, str]:
     """Return the verdict of each row."""
     return {row.name: row.verdict for row in found}
 
@@ -440,7 +447,7 @@ def test_the_magic_returns_the_table_and_lists_its_requests(shell: InteractiveSh
         shell.run_line_magic("chatglm_check", "--dry-run")
         assert server.posts == []
         found = shell.run_line_magic("chatglm_check", "-o kept")
-        assert isinstance(found, Check) and shell.user_ns["kept"] is found
+        assert isinstance(found, ServerCheck) and shell.user_ns["kept"] is found
 
 
 def test_a_dry_run_lists_what_would_be_sent() -> None:

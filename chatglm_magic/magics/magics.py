@@ -22,7 +22,7 @@ from .parser import Parser, expect_no_operands, parse_options, refuse_keys, with
 
 if TYPE_CHECKING:
     from ..lenses import Lens
-    from ..session.check import Check
+    from ..session.check import ServerCheck
     from ..sweeps import Sweep
 
 
@@ -221,7 +221,7 @@ class ChatGLMMagics(Magics):
     @with_help(check_parser)
     @no_var_expand
     @line_magic
-    def chatglm_check(self, line: str) -> Check | None:
+    def chatglm_check(self, line: str) -> ServerCheck | None:
         """Find out what the server really honours; see ``%chatglm_check --help``."""
         refuse_keys(line)
         parser = check_parser()

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from .session import Session, get_session, resolve_session
 
 if TYPE_CHECKING:
-    from ..client.probe import (
-        ProbeResult as ProbeResult,  # the result of Session.probe; its module imports requests
-    )
+    from ..client.probe import ProbeResult as ProbeResult  # not at run time: its module imports requests
 
 __all__ = ["Session", "get_session", "resolve_session"]

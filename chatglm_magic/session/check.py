@@ -45,7 +45,7 @@ class CheckRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Check:
+class ServerCheck:
     """A table of what a server honours; ``check["seed"]`` is one row, :meth:`to_dataframe` returns all.
 
     :param endpoint: its URL without a key.
@@ -152,7 +152,7 @@ DEFAULTED = [row.name for row in PARAMETERS.values() if row.in_body and row.per_
 """Parameters that a check leaves to the server unless a trial tests them, except the model's name."""
 
 
-def run_check(llm: ChatGLM, clock: Callable[[], float] = time.monotonic) -> Check:
+def run_check(llm: ChatGLM, clock: Callable[[], float] = time.monotonic) -> ServerCheck:
     """Test what a server honours; no conversation is sent or changed, and nothing is recorded.
 
     :param clock: returns seconds, to time streams.
@@ -179,7 +179,7 @@ class Checker:
         """Options of the hot trials that replace those the server refused; None omits one."""
         self.is_chatglm = llm.plan("").dialect == "chatglm"
 
-    def run(self) -> Check:
+    def run(self) -> ServerCheck:
         """Send the trials that are needed; return the table.
 
         :raises ChatGLMError: if the first request fails.
@@ -201,17 +201,16 @@ class Checker:
                 self._send_if_needed(name)
         plan = self.plan(TRIALS["plain"])
         rows = tuple(CheckRow(name, *conclude(self._results, plan)) for name, conclude in CONCLUSIONS.items())
-        return Check(
-            redact_url(plan.request.url), plan.dialect, plain.model or plan.sent.get("model"), rows, self._sent
-        )
+        model = plain.model or plan.sent.get("model")
+        return ServerCheck(redact_url(plan.request.url), plan.dialect, model, rows, self._sent)
 
     def plan(self, trial: Trial, *, stop: str = "") -> RequestPlan:
         """Return the request of a trial."""
-        earlier = trial.name.startswith("one") or trial.name == "turn"
+        has_context = trial.name.startswith("one") or trial.name == "turn"
         defaults = {} if self.is_chatglm else {name: None for name in DEFAULTED if name not in ("model", "stop")}
         options: dict[str, Any] = {**defaults, "max_token": ANSWER_TOKENS, **trial.options}
         options |= self._hot_options if trial.options["temperature"] == HOT_TEMPERATURE else {}
-        options["history"] = EARLIER_TURNS if earlier else []
+        options["history"] = EARLIER_TURNS if has_context else []
         if self.is_chatglm:
             options |= {"max_token": TOTAL_TOKENS}
             if trial.name == "one token":

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..llm.chat_model import GLMChatModel
     from ..store import History, Store
     from .active_turn import ActiveTurn
-    from .check import Check
+    from .check import ServerCheck
 
 T = TypeVar("T")
 
@@ -189,7 +189,7 @@ class Session:
         plan = self.llm.plan("", **options)
         return probe(plan.endpoint_url, plan.dialect, plan.request.headers)
 
-    def check(self) -> Check:
+    def check(self) -> ServerCheck:
         """Test which parameters the current server honours, with at most ten short requests.
 
         .. code-block:: python

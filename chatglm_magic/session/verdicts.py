@@ -27,7 +27,7 @@ MIN_WAIT_SECONDS = 0.2
 MIN_SIMILARITY = 0.7
 """Two answers at temperature 0 that differ by rounding alone are at least this similar, from 0 to 1."""
 
-MIN_LOGPROB = -100.0
+CUTOFF_LOGPROB = -100.0
 """Servers replace minus infinity, which JSON lacks, by values below this."""
 
 MAX_SWITCH_TOKENS = 6
@@ -120,7 +120,7 @@ def measure_logprob_slope(plain: Mapping[str, float], other: Mapping[str, float]
 
     By least squares of the differences from the most likely token: 1 for raw ones, 1/T after a temperature T.
     """
-    tokens = [token for token in plain if min(plain[token], other.get(token, -math.inf)) > MIN_LOGPROB]
+    tokens = [token for token in plain if min(plain[token], other.get(token, -math.inf)) > CUTOFF_LOGPROB]
     if len(tokens) < 2:
         return None
     first = max(tokens, key=plain.__getitem__)
