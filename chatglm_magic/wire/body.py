@@ -1,4 +1,4 @@
-"""Whole bodies: JSON read with care, and the many shapes in which servers say that something is wrong."""
+"""Whole response bodies: decompression, decoding, strict JSON, and the errors of bodies that aren't answers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from ..strictjson import strict_json
 from ..values import Change
 
 MAX_STEP_BYTES = 1 << 18
-"""Bytes that one step of undoing may yield."""
+"""Maximum number of bytes that one step of decompression yields."""
 
 GZIP_OR_ZLIB = 47
-"""zlib's ``wbits`` for "find out by yourself": RFC 1952 (gzip) or RFC 1950 (what HTTP calls deflate)."""
+"""zlib's ``wbits`` that detects RFC 1952 (gzip) or RFC 1950 (which HTTP calls deflate)."""
 
 
 class Decompressor:
-    """Takes in a body's bytes and yields them plain."""
+    """Decompresses a body piece by piece."""
 
     def __init__(self, encoding: str) -> None:
-        """Raise a InvalidResponseError for an encoding that was not asked for and can't be undone."""
+        """Prepare to decompress a body.
+
+        :raises InvalidResponseError: ``bad_encoding`` for an encoding that isn't supported.
+        """
         name = encoding.strip().lower()
         if name not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise InvalidResponseError(
@@ -37,13 +40,13 @@ class Decompressor:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether there is anything to undo."""
+        """Whether the body is compressed."""
         return self._decompressor is not None
 
     def feed(self, block: bytes) -> Iterator[bytes]:
-        """Take in the next bytes; yield what they mean, at most 256 KiB at a time.
+        """Decompress the next bytes; yield at most 256 KiB at a time.
 
-        :raises InvalidResponseError: ``bad_encoding`` for bytes that are not compressed as they should be.
+        :raises InvalidResponseError: ``bad_encoding`` for bytes that aren't valid in this encoding.
         """
         if self._decompressor is None:
             yield block
@@ -61,9 +64,9 @@ class Decompressor:
                 yield plain
 
     def close(self) -> None:
-        """End the body.
+        """Check that the body was complete.
 
-        :raises IncompleteAnswerError: ``incomplete`` if the compressed form has no end.
+        :raises IncompleteAnswerError: ``incomplete`` if the compressed data has no end.
         """
         if self._decompressor is not None and self._has_input and not self._decompressor.eof:
             raise IncompleteAnswerError(
@@ -72,20 +75,19 @@ class Decompressor:
 
 
 MAX_BODY_BYTES = 64 * 2**20
-"""Bytes of a body, or of one event, above which we stop reading."""
+"""Maximum size of a body, or of one event."""
 
 CONTROL_CHARACTERS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]+"
 )
-"""Characters that a terminal obeys, or that are there to mislead a reader."""
-
+"""Characters that control a terminal or mislead a reader."""
 
 EVENT_LINE = re.compile(rb"^(?:data|event|id|retry|error)?:", re.M)
 
 
 class BodyBuffer:
-    """Collects one body up to :data:`MAX_BODY_BYTES` bytes."""
+    """Collects one body of at most :data:`MAX_BODY_BYTES` bytes."""
 
     def __init__(self, headers: dict[str, str]) -> None:
         self._content_type = headers.get("content-type", "")
@@ -102,9 +104,9 @@ class BodyBuffer:
         self._blocks.append(block)
 
     def peek(self, size: int) -> bytes:
-        """Return the body's first bytes without the blanks before them; nothing while there are too few."""
+        """Return the first ``size`` bytes after leading whitespace; nothing while there are too few."""
         beginning = b""
-        for block in self._blocks:  # not all of them: this is asked at each block
+        for block in self._blocks:  # not all of them: this is called for each block
             beginning += block[: size + 64 - len(beginning)]
             if len(beginning) >= size + 64:
                 break
@@ -112,14 +114,14 @@ class BodyBuffer:
         return beginning[:size] if len(beginning) >= size else b""
 
     def take_all(self) -> bytes:
-        """Return the body so far, and forget it: it isn't whole."""
+        """Return the body so far, and empty the buffer."""
         raw, self._blocks = b"".join(self._blocks), []
         return raw
 
     def json_and_events(self) -> tuple[Any, bytes]:
-        """Return the JSON that a body begins with, and the server-sent events behind it, if there are any.
+        """Return the JSON at the beginning of the body, and any server-sent events after it.
 
-        :raises InvalidResponseError: with what the body is instead.
+        :raises InvalidResponseError: describing what the body is instead.
         """
         raw = b"".join(self._blocks)
         if raw.lstrip()[:1] == b"{" and (events := EVENT_LINE.search(raw)):
@@ -128,9 +130,9 @@ class BodyBuffer:
         return self._parse(raw), b""
 
     def json(self) -> Any:
-        """Return the body as JSON values.
+        """Return the body parsed as JSON.
 
-        :raises InvalidResponseError: with what the body is instead.
+        :raises InvalidResponseError: describing what the body is instead.
         """
         return self._parse(b"".join(self._blocks))
 
@@ -139,7 +141,7 @@ class BodyBuffer:
             raise InvalidResponseError("The server sent an empty answer. Look at its log.", kind="empty_reply")
         text = decode_body(raw, self._content_type)
         try:
-            return strict_json(text)  # whatever type it is sent as
+            return strict_json(text)  # regardless of its content type
         except (ValueError, RecursionError) as error:
             problem = _web_page_error(text) if is_html(text, self._content_type) else _bad_json_error(text, error)
         raise problem
@@ -164,7 +166,7 @@ def _bad_json_error(text: str, error: Exception) -> InvalidResponseError:
 
 
 def json_lines_error() -> InvalidResponseError:
-    """Say that JSON came line by line, as Ollama's own protocol has it."""
+    """Return the error for JSON lines, which Ollama's native protocol sends."""
     return InvalidResponseError(
         "The server sent JSON lines, not server-sent events: that is another protocol (Ollama's /api?). "
         "Its address for OpenAI's protocol ends in /v1 (%chatglm_config endpoint_url=...).",
@@ -180,9 +182,9 @@ CHARSET = re.compile(r"charset=[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
 
 def decode_body(raw: bytes, content_type: str) -> str:
-    """Return a body as text, by its declared charset.
+    """Decode a body by its declared charset.
 
-    :raises InvalidResponseError: ``bad_encoding`` for bytes that are not of it, and for a charset nobody knows.
+    :raises InvalidResponseError: ``bad_encoding`` for bytes that aren't valid in it, and for an unknown charset.
     """
     charset = CHARSET.search(content_type)
     name = charset[1] if charset else "utf-8"
@@ -196,7 +198,7 @@ def decode_body(raw: bytes, content_type: str) -> str:
 
 
 def is_html(text: str, content_type: str) -> bool:
-    """Tell whether a text that isn't JSON is a web page."""
+    """Return whether a text that isn't JSON is a web page."""
     return "text/html" in content_type or text.lstrip()[:15].lower().startswith(("<!doctype", "<html"))
 
 
@@ -206,7 +208,7 @@ def page_title(text: str) -> str:
 
 
 def sanitize_line(value: Any, limit: int = 300) -> str:
-    """Make a server's text fit for one line of a message: no control characters, cut at ``limit``."""
+    """Return a server's text as one line for a message: without control characters, cut at ``limit``."""
     text = value if isinstance(value, str) else dump_json(value)
     line = CONTROL_CHARACTERS.sub(" ", text[: limit * 4]).strip()
     return line if len(line) <= limit else line[:limit] + "…"
@@ -220,7 +222,7 @@ def dump_json(value: Any) -> str:
 
 
 def wrong_shape_error(reply: Any, missing: str, other_path: str, other: str) -> InvalidResponseError:
-    """Say that JSON came, but no answer of this dialect; ``other`` is the other one."""
+    """Return the error for JSON that isn't an answer in this dialect; ``other`` is the other dialect."""
     return InvalidResponseError(
         f"The server's answer holds no {missing}: {sanitize_line(reply)}. Does it speak the other dialect? "
         f"Then end endpoint_url in {other_path} (%chatglm_config endpoint_url=...), or set dialect={other}.",
@@ -229,6 +231,6 @@ def wrong_shape_error(reply: Any, missing: str, other_path: str, other: str) -> 
 
 
 def reported_changes(headers: Mapping[str, str]) -> tuple[Change, ...]:
-    """Return what a server says, in the header ``X-ChatGLM-Changed``, that it changed of the request."""
+    """Return the changes of the request that a server reports in the header ``X-ChatGLM-Changed``."""
     notes = (note.strip() for note in headers.get("x-chatglm-changed", "").split(";"))
     return tuple(Change(note) for note in notes if note)

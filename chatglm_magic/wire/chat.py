@@ -1,4 +1,4 @@
-"""What a chat model's request says in the words of each server: messages, and the form of the answer.
+"""Messages and response formats of chat models as each server accepts them, and messages as servers send them.
 
 Sources: OpenAI's API reference (``messages``, ``response_format``) and the documentation of Z.ai and Ollama; the
 chat templates of GLM-4.7 and later read ``reasoning_content`` of the messages after the last one of the user.
@@ -20,15 +20,15 @@ Message = dict[str, Any]
 SERVERS_WITHOUT_REASONING_INPUT: tuple[Server, ...] = ("ollama",)
 SERVERS_WITHOUT_NAMES: tuple[Server, ...] = ("zai",)
 SERVERS_WITHOUT_SCHEMA: tuple[Server, ...] = ("zai",)
-"""Servers that keep to JSON, and to no schema."""
+"""Servers that support JSON output, but no schema."""
 
 
 def adapt_messages(
     messages: Sequence[Mapping[str, Any]], server: Server | None
 ) -> tuple[list[Message], tuple[Change, ...]]:
-    """Return messages as a server takes them, and what was changed of them.
+    """Return messages as a server accepts them, and what was changed.
 
-    Thinking is given back only within a loop of tools: after the last message of the user.
+    Thinking is included only within a tool loop: after the last user message.
     """
     last_user = max((index for index, message in enumerate(messages) if message["role"] == "user"), default=-1)
     adapted: list[Message] = []
@@ -50,9 +50,9 @@ def adapt_messages(
 def response_format_keys(
     chat: ChatOptions, messages: list[Message], server: Server | None
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Return the keys that ask for an answer in JSON; a schema that a server has no key for goes into a message.
+    """Return the keys that request an answer in JSON; a schema the server has no key for is put into a message.
 
-    :param messages: of the body; changed in place.
+    :param messages: the messages of the body; changed in place.
     """
     if not chat.as_json:
         return {}, ()
@@ -69,13 +69,13 @@ def response_format_keys(
 
 
 def schema_prompt(schema: Mapping[str, Any]) -> str:
-    """Return the words that ask a model for an object of a schema."""
+    """Return the instruction to answer with an object that is valid against a schema."""
     text = json.dumps(schema, ensure_ascii=False)
     return f"Answer with one JSON object and nothing else. It must be valid against this JSON schema:\n{text}"
 
 
 def add_system_text(messages: list[Message], text: str) -> None:
-    """Add to what the system says, at the end of its first message or in a new one."""
+    """Append to the first message if it is the system's, or insert a new system message."""
     first = messages[0] if messages else {}
     if first.get("role") == "system" and isinstance(first.get("content"), str):
         messages[0] = first | {"content": f"{first['content']}\n\n{text}"}
@@ -86,9 +86,9 @@ def add_system_text(messages: list[Message], text: str) -> None:
 def messages_to_prompt(
     messages: Sequence[Mapping[str, Any]], chat: ChatOptions
 ) -> tuple[str, tuple[Pair, ...], str | None]:
-    """Return the prompt, the conversation before it and the system's text, for a protocol that has no messages.
+    """Return the prompt, the conversation before it and the system text, for a protocol without messages.
 
-    :raises UnsupportedError: for tools, their results, and what isn't text.
+    :raises UnsupportedError: for tools, their results, and content that isn't text.
     """
     if chat.tools:
         raise UnsupportedError(f"ChatGLM's POST / can't call tools. {USE_V1_ADVICE}")
@@ -119,13 +119,13 @@ USE_V1_ADVICE = "Use the server's /v1 address: endpoint_url='http://…/v1'."
 
 
 MAX_CONTENT_DEPTH = 8
-"""How far into the parts of a content its text is looked for."""
+"""How many levels of nested content parts are searched for text."""
 
 TEXT_KEYS = ("content", "refusal", "reasoning_content", "reasoning", "reasoning_details")
 
 
 def read_message(choice: dict[str, Any]) -> dict[str, Any]:
-    """Return what a choice says, a piece of it or all: the first of three places where there is a text."""
+    """Return a choice's message, or a piece of it: the first of ``delta``, ``message``, ``text`` with text."""
     places = [choice.get("delta"), choice.get("message"), choice.get("text")]
     messages = [dict(item) if isinstance(item, dict) else {"content": item} for item in places if item]
     with_text = (
@@ -141,7 +141,7 @@ def join_texts(content: Any) -> str:
 
 
 def read_reasoning(message: dict[str, Any]) -> str:
-    """Return the thinking that stands beside the text; a server may say it under two names at once."""
+    """Return the thinking in a message; a server may send it under two names at once."""
     for name in ("reasoning_content", "reasoning", "reasoning_details"):
         if text := join_texts(message.get(name)):
             return text
@@ -149,7 +149,7 @@ def read_reasoning(message: dict[str, Any]) -> str:
 
 
 def iter_parts(content: Any, depth: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a content, each with its kind: ``text``, ``reasoning`` or ``refusal``."""
+    """Yield each text of a message's content with its kind: ``text``, ``reasoning`` or ``refusal``."""
     if isinstance(content, str):
         if content:
             yield "text", content
@@ -164,7 +164,7 @@ def iter_parts(content: Any, depth: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[s
 
 
 def _iter_part(part: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
-    """Yield the thinking of one part and its text; they may stand beside each other."""
+    """Yield the thinking and the text of one part, which may have both."""
     thinks = bool(re.search("think|reason", str(part.get("type"))))
     for names in (("thinking", "reasoning"), ("refusal",), ("text", "content", "summary", "value")):
         text = next(

@@ -20,26 +20,28 @@ ALWAYS_SENT = ("temperature", "top_p", "max_token")
 """Parameters that are always sent, as the original class does: this protocol can't ask for a server default."""
 
 ZERO_REPLACEMENTS = {"temperature": 0.01, "top_p": 0.01}
-"""What is sent for a zero."""
+"""What is sent in place of zero."""
 
 
 def url(endpoint_url: str) -> str:
-    """Return the address a question is posted to: the endpoint, verbatim."""
+    """Return the URL that requests are sent to: the endpoint, unchanged."""
     return endpoint_url
 
 
 def encode(model_input: ModelInput) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Return the request's body, and what had to be changed of the wish.
+    """Return the request's body, and what was changed of the parameters.
 
-    ``api.py`` reads ``temperature if temperature else 0.95`` (and top_p likewise), so a zero would come out
-    as a high value; the lowest value it takes for itself is what a zero means. The protocol has no system
-    role, so a system text stands before the prompt.
+    ``api.py`` reads ``temperature if temperature else 0.95`` (and top_p likewise), so a zero would
+    become a high value; the lowest value that it keeps is sent instead. The protocol has no system role, so the
+    system text is put before the prompt.
     """
     params = {name: value for name, value in model_input.params.items() if value is not None}
     prompt, changed = model_input.prompt, tuple[Change, ...]()
     history = [list(pair) for pair in model_input.history]
     if system := params.pop("system", None):
-        if model_input.chat is not None and history:  # the messages are a whole conversation, which begins with it
+        if (
+            model_input.chat is not None and history
+        ):  # the messages are the whole conversation, which the system text begins
             history[0][0] = f"{system}\n\n{history[0][0]}"
         else:
             prompt = f"{system}\n\n{prompt}"
@@ -49,7 +51,7 @@ def encode(model_input: ModelInput) -> tuple[dict[str, Any], tuple[Change, ...]]
     for name, key in wire_names(NAME):
         if name in params:
             body[key] = params.pop(name)
-    params.pop("stop", None)  # applied here: what stands behind it is cut off
+    params.pop("stop", None)  # applied by the client, which cuts the answer there
     changed += tuple(Change(f"{name}: not sent, this protocol has no key for it") for name in params)
     body |= dict(model_input.extra)
     for key, lowest in ZERO_REPLACEMENTS.items():
@@ -60,9 +62,9 @@ def encode(model_input: ModelInput) -> tuple[dict[str, Any], tuple[Change, ...]]
 
 
 class ChatGLMReader:
-    """Takes in the bytes of one whole answer; hands out its thinking and its text.
+    """Reads one whole response, and returns its thinking and its text.
 
-    :param url: where the question was posted.
+    :param url: where the request was sent.
     """
 
     def __init__(self, headers: dict[str, str], url: str = "") -> None:
@@ -72,7 +74,7 @@ class ChatGLMReader:
         self.done = self.begun = False
 
     def feed(self, block: bytes) -> list[Delta]:
-        """Take in the next bytes.
+        """Collect the next bytes.
 
         :raises InvalidResponseError: ``too_large`` above 64 MiB.
         """
@@ -80,9 +82,9 @@ class ChatGLMReader:
         return []
 
     def close(self) -> list[Delta]:
-        """End the answer.
+        """Finish the response; return its answer.
 
-        :raises InvalidResponseError: if it isn't JSON, has no ``response``, or says that the server failed.
+        :raises InvalidResponseError: if it isn't JSON, has no ``response``, or reports a failure.
         """
         reply = self._body.json()
         raise_if_error(reply, self._url)
@@ -102,4 +104,4 @@ class ChatGLMReader:
         return [Delta(text, thought, finish_reason="stop", changed=self._changed)]
 
     def check(self) -> None:
-        """Do nothing: one JSON object is whole or no JSON."""
+        """Do nothing: an incomplete JSON object isn't valid JSON."""

@@ -1,4 +1,4 @@
-"""What a server's error says, as an HTTP refusal or inside a 200: its kind, its words, and what to do next."""
+"""Errors that servers report, by HTTP status or within a 200: their kind, message and advice."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..strictjson import strict_json
 from . import body as bodies
 
 MAX_MESSAGE_DEPTH = 8
-"""How far into an error body a server's own words are looked for; what lies deeper is shown as JSON."""
+"""How many levels of an error body are searched for a message; deeper ones are shown as JSON."""
 
 _CONTEXT = r"context.(?:length|size|window)|max_model_len|exceeds max length"
 CONTEXT_LENGTH = re.compile(_CONTEXT, re.I)
 TOO_LONG = re.compile(rf"{_CONTEXT}|no room for an answer|too long|\"1261\"", re.I)
-"""Of a refusal, which is about the request; in an error without a status "too long" may be anything."""
+"""Only for HTTP errors, which concern the request; without a status, "too long" can refer to anything."""
 
 TOKENS_THEN_LIMIT = (
     re.compile(r"request \((\d{1,12}) tokens\) exceeds the available context size \((\d{1,12})"),
@@ -34,7 +34,7 @@ CHARACTER_LIMIT = re.compile(
     r"contains (\d{1,12}) characters "
     r"\(more than (\d{1,12}) characters.{0,60}upper bound for (\d{1,12}) input tokens"
 )
-"""vLLM's, for a prompt that it doesn't even cut into tokens."""
+"""vLLM's message for a prompt so long that it isn't tokenized."""
 
 MAX_TOKEN_REFUSED = re.compile(
     r"max_(?:completion_|new_)?tokens\b[^.]{0,60}"
@@ -75,10 +75,10 @@ VENDOR_STATUS = {
     40303: 413,
     **dict.fromkeys((42901, 42902, 42903), 429),
 }
-"""Codes of Z.ai and BigModel (four digits) and of FastChat (five), by the status that says the same."""
+"""Equivalent HTTP status of each code of Z.ai and BigModel (four digits) and of FastChat (five)."""
 
 SUCCESS_CODES = (None, "", 0, "0", 200, "200", False, "success", "ok")
-"""Values of a code with which servers say that nothing is wrong."""
+"""Values of ``code`` with which servers report success."""
 
 FAILURE_WORDS = re.compile(
     r"(?<![a-z])(?:err(?:or)?s?|fail(?:ed|ure)?|exception|invalid|timeout|timed|abort\w*|cancel\w*|busy|overload\w*"
@@ -90,10 +90,10 @@ NEGATED_FAILURE = re.compile(r"(?<![a-z])(?:no|not|without|non)[ _-]*(?:err|fail
 
 
 def parse_error_response(status: int, headers: dict[str, str], raw: bytes, url: str) -> ResponseError:
-    """Return the error that an HTTP refusal is; its text is the server's own, made safe, then our advice.
+    """Return the error for an HTTP error response: the server's message, sanitized, and our advice.
 
-    :param raw: the body's first bytes, whatever they are.
-    :param url: where the question was posted, without userinfo.
+    :param raw: the first bytes of the body.
+    :param url: where the request was sent, without userinfo.
     """
     kind = headers.get("content-type", "")
     text = _decode_leniently(raw, kind)
@@ -106,11 +106,12 @@ def parse_error_response(status: int, headers: dict[str, str], raw: bytes, url: 
 
 
 def make_event_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
-    """Return the error that an event of a stream says.
+    """Return the error that an event of a stream reports.
 
-    Before any text it is a refusal, of the status that its code is or stands for; after that the answer broke off.
+    Before any text it is treated like an HTTP error with the status that its code means; after that, the answer is
+    incomplete.
 
-    :param begun: whether text of the answer has come.
+    :param begun: whether text of the answer has arrived.
     """
     words, text = find_message(reply) or reply, bodies.dump_json(reply)
     code = find_error_code(reply)
@@ -126,7 +127,7 @@ def make_event_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
 
 
 def raise_if_error(reply: Any, url: str) -> None:
-    """Raise what a whole answer with HTTP status 200 says went wrong, if it says so."""
+    """Raise the error that a whole response with HTTP status 200 reports, if any."""
     if not isinstance(reply, dict) or reply.get("choices"):
         return
     status, words = _to_int(reply.get("status")), reply.get("response")
@@ -157,7 +158,7 @@ def _is_failure_status(status: str) -> bool:
 
 
 def reports_failure(reply: Any) -> bool:
-    """Tell whether an answer, or an event of one, says that something went wrong."""
+    """Return whether a response, or an event of one, reports an error."""
     if not isinstance(reply, dict):
         return False
     if _is_error_value(reply.get("error")):
@@ -175,7 +176,7 @@ def reports_failure(reply: Any) -> bool:
 
 
 def _is_error_value(value: Any) -> bool:
-    """Tell whether what stands under ``error`` is one: some servers send an empty one with each event."""
+    """Return whether the value of ``error`` is an error: some servers send an empty one with each event."""
     if isinstance(value, dict):
         if "code" in value and _lower(value["code"]) in (0, "0", 200, "200", "success", "ok"):
             return False
@@ -188,13 +189,13 @@ def _lower(value: Any) -> Any:
 
 
 def _to_int(value: Any) -> Any:
-    """Return a whole number that was sent as a text as the number; anything else as it is."""
+    """Return an integer that was sent as a string as an integer; anything else unchanged."""
     digits = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 9
     return int(value) if digits else value
 
 
 def find_error_code(reply: Any) -> int | None:
-    """Return the number by which a server calls its error: a status, or a code of its own."""
+    """Return the number of an error: an HTTP status, or a code of the vendor."""
     if not isinstance(reply, dict):
         return None
     inner = reply.get("error")
@@ -207,9 +208,9 @@ def find_error_code(reply: Any) -> int | None:
 
 
 def find_message(reply: Any, depth: int = MAX_MESSAGE_DEPTH) -> str | None:
-    """Find the server's own words in an error body, which servers write in at least ten shapes.
+    """Find the message in an error body, of which servers have at least ten shapes.
 
-    :param depth: how far into lists and objects to look.
+    :param depth: how many levels of lists and objects to search.
     """
     if isinstance(reply, str):
         return reply
@@ -248,11 +249,11 @@ def _with_full_stop(text: str) -> str:
 
 
 def _decode_leniently(raw: bytes, content_type: str) -> str:
-    """Return a refusal's first bytes as text, by the charset that it or its page declares."""
+    """Decode the first bytes of an error response, by the charset that its header or its page declares."""
     declared = bodies.CHARSET.search(content_type) or bodies.CHARSET.search(raw[:1024].decode("latin-1"))
     try:
         decoder = codecs.getincrementaldecoder(declared[1] if declared else "utf-8")(errors="replace")
-        text = decoder.decode(raw)  # not final: the bytes may end within a character
+        text = decoder.decode(raw)  # not ``final=True``: the bytes may end within a character
     except Exception:  # noqa: BLE001 - Python has codecs that aren't charsets, and each fails in its own way
         text = ""
     return text if isinstance(text, str) and text else raw.decode(errors="replace")
@@ -266,7 +267,7 @@ def _parse_json(text: str) -> Any:
 
 
 def _find_token_counts(text: str) -> tuple[int, int] | None:
-    """Return (tokens asked for, tokens there is room for) where the server says so."""
+    """Return the requested number of tokens and the limit, if the message states them."""
     head = text[:4096]
     if match := CHARACTER_LIMIT.search(head):
         characters, max_characters, limit = (int(number) for number in match.groups())
@@ -284,7 +285,7 @@ def _max_token_advice(head: str) -> str:
 
 
 def _classify_message(text: str) -> tuple[str, str]:
-    """Return kind and advice of an error that has no status."""
+    """Return kind and advice for an error without a status."""
     head = text[:4096]
     if NO_CREDIT.search(head):
         return "no_money", NO_CREDIT_ADVICE
@@ -303,7 +304,7 @@ KEY_ADVICE = " Set the key with %chatglm_config api_key, or the variable CHATGLM
 
 
 def _classify_refusal(status: int, text: str, url: str) -> tuple[str, str]:
-    """Return the kind of a refusal, and what to do about it."""
+    """Return kind and advice for an HTTP error."""
     head = text[:4096]
     if status in (301, 302, 303, 307, 308):
         return "redirect", ""

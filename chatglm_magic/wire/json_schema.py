@@ -1,8 +1,8 @@
-"""As much of JSON Schema as tools and structured answers use: what doesn't fit, and what a text was meant to be.
+"""The parts of JSON Schema that tools and structured answers use: validation, and casting of strings.
 
-Source: JSON Schema 2020-12. Known are ``type``, ``enum``, ``const``, ``properties``, ``required``,
-``additionalProperties``, ``items``, ``prefixItems``, the bounds of numbers, texts and lists, ``anyOf``, ``oneOf``,
-``allOf`` and ``$ref`` within the schema; what else a schema says is not checked.
+Source: JSON Schema 2020-12. Supported are ``type``, ``enum``, ``const``, ``properties``, ``required``,
+``additionalProperties``, ``items``, ``prefixItems``, the bounds of numbers, strings and lists, ``anyOf``,
+``oneOf``, ``allOf`` and ``$ref`` within the schema; other keywords are ignored.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ TYPE_CHECKS: dict[str, Any] = {
 
 
 def is_valid(value: Any, schema: Any, root: Schema | None = None) -> bool:
-    """Tell whether a value is valid against a schema."""
+    """Return whether a value is valid against a schema."""
     return next(iter_problems(value, schema, root), None) is None
 
 
 def iter_problems(
     value: Any, schema: Any, root: Schema | None = None, path: str = "", depth: int = 0
 ) -> Iterator[str]:
-    """Yield what doesn't fit, each with where it stands.
+    """Yield a sentence for each violation, with its path.
 
     .. code-block:: python
 
         list(problems({"days": "3"}, {"properties": {"days": {"type": "integer"}}}))  # ["days: isn't an integer"]
 
-    :param root: where ``$ref`` points into; the schema itself if left out.
+    :param root: the schema that ``$ref`` refers to; ``schema`` itself by default.
     """
     root = schema if root is None else root
     if schema is False:
@@ -121,9 +121,9 @@ def _check_bounds(size: Any, schema: Schema, path: str, low: str, high: str, uni
 
 
 def cast_text(text: str, schema: Schema, root: Schema | None = None) -> Any:
-    """Return what a text was meant to be, by the schema: a text stays one where texts are allowed.
+    """Cast a string to the type in the schema; it stays a string if the schema allows strings.
 
-    What fits in no way is returned as it came; validation tells.
+    A string that can't be cast is returned unchanged, so that validation reports it.
     """
     if schema and is_valid(text, schema, root):
         return text
@@ -139,7 +139,7 @@ def cast_text(text: str, schema: Schema, root: Schema | None = None) -> Any:
 
 
 def _resolve_reference(reference: str, root: Schema) -> Any:
-    """Return what a reference within a schema points to; None for any other."""
+    """Return the target of a reference within the schema; None for any other reference."""
     if not reference.startswith("#"):
         return None
     target: Any = root
@@ -152,7 +152,7 @@ def _resolve_reference(reference: str, root: Schema) -> Any:
 
 
 def _is_equal(value: Any, other: Any) -> bool:
-    """Compare as JSON does: 1 is 1.0, and neither is true."""
+    """Compare as in JSON: 1 equals 1.0, and neither equals true."""
     return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
 
 

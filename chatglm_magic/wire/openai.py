@@ -1,7 +1,7 @@
 """OpenAI's chat protocol as GLM servers speak it: ``POST …/chat/completions``, streamed as server-sent events.
 
 Sources: the servers' own code and recordings (vLLM, SGLang, llama.cpp, Ollama, transformers, Z.ai, and the
-demo servers of ChatGLM2, ChatGLM3 and GLM-4); their differences are why the reader takes nothing for granted.
+demo servers of ChatGLM2, ChatGLM3 and GLM-4); because they differ, the reader assumes nothing.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ SERVER_HOSTS: dict[Server, tuple[str, ...]] = {
     "siliconflow": ("api.siliconflow.cn", "api.siliconflow.com"),
     "openrouter": ("openrouter.ai",),
 }
-"""The hosts of servers that want other words; a subdomain of one is another region's."""
+"""Hosts of servers that need different keys; a subdomain belongs to another region."""
 
 OLLAMA_PORT = 11434
 
 
 def url(endpoint_url: str) -> str:
-    """Return the address a question is posted to, from a base or from the full URL."""
+    """Return the URL that requests are sent to, from a base URL or the full URL."""
     path, mark, query = endpoint_url.partition("?")
     path = path.rstrip("/")
     return (path if path.endswith(PATH) else path + PATH) + mark + query
 
 
 def base_url(endpoint_url: str) -> str:
-    """Return the address under which ``/models`` stands."""
+    """Return the base URL, to which ``/models`` can be appended."""
     return url(endpoint_url.partition("?")[0]).removesuffix(PATH)
 
 
 def server_of(url: str) -> Server | None:
-    """Tell the servers that want other words by their hosts, and Ollama by its port."""
+    """Return the server with different keys that a URL belongs to, by host or Ollama's port; None for any other."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     for server, hosts in SERVER_HOSTS.items():
@@ -56,7 +56,7 @@ def server_of(url: str) -> Server | None:
 def encode(
     model_input: ModelInput, *, server: Server | None = None, usage: bool = True
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Return the request's body, and what had to be changed of the wish: only what the user set is sent.
+    """Return the request's body, and what was changed of the parameters; only parameters the user set are sent.
 
     ``usage`` asks for token counts in the stream; Z.ai sends them unasked and ``transformers serve`` refuses
     the key, so it can be left out.
@@ -122,7 +122,7 @@ def _merge_neighbours(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _sampling_keys(params: Mapping[str, Any], server: Server | None) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Return the keys that have one value each, and what was changed of them."""
+    """Return the keys of the sampling parameters, and what was changed of them."""
     values, changed = {}, tuple[Change, ...]()
     for name, key in wire_names(NAME):
         value = params.get(name)
@@ -145,7 +145,7 @@ def _sampling_keys(params: Mapping[str, Any], server: Server | None) -> tuple[di
 def _adapt_to_zai(
     values: dict[str, Any], changed: tuple[Change, ...]
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Z.ai takes temperatures from 0 to 1 (greedy is its ``do_sample: false``) and one stop string."""
+    """Adapt values to Z.ai: temperatures from 0 to 1 (``do_sample: false`` for greedy), and one stop string."""
     temperature, highest = values.get("temperature"), PARAMETERS["temperature"].server_maximum["zai"]
     if temperature == 0:
         del values["temperature"]

@@ -16,14 +16,14 @@ from .text_filters import ThinkSplitter, resolve_thinking
 from .tool_calls import ToolCallAssembler
 
 MIN_LOGPROB = -1e4
-"""The smallest logarithm that is kept: less is as impossible, and ``-inf`` isn't JSON."""
+"""The lowest log probability that is kept: less makes no difference, and ``-inf`` isn't JSON."""
 
 LOGPROB_DIGITS = 7
-"""After the point: as exact as the 32-bit numbers that servers compute with."""
+"""Decimal places: as precise as the 32-bit numbers that servers compute with."""
 
 
 def parse_logprobs(logprobs: Any) -> tuple[TokenLogprobs, ...]:
-    """Return the odds of the tokens in a choice's ``logprobs``; what has another shape is left out."""
+    """Return the log probabilities in a choice's ``logprobs``; items of another shape are skipped."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list):
         return ()
@@ -53,7 +53,7 @@ def _candidate(item: Any) -> Candidate | None:
 
 
 def _hex_bytes(values: Any, token: str) -> str | None:
-    """Return a token's bytes in hexadecimal where they are not those of its text."""
+    """Return a token's bytes in hexadecimal if they aren't those of its text."""
     if not isinstance(values, list):
         return None
     try:
@@ -68,7 +68,7 @@ INVALID_UTF8 = Change("answer: bytes that aren't UTF-8 are shown as \ufffd")
 MODEL_REFUSED = Change("answer: the model refused")
 CONTEXT_IS_FULL = Change("answer: cut, the model's context is full")
 END_MARKS = ("done", "[done]")
-"""How servers say that nothing follows, in any case of letters."""
+"""Data of the last event, in lower case."""
 
 FULL_REASONS = (CONTEXT_FULL, "context_length_exceeded", "max_context_length")
 LENGTH_REASONS = ("length", "max_tokens", "max_length", "max_output_tokens")
@@ -82,17 +82,17 @@ FAILURE_REASONS = {
     "timeout": "it took too long",
     "insufficient_system_resource": "the server ran out of resources",
 }
-"""Reasons to end an answer before its end that are failures, in words."""
+"""Finish reasons that are failures, each with a description."""
 
 FILTERED_REASONS = ("content_filter", "sensitive", "safety", "blocked", "prohibited_content")
 
 
 class OpenAIReader:
-    """Takes in the bytes of one answer, a stream of events or a whole JSON object, and hands out its pieces.
+    """Reads one response, a stream of events or a whole JSON object, and yields the pieces of its answer.
 
-    :param url: where the question was posted.
-    :param several: whether several answers were asked for: then the number of a choice tells whose a piece is.
-        Else some servers count tokens with it, or begin at 1.
+    :param url: where the request was sent.
+    :param several: whether several answers were requested; then a choice's index says which answer a piece
+        belongs to. Otherwise some servers count tokens with it, or start at 1.
     """
 
     def __init__(self, headers: dict[str, str], url: str = "", *, several: bool = False) -> None:
@@ -103,7 +103,7 @@ class OpenAIReader:
         self._selected_index: int | None = None
         self._texts: list[str] = []
         self._answer_texts: list[str] = []
-        """The answer without its thinking, as it was handed out."""
+        """The pieces of the answer without its thinking."""
         self._whole_objects = self._objects_with_text = 0
         self._has_reasoning = self._has_input = False
         self._reason: str | None = None
@@ -114,20 +114,20 @@ class OpenAIReader:
         self.done = False
 
     def feed(self, block: bytes) -> Iterator[Delta]:
-        """Take in the next bytes; yield the pieces they complete, also those before an error.
+        """Decode the next bytes; yield the pieces they complete, including those before an error.
 
-        :raises IncompleteAnswerError: on an error the server sends mid-stream, or an event that can't be read.
-        :raises ResponseError: for a refusal that comes as an event.
+        :raises IncompleteAnswerError: for an error the server sends mid-stream, or an event that can't be parsed.
+        :raises ResponseError: for an error that is sent as the first event.
         """
         if self._decoder is not None and not self._has_input and (beginning := block.lstrip()):
             self._has_input = True
-            if beginning[:1] in b"{[":  # an object of JSON under the type of a stream
+            if beginning[:1] in b"{[":  # a JSON object with the content type of a stream
                 self._decoder = None
         if self._decoder is None:
             self._buffer.feed(block)
             if not self._is_event_stream and (beginning := self._buffer.peek(len(b"error:"))):
                 self._is_event_stream = True
-                if beginning.startswith(EVENT_MARKS):  # events under another name, such as text/plain
+                if beginning.startswith(EVENT_MARKS):  # events with another content type, such as text/plain
                     self._decoder, self._has_input, block = (
                         SSEDecoder(bodies.MAX_BODY_BYTES),
                         True,
@@ -137,13 +137,13 @@ class OpenAIReader:
             yield from self._read_events(self._decoder.feed(block))
 
     def close(self) -> Iterator[Delta]:
-        """End the answer; yield the last pieces, also those before an error.
+        """Finish the response; yield the last pieces, including those before an error.
 
-        :raises InvalidResponseError: if a whole answer is not one.
+        :raises InvalidResponseError: if a whole response isn't an answer.
         """
         if self._decoder is None:
             whole, events = self._buffer.json_and_events()
-            if events and _is_chunk(whole):  # a piece that lacks its "data:"
+            if events and _is_chunk(whole):  # a chunk without its "data:"
                 yield from self._read_object(whole)
             else:
                 yield from self._read_whole(whole)
@@ -160,19 +160,19 @@ class OpenAIReader:
             for event in events:
                 yield from self._read_event(event)
         except ChatGLMError:
-            yield from self._splitter.close()  # what was held back is text that came before it
+            yield from self._splitter.close()  # what was held back is text from before the error
             raise
 
     def check(self) -> None:
-        """Say whether the answer came whole.
+        """Check that the answer is complete.
 
-        :raises IncompleteAnswerError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or
-            because something failed inside the server, or a filter stopped it.
-        :raises ResponseError: ``too_long`` if there was no room for a word.
+        :raises IncompleteAnswerError: if the stream ended with neither ``[DONE]`` nor a ``finish_reason``, or was
+            ended by a failure of the server or a content filter.
+        :raises ResponseError: ``too_long`` if there was no room for an answer.
         """
         is_one_object = (
             self._whole_objects == self._objects_with_text == 1
-        )  # an object that is whole without saying so
+        )  # complete, though it has no finish_reason
         if not (self.done or self._reason or is_one_object):
             raise IncompleteAnswerError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."
@@ -205,25 +205,25 @@ class OpenAIReader:
         except (ValueError, RecursionError):
             is_error = event.name == "error" and not (event.cut or self._reason)
             if not is_error and (event.cut or event.bare or self._reason):
-                return  # close() says whether the answer is incomplete
+                return  # check() reports whether the answer is incomplete
             if is_error:
                 raise make_event_error(data, self._url, begun=self.begun) from None
             raise IncompleteAnswerError(
                 f"The server sent an event that isn't JSON: {bodies.sanitize_line(data)}", kind="bad_event"
             ) from None
         if reports_failure(reply) or event.name == "error":
-            if self._reason:  # the answer has said that it is whole
+            if self._reason:  # the answer was already complete
                 message = bodies.sanitize_line(find_message(reply) or reply)
                 yield Delta(changed=(Change(f"answer: the server reported an error after its end: {message}"),))
                 return
-            yield from self._read_object(reply)  # the last words may stand beside it
+            yield from self._read_object(reply)  # it may contain the last text too
             raise make_event_error(reply, self._url, begun=self.begun)
         if event.damaged:
             yield Delta(changed=(INVALID_UTF8,))
         yield from self._read_object(reply)
 
     def _read_whole(self, reply: Any) -> list[Delta]:
-        """Return the pieces of an answer that came as one JSON object."""
+        """Return the pieces of an answer that was sent as one JSON object."""
         if self._is_event_stream and reports_failure(reply):
             raise make_event_error(reply, self._url, begun=False)
         raise_if_error(reply, self._url)
@@ -240,7 +240,7 @@ class OpenAIReader:
 
     @property
     def begun(self) -> bool:
-        """Whether text of the answer, or of its thinking, or a tool call has come."""
+        """Whether text of the answer, or of its thinking, or a tool call has arrived."""
         return bool(self._texts) or self._has_reasoning or self._calls.has_calls
 
     def _read_object(self, reply: Any) -> list[Delta]:
@@ -265,7 +265,7 @@ class OpenAIReader:
             if not self._whole_objects and (
                 self._is_repeated(join_texts(message.get("content"))) or self._calls.has_calls
             ):
-                message = {}  # once more, after it came in pieces
+                message = {}  # the whole answer again, after its pieces
             self._whole_objects += 1
         texts_before = len(self._texts)
         deltas = self._read_choice(choice, message)
@@ -273,17 +273,17 @@ class OpenAIReader:
         return [*deltas, Delta(**facts)] if facts else deltas
 
     def _is_repeated(self, text: str) -> bool:
-        """Tell whether a text is all that came before it, with its thinking or without."""
+        """Return whether a text repeats the whole answer so far, with or without its thinking."""
         return bool(self._texts) and text.strip() in (
             "".join(self._texts).strip(),
             "".join(self._answer_texts).strip(),
         )
 
     def _select_choice(self, choices: Any) -> dict[str, Any]:
-        """Return the choice that is shown; nothing where there is none.
+        """Return the choice to display; empty if there is none.
 
-        Where an event holds several, or several answers were asked for, it is the one of the lowest number, else
-        the first.
+        If an event has several, or several answers were requested, that is the one with the lowest index,
+        otherwise the first.
         """
         listed = [item for item in choices if isinstance(item, dict)] if isinstance(choices, list) else []
         if len(listed) > 1:
@@ -334,7 +334,7 @@ class OpenAIReader:
         return deltas
 
     def _may_be_empty(self, choices: list[Any]) -> bool:
-        """Tell whether a whole answer means to say nothing: an empty text, a tool to call, no room, a filter."""
+        """Return whether a whole answer can be empty: an empty text, a tool call, no room, or a filter."""
         choice = self._select_choice(choices)
         reason = str(choice.get("finish_reason")).lower()
         without_text = (
@@ -349,7 +349,7 @@ class OpenAIReader:
 
 
 def _plain_text(reply: dict[str, Any]) -> str | None:
-    """Return the text of a piece that brings nothing but text, as most do: it needs no closer look."""
+    """Return the text of a chunk that contains only text, as most do; None for any other."""
     choices = reply.get("choices")
     choice: Any = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
     delta = choice.get("delta") if isinstance(choice, dict) else None
@@ -362,11 +362,11 @@ def _plain_text(reply: dict[str, Any]) -> str | None:
 
 
 BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
-"""What a choice may bring besides its delta."""
+"""Keys that a choice may have besides its delta."""
 
 
 def _is_chunk(reply: Any) -> bool:
-    """Tell whether an object is a piece of a stream."""
+    """Return whether an object is a chunk of a stream."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
     return isinstance(choices, list) and any(isinstance(one, dict) and "delta" in one for one in choices)
 

@@ -1,8 +1,8 @@
-"""Server-sent events: bytes in, events out, whatever the pieces they come in.
+"""Decoder of server-sent events: bytes in, events out, however the bytes are split.
 
 Follows the WHATWG HTML standard, section "Interpreting an event stream", with additions, so that nothing received
-is silently lost: an event that the stream's end cut short is handed out too, marked; and so are a field ``error``,
-as llama.cpp sends it, and lines of bare JSON.
+is silently lost: it also returns an event that the end of the stream cut off (marked as such), the field ``error``
+that llama.cpp sends, and lines of bare JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ BOM = b"\xef\xbb\xbf"
 class Event(NamedTuple):
     """One event.
 
-    ``cut`` is true if the stream ended before its blank line, ``damaged`` if it held bad UTF-8, ``bare`` for what
-    the standard would pass over.
+    ``cut`` is true if the stream ended before its blank line, ``damaged`` if it contained invalid UTF-8, ``bare``
+    for what the standard would ignore.
     """
 
     data: str
@@ -31,10 +31,10 @@ class Event(NamedTuple):
 
 
 class SSEDecoder:
-    """Feeds on bytes and yields events; linear in the input, for any way of splitting it."""
+    """Decodes bytes to events in linear time, however the bytes are split."""
 
     def __init__(self, limit: int) -> None:
-        """Take events of at most ``limit`` bytes."""
+        """Accept events of at most ``limit`` bytes."""
         self._limit = limit
         self._line: list[bytes] = []
         self._data: list[bytes] = []
@@ -46,7 +46,7 @@ class SSEDecoder:
         self._at_start = True
 
     def feed(self, block: bytes) -> list[Event]:
-        """Take in the next bytes; return the events they complete.
+        """Decode the next bytes; return the events they complete.
 
         :raises IncompleteAnswerError: ``too_large`` for an event above the limit.
         """
@@ -76,7 +76,7 @@ class SSEDecoder:
 
     @property
     def _is_empty(self) -> bool:
-        """Whether nothing is held: the last block ended with an event's blank line."""
+        """Whether nothing is buffered: the last block ended with an event's blank line."""
         return not (
             self._at_start
             or self._after_cr
@@ -88,14 +88,14 @@ class SSEDecoder:
         )
 
     def close(self) -> list[Event]:
-        """End the stream; return what was left without its blank line, marked as cut."""
+        """Finish the stream; return an event that lacks its blank line, marked as cut."""
         line = b"".join(self._line)
         self._line = []
         events = self._read_line(line) if line else []
         return events + self._dispatch(cut=True)
 
     def _check_held(self, block: bytes, line_ended: bool) -> None:
-        """Keep to the limit: what is held is the data of an event and the line that has not ended."""
+        """Enforce the limit on what is buffered: the data of an event and the unfinished line."""
         self._line_size = len(self._line[0]) if line_ended else self._line_size + len(block)
         self._check_size(self._data_size + self._line_size)
 
@@ -128,14 +128,14 @@ class SSEDecoder:
         elif self._bare or line.lstrip()[:1] == b"{":
             self._bare.append(line)
             self._add_held(line)
-        return []  # comments (an empty name), id, retry and unknown fields say nothing to us
+        return []  # comments (an empty name), id, retry and unknown fields are ignored
 
     def _add_held(self, value: bytes) -> None:
         self._data_size += len(value)
         self._check_size(self._data_size)
 
     def _emit_extra(self, event: Event) -> list[Event]:
-        """Hand out what the standard passes over: at once, or behind the event whose data it stands among."""
+        """Return what the standard ignores: at once, or after the event whose data surrounds it."""
         if not self._data:
             return [event]
         self._extras.append(event)

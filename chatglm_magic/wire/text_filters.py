@@ -1,4 +1,4 @@
-"""What is taken out of an answer's text while it streams: thinking, stop sequences, secrets."""
+"""Filters of streamed text: thinking, stop sequences, secrets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..values import Delta
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 THINK_TAG = re.compile(r"</?think>")
 CODE_MARKS = re.compile(r"`+|~+|\n|[^`~\n]+")
-"""What Markdown's marks of code are told by: runs of them, the ends of lines, and all that stands between."""
+"""Splits Markdown into runs of code marks, line ends, and the text between them."""
 
 MARK_OR_END = re.compile(r"[`~\n]")
 MAX_RUN_CHARS = 64
 FENCE_PREFIX = re.compile(r"[\s>]{0,80}(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,9}(?:[-*+]|\d{1,9}[.)]?)?")
-"""What may stand in a line before a fence: blanks, marks of quotations and of lists."""
+"""What may precede a fence in its line: whitespace, and the marks of quotes and lists."""
 
 
 class CodeTracker:
-    """Reads Markdown in pieces and knows whether what comes next stands in code: fenced, or between backticks.
+    """Tracks, over Markdown in pieces, whether the next text is code: fenced, or between backticks.
 
-    Source: CommonMark 0.31, sections 4.5 and 6.1; but a line's end also ends what stands between backticks, so
-    that a single one doesn't make code of all the rest.
+    Source: CommonMark 0.31, sections 4.5 and 6.1; but the end of a line also ends a code span, so that a single
+    backtick doesn't turn all the rest into code.
     """
 
     def __init__(self) -> None:
@@ -34,8 +34,8 @@ class CodeTracker:
     def read(self, text: str) -> None:
         """Take in the next piece."""
         if not (self._run or self._at_start or MARK_OR_END.search(text)):
-            return  # most pieces: nothing that begins or ends code
-        text = self._run + text  # marks that are cut in two count as one
+            return  # most pieces neither begin nor end code
+        text = self._run + text  # a run of marks may be split between pieces
         self._run = text[len(text.rstrip("`~")) :]
         for piece in CODE_MARKS.findall(text[: len(text) - len(self._run)]):
             self._read_mark(piece)
@@ -43,7 +43,7 @@ class CodeTracker:
 
     @property
     def is_inside_code(self) -> bool:
-        """Whether what comes next stands in code; it begins with no mark."""
+        """Whether the next text, which begins with no mark, is code."""
         run, self._run = self._run, ""
         if run:
             for piece in CODE_MARKS.findall(run):
@@ -67,11 +67,11 @@ class CodeTracker:
 
 
 class ThinkSplitter:
-    """Parts a text into reasoning and answer, whatever its pieces.
+    """Splits a text into reasoning and answer, however it is cut into pieces.
 
-    Thinking stands between ``<think>`` and ``</think>`` at the very beginning. Where a chat template opens it in
-    the prompt, ``</think>`` comes alone: all text before it was thinking, which ``Delta.thought`` says. In code,
-    after a ``<think>`` within the text, and after thinking that came apart, a tag is the answer's own words.
+    Thinking is between ``<think>`` and ``</think>`` at the very beginning. If a chat template opens it in the
+    prompt, only ``</think>`` is sent: ``Delta.thought`` then marks all text before it as thinking. In code, after
+    a ``<think>`` within the text, and after separately sent thinking, a tag is part of the answer.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class ThinkSplitter:
         self._is_separate = self._has_text = False
 
     def feed(self, text: str) -> list[Delta]:
-        """Take in text; return what can be told of it."""
+        """Process text; return the pieces that are certain so far."""
         if self._state == "after":  # templates put empty lines between the thought and the answer
             text = text.lstrip("\n")
             self._state = "text" if text else "after"
@@ -94,7 +94,7 @@ class ThinkSplitter:
         return self._read_thinking() if self._state == "thinking" else self._read_text()
 
     def note_separate_reasoning(self) -> None:
-        """Take note that thinking came as such: the end of one counts only before the answer's first word."""
+        """Record that thinking was sent separately: a closing tag then counts only before the answer's text."""
         self._is_separate = True
 
     def close(self) -> list[Delta]:
@@ -106,7 +106,7 @@ class ThinkSplitter:
         return [Delta(reasoning=held)] if self._state == "thinking" else [Delta(text=held)]
 
     def _read_start(self, text: str) -> list[Delta]:
-        """Look for a tag after blank characters, which are kept apart: each is looked at once."""
+        """Look for a tag after leading whitespace, which is stored separately so that it is searched once."""
         if not self._held:
             stripped = text.lstrip()
             self._blanks.append(text[: len(text) - len(stripped)])
@@ -137,9 +137,9 @@ class ThinkSplitter:
         return [Delta(reasoning=thought)] if thought else []
 
     def _read_text(self) -> list[Delta]:
-        """Let text through; it may yet turn out to be a thought, by its end."""
+        """Pass text on; a later closing tag may still mark it as thinking."""
         held, read_to = self._held, 0
-        if "<" not in held:  # most pieces: no tag, nor the beginning of one
+        if "<" not in held:  # most pieces contain no tag, nor the beginning of one
             self._held, self._has_text = "", True
             self._code.read(held)
             return [Delta(text=held)] if held else []
@@ -166,7 +166,7 @@ class ThinkSplitter:
 
 
 def resolve_thinking(deltas: Iterable[Delta]) -> list[Delta]:
-    """Return the pieces of a whole answer with its thinking as such from the beginning."""
+    """Return the pieces of a whole answer, with text that was later marked as thinking as reasoning."""
     resolved: list[Delta] = []
     for delta in deltas:
         if delta.thought:
@@ -177,7 +177,7 @@ def resolve_thinking(deltas: Iterable[Delta]) -> list[Delta]:
 
 
 def tail_match(text: str, mark: str) -> int:
-    """Return the length of the longest end of ``text`` that is a beginning of ``mark`` but not all of it."""
+    """Return the length of the longest suffix of ``text`` that is a proper prefix of ``mark``."""
     for length in range(min(len(mark) - 1, len(text)), 0, -1):
         if text.endswith(mark[:length]):
             return length
@@ -185,10 +185,10 @@ def tail_match(text: str, mark: str) -> int:
 
 
 class StopFilter:
-    """Lets text through up to the first stop string; holds back what may be the beginning of one.
+    """Passes text on up to the first stop sequence; holds back what may be the beginning of one.
 
-    Many servers ignore stop strings, so they are applied here too. They are plain text, never patterns; empty ones
-    are skipped.
+    Many servers ignore stop sequences, so the client applies them too. They are plain text, not patterns; empty
+    ones are skipped.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
@@ -197,14 +197,14 @@ class StopFilter:
         self.hit = False
 
     def feed(self, text: str) -> str:
-        """Take in text; return what can be shown. After a hit nothing more comes out."""
+        """Process text; return what can be passed on, which is nothing after a hit."""
         if self.hit or not self._stop:
             return "" if self.hit else text
         self._held += text
         held_length = max(tail_match(self._held, mark) for mark in self._stop)
         cut = len(self._held) - held_length
         position = self._find_stop()
-        if position is not None and position <= cut:  # else one that began earlier may still become whole
+        if position is not None and position <= cut:  # otherwise one that began earlier may still be completed
             return self._stop_at(position)
         released, self._held = self._held[:cut], self._held[cut:]
         return released
@@ -218,7 +218,7 @@ class StopFilter:
         return held
 
     def _find_stop(self) -> int | None:
-        """Return where the earliest whole stop string begins."""
+        """Return the position of the earliest complete stop sequence."""
         positions = [position for mark in self._stop if (position := self._held.find(mark)) >= 0]
         return min(positions, default=None)
 
@@ -229,23 +229,23 @@ class StopFilter:
 
 
 class SecretFilter:
-    """Takes whole secrets but their first three characters out of text that comes in pieces.
+    """Masks secrets, except for their first three characters, in text that comes in pieces.
 
-    So few characters say nothing, and are never held back: an answer that is stopped has all that came, but for
-    what may be the middle of a secret. What comes out doesn't depend on the pieces.
+    Three characters reveal nothing, and are never held back: an interrupted answer contains everything received,
+    except what may be the middle of a secret. The result doesn't depend on how the text is cut into pieces.
 
-    :param secrets: those of fewer than 12 characters are left alone: they may be words of the text.
+    :param secrets: those of fewer than 12 characters are ignored, since they may be ordinary words.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = [secret for secret in secrets if len(secret) >= MIN_CHARACTERS_IN_ANSWER]
         self._line_start = ""
-        """The end of the text, as far as it is the beginning of a secret."""
+        """The end of the text that may be the beginning of a secret."""
         self.hit = False
-        """Whether a secret was taken out."""
+        """Whether a secret was masked."""
 
     def feed(self, text: str) -> str:
-        """Take in text; return what can be handed out."""
+        """Process text; return what can be passed on."""
         if not self._secrets:
             return text
         released = len(self._line_start[:PREFIX_CHARACTERS])

@@ -1,8 +1,8 @@
-"""How much a model thinks: the levels that each model family has, and how each server is told.
+"""Thinking levels: those of each model family, and the keys that request them from each server.
 
-A level that a model hasn't got is sent as the nearest one that it has, and the change says so. Sources: the chat
-templates of GLM-4.5 to GLM-5.3 and the servers' own documentation; GLM-5.2's template turns ``low`` and ``medium``
-into its maximum in silence (sgl-project/sglang#28454), and GLM-5.3 can't be told not to think.
+A level that a model doesn't have is sent as the nearest one that it has, and reported as a change. Sources: the
+chat templates of GLM-4.5 to GLM-5.3 and the servers' documentation; GLM-5.2's template silently turns ``low`` and
+``medium`` into its maximum (sgl-project/sglang#28454), and GLM-5.3 can't stop thinking.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..parameters import THINKING_LEVELS
 from ..values import Change
 
 Server = Literal["zai", "ollama", "dashscope", "siliconflow", "openrouter"]
-"""Servers whose ranges or keys differ from all others', and that can be told by their address."""
+"""Servers that need different ranges or keys, and can be detected by their URL."""
 
 SERVER_TITLES: dict[str | None, str] = {
     "zai": "Z.ai",
@@ -24,14 +24,14 @@ SERVER_TITLES: dict[str | None, str] = {
     "siliconflow": "SiliconFlow",
     "openrouter": "OpenRouter",
 }
-"""What people call these servers."""
+"""Display names of these servers."""
 
 
 class Family(NamedTuple):
-    """Models that take the same levels.
+    """A family of models with the same thinking levels.
 
-    :param title: what people call them.
-    :param nearest: for each level that they haven't got, the nearest one that they have.
+    :param title: the display name.
+    :param nearest: for each level that the models don't have, the nearest one that they have.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Family(NamedTuple):
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that these models have, from none to most."""
+        """The levels that these models have, in ascending order."""
         return tuple(level for level in THINKING_LEVELS if level not in self.nearest)
 
 
@@ -48,13 +48,13 @@ GLM_VERSION = re.compile(r"glm-?(\d)(?:\.(\d))?(?!\.?\d)")
 
 
 def family_of(model: str | None) -> Family | None:
-    """Return the family of a served model by its name, also of a quantised or prefixed one; None if unknown.
+    """Return a model's family by its name, which may have a prefix or name a quantized version; None if unknown.
 
     .. code-block:: python
 
         family_of("zai-org/GLM-5.2-FP8").levels
     """
-    parts = reversed((model or "").lower().split("/"))  # a hub's snapshot has the name further up
+    parts = reversed((model or "").lower().split("/"))  # in a path to a hub's snapshot, the name is further left
     match = next(filter(None, map(GLM_VERSION.search, parts)), None)
     if match is None:
         return None
@@ -70,13 +70,13 @@ def family_of(model: str | None) -> Family | None:
 
 
 def levels_of(model: str | None, server: Server | None) -> tuple[str, ...]:
-    """Return the levels that a model has on a server, from none to most; all of them where it isn't known."""
+    """Return the levels of a model on a server, in ascending order; all levels if the model is unknown."""
     family = family_of(model)
     return tuple(level for level in THINKING_LEVELS if _nearest(level, family, server) == level)
 
 
 def nearest_level(requested: str, model: str | None, server: Server | None) -> tuple[str, str]:
-    """Return the level that is sent for a wish, and why it is another one; empty where the wish is sent."""
+    """Return the level to send for a requested one, and why it differs; empty if it doesn't."""
     family = family_of(model)
     level = _nearest(requested, family, server)
     if level == requested:
@@ -100,11 +100,11 @@ SERVER_LEVELS: dict[str | None, dict[str, str]] = {
     "siliconflow": ON_OFF_ONLY,
     "openrouter": {"max": "high"},
 }
-"""For each level that a server hasn't got, whatever the model, the nearest one that it has."""
+"""For each level that a server doesn't support, whatever the model, the nearest one that it does."""
 
 
 def _join_levels(levels: Sequence[str]) -> str:
-    """Return levels in words: those of effort, or the switch where there is none."""
+    """Return levels as text: the levels of effort, or ``on`` and ``off`` if there are none."""
     efforts = [level for level in levels if level not in ("off", "on")]
     return " and ".join(efforts or [level for level in ("on", "off") if level in levels])
 
@@ -112,7 +112,7 @@ def _join_levels(levels: Sequence[str]) -> str:
 def thinking_keys(
     requested: str, model: str | None, server: Server | None
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Return the keys of the body that ask for a level of thinking, and what they change of the wish.
+    """Return the keys of the body for a thinking level, and the change if another level is sent.
 
     :param requested: one of :data:`chatglm_magic.parameters.THINKING_LEVELS`.
     """
@@ -134,7 +134,7 @@ def _level_keys(level: str, family: Family | None, server: Server | None) -> dic
         return {"enable_thinking": level != "off"}
     if server == "openrouter":
         return {"reasoning": {"effort": level} if has_effort else {"enabled": level == "on"}}
-    # vLLM, SGLang and llama.cpp hand this to the chat template; the templates that know levels read them there.
+    # vLLM, SGLang and llama.cpp pass this to the chat template; templates with levels read them there.
     switches: dict[str, Any] = {"enable_thinking": level != "off"}
     if family is not None:
         switches |= effort

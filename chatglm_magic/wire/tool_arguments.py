@@ -1,6 +1,6 @@
-"""Arguments of a call as its tool's schema has them, while they stream: ``"3"`` becomes 3 where a number belongs.
+"""Arguments of tool calls: casting to the types in the tool's schema (``"3"`` to 3), parsing and masking.
 
-Servers' parsers give numbers and truth values as texts, and texts that look like numbers as numbers (vllm#39574).
+Servers' parsers send numbers and booleans as strings, and strings that look like numbers as numbers (vllm#39574).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ JSON_BLANKS = " \t\r\n"
 
 
 class ArgumentCaster:
-    """Takes the text of a JSON object in pieces; casts the simple values of its first level that don't fit.
+    """Casts the scalar top-level values of a JSON object that comes in pieces, if they violate the schema.
 
-    What fits, what can't be cast and what isn't JSON goes through as it came. Only values that may have to be cast
-    are held back until they are whole, so that texts still stream.
+    Valid values, values that can't be cast, and text that isn't JSON pass unchanged. Only values that may have to
+    be cast are held back until they are complete, so that strings still stream.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -30,20 +30,20 @@ class ArgumentCaster:
         self._properties = properties if isinstance(properties, Mapping) else {}
         self._depth = 0
         self._position = "key"
-        """Within the first level: before or in a ``key``, before a ``value``, or ``in`` one."""
+        """Position at the top level: before or in a ``key``, before a ``value``, or ``in`` one."""
         self._key = ""
         self._token: list[str] = []
-        """The string or the simple value under way."""
+        """The characters of the current string or scalar."""
         self._in_string = self._escaped = self._is_held = False
         self.changed = False
         """Whether a value was cast."""
 
     def feed(self, text: str) -> str:
-        """Take in a piece; return what can be handed out."""
+        """Process a piece; return what can be passed on."""
         return "".join(map(self._read_char, text))
 
     def close(self) -> str:
-        """End the arguments; return what was held back."""
+        """Finish the arguments; return what was held back."""
         return self._release() if self._is_held else ""
 
     def _read_char(self, char: str) -> str:
@@ -65,7 +65,7 @@ class ArgumentCaster:
         return char
 
     def _follow_structure(self, char: str) -> None:
-        """Follow the marks of JSON that aren't part of a string."""
+        """Track JSON's structural characters outside strings."""
         if char in "{[":
             self._position = "in" if self._depth == 1 else self._position
             self._depth += 1
@@ -101,7 +101,7 @@ class ArgumentCaster:
         return schema if isinstance(schema, Mapping) else None
 
     def _cast_held(self) -> str:
-        """Return the value that was held, in the type that its schema wants."""
+        """Return the held value, cast to the type in its schema."""
         raw, schema = self._release(), self._value_schema()
         value = _parse_json_or(raw, _NOT_JSON)
         if value is _NOT_JSON or schema is None or is_valid(value, schema, self._schema):
@@ -121,7 +121,7 @@ _NOT_JSON = object()
 
 
 def mask_json(text: str, secrets: Sequence[str]) -> str:
-    """Return arguments without secrets, also without those whose letters are escapes in it."""
+    """Return arguments with secrets masked, including secrets written with JSON escapes."""
     try:
         values = strict_json(text)
     except (ValueError, RecursionError):
@@ -131,7 +131,7 @@ def mask_json(text: str, secrets: Sequence[str]) -> str:
 
 
 def _takes_any_text(schema: Schema) -> bool:
-    """Tell whether every text fits: it needn't be held."""
+    """Return whether every string is valid, so that it needn't be held back."""
     return schema.get("type") == "string" and schema.keys() <= {
         "type",
         "title",
@@ -149,7 +149,7 @@ def _parse_json_or(raw: str, default: Any) -> Any:
 
 
 def cast_arguments(values: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """Return arguments with those cast that have another type than in their schema: ``"3"`` where 3 belongs."""
+    """Return arguments, each cast to the type in its schema if it isn't valid: ``"3"`` to 3."""
     properties = schema.get("properties")
     property_schemas = properties if isinstance(properties, Mapping) else {}
     arguments = {}
@@ -166,7 +166,7 @@ def dump_arguments(value: Any) -> str:
 
 
 def parse_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a text is, but for special tokens at its end; None if it is none."""
+    """Parse a JSON object that special tokens may follow; None if the text isn't one."""
     text = text.strip()
     while text.endswith("|>") and (position := text.rfind("<|")) >= 0:
         text = text[:position].rstrip()
@@ -178,7 +178,7 @@ def parse_object(text: str) -> dict[str, Any] | None:
 
 
 def parse_keywords(text: str) -> dict[str, Any] | None:
-    """Return the keyword arguments of ``tool_call(…)``: literals alone, nothing is evaluated."""
+    """Parse the keyword arguments of ``tool_call(…)``: only literals, nothing is evaluated."""
     try:
         node = ast.parse(f"f({text})", mode="eval").body
         if not isinstance(node, ast.Call) or node.args or any(keyword.arg is None for keyword in node.keywords):

@@ -1,7 +1,7 @@
-"""Tool calls in OpenAI's protocol: what asks for them in a request, and what a response says of them.
+"""Tool calls in OpenAI's protocol: the keys of a request, and the assembly of calls from a response.
 
-Sources: OpenAI's API reference (``tools``, ``tool_choice``, ``tool_calls``), and what vLLM, SGLang, llama.cpp,
-Ollama and Z.ai make of it: fragments with an index, or without; one id for two calls, or none; arguments as an
+Sources: OpenAI's API reference (``tools``, ``tool_choice``, ``tool_calls``), and the variants of vLLM, SGLang,
+llama.cpp, Ollama and Z.ai: fragments with or without an index; one id for two calls, or none; arguments as an
 object.
 """
 
@@ -19,11 +19,11 @@ ToolChoice = str | Mapping[str, Any]
 """``auto``, ``none``, ``required``, or an object that names a function."""
 
 SERVERS_WITH_AUTO_ONLY: tuple[Server, ...] = ("zai", "ollama")
-"""Servers that let the model decide, whatever they are told."""
+"""Servers on which the model always decides, whatever the request says."""
 
 SERVERS_WITHOUT_PARALLEL: tuple[Server, ...] = ("zai", "ollama")
 FIRST_STREAMING_VERSION = 4, 6
-"""The first GLM whose arguments Z.ai streams, if it is asked to."""
+"""The first GLM version whose arguments Z.ai streams on request."""
 
 
 def tool_keys(
@@ -33,10 +33,10 @@ def tool_keys(
     model: str | None,
     server: Server | None,
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """Return the keys of the body that offer tools, and what had to be changed of the wish.
+    """Return the keys of the body that offer tools, and what was changed of the options.
 
     :param tools: functions in OpenAI's form.
-    :param parallel: whether several calls may come at once; None leaves it to the server.
+    :param parallel: whether the model may make several calls at once; None for the server default.
     """
     if not tools or (choice == "none" and server in SERVERS_WITH_AUTO_ONLY):  # what isn't offered isn't called
         return {}, ()
@@ -69,7 +69,7 @@ def forced_name(choice: ToolChoice | None) -> str | None:
 
 
 def _drop_strict(keys: dict[str, Any]) -> tuple[Change, ...]:
-    """Take ``strict`` out of the functions, which Z.ai refuses."""
+    """Remove ``strict``, which Z.ai refuses, from the functions."""
     functions = [tool.get("function") for tool in keys["tools"]]
     if not any(isinstance(function, Mapping) and "strict" in function for function in functions):
         return ()
@@ -84,9 +84,9 @@ def _streams_arguments(model: str | None) -> bool:
 
 
 class ToolCallAssembler:
-    """Assembles the calls of one answer from fragments, whichever server sent them.
+    """Assembles the calls of one answer from the fragments that servers send.
 
-    Calls are numbered in the order in which they begin, and each gets an id of its own: a missing one, or one that
+    Calls are numbered in the order in which they begin, and each has a unique id: a missing one, or one that
     another call of the answer has, is replaced.
     """
 
@@ -103,7 +103,7 @@ class ToolCallAssembler:
         return bool(self._ids)
 
     def feed(self, listed: Any) -> list[ToolCallPiece]:
-        """Take in the ``tool_calls`` of an event or of a message; return what is new of each call."""
+        """Process the ``tool_calls`` of an event or a message; return the new part of each call."""
         pieces = []
         for item in listed if isinstance(listed, list) else [listed]:
             if isinstance(item, Mapping):
@@ -132,7 +132,7 @@ class ToolCallAssembler:
         self._arguments[call].append(text)
 
     def _find_call(self, index: int | None, received_id: str, name: str, text: str) -> int | None:
-        """Return the call that a fragment goes on with; None for one that begins another."""
+        """Return the call that a fragment continues; None if it begins another."""
         if index is not None:
             call = self._by_index.get(index)
         elif received_id and received_id in self._received_ids:
@@ -141,7 +141,7 @@ class ToolCallAssembler:
             call = len(self._ids) - 1 if self._ids and not name else None
         if call is None or not name or not self._names[call]:
             return call
-        # A second name at one place: the same call's, repeated, or another call of a server that doesn't count.
+        # A second name at one index: the same call's, repeated, or another call of a server that doesn't count.
         so_far = "".join(self._arguments[call])
         begins_another = _is_json(so_far) and text.lstrip().startswith("{") and text != so_far
         is_another = (
@@ -161,7 +161,7 @@ class ToolCallAssembler:
 
 
 def new_call_id() -> str:
-    """Return an id for a call that has none."""
+    """Return a random id for a call that has none."""
     return f"call_{secrets.token_hex(12)}"
 
 
@@ -170,7 +170,7 @@ def _text(value: Any) -> str:
 
 
 def _arguments(value: Any) -> str:
-    """Return arguments as text: some servers send the object itself."""
+    """Return arguments as text: some servers send an object."""
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -18,10 +18,10 @@ CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 KEY_OPEN, KEY_CLOSE, VALUE_OPEN, VALUE_CLOSE = "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"
 NAME_ENDS = re.compile(r"[\n<{]")
 STRAY_TAGS = (VALUE_CLOSE, KEY_CLOSE)
-"""Tags that faulty parsers leave behind a name."""
+"""Tags that faulty parsers leave after a name."""
 
 AFTER_NAME = (KEY_OPEN, CALL_CLOSE, CALL_OPEN, "{")
-"""What may stand behind the name of a call."""
+"""What may follow the name of a call."""
 
 NAMED_JSON = re.compile(r'\{\s*"name"\s*:\s*"([^"\\]*)"')
 NAMED_JSON_BEGINNING = re.compile(r'\{\s*(?:"(?:n(?:a(?:m(?:e(?:"\s*(?::\s*(?:"[^"\\]*)?)?)?)?)?)?)?)?')
@@ -30,14 +30,14 @@ MAX_NAME_CHARS = 256
 
 
 class ParsedCall(NamedTuple):
-    """A call that was read in a text. ``arguments`` is JSON, or the text itself where it can't be read."""
+    """A call that was found in text; ``arguments`` is JSON, or the text itself if it can't be parsed."""
 
     name: str
     arguments: str
 
 
 class TaggedCall:
-    """One call between its tags, read as it comes: each character once, however many pieces they come in.
+    """Parser of one call between its tags that reads each character once, however many pieces there are.
 
     :param tag: the opening tag; empty where it is missing.
     """
@@ -45,22 +45,22 @@ class TaggedCall:
     def __init__(self, schemas: Mapping[str, Schema], tag: str) -> None:
         self.tag = tag
         self.call: ParsedCall | None = None
-        """The call, once :meth:`find_end` has found its end; None if it is none."""
+        """The call, after :meth:`find_end` has found its end; None if the text isn't a call."""
         self.has_begun = False
-        """Whether the name has come, and what must follow it."""
+        """Whether the name, and what must follow it, has arrived."""
         self.ends_at: int | None = None
-        """Where the call ends in what is held, once that has come."""
+        """Where the call ends in the held text, once known."""
         self._schemas = schemas
         self._name = ""
         self._read_to = self._searched_to = self._scanned_to = 0
-        """How far arguments are read; how far the closing tag was looked for."""
+        """How far arguments were read, the closing tag was searched for, and JSON strings were tracked."""
         self._key_end = -1
         self._in_string = False
         self._values: dict[str, Any] = {}
         self._is_json = self._is_named = self._is_broken = False
 
     def find_end(self, held: str) -> int | None:
-        """Return where the call ends in what is held; None if more must come. Without a bound tool it is 0."""
+        """Return where the call ends in the held text; None if more is needed, 0 if it names no bound tool."""
         if self.ends_at is not None:
             return self.ends_at
         if not self.has_begun:
@@ -79,16 +79,16 @@ class TaggedCall:
         return self.ends_at
 
     def parse_incomplete(self, held: str) -> ParsedCall | None:
-        """Return the call of an answer that ended within it: invalid, with its text for arguments."""
+        """Return the call of an answer that ended within it: invalid, with its text as arguments."""
         return self._invalid_call(held) if self._name else None
 
     def _invalid_call(self, text: str) -> ParsedCall:
-        """Return a call whose arguments are its text, which is no JSON object."""
+        """Return a call whose arguments are its text, which isn't a JSON object."""
         inside = text[len(self.tag) :]
         return ParsedCall(self._name, inside if parse_object(inside) is None else CALL_OPEN + inside)
 
     def _read_name(self, held: str) -> bool | None:
-        """Read the name; return whether it is a bound tool's, None if more must come first."""
+        """Read the name; return whether it is a bound tool's, or None if more text is needed."""
         start = self._skip_blanks(held[:MAX_NAME_CHARS], len(self.tag))
         beginning = held[start : start + MAX_NAME_CHARS]
         if start >= MAX_NAME_CHARS:
@@ -133,7 +133,7 @@ class TaggedCall:
         return bool(self._name)
 
     def _read_argument(self, held: str) -> str | None:
-        """Read the next argument; ``wait`` if more must come, None if there is none."""
+        """Read the next argument; return ``wait`` if more text is needed, None if there is none."""
         start = self._skip_blanks(held, self._read_to)
         if not held.startswith(KEY_OPEN, start):
             return "wait" if KEY_OPEN.startswith(held[start:]) else None
@@ -195,7 +195,7 @@ class TaggedCall:
         return None
 
     def _arguments_in(self, values: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Return the arguments in a block's object, which may be text of their own; None if there are none."""
+        """Return the arguments in a call's object, which may be JSON text themselves; None if there are none."""
         if values is None or not self._is_named:
             return values
         inner = next((values[key] for key in ("arguments", "parameters") if key in values), None)
@@ -205,7 +205,7 @@ class TaggedCall:
         return inner if isinstance(inner, dict) else None
 
     def _ends_in_string(self, held: str, end: int) -> bool:
-        """Return whether JSON is within a string at a place; each character is looked at once."""
+        """Return whether a position is within a JSON string; each character is read once."""
         for mark in STRING_MARKS.finditer(held, max(self._scanned_to, self._read_to), end):
             self._in_string ^= mark[0] == '"'
         self._scanned_to = end
@@ -213,14 +213,14 @@ class TaggedCall:
 
     @staticmethod
     def _skip_blanks(held: str, start: int) -> int:
-        """Return where the next character stands that isn't blank."""
+        """Return the position of the next character that isn't whitespace."""
         while start < len(held) and held[start].isspace():
             start += 1
         return start
 
 
 def find_bound_name(name: str, bound: Container[str]) -> str:
-    """Return the bound tool that a name with a stray tag of a faulty parser means; empty if there is none."""
+    """Return the bound tool for a name to which a faulty parser may have left a tag; empty if there is none."""
     candidate = name.strip()
     while tag := next((tag for tag in (*STRAY_TAGS, CALL_CLOSE) if candidate.endswith(tag)), ""):
         candidate = candidate.removesuffix(tag).strip()

@@ -23,21 +23,21 @@ SPECIAL_TOKENS = re.compile(r"\s*(?:<\|[a-z]+\|>\s*)*")
 
 FENCED_CALL = re.compile(r"\s*```(?:python)?\s*\ntool_call\((?P<arguments>.*)\)\s*```", re.DOTALL)
 AFTER_CALL_MARKS = ("\n", "\r", CALL_OPEN, "<|")
-"""What stands behind a call if something does, besides blanks."""
+"""What may follow a call, besides spaces and tabs."""
 
 MAX_CALL_CHARS = 2**18
-"""Characters of a call. What is longer stays text, so that a server can't have more and more looked through."""
+"""Longer calls stay text, so that a server can't cause ever longer searches."""
 
 
 class ToolTextReader:
-    """Takes the text of an answer in pieces, and the calls out of it; no part of a call is handed out as text.
+    """Extracts tool calls from text that comes in pieces; no part of a call is passed on as text.
 
-    Text that only mentions the tags stays text: in code, and where no bound tool is named. What comes out doesn't
+    Text that only mentions the tags stays text: in code, and if it names no bound tool. The result doesn't
     depend on how the text is cut into pieces.
 
     :param tools: the bound tools, as functions in OpenAI's form.
-    :param seed: what the ids of calls are made of. An answer from a tape has the same ids again, and so has an
-        agent's next request, which repeats them.
+    :param seed: what the ids of calls are derived from, so that an answer from a tape, and an agent's next request,
+        which repeats them, have the same ids.
     """
 
     def __init__(self, tools: Sequence[Mapping[str, Any]], seed: str = "") -> None:
@@ -45,24 +45,24 @@ class ToolTextReader:
         functions = [tool["function"] for tool in tools if isinstance(tool.get("function"), Mapping)]
         self._schemas = {function["name"]: function.get("parameters") or {} for function in functions}
         self.blocks: list[str] = []
-        """The text of each call that was read."""
+        """The text of each call."""
         self._reset()
 
     def _reset(self) -> None:
         self._held = ""
         self._waiting: list[str] = []
-        """Text behind what is held that needn't be looked at yet."""
+        """Text after the held text that needn't be parsed yet."""
         self._size = 0
         self._is_whole_call = False
-        """Whether all of the answer is held: it looks like a call of GLM-4-9B or ChatGLM3."""
+        """Whether the whole answer is held, since it looks like a call of GLM-4-9B or ChatGLM3."""
         self._block: TaggedCall | None = None
         self._code = CodeTracker()
         self._is_first = self._at_line_start = True
-        """Whether only blanks have come; whether only blanks have come in this line."""
+        """Whether the answer, and the current line, has only whitespace so far."""
         self._after_call = False
 
     def feed(self, delta: Delta) -> list[Delta]:
-        """Take in a piece; return the pieces to hand out in its place."""
+        """Process a piece; return the pieces to pass on instead."""
         deltas = self._read(delta.text) if delta.text else []
         if delta.finish_reason:
             deltas += self.close()
@@ -72,7 +72,7 @@ class ToolTextReader:
         return deltas if delta.text and rest == _EMPTY else [*deltas, rest]
 
     def close(self) -> list[Delta]:
-        """End the answer; return what was held back, as a call or as text."""
+        """Finish the answer; return what was held back, as a call or as text."""
         held, block = self._held + "".join(self._waiting), self._block
         self._held, self._block, self._waiting = "", None, []
         if block is not None:
@@ -110,7 +110,7 @@ class ToolTextReader:
         return deltas
 
     def _read_text(self) -> list[Delta] | None:
-        """Hand out text up to what may begin a call; None if all that is held may be one."""
+        """Return text up to what may begin a call; None if the whole held text may be one."""
         held = self._held
         blanks = len(held) - len(held.lstrip())
         if self._after_call:
@@ -151,24 +151,24 @@ class ToolTextReader:
         return [Delta(text=text)]
 
     def _read_block(self, block: TaggedCall) -> list[Delta] | None:
-        """Read the call that is held, once it is whole; None as long as it isn't."""
+        """Return the held call once it is complete; None until then."""
         end = block.find_end(self._held)
         if end is None:
             return None
-        if block.call is None:  # text that has the tag in it
+        if block.call is None:  # text that contains the tag
             self._block = None
             return self._release(len(block.tag) or 1)
         rest = self._held[end:].lstrip(" \t")
         if len(self._held) - end < MAX_NAME_CHARS and any(each.startswith(rest) for each in AFTER_CALL_MARKS):
             return None
         self._block = None
-        if not rest.startswith(AFTER_CALL_MARKS):  # a sentence goes on: it speaks of the call
+        if not rest.startswith(AFTER_CALL_MARKS):  # the sentence continues: it mentions the call
             return self._release(end)
         text, self._held, self._after_call = self._held[:end], self._held[end:], True
         return [self._call_delta(block.call, text)]
 
     def _begins_untagged(self, beginning: str) -> bool | None:
-        """Tell whether a line is a call whose opening tag is missing; None if more must come to tell."""
+        """Return whether a line is a call without its opening tag; None if more text is needed."""
         for name in self._schemas:
             if beginning and name.startswith(beginning):
                 return None
@@ -181,7 +181,7 @@ class ToolTextReader:
         return False
 
     def _may_be_whole_call(self, beginning: str) -> bool:
-        """Tell whether a text from its first word on can be a call in the manner of GLM-4-9B or ChatGLM3."""
+        """Return whether the beginning of an answer can be a call in the format of GLM-4-9B or ChatGLM3."""
         for name in self._schemas:
             if beginning and name.startswith(beginning):
                 return True
@@ -198,7 +198,7 @@ class ToolTextReader:
         return False
 
     def _parse_whole(self, held: str) -> ParsedCall | None:
-        """Read a whole answer in the manner of GLM-4-9B or ChatGLM3."""
+        """Parse a whole answer in the format of GLM-4-9B or ChatGLM3."""
         beginning = held.lstrip()
         name = max((name for name in self._schemas if beginning.startswith(name)), key=len, default="")
         rest = beginning[len(name) :]
