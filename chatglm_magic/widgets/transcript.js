@@ -174,9 +174,9 @@ class View {
       this.busy = busy;
       const name = busy ? "Stop" : "Send";
       this.go.replaceChildren(icon(busy ? "stop" : "send"), make("span", "", name));
-      this.go.title = busy ? "Stop (Esc); what has arrived stays" : "Send (Enter)";
+      this.go.title = busy ? "Stop (Esc); the partial answer is kept" : "Send (Enter)";
       this.go.classList.toggle("chatglm-stop", busy);
-      this.box.placeholder = busy ? "Esc stops the answer; what has arrived stays" : PLACEHOLDER;
+      this.box.placeholder = busy ? "Esc stops the answer; the partial answer is kept" : PLACEHOLDER;
     }
     this.tick.checked = get("live");
     this.counts();

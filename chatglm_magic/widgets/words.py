@@ -55,7 +55,7 @@ def notice_of(turn: Turn, details: str = "") -> MessageNotice | None:
     if turn.status in ("incomplete", "error"):
         text = reword_for_widgets(turn.error or "") or "The connection broke before the answer was complete."
         if re.fullmatch(r"\w+\(.*\)", turn.error or "", re.DOTALL):  # the repr of an error of this package
-            text = "The answer could not be shown to its end."
+            text = "The answer couldn't be displayed completely."
         return MessageNotice(text, "failed", details)
     if turn.spent_on_thinking:
         return MessageNotice("Thinking used up Max tokens. Raise it, or choose less thinking.")

@@ -91,9 +91,9 @@ class SweepButtons(w.Box):  # type: ignore[misc]
         self.stopping = False
         """Whether Stop was pressed and the sweep hasn't ended yet."""
         self._pressed = False
-        self.stop = look.button("Stop", tooltip="Stop the sweep; what came stays")
-        self.resume = look.button("Resume", tooltip="Send what is missing")
-        self.retry = look.button("Retry failed", tooltip="Send again what failed")
+        self.stop = look.button("Stop", tooltip="Stop the sweep; answers so far are kept")
+        self.resume = look.button("Resume", tooltip="Send the missing requests")
+        self.retry = look.button("Retry failed", tooltip="Send the failed requests again")
         self.stop.on_click(guard.handler(self._stop))
         self.resume.on_click(guard.handler(self._resume))
         self.retry.on_click(guard.handler(self._retry))

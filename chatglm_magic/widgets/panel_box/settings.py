@@ -263,7 +263,7 @@ def rejection_text(name: str, error: Exception) -> str:
     if isinstance(error, ParameterError | TraitError):
         text = reword_for_widgets(str(error))
         return text[:1].upper() + text[1:]
-    return f"{each['label']} can't take that."
+    return f"Invalid value for {each['label']}."
 
 
 def parse_stops(lines: str) -> list[str] | None:

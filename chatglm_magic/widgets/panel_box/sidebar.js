@@ -55,7 +55,7 @@ class View {
     this.server.append(this.dot, this.name, this.place, make("span", "chatglm-pale", "▾"));
     this.state = make("span", "chatglm-state");
     this.state.setAttribute("role", "status");
-    this.fresh = button("", "+ New chat", () => this.send("new"), "Begin a conversation; this one stays in the history");
+    this.fresh = button("", "+ New chat", () => this.send("new"), "Start a conversation; this one stays in the history");
     this.past = button("chatglm-past-button", "", () => this.send("history"));
     this.drawer = button("chatglm-drawer-button", "Settings", () => this.toggle());
     this.drawer.setAttribute("aria-expanded", "false");
@@ -84,7 +84,7 @@ class View {
       if (section.title === "Server") {
         const bar = make("div", "chatglm-checking");
         this.words = make("span", "chatglm-pale");
-        bar.append(button("", "Check", () => this.send("check"), "Check the connection once more"), this.words);
+        bar.append(button("", "Check", () => this.send("check"), "Check the connection again"), this.words);
         box.append(bar);
       }
       this.side.append(box);

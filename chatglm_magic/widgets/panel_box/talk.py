@@ -111,7 +111,7 @@ class PanelConversation:
         later = len(self._versions()) - self._versions().index(matches[0]) - 1
         self._session.fork(matches[0].turn.id, before=True)
         if later or matches[0].turn.answer:
-            self._transcript.show_notice(MessageNotice("A branch: the conversation it left is in the history."))
+            self._transcript.show_notice(MessageNotice("New branch. The original conversation is in the history."))
         self._ask_once("edit", prompt, replaces=None)
 
     def choose_version(self, id: str, number: Any) -> None:
