@@ -17,7 +17,7 @@ from ..debounce import Sleep
 from ..look import BORDER, ERROR, FOCUS, GAP, MUTED, SURFACE, TEXT, UNSURE
 from .calls import CallbackGuard
 from .compare import Comparison
-from .listing import REFRESH_INTERVAL_SECONDS, Listing
+from .listing import STORE_READ_INTERVAL_SECONDS, Listing
 from .reader import Reader
 from .selection import Selection
 
@@ -52,7 +52,7 @@ class HistoryViewer(w.VBox):  # type: ignore[misc]
         self.reader = Reader(session, reader_guard, self.selection, delete=self._delete, on_move=self._mark_open)
         self.comparison = Comparison(reader_guard, self._close_comparison)
         self.listing = Listing(session, guard, self.selection, self._open_conversation)
-        self._unobserve = session.on_change(guard.debounce(self._refresh, pause=REFRESH_INTERVAL_SECONDS))
+        self._unobserve = session.on_change(guard.debounce(self._refresh, pause=STORE_READ_INTERVAL_SECONDS))
         panes = look.with_class(w.Box([self.listing, self.reader, self.comparison]), "chatglm-panes")
         style = look.style_sheet(CSS, "chatglm-viewer")
         top = (self.listing.bar, self.listing.filters, guard.status, self.listing.notices, self.selection)

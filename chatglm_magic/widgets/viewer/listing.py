@@ -20,8 +20,8 @@ from .selection import Selection
 ALL_CONVERSATIONS, ALL_TURNS, THIS_CONVERSATION = "all conversations", "all turns", "this conversation"
 SCOPES = (ALL_CONVERSATIONS, ALL_TURNS, THIS_CONVERSATION)
 
-REFRESH_INTERVAL_SECONDS = 0.25
-"""Time between two reads of the store while turns arrive or a search is typed."""
+STORE_READ_INTERVAL_SECONDS = 0.25
+"""Between two reads of the store, while turns arrive or a search is typed."""
 
 MAX_NOTICES = 3
 
@@ -60,7 +60,7 @@ class Listing(w.VBox):  # type: ignore[misc]
         self.rows: list[Row] = []
         self.query = Query()
         self.show = guard.make_atomic(look.label_above(w.Dropdown(description="Show", options=SCOPES)))
-        self.filters = Filters(guard, self.search, guard.debounce(self.search, pause=REFRESH_INTERVAL_SECONDS))
+        self.filters = Filters(guard, self.search, guard.debounce(self.search, pause=STORE_READ_INTERVAL_SECONDS))
         self.refresh = look.button("Refresh", tooltip="Look for turns of other kernels")
         self.select_page = look.button("Select page", tooltip="Select the turns of this page")
         self.export = look.button("Export all…", tooltip="Write all that are listed to a file")
