@@ -88,7 +88,7 @@ def run_sweep(
         from ..sweeps.prepare import forecast
 
         return forecast(sweep)
-    count = sweep.count_missing()
+    count = sweep.missing()
     if count > MAX_REQUESTS_WITHOUT_YES and not options.yes:
         raise CommandError(
             f"this sweep would send {count:,} requests: add --yes to run it, or --dry-run to estimate tokens"

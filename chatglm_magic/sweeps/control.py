@@ -142,7 +142,7 @@ class SweepControl:
         """Ask again what failed; otherwise as :meth:`resume`."""
         return self._start(lambda turn: turn is not None and is_failed(turn), wait=wait)
 
-    def count_missing(self) -> int:
+    def missing(self) -> int:
         """How many questions :meth:`resume` would ask."""
         return len(self._cell_grid.find_slots(is_missing))
 

@@ -91,7 +91,7 @@ def test_a_smaller_sweep_takes_over_no_more_than_it_has_room_for() -> None:
         assert len(server.posts) == 6 and second.complete
         assert [turn.id for turn in second] == [turn.id for turn in first.cells[1].received[:2]]
         assert (len(second), second.progress.total, second.progress.done) == (2, 2, 2)
-        assert second.stats()[0].asked == 2 and second.count_missing() == 0
+        assert second.stats()[0].asked == 2 and second.missing() == 0
 
 
 def test_only_whole_answers_are_taken_over() -> None:

@@ -124,7 +124,7 @@ def test_a_saved_sweep_is_read_as_it_was(tmp_path: Path) -> None:
     again = Sweep.load(path)
     assert [cell.turns for cell in again.cells] == [cell.turns for cell in sweep.cells]
     assert again.axes == {"prompt": ("为什么？", "q"), "temperature": (0.1, 0.5), "stop": (["a", "b"], None)}
-    assert again.stats() == sweep.stats() and again.count_missing() == 1
+    assert again.stats() == sweep.stats() and again.missing() == 1
 
 
 def test_saving_writes_over_nothing_by_accident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_of_a_file_that_breaks_off_all_that_is_whole_is_read(tmp_path: Path, cut
     path.write_bytes(data[: last + cut if cut > 0 else last])
     with pytest.warns(UserWarning, match=r"breaks off: 1 of its answers are not there. resume\(\)"):
         again = Sweep.load(path)
-    assert list(again) == list(sweep)[:3] and again.count_missing() == 1
+    assert list(again) == list(sweep)[:3] and again.missing() == 1
     path.write_bytes(data[:-1])
     assert list(Sweep.load(path)) == list(sweep)
 

@@ -215,11 +215,11 @@ def test_resume_asks_only_for_what_is_missing() -> None:
         result.stop()
         hold.set()
         before = len(server.posts)
-        assert result.count_missing() == 14
+        assert result.missing() == 14
         result.resume()
         assert sorted(post.body["seed"] for post in server.posts[before:]) == list(range(6, 20))
         assert [turn.answer for turn in result] == ["", *(f"a{n}" for n in range(1, 20))]
-        assert result.count_missing() == 0 and len(result.resume()) == 20 and len(server.posts) == before + 14
+        assert result.missing() == 0 and len(result.resume()) == 20 and len(server.posts) == before + 14
 
 
 def test_a_new_sweep_takes_over_what_another_has() -> None:

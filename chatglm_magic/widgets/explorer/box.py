@@ -107,7 +107,7 @@ class SweepButtons(w.Box):  # type: ignore[misc]
         """
         running = progress.pending > 0
         self.stopping = self.stopping and running
-        missing = not running and self._sweep.count_missing() > 0
+        missing = not running and self._sweep.missing() > 0
         replaced = self._pressed and running == self.stop.disabled
         self._set_available(self.resume, missing)
         self._set_available(self.retry, not running and progress.failed > 0)
@@ -132,7 +132,7 @@ class SweepButtons(w.Box):  # type: ignore[misc]
         self._guard.handler(self._on_press)()
 
     def _resume(self) -> None:
-        self._start(self._sweep.resume, "" if self._sweep.count_missing() else "Nothing is missing.")
+        self._start(self._sweep.resume, "" if self._sweep.missing() else "Nothing is missing.")
 
     def _retry(self) -> None:
         self._start(self._sweep.retry, "" if self._sweep.progress.failed else "Nothing has failed.")
