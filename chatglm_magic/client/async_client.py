@@ -122,7 +122,7 @@ class ConnectionPool:
             return self.session
         if proxy.url not in self._socks_sessions:
             proxy.require_package("aiohttp_socks", url)
-            self._socks_sessions[proxy.url] = _new_session(_socks_connector(proxy))
+            self._socks_sessions[proxy.url] = _new_session(proxy.new_connector())
         return self._socks_sessions[proxy.url]
 
     async def _hold_open(self) -> AsyncGenerator[None, None]:
@@ -192,16 +192,6 @@ def _new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
     )
-
-
-def _socks_connector(proxy: Proxy) -> aiohttp.BaseConnector:
-    """Return a connector through a proxy that speaks SOCKS; it looks names up itself where its scheme says so."""
-    from aiohttp_socks import ProxyConnector
-
-    scheme, _, rest = proxy.url.partition("://")
-    far = scheme.lower() in ("socks5h", "socks4a")
-    connector: aiohttp.BaseConnector = ProxyConnector.from_url(f"{scheme.lower()[:6]}://{rest}", rdns=far, limit=0)
-    return connector
 
 
 def _max_connections() -> int:
@@ -318,8 +308,8 @@ async def _post(pool: ConnectionPool, request: Request, deadline: Deadline) -> a
     proxy, context = proxy_for(request.url), ssl_context_for(request.url)
     session = pool.session_for(proxy, request.url)
     try:
-        async with asyncio.timeout(deadline.until_answer()) as patience:
-            body = _BlockBody(request, deadline, patience)
+        async with asyncio.timeout(deadline.until_answer()) as timeout:
+            body = _BlockBody(request, deadline, timeout)
             send = partial(
                 session.post,
                 request.url,

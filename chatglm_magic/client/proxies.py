@@ -8,11 +8,15 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import EndpointError
 from ..wire.body import sanitize_line
 from .address import is_loopback, redact_url
+
+if TYPE_CHECKING:
+    import aiohttp
 
 SOCKS_SCHEMES = ("socks4", "socks4a", "socks5", "socks5h")
 INSTALL_SOCKS = 'pip install "chatglm-magic[socks]"'
@@ -59,6 +63,17 @@ class Proxy:
             raise self.error(
                 "speaks SOCKS, for which packages are missing", url, f"Install them: {INSTALL_SOCKS}. Or"
             )
+
+    def new_connector(self) -> aiohttp.BaseConnector:
+        """Return a connector through a SOCKS proxy; the scheme says which side resolves host names."""
+        from aiohttp_socks import ProxyConnector
+
+        scheme, _, rest = self.url.partition("://")
+        scheme = scheme.lower()
+        connector: aiohttp.BaseConnector = ProxyConnector.from_url(
+            f"{scheme[:6]}://{rest}", rdns=scheme in ("socks5h", "socks4a"), limit=0
+        )
+        return connector
 
 
 def proxy_for(url: str) -> Proxy | None:

@@ -1,4 +1,4 @@
-"""Messages and response formats of chat models as each server accepts them, and messages as servers send them.
+"""Messages and response formats of chat models as each server accepts them, and choices as servers send them.
 
 Sources: OpenAI's API reference (``messages``, ``response_format``) and the documentation of Z.ai and Ollama; the
 chat templates of GLM-4.7 and later read ``reasoning_content`` of the messages after the last one of the user.
@@ -172,3 +172,31 @@ def _iter_part(part: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
         )
         if text:
             yield "reasoning" if thinks or names[0] == "thinking" else names[0], text
+
+
+def plain_text(reply: dict[str, Any]) -> str | None:
+    """Return the text of a chunk that contains only text, as most do; None for any other."""
+    choices = reply.get("choices")
+    choice: Any = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    if not isinstance(delta, dict) or reply.get("usage") or any(choice.get(name) for name in BESIDE_DELTA):
+        return None
+    text = delta.get("content")
+    if not isinstance(text, str) or any(delta[name] for name in delta if name not in ("content", "role")):
+        return None
+    return text
+
+
+BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
+"""Keys that a choice may have besides its delta."""
+
+
+def is_chunk(reply: Any) -> bool:
+    """Return whether an object is a chunk of a stream."""
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    return isinstance(choices, list) and any(isinstance(one, dict) and "delta" in one for one in choices)
+
+
+def choice_index(choice: dict[str, Any]) -> int:
+    number = choice.get("index")
+    return number if isinstance(number, int) else 0

@@ -44,7 +44,7 @@ def base_url(endpoint_url: str) -> str:
 
 
 def server_of(url: str) -> Server | None:
-    """Return the server with different keys that a URL belongs to, by host or Ollama's port; None for any other."""
+    """Return the server with different keys of a URL, by its host or Ollama's port; None for any other."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     for server, hosts in SERVER_HOSTS.items():

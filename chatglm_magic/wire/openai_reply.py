@@ -9,7 +9,7 @@ from ..errors import ChatGLMError, IncompleteAnswerError, InvalidResponseError, 
 from ..strictjson import strict_json
 from ..values import CONTEXT_FULL, Candidate, Change, Delta, TokenLogprobs
 from . import body as bodies
-from .chat import iter_parts, join_texts, read_message, read_reasoning
+from .chat import choice_index, is_chunk, iter_parts, join_texts, plain_text, read_message, read_reasoning
 from .error_response import SHORTEN_ADVICE, find_message, make_event_error, raise_if_error, reports_failure
 from .sse import Event, SSEDecoder
 from .text_filters import ThinkSplitter, resolve_thinking
@@ -143,7 +143,7 @@ class OpenAIReader:
         """
         if self._decoder is None:
             whole, events = self._buffer.json_and_events()
-            if events and _is_chunk(whole):  # a chunk without its "data:"
+            if events and is_chunk(whole):  # a chunk without its "data:"
                 yield from self._read_object(whole)
             else:
                 yield from self._read_whole(whole)
@@ -249,7 +249,7 @@ class OpenAIReader:
         if (
             self._model is not None
             and not (self._pending_changes or self._selects_by_index)
-            and (text := _plain_text(reply))
+            and (text := plain_text(reply))
         ):
             self._objects_with_text += 1
             return self._read_text(text)
@@ -289,10 +289,10 @@ class OpenAIReader:
         if len(listed) > 1:
             self._selects_by_index = True
             if self._selected_index is None:
-                self._selected_index = min(_choice_index(item) for item in listed)
+                self._selected_index = min(choice_index(item) for item in listed)
         if self._selects_by_index:
             selected = self._selected_index or 0
-            return next((item for item in listed if _choice_index(item) == selected), {})
+            return next((item for item in listed if choice_index(item) == selected), {})
         return listed[0] if listed else {}
 
     def _read_choice(self, choice: dict[str, Any], message: dict[str, Any]) -> list[Delta]:
@@ -346,31 +346,3 @@ class OpenAIReader:
             "function_call",
         )
         return read_message(choice).get("content") in ("", []) or reason in without_text
-
-
-def _plain_text(reply: dict[str, Any]) -> str | None:
-    """Return the text of a chunk that contains only text, as most do; None for any other."""
-    choices = reply.get("choices")
-    choice: Any = choices[0] if isinstance(choices, list) and len(choices) == 1 else None
-    delta = choice.get("delta") if isinstance(choice, dict) else None
-    if not isinstance(delta, dict) or reply.get("usage") or any(choice.get(name) for name in BESIDE_DELTA):
-        return None
-    text = delta.get("content")
-    if not isinstance(text, str) or any(delta[name] for name in delta if name not in ("content", "role")):
-        return None
-    return text
-
-
-BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
-"""Keys that a choice may have besides its delta."""
-
-
-def _is_chunk(reply: Any) -> bool:
-    """Return whether an object is a chunk of a stream."""
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    return isinstance(choices, list) and any(isinstance(one, dict) and "delta" in one for one in choices)
-
-
-def _choice_index(choice: dict[str, Any]) -> int:
-    number = choice.get("index")
-    return number if isinstance(number, int) else 0

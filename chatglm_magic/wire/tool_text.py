@@ -32,12 +32,12 @@ MAX_CALL_CHARS = 2**18
 class ToolTextReader:
     """Extracts tool calls from text that comes in pieces; no part of a call is passed on as text.
 
-    Text that only mentions the tags stays text: in code, and if it names no bound tool. The result doesn't
-    depend on how the text is cut into pieces.
+    Text that only mentions the tags stays text: in code, and if it names no bound tool. The result doesn't depend
+    on how the text is cut into pieces.
 
     :param tools: the bound tools, as functions in OpenAI's form.
-    :param seed: what the ids of calls are derived from, so that an answer from a tape, and an agent's next request,
-        which repeats them, have the same ids.
+    :param seed: what the ids of calls are derived from, so that an answer from a tape has the same ids as before;
+        an agent's next request repeats them.
     """
 
     def __init__(self, tools: Sequence[Mapping[str, Any]], seed: str = "") -> None:
