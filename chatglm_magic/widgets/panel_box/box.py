@@ -22,8 +22,6 @@ from .settings import SettingsBinding
 from .talk import PanelConversation
 
 FALLBACK_TEXT = "chatglm panel: run %chatglm_panel in a notebook to use it."
-CODE_MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"], ["script", "Copy as a script"]]
-CODE_FORMS = {"magic": code.as_magic, "python": code.as_python, "script": code.as_script}
 EMPTY_TEXT = "Ask something. Settings apply to the next prompt."
 
 CSS = """
@@ -94,7 +92,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         self.conversation.fallback.publish_below(self)
 
     def _on_transcript_action(self, action: str, id: str, values: dict[str, Any]) -> None:
-        if not self.conversation.handle_action(action, id, values) and action in CODE_FORMS:
+        if not self.conversation.handle_action(action, id, values) and action in code.CODE_FORMS:
             self._copy(action, str(values.get("text", "")))
 
     def _on_sidebar_action(self, action: str, id: str, values: dict[str, Any]) -> None:
@@ -123,7 +121,7 @@ class Panel(w.VBox):  # type: ignore[misc]
             return
         blank = not text.strip()
         request = code.read_request(self._session, turns[-1].prompt if blank else text, repeated=blank)
-        self.transcript.copy(CODE_FORMS[form](request))
+        self.transcript.copy(code.CODE_FORMS[form](request))
 
     def _copy_conversation(self) -> None:
         """Copy the conversation as Markdown, the same as in an export to ``.md``."""
@@ -166,7 +164,7 @@ def _make_widgets(*, plain: bool) -> tuple[Any, Any]:
             if error.name != "anywidget":
                 raise
         else:
-            return Transcript(composer=True, menu=CODE_MENU, empty=EMPTY_TEXT), Sidebar()
+            return Transcript(composer=True, menu=code.CODE_MENU, empty=EMPTY_TEXT), Sidebar()
     from .plain import PlainSidebar, PlainTranscript
 
     return PlainTranscript(), PlainSidebar()

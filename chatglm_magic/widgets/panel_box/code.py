@@ -102,6 +102,10 @@ def as_script(request: PanelRequest) -> str:
     return f"{key}from chatglm_magic import ChatGLM\n\n{_llm_code(request, _keyword_lines(request.endpoint))}"
 
 
+CODE_FORMS = {"magic": as_magic, "python": as_python, "script": as_script}
+CODE_MENU = [["magic", "Copy as magic"], ["python", "Copy as Python"], ["script", "Copy as a script"]]
+
+
 def _llm_code(request: PanelRequest, endpoint: list[str]) -> str:
     """Return lines that create a ``ChatGLM`` for an endpoint and send the prompt."""
     lines = [*endpoint, *_keyword_lines(request.parameters)]

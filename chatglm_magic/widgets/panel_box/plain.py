@@ -12,6 +12,7 @@ import traitlets as t
 
 from ..look import Html, Typeset, button, column, label_above, row, small_html, with_class
 from ..messages import ActionListener, Message, MessageNotice
+from .code import CODE_MENU
 from .settings import SECTIONS
 
 MAX_MESSAGES = 6
@@ -44,21 +45,20 @@ class PlainTranscript(_ActionSource):
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._messages: dict[str, Message] = {}
-        self._page, self._under = Typeset(), Html()
+        self._messages_html, self._notice_line = Typeset(), Html()
         self.box = label_above(w.Textarea(description="Prompt", rows=3, continuous_update=False))
         self.send_button = button("Send", primary=True)
         self.stop_button, self.again_button = button("Stop", disabled=True), button("Again")
         self.live_box = w.Checkbox(description="Live", indent=False)
         self.code = w.Textarea(description="Code", rows=6, layout=w.Layout(display="none"))
-        forms = {"Copy as magic": "magic", "Copy as Python": "python", "Copy as a script": "script"}
-        copies = {button(label): action for label, action in forms.items()}
+        copies = {button(label): action for action, label in CODE_MENU}
         bar = row(self.send_button, self.stop_button, self.again_button, self.live_box, *copies)
-        super().__init__([column(self.box, bar, self._under, label_above(self.code), self._page)])
+        super().__init__([column(self.box, bar, self._notice_line, label_above(self.code), self._messages_html)])
         self.send_button.on_click(lambda clicked: self._notify("send", text=self.box.value))
         self.stop_button.on_click(lambda clicked: self._notify("stop"))
         self.again_button.on_click(lambda clicked: self._notify("again"))
-        for each, action in copies.items():
-            each.on_click(lambda clicked, action=action: self._notify(action, text=self.box.value))
+        for copy_button, action in copies.items():
+            copy_button.on_click(lambda clicked, action=action: self._notify(action, text=self.box.value))
         self.live_box.observe(self._on_live, names="value")
         self.box.observe(lambda change: self.set_trait("draft", change["new"]), names="value")
         self.observe(lambda change: self._update_controls(), names=["busy", "notice", "draft", "live"])
@@ -122,7 +122,7 @@ class PlainTranscript(_ActionSource):
             self.box.value = self.draft
         failed = ' role="alert" class="chatglm-failed"' if self.notice.get("tone") == "failed" else ""
         text = self.notice.get("text", "")
-        self._under.value = f"<div{failed}>{escape(text)}</div>" if text else ""
+        self._notice_line.value = f"<div{failed}>{escape(text)}</div>" if text else ""
 
     def _draw(self) -> int:
         parts = []
@@ -132,8 +132,8 @@ class PlainTranscript(_ActionSource):
             parts.append(
                 f"{head}{''.join(message.blocks)}{notice}{small_html(message.meta) if message.meta else ''}"
             )
-        self._page.value = "".join(parts)
-        return len(self._page.value)
+        self._messages_html.value = "".join(parts)
+        return len(self._messages_html.value)
 
 
 class PlainSidebar(_ActionSource):
