@@ -83,20 +83,26 @@ def _make_parser() -> argparse.ArgumentParser:
         nargs="?",
         metavar="MODEL",
         help="a GGUF file, or a Hugging Face repository with one (owner/name, owner/name:Q8_0); "
-        "without it the built-in model",
+        "default: the built-in model",
     )
-    parser.add_argument("--port", type=_port, default=8000, help="default 8000; 0 takes any free one")
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="port to listen on (default: 8000); 0 for any free one"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument(
         "--token",
         action="store_true",
-        help="ask clients for a token: the one in CHATGLM_SERVER_TOKEN, else a new one that is printed",
+        help="require a token from clients: CHATGLM_SERVER_TOKEN, or else a new one that is printed",
     )
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a further name clients may call it by"
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="additional host name to accept; repeatable",
     )
     parser.add_argument(
-        "--threads", type=_positive, help="threads that compute (default: 1 built-in, else all cores but one)"
+        "--threads", type=_positive, help="number of threads (default: 1 built-in, else all cores but one)"
     )
     parser.add_argument("--ctx", type=_positive, help="context in tokens (default: 2048 built-in, else 8192)")
     parser.add_argument("--managed", action="store_true", help=argparse.SUPPRESS)

@@ -95,7 +95,7 @@ def make_middleware(guard: Guard) -> Middleware:
         except Exception:  # noqa: BLE001 - a bug here: traceback to the log, JSON to the client
             traceback.print_exc()
             request_error = RequestError(
-                500, "This server made a mistake; its log has the trace.", "internal_error"
+                500, "Internal server error; the log has the traceback.", "internal_error"
             )
         return error_response(
             request_error.status, request_error.message, request_error.kind, **request_error.more

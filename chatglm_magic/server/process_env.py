@@ -46,11 +46,6 @@ def child_command(module: str) -> list[str]:
     return [sys.executable, "-P", "-c", code]
 
 
-def format_seconds(seconds: float) -> str:
-    """Return a duration as ``0.12 s`` or ``12 s``."""
-    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
 def usable_cores() -> int:
     """Return how many cores this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):

@@ -16,7 +16,6 @@ from .app import Launch, bind, listen, make_app, url_of
 from .engine_process import Engine, EngineStartError
 from .guard import Guard
 from .models import HubModel, ModelError, ModelFile
-from .process_env import format_seconds
 
 
 async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, args: argparse.Namespace) -> int:
@@ -32,19 +31,19 @@ async def run_standalone(model: ModelFile | HubModel, engine: Engine | None, arg
     host = f"[{args.host}]" if ":" in args.host else args.host
     guard = Guard(token, [*args.allow_host, host], any_ip=is_open)
     await listen(make_app(launch.client, guard), sock)
-    ended = _catch_signals()
+    stopped = _catch_signals()
     if is_open and token is None:
         sys.stderr.write(
             f"Warning: everyone on the network can use this server ({args.host}). "
-            "--token asks for a token; without --host it serves this machine only.\n"
+            "Require a token with --token, or omit --host to serve this machine only.\n"
         )
     _print_addresses(url_of(sock), launch.client.name, token)
-    failed = asyncio.ensure_future(_report_engine(launch))
-    failed.add_done_callback(lambda _: None if ended.done() else ended.set_result(None))
-    await ended
-    if failed.done():
-        if unknown := failed.exception():  # unexpected: print the traceback
-            traceback.print_exception(unknown)
+    report = asyncio.ensure_future(_report_engine(launch))
+    report.add_done_callback(lambda _: None if stopped.done() else stopped.set_result(None))
+    await stopped
+    if report.done():
+        if unexpected := report.exception():
+            traceback.print_exception(unexpected)
         launch.exit(1)
     _print("\nStopped.")
     launch.exit(0)
@@ -64,7 +63,8 @@ async def _report_engine(launch: Launch) -> None:
     except (ModelError, EngineStartError) as error:
         sys.stderr.write(f"The model {launch.client.name} can't be served: {error}\n")
         return
-    _print(f"Ready: {launch.client.name} loaded in {format_seconds(seconds)}. Ctrl-C ends it.")
+    duration = f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    _print(f"Ready: {launch.client.name} loaded in {duration}. Ctrl-C ends it.")
     assert launch.engine is not None
     reason = await asyncio.wrap_future(launch.engine.exit_reason)
     sys.stderr.write(f"The model's process has ended ({reason}). Ctrl-C, then start the server again.\n")
@@ -91,21 +91,21 @@ def _print(text: str) -> None:
 def _catch_signals() -> asyncio.Future[None]:
     """Return a future that completes at an interrupt or a request to terminate."""
     loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
+    stopped: asyncio.Future[None] = loop.create_future()
 
-    def end() -> None:
-        if not ended.done():
-            ended.set_result(None)
+    def stop() -> None:
+        if not stopped.done():
+            stopped.set_result(None)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
         if number is None:
             continue
         try:
-            loop.add_signal_handler(number, end)
+            loop.add_signal_handler(number, stop)
         except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
-    return ended
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
+    return stopped
 
 
 def _explain_bind_error(error: OSError, host: str, port: int) -> str:

@@ -71,7 +71,7 @@ def _check_keywords(schema: Any, where: tuple[str | int, ...]) -> None:
     if schema is True:
         return
     if not isinstance(schema, dict):
-        raise BadField(where, "Input's schema should be an object, and isn't all of it", None, "dict_type")
+        raise BadField(where, "Input's schema should have an object at every level", None, "dict_type")
     for name in _SIZE_KEYWORDS:
         size = schema.get(name, 0)
         if type(size) is not int or not 0 <= size <= _MAX_SIZE:
@@ -80,7 +80,7 @@ def _check_keywords(schema: Any, where: tuple[str | int, ...]) -> None:
     for name in ("enum", "anyOf", "oneOf", "allOf", "required"):
         items = schema.get(name, [None])
         if not isinstance(items, list) or (not items and name != "required"):
-            raise BadField(where, f"Input's {name} should be a list with something in it", None, "list_type")
+            raise BadField(where, f"Input's {name} should be a non-empty list", None, "list_type")
     for name in ("anyOf", "oneOf", "allOf"):
         for inner in schema.get(name, ()):
             _check_keywords(inner, where)

@@ -78,9 +78,7 @@ def export_rows(path: str | Path, rows: RowSource, by_conversation: RowSource, *
     full = safe_files.resolve_target(path, force=force)
     writer = WRITERS.get(full.suffix.lower())
     if writer is None:
-        raise CommandError(
-            f"{quote_name(full.name)} must end in {', '.join(WRITERS)}: that says which form is meant."
-        )
+        raise CommandError(f"{quote_name(full.name)} must end in {', '.join(WRITERS)}, which selects the format.")
     source = rows if writer is _csv_table else by_conversation  # all but the table are for reading
     safe_files.write_atomically(full, writer(source()), force=force)
     return full

@@ -115,7 +115,7 @@ class History:
         for name in conditions:
             if name not in QUERY_FIELDS:
                 raise ParameterError(
-                    f"There is no condition {name!r}: take {', '.join(QUERY_FIELDS)}.", kind="unknown_name"
+                    f"Unknown condition {name!r}. Expected one of {', '.join(QUERY_FIELDS)}.", kind="unknown_name"
                 )
         return History(self.store, replace(self.query, **conditions))
 

@@ -82,7 +82,7 @@ def _one_of(names: tuple[str, ...]) -> Check:
 
 TEXT: Check = (_is_text, "a text")
 OBJECT: Check = (lambda value: isinstance(value, dict), "an object")
-COUNT: Check = (_is_count, "a whole number from 0")
+COUNT: Check = (_is_count, "a whole number of at least 0")
 SECONDS: Check = (_is_seconds, "a number of seconds")
 
 CHECKS: dict[str, Check] = {

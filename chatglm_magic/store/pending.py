@@ -223,9 +223,10 @@ class BufferedDatabase:
             self._was_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
             if not self._has_warned:
                 self._has_warned = True
-                why = error.strerror if isinstance(error, OSError) and error.strerror else error
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
                 self.notify(
-                    f"Turns can't be saved in {self._file.path}: {why}; they are kept in memory and tried again."
+                    f"Turns can't be saved in {self._file.path}: {reason}; "
+                    "they are kept in memory and tried again."
                 )
         else:
             return True

@@ -73,7 +73,7 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
-            raise ParameterError(f"There is no order {self.order!r}: take one of {', '.join(ORDERS)}.")
+            raise ParameterError(f"Unknown order {self.order!r}. Expected one of {', '.join(ORDERS)}.")
         to_timestamp(self.since)
         to_timestamp(self.until, end=True)
         for name in parameter_names("sampling"):
@@ -129,7 +129,7 @@ def _range_bounds(name: str, span: Any) -> Range:
         return None if low is None else float(low), None if high is None else float(high)
     except (TypeError, ValueError):
         raise ParameterError(
-            f"{name} takes two numbers, the least and the greatest; None leaves one open."
+            f"{name} expects two numbers, a lower and an upper bound, or None for no bound."
         ) from None
 
 
