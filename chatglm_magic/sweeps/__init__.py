@@ -1,4 +1,4 @@
-"""Sweeps over parameters: grids, their runs, their figures, and :class:`Sweep`, which holds what came."""
+"""Sweeps over parameters: grids, runs, statistics, and :class:`Sweep`, which holds the answers."""
 
 from __future__ import annotations
 

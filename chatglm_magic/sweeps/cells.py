@@ -1,4 +1,4 @@
-"""The cells of a sweep with their answers, changed on one thread and read from any."""
+"""The cells of a sweep and their answers, modified on one thread and read from any."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 Slot = tuple[int, int]
-"""A cell's number and a sample's."""
+"""The number of a cell and of a sample."""
 
 MAX_CALLS_PER_SECOND = 12
-"""A follower is called at most so many times a second."""
+"""How often a listener is called at most."""
 
 
 class Group(NamedTuple):
-    """Samples of a cell with one and the same answer; ``turn`` is the first one's."""
+    """The samples of a cell with the same answer; ``turn`` is the first one's."""
 
     turn: Turn
     samples: tuple[int, ...]
@@ -34,9 +34,9 @@ class Group(NamedTuple):
 
 @dataclass(eq=False)
 class Cell:
-    """One prompt with one setting: ``turns`` has a place for each sample, None where nothing has come.
+    """One prompt with one setting: ``turns`` has an item for each sample, None if it hasn't been received.
 
-    ``drafts`` holds the answers under way by the number of their sample; ``version`` grows with each change.
+    ``drafts`` maps sample numbers to answers in progress; ``version`` grows with each change.
     """
 
     prompt: str
@@ -48,38 +48,38 @@ class Cell:
 
     @property
     def received(self) -> list[Turn]:
-        """The turns that have come, whole or not."""
+        """The turns received so far, complete or not."""
         return [turn for turn in self.turns if turn is not None]
 
     @property
     def answers(self) -> list[Answer]:
-        """Every answer as text that knows its turn; a failure is an empty or partial one with its error."""
+        """Every answer as a ``str`` with a ``.turn``; a failure is an empty or partial one with its error."""
         return [Answer(turn) for turn in self.received]
 
     @property
     def groups(self) -> list[Group]:
-        """The answers that have come, equal ones together, in the order of their first sample."""
-        found: dict[tuple[object, ...], tuple[Turn, list[int]]] = {}
+        """The answers received, equal ones grouped, in the order of their first sample."""
+        groups: dict[tuple[object, ...], tuple[Turn, list[int]]] = {}
         for number, turn in enumerate(self.turns):
             if turn is not None and number not in self.drafts:
                 key = turn.answer, turn.reasoning, turn.status, turn.error, turn.finish_reason, str(turn.changed)
-                found.setdefault(key, (turn, []))[1].append(number)
-        return [Group(turn, tuple(numbers)) for turn, numbers in found.values()]
+                groups.setdefault(key, (turn, []))[1].append(number)
+        return [Group(turn, tuple(numbers)) for turn, numbers in groups.values()]
 
     @property
     def preview_text(self) -> str:
-        """The most frequent text that has come, the first of equally frequent ones; else one under way."""
-        come = [group for group in self.groups if group.turn.answer]
-        if come:
-            return max(come, key=lambda group: len(group.samples)).turn.answer
+        """The most frequent text received, the first of equally frequent ones; else one in progress."""
+        groups = [group for group in self.groups if group.turn.answer]
+        if groups:
+            return max(groups, key=lambda group: len(group.samples)).turn.answer
         return next((draft.text for draft in self.drafts.values() if draft.text), "")
 
     @property
     def state(self) -> Literal["waiting", "sent", "running", "failed", "partial", "done"]:
-        """What a grid shows.
+        """The state that a grid displays.
 
-        ``sent`` is a cell of whose requests none has got a token yet: the server may have put them in its queue.
-        ``partial`` is a cell that lacks samples, none of which is under way.
+        ``sent``: no request has received a token yet; the server may have queued them. ``partial``: samples are
+        missing, and none is in progress.
         """
         if self.drafts:
             begun = any(draft.first_token is not None for draft in self.drafts.values())
@@ -100,11 +100,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a sweep is: questions in all, answered whole, failed, and under way.
+    """How far a sweep is: the number of requests in total, completed, failed, and in progress.
 
-    ``seconds`` the present run has taken so far, ``left`` it will take at its present pace; None before its first
-    answer and when nothing runs. ``pending`` of the present run's questions have not ended; 0 when nothing runs.
-    ``spent`` are the seconds of all runs.
+    ``seconds`` is the duration of the current run so far, ``left`` the estimated remaining time; None before its
+    first answer and if nothing runs. ``pending`` is the number of unfinished requests of the current run; 0 if
+    nothing runs. ``spent`` is the duration of all runs in seconds.
     """
 
     total: int
@@ -118,7 +118,7 @@ class Progress:
 
 
 class SweepAnswers(Protocol):
-    """What the tables, maps, files and pages of a sweep read of it."""
+    """What the tables, heat maps, files and pages of a sweep read of it."""
 
     @property
     def grid(self) -> Grid: ...
@@ -134,20 +134,20 @@ class SweepAnswers(Protocol):
 
 
 class CellGrid:
-    """All cells; changed on the loop's thread alone, read from any."""
+    """All cells; modified only on the event loop's thread, read from any."""
 
     def __init__(self, grid: Grid) -> None:
         self.cells = tuple(Cell(prompt, setting, [None] * grid.samples) for prompt, setting in grid.cells())
         self.samples = grid.samples
         self.lock = threading.Lock()
-        """Held while a run puts its last answer and ends: others see both or neither."""
+        """Held while a run stores its last answer and ends, so that others see both or neither."""
         self.listeners = Listeners("sweep")
-        """Whoever follows the cells; called at most 12 times a second."""
-        self._next = 0.0
-        self._later: asyncio.TimerHandle | None = None
+        """Called after changes, at most 12 times a second."""
+        self._next_call = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def find_slots(self, wanted: Callable[[Turn | None], bool]) -> list[Slot]:
-        """Return the places whose turn is wanted: the first samples of all cells, then the second ones, …"""
+        """Return the slots whose turn is wanted: the first samples of all cells, then the second ones, …"""
         return [
             (number, sample)
             for sample in range(self.samples)
@@ -156,24 +156,24 @@ class CellGrid:
         ]
 
     def turns(self) -> Iterator[Turn]:
-        """Yield what has come, cell by cell."""
+        """Yield the turns received, cell by cell."""
         for cell in self.cells:
             yield from cell.received
 
     def start_draft(self, slot: Slot, draft: Draft) -> None:
-        """Take note of a question under way."""
+        """Add an answer in progress."""
         cell = self.cells[slot[0]]
-        cell.drafts = cell.drafts | {slot[1]: draft}  # a new one, since others read it meanwhile
+        cell.drafts = cell.drafts | {slot[1]: draft}  # a new dict, since other threads read it
         cell.version += 1
         self.notify_soon()
 
     def finish(self, slot: Slot, turn: Turn | None) -> None:
-        """Put a turn into its place and tell the followers; None leaves the place as it was."""
+        """Store a turn in its slot and notify the listeners; None leaves the slot unchanged."""
         self.put(slot, turn)
         self.notify_soon()
 
     def put(self, slot: Slot, turn: Turn | None) -> None:
-        """Put a turn into its place; None leaves the place as it was."""
+        """Store a turn in its slot; None leaves the slot unchanged."""
         cell = self.cells[slot[0]]
         if turn is not None:
             cell.turns[slot[1]] = turn
@@ -181,17 +181,17 @@ class CellGrid:
         cell.version += 1
 
     def notify_soon(self) -> None:
-        """Tell the followers soon that something has changed; to be called on the loop's thread."""
-        wait = self._next - time.monotonic()
+        """Notify the listeners of a change, at most 12 times a second; call it on the event loop's thread."""
+        wait = self._next_call - time.monotonic()
         if wait <= 0:
             self.notify()
-        elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(wait, self.notify)
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait, self.notify)
 
     def notify(self) -> None:
-        """Tell the followers now."""
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        """Notify the listeners now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.listeners.call()
-        self._next = time.monotonic() + 1 / MAX_CALLS_PER_SECOND
+        self._next_call = time.monotonic() + 1 / MAX_CALLS_PER_SECOND

@@ -1,4 +1,4 @@
-"""Running a sweep: begin, wait, stop, resume, retry; followed while it runs."""
+"""Run a sweep: start, wait, stop, resume, retry, and observe its progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .runner import SweepPlans, SweepRun
 
 STOP_TIMEOUT_SECONDS = 1.0
-"""Seconds to wait for a run that was stopped."""
+"""How long to wait for a stopped run to end."""
 
 DEFAULT_JOBS = 16
 
@@ -42,22 +42,22 @@ class SweepControl:
 
     @property
     def session(self) -> Session | None:
-        """Whose model is asked; None for a loaded sweep, which would ask the present one."""
+        """The session whose model is used; None for a loaded sweep, which would use the current one."""
         return self._session
 
     @property
     def running(self) -> bool:
-        """Whether questions are under way; :attr:`complete` tells whether all answers are there."""
+        """Whether requests are being sent; :attr:`complete` is whether all answers have been received."""
         return self._run is not None and self._run.is_active
 
     @property
     def complete(self) -> bool:
-        """Whether every answer is there, whole."""
+        """Whether every answer is complete."""
         return not self._cell_grid.find_slots(lambda turn: turn is None or turn.status != "complete")
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """How far the sweep is."""
         run = self._run
         with self._cell_grid.lock:
             turns = list(self._cell_grid.turns())
@@ -76,16 +76,16 @@ class SweepControl:
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after changes, at most 12 times a second and always after the last one.
 
-        It is called in the thread that asks: what takes long holds up the answers.
+        It is called in the thread that sends the requests: a slow listener delays the answers.
 
-        :returns: what ends that.
+        :returns: a function that removes the listener.
         """
         return self._cell_grid.listeners.add(listener)
 
     def wait(self, timeout: float | None = None) -> Self:
         """Wait until the sweep has ended, or for ``timeout`` seconds, and display its progress; return the sweep.
 
-        :raises Interrupted: for an interrupt, which stops the sweep; what came is kept.
+        :raises Interrupted: for an interrupt, which stops the sweep; its answers are kept.
         :raises RuntimeError: on the thread that sends the requests, which would wait for itself.
         """
         from .waiting import wait_with_progress
@@ -122,7 +122,7 @@ class SweepControl:
             run.future.result()
 
     def stop(self) -> Self:
-        """Stop what is under way and keep what came; waits for it at most a second."""
+        """Cancel the running requests, wait at most a second for them, and keep the answers received."""
         run = self._run
         if run is not None and run.is_active:
             run.stop()
@@ -139,17 +139,17 @@ class SweepControl:
         return self._start(is_missing, wait=wait)
 
     def retry(self, *, wait: bool = True) -> Self:
-        """Ask again what failed; otherwise as :meth:`resume`."""
+        """Repeat the failed requests; otherwise as :meth:`resume`."""
         return self._start(lambda turn: turn is not None and is_failed(turn), wait=wait)
 
     def missing(self) -> int:
-        """How many questions :meth:`resume` would ask."""
+        """Return how many requests :meth:`resume` would send."""
         return len(self._cell_grid.find_slots(is_missing))
 
     def plan_requests(self) -> SweepPlans:
-        """Settle what would be asked; nothing is sent.
+        """Plan the requests; nothing is sent.
 
-        :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
+        :raises ChatGLMError: for a value that no server accepts, or an invalid endpoint.
         """
         from ..session import get_session
         from .runner import SweepPlans
@@ -178,7 +178,7 @@ class SweepControl:
                     run.start(session)
                 except BaseException:
                     run.stop()
-                    self._run = before  # nothing runs: it can be resumed
+                    self._run = before  # nothing runs, so that the sweep can be resumed
                     raise
                 self._earlier_seconds += before.seconds if before is not None else 0.0
                 _last_sweep[:] = [self]
@@ -186,5 +186,5 @@ class SweepControl:
 
 
 def last() -> SweepControl | None:
-    """Return the sweep that was begun or resumed last, which an interrupt keeps from being returned."""
+    """Return the sweep that was started or resumed last, for example after an interrupt."""
     return _last_sweep[0] if _last_sweep else None

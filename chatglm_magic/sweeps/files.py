@@ -1,4 +1,4 @@
-"""A sweep as a file, and as a pandas table."""
+"""Save and load a sweep, and convert it to a DataFrame."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MAX_FILE_BYTES = 256 << 20
-"""Bytes that a file may have."""
+"""Larger files aren't loaded."""
 
 S = TypeVar("S", bound="SweepAnswers")
 
 
 def save_sweep(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
-    """Write a sweep; return where it is.
+    """Write a sweep to a file; return its full path.
 
     :raises CommandError: for a path that can't be written to, or has another ending.
     """
@@ -44,9 +44,9 @@ def save_sweep(sweep: SweepAnswers, path: str | Path, *, force: bool) -> Path:
 
 
 def load_sweep(make: Callable[[Grid], S], path: str | Path) -> S:
-    """Read a sweep; of a file that breaks off all that is whole, with a warning.
+    """Read a sweep from a file; a truncated file is read up to the last complete line, with a warning.
 
-    :raises CommandError: for anything else; the message names the line.
+    :raises CommandError: for any other invalid file; the message names the line.
     """
     shown = one_line(os.fspath(path), 120)
     with os.fdopen(safe_files.open_regular_file(path), "rb") as file:
@@ -55,8 +55,8 @@ def load_sweep(make: Callable[[Grid], S], path: str | Path) -> S:
         data = file.read()
     try:
         sweep, lost = _read_sweep(make, data.splitlines(), whole=data.endswith(b"\n"))
-    except InvalidTurn as wrong:
-        raise CommandError(f"{shown} was not read: {one_line(str(wrong)).rstrip('.')}.") from None
+    except InvalidTurn as error:
+        raise CommandError(f"{shown} was not read: {one_line(str(error)).rstrip('.')}.") from None
     if lost:
         warnings.warn(
             f"{shown} breaks off: {lost} of its answers are not there. resume() asks for them.", stacklevel=3
@@ -84,7 +84,7 @@ def _lines(sweep: SweepAnswers) -> Iterator[str]:
 
 
 def _read_sweep(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -> tuple[S, int]:
-    """Return the sweep, and how many answers were cut off; not ``whole``: the last line has no end."""
+    """Return the sweep and the number of answers cut off; ``whole`` is whether the last line has an end."""
     head = _read_object(lines[0] if lines else b"", 1)
     grid, places = _read_grid(head)
     if len(lines) - 1 > len(places):
@@ -97,8 +97,8 @@ def _read_sweep(make: Callable[[Grid], S], lines: list[bytes], *, whole: bool) -
         value = _read_object(line, number)
         try:
             turn = turn_from_object(value)
-        except InvalidTurn as wrong:
-            raise InvalidTurn(f"line {number}: {wrong}") from None
+        except InvalidTurn as error:
+            raise InvalidTurn(f"line {number}: {error}") from None
         if turn.prompt != cells[cell].prompt:
             raise InvalidTurn(f"line {number} isn't an answer to its prompt")
         cells[cell].turns[sample] = turn
@@ -117,12 +117,12 @@ def _read_grid(head: dict[str, Any]) -> tuple[Grid, list[Slot]]:
     if head.get("sweep") != FORMAT_VERSION:
         raise InvalidTurn("line 1 does not say that it is a sweep of this version")
     prompts, axes, samples, places = (head.get(name) for name in ("prompts", "axes", "samples", "places"))
-    listed = isinstance(axes, dict) and all(isinstance(found, list) and found for found in axes.values())
+    listed = isinstance(axes, dict) and all(isinstance(values, list) and values for values in axes.values())
     if not (isinstance(prompts, list) and listed and isinstance(places, list)):
         raise InvalidTurn("line 1 isn't a grid")
     assert isinstance(axes, dict)
     try:
-        grid = Grid(tuple(prompts), {name: tuple(found) for name, found in axes.items()}, samples)  # type: ignore[arg-type]
+        grid = Grid(tuple(prompts), {name: tuple(values) for name, values in axes.items()}, samples)  # type: ignore[arg-type]
     except ChatGLMError as error:
         raise InvalidTurn(f"line 1: {error}") from None
     limits = grid.requests // grid.samples, grid.samples
@@ -150,9 +150,9 @@ TURN_COLUMNS = ("answer", "reasoning", "status", "finish_reason", "error", "mode
 
 
 def sweep_dataframe(sweep: SweepAnswers) -> Any:
-    """Return a row for each answer that has come: the prompt, the axes' values, the sample, the answer.
+    """Return a DataFrame with a row for each answer received: prompt, axis values, sample and answer.
 
-    Under the name of an axis stands the axis' value, as ``model`` the one that was asked for.
+    A column named like an axis has the axis' value; ``model``, for example, is then the requested one.
 
     :raises ChatGLMError: if pandas is not installed.
     """
@@ -167,7 +167,7 @@ def sweep_dataframe(sweep: SweepAnswers) -> Any:
 
 
 def _turn_columns(turn: Turn) -> dict[str, Any]:
-    found = {name: getattr(turn, name) for name in TURN_COLUMNS}
+    fields = {name: getattr(turn, name) for name in TURN_COLUMNS}
     tokens = {"tokens": completion_tokens(turn) or None, "reasoning_tokens": turn.reasoning_tokens}
     times = {"first_token": turn.first_token, "first_answer": turn.first_answer, "duration": turn.duration}
-    return {**found, "length": len(turn.answer), **tokens, **times}
+    return {**fields, "length": len(turn.answer), **tokens, **times}

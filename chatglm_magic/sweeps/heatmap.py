@@ -1,4 +1,4 @@
-"""Heat maps of a sweep as text and HTML: where each cell stands, its colour, and what is written in it."""
+"""Heat maps of a sweep as text and HTML: the layout, colours and texts of cells."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 TINT_RGB = (30, 144, 255)
 FAINTEST, STRONGEST = 0.05, 0.66
-"""How opaque the tint is for the least and for the greatest figure. Text keeps the theme's colour on both."""
+"""Opacity of the tint for the least and the greatest figure; text in the theme's colour is readable on both."""
 
 
 def share_colour(share: float) -> str:
-    """Return the ground of a share from 0 to 1, as CSS writes it.
+    """Return the CSS background for a share from 0 to 1.
 
     It is one blue, more or less opaque: the greatest is the darkest in a light theme and the brightest in a dark
-    one. So one colour serves every theme, in a page, a saved notebook and an export.
+    one. So one colour suits every theme, in a page, a saved notebook and an export.
     """
     opacity = FAINTEST + (STRONGEST - FAINTEST) * min(max(share, 0.0), 1.0)
     return f"rgba({','.join(map(str, TINT_RGB))},{opacity:.3f})"
@@ -35,7 +35,7 @@ def share_colour(share: float) -> str:
 
 @dataclass(frozen=True)
 class HeatmapTable:
-    """One table: ``cells[row][column]``; a name is empty where there is no such axis, with one empty value."""
+    """One table: ``cells[row][column]``; a missing axis has an empty name and one empty value."""
 
     title: str
     row: str
@@ -48,26 +48,28 @@ class HeatmapTable:
 def build_tables(sweep: SweepAnswers, rows: str | None = None, columns: str | None = None) -> list[HeatmapTable]:
     """Return a sweep's cells as tables over two axes, one table for each combination of the other axes' values.
 
-    :param rows: an axis; by default the first that has more than one value and is not ``columns``.
-    :param columns: likewise, the second; where only one axis has more than one value it is this one.
-    :raises ParameterError: for an axis that is not there, or the same one twice.
+    :param rows: an axis; by default the first that has more than one value and isn't ``columns``.
+    :param columns: an axis; by default the second, or the only one that has more than one value.
+    :raises ParameterError: for an unknown axis, or the same one twice.
     """
     row, column = _choose_axes(sweep, rows, columns)
     axes = {"prompt": sweep.grid.prompts, **sweep.grid.axes, "": ("",)}
     others = [name for name in axes if name not in (row, column, "") and len(axes[name]) > 1]
-    every = itertools.product(*(range(len(values)) for values in axes.values()))
-    places = dict(zip(every, sweep.cells, strict=True))  # a grid's cells come in this very order
+    indices = itertools.product(*(range(len(values)) for values in axes.values()))
+    cells_by_index = dict(zip(indices, sweep.cells, strict=True))  # the grid's cells are in the same order
     first = dict.fromkeys(axes, 0)
-    found = []
-    for at in itertools.product(*(range(len(axes[name])) for name in others)):
-        fixed = first | dict(zip(others, at, strict=True))
+    tables = []
+    for index in itertools.product(*(range(len(axes[name])) for name in others)):
+        fixed = first | dict(zip(others, index, strict=True))
         cells = tuple(
-            tuple(places[_cell_index(axes, fixed | {row: r} | {column: c})] for c in range(len(axes[column])))
+            tuple(
+                cells_by_index[_cell_index(axes, fixed | {row: r} | {column: c})] for c in range(len(axes[column]))
+            )
             for r in range(len(axes[row]))
         )
-        title = " · ".join(f"{name} {format_value(axes[name][n])}" for name, n in zip(others, at, strict=True))
-        found.append(HeatmapTable(title, row, axes[row], column, axes[column], cells))
-    return found
+        title = " · ".join(f"{name} {format_value(axes[name][n])}" for name, n in zip(others, index, strict=True))
+        tables.append(HeatmapTable(title, row, axes[row], column, axes[column], cells))
+    return tables
 
 
 def _choose_axes(sweep: SweepAnswers, rows: str | None, columns: str | None) -> tuple[str, str]:
@@ -85,8 +87,8 @@ def _choose_axes(sweep: SweepAnswers, rows: str | None, columns: str | None) -> 
     return rows or "", columns
 
 
-def _cell_index(axes: dict[str, tuple[Any, ...]], at: dict[str, int]) -> tuple[int, ...]:
-    return tuple(at[name] if name else 0 for name in axes)
+def _cell_index(axes: dict[str, tuple[Any, ...]], index: dict[str, int]) -> tuple[int, ...]:
+    return tuple(index[name] if name else 0 for name in axes)
 
 
 UNIT_FIGURES = (
@@ -101,7 +103,7 @@ UNIT_FIGURES = (
 )
 NO_FIGURE = "–"
 MIN_COLOUR_SPAN = 0.5
-"""The colours span at least so much of the greatest figure: a difference of a few per cent stays a small one."""
+"""The colours span at least this share of the greatest figure, so that small differences look small."""
 
 HEAD_STYLE = "text-align:center;font-weight:600;padding:.2em .5em;background:none;border:0"
 TILE_STYLE = "padding:.45em .6em;border:0;border-radius:3px"
@@ -110,12 +112,12 @@ NO_FIGURE_STYLE = "border:1px dashed rgba(128,128,128,.6)"
 
 
 class Plot:
-    """A figure of every cell, drawn; shows itself in a notebook, and as text in a terminal.
+    """A heat map of one figure, displayed in a notebook and as text in a terminal.
 
-    A share has the colour of its place between 0 and 1. Other figures have those between the least and the
-    greatest, which stand in the middle of the colours where they are close together.
+    Shares are coloured from 0 to 1. Other figures are coloured from the least to the greatest; if these are close
+    together, in the middle of the scale.
 
-    :param figure: what the colours mean; None: diversity, or the length where each setting has one answer.
+    :param figure: the figure; by default diversity, or the length if each setting has one answer.
     :raises ParameterError: for a figure or an axis that does not exist.
     """
 
@@ -126,23 +128,23 @@ class Plot:
         if not isinstance(self.figure, str) or self.figure not in LABELS:
             raise ParameterError(f"There is no figure {self.figure!s:.60}. There are: {', '.join(LABELS)}.")
         self.tables = build_tables(sweep, rows, columns)
-        found = [
+        figures = [
             value
             for table in self.tables
             for row in table.cells
             for c in row
             if (value := self.figure_of(c)) is not None
         ]
-        self.least: float | None = min(found, default=None)
-        self.most: float | None = max(found, default=None)
+        self.least: float | None = min(figures, default=None)
+        self.most: float | None = max(figures, default=None)
 
     def figure_of(self, cell: Cell) -> float | None:
-        """Return the figure of a cell; None where it is not defined."""
+        """Return the figure of a cell; None if it isn't defined."""
         value: float | None = getattr(cell.stats(), self.figure)
         return value
 
     def format_figure(self, value: float | None) -> str:
-        """Return a figure as it is printed in its cell."""
+        """Format a figure for its cell."""
         if value is None:
             return NO_FIGURE
         if self.figure in UNIT_FIGURES:
@@ -150,18 +152,18 @@ class Plot:
         return f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}"
 
     def colour_share(self, value: float) -> float:
-        """Return where in the colours a figure stands, from 0 to 1."""
+        """Return the position of a figure on the colour scale, from 0 to 1."""
         if self.figure in UNIT_FIGURES or self.least is None or self.most is None:
             return value
         span = max(self.most - self.least, MIN_COLOUR_SPAN * abs(self.most))
         return 0.5 + (value - (self.least + self.most) / 2) / span if span else 0.5
 
     def background(self, value: float | None) -> str:
-        """Return the colour of a cell as CSS writes it; an empty text for no figure."""
+        """Return the CSS background of a cell; empty if there is no figure."""
         return share_colour(self.colour_share(value)) if value is not None else ""
 
     def html(self, *, answers: bool = False) -> str:
-        """Return the heat maps as safe HTML; ``answers`` writes into each cell how its answers begin."""
+        """Return the heat maps as safe HTML; ``answers`` adds the beginning of an answer to each cell."""
         drawn = "".join(self._table(table, answers) for table in self.tables)
         return disable_typesetting(
             f'<div style="font-weight:600">{escape_html(LABELS[self.figure])}</div>{self.legend()}'
@@ -173,7 +175,7 @@ class Plot:
         return "\n\n".join([LABELS[self.figure], *(self._lines(table) for table in self.tables)])
 
     def legend(self) -> str:
-        """Return the colours from the least to the greatest figure as safe HTML; nothing if these are alike."""
+        """Return the colour scale as safe HTML; empty if all figures are equal."""
         if self.least is None or self.most is None or self.least == self.most:
             return ""
         low, high = self.colour_share(self.least), self.colour_share(self.most)
@@ -215,8 +217,8 @@ class Plot:
         )
 
     def _tile(self, cell: Cell, answers: bool) -> str:
-        ground = self.background(self.figure_of(cell))
-        style = f"{TILE_STYLE};background:{ground}" if ground else f"{TILE_STYLE};{NO_FIGURE_STYLE}"
+        background = self.background(self.figure_of(cell))
+        style = f"{TILE_STYLE};background:{background}" if background else f"{TILE_STYLE};{NO_FIGURE_STYLE}"
         if not answers:
             figure = self.format_figure(self.figure_of(cell))
             return f'<td style="{style};text-align:center;min-width:3.5em">{figure}</td>'
@@ -241,7 +243,7 @@ class Plot:
 
 
 class CellText(NamedTuple):
-    """What is written in a cell, each of it a short line of text in which no character moves or hides another."""
+    """The texts of a cell, each a short line with escaped control characters."""
 
     figure: str
     state: str
@@ -257,18 +259,20 @@ STATE_LABELS = {
     "partial": "◑ partial",
     "done": "",
 }
-"""Each state's sign and word; a cell that is done has figures instead."""
+"""The sign and word of each state; a finished cell has figures instead."""
 
-BEGINNING, SOURCE = 80, 2000
-"""Characters of an answer that a cell shows, and in which they are looked for."""
+PREVIEW_CHARS, PREVIEW_SOURCE_CHARS = 80, 2000
+"""Length of the beginning of an answer in a cell, and of the text that it is taken from."""
 
 
 def cell_text(cell: Cell, plot: Plot) -> CellText:
-    """Return what a cell shows: its figure and state, how its most frequent answer begins, and facts."""
+    """Return the texts of a cell: its figure and state, the beginning of its most frequent answer, and facts."""
     stats = cell.stats()
     figure, state = plot.format_figure(plot.figure_of(cell)), _describe_state(cell, stats)
-    begins = one_line(cell.preview_text[:SOURCE], BEGINNING) or _failure_reason(cell)
-    return CellText("" if figure == NO_FIGURE and state else figure, state, begins, _describe_answers(cell, stats))
+    preview = one_line(cell.preview_text[:PREVIEW_SOURCE_CHARS], PREVIEW_CHARS) or _failure_reason(cell)
+    return CellText(
+        "" if figure == NO_FIGURE and state else figure, state, preview, _describe_answers(cell, stats)
+    )
 
 
 def _describe_state(cell: Cell, stats: Stats) -> str:
@@ -276,14 +280,18 @@ def _describe_state(cell: Cell, stats: Stats) -> str:
     if stats.asked == len(cell.turns) and not stats.failed and not word:
         return ""
     count = stats.failed if cell.state == "failed" else stats.answers
-    several = len(cell.turns) > 1 and cell.state != "waiting"
-    return f"{word} {count} of {len(cell.turns)}" if several else word
+    has_several = len(cell.turns) > 1 and cell.state != "waiting"
+    return f"{word} {count} of {len(cell.turns)}" if has_several else word
 
 
 def _failure_reason(cell: Cell) -> str:
-    """Return why a cell that holds no text has none."""
+    """Return why a cell has no text."""
     return next(
-        (one_line(turn.error or incomplete_reason(turn), BEGINNING) for turn in cell.received if is_failed(turn)),
+        (
+            one_line(turn.error or incomplete_reason(turn), PREVIEW_CHARS)
+            for turn in cell.received
+            if is_failed(turn)
+        ),
         "",
     )
 
@@ -307,7 +315,7 @@ def _describe_answers(cell: Cell, stats: Stats) -> str:
 
 
 def default_figure(sweep: SweepAnswers) -> str:
-    """Return what is drawn unless something else is asked for."""
+    """Return the figure that is plotted by default."""
     return "diversity" if sweep.grid.samples > 1 else "length"
 
 

@@ -1,4 +1,4 @@
-"""``Sweep``: the answers of a grid as a value, while they come and afterwards."""
+"""``Sweep``: the answers of a grid, while they arrive and afterwards."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class PartialSweep:
-    """What has come of a sweep so far, as :attr:`Sweep.partial` gives it.
+    """The answers of a sweep received so far, as returned by :attr:`Sweep.partial`.
 
-    It has everything to read that a :class:`Sweep` has, and never waits: while the sweep runs, the answers grow.
+    It can be read like a :class:`Sweep`, but never waits: while the sweep runs, its answers grow.
     """
 
     def __init__(self, sweep: Sweep) -> None:
@@ -57,17 +57,17 @@ class PartialSweep:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Each prompt with each setting, and what has come of it."""
+        """The cells: each prompt with each setting, and the answers received."""
         return self._cell_grid.cells
 
     @property
     def turns(self) -> list[Turn]:
-        """What has come, cell by cell, whole or not."""
+        """The turns received, cell by cell, complete or not."""
         return list(self._cell_grid.turns())
 
     @property
     def answers(self) -> list[Answer]:
-        """What has come, as texts that know their turn."""
+        """The answers received, each a ``str`` with a ``.turn`` attribute."""
         return [Answer(turn) for turn in self._cell_grid.turns()]
 
     def __iter__(self) -> Iterator[Turn]:
@@ -80,41 +80,41 @@ class PartialSweep:
         return True  # an empty one is still a sweep
 
     def cell(self, **at: Any) -> Cell:
-        """Return the one cell at these values, as it stands now.
+        """Return the one cell at these values, in its current state.
 
-        :raises ParameterError: if there are several, or a value does not stand on its axis.
+        :raises ParameterError: if there are several, or a value isn't on its axis.
         """
-        found = self.sel(**at).cells
-        if len(found) > 1:
-            left = ", ".join(name for name in self.varied if name not in at)
-            raise ParameterError(f"There are {len(found)} such cells: say which by {left}.")
-        return found[0]
+        cells = self.sel(**at).cells
+        if len(cells) > 1:
+            names = ", ".join(name for name in self.varied if name not in at)
+            raise ParameterError(f"There are {len(cells)} such cells: say which by {names}.")
+        return cells[0]
 
     def sel(self, **at: Any) -> Sweep:
-        """Return the part with these values, as it stands now: ``sel(temperature=0.5, top_p=[0.1, 0.9])``.
+        """Return the part with these values, in its current state: ``sel(temperature=0.5, top_p=[0.1, 0.9])``.
 
-        The axes stay as they are, with fewer values.
+        The part has the same axes, with fewer values.
 
-        :raises ParameterError: for an axis or a value that is not there.
+        :raises ParameterError: for an unknown axis or value.
         """
-        every = {"prompt": self.grid.prompts, **self.grid.axes}
-        kept = {name: _pick_values(name, wanted, every) for name, wanted in at.items()}
-        axes = {**every, **kept}
+        all_axes = {"prompt": self.grid.prompts, **self.grid.axes}
+        selected = {name: _pick_values(name, wanted, all_axes) for name, wanted in at.items()}
+        axes = {**all_axes, **selected}
         whole = self._sweep
         part = type(whole)(Grid(axes.pop("prompt"), axes, self.grid.samples), whole._session, whole._jobs)
-        mine = {id(c): {"prompt": c.prompt, **c.setting} for c in self.cells}
-        chosen = [c for c in self.cells if all(_is_among(mine[id(c)][n], kept[n]) for n in kept)]
-        for new, old in zip(part.cells, chosen, strict=True):
+        values = {id(c): {"prompt": c.prompt, **c.setting} for c in self.cells}
+        cells = [c for c in self.cells if all(_is_among(values[id(c)][n], selected[n]) for n in selected)]
+        for new, old in zip(part.cells, cells, strict=True):
             new.turns[:] = old.turns
         part._run = None if whole.running else whole._run
         return part
 
     def stats(self) -> list[Stats]:
-        """Return the figures of each cell."""
+        """Return the statistics of each cell."""
         return [cell.stats() for cell in self.cells]
 
     def to_dataframe(self) -> Any:
-        """Return a pandas table with a row for each answer that has come: values, sample, text and figures.
+        """Return a DataFrame with a row for each answer received: values, sample, text and figures.
 
         :raises ChatGLMError: if pandas is not installed.
         """
@@ -123,9 +123,9 @@ class PartialSweep:
         return sweep_dataframe(self)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write a ``.jsonl`` file: a line about the grid, then each turn as a line. Whole, or not at all.
+        """Write a ``.jsonl`` file atomically: a line about the grid, then a line for each turn.
 
-        :param force: write over a file that is there.
+        :param force: overwrite an existing file.
         :raises CommandError: for a path that can't be written to.
         """
         from .files import save_sweep
@@ -139,13 +139,13 @@ class PartialSweep:
         rows: str | None = None,
         columns: str | None = None,
     ) -> Plot:
-        """Return a heat map that shows itself: two axes, and a small one for each value of the others.
+        """Return a heat map that displays itself: two axes, and one map for each value of the others.
 
-        :param figure: what the colours mean, a name of ``chatglm_magic.sweeps.LABELS``; diversity by default, or
-            the length where each setting has one answer.
+        :param figure: a name in ``chatglm_magic.sweeps.LABELS``; by default diversity, or the length if each
+            setting has one answer.
         :param rows: an axis; by default the first one with more than one value.
-        :param columns: another one; by default the second.
-        :raises ParameterError: for a name that does not exist.
+        :param columns: an axis; by default the second one.
+        :raises ParameterError: for an unknown name.
         """
         from .heatmap import Plot
 
@@ -187,11 +187,11 @@ class Sweep(SweepControl):
 
     @property
     def partial(self) -> PartialSweep:
-        """What has come so far; reading it never waits."""
+        """The answers received so far; reading them never waits."""
         return PartialSweep(self)
 
     def _wait_until_ended(self) -> PartialSweep:
-        """Wait until nothing runs any more.
+        """Wait until the sweep has ended.
 
         :raises Interrupted: for an interrupt; the sweep continues.
         :raises RuntimeError: on the thread that sends the requests, which would wait for itself.
@@ -219,7 +219,7 @@ class Sweep(SweepControl):
 
     @property
     def turns(self) -> list[Turn]:
-        """All turns, cell by cell, whole or not; waits for them."""
+        """All turns, cell by cell, complete or not; waits for them."""
         return self._wait_until_ended().turns
 
     @property
@@ -246,9 +246,9 @@ class Sweep(SweepControl):
     def sel(self, **at: Any) -> Sweep:
         """Return the part with these values: ``sel(temperature=0.5, top_p=[0.1, 0.9])``; waits for the answers.
 
-        The axes stay as they are, with fewer values.
+        The part has the same axes, with fewer values.
 
-        :raises ParameterError: for an axis or a value that is not there.
+        :raises ParameterError: for an unknown axis or value.
         """
         return self._wait_until_ended().sel(**at)
 
@@ -257,27 +257,27 @@ class Sweep(SweepControl):
         return self._wait_until_ended().stats()
 
     def to_dataframe(self) -> Any:
-        """Return a pandas table with a row for each answer: values, sample, text and figures. Waits for them.
+        """Return a DataFrame with a row for each answer: values, sample, text and figures. Waits for them.
 
         :raises ChatGLMError: if pandas is not installed.
         """
         return self._wait_until_ended().to_dataframe()
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write a ``.jsonl`` file: a line about the grid, then each turn as a line. Whole, or not at all.
+        """Write a ``.jsonl`` file atomically: a line about the grid, then a line for each turn.
 
-        Waits for the answers; ``partial.save`` writes what is there.
+        Waits for the answers; ``partial.save`` writes those received so far.
 
-        :param force: write over a file that is there.
+        :param force: overwrite an existing file.
         :raises CommandError: for a path that can't be written to.
         """
         return self._wait_until_ended().save(path, force=force)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote; what is missing in it can be asked with :meth:`resume`.
+        """Read a file written by :meth:`save`; :meth:`resume` requests the missing answers.
 
-        :raises CommandError: for anything else; the message names the line.
+        :raises CommandError: for an invalid file; the message names the line.
         """
         from .files import load_sweep
 
@@ -292,11 +292,11 @@ class Sweep(SweepControl):
     ) -> Plot:
         """Return a heat map: two axes, and a small map for each value of the others. Waits for the answers.
 
-        :param figure: what the colours mean, a name of ``chatglm_magic.sweeps.LABELS``; diversity by default, or
-            the length where each setting has one answer.
+        :param figure: a name in ``chatglm_magic.sweeps.LABELS``; by default diversity, or the length if each
+            setting has one answer.
         :param rows: an axis; by default the first one with more than one value.
-        :param columns: another one; by default the second.
-        :raises ParameterError: for a name that does not exist.
+        :param columns: an axis; by default the second one.
+        :raises ParameterError: for an unknown name.
         """
         return self._wait_until_ended().plot(figure, rows=rows, columns=columns)
 
@@ -313,25 +313,20 @@ class Sweep(SweepControl):
         from ..render.views import is_displayed
 
         if not is_displayed(self):
-            raise NotImplementedError  # IPython then goes on to the other forms
+            raise NotImplementedError  # IPython then tries the other formats
 
 
 def _pick_values(name: str, wanted: Any, axes: dict[str, tuple[Any, ...]]) -> tuple[Any, ...]:
     if name not in axes:
         raise ParameterError(f"There is no axis {name}. There are: {', '.join(axes)}.", kind="unknown_name")
-    one = any(is_same_value(wanted, value) for value in axes[name])  # a list may be a value itself, as one of stop
-    asked = (
-        (wanted,)
-        if one
-        else (wanted,)
-        if name == "prompt" and isinstance(wanted, str)
-        else axis_values(name, wanted)
-    )
-    for value in asked:
+    is_value = any(is_same_value(wanted, value) for value in axes[name])  # also a list, such as one of stop
+    is_prompt = name == "prompt" and isinstance(wanted, str)
+    requested = (wanted,) if is_value or is_prompt else axis_values(name, wanted)
+    for value in requested:
         if not _is_among(value, axes[name]):
-            there = ", ".join(format_value(other) for other in axes[name][:20])
-            raise ParameterError(f"{name} {format_value(value)} was not asked. There are: {there}.")
-    return tuple(value for value in axes[name] if _is_among(value, asked))
+            known = ", ".join(format_value(other) for other in axes[name][:20])
+            raise ParameterError(f"{name} {format_value(value)} was not asked. There are: {known}.")
+    return tuple(value for value in axes[name] if _is_among(value, requested))
 
 
 def _is_among(value: Any, others: tuple[Any, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""Sends the requests of a sweep, planned before the first is sent, and records what came."""
+"""Send the requests of a sweep, all planned before the first is sent, and record the answers."""
 
 from __future__ import annotations
 
@@ -33,45 +33,45 @@ if TYPE_CHECKING:
 
 
 class TurnRecorder:
-    """Writes turns in the order they come, in a thread; used on one loop."""
+    """Stores turns in the order they arrive, in a thread; used on one event loop."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: deque[tuple[Turn, int]] = deque()
+        self._queue: deque[tuple[Turn, int]] = deque()
         self._task: asyncio.Task[None] | None = None
 
     def put(self, turn: Turn, position: int) -> None:
-        """Have a turn written soon."""
-        self._waiting.append((turn, position))
+        """Queue a turn for the store."""
+        self._queue.append((turn, position))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
 
     async def close(self) -> None:
-        """Wait until all is written."""
+        """Wait until all turns are stored."""
         if self._task is not None:
             with suppress(asyncio.CancelledError):
                 await self._task
-        self._write()  # what a loop that ends has left
+        self._write()  # turns left by a closing event loop
 
     async def _drain(self) -> None:
-        while self._waiting:
+        while self._queue:
             await asyncio.to_thread(self._write)
 
     def _write(self) -> None:
         with suppress(IndexError):  # another thread has taken the last one
             while True:
-                self._store.put(*self._waiting.popleft())
+                self._store.put(*self._queue.popleft())
 
 
 PINNED_FIELDS = tuple(row.name for row in PARAMETERS.values() if row.in_body)
-"""Fields that stay as they were when the sweep began, also when it is resumed; the server may be another one."""
+"""Fields that stay unchanged when a sweep is resumed; the server may be a different one."""
 
 
 class SweepPlans:
-    """What each setting's questions are, settled and checked before the first one is sent.
+    """The requests of each setting, planned and checked before the first is sent.
 
-    :param pinned: the model of an earlier run, whose parameters hold.
-    :raises ChatGLMError: for a value that no server would take, or an address that can't be asked.
+    :param pinned: the model of an earlier run, whose parameters are kept.
+    :raises ChatGLMError: for a value that no server accepts, or an invalid endpoint.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class SweepPlans:
         self.bases = [self._base(*pair) for pair in zip(self._plans, settings, strict=True)]
 
     def base(self, cell: int, prompt: str) -> Turn:
-        """Return the turn of a cell's questions as it stands before it is asked."""
+        """Return the turn of a cell's requests before it is answered."""
         return replace(self.bases[cell % len(self.bases)], prompt=prompt)
 
     async def request_answer(self, draft: Draft, cell: int, sample: int) -> Turn:
-        """Ask; return the turn, whatever became of it. What was received of a cancelled one is in its draft."""
-        if self._current is None or self._current[0] != cell:  # a cell's samples follow each other
+        """Send a request; return its turn, also of a failure. If cancelled, the draft has what was received."""
+        if self._current is None or self._current[0] != cell:  # the samples of a cell are consecutive
             self._current = cell, self._plans[cell % len(self._plans)].with_changes(prompt=draft.base.prompt)
         plan = self._current[1].with_sample(sample)
         try:
@@ -100,7 +100,7 @@ class SweepPlans:
             return _failed_turn(draft, str(error), error.partial)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001 - a callback of the user's that failed costs one cell
+        except Exception as error:  # noqa: BLE001 - a failing user callback costs one cell only
             return _failed_turn(draft, repr(error), "")
         return draft.turn("complete")
 
@@ -109,7 +109,7 @@ class SweepPlans:
         self.llm.close()
 
     def _base(self, plan: RequestPlan, setting: Setting) -> Turn:
-        wished = [n for n in SHARED_TRAITS if n in self.llm.model_fields_set and PARAMETERS[n].recorded]
+        explicit = [n for n in SHARED_TRAITS if n in self.llm.model_fields_set and PARAMETERS[n].recorded]
         return Turn(
             prompt=plan.prompt,
             kind="sweep",
@@ -118,24 +118,24 @@ class SweepPlans:
             dialect=plan.dialect,
             model=plan.sent.get("model"),
             system=plan.model_input.params.get("system"),
-            asked={name: getattr(self.llm, name) for name in wished} | setting,
+            asked={name: getattr(self.llm, name) for name in explicit} | setting,
             sent=plan.sent,
             changed=plan.changed,
         )
 
 
 def _copy_model(llm: ChatGLM, pinned: ChatGLM | None) -> ChatGLM:
-    """Return a copy of the session's model for one run: later changes do not touch it, it has no conversation."""
+    """Return a copy of the session's model for one run, without history, unaffected by later changes."""
     update: dict[str, Any] = {"history": [], "with_history": False}
     if pinned is not None:
         update |= {name: getattr(pinned, name) for name in PINNED_FIELDS}
-    own = llm.model_copy(update=update)
-    own.model_fields_set.discard("history")
+    copy = llm.model_copy(update=update)
+    copy.model_fields_set.discard("history")
     if pinned is not None:
         for name in PINNED_FIELDS:
             if name not in pinned.model_fields_set:
-                own.model_fields_set.discard(name)
-    return own
+                copy.model_fields_set.discard(name)
+    return copy
 
 
 def _failed_turn(draft: Draft, error: str, partial: str) -> Turn:
@@ -144,20 +144,20 @@ def _failed_turn(draft: Draft, error: str, partial: str) -> Turn:
 
 
 def request_parameters(turn: Turn) -> dict[str, Any]:
-    """Return all that can change an answer besides the prompt; never the address, which may be another one."""
+    """Return everything that affects an answer besides the prompt; not the endpoint, which may differ."""
     return {"dialect": turn.dialect, "system": turn.system, **turn.sent}
 
 
 def request_key(turn: Turn) -> str:
-    """Return a text that is the same for the same request."""
+    """Return a string that is equal for equal requests."""
     return json.dumps([turn.prompt, request_parameters(turn)], sort_keys=True, default=str)
 
 
 def refuse_different_request(now: Turn, then: Turn) -> None:
     """Refuse to mix answers to different requests in one cell.
 
-    :param now: what would be asked; ``then`` what an answer that is there was asked with.
-    :raises ChatGLMError: which names what differs.
+    :param now: the new request; ``then`` is the turn of an earlier answer.
+    :raises ChatGLMError: if they differ; the message names the first difference.
     """
     new, old = request_parameters(now), request_parameters(then)
     for name in (*old, *new):
@@ -170,13 +170,13 @@ def refuse_different_request(now: Turn, then: Turn) -> None:
 
 
 WAIT_INTERVAL_SECONDS = 0.2
-"""Seconds that an interrupt may have to wait at most."""
+"""Maximum delay of an interrupt."""
 
 
 class SweepRun:
-    """Asks what is to be asked; failures are turns, and stop nothing.
+    """Sends the requests for some slots; failures become turns and don't stop the run.
 
-    The last answer is put on the board together with the end of the run: whoever sees it can begin the next run.
+    The last answer is stored together with the end of the run: a caller who sees it can start the next run.
     """
 
     def __init__(
@@ -189,52 +189,52 @@ class SweepRun:
         self._future: Future[None] | None = None
         self.thread: int | None = None
         self.is_over = self._stopping = self._closing = False
-        self._started, self._took, self.ended = time.monotonic(), 0.0, 0
+        self._started, self._duration, self.ended = time.monotonic(), 0.0, 0
         self._last: tuple[Slot, Turn | None] | None = None
-        # One random number for the run, and counted on: the system takes its time over each.
+        # One random number for the run, then incremented: random numbers of the system are slow.
         self._ids = itertools.count(uuid.uuid4().int >> 1)
 
     @property
     def future(self) -> Future[None]:
-        """The run's end; not to be cancelled, there is :meth:`stop`."""
+        """The future of the run's end; use :meth:`stop` instead of cancelling it."""
         assert self._future is not None, "the run was started"
         return self._future
 
     @property
     def is_active(self) -> bool:
-        """Whether it goes on."""
+        """Whether the run is active."""
         return not self.is_over and (self._future is None or not self._future.done())
 
     @property
     def seconds(self) -> float:
-        """How long it has taken, or took."""
-        return self._took if self.is_over else time.monotonic() - self._started
+        """The duration of the run so far, or in total."""
+        return self._duration if self.is_over else time.monotonic() - self._started
 
     @property
     def pending(self) -> int:
-        """How many of its questions have not ended; 0 once it is over."""
+        """The number of unfinished requests; 0 once the run is over."""
         return len(self._slots) - self.ended if self.is_active else 0
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds that it will take at the present pace."""
+        """The estimated remaining time at the current pace."""
         if self.is_over or not self.ended:
             return None
         return self.seconds / self.ended * (len(self._slots) - self.ended)
 
     def start(self, session: Session) -> None:
-        """Begin; returns at once."""
+        """Start the run and return at once."""
         self._recorder = TurnRecorder(session.store)
         self._future = session.submit(self._main())  # type: ignore[arg-type, assignment, unused-ignore]
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait for its end in short turns: an interrupt does not end a long wait on every system."""
+        """Wait for the end in short intervals: on some systems an interrupt doesn't end a long wait."""
         end = math.inf if timeout is None else time.monotonic() + timeout
-        while not self.future.done() and (left := end - time.monotonic()) > 0:
-            wait([self.future], min(left, WAIT_INTERVAL_SECONDS))
+        while not self.future.done() and (remaining := end - time.monotonic()) > 0:
+            wait([self.future], min(remaining, WAIT_INTERVAL_SECONDS))
 
     def stop(self) -> None:
-        """Cancel what is under way, from any thread; what came is kept."""
+        """Cancel the running requests, from any thread; the answers received are kept."""
         self._stopping = True
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended, and with it every task
@@ -266,7 +266,7 @@ class SweepRun:
 
     def _end(self) -> None:
         with self._cell_grid.lock:
-            self._took, self.is_over = self.seconds, True
+            self._duration, self.is_over = self.seconds, True
             if self._last is not None:
                 self.ended += 1
                 self._cell_grid.put(*self._last)

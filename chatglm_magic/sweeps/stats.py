@@ -1,4 +1,4 @@
-"""Statistics of the answers in a cell: lengths, how alike they are, how they ended."""
+"""Statistics of the answers in a cell: lengths, similarity, finish reasons."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ NgramCounts = Counter[tuple[str, ...]]
 
 
 def split_units(text: str) -> list[str]:
-    """Return what n-grams of a text are made of, in its order; case and the width of letters do not count.
+    """Split a text into the units of n-grams, ignoring the case and width of letters.
 
-    Each Chinese, Japanese or Korean letter is one, and each word of other letters and digits; blanks, punctuation
-    and signs are none.
+    Each Chinese, Japanese or Korean letter is a unit, and each word of other letters and digits; blanks,
+    punctuation and signs are dropped.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     return [unit for unit in UNIT.findall(plain) if unit[0].isalnum()]
 
 
-def count_ngrams(found: Sequence[str], n: int) -> NgramCounts:
-    """Count the n-grams of some units."""
-    return Counter(tuple(found[at : at + n]) for at in range(len(found) - n + 1))
+def count_ngrams(items: Sequence[str], n: int) -> NgramCounts:
+    """Count the n-grams of a text's units."""
+    return Counter(tuple(items[start : start + n]) for start in range(len(items) - n + 1))
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float | None:
-    """Return distinct-n: how many different n-grams there are in all texts together, over how many there are.
+    """Return distinct-n: the number of different n-grams in all texts together, divided by that of all n-grams.
 
-    1 means that none is used twice. None where there is no n-gram at all.
+    1 means that none occurs twice; None that there is no n-gram.
     """
     pooled: NgramCounts = Counter()
     for text in texts:
@@ -48,10 +48,10 @@ def distinct_n(texts: Sequence[str], n: int) -> float | None:
 
 
 def similarity(a: str, b: str) -> float:
-    """Return how alike two texts are, from 0 to 1: 2 · |A ∩ B| / (|A| + |B|).
+    """Return the similarity of two texts, from 0 to 1: 2 · |A ∩ B| / (|A| + |B|).
 
-    A and B are the texts' 1-grams and 2-grams, each as often as it stands there (Dice's coefficient of multisets).
-    Two texts without any are 1, a text with and one without are 0.
+    A and B are the multisets of the texts' 1-grams and 2-grams (Dice's coefficient). It is 1 if neither text has
+    any, and 0 if only one has.
     """
     return _dice_coefficient(_short_ngrams(a), _short_ngrams(b))
 
@@ -60,7 +60,7 @@ def mean_similarity(texts: Sequence[str]) -> float | None:
     """Return the mean of :func:`similarity` over all pairs of texts; None for fewer than two."""
     if len(texts) < 2:
         return None
-    counts = Counter(texts)  # the same text many times is compared once
+    counts = Counter(texts)  # equal texts are compared only once
     bags = {text: _short_ngrams(text) for text in counts}
     total = float(sum(count * (count - 1) // 2 for count in counts.values()))
     total += sum(_dice_coefficient(bags[a], bags[b]) * counts[a] * counts[b] for a, b in combinations(counts, 2))
@@ -70,7 +70,7 @@ def mean_similarity(texts: Sequence[str]) -> float | None:
 def repeat_rate(texts: Sequence[str]) -> float | None:
     """Return the exact-repeat rate: (n − d) / (n − 1) for n texts of which d differ; None for fewer than two.
 
-    1 means that all are the same, 0 that no two are.
+    1 means that all texts are equal, 0 that no two are.
     """
     if len(texts) < 2:
         return None
@@ -78,8 +78,8 @@ def repeat_rate(texts: Sequence[str]) -> float | None:
 
 
 def _short_ngrams(text: str) -> NgramCounts:
-    found = split_units(text)
-    return count_ngrams(found, 1) + count_ngrams(found, 2)
+    items = split_units(text)
+    return count_ngrams(items, 1) + count_ngrams(items, 2)
 
 
 def _dice_coefficient(a: NgramCounts, b: NgramCounts) -> float:
@@ -89,14 +89,14 @@ def _dice_coefficient(a: NgramCounts, b: NgramCounts) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The figures of one cell; None where one is not defined. Texts are those of complete answers alone.
+    """The statistics of one cell; None for one that isn't defined. Only complete answers count.
 
-    ``repeats``, ``distinct_1``, ``distinct_2`` and ``similarity`` are as the functions above say, ``diversity`` is
-    1 − ``similarity``. ``length`` is the mean in characters, ``spread`` the sample's standard deviation of it.
-    ``tokens`` is the mean of what the server counted, and ``reasoning_tokens`` of those of the thinking.
-    ``first_token`` and ``first_answer``, the answer's own first token, are in seconds, the mean;
-    ``tokens_per_second`` are all tokens over all seconds from the first token to the end. ``spent_on_thinking`` is
-    the share of complete answers that are empty because thinking used up max_token.
+    ``repeats``, ``distinct_1``, ``distinct_2`` and ``similarity`` are explained at the functions above;
+    ``diversity`` is 1 − ``similarity``. ``length`` is the mean in characters, ``spread`` its sample standard
+    deviation. ``tokens`` and ``reasoning_tokens`` are the means of the server's counts. ``first_token`` and
+    ``first_answer``, the first token after the thinking, are mean times in seconds; ``tokens_per_second`` is the
+    number of all tokens divided by all seconds from the first token to the end. ``spent_on_thinking`` is the share
+    of complete answers that are empty because thinking used up max_token.
     """
 
     prompt: str
@@ -120,7 +120,7 @@ class Stats:
     finish_reasons: Mapping[str, int]
 
     def row(self) -> dict[str, Any]:
-        """Return the figures as one flat row: the setting's values first."""
+        """Return the statistics as one flat row, starting with the setting's values."""
         figures = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("prompt", "setting")}
         return {"prompt": self.prompt, **self.setting, **figures}
 
@@ -142,51 +142,51 @@ LABELS = {
     "answers": "Complete answers",
     "failed": "Failed",
 }
-"""The figures that can be drawn, and what they are called."""
+"""The figures that can be plotted, and their labels."""
 
 
 def compute_stats(turns: Sequence[Turn], prompt: str = "", setting: Mapping[str, Any] | None = None) -> Stats:
-    """Return the figures of the turns of one setting."""
-    whole = [turn for turn in turns if turn.status == "complete"]
-    texts = [turn.answer for turn in whole]
+    """Return the statistics of the turns of one setting."""
+    complete = [turn for turn in turns if turn.status == "complete"]
+    texts = [turn.answer for turn in complete]
     lengths = [len(text) for text in texts]
-    alike = mean_similarity(texts)
-    waits = [turn.first_token for turn in whole if turn.first_token is not None]
+    mean = mean_similarity(texts)
+    waits = [turn.first_token for turn in complete if turn.first_token is not None]
     return Stats(
         prompt=prompt,
         setting=dict(setting or {}),
         asked=len(turns),
-        answers=len(whole),
+        answers=len(complete),
         failed=sum(1 for turn in turns if is_failed(turn)),
         repeats=repeat_rate(texts),
         distinct_1=distinct_n(texts, 1),
         distinct_2=distinct_n(texts, 2),
-        similarity=alike,
-        diversity=None if alike is None else 1 - alike,
+        similarity=mean,
+        diversity=None if mean is None else 1 - mean,
         length=statistics.fmean(lengths) if lengths else None,
         spread=statistics.stdev(lengths) if len(lengths) > 1 else None,
-        tokens=_mean([tokens for turn in whole if (tokens := completion_tokens(turn))]),
-        reasoning_tokens=_mean([turn.reasoning_tokens for turn in whole if turn.reasoning_tokens is not None]),
+        tokens=_mean([tokens for turn in complete if (tokens := completion_tokens(turn))]),
+        reasoning_tokens=_mean([turn.reasoning_tokens for turn in complete if turn.reasoning_tokens is not None]),
         first_token=_mean(waits),
-        first_answer=_mean([turn.first_answer for turn in whole if turn.first_answer is not None]),
-        spent_on_thinking=_mean([float(turn.spent_on_thinking) for turn in whole]),
-        tokens_per_second=_tokens_per_second(whole),
-        finish_reasons=dict(Counter(turn.finish_reason or "none given" for turn in whole).most_common()),
+        first_answer=_mean([turn.first_answer for turn in complete if turn.first_answer is not None]),
+        spent_on_thinking=_mean([float(turn.spent_on_thinking) for turn in complete]),
+        tokens_per_second=_tokens_per_second(complete),
+        finish_reasons=dict(Counter(turn.finish_reason or "none given" for turn in complete).most_common()),
     )
 
 
 def is_failed(turn: Turn) -> bool:
-    """Tell whether a question got no whole answer, though nobody stopped it."""
+    """Return whether a turn has no complete answer although it wasn't stopped."""
     return turn.status in ("error", "incomplete")
 
 
 def is_missing(turn: Turn | None) -> bool:
-    """Tell whether a place is still to be asked: nothing has come, or somebody stopped it."""
+    """Return whether a slot still needs an answer: there is none, or it was stopped."""
     return turn is None or turn.status == "interrupted"
 
 
-def _mean(found: Sequence[float]) -> float | None:
-    return statistics.fmean(found) if found else None
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
 
 
 def _tokens_per_second(turns: Sequence[Turn]) -> float | None:

@@ -1,4 +1,4 @@
-"""A sweep as text and as static HTML, in which times never stand."""
+"""A sweep as text and as static HTML, without times."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 MAX_LISTED_CELLS = 100
-"""So many cells show how an answer begins; of more cells the first ones are listed below the numbers."""
+"""Maximum number of cells with the beginning of an answer; of more cells the first are listed below."""
 
 
 def sweep_summary(sweep: SweepAnswers) -> str:
-    """Say in one line what was asked and how much of it is there."""
+    """Return one line with the size and the progress of a sweep."""
     progress = sweep.progress
-    bad = f", {progress.failed} failed" if progress.failed else ""
-    going = ", running" if progress.pending else ""
-    return f"Sweep of {describe_grid(sweep)}: {progress.done} of {progress.total} answers{bad}{going}"
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    running = ", running" if progress.pending else ""
+    return f"Sweep of {describe_grid(sweep)}: {progress.done} of {progress.total} answers{failed}{running}"
 
 
 def describe_grid(sweep: SweepAnswers) -> str:
-    """Say how many of what a sweep combines."""
+    """Describe the size of each axis: ``3 temperature × 2 samples``."""
     parts = [
         f"{len(values)} {one_line(name, 60)}{'s' * (name == 'prompt')}" for name, values in sweep.axes.items()
     ]
@@ -43,11 +43,11 @@ def sweep_text(sweep: SweepAnswers) -> str:
 
 
 def sweep_html(sweep: SweepAnswers) -> str:
-    """Return a sweep as safe HTML: its grid, what failed, and how each setting's answers begin."""
+    """Return a sweep as safe HTML: its grid, its failures, and the beginning of each setting's answers."""
     prompts = sweep.grid.prompts
-    asked = f'<div style="white-space:pre-wrap;font-weight:600">{escape_html(one_line(prompts[0], 300))}</div>'
+    prompt = f'<div style="white-space:pre-wrap;font-weight:600">{escape_html(one_line(prompts[0], 300))}</div>'
     parts = [
-        asked if len(prompts) == 1 else "",
+        prompt if len(prompts) == 1 else "",
         f'<div style="{SMALL_STYLE}">{escape_html(sweep_summary(sweep))}</div>',
     ]
     parts.append(
@@ -64,9 +64,9 @@ def sweep_html(sweep: SweepAnswers) -> str:
 
 
 def _list_failures(sweep: SweepAnswers) -> Iterator[str]:
-    """Yield each different failure with its number; ``retry()`` asks again."""
-    found = Counter(one_line(turn.error or incomplete_reason(turn), 300) for turn in sweep if is_failed(turn))
-    for error, count in found.most_common(5):
+    """Yield each different failure with its count."""
+    counts = Counter(one_line(turn.error or incomplete_reason(turn), 300) for turn in sweep if is_failed(turn))
+    for error, count in counts.most_common(5):
         yield f"{count} × {error}"
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a running sweep where its answers are read, with its progress on the screen."""
+"""Wait for a running sweep when its answers are read, and display its progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Joinable(Protocol):
-    """A sweep, as far as one waits for it."""
+    """What waiting needs of a sweep."""
 
     @property
     def running(self) -> bool: ...
@@ -30,7 +30,7 @@ UPDATE_INTERVAL_SECONDS = 0.5
 
 
 def wait_for_reading(sweep: Joinable) -> None:
-    """Wait until a sweep has ended, as a caller who needs all of its answers.
+    """Wait until a sweep has ended because all of its answers are needed.
 
     :raises Interrupted: for an interrupt, which ends the waiting; the sweep continues.
     :raises RuntimeError: on the thread that sends the requests.
@@ -72,12 +72,12 @@ def describe_progress(progress: Progress) -> str:
 
 
 class _TerminalLine:
-    """One line on a terminal that is written again and again."""
+    """One line of a terminal that is overwritten."""
 
     delay = 0.05
 
     def update(self, text: str) -> None:
-        sys.stderr.write(f"\r{text:<50}")  # over all of the text before
+        sys.stderr.write(f"\r{text:<50}")  # overwrites all of the text before
         sys.stderr.flush()
 
     def close(self, text: str) -> None:
@@ -86,7 +86,7 @@ class _TerminalLine:
 
 
 class _NotebookLine:
-    """One output of the running cell that is replaced again and again; after a short wait there is none."""
+    """One output of the running cell that is updated; there is none after a short wait."""
 
     delay = UPDATE_INTERVAL_SECONDS
 
