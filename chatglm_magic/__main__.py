@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Start the local server, stream one answer to the terminal, stop the server; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m chatglm_magic",
-        description="Ask the built-in model, or a GGUF file's, one question.",
+        description="Send one prompt to the built-in model or to a GGUF file.",
     )
     parser.add_argument("prompt", metavar="PROMPT", nargs="+")
     parser.add_argument("-t", "--temperature", type=float, default=0.0, metavar="T", help="0 (default) to 10")

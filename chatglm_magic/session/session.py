@@ -216,7 +216,7 @@ class Session:
     @property
     def llm(self) -> ChatGLM:
         """The session-scoped model."""
-        return self._sync.llm()
+        return self._sync.get_llm()
 
     @llm.setter
     def llm(self, llm: ChatGLM) -> None:

@@ -171,7 +171,7 @@ def apply_config(settings: ChatGLMSettings, shell: Any) -> None:
         try:
             setattr(settings, name, value)
         except (TraitError, AttributeError) as error:
-            warnings.warn(f"c.ChatGLMSettings.{name} is left out: {error}", stacklevel=2)
+            warnings.warn(f"c.ChatGLMSettings.{name} is ignored: {error}", stacklevel=2)
 
 
 def store_path(setting: str | None) -> Path | None:
@@ -200,7 +200,7 @@ class SettingsSync:
         """Whether the model has been made."""
         return self._llm is not None
 
-    def llm(self) -> ChatGLM:
+    def get_llm(self) -> ChatGLM:
         """Return the model, made from the settings if there is none; only chosen values count as set."""
         with self._lock:
             if self._llm is None:
@@ -233,19 +233,18 @@ class SettingsSync:
         llm.with_history = True
         for name in (*SHARED_TRAITS, "timeout"):
             self._copy_to_settings(name, getattr(llm, name))
-        self.settings.chosen = explicit.intersection(SHARED_TRAITS) | self.settings.chosen.intersection(
-            TIMEOUT_TRAITS
-        )
+        timeouts = self.settings.chosen.intersection(TIMEOUT_TRAITS)
+        self.settings.chosen = explicit.intersection(SHARED_TRAITS) | timeouts
 
     def apply_unobserved(self) -> None:
         """Set the fields whose setting was assigned its current value: traitlets reports no change then."""
-        llm = self.llm()
+        llm = self.get_llm()
         for name in self.settings.chosen.intersection(SHARED_TRAITS) - llm.model_fields_set:
             setattr(llm, name, getattr(self.settings, name))
 
     def explicit_parameters(self) -> dict[str, Any]:
         """Return the parameters the user has set, by name."""
-        llm = self.llm()
+        llm = self.get_llm()
         names = [name for name in SHARED_TRAITS if name in llm.model_fields_set and PARAMETERS[name].recorded]
         return {name: getattr(llm, name) for name in names}
 
@@ -262,7 +261,7 @@ class SettingsSync:
 
     def reset_parameter(self, name: str) -> None:
         """Reset a parameter to its default, so that it no longer counts as set, and notify observers."""
-        settings, llm = self.settings, self.llm()
+        settings, llm = self.settings, self.get_llm()
         value = settings.trait_defaults(name)
         setattr(settings, name, value)
         settings.chosen.discard(name)
