@@ -1,7 +1,7 @@
-"""Streams: CPU for each token over merely reading the bytes, one very long event, many streams at once.
+"""Streams: CPU for each token beside rivals and over reading the bytes, a long event, many streams at once.
 
-``python benchmarks/streams.py``. Both sides of a ratio read the same bytes from one server in a process of its
-own; what is called "client" ends where LangChain begins, its own share stands in lines without a promise.
+``python benchmarks/streams.py``; needs the extra ``rivals``. Both sides of a ratio read the same bytes from one
+server in a process of its own. "Client" ends where LangChain begins; LangChain's share has lines of its own.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+import httpx
+import openai
 import requests
 from fast_server import serving, text_of
+from httpx_sse import aconnect_sse, connect_sse
+from langchain_openai import ChatOpenAI
 from timing import cpu, header, line, medians, seconds
 
 from chatglm_magic import ChatGLM
@@ -61,6 +65,80 @@ def chain_sync(llm: ChatGLM, text: str) -> None:
 async def chain_async(llm: ChatGLM, text: str) -> None:
     """Read a stream through LangChain."""
     assert "".join([piece async for piece in llm.astream("x")]) == text
+
+
+def httpx_sse_sync(url: str, text: str) -> None:
+    """Read a stream's pieces with httpx-sse and the JSON of each event."""
+    with (
+        httpx.Client(timeout=60) as client,
+        connect_sse(client, "POST", url + "/chat/completions", json=BODY) as source,
+    ):
+        events = [found.data for found in source.iter_sse()]
+    assert "".join(map(piece_of, events)) == text
+
+
+async def httpx_sse_async(url: str, text: str) -> None:
+    """Read a stream's pieces with httpx-sse and the JSON of each event."""
+    async with (
+        httpx.AsyncClient(timeout=60) as client,
+        aconnect_sse(client, "POST", url + "/chat/completions", json=BODY) as source,
+    ):
+        events = [found.data async for found in source.aiter_sse()]
+    assert "".join(map(piece_of, events)) == text
+
+
+def piece_of(data: str) -> str:
+    """Return the text of an event."""
+    return "" if data == "[DONE]" else json.loads(data)["choices"][0]["delta"]["content"]
+
+
+def sdk_sync(url: str, text: str) -> None:
+    """Read a stream's pieces with OpenAI's SDK."""
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        stream = client.chat.completions.create(model="glm", messages=BODY["messages"], stream=True)
+        assert "".join([chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]) == text
+
+
+async def sdk_async(url: str, text: str) -> None:
+    """Read a stream's pieces with OpenAI's SDK."""
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        stream = await client.chat.completions.create(model="glm", messages=BODY["messages"], stream=True)
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
+    assert "".join(pieces) == text
+
+
+def beside_rivals(url: str, number: int) -> None:
+    """CPU for each token, reading the bytes included, beside the clients that people use."""
+    url, text = f"{url}/tokens/{number}/v1", text_of(number)
+    llm, theirs = ChatGLM(endpoint_url=url), ChatOpenAI(base_url=url, api_key="none", model="glm", max_retries=0)
+
+    async def langchain_openai_async() -> None:
+        assert "".join([chunk.text async for chunk in theirs.astream("x")]) == text
+
+    def langchain_openai_sync() -> None:
+        assert "".join(chunk.text for chunk in theirs.stream("x")) == text
+
+    runs: dict[str, Any] = {
+        "sync ours": lambda: client_sync(llm, text),
+        "sync ours, through LangChain": lambda: chain_sync(llm, text),
+        "sync httpx-sse": lambda: httpx_sse_sync(url, text),
+        "sync openai": lambda: sdk_sync(url, text),
+        "sync langchain-openai": langchain_openai_sync,
+        "async ours": lambda: runner.run(client_async(llm, text)),
+        "async ours, through LangChain": lambda: runner.run(chain_async(llm, text)),
+        "async httpx-sse": lambda: runner.run(httpx_sse_async(url, text)),
+        "async openai": lambda: runner.run(sdk_async(url, text)),
+        "async langchain-openai": lambda: runner.run(langchain_openai_async()),
+    }
+    with asyncio.Runner() as runner:
+        found = medians(ROUNDS, {name: partial(cpu, run) for name, run in runs.items()})
+    print(f"\nCPU for each token with reading the bytes, {number} tokens at full speed, median of {ROUNDS}")
+    for name, figure in found.items():
+        line(name, f"{figure / number * 1e6:.1f} µs")
+    for road in ("sync", "async"):
+        ours = found[f"{road} ours"]
+        line(f"{road}: ours over openai", "", ours / found[f"{road} openai"], 0.15)
+        line(f"{road}: ours over httpx-sse", "", ours / found[f"{road} httpx-sse"], 0.8)
 
 
 def per_token(url: str, kind: str, number: int) -> None:
@@ -145,6 +223,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wished, hard))
     header()
     with serving() as url:
+        beside_rivals(url, 5000)
         per_token(url, "tokens", 20000)
         per_token(url, "paced", 2000)
         long_event(url)
