@@ -159,8 +159,8 @@ class ConnectionPools:
         pool = self._pools.get(loop)
         if pool is None or pool.session.closed:
             for other in [other for other in self._pools if other.is_closed()]:
-                if left := self._pools.pop(other, None):
-                    left.abandon()
+                if closed_pool := self._pools.pop(other, None):
+                    closed_pool.abandon()
             pool = self._pools[loop] = ConnectionPool()
             await pool.open()
         return pool
@@ -257,21 +257,21 @@ async def _read_answer(
     response: aiohttp.ClientResponse, retries: Retries, deadline: Deadline
 ) -> AsyncGenerator[Delta, None]:
     request = retries.request
-    if news := retries.changes_so_far():
-        yield news
-    incoming = retries.reader = ResponseReader(request, deadline, response.headers.items())
+    if changes := retries.changes_so_far():
+        yield changes
+    reader = retries.reader = ResponseReader(request, deadline, response.headers.items())
     if (protocol := _CONNECTIONS.pop(response, None)) is not None:
         _REUSABLE[protocol] = is_reusable(response.headers.items())
-    while not incoming.done:
+    while not reader.done:
         # Not wait_for: in Python 3.11 it loses a cancellation that comes together with data.
         with translate_errors(request, deadline):
             async with asyncio.timeout(deadline.until_bytes()):
                 block = await response.content.readany()
         if not block:
             break
-        for delta in incoming.feed(block):
+        for delta in reader.feed(block):
             yield delta
-    for delta in incoming.close():
+    for delta in reader.close():
         yield delta
 
 

@@ -136,20 +136,20 @@ def poll_for_interrupts() -> Iterator[None]:
         timers[0].cancel()
 
 
-def iterate_on_loop_thread(found: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+def iterate_on_loop_thread(generator: AsyncGenerator[T, None]) -> Generator[T, None, None]:
     """Run an asynchronous generator on the loop thread and yield its items in this one as they arrive."""
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    end = object()
+    end_mark = object()
 
     async def pump() -> None:
         try:
-            async for item in found:
+            async for item in generator:
                 items.put(item)
         finally:
-            items.put(end)
+            items.put(end_mark)
 
     with LOOP.running(pump()) as running:
-        while (item := _wait_for_item(items)) is not end:
+        while (item := _wait_for_item(items)) is not end_mark:
             yield item
         running.result()
 

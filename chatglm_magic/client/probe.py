@@ -59,22 +59,22 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Pr
 
     No prompt is sent, and no response of a server raises an error.
     """
-    found, status = _send_probe(endpoint_url, dialect, headers)
-    if found.answered and not found.speaks_dialect and not 300 <= status < 400:
+    result, status = _send_probe(endpoint_url, dialect, headers)
+    if result.answered and not result.speaks_dialect and not 300 <= status < 400:
         other: Dialect = "chatglm" if dialect == "openai" else "openai"
         second, status = _send_probe(endpoint_url, other, headers)
         if status == (200 if other == "openai" else 405) and second.speaks_dialect:
-            found = replace(
+            result = replace(
                 second, text=f"{second.text} %chatglm_config dialect={other} asks it so.", speaks_dialect=False
             )
-    exposed = found.answered and is_open_to_others(endpoint_url)
-    return replace(found, text=f"{found.text} {EXPOSED_WARNING}") if exposed else found
+    is_exposed = result.answered and is_open_to_others(endpoint_url)
+    return replace(result, text=f"{result.text} {EXPOSED_WARNING}") if is_exposed else result
 
 
 def _send_probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> tuple[ProbeResult, int]:
     """Send one GET; return the result and the HTTP status, which is 0 if nothing answered."""
     url = openai.base_url(endpoint_url) + "/models" if dialect == "openai" else redact_url(endpoint_url)
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         with (
             new_session() as session,
@@ -87,7 +87,7 @@ def _send_probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str])
                 proxies=requests_proxies(proxy_for(url)),
             ) as response,
         ):
-            raw = _read_body(response, began)
+            raw = _read_body(response, started)
     except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         words = {
             "unknown host": f"There is no host named {sanitize_line(urlsplit(url).hostname or url)}.",
@@ -102,10 +102,10 @@ def _send_probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str])
     ), status
 
 
-def _read_body(response: requests.Response, began: float) -> bytes:
+def _read_body(response: requests.Response, started: float) -> bytes:
     """Read what arrives before the timeout: a body of one byte per second must not block a cell."""
     raw = b""
-    while len(raw) < MAX_PROBE_BYTES and time.monotonic() - began < PROBE_TIMEOUT_SECONDS:
+    while len(raw) < MAX_PROBE_BYTES and time.monotonic() - started < PROBE_TIMEOUT_SECONDS:
         block = response.raw.read1(MAX_PROBE_BYTES, decode_content=True)
         if not block:
             break
@@ -146,8 +146,8 @@ def _context_length(row: Any) -> int | None:
     if not isinstance(row, dict):
         return None
     meta = row["meta"] if isinstance(row.get("meta"), dict) else {}
-    found = (row.get("max_model_len"), row.get("context_length"), meta.get("n_ctx"), meta.get("n_ctx_train"))
-    return next((size for size in found if type(size) is int and 0 < size < 2**31), None)
+    sizes = (row.get("max_model_len"), row.get("context_length"), meta.get("n_ctx"), meta.get("n_ctx_train"))
+    return next((size for size in sizes if type(size) is int and 0 < size < 2**31), None)
 
 
 def _read_chatglm_response(status: int, url: str) -> ProbeResult:

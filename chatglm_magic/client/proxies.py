@@ -91,13 +91,13 @@ def proxy_for(url: str) -> Proxy | None:
     host = parts.hostname or ""
     if is_loopback(url):
         return None
-    found = urllib.request.getproxies()
-    named = next((name for name in (parts.scheme, "all") if found.get(name)), None)
-    if named is None or _is_excluded(host, parts.port, found.get("no", "")) or urllib.request.proxy_bypass(host):
+    proxies = urllib.request.getproxies()
+    key = next((name for name in (parts.scheme, "all") if proxies.get(name)), None)
+    if key is None or _is_excluded(host, parts.port, proxies.get("no", "")) or urllib.request.proxy_bypass(host):
         return None
-    names = (f"{named}_proxy", f"{named}_proxy".upper())
-    source = next((name for name in names if os.environ.get(name) == found[named]), "the system's settings")
-    return _parse_proxy(found[named], source)
+    names = (f"{key}_proxy", f"{key}_proxy".upper())
+    source = next((name for name in names if os.environ.get(name) == proxies[key]), "the system's settings")
+    return _parse_proxy(proxies[key], source)
 
 
 @lru_cache(maxsize=64)
@@ -107,10 +107,10 @@ def _parse_proxy(address: str, source: str) -> Proxy:
         url = f"socks5{url[5:]}"
     try:
         parts = urlsplit(url)
-        good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)
+        is_valid = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)
     except ValueError:
-        good = False
-    if not good or parts.scheme.lower() not in ("http", "https", *SOCKS_SCHEMES):
+        is_valid = False
+    if not is_valid or parts.scheme.lower() not in ("http", "https", *SOCKS_SCHEMES):
         raise EndpointError(
             f"{source} isn't the address of a proxy. Write it like http://127.0.0.1:7890, or unset it.",
             kind="proxy",
@@ -120,19 +120,21 @@ def _parse_proxy(address: str, source: str) -> Proxy:
     return Proxy(url, source)
 
 
-def _is_excluded(host: str, port: int | None, listed: str) -> bool:
+def _is_excluded(host: str, port: int | None, no_proxy: str) -> bool:
     """Return whether ``no_proxy`` lists a host."""
-    return any(_entry_matches(entry.strip().lower(), host.lower(), port) for entry in re.split(r"[,\s]+", listed))
+    return any(
+        _entry_matches(entry.strip().lower(), host.lower(), port) for entry in re.split(r"[,\s]+", no_proxy)
+    )
 
 
 def _entry_matches(entry: str, host: str, port: int | None) -> bool:
     if not entry:
         return False
-    with_port = re.fullmatch(r"(\[[^\]]+\]|[^:]+):(\d{1,5})", entry)
-    if with_port:
-        if int(with_port[2]) != port:
+    match = re.fullmatch(r"(\[[^\]]+\]|[^:]+):(\d{1,5})", entry)
+    if match:
+        if int(match[2]) != port:
             return False
-        entry = with_port[1]
+        entry = match[1]
     entry = entry.strip("[]")
     if entry == "*":
         return True

@@ -90,15 +90,15 @@ def check_headers(headers: Headers) -> Headers:
     :raises EndpointError: ``bad_header`` for line ends, other control characters or non-ASCII letters, and for
         a header that the client sets itself, such as ``Host`` or ``Content-Length``.
     """
-    own = next((name for name in headers if name.lower() in FRAMING_HEADERS), None)
-    if own is not None:
-        raise EndpointError(f"header {own!a} is set by the client itself; leave it out.", kind="bad_header")
+    framing = next((name for name in headers if name.lower() in FRAMING_HEADERS), None)
+    if framing is not None:
+        raise EndpointError(f"header {framing!a} is set by the client itself; leave it out.", kind="bad_header")
     # No variable of this frame contains a value: a verbose traceback would print it.
-    odd = next((name for name, value in headers.items() if not _is_sendable(name + value)), None)
-    if odd is not None:
-        what = "api_key" if odd.lower() == "authorization" else f"header {odd!a}"
+    invalid = next((name for name, value in headers.items() if not _is_sendable(name + value)), None)
+    if invalid is not None:
+        subject = "api_key" if invalid.lower() == "authorization" else f"header {invalid!a}"
         raise EndpointError(
-            f"{what} holds a line end, a quotation mark of print, or another character that can't be sent. "
+            f"{subject} holds a line end, a quotation mark of print, or another character that can't be sent. "
             "Copy it again, without what stands around it.",
             kind="bad_header",
         )

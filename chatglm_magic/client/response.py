@@ -38,18 +38,18 @@ class ResponseReader:
                 "Check its address and port.",
                 kind="protocol",
             )
-        named = lower_names(pairs)
+        lower_headers = lower_names(pairs)
         deadline.answered, deadline.sending = True, False
         self._deadline = deadline
-        self._inflate = Decompressor(named.get("content-encoding", ""))
+        self._inflate = Decompressor(lower_headers.get("content-encoding", ""))
         self._plain = not self._inflate.is_compressed
         url, several = redact_url(request.url), request.body.get("n", 1) != 1
         self._reader = (
-            openai.OpenAIReader(named, url, several=several)
+            openai.OpenAIReader(lower_headers, url, several=several)
             if request.dialect == "openai"
-            else chatglm.ChatGLMReader(named, url)
+            else chatglm.ChatGLMReader(lower_headers, url)
         )
-        self._streams = "text/event-stream" in named.get("content-type", "").lower()
+        self._streams = "text/event-stream" in lower_headers.get("content-type", "").lower()
         self._size = 0
 
     @property
@@ -72,7 +72,7 @@ class ResponseReader:
 
         :raises ChatGLMError: as the codecs; ``stalled`` or ``total_timeout`` if bytes arrive but no answer.
         """
-        content = False
+        has_content = False
         for plain in (block,) if self._plain else self._inflate.feed(block):
             self._size += len(plain)
             if self._size > MAX_STREAM_BYTES:
@@ -81,9 +81,9 @@ class ResponseReader:
                     kind="too_large",
                 )
             for delta in self._reader.feed(plain):
-                content = True
+                has_content = True
                 yield delta
-        self._deadline.on_bytes(content=content)
+        self._deadline.on_bytes(content=has_content)
 
     def close(self) -> Iterator[Delta]:
         """Finish the response; yield its last pieces.
@@ -108,9 +108,11 @@ def is_reusable(headers: Iterable[tuple[str, str]]) -> bool:
     ``Connection: keep-alive`` that must accompany it (RFC 9112, appendix C.2.2). A request already on its way is
     then lost, and can't be retried: it may have run.
     """
-    named = lower_names(headers)
-    promised = "keep-alive" in named and named.get("connection", "").lower() != "keep-alive"
-    return not (promised and "chunked" in named.get("transfer-encoding", "").lower())
+    lower_headers = lower_names(headers)
+    lacks_connection = (
+        "keep-alive" in lower_headers and lower_headers.get("connection", "").lower() != "keep-alive"
+    )
+    return not (lacks_connection and "chunked" in lower_headers.get("transfer-encoding", "").lower())
 
 
 def lower_names(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -122,19 +124,19 @@ def make_response_error(
     request: Request, status: int, headers: Iterable[tuple[str, str]], raw: bytes
 ) -> ResponseError | InvalidResponseError | EndpointError:
     """Return the error for a status that isn't an answer."""
-    named = lower_names(headers)
+    lower_headers = lower_names(headers)
     if status == 407 and (proxy := proxy_for(request.url)):
         return proxy.status_error(status, request.url)
     if status == 204:
         return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
     try:
         raw = next(
-            Decompressor(named.get("content-encoding", "")).feed(raw), b""
+            Decompressor(lower_headers.get("content-encoding", "")).feed(raw), b""
         )  # its beginning says what is wrong
     except InvalidResponseError:
         raw = b""
-    error = parse_error_response(status, named, raw, redact_url(request.url))
-    if error.kind == "redirect" and (target := named.get("location")):
+    error = parse_error_response(status, lower_headers, raw, redact_url(request.url))
+    if error.kind == "redirect" and (target := lower_headers.get("location")):
         error.args = (
             f"{error} It points to {_redirect_target(request.url, target)}: set endpoint_url to that address.",
         )

@@ -66,21 +66,23 @@ class Retries:
         self._deadline.begun = self._deadline.answered = False
         if self._adapt_request(error, empty=reader is not None and reader.is_empty_stream):
             return RetryWait(0.0)
-        refused = isinstance(error, ResponseError) and error.status in (429, 503) and error.kind != "no_money"
-        unsent = error.kind in ("connect", "connect_timeout")
-        if not (refused or unsent) or self.count >= self.request.retries:
+        is_overloaded = (
+            isinstance(error, ResponseError) and error.status in (429, 503) and error.kind != "no_money"
+        )
+        is_unsent = error.kind in ("connect", "connect_timeout")
+        if not (is_overloaded or is_unsent) or self.count >= self.request.retries:
             raise error
-        wished = _parse_retry_after(error.retry_after) if isinstance(error, ResponseError) else None
-        if wished is not None and wished > MAX_RETRY_AFTER_SECONDS:
-            error.args = (f"{error} The server asks to wait {wished:.0f} s.",)
+        retry_after = _parse_retry_after(error.retry_after) if isinstance(error, ResponseError) else None
+        if retry_after is not None and retry_after > MAX_RETRY_AFTER_SECONDS:
+            error.args = (f"{error} The server asks to wait {retry_after:.0f} s.",)
             raise error
-        seconds = random.uniform(0.05, min(8.0, 0.5 * 2**self.count)) if wished is None else wished
+        seconds = random.uniform(0.05, min(8.0, 0.5 * 2**self.count)) if retry_after is None else retry_after
         if seconds >= self._deadline.remaining():
             raise error
         self.count += 1
-        why = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
+        reason = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
         return RetryWait(
-            seconds, f"{why}; asking again in {seconds:.1f} s ({self.count} of {self.request.retries})"
+            seconds, f"{reason}; asking again in {seconds:.1f} s ({self.count} of {self.request.retries})"
         )
 
     def changes_so_far(self) -> Delta | None:
@@ -101,17 +103,17 @@ class Retries:
             self._replace_body({key: value for key, value in body.items() if key != USAGE_KEY} | {"stream": False})
             return True
         for key, word in LIMITED_KEYS.items():
-            asked = body.get(key)
-            size = len(asked) if isinstance(asked, list) else asked
-            most = _find_limit(error, word, size)
-            if most is None or any(change.name == key for change in self.changed):
+            requested = body.get(key)
+            size = len(requested) if isinstance(requested, list) else requested
+            limit = _find_limit(error, word, size)
+            if limit is None or any(change.name == key for change in self.changed):
                 continue
-            if isinstance(asked, list):
-                self.changed.append(Change(f"{key}: {most} of {size} sent, the others are applied here", key))
-                self._replace_body({**body, key: asked[: int(most)]})
+            if isinstance(requested, list):
+                self.changed.append(Change(f"{key}: {limit} of {size} sent, the others are applied here", key))
+                self._replace_body({**body, key: requested[: int(limit)]})
             else:
-                self.changed.append(Change(f"{key}: {size:g} refused, {most:g} taken", key))
-                self._replace_body({**body, key: most})
+                self.changed.append(Change(f"{key}: {size:g} refused, {limit:g} taken", key))
+                self._replace_body({**body, key: limit})
             return True
         return False
 
@@ -130,18 +132,18 @@ STATED_LIMIT = re.compile(
 )
 
 
-def _find_limit(error: ChatGLMError, word: str, asked: Any) -> float | None:
+def _find_limit(error: ChatGLMError, word: str, value: Any) -> float | None:
     """Return the limit that a server named when it refused a larger value; None if it named none.
 
     vLLM: "Requested sample logprobs of 4096, which is greater than max allowed: 20". OpenAI and Ollama: "between 0
     and 20", "less than or equal to 20".
     """
-    said = str(error).partition(word)[2]
-    if error.kind != "bad_request" or not said or isinstance(asked, bool) or not isinstance(asked, int | float):
+    message = str(error).partition(word)[2]
+    if error.kind != "bad_request" or not message or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    limits = [float(number) for number in STATED_LIMIT.findall(said)]
-    most = max((number for number in limits if 0 < number < asked), default=None)
-    return int(most) if most is not None and most == int(most) else most
+    limits = [float(number) for number in STATED_LIMIT.findall(message)]
+    limit = max((number for number in limits if 0 < number < value), default=None)
+    return int(limit) if limit is not None and limit == int(limit) else limit
 
 
 def _parse_retry_after(retry_after: str | None) -> float | None:

@@ -57,13 +57,13 @@ class DeadlineFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         while True:
-            left = self.deadline - time.monotonic()
-            self._sock.settimeout(max(0.001, min(left, POLL_SECONDS)))
+            remaining = self.deadline - time.monotonic()
+            self._sock.settimeout(max(0.001, min(remaining, POLL_SECONDS)))
             try:
                 # Not ``file.readinto``, which stops reading for good after its first timeout.
                 count: int = self._sock.recv_into(buffer)
             except TimeoutError:
-                if left <= POLL_SECONDS:
+                if remaining <= POLL_SECONDS:
                     raise
             else:
                 return count
@@ -82,11 +82,11 @@ class _Response(http.client.HTTPResponse):
     def _read_status(self) -> tuple[str, int, str]:
         """Skip interim responses (102, 103); ``http.client`` skips only 100."""
         for _ in range(MAX_INTERIM_RESPONSES):
-            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
-            if not 101 < found[1] < 200:
+            status_line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 101 < status_line[1] < 200:
                 break
             http.client.parse_headers(self.fp)
-        return found
+        return status_line
 
 
 class _HTTPConnection(HTTPConnection):
@@ -210,19 +210,19 @@ class SyncClient:
         self, response: requests.Response, retries: Retries, deadline: Deadline
     ) -> Generator[Delta, None, None]:
         request = retries.request
-        if news := retries.changes_so_far():
-            yield news
-        incoming = retries.reader = ResponseReader(request, deadline, response.raw.headers.items())
-        read, timed, guard = response.raw.read1, find_deadline_file(response), translate_errors(request, deadline)
-        while not incoming.done:  # once for each token of a stream
-            if timed is not None:  # pragma: no branch - as long as urllib3 has these attributes
-                timed.deadline = deadline.read_deadline()
+        if changes := retries.changes_so_far():
+            yield changes
+        reader = retries.reader = ResponseReader(request, deadline, response.raw.headers.items())
+        read, file, guard = response.raw.read1, find_deadline_file(response), translate_errors(request, deadline)
+        while not reader.done:  # once for each token of a stream
+            if file is not None:  # pragma: no branch - as long as urllib3 has these attributes
+                file.deadline = deadline.read_deadline()
             with guard:
                 block = read(BLOCK_BYTES)
             if not block:
                 break
-            yield from incoming.feed(block)
-        yield from incoming.close()
+            yield from reader.feed(block)
+        yield from reader.close()
         if is_reusable(response.raw.headers.items()):
             _release(response)
 
@@ -258,8 +258,8 @@ class SyncClient:
         response = self._post(request, deadline)
         if not is_answer(response.status_code):
             with closing(response):
-                words = _read_beginning(response, request)
-                raise make_response_error(request, response.status_code, response.raw.headers.items(), words)
+                beginning = _read_beginning(response, request)
+                raise make_response_error(request, response.status_code, response.raw.headers.items(), beginning)
         return response
 
     def _post(self, request: Request, deadline: Deadline) -> requests.Response:

@@ -14,8 +14,8 @@ POLL_SECONDS = 0.25
 def sleep_in_steps(seconds: float) -> None:
     """Sleep in short steps: one long sleep would not notice an interrupt that came just before it."""
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, POLL_SECONDS))
+    while (remaining := end - time.monotonic()) > 0:
+        time.sleep(min(remaining, POLL_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,14 @@ class Deadline:
         timeouts = self._timeouts
         if now + slack >= self._ends:
             error = IncompleteAnswerError if self.begun else EndpointError
+            subject = "The answer" if self.begun else "The request"
             return error(
-                f"{self._what()} took longer than {timeouts.total:g} s in all. {_advise_longer('total')}",
+                f"{subject} took longer than {timeouts.total:g} s in all. {_advise_longer('total')}",
                 kind="total_timeout",
             )
         if self.sending:
             return EndpointError(
-                f"The server stopped reading the question for {timeouts.connect:g} s. {_advise_longer('connect')}",
+                f"The server stopped reading the request for {timeouts.connect:g} s. {_advise_longer('connect')}",
                 kind="write_timeout",
             )
         if not self.begun:
@@ -100,17 +101,14 @@ class Deadline:
             )
         if now + slack >= self._content_due:
             return IncompleteAnswerError(
-                f"{self._what()} is incomplete: no new text came for {timeouts.content:g} s. "
-                f"{_advise_longer('content')}",
+                f"The answer is incomplete: no new text came for {timeouts.content:g} s. "
+                + _advise_longer("content"),
                 kind="stalled",
             )
         return IncompleteAnswerError(
-            f"{self._what()} is incomplete: nothing came for {timeouts.idle:g} s. {_advise_longer('idle')}",
+            f"The answer is incomplete: nothing came for {timeouts.idle:g} s. {_advise_longer('idle')}",
             kind="idle_timeout",
         )
-
-    def _what(self) -> str:
-        return "The answer" if self.begun else "The question"
 
 
 def _advise_longer(name: str) -> str:

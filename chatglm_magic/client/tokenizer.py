@@ -50,21 +50,21 @@ def request_token_count(client: SyncClient, request: Request, url: str, text: st
     else:  # vLLM and SGLang read ``prompt``, llama.cpp ``content``; each ignores the other's key
         body = {**model, "prompt": text, "content": text, "add_special_tokens": False}
     try:
-        reply = client.request_json(
+        response = client.request_json(
             replace(request, url=url, body=body, data=encode_json(body), timeouts=TOKENIZE_TIMEOUTS, retries=0)
         )
     except ResponseError as error:
         if error.kind in ("not_found", "bad_request"):
             return None
         raise
-    return _parse_count(reply)
+    return _parse_count(response)
 
 
-def _parse_count(reply: Any) -> TokenCount | None:
-    if not isinstance(reply, dict):
+def _parse_count(response: Any) -> TokenCount | None:
+    if not isinstance(response, dict):
         return None
-    tokens, usage = reply.get("tokens"), reply.get("usage")
+    tokens, usage = response.get("tokens"), response.get("usage")
     if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens):
         return TokenCount(len(tokens), tuple(tokens))
-    count = reply.get("count") or (usage.get("prompt_tokens") if isinstance(usage, dict) else None)
+    count = response.get("count") or (usage.get("prompt_tokens") if isinstance(usage, dict) else None)
     return TokenCount(count) if type(count) is int and count >= 0 else None

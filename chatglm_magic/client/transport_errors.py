@@ -62,8 +62,8 @@ class translate_errors:
                 error, KeyboardInterrupt
             ):  # the library's cleanup failed and its error replaced the interrupt
                 raise KeyboardInterrupt from None
-            if self._proxy is not None and (blamed := _proxy_error(error, self._proxy, self._request)):
-                raise blamed from None
+            if self._proxy is not None and (proxy_error := _proxy_error(error, self._proxy, self._request)):
+                raise proxy_error from None
             raise _translate(error, self._request, self._deadline) from None
 
 
@@ -98,9 +98,9 @@ def _proxy_error(error: BaseException, proxy: Proxy, request: Request) -> Endpoi
     names = {type(cause).__name__ for cause in causes}
     if not names & PROXY_ERRORS:
         return None
-    answers = [getattr(cause, "status", None) for cause in causes]
-    answers += [int(found[1]) for cause in causes if (found := TUNNEL_STATUS.search(str(cause)))]
-    status = next((answer for answer in answers if isinstance(answer, int) and answer >= 300), None)
+    statuses = [getattr(cause, "status", None) for cause in causes]
+    statuses += [int(match[1]) for cause in causes if (match := TUNNEL_STATUS.search(str(cause)))]
+    status = next((answer for answer in statuses if isinstance(answer, int) and answer >= 300), None)
     if status is not None:
         return proxy.status_error(status, request.url)
     return proxy.error("can't be reached, or did not let the question through", request.url)
@@ -121,14 +121,14 @@ def _translate(error: BaseException, request: Request, deadline: Deadline) -> Ch
 
 def _causes(error: BaseException) -> list[BaseException]:
     """Return an error and those inside it: libraries wrap each other's as cause, reason or argument."""
-    found: list[BaseException] = []
-    todo: list[object] = [error]
-    while todo and len(found) < 20:
-        item = todo.pop(0)
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
-            todo += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
-    return found
+    causes: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending and len(causes) < 20:
+        item = pending.pop(0)
+        if isinstance(item, BaseException) and item not in causes:
+            causes.append(item)
+            pending += [item.__cause__, item.__context__, getattr(item, "reason", None), *item.args]
+    return causes
 
 
 def _has_cause(error: BaseException, *types: type[BaseException]) -> bool:
@@ -153,11 +153,13 @@ def connection_failure(error: BaseException) -> Literal["unknown host", "no rout
 def _connection_error(error: BaseException, request: Request, deadline: Deadline) -> ChatGLMError:
     where = sanitize_line(redact_url(request.url))
     names = {type(cause).__name__ for cause in _causes(error)}
-    plain = " If it wants TLS, its address begins with https://." if urlsplit(request.url).scheme == "http" else ""
+    https_hint = (
+        " If it wants TLS, its address begins with https://." if urlsplit(request.url).scheme == "http" else ""
+    )
     if _has_cause(error, ssl.SSLError, u3.SSLError):
         return EndpointError(
-            f"No safe connection to {where}: its certificate or its TLS is not in order. "
-            "Is it http:// instead of https://?",
+            f"TLS error connecting to {where} (invalid certificate, or not an HTTPS server). "
+            "Did you mean http:// instead of https://?",
             kind="tls",
         )
     if any(isinstance(cause, OSError) and cause.errno == errno.EMFILE for cause in _causes(error)):
@@ -194,13 +196,14 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
         return deadline.timeout_error()
     if names & CLOSED_ERRORS:
         return EndpointError(
-            f"{where} closed the connection before it answered. Ask again, or look at the server's log.{plain}",
+            f"{where} closed the connection before it answered. "
+            f"Ask again, or look at the server's log.{https_hint}",
             kind="server_closed",
         )
     if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema"} or _has_cause(error, UnicodeError):
         return EndpointError(f"endpoint_url {where} isn't a valid URL.", kind="bad_url")
     return EndpointError(
         f"{where} does not answer as a web server does ({type(error).__name__}). "
-        f"Check the address and the port.{plain}",
+        f"Check the address and the port.{https_hint}",
         kind="protocol",
     )

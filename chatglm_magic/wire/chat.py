@@ -165,13 +165,13 @@ def iter_parts(content: Any, depth: int = MAX_CONTENT_DEPTH) -> Iterator[tuple[s
 
 def _iter_part(part: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
     """Yield the thinking and the text of one part, which may have both."""
-    thinks = bool(re.search("think|reason", str(part.get("type"))))
+    is_reasoning = bool(re.search("think|reason", str(part.get("type"))))
     for names in (("thinking", "reasoning"), ("refusal",), ("text", "content", "summary", "value")):
         text = next(
-            (found for name in names if (found := "".join(t for _, t in iter_parts(part.get(name), depth)))), ""
+            (joined for name in names if (joined := "".join(t for _, t in iter_parts(part.get(name), depth)))), ""
         )
         if text:
-            yield "reasoning" if thinks or names[0] == "thinking" else names[0], text
+            yield "reasoning" if is_reasoning or names[0] == "thinking" else names[0], text
 
 
 def plain_text(reply: dict[str, Any]) -> str | None:
@@ -194,7 +194,7 @@ BESIDE_DELTA = ("finish_reason", "logprobs", "message", "text")
 def is_chunk(reply: Any) -> bool:
     """Return whether an object is a chunk of a stream."""
     choices = reply.get("choices") if isinstance(reply, dict) else None
-    return isinstance(choices, list) and any(isinstance(one, dict) and "delta" in one for one in choices)
+    return isinstance(choices, list) and any(isinstance(choice, dict) and "delta" in choice for choice in choices)
 
 
 def choice_index(choice: dict[str, Any]) -> int:

@@ -120,10 +120,10 @@ def make_event_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
     if known is not None and not begun:
         return _make_error(known, bodies.sanitize_line(words, 500), text, url, code=code)
     kind, advice = _classify_refusal(known, text, url) if known is not None else _classify_message(text)
-    said = bodies.sanitize_line(words)
+    message = bodies.sanitize_line(words)
     if advice:
-        said = _with_full_stop(said) + advice
-    return IncompleteAnswerError(f"The server broke off with an error: {said}", kind=kind)
+        message = _with_full_stop(message) + advice
+    return IncompleteAnswerError(f"The server broke off with an error: {message}", kind=kind)
 
 
 def raise_if_error(reply: Any, url: str) -> None:
@@ -132,17 +132,17 @@ def raise_if_error(reply: Any, url: str) -> None:
         return
     status, words = _to_int(reply.get("status")), reply.get("response")
     if isinstance(status, int) and status >= 400:
-        said = bodies.sanitize_line(words or find_message(reply) or reply)
-        raise InvalidResponseError(f"The server reports status {status}: {said}", kind="server_error")
+        text = bodies.sanitize_line(words or find_message(reply) or reply)
+        raise InvalidResponseError(f"The server reports status {status}: {text}", kind="server_error")
     if reports_failure(reply):
         message = find_message({key: value for key, value in reply.items() if key != "response"}) or words or reply
         code = find_error_code(reply)
         kind, advice = _classify_message(bodies.dump_json(reply))
         if (known := VENDOR_STATUS.get(code or 0)) is not None:
             kind, advice = _classify_refusal(known, bodies.dump_json(reply), url)
-        said = bodies.sanitize_line(message)
+        text = bodies.sanitize_line(message)
         raise InvalidResponseError(
-            f"The server reports an error: {_with_full_stop(said) + advice if advice else said}", kind=kind
+            f"The server reports an error: {_with_full_stop(text) + advice if advice else text}", kind=kind
         )
     if isinstance(status, str) and isinstance(words, str) and _is_failure_status(status):
         raise InvalidResponseError(

@@ -53,9 +53,7 @@ class SSEDecoder:
         if self._is_empty and block[:6] == b"data: " and block[-2:] == b"\n\n":
             value = block[6:-2]
             if b"\n" not in value and b"\r" not in value and len(value) <= self._limit:
-                return [
-                    _event(value)
-                ]  # one whole event, as most servers send one: nothing to hold, nothing to split
+                return [_event(value)]  # one complete event, as most servers send: nothing to buffer or split
         if self._after_cr and block:
             # A CR at the end of the last block ended its line; an LF now belongs to that same end.
             self._after_cr = False
