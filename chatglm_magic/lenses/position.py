@@ -99,44 +99,46 @@ class Position:
             return replace(reshaped, temperature=temperature)
         return reshape_logprobs(self.logprobs, temperature, top_p, top_k, tail=self.tail, ranked=self.ranked)
 
-    def bars(self, found: Distribution | None = None, limit: int = 10) -> list[Bar]:
+    def bars(self, distribution: Distribution | None = None, limit: int = 10) -> list[Bar]:
         """Return rows for the most likely candidates, the one drawn, and the rest summed up.
 
-        :param found: a result of :meth:`reshape`; by default the model's own distribution.
+        :param distribution: a result of :meth:`reshape`; by default the model's own distribution.
         """
         model = self.reshape()
-        found = model if found is None else found
+        distribution = model if distribution is None else distribution
         shown = {*range(min(limit, len(self.candidates))), self.taken}
-        bars = [self._bar(index, model, found) for index in sorted(shown)]
+        bars = [self._bar(index, model, distribution) for index in sorted(shown)]
         others = [index for index in range(len(self.candidates)) if index not in shown]
         if others:
-            bars.append(_sum_others(others, model, found))
+            bars.append(_sum_others(others, model, distribution))
         if self.tail is not None:
-            survives = None if found.may_keep_rest else False
-            bars.append(Bar("not named", "tail", model.tail_share, found.tail_share, found.tail, survives))
+            survives = None if distribution.may_keep_rest else False
+            bars.append(
+                Bar("not named", "tail", model.tail_share, distribution.tail_share, distribution.tail, survives)
+            )
         return bars
 
-    def _bar(self, index: int, model: Distribution, found: Distribution) -> Bar:
+    def _bar(self, index: int, model: Distribution, distribution: Distribution) -> Bar:
         return Bar(
             token_label(self.candidates[index]),
             "token",
             model.share(index),
-            found.share(index),
-            found.probability(index),
-            found.survives(index),
+            distribution.share(index),
+            distribution.probability(index),
+            distribution.survives(index),
             index == self.taken,
         )
 
 
-def _sum_others(indices: list[int], model: Distribution, found: Distribution) -> Bar:
+def _sum_others(indices: list[int], model: Distribution, distribution: Distribution) -> Bar:
     """Sum up the candidates that aren't displayed one by one."""
-    survival = {found.survives(index) for index in indices}
+    survival = {distribution.survives(index) for index in indices}
     return Bar(
         f"{len(indices)} others",
         "others",
         _add_ranges([model.share(index) for index in indices]),
-        _add_ranges([found.share(index) for index in indices]),
-        _add_ranges([found.probability(index) for index in indices]),
+        _add_ranges([distribution.share(index) for index in indices]),
+        _add_ranges([distribution.probability(index) for index in indices]),
         survival.pop() if len(survival) == 1 else None,
     )
 

@@ -54,21 +54,21 @@ def lens_text(lens: LensReadings) -> str:
     if first:
         lines.append(f"      … {plural(first, 'position')} of thinking before the answer")
     last = first + MAX_TEXT_POSITIONS
-    for position, found in zip(lens.positions[first:last], lens.reshape()[first:], strict=False):
-        shown = [bar for bar in position.bars(found, limit=4) if bar.kind != "others"]
+    for position, distribution in zip(lens.positions[first:last], lens.reshape()[first:], strict=False):
+        shown = [bar for bar in position.bars(distribution, limit=4) if bar.kind != "others"]
         candidates = " | ".join(f"{bar.label} {_describe_chance(bar)}" for bar in shown)
-        entropy = (
-            "not told" if position.hidden else f"{format_bits(found.entropy)} {format_choices(found.entropy):>4}"
-        )
-        lines.append(f"{position.index + 1:>4}  {pad(position.label, WIDTH)} {entropy:>17}  {candidates}")
+        entropy = distribution.entropy
+        openness = "not told" if position.hidden else f"{format_bits(entropy)} {format_choices(entropy):>4}"
+        lines.append(f"{position.index + 1:>4}  {pad(position.label, WIDTH)} {openness:>17}  {candidates}")
     remaining = len(lens) - last
     more = [f"      … {plural(remaining, 'more position')}"] if remaining > 0 else []
     return "\n".join([*lines, *more])
 
 
-def entropy_of(position: Position, found: Distribution) -> str:
+def entropy_of(position: Position, distribution: Distribution) -> str:
     """Describe a position's entropy; for a part of a character it is unknown."""
-    return "not told" if position.hidden else f"{format_bits(found.entropy)}, {describe_openness(found.entropy)}"
+    entropy = distribution.entropy
+    return "not told" if position.hidden else f"{format_bits(entropy)}, {describe_openness(entropy)}"
 
 
 def _describe_chance(bar: Bar) -> str:
@@ -115,11 +115,12 @@ def shade_colour(level: int) -> str:
     return f"rgba({TINT},{0.6 * level / SHADE_LEVELS:.3g})"
 
 
-def shade_levels(position: Position, found: Distribution) -> tuple[int, int] | None:
+def shade_levels(position: Position, distribution: Distribution) -> tuple[int, int] | None:
     """Return the lower and upper level of openness, 0 to :data:`SHADE_LEVELS`; None if it is unknown."""
     if position.hidden:
         return None
-    low, high = (round(min(value, MAX_SHADED_BITS) / MAX_SHADED_BITS * SHADE_LEVELS) for value in found.entropy)
+    entropy = distribution.entropy
+    low, high = (round(min(value, MAX_SHADED_BITS) / MAX_SHADED_BITS * SHADE_LEVELS) for value in entropy)
     return low, high
 
 
@@ -135,12 +136,13 @@ def token_html(position: Position) -> str:
 
 def lens_html(lens: LensReadings) -> str:
     """Return the answer with shaded tokens, and the collapsed candidates of each position."""
-    found, first = lens.reshape(), lens.answer_start
-    most_open = max(range(first, len(found)), key=lambda index: found[index].entropy.high, default=0)
+    distributions, first = lens.reshape(), lens.answer_start
+    bounds = [distribution.entropy.high for distribution in distributions]
+    most_open = max(range(first, len(bounds)), key=bounds.__getitem__, default=0)
     positions = lens.positions[first : first + MAX_LISTED_POSITIONS]
     listed = [
         _position_details(position, distribution, opened=position.index == most_open)
-        for position, distribution in zip(positions, found[first:], strict=False)
+        for position, distribution in zip(positions, distributions[first:], strict=False)
     ]
     remaining = len(lens) - first - len(listed)
     more = f'<div style="{MUTED}">… {plural(remaining, "more position")}</div>' if remaining else ""
@@ -170,40 +172,40 @@ def legend_html() -> str:
     )
 
 
-def _shaded_token(position: Position, found: Distribution) -> str:
-    level = shade_levels(position, found)
+def _shaded_token(position: Position, distribution: Distribution) -> str:
+    level = shade_levels(position, distribution)
     ground = f"background:{HATCHED if level is None else shade_colour(level[0])}"
     if level is not None and level[1] > level[0]:  # the upper bound as a line
         ground += f";border-bottom:3px solid {shade_colour(level[1])}"
-    likely = ", ".join(f"{bar.label} {_describe_chance(bar)}" for bar in position.bars(found, limit=3)[:3])
-    title = escape(f"Position {position.index + 1}: {entropy_of(position, found)}. {likely}")
+    likely = ", ".join(f"{bar.label} {_describe_chance(bar)}" for bar in position.bars(distribution, limit=3)[:3])
+    title = escape(f"Position {position.index + 1}: {entropy_of(position, distribution)}. {likely}")
     return f'<span title="{title}" style="{ground}">{token_html(position)}</span>'
 
 
-def tooltip_html(position: Position, found: Distribution) -> str:
+def tooltip_html(position: Position, distribution: Distribution) -> str:
     """Return a token's tooltip as safe HTML: how open the position is, and the top three candidates."""
     rows = "".join(
         f'<tr><td style="{CODE}">{escape(bar.label)}</td><td>{_describe_chance(bar)}</td></tr>'
-        for bar in [bar for bar in position.bars(found, limit=3) if bar.kind == "token"][:3]
+        for bar in [bar for bar in position.bars(distribution, limit=3) if bar.kind == "token"][:3]
     )
-    words = "not told" if position.hidden else describe_openness(found.entropy)
+    words = "not told" if position.hidden else describe_openness(distribution.entropy)
     return f"<div>Position {position.index + 1}: {words}</div><table><tbody>{rows}</tbody></table>"
 
 
-def candidates_html(position: Position, found: Distribution) -> str:
+def candidates_html(position: Position, distribution: Distribution) -> str:
     """Return a position's candidates as safe HTML: model, after the temperature, after the cut."""
-    return _table(position, found)
+    return _table(position, distribution)
 
 
-def position_heading(position: Position, found: Distribution) -> str:
+def position_heading(position: Position, distribution: Distribution) -> str:
     """Return a position's number, token and entropy as safe HTML."""
     return (
         f'Position {position.index + 1}: <span style="{CODE};font-weight:600">{escape(position.label)}</span> '
-        f'<span style="{MUTED}">{entropy_of(position, found)}</span>'
+        f'<span style="{MUTED}">{entropy_of(position, distribution)}</span>'
     )
 
 
-def describe_draw(position: Position, found: Distribution) -> str:
+def describe_draw(position: Position, distribution: Distribution) -> str:
     """Describe the rank of the token that was drawn, and its probability with these parameters.
 
     .. code-block:: pycon
@@ -215,7 +217,7 @@ def describe_draw(position: Position, found: Distribution) -> str:
     rank = f"not among the {position.ranked} most likely"
     if index < position.ranked:
         rank = "the most likely" if index == 0 else f"the {_ordinal(index + 1)} most likely"
-    chance = found.probability(index)
+    chance = distribution.probability(index)
     fate = "; these settings cut it" if chance.high == 0 else f", with a chance of {format_percent(chance)}"
     return f"The arrow marks the token that came: {rank}{fate}."
 
@@ -225,27 +227,32 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def _position_details(position: Position, found: Distribution, *, opened: bool) -> str:
+def _position_details(position: Position, distribution: Distribution, *, opened: bool) -> str:
+    heading, table = position_heading(position, distribution), _table(position, distribution, limit=6)
     return (
-        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{position_heading(position, found)}'
-        f"</summary>{_table(position, found, limit=6)}</details>"
+        f'<details{" open" if opened else ""}><summary style="cursor:pointer">{heading}</summary>{table}</details>'
     )
 
 
-def _table(position: Position, found: Distribution, limit: int = 10) -> str:
-    bars = position.bars(found, limit)
+def _table(position: Position, distribution: Distribution, limit: int = 10) -> str:
+    bars = position.bars(distribution, limit)
     rows = [_row(bar) for bar in bars]
-    if line := _cut_row(bars, found):
+    if line := _cut_row(bars, distribution):
         rows.insert(*line)
-    note = f'<div style="{MUTED};font-size:.9em">{escape(describe_draw(position, found))}</div>'
+    note = f'<div style="{MUTED};font-size:.9em">{escape(describe_draw(position, distribution))}</div>'
     if position.hidden:
         bytes_ = plural(position.hidden, "byte")
         note = (
-            f'<div style="{MUTED}">The first {bytes_} of this text, a part of a character, came in tokens before '
-            "it, of which the server tells nothing.</div>"
+            f'<div style="{MUTED}">The first {bytes_} of this text, part of a character, came in earlier tokens '
+            "that the server doesn't report.</div>"
         )
-    cuts = [f"top_k {found.top_k}"] if found.top_k else []
-    names = ("token", "model", f"temperature {found.temperature:g}", ", ".join([*cuts, f"top_p {found.top_p:g}"]))
+    cuts = [f"top_k {distribution.top_k}"] if distribution.top_k else []
+    names = (
+        "token",
+        "model",
+        f"temperature {distribution.temperature:g}",
+        ", ".join([*cuts, f"top_p {distribution.top_p:g}"]),
+    )
     heads = "".join(f'<th scope="col" style="text-align:left;{MUTED}">{name}</th>' for name in names)
     return (
         f'{note}<table style="margin:.2em 0 .6em;width:100%;max-width:52em;table-layout:fixed">'
@@ -253,15 +260,15 @@ def _table(position: Position, found: Distribution, limit: int = 10) -> str:
     )
 
 
-def _cut_row(bars: list[Bar], found: Distribution) -> tuple[int, str] | None:
+def _cut_row(bars: list[Bar], distribution: Distribution) -> tuple[int, str] | None:
     """Return the index and the HTML of the row that separates the cut candidates; None if nothing is cut."""
     kept = [bar.survives is True for bar in bars]
-    if all(kept) or not (found.top_k or found.top_p < 1 or found.temperature == 0):
+    if all(kept) or not (distribution.top_k or distribution.top_p < 1 or distribution.temperature == 0):
         return None
-    names = [f"top_k {found.top_k}"] if found.top_k else []
-    names += [f"top_p {found.top_p:g}"] if found.top_p < 1 else []
-    low, high = found.survivors
-    count = f"at least {low}" if found.may_keep_rest else f"{low} to {high}" if low < high else f"{low}"
+    names = [f"top_k {distribution.top_k}"] if distribution.top_k else []
+    names += [f"top_p {distribution.top_p:g}"] if distribution.top_p < 1 else []
+    low, high = distribution.survivors
+    count = f"at least {low}" if distribution.may_keep_rest else f"{low} to {high}" if low < high else f"{low}"
     words = f"{' and '.join(names) or 'temperature 0'} keeps {count} token{'' if count == '1' else 's'}"
     style = f"text-align:left;border-top:2px solid {LINE};padding-top:0"
     small = f'<span style="font-size:.85em;{MUTED}">{words}</span>'

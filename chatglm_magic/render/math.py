@@ -123,9 +123,9 @@ def _closer(opener: re.Match[str]) -> str:
 def _find_display_end(source: str, opener: re.Match[str], limit: int) -> int:
     """Return where the formula that ``opener`` begins ends, or -1."""
     closer = _closer(opener)
-    found = source.find(closer, opener.end(), min(limit, opener.end() + _MAX_DISPLAY_CHARS))
-    inside = source[opener.end() : found]
-    return -1 if found < 0 or not inside.strip() or "`" in inside else found + len(closer)
+    end = source.find(closer, opener.end(), min(limit, opener.end() + _MAX_DISPLAY_CHARS))
+    inside = source[opener.end() : end]
+    return -1 if end < 0 or not inside.strip() or "`" in inside else end + len(closer)
 
 
 def _find_dollar_end(source: str, start: int, limit: int) -> int:
@@ -135,12 +135,12 @@ def _find_dollar_end(source: str, start: int, limit: int) -> int:
         return -1
     newline = source.find("\n", start, start + _MAX_INLINE_CHARS)
     stop = min(limit, start + _MAX_INLINE_CHARS, newline if newline >= 0 else limit)
-    found = _LAST_DOLLAR.search(source, start + 2, stop)
-    if not found:
+    match = _LAST_DOLLAR.search(source, start + 2, stop)
+    if not match:
         return -1
-    inside = source[start + 1 : found.start()]
+    inside = source[start + 1 : match.start()]
     prose = "`" in inside or CJK.search(_IN_WORDS.sub("", inside)) or _SUM_OF_MONEY.match(inside)
-    return -1 if prose else found.end()
+    return -1 if prose else match.end()
 
 
 def _parse_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -173,8 +173,8 @@ def _find_block_end(state: StateBlock, start: int, end: int, closer: str) -> tup
         text = _line(state, number)
         if not text or state.sCount[number] < state.blkIndent or text.startswith(("```", "~~~")):
             return number, False
-        head, found, tail = text.partition(closer)
-        if found:
+        head, separator, tail = text.partition(closer)
+        if separator:
             closed = "`" not in head and tail.strip() in _TAILS
             return (number + 1, True) if closed else (number, False)
     return min(end, start + _MAX_BLOCK_LINES), False
