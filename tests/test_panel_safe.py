@@ -71,9 +71,9 @@ def test_an_exception_in_a_callback_stands_in_the_panel_and_is_recorded(
     ("name", "typed", "said"),
     [
         ("seed", "seven", "Seed must be a whole number"),
-        ("endpoint_url", "not an address", "holds blanks"),
+        ("endpoint_url", "not an address", "contains spaces"),
         ("endpoint_url", "file:///etc/passwd", "must begin with http"),
-        ("endpoint_url", "http://me:secret@127.0.0.1/", "must not hold a name or password"),
+        ("endpoint_url", "http://me:secret@127.0.0.1/", "must not contain a name or password"),
     ],
 )
 def test_a_value_that_is_refused_stays_in_its_box(name: str, typed: str, said: str) -> None:

@@ -43,12 +43,12 @@ def check_url(url: str) -> str:
     except ValueError:
         raise _bad_url_error("isn't a valid URL") from None
     if any(char.isspace() or ord(char) < 32 or ord(char) == 127 for char in url):
-        raise _bad_url_error("holds blanks or control characters")
+        raise _bad_url_error("contains spaces or control characters")
     if parts.scheme not in ("http", "https"):
         raise _bad_url_error("must begin with http:// or https://")
     check_no_secrets(url)
     if parts.fragment:
-        raise _bad_url_error("must not hold a #")
+        raise _bad_url_error("must not contain a #")
     if not parts.hostname or not port_ok:
         raise _bad_url_error("has no host or an impossible port")
     return url
@@ -64,10 +64,12 @@ def check_no_secrets(url: str) -> None:
     except ValueError:
         return
     if "@" in parts.netloc:
-        raise _bad_url_error("must not hold a name or password; a key goes into api_key (%chatglm_config api_key)")
+        raise _bad_url_error(
+            "must not contain a name or password; a key goes into api_key (%chatglm_config api_key)"
+        )
     pairs = [*re.split("[&;]", parts.query), *parts.path.split(";")[1:], *re.split("[&;?]", parts.fragment)]
     if any(is_secret_name(unquote_plus(pair.partition("=")[0])) for pair in pairs):
-        raise _bad_url_error("must not hold a key; it goes into api_key (%chatglm_config api_key)")
+        raise _bad_url_error("must not contain a key; it goes into api_key (%chatglm_config api_key)")
 
 
 def _bad_url_error(what: str) -> EndpointError:

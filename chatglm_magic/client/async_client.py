@@ -285,7 +285,7 @@ async def _acquire_slot(pool: ConnectionPool, deadline: Deadline) -> None:
             await pool.slots.acquire()
     except TimeoutError:
         raise EndpointError(
-            "All connections this process may open are in use. Ask fewer questions at once "
+            "All connections this process may open are in use. Send fewer requests at once "
             "(max_concurrency), or raise the limit of open files (ulimit -n).",
             kind="pool_timeout",
         ) from None

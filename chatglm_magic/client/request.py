@@ -98,8 +98,8 @@ def check_headers(headers: Headers) -> Headers:
     if invalid is not None:
         subject = "api_key" if invalid.lower() == "authorization" else f"header {invalid!a}"
         raise EndpointError(
-            f"{subject} holds a line end, a quotation mark of print, or another character that can't be sent. "
-            "Copy it again, without what stands around it.",
+            f"{subject} contains a line end, a typographic quotation mark, or another character that "
+            "can't be sent. Copy it again, without the text around it.",
             kind="bad_header",
         )
     return headers

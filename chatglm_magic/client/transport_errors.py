@@ -103,7 +103,7 @@ def _proxy_error(error: BaseException, proxy: Proxy, request: Request) -> Endpoi
     status = next((answer for answer in statuses if isinstance(answer, int) and answer >= 300), None)
     if status is not None:
         return proxy.status_error(status, request.url)
-    return proxy.error("can't be reached, or did not let the question through", request.url)
+    return proxy.error("can't be reached, or did not let the request through", request.url)
 
 
 TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
@@ -164,7 +164,7 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
         )
     if any(isinstance(cause, OSError) and cause.errno == errno.EMFILE for cause in _causes(error)):
         return EndpointError(
-            "This process has too many files open to connect. Ask fewer questions at once, "
+            "This process has too many files open to connect. Send fewer requests at once, "
             "or raise the limit (ulimit -n).",
             kind="pool_timeout",
         )
@@ -203,7 +203,7 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
     if names & {"InvalidURL", "InvalidUrlClientError", "InvalidSchema"} or _has_cause(error, UnicodeError):
         return EndpointError(f"endpoint_url {where} isn't a valid URL.", kind="bad_url")
     return EndpointError(
-        f"{where} does not answer as a web server does ({type(error).__name__}). "
+        f"{where} did not send a valid HTTP response ({type(error).__name__}). "
         f"Check the address and the port.{https_hint}",
         kind="protocol",
     )

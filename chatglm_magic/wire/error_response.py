@@ -298,7 +298,7 @@ def _classify_message(text: str) -> tuple[str, str]:
     return "server_error", ""
 
 
-NO_CREDIT_ADVICE = " The account has no credit left: asking again will not help."
+NO_CREDIT_ADVICE = " The account has no credit left: a retry will not help."
 RATE_ADVICE = " Wait a moment and ask again."
 KEY_ADVICE = " Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY."
 
