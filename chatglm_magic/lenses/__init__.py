@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .distribution import Distribution, Range, Tail, reshape_logprobs
+from .distribution import Bounds, Distribution, Tail, reshape_logprobs
 from .lens import Lens
 from .position import Bar, Position
 from .request import ask_lens
 
-__all__ = ["Bar", "Distribution", "Lens", "Position", "Range", "Tail", "ask_lens", "reshape_logprobs"]
+__all__ = ["Bar", "Bounds", "Distribution", "Lens", "Position", "Tail", "ask_lens", "reshape_logprobs"]

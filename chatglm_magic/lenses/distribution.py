@@ -17,14 +17,14 @@ MAX_PARAMETER = 1e15
 MAX_VOCABULARY_TOKENS = 262_144
 """Tokens; GLM-4 and its followers have 151 552, ChatGLM 65 024, the first ChatGLM 130 528."""
 
-MIN_LOGPROB = -5000.0
+CUT_LOGPROB = -5000.0
 """Below this log-probability the server has cut the token: -9999 means minus infinity."""
 
 ROUNDING_ERROR = 1e-5
 """Tolerance for a sum of probabilities: servers compute with 32-bit numbers."""
 
 
-class Range(NamedTuple):
+class Bounds(NamedTuple):
     """The bounds of a figure; equal if it is known."""
 
     low: float
@@ -54,24 +54,24 @@ class Tail:
 
         A probability too small for a float counts as 0, and is bounded by its logarithm alone.
         """
-        if count and math.exp(ceiling) == 0.0 and ceiling > MIN_LOGPROB:
+        if count and math.exp(ceiling) == 0.0 and ceiling > CUT_LOGPROB:
             return cls(count, 0.0, 0.0, ceiling)
         most = count * math.exp(ceiling)
         remaining = min(1.0 - named, most)
         high = min(max(remaining, 0.0) + ROUNDING_ERROR, most)
         return cls(count, max(remaining - ROUNDING_ERROR, 0.0), high, ceiling) if high > 0 else None
 
-    def weight(self, temperature: float, top: float) -> Range:
+    def weight(self, temperature: float, top: float) -> Bounds:
         """Return the bounds of the sum of ``(q / p) ** (1 / temperature)`` over the tail's probabilities ``q``.
 
         ``top`` is the logarithm of ``p``. The power is concave above temperature 1 and convex below: so the sum
         is extreme if the mass is spread evenly, and if it is concentrated on as few tokens as possible.
         """
         if self.high <= 0:
-            return Range(0.0, self.count * math.exp(min((self.ceiling - top) / temperature, 0.0)))
+            return Bounds(0.0, self.count * math.exp(min((self.ceiling - top) / temperature, 0.0)))
         spread = [self._evenly_spread_weight(mass, temperature, top) for mass in (self.low, self.high)]
         concentrated = [self._concentrated_weight(mass, temperature, top) for mass in (self.low, self.high)]
-        return Range(min(spread[0], concentrated[0]), max(spread[1], concentrated[1]))
+        return Bounds(min(spread[0], concentrated[0]), max(spread[1], concentrated[1]))
 
     def limit_to(self, count: int) -> Tail:
         """Return the tail of only its ``count`` most likely tokens."""
@@ -94,7 +94,7 @@ class Tail:
         return weight + (math.exp((math.log(rest) - top) / temperature) if rest > 0 else 0.0)
 
 
-def mixed_entropy(share: Range, seen: float, unseen: Range) -> Range:
+def mixed_entropy(share: Bounds, seen: float, unseen: Bounds) -> Bounds:
     """Return the bounds of the entropy, in bits, of a mixture of two distributions.
 
     :param share: the probability of the second part.
@@ -105,7 +105,7 @@ def mixed_entropy(share: Range, seen: float, unseen: Range) -> Range:
     difference = seen - unseen.high
     peak = 1 / (1 + 2**difference) if difference < 1000 else 0.0
     parts = (*share, min(max(peak, share.low), share.high))
-    return Range(min(ends), max(_mixed_entropy_at(part, seen, unseen.high) for part in parts))
+    return Bounds(min(ends), max(_mixed_entropy_at(part, seen, unseen.high) for part in parts))
 
 
 def _mixed_entropy_at(part: float, seen: float, unseen: float) -> float:
@@ -113,7 +113,7 @@ def _mixed_entropy_at(part: float, seen: float, unseen: float) -> float:
     return between + (1 - part) * seen + part * unseen
 
 
-ZERO = Range(0.0, 0.0)
+ZERO = Bounds(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,29 +129,29 @@ class Distribution:
     top_k: int
     weights: Sequence[float]
     """The weight of each candidate."""
-    total_weight: Range
+    total_weight: Bounds
     """The weight of all tokens before any cut."""
-    unnamed_weight: Range
+    unnamed_weight: Bounds
     """The weight of the unnamed tokens before any cut."""
     ranked: RankedWeights
     """The candidates that are certainly the most likely, and the rest."""
     min_kept: int
     max_kept: int
-    kept_weight: Range
+    kept_weight: Bounds
     """The weight of all tokens that survive the cut."""
     keeps_rest: bool
     may_keep_rest: bool
 
-    def share(self, index: int) -> Range:
+    def share(self, index: int) -> Bounds:
         """Return a candidate's probability after the temperature and before the cut."""
         weight = self.weights[index]
-        return Range(weight / self.total_weight.high, weight / self.total_weight.low)
+        return Bounds(weight / self.total_weight.high, weight / self.total_weight.low)
 
     @property
-    def tail_share(self) -> Range:
+    def tail_share(self) -> Bounds:
         """The probability of all unnamed tokens after the temperature and before the cut."""
         named = self.total_weight.low - self.unnamed_weight.low
-        return Range(*(part / (named + part) for part in self.unnamed_weight))
+        return Bounds(*(part / (named + part) for part in self.unnamed_weight))
 
     def survives(self, index: int) -> bool | None:
         """Return whether a candidate survives the cut; None if that is uncertain."""
@@ -161,7 +161,7 @@ class Distribution:
             return False
         return True if self.top_p >= 1 and not self.top_k else None
 
-    def probability(self, index: int) -> Range:
+    def probability(self, index: int) -> Bounds:
         """Return the probability with which the server draws a candidate."""
         survives = self.survives(index)
         if survives is False:
@@ -170,17 +170,17 @@ class Distribution:
         least = sums[index] if index < len(sums) else sums[-1] + weight
         least = min(least, self.kept_weight.high)  # a greedy server may take any one of equal candidates
         low = weight / self.kept_weight.high if survives else 0.0
-        return Range(low, min(1.0, weight / max(self.kept_weight.low, least)))
+        return Bounds(low, min(1.0, weight / max(self.kept_weight.low, least)))
 
     @property
-    def tail(self) -> Range:
+    def tail(self) -> Bounds:
         """The probability with which the server draws any of the unnamed tokens."""
         if not self.may_keep_rest:
             return ZERO
         named, kept = self.ranked.cumulative[-1], self.kept_weight
         low = max(0.0, kept.low - named - self.ranked.rest_named) / kept.low if self.keeps_rest else 0.0
         high = max(0.0, min(kept.high - named, self.unnamed_weight.high))
-        return Range(low, max(low, high / (named + high)))
+        return Bounds(low, max(low, high / (named + high)))
 
     @property
     def survivors(self) -> tuple[int, int]:
@@ -189,19 +189,19 @@ class Distribution:
         return self.min_kept + others.count(True), self.max_kept + len(others) - others.count(False)
 
     @property
-    def entropy(self) -> Range:
+    def entropy(self) -> Bounds:
         """The entropy, in bits, of the distribution that the server draws from; 0 if only one token is left."""
         if self.kept_weight.high <= self.weights[0]:
             return ZERO  # one token is left, even if it is unknown which of several
         least, most = self._entropy_of_first(max(self.min_kept, 1)), self._entropy_of_first(self.max_kept)
         if not self.may_keep_rest:
-            return Range(min(least, most), most)
+            return Bounds(min(least, most), most)
         named, heaviest = self.ranked.cumulative[-1], self.ranked.last
         behind = [max(0.0, kept - named) for kept in self.kept_weight]
         fewest = math.log2(behind[0] / heaviest) if behind[0] > heaviest > 0 else 0.0
-        within = Range(fewest, max(fewest, math.log2(max(self.ranked.rest_count, 1))))
-        entropy = mixed_entropy(Range(*(part / (named + part) for part in behind)), most, within)
-        return entropy if self.keeps_rest else Range(least, max(entropy.high, least))
+        within = Bounds(fewest, max(fewest, math.log2(max(self.ranked.rest_count, 1))))
+        entropy = mixed_entropy(Bounds(*(part / (named + part) for part in behind)), most, within)
+        return entropy if self.keeps_rest else Bounds(least, max(entropy.high, least))
 
     def _entropy_of_first(self, count: int) -> float:
         """Return the entropy of the first ``count`` candidates among themselves."""
@@ -218,26 +218,26 @@ class RankedWeights:
     """The total weight of the candidates up to each one."""
     last: float
     """The weight of the last candidate, which is an upper bound for each token of the rest."""
-    rest: Range = ZERO
+    rest: Bounds = ZERO
     """The weight of the rest: unnamed tokens, and named ones of unknown rank."""
     rest_named: float = 0.0
     """The weight of the named tokens of the rest."""
     rest_count: int = 0
     """Maximum number of tokens in the rest."""
 
-    def apply_top_p(self, top_p: float) -> tuple[int, int, Range, bool, bool]:
+    def apply_top_p(self, top_p: float) -> tuple[int, int, Bounds, bool, bool]:
         """Return the minimum and maximum kept, the kept weight, and whether the rest is and may be kept."""
         sums, rest = self.cumulative, self.rest
-        whole = Range(sums[-1] + rest.low, sums[-1] + rest.high)
+        whole = Bounds(sums[-1] + rest.low, sums[-1] + rest.high)
         if top_p >= 1:
             return len(sums), len(sums), whole, rest.low > 0, rest.high > 0
-        reach = Range((top_p - ROUNDING_ERROR) * whole.low, (top_p + ROUNDING_ERROR) * whole.high)
+        reach = Bounds((top_p - ROUNDING_ERROR) * whole.low, (top_p + ROUNDING_ERROR) * whole.high)
         least, most = bisect_left(sums, reach.low) + 1, bisect_left(sums, reach.high) + 1
         keeps_rest, may_keep_rest = least > len(sums) and rest.low > 0, most > len(sums) and rest.high > 0
         least, most = min(least, len(sums)), min(most, len(sums))
         low = max(sums[-1], reach.low) if keeps_rest else sums[least - 1]
         high = min(whole.high, reach.high + self.last) if may_keep_rest else sums[most - 1]
-        return least, most, Range(low, max(low, high)), keeps_rest, may_keep_rest
+        return least, most, Bounds(low, max(low, high)), keeps_rest, may_keep_rest
 
 
 GREEDY_BELOW = 0.001
@@ -272,7 +272,7 @@ def reshape_logprobs(
     weights = [math.exp((logprob - top) / temperature) for logprob in logprobs]
     unseen = tail.weight(temperature, top) if tail is not None else ZERO
     seen = math.fsum(weights)
-    total = Range(seen + unseen.low, seen + unseen.high)
+    total = Bounds(seen + unseen.low, seen + unseen.high)
     candidates = _rank_candidates(weights, named, top_k, tail, unseen, temperature, top)
     return Distribution(
         temperature, top_p, top_k, weights, total, unseen, candidates, *candidates.apply_top_p(top_p)
@@ -284,7 +284,7 @@ def _rank_candidates(
     named: int,
     top_k: int,
     tail: Tail | None,
-    unseen: Range,
+    unseen: Bounds,
     temperature: float,
     top: float,
 ) -> RankedWeights:
@@ -296,9 +296,9 @@ def _rank_candidates(
         behind = min(behind, top_k - named)
         high = tail.limit_to(behind).weight(temperature, top).high + extra
         low = tail.limit_to(behind).weight(temperature, top).low if not extra else 0.0
-        rest = Range(low, high)
+        rest = Bounds(low, high)
     else:
-        rest = Range(unseen.low + extra, unseen.high + extra)
+        rest = Bounds(unseen.low + extra, unseen.high + extra)
     return RankedWeights(list(accumulate(weights[:named])), weights[named - 1], rest, extra, behind)
 
 
@@ -327,7 +327,7 @@ def _reshape_greedily(
     alike = sum(logprob == logprobs[0] for logprob in logprobs[:named])
     weights = [1.0] * alike + [0.0] * (len(logprobs) - alike)
     candidates = RankedWeights(list(accumulate(weights[:named])), weights[named - 1])
-    total, kept = Range(float(alike), float(alike)), Range(1.0, 1.0)
+    total, kept = Bounds(float(alike), float(alike)), Bounds(1.0, 1.0)
     sure = 1 if alike == 1 else 0
     return Distribution(
         temperature, top_p, top_k, weights, total, ZERO, candidates, sure, alike, kept, False, False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..values import Candidate
-from .distribution import Range
+from .distribution import Bounds
 
 CONTROL_SIGNS = {"\n": "⏎", "\r": "␍", "\t": "⇥"}
 MAX_LABEL_CHARS = 40
@@ -32,7 +32,7 @@ def make_readable(text: str) -> str:
     return shown if len(shown) <= MAX_LABEL_CHARS else shown[: MAX_LABEL_CHARS - 1] + "…"
 
 
-def format_percent(share: Range) -> str:
+def format_percent(share: Bounds) -> str:
     """Return a probability in per cent, as a range if it is uncertain."""
     low, high = _format_share(share.low), _format_share(share.high)
     if high.startswith("<"):
@@ -40,19 +40,19 @@ def format_percent(share: Range) -> str:
     return f"{low} %" if low == high else f"{low}–{high} %"
 
 
-def format_bits(entropy: Range) -> str:
+def format_bits(entropy: Bounds) -> str:
     """Return an entropy in bits, as a range if it is uncertain."""
     low, high = f"{entropy.low:.2f}", f"{entropy.high:.2f}"
     return f"{low} bits" if low == high else f"{low}–{high} bits"
 
 
-def format_choices(entropy: Range) -> str:
+def format_choices(entropy: Bounds) -> str:
     """Return how many equally likely tokens have this entropy (2 to its power): ``~5``, ``~2–4``."""
     low, high = (round(2 ** min(value, 60.0)) for value in entropy)
     return f"~{low}" if low == high else f"~{low}–{high}"
 
 
-def describe_openness(entropy: Range) -> str:
+def describe_openness(entropy: Bounds) -> str:
     """Describe how open a position is, by its entropy."""
     if entropy.high < CERTAIN_BELOW_BITS:
         return "as good as certain"

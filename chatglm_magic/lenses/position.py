@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..values import Candidate, TokenLogprobs
-from .distribution import GREEDY_BELOW, Distribution, Range, Tail, check_sampling, reshape_logprobs
+from .distribution import GREEDY_BELOW, Bounds, Distribution, Tail, check_sampling, reshape_logprobs
 from .labels import make_readable, token_label
 
 
@@ -21,9 +21,9 @@ class Bar(NamedTuple):
 
     label: str
     kind: str
-    before: Range
-    share: Range
-    probability: Range
+    before: Bounds
+    share: Bounds
+    probability: Bounds
     survives: bool | None
     taken: bool = False
 
@@ -80,7 +80,7 @@ class Position:
         return [candidate.logprob for candidate in self.candidates]
 
     @property
-    def entropy(self) -> Range:
+    def entropy(self) -> Bounds:
         """The entropy of the model's distribution, in bits, before temperature and top_p."""
         return self.reshape().entropy
 
@@ -143,6 +143,6 @@ def _sum_others(indices: list[int], model: Distribution, distribution: Distribut
     )
 
 
-def _add_ranges(ranges: list[Range]) -> Range:
+def _add_ranges(ranges: list[Bounds]) -> Bounds:
     low, high = (math.fsum(bounds) for bounds in zip(*ranges, strict=True))
-    return Range(min(low, 1.0), min(high, 1.0))
+    return Bounds(min(low, 1.0), min(high, 1.0))

@@ -15,7 +15,7 @@ from ..render.text import pad, plural
 from .labels import describe_openness, format_bits, format_choices, format_percent, make_readable
 
 if TYPE_CHECKING:
-    from .distribution import Distribution, Range
+    from .distribution import Bounds, Distribution
     from .logprobs_kind import LogprobsKind
     from .position import Bar, Position
 
@@ -43,7 +43,7 @@ class LensReadings(Protocol):
 MAX_TEXT_POSITIONS = 24
 """Maximum number of positions in the text."""
 
-WIDTH = 12
+TOKEN_COLUMNS = 12
 
 
 def lens_text(lens: LensReadings) -> str:
@@ -58,8 +58,8 @@ def lens_text(lens: LensReadings) -> str:
         shown = [bar for bar in position.bars(distribution, limit=4) if bar.kind != "others"]
         candidates = " | ".join(f"{bar.label} {_describe_chance(bar)}" for bar in shown)
         entropy = distribution.entropy
-        openness = "not told" if position.hidden else f"{format_bits(entropy)} {format_choices(entropy):>4}"
-        lines.append(f"{position.index + 1:>4}  {pad(position.label, WIDTH)} {openness:>17}  {candidates}")
+        openness = "unknown" if position.hidden else f"{format_bits(entropy)} {format_choices(entropy):>4}"
+        lines.append(f"{position.index + 1:>4}  {pad(position.label, TOKEN_COLUMNS)} {openness:>17}  {candidates}")
     remaining = len(lens) - last
     more = [f"      … {plural(remaining, 'more position')}"] if remaining > 0 else []
     return "\n".join([*lines, *more])
@@ -68,7 +68,7 @@ def lens_text(lens: LensReadings) -> str:
 def entropy_of(position: Position, distribution: Distribution) -> str:
     """Describe a position's entropy; for a part of a character it is unknown."""
     entropy = distribution.entropy
-    return "not told" if position.hidden else f"{format_bits(entropy)}, {describe_openness(entropy)}"
+    return "unknown" if position.hidden else f"{format_bits(entropy)}, {describe_openness(entropy)}"
 
 
 def _describe_chance(bar: Bar) -> str:
@@ -87,10 +87,12 @@ def caption(lens: LensReadings) -> str:
         basis = "probabilities as the server gives them, of unknown kind"
     named = max((position.ranked for position in lens), default=0)
     how = f"all {named} tokens named" if lens.complete else f"{named} tokens named, what others change as ranges"
-    parts = sum(bool(position.hidden) for position in lens)
-    untold = f" · {plural(parts, 'position')} not told in full: characters made of several tokens" if parts else ""
+    partial = sum(bool(position.hidden) for position in lens)
+    hidden = ""
+    if partial:
+        hidden = f" · {plural(partial, 'position')} not reported in full: characters made of several tokens"
     undone = " · the server's temperature undone" if lens.logprobs_kind == "tempered" else ""
-    return f"{plural(len(lens), 'position')} · {basis}{undone} · {how}{untold}"
+    return f"{plural(len(lens), 'position')} · {basis}{undone} · {how}{hidden}"
 
 
 MAX_LISTED_POSITIONS = 48
@@ -102,12 +104,12 @@ MAX_SHADED_BITS = 4.0
 """Entropy in bits of the strongest shade: a choice among 16."""
 
 TINT = "30,144,255"
-MUTED = "color:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
-CODE = "font-family:var(--jp-code-font-family,monospace);white-space:pre-wrap;overflow-wrap:anywhere"
-PROSE = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.8"
+MUTED_STYLE = "color:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,#767676))"
+CODE_STYLE = "font-family:var(--jp-code-font-family,monospace);white-space:pre-wrap;overflow-wrap:anywhere"
+PROSE_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.8"
 HATCHED = f"repeating-linear-gradient(135deg,rgba({TINT},.5) 0 1px,transparent 1px 4px)"
 """The background of a token that the server doesn't report in full."""
-LINE = "var(--jp-warn-color1,#e65100)"
+LINE_COLOUR = "var(--jp-warn-color1,#e65100)"
 
 
 def shade_colour(level: int) -> str:
@@ -129,7 +131,7 @@ def token_html(position: Position) -> str:
     if not position.token.strip(" ").strip():
         sign = position.label if position.token.strip(" ") else "·" if not position.token else position.token
         ends = "".join(char for char in position.token if char == "\n")
-        return f'<span style="{MUTED}">{escape(sign)}</span>{ends}'
+        return f'<span style="{MUTED_STYLE}">{escape(sign)}</span>{ends}'
     parts = re.split(r"( +|\n+)", position.token)
     return "".join(part if index % 2 else escape(make_readable(part)) for index, part in enumerate(parts))
 
@@ -145,8 +147,8 @@ def lens_html(lens: LensReadings) -> str:
         for position, distribution in zip(positions, distributions[first:], strict=False)
     ]
     remaining = len(lens) - first - len(listed)
-    more = f'<div style="{MUTED}">… {plural(remaining, "more position")}</div>' if remaining else ""
-    head = f'<div style="{MUTED}">{escape(caption(lens))}</div>'
+    more = f'<div style="{MUTED_STYLE}">… {plural(remaining, "more position")}</div>' if remaining else ""
+    head = f'<div style="{MUTED_STYLE}">{escape(caption(lens))}</div>'
     return disable_typesetting(f"{head}{answer_prose_html(lens)}{legend_html()}{''.join(listed)}{more}")
 
 
@@ -156,9 +158,9 @@ def answer_prose_html(lens: LensReadings) -> str:
     tokens = [_shaded_token(p, d) for p, d in zip(lens.positions, lens.reshape(), strict=True)]
     thinking = "".join(tokens[:first])
     if thinking:
-        title = f'<summary style="cursor:pointer;{MUTED}">Thinking: {plural(first, "position")}</summary>'
-        thinking = f'<details>{title}<div style="{PROSE};margin:.5em 0">{thinking}</div></details>'
-    return f'{thinking}<div style="{PROSE};margin:.5em 0">{"".join(tokens[first:])}</div>'
+        title = f'<summary style="cursor:pointer;{MUTED_STYLE}">Thinking: {plural(first, "position")}</summary>'
+        thinking = f'<details>{title}<div style="{PROSE_STYLE};margin:.5em 0">{thinking}</div></details>'
+    return f'{thinking}<div style="{PROSE_STYLE};margin:.5em 0">{"".join(tokens[first:])}</div>'
 
 
 def legend_html() -> str:
@@ -166,7 +168,7 @@ def legend_html() -> str:
     tile = '<span style="display:inline-block;width:1.4em;height:.8em;background:{}"></span>'
     tiles = "".join(tile.format(shade_colour(level)) for level in range(1, SHADE_LEVELS + 1))
     return (
-        f'<div style="{MUTED};font-size:.85em;margin:.2em 0 .6em">The stronger a shade, the more open the '
+        f'<div style="{MUTED_STYLE};font-size:.85em;margin:.2em 0 .6em">The stronger a shade, the more open the '
         f"position: like a choice among "
         f'<span style="white-space:nowrap">1 {tiles} {2**MAX_SHADED_BITS:.0f} or more</span></div>'
     )
@@ -185,10 +187,10 @@ def _shaded_token(position: Position, distribution: Distribution) -> str:
 def tooltip_html(position: Position, distribution: Distribution) -> str:
     """Return a token's tooltip as safe HTML: how open the position is, and the top three candidates."""
     rows = "".join(
-        f'<tr><td style="{CODE}">{escape(bar.label)}</td><td>{_describe_chance(bar)}</td></tr>'
+        f'<tr><td style="{CODE_STYLE}">{escape(bar.label)}</td><td>{_describe_chance(bar)}</td></tr>'
         for bar in [bar for bar in position.bars(distribution, limit=3) if bar.kind == "token"][:3]
     )
-    words = "not told" if position.hidden else describe_openness(distribution.entropy)
+    words = "unknown" if position.hidden else describe_openness(distribution.entropy)
     return f"<div>Position {position.index + 1}: {words}</div><table><tbody>{rows}</tbody></table>"
 
 
@@ -199,9 +201,10 @@ def candidates_html(position: Position, distribution: Distribution) -> str:
 
 def position_heading(position: Position, distribution: Distribution) -> str:
     """Return a position's number, token and entropy as safe HTML."""
+    token = f'<span style="{CODE_STYLE};font-weight:600">{escape(position.label)}</span>'
     return (
-        f'Position {position.index + 1}: <span style="{CODE};font-weight:600">{escape(position.label)}</span> '
-        f'<span style="{MUTED}">{entropy_of(position, distribution)}</span>'
+        f"Position {position.index + 1}: {token} "
+        f'<span style="{MUTED_STYLE}">{entropy_of(position, distribution)}</span>'
     )
 
 
@@ -239,12 +242,12 @@ def _table(position: Position, distribution: Distribution, limit: int = 10) -> s
     rows = [_row(bar) for bar in bars]
     if line := _cut_row(bars, distribution):
         rows.insert(*line)
-    note = f'<div style="{MUTED};font-size:.9em">{escape(describe_draw(position, distribution))}</div>'
+    note = f'<div style="{MUTED_STYLE};font-size:.9em">{escape(describe_draw(position, distribution))}</div>'
     if position.hidden:
         bytes_ = plural(position.hidden, "byte")
         note = (
-            f'<div style="{MUTED}">The first {bytes_} of this text, part of a character, came in earlier tokens '
-            "that the server doesn't report.</div>"
+            f'<div style="{MUTED_STYLE}">The first {bytes_} of this text, part of a character, came in earlier '
+            "tokens that the server doesn't report.</div>"
         )
     cuts = [f"top_k {distribution.top_k}"] if distribution.top_k else []
     names = (
@@ -253,7 +256,7 @@ def _table(position: Position, distribution: Distribution, limit: int = 10) -> s
         f"temperature {distribution.temperature:g}",
         ", ".join([*cuts, f"top_p {distribution.top_p:g}"]),
     )
-    heads = "".join(f'<th scope="col" style="text-align:left;{MUTED}">{name}</th>' for name in names)
+    heads = "".join(f'<th scope="col" style="text-align:left;{MUTED_STYLE}">{name}</th>' for name in names)
     return (
         f'{note}<table style="margin:.2em 0 .6em;width:100%;max-width:52em;table-layout:fixed">'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -270,20 +273,21 @@ def _cut_row(bars: list[Bar], distribution: Distribution) -> tuple[int, str] | N
     low, high = distribution.survivors
     count = f"at least {low}" if distribution.may_keep_rest else f"{low} to {high}" if low < high else f"{low}"
     words = f"{' and '.join(names) or 'temperature 0'} keeps {count} token{'' if count == '1' else 's'}"
-    style = f"text-align:left;border-top:2px solid {LINE};padding-top:0"
-    small = f'<span style="font-size:.85em;{MUTED}">{words}</span>'
+    style = f"text-align:left;border-top:2px solid {LINE_COLOUR};padding-top:0"
+    small = f'<span style="font-size:.85em;{MUTED_STYLE}">{words}</span>'
     return kept.index(False), f'<tr style="background:none"><td colspan="4" style="{style}">{small}</td></tr>'
 
 
 def _row(bar: Bar) -> str:
     is_cut = bar.survives is False
-    style = f"text-align:left;font-weight:{600 if bar.taken else 400};{CODE if bar.kind == 'token' else MUTED}"
+    font = CODE_STYLE if bar.kind == "token" else MUTED_STYLE
+    style = f"text-align:left;font-weight:{600 if bar.taken else 400};{font}"
     name = f'<th scope="row" style="{style}">{escape(bar.label)}{" ←" if bar.taken else ""}</th>'
-    drawn = f'<td style="{MUTED};text-align:left">cut</td>' if is_cut else _share_cell(bar.probability)
+    drawn = f'<td style="{MUTED_STYLE};text-align:left">cut</td>' if is_cut else _share_cell(bar.probability)
     return f'<tr style="background:none">{name}{_share_cell(bar.before)}{_share_cell(bar.share)}{drawn}</tr>'
 
 
-def _share_cell(share: Range) -> str:
+def _share_cell(share: Bounds) -> str:
     """Return a table cell with a bar as long as a share; a paler bar extends to the upper bound."""
     low, high = (f"{100 * part:.3g}%" for part in share)
     pale = f",rgba({TINT},.18) {low} {high}" if high != low else ""

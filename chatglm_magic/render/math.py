@@ -83,11 +83,11 @@ def formula_html(tex: str) -> str:
 def add_math(md: MarkdownIt) -> None:
     """Make ``md`` parse formulas into tokens of type ``math``, ``math_block`` and ``math_unclosed``."""
     interrupted = ["paragraph", "reference", "blockquote", "list"]
-    md.block.ruler.before("fence", "math_block", _parse_block, {"alt": interrupted})
-    md.inline.ruler.before("escape", "math", _parse_inline)
+    md.block.ruler.before("fence", "math_block", _parse_block_formula, {"alt": interrupted})
+    md.inline.ruler.before("escape", "math", _parse_inline_formula)
 
 
-def _parse_inline(state: StateInline, silent: bool) -> bool:
+def _parse_inline_formula(state: StateInline, silent: bool) -> bool:
     """Parse a formula that begins at the state's position (an inline rule)."""
     start, source = state.pos, state.src
     if source[start] not in "$\\":
@@ -143,7 +143,7 @@ def _find_dollar_end(source: str, start: int, limit: int) -> int:
     return -1 if prose else match.end()
 
 
-def _parse_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _parse_block_formula(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Parse a formula of several lines (a block rule), so that its ``=``, ``-`` and ``+`` aren't Markdown."""
     if state.is_code_block(start) or _is_exhausted(state.env):
         return False

@@ -51,7 +51,7 @@ FREE_CHARS, FREE_LENGTHS = 256 * 1024, 8
 SLOW_BYTES_PER_SECOND = 32 * 1024
 """The pace beyond that: each update sends the whole text again."""
 
-THINKING_SEPARATOR = "\n[what stands above was thinking]\n\n"
+THINKING_SEPARATOR = "\n[the text above was thinking]\n\n"
 
 WHOLE_ANSWER_FORMATS: tuple[Format, ...] = ("code", "json")
 """Formats that need the complete answer."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 FORMAT_VERSION = 1
-MAX_FILE_BYTES = 256 << 20
+MAX_SWEEP_BYTES = 256 << 20
 """Larger files aren't loaded."""
 
 S = TypeVar("S", bound="SweepAnswers")
@@ -50,8 +50,8 @@ def load_sweep(make: Callable[[Grid], S], path: str | Path) -> S:
     """
     shown = one_line(os.fspath(path), 120)
     with os.fdopen(safe_files.open_regular_file(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-            raise CommandError(f"{shown} is larger than {MAX_FILE_BYTES >> 20} MiB: no sweep of ours is.")
+        if os.fstat(file.fileno()).st_size > MAX_SWEEP_BYTES:
+            raise CommandError(f"{shown} is larger than {MAX_SWEEP_BYTES >> 20} MiB: no sweep of ours is.")
         data = file.read()
     try:
         sweep, lost = _read_sweep(make, data.splitlines(), whole=data.endswith(b"\n"))

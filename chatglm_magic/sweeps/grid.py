@@ -13,7 +13,7 @@ from ..errors import ParameterError
 from ..parameters import NOT_PARAMETERS, PARAMETERS, canonical_name, parameter_names, suggest
 from ..render.text import one_line
 
-MAX_REQUESTS = 100_000
+MAX_SWEEP_REQUESTS = 100_000
 """Maximum number of requests of a sweep, which keeps all answers in memory."""
 
 SWEPT_PARAMETERS = tuple(row.name for row in PARAMETERS.values() if row.can_be_swept)
@@ -49,10 +49,10 @@ class Grid:
         if isinstance(self.samples, bool) or not isinstance(self.samples, int) or self.samples < 1:
             raise ParameterError(f"samples must be a positive whole number, not {self.samples!r}.")
         for name in self.axes:
-            _check_name(name)
-        if self.requests > MAX_REQUESTS:
+            _check_sweepable(name)
+        if self.requests > MAX_SWEEP_REQUESTS:
             raise ParameterError(
-                f"This sweep has {self.requests:,} requests; {MAX_REQUESTS:,} is the most. Split it."
+                f"This sweep has {self.requests:,} requests; {MAX_SWEEP_REQUESTS:,} is the most. Split it."
             )
 
     @property
@@ -83,7 +83,7 @@ def build_grid(prompt: str | Iterable[str], axes: Mapping[str, Any], samples: in
     if isinstance(prompt, str):
         prompt = (prompt,)
     listed = isinstance(prompt, Iterable) and not isinstance(prompt, Mapping | bytes)
-    prompts = list(itertools.islice(prompt, MAX_REQUESTS + 1)) if listed else []
+    prompts = list(itertools.islice(prompt, MAX_SWEEP_REQUESTS + 1)) if listed else []
     if not all(isinstance(text, str) for text in prompts):
         prompts = []
     return Grid(
@@ -99,7 +99,7 @@ def axis_values(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
         items: Iterable[Any] = [value] if is_text_parameter(name) else parse_evenly_spaced(value) or [value]
     elif isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
-        items = itertools.islice(value, MAX_REQUESTS + 1)
+        items = itertools.islice(value, MAX_SWEEP_REQUESTS + 1)
     else:
         items = [value]
     distinct: dict[Any, Any] = {}
@@ -167,7 +167,7 @@ def _from_numpy(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
 
 
-def _check_name(name: str) -> None:
+def _check_sweepable(name: str) -> None:
     if name in NOT_SWEPT:
         hint = " Did you mean samples?" if name == "sample" else ""
         raise ParameterError(f"{name} can't be swept: it isn't a parameter of the model.{hint}")

@@ -14,7 +14,7 @@ from ..session import resolve_session
 from ..values import Turn
 from .grid import build_grid
 from .result import Sweep
-from .runner import request_key
+from .runner import turn_request_key
 from .stats import is_missing
 from .summary import describe_grid
 
@@ -36,7 +36,7 @@ def reuse_answers(sweep: Sweep, other: Sweep) -> None:
     unsent = [name for name in UNSENT_PARAMETERS if name in sweep.grid.axes]
 
     def key(turn: Turn) -> str:
-        return json.dumps([request_key(turn), [turn.asked.get(name) for name in unsent]], default=str)
+        return json.dumps([turn_request_key(turn), [turn.asked.get(name) for name in unsent]], default=str)
 
     available: dict[str, list[Turn]] = {}
     for turn in other.partial:

@@ -148,7 +148,7 @@ def request_parameters(turn: Turn) -> dict[str, Any]:
     return {"dialect": turn.dialect, "system": turn.system, **turn.sent}
 
 
-def request_key(turn: Turn) -> str:
+def turn_request_key(turn: Turn) -> str:
     """Return a string that is equal for equal requests."""
     return json.dumps([turn.prompt, request_parameters(turn)], sort_keys=True, default=str)
 

@@ -286,15 +286,15 @@ def test_a_character_in_several_tokens_says_so(builtin: LocalServer) -> None:
         assert position.token in found.text
         assert "\\x" in position.bars()[0].label or position.taken > 0
     lines = lens_text(found).splitlines()
-    assert "not told in full" in lines[0]
+    assert "not reported in full" in lines[0]
     untold = [p.index for p in found if p.hidden]
-    told = [int(line.split()[0]) for line in lines[1:] if "not told" in line]
+    told = [int(line.split()[0]) for line in lines[1:] if " unknown " in line]
     assert told == [index + 1 for index in untold if index < 24]
     page = lens_html(found)
-    assert page.count("repeating-linear-gradient") == len(untold) and ": not told." in page
+    assert page.count("repeating-linear-gradient") == len(untold) and ": unknown." in page
     box = LensBox(found)
     assert [n for n, mark in enumerate(box.view.marks) if mark == "?"] == untold
-    assert "not told" in box.view.tips[untold[0]]
+    assert "unknown" in box.view.tips[untold[0]]
     box.close()
 
 

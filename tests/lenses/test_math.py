@@ -8,7 +8,7 @@ import random
 import pytest
 
 from chatglm_magic.errors import ParameterError
-from chatglm_magic.lenses import Range, Tail, reshape_logprobs
+from chatglm_magic.lenses import Bounds, Tail, reshape_logprobs
 from chatglm_magic.lenses.distribution import Distribution
 
 from ..support.scale import choose_count
@@ -164,7 +164,7 @@ def test_ranges_contain_the_exact_figures(seed: int) -> None:
 
 
 def _compare(exact: Distribution, found: Distribution, places: list[int]) -> None:
-    def holds(outer: Range, inner: Range) -> bool:
+    def holds(outer: Bounds, inner: Bounds) -> bool:
         return outer.low - 1e-7 <= inner.low and inner.high <= outer.high + 1e-7
 
     hidden = [place for place in range(500) if place not in set(places)]
@@ -175,10 +175,10 @@ def _compare(exact: Distribution, found: Distribution, places: list[int]) -> Non
     assert holds(found.entropy, exact.entropy)
     assert 0 <= found.tail_share.low <= found.tail_share.high <= 1
     unseen = math.fsum(exact.share(place).low for place in hidden)
-    assert holds(found.tail_share, Range(unseen, unseen))
+    assert holds(found.tail_share, Bounds(unseen, unseen))
     if exact.min_kept == exact.max_kept:
         unseen = math.fsum(exact.probability(place).low for place in hidden)
-        assert holds(found.tail, Range(unseen, unseen))
+        assert holds(found.tail, Bounds(unseen, unseen))
 
 
 def test_ranges_are_no_wider_than_they_must_be() -> None:

@@ -11,7 +11,7 @@ import pytest
 from IPython.lib.pretty import pretty
 
 from chatglm_magic.errors import ChatGLMError
-from chatglm_magic.lenses import Lens, Range
+from chatglm_magic.lenses import Bounds, Lens
 from chatglm_magic.lenses.labels import describe_openness, format_bits, format_percent, make_readable, token_label
 from chatglm_magic.lenses.report import candidates_html, describe_draw
 from chatglm_magic.values import Candidate, TokenLogprobs, Turn
@@ -203,27 +203,27 @@ def test_tokens_are_readable(candidate: Candidate, shown: str) -> None:
 def test_figures_are_short() -> None:
     """A range only where both bounds differ in what is shown."""
     assert [
-        format_percent(Range(*pair)) for pair in ((0.5, 0.5), (0.1, 0.25), (0, 0), (1, 1), (0, 0.0001), (0, 0.3))
+        format_percent(Bounds(*pair)) for pair in ((0.5, 0.5), (0.1, 0.25), (0, 0), (1, 1), (0, 0.0001), (0, 0.3))
     ] == [
         *("50.0 %", "10.0–25.0 %", "0 %", "100 %", "< 0.1 %", "0–30.0 %"),
     ]
-    assert format_percent(Range(0.9999, 0.9999)) == "> 99.9 %"
-    assert format_bits(Range(1.5, 1.5)) == "1.50 bits" and format_bits(Range(0, 2)) == "0.00–2.00 bits"
+    assert format_percent(Bounds(0.9999, 0.9999)) == "> 99.9 %"
+    assert format_bits(Bounds(1.5, 1.5)) == "1.50 bits" and format_bits(Bounds(0, 2)) == "0.00–2.00 bits"
     assert make_readable("") == ""
 
 
 @pytest.mark.parametrize(
     ("entropy", "words"),
     [
-        (Range(0, 0), "as good as certain"),
-        (Range(0.4, 0.4), "almost certain"),
-        (Range(1, 1), "open like a choice among ~2"),
-        (Range(2.32, 2.32), "open like a choice among ~5"),
-        (Range(2, 3), "open like a choice among ~4–8"),
-        (Range(0, 2), "open like a choice among ~1–4"),
+        (Bounds(0, 0), "as good as certain"),
+        (Bounds(0.4, 0.4), "almost certain"),
+        (Bounds(1, 1), "open like a choice among ~2"),
+        (Bounds(2.32, 2.32), "open like a choice among ~5"),
+        (Bounds(2, 3), "open like a choice among ~4–8"),
+        (Bounds(0, 2), "open like a choice among ~1–4"),
     ],
 )
-def test_bits_are_explained(entropy: Range, words: str) -> None:
+def test_bits_are_explained(entropy: Bounds, words: str) -> None:
     """As so many equally likely tokens as 2 to their power."""
     assert describe_openness(entropy) == words
 
