@@ -157,10 +157,8 @@ def _changed_spans(ours: list[Unit], theirs: list[Unit], pairs: list[tuple[int, 
 def _mark_spans(text: str, spans: Iterable[Span]) -> str:
     parts, position = [], 0
     for start, end in _merge_spans(spans):
-        parts += [
-            escape_html(text[position:start]),
-            f'<mark style="{MARK_STYLE}">{escape_html(text[start:end])}</mark>',
-        ]
+        parts.append(escape_html(text[position:start]))
+        parts.append(f'<mark style="{MARK_STYLE}">{escape_html(text[start:end])}</mark>')
         position = end
     parts.append(escape_html(text[position:]))
     return f'<div style="{TEXT_STYLE}">{"".join(parts)}</div>'

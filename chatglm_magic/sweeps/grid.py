@@ -51,9 +51,8 @@ class Grid:
         for name in self.axes:
             _check_sweepable(name)
         if self.requests > MAX_SWEEP_REQUESTS:
-            raise ParameterError(
-                f"This sweep has {self.requests:,} requests; {MAX_SWEEP_REQUESTS:,} is the most. Split it."
-            )
+            most = f"{MAX_SWEEP_REQUESTS:,}"
+            raise ParameterError(f"This sweep has {self.requests:,} requests; {most} is the most. Split it.")
 
     @property
     def requests(self) -> int:
@@ -86,9 +85,8 @@ def build_grid(prompt: str | Iterable[str], axes: Mapping[str, Any], samples: in
     prompts = list(itertools.islice(prompt, MAX_SWEEP_REQUESTS + 1)) if listed else []
     if not all(isinstance(text, str) for text in prompts):
         prompts = []
-    return Grid(
-        tuple(dict.fromkeys(prompts)), {name: axis_values(name, value) for name, value in axes.items()}, samples
-    )
+    distinct_axes = {name: axis_values(name, value) for name, value in axes.items()}
+    return Grid(tuple(dict.fromkeys(prompts)), distinct_axes, samples)
 
 
 def axis_values(name: str, value: Any) -> tuple[Any, ...]:
@@ -173,7 +171,6 @@ def _check_sweepable(name: str) -> None:
         raise ParameterError(f"{name} can't be swept: it isn't a parameter of the model.{hint}")
     if canonical_name(name) in SWEPT_PARAMETERS:
         return
-    if hint := suggest(
-        name, (*SWEPT_PARAMETERS, *SWEEP_OPTIONS), cutoff=0.85
-    ):  # less similar names may be other keys of the body
+    # Less similar names may be other keys of the body.
+    if hint := suggest(name, (*SWEPT_PARAMETERS, *SWEEP_OPTIONS), cutoff=0.85):
         raise ParameterError(f"There is no parameter {name}. {hint}", kind="unknown_name")

@@ -56,15 +56,13 @@ def build_tables(sweep: SweepAnswers, rows: str | None = None, columns: str | No
     axes = {"prompt": sweep.grid.prompts, **sweep.grid.axes, "": ("",)}
     others = [name for name in axes if name not in (row, column, "") and len(axes[name]) > 1]
     indices = itertools.product(*(range(len(values)) for values in axes.values()))
-    cells_by_index = dict(zip(indices, sweep.cells, strict=True))  # the grid's cells are in the same order
+    by_index = dict(zip(indices, sweep.cells, strict=True))  # the grid's cells are in the same order
     first = dict.fromkeys(axes, 0)
     tables = []
     for index in itertools.product(*(range(len(axes[name])) for name in others)):
         fixed = first | dict(zip(others, index, strict=True))
         cells = tuple(
-            tuple(
-                cells_by_index[_cell_index(axes, fixed | {row: r} | {column: c})] for c in range(len(axes[column]))
-            )
+            tuple(by_index[_cell_index(axes, fixed | {row: r} | {column: c})] for c in range(len(axes[column])))
             for r in range(len(axes[row]))
         )
         title = " · ".join(f"{name} {format_value(axes[name][n])}" for name, n in zip(others, index, strict=True))
@@ -128,13 +126,8 @@ class Plot:
         if not isinstance(self.figure, str) or self.figure not in LABELS:
             raise ParameterError(f"There is no figure {self.figure!s:.60}. There are: {', '.join(LABELS)}.")
         self.tables = build_tables(sweep, rows, columns)
-        figures = [
-            value
-            for table in self.tables
-            for row in table.cells
-            for c in row
-            if (value := self.figure_of(c)) is not None
-        ]
+        cells = [cell for table in self.tables for row in table.cells for cell in row]
+        figures = [value for cell in cells if (value := self.figure_of(cell)) is not None]
         self.least: float | None = min(figures, default=None)
         self.most: float | None = max(figures, default=None)
 
@@ -192,18 +185,13 @@ class Plot:
         printer.text(self.text())
 
     def _table(self, table: HeatmapTable, answers: bool) -> str:
-        caption = (
-            f'<caption style="{SMALL_STYLE};text-align:left">{escape_html(table.title)}</caption>'
-            if table.title
-            else ""
-        )
+        caption = axis = ""
+        if table.title:
+            caption = f'<caption style="{SMALL_STYLE};text-align:left">{escape_html(table.title)}</caption>'
+        if table.column:
+            axis = f'<tr><td style="{HEAD_STYLE}"></td>{_axis(table.column, len(table.columns))}</tr>'
         heads = "".join(
             f'<th scope="col" style="{HEAD_STYLE}">{_value_html(value)}</th>' for value in table.columns
-        )
-        axis = (
-            f'<tr><td style="{HEAD_STYLE}"></td>{_axis(table.column, len(table.columns))}</tr>'
-            if table.column
-            else ""
         )
         corner = f'<th scope="col" style="{HEAD_STYLE}">{escape_html(table.row)}</th>'
         body = "".join(
@@ -237,9 +225,8 @@ class Plot:
             [_value_text(value), *(self.format_figure(self.figure_of(cell)) for cell in cells)]
             for value, cells in zip(table.rows, table.cells, strict=True)
         ]
-        return "\n".join(
-            [*([escape_controls(table.title)] if table.title else []), *align_columns([heads, *rows], right=True)]
-        )
+        title = [escape_controls(table.title)] if table.title else []
+        return "\n".join([*title, *align_columns([heads, *rows], right=True)])
 
 
 class CellText(NamedTuple):
@@ -270,9 +257,8 @@ def cell_text(cell: Cell, plot: Plot) -> CellText:
     stats = cell.stats()
     figure, state = plot.format_figure(plot.figure_of(cell)), _describe_state(cell, stats)
     preview = one_line(cell.preview_text[:PREVIEW_SOURCE_CHARS], PREVIEW_CHARS) or _failure_reason(cell)
-    return CellText(
-        "" if figure == NO_FIGURE and state else figure, state, preview, _describe_answers(cell, stats)
-    )
+    figure = "" if figure == NO_FIGURE and state else figure
+    return CellText(figure, state, preview, _describe_answers(cell, stats))
 
 
 def _describe_state(cell: Cell, stats: Stats) -> str:
@@ -286,14 +272,8 @@ def _describe_state(cell: Cell, stats: Stats) -> str:
 
 def _failure_reason(cell: Cell) -> str:
     """Return why a cell has no text."""
-    return next(
-        (
-            one_line(turn.error or incomplete_reason(turn), PREVIEW_CHARS)
-            for turn in cell.received
-            if is_failed(turn)
-        ),
-        "",
-    )
+    reasons = (turn.error or incomplete_reason(turn) for turn in cell.received if is_failed(turn))
+    return one_line(next(reasons, ""), PREVIEW_CHARS)
 
 
 def _describe_answers(cell: Cell, stats: Stats) -> str:
@@ -309,9 +289,8 @@ def _describe_answers(cell: Cell, stats: Stats) -> str:
     alike = "all different" if texts == stats.answers else f"{texts} of {stats.answers} different"
     alike = f"{stats.answers} × the same" if texts == 1 else alike
     length = f"{'avg ' if stats.spread else ''}{plural(round(stats.length), 'char')}"
-    return " · ".join(
-        [*([alike] if stats.answers > 1 else []), length, *([", ".join(reasons)] if reasons else [])]
-    )
+    facts = [alike if stats.answers > 1 else "", length, ", ".join(reasons)]
+    return " · ".join(fact for fact in facts if fact)
 
 
 def default_figure(sweep: SweepAnswers) -> str:

@@ -46,17 +46,12 @@ def sweep_html(sweep: SweepAnswers) -> str:
     """Return a sweep as safe HTML: its grid, its failures, and the beginning of each setting's answers."""
     prompts = sweep.grid.prompts
     prompt = f'<div style="white-space:pre-wrap;font-weight:600">{escape_html(one_line(prompts[0], 300))}</div>'
-    parts = [
-        prompt if len(prompts) == 1 else "",
-        f'<div style="{SMALL_STYLE}">{escape_html(sweep_summary(sweep))}</div>',
-    ]
-    parts.append(
-        f'<div style="margin:.6em 0">{Plot(sweep).html(answers=len(sweep.cells) <= MAX_LISTED_CELLS)}</div>'
-    )
-    parts += [
-        f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape_html(line)}</div>'
-        for line in _list_failures(sweep)
-    ]
+    parts = [prompt] if len(prompts) == 1 else []
+    parts.append(f'<div style="{SMALL_STYLE}">{escape_html(sweep_summary(sweep))}</div>')
+    plot = Plot(sweep).html(answers=len(sweep.cells) <= MAX_LISTED_CELLS)
+    parts.append(f'<div style="margin:.6em 0">{plot}</div>')
+    for failure in _list_failures(sweep):
+        parts.append(f'<div style="color:var(--jp-error-color1,#b71c1c)">{escape_html(failure)}</div>')
     if len(sweep.cells) > MAX_LISTED_CELLS:
         parts.append(_answers_table(sweep))
     page: str = escape_json_surrogates(disable_typesetting("".join(parts)))
