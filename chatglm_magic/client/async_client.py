@@ -296,9 +296,8 @@ async def _attempt(pool: ConnectionPool, request: Request, deadline: Deadline) -
     if is_answer(response.status):
         return response
     try:
-        raise make_response_error(
-            request, response.status, response.headers.items(), await _read_beginning(response, request)
-        )
+        beginning = await _read_beginning(response, request)
+        raise make_response_error(request, response.status, response.headers.items(), beginning)
     finally:
         response.close()
 

@@ -64,9 +64,8 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Pr
         other: Dialect = "chatglm" if dialect == "openai" else "openai"
         second, status = _send_probe(endpoint_url, other, headers)
         if status == (200 if other == "openai" else 405) and second.speaks_dialect:
-            result = replace(
-                second, text=f"{second.text} %chatglm_config dialect={other} asks it so.", speaks_dialect=False
-            )
+            text = f"{second.text} %chatglm_config dialect={other} asks it so."
+            result = replace(second, text=text, speaks_dialect=False)
     is_exposed = result.answered and is_open_to_others(endpoint_url)
     return replace(result, text=f"{result.text} {EXPOSED_WARNING}") if is_exposed else result
 
@@ -152,9 +151,8 @@ def _context_length(row: Any) -> int | None:
 
 def _read_chatglm_response(status: int, url: str) -> ProbeResult:
     if status == 405:
-        return ProbeResult(
-            "Found a server that takes POST here, as ChatGLM's own api.py does.", True, speaks_dialect=True
-        )
+        text = "Found a server that takes POST here, as ChatGLM's own api.py does."
+        return ProbeResult(text, True, speaks_dialect=True)
     if status in (401, 403):
         return ProbeResult("Found a server that wants a key: %chatglm_config api_key", True, speaks_dialect=True)
     return ProbeResult(

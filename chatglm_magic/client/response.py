@@ -30,26 +30,25 @@ class ResponseReader:
 
     def __init__(self, request: Request, deadline: Deadline, headers: Iterable[tuple[str, str]]) -> None:
         pairs = list(headers)
-        if len(pairs) > MAX_HEADER_COUNT or any(
-            len(name) + len(value) >= MAX_HEADER_CHARS for name, value in pairs
-        ):
+        longest = max((len(name) + len(value) for name, value in pairs), default=0)
+        if len(pairs) > MAX_HEADER_COUNT or longest >= MAX_HEADER_CHARS:
             raise EndpointError(
                 f"The server sent more than {MAX_HEADER_COUNT} headers, or one above 64 KiB. "
                 "Check its address and port.",
                 kind="protocol",
             )
-        lower_headers = lower_names(pairs)
+        by_name = lower_names(pairs)
         deadline.answered, deadline.sending = True, False
         self._deadline = deadline
-        self._inflate = Decompressor(lower_headers.get("content-encoding", ""))
+        self._inflate = Decompressor(by_name.get("content-encoding", ""))
         self._plain = not self._inflate.is_compressed
         url, several = redact_url(request.url), request.body.get("n", 1) != 1
         self._reader = (
-            openai.OpenAIReader(lower_headers, url, several=several)
+            openai.OpenAIReader(by_name, url, several=several)
             if request.dialect == "openai"
-            else chatglm.ChatGLMReader(lower_headers, url)
+            else chatglm.ChatGLMReader(by_name, url)
         )
-        self._streams = "text/event-stream" in lower_headers.get("content-type", "").lower()
+        self._streams = "text/event-stream" in by_name.get("content-type", "").lower()
         self._size = 0
 
     @property
@@ -108,11 +107,9 @@ def is_reusable(headers: Iterable[tuple[str, str]]) -> bool:
     ``Connection: keep-alive`` that must accompany it (RFC 9112, appendix C.2.2). A request already on its way is
     then lost, and can't be retried: it may have run.
     """
-    lower_headers = lower_names(headers)
-    lacks_connection = (
-        "keep-alive" in lower_headers and lower_headers.get("connection", "").lower() != "keep-alive"
-    )
-    return not (lacks_connection and "chunked" in lower_headers.get("transfer-encoding", "").lower())
+    by_name = lower_names(headers)
+    lacks_header = "keep-alive" in by_name and by_name.get("connection", "").lower() != "keep-alive"
+    return not (lacks_header and "chunked" in by_name.get("transfer-encoding", "").lower())
 
 
 def lower_names(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -124,22 +121,20 @@ def make_response_error(
     request: Request, status: int, headers: Iterable[tuple[str, str]], raw: bytes
 ) -> ResponseError | InvalidResponseError | EndpointError:
     """Return the error for a status that isn't an answer."""
-    lower_headers = lower_names(headers)
+    by_name = lower_names(headers)
     if status == 407 and (proxy := proxy_for(request.url)):
         return proxy.status_error(status, request.url)
     if status == 204:
         return InvalidResponseError("The server sent an empty answer (204). Look at its log.", kind="empty_reply")
     try:
-        raw = next(
-            Decompressor(lower_headers.get("content-encoding", "")).feed(raw), b""
-        )  # its beginning says what is wrong
+        # The beginning of the body is enough to say what is wrong.
+        raw = next(Decompressor(by_name.get("content-encoding", "")).feed(raw), b"")
     except InvalidResponseError:
         raw = b""
-    error = parse_error_response(status, lower_headers, raw, redact_url(request.url))
-    if error.kind == "redirect" and (target := lower_headers.get("location")):
-        error.args = (
-            f"{error} It points to {_redirect_target(request.url, target)}: set endpoint_url to that address.",
-        )
+    error = parse_error_response(status, by_name, raw, redact_url(request.url))
+    if error.kind == "redirect" and (target := by_name.get("location")):
+        url = _redirect_target(request.url, target)
+        error.args = (f"{error} It points to {url}: set endpoint_url to that address.",)
     return error
 
 

@@ -81,9 +81,8 @@ class Retries:
             raise error
         self.count += 1
         reason = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
-        return RetryWait(
-            seconds, f"{reason}; asking again in {seconds:.1f} s ({self.count} of {self.request.retries})"
-        )
+        attempt = f"{self.count} of {self.request.retries}"
+        return RetryWait(seconds, f"{reason}; asking again in {seconds:.1f} s ({attempt})")
 
     def changes_so_far(self) -> Delta | None:
         """Return the retries and changes before this answer; None if there were none."""

@@ -138,9 +138,8 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = (
-            _socks_pool_classes() if proxy.lower().startswith("socks") else POOL_CLASSES
-        )
+        is_socks = proxy.lower().startswith("socks")
+        manager.pool_classes_by_scheme = _socks_pool_classes() if is_socks else POOL_CLASSES
         return manager
 
 

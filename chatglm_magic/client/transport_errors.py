@@ -58,9 +58,7 @@ class translate_errors:
         if error is None or isinstance(error, ChatGLMError):
             return
         if isinstance(error, LIBRARY_ERRORS) or _from_library(error):
-            if _has_cause(
-                error, KeyboardInterrupt
-            ):  # the library's cleanup failed and its error replaced the interrupt
+            if _has_cause(error, KeyboardInterrupt):  # an error of the library's cleanup replaced it
                 raise KeyboardInterrupt from None
             if self._proxy is not None and (proxy_error := _proxy_error(error, self._proxy, self._request)):
                 raise proxy_error from None
@@ -153,9 +151,8 @@ def connection_failure(error: BaseException) -> Literal["unknown host", "no rout
 def _connection_error(error: BaseException, request: Request, deadline: Deadline) -> ChatGLMError:
     where = sanitize_line(redact_url(request.url))
     names = {type(cause).__name__ for cause in _causes(error)}
-    https_hint = (
-        " If it wants TLS, its address begins with https://." if urlsplit(request.url).scheme == "http" else ""
-    )
+    is_plain = urlsplit(request.url).scheme == "http"
+    https_hint = " If it wants TLS, its address begins with https://." if is_plain else ""
     if _has_cause(error, ssl.SSLError, u3.SSLError):
         return EndpointError(
             f"TLS error connecting to {where} (invalid certificate, or not an HTTPS server). "
@@ -185,10 +182,8 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
             f"No server answers at {where}: nothing listens there. {START_ADVICE}", kind="connect"
         )
     if _has_cause(error, u3.ConnectTimeoutError) or "ConnectionTimeoutError" in names:
-        limit = f"{request.timeouts.connect:g} s"
-        return EndpointError(
-            f"{where} did not accept a connection in {limit}. {START_ADVICE}", kind="connect_timeout"
-        )
+        problem = f"{where} did not accept a connection in {request.timeouts.connect:g} s."
+        return EndpointError(f"{problem} {START_ADVICE}", kind="connect_timeout")
     if _has_cause(error, u3.ReadTimeoutError):
         return deadline.timeout_error()
     if _has_cause(error, TimeoutError):  # neither connecting nor reading: requests was still sending

@@ -152,9 +152,8 @@ def raise_if_error(reply: Any, url: str) -> None:
 
 
 def _is_failure_status(status: str) -> bool:
-    return bool(
-        (FAILURE_WORDS.search(status) and not NEGATED_FAILURE.search(status)) or PENDING_WORDS.search(status)
-    )
+    has_failed = FAILURE_WORDS.search(status) and not NEGATED_FAILURE.search(status)
+    return bool(has_failed or PENDING_WORDS.search(status))
 
 
 def reports_failure(reply: Any) -> bool:

@@ -316,10 +316,8 @@ class OpenAIReader:
             self._reason = reason
             is_full = reason.lower() in FULL_REASONS
             finish_reason = CONTEXT_FULL if is_full else "length" if reason.lower() in LENGTH_REASONS else reason
-            deltas += [
-                *self._splitter.close(),
-                Delta(finish_reason=finish_reason, changed=(CONTEXT_IS_FULL,) if is_full else ()),
-            ]
+            changed = (CONTEXT_IS_FULL,) if is_full else ()
+            deltas += [*self._splitter.close(), Delta(finish_reason=finish_reason, changed=changed)]
         return deltas
 
     def _read_reasoning(self, text: str) -> Delta:
@@ -337,12 +335,5 @@ class OpenAIReader:
         """Return whether a whole answer can be empty: an empty text, a tool call, no room, or a filter."""
         choice = self._select_choice(choices)
         reason = str(choice.get("finish_reason")).lower()
-        without_text = (
-            *LENGTH_REASONS,
-            *FILTERED_REASONS,
-            *FAILURE_REASONS,
-            *FULL_REASONS,
-            "tool_calls",
-            "function_call",
-        )
-        return read_message(choice).get("content") in ("", []) or reason in without_text
+        ended = (*LENGTH_REASONS, *FILTERED_REASONS, *FAILURE_REASONS, *FULL_REASONS)
+        return read_message(choice).get("content") in ("", []) or reason in (*ended, "tool_calls", "function_call")
