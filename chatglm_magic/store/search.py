@@ -56,7 +56,7 @@ class SearchQuery:
     def __init__(self, text: str) -> None:
         self._phrases = [phrase for part in text.split() if (phrase := split_words(part))]
         plain = unicodedata.normalize("NFKC", text.strip())
-        self._literal = () if self._phrases else (plain, plain.translate(_FULLWIDTH))
+        self._literal = (plain, plain.translate(_FULLWIDTH)) if plain and not self._phrases else ()
 
     @property
     def fts_query(self) -> str | None:

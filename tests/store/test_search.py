@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chatglm_magic.store import Query, Store
@@ -313,6 +313,7 @@ def test_an_excerpt_is_a_line_around_what_is_found() -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=300))
+@example("\r", "ß")  # a blank search, and a letter that folds to two
 def test_an_excerpt_of_any_text_is_found_in_it(search: str, text: str) -> None:
     """Whatever is typed and whatever is stored, nothing fails, and nothing is shown that isn't there."""
     squeezed = " ".join(text.split())
