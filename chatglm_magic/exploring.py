@@ -47,8 +47,7 @@ def sweep(
     :raises Interrupted: after an interrupt, which stops the sweep; ``chatglm_magic.sweeps.last()`` returns it.
     """
     result = prepare_sweep(prompt, axes, samples=samples, jobs=jobs, session=session, resume=resume)
-    result.resume(wait=False)
-    display_running_sweep(result, show=show)
+    run_and_display(result, show=show)
     return result
 
 
@@ -84,17 +83,19 @@ def lens(
     return result
 
 
-def display_running_sweep(sweep: Sweep, *, show: bool = True) -> None:
-    """Display a running sweep in the current cell; without a front end, wait until it has ended.
+def run_and_display(sweep: Sweep, *, show: bool = True) -> None:
+    """Start a sweep and display it in the current cell; without a front end, wait until it has ended.
 
-    :raises Interrupted: after an interrupt of the wait, which stops the sweep.
+    :raises Interrupted: after an interrupt, which stops the sweep.
     """
-    is_watched = has_front_end(current_shell())
-    if is_watched and show and display_widget(sweep):
-        return
-    sweep.wait()
-    if show and not is_watched:
-        display_widget(sweep)  # with all answers, because the notebook is saved in this state
+    with sweep.stop_on_interrupt():
+        sweep.resume(wait=False)
+        is_watched = has_front_end(current_shell())
+        if is_watched and show and display_widget(sweep):
+            return
+        sweep.wait()
+        if show and not is_watched:
+            display_widget(sweep)  # with all answers, because the notebook is saved in this state
 
 
 def display_widget(value: Sweep | Lens) -> bool:

@@ -80,7 +80,7 @@ def run_sweep(
     :raises ChatGLMError: for a sweep that can't be sent, or needs ``--yes``.
     :raises Interrupted: on an interrupt; the answers so far are kept.
     """
-    from ..exploring import display_running_sweep
+    from ..exploring import run_and_display
 
     out = ask.check_variable_name(options.out)
     sweep = _prepare(session, options, body, names)
@@ -95,8 +95,7 @@ def run_sweep(
         )
     if out:
         shell.user_ns[out] = sweep
-    sweep.resume(wait=False)
-    display_running_sweep(sweep)
+    run_and_display(sweep)
     return sweep
 
 

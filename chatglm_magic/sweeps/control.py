@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ChatGLMError, Interrupted
@@ -90,11 +91,23 @@ class SweepControl:
         """
         from .waiting import wait_with_progress
 
-        try:
+        with self.stop_on_interrupt():
             if timeout is None:
                 wait_with_progress(self)
             else:
                 self.join(timeout)
+        return self
+
+    @contextmanager
+    def stop_on_interrupt(self) -> Iterator[None]:
+        """Stop the sweep if the code in this context is interrupted.
+
+        :raises Interrupted: in place of the interrupt; the answers are kept.
+        """
+        try:
+            yield
+        except Interrupted:
+            raise
         except KeyboardInterrupt:
             self.stop()
             progress = self.progress
@@ -102,7 +115,6 @@ class SweepControl:
                 f"the sweep was stopped: {progress.done} of {progress.total} answers are kept. "
                 "Its resume() asks for the rest; chatglm_magic.sweeps.last() is the sweep."
             ) from None
-        return self
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the sweep has ended, or for ``timeout`` seconds, and display nothing.

@@ -99,6 +99,22 @@ def test_while_the_whole_answer_is_rendered(page: Page) -> None:
         assert read_turns(page) == [["complete", "q1", RICH * 20]]
 
 
+@pytest.mark.row("D1")
+@installed
+def test_between_the_start_of_a_sweep_and_its_display(page: Page) -> None:
+    """The sweep is stopped, not left to run unseen, and the cell says how much has come."""
+    with ScriptedServer(hang()) as server:
+        point_at(page, server)
+        code = "from chatglm_magic import sweep\nsweep('q1', temperature=[0.1, 0.9], jobs=1)"
+        running = page.send(f"inside.strike_at('exploring.py:display_widget call')\n{code}")
+        page.done(running)
+        (struck,) = evaluate(page, "inside.struck")
+        ran = wait_stopped(page, server, running, struck)
+        assert ran.error is not None and "the sweep was stopped: 0 of 2 answers are kept" in ran.error["evalue"]
+        assert evaluate(page, "__import__('chatglm_magic').sweeps.last().running") is False
+        assert len(server.posts) <= 1
+
+
 BUSY = reply({"error": {"message": "busy"}}, status=429, Retry_After="60")
 WAYS = {
     "stream": (hang(), "get_session().ask('q1')"),
