@@ -59,6 +59,9 @@ class ChatGLMError(OneLineTraceback, ValueError):
 
     kind = "error"
 
+    about_model: bool = False
+    """Whether a server's error is about the model: one that it doesn't have, or none was named."""
+
     def __init__(self, message: str, *, kind: str | None = None, partial: str = "") -> None:
         super().__init__(message)
         self.kind = kind or type(self).kind

@@ -178,8 +178,7 @@ class ActiveTurn:
 
     def add_model_hint(self, error: ChatGLMError) -> None:
         """Add the server's models to an error about the model, after one probe (2 s timeout)."""
-        unnamed = error.kind == "bad_request" and not self.draft.base.model and "model" in str(error).lower()
-        if not (unnamed or (error.kind == "not_found" and "Choose a model" in str(error))):
+        if not error.about_model or (error.kind == "bad_request" and self.draft.base.model):
             return
         server = {"endpoint_url": self.plan.endpoint_url, "dialect": self.plan.dialect}
         models = self._session.probe(**server).models

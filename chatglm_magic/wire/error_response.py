@@ -123,7 +123,9 @@ def make_event_error(reply: Any, url: str, *, begun: bool) -> ChatGLMError:
     message = bodies.sanitize_line(words)
     if advice:
         message = _with_full_stop(message) + advice
-    return IncompleteAnswerError(f"The server broke off with an error: {message}", kind=kind)
+    error = IncompleteAnswerError(f"The server broke off with an error: {message}", kind=kind)
+    error.about_model = _is_about_model(kind, advice, message)
+    return error
 
 
 def raise_if_error(reply: Any, url: str) -> None:
@@ -141,9 +143,11 @@ def raise_if_error(reply: Any, url: str) -> None:
         if (known := VENDOR_STATUS.get(code or 0)) is not None:
             kind, advice = _classify_refusal(known, bodies.dump_json(reply), url)
         text = bodies.sanitize_line(message)
-        raise InvalidResponseError(
+        error = InvalidResponseError(
             f"The server reports an error: {_with_full_stop(text) + advice if advice else text}", kind=kind
         )
+        error.about_model = _is_about_model(kind, advice, text)
+        raise error
     if isinstance(status, str) and isinstance(words, str) and _is_failure_status(status):
         raise InvalidResponseError(
             f"The server reports status {bodies.sanitize_line(status, 80)}: {bodies.sanitize_line(words)}",
@@ -240,7 +244,12 @@ def _make_error(
     message = _with_full_stop(bodies.sanitize_line(words, 500) or "(no text)")
     error = ResponseError(f"The server answered {code or status}: {message}{advice}", kind=kind)
     error.status, error.retry_after, error.tokens = status, retry_after, tokens
+    error.about_model = _is_about_model(kind, advice, message)
     return error
+
+
+def _is_about_model(kind: str, advice: str, message: str) -> bool:
+    return advice == MODEL_ADVICE or (kind == "bad_request" and "model" in message.lower())
 
 
 def _with_full_stop(text: str) -> str:
