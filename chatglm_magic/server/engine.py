@@ -38,9 +38,8 @@ def _run(parent: int) -> None:
     try:
         server = _load_server(config)
     except (RuntimeError, ValueError, TypeError, ImportError) as error:
-        _write_event(
-            {"failed": str(error)}
-        )  # and run on until the front has read the log, which a thread still writes
+        # The process runs on until the front has read the log, which a thread still writes.
+        _write_event({"failed": str(error)})
     else:
         _write_event({"url": server.listening_address})
     threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()

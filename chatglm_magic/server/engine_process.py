@@ -19,9 +19,8 @@ from .models import ModelFile
 from .process_env import child_command, child_env, usable_cores
 
 _ERROR_LINE = re.compile(r"^[\d.]+ E (.*)\n", re.MULTILINE)
-_SOURCE_PREFIX = re.compile(
-    r"^(?:\w+ +)?\w+(?:\(\))?: (?:error loading model: )?"
-)  # the C++ function that logged it
+# A message begins with the C++ function that logged it.
+_SOURCE_PREFIX = re.compile(r"^(?:\w+ +)?\w+(?:\(\))?: (?:error loading model: )?")
 
 
 class EngineStartError(Exception):

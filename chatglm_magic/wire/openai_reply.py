@@ -148,9 +148,8 @@ class OpenAIReader:
             else:
                 yield from self._read_whole(whole)
                 self.done, self._reason = False, self._reason or "stop"
-            yield from self._read_events(
-                SSEDecoder(bodies.MAX_BODY_BYTES).feed(events + b"\n\n")
-            )  # most often "[DONE]" alone
+            # Most often "[DONE]" alone.
+            yield from self._read_events(SSEDecoder(bodies.MAX_BODY_BYTES).feed(events + b"\n\n"))
         else:
             yield from self._read_events(self._decoder.close())
         yield from self._splitter.close()
@@ -170,9 +169,8 @@ class OpenAIReader:
             ended by a failure of the server or a content filter.
         :raises ResponseError: ``too_long`` if there was no room for an answer.
         """
-        is_one_object = (
-            self._whole_objects == self._objects_with_text == 1
-        )  # complete, though it has no finish_reason
+        # One whole object is complete, though it has no finish_reason.
+        is_one_object = self._whole_objects == self._objects_with_text == 1
         if not (self.done or self._reason or is_one_object):
             raise IncompleteAnswerError(
                 "The answer is incomplete: the server closed the stream before it said that it was done."

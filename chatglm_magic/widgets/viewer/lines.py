@@ -132,9 +132,8 @@ class PageButtons(w.Box):  # type: ignore[misc]
         self.page = page
         self._last = page + has_more if count is None else max((count - 1) // LINES_PER_PAGE, 0)
         with self._guard.suspend_handlers():
-            self.number.max = max(
-                self._last + 1, self.number.value
-            )  # a value that is clamped would be reported as a change
+            # A value that is clamped would be reported as a change.
+            self.number.max = max(self._last + 1, self.number.value)
             self.number.value = page + 1
             self.number.max = self._last + 1
         self.of.value = "" if count is None else f"of {self._last + 1:,}"
