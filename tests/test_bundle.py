@@ -56,7 +56,7 @@ def test_the_footer_says_what_matters_and_nothing_that_varies() -> None:
     assert "1.5 s" not in html
 
 
-SPENT = "no answer: thinking used up max_token. Raise max_token, or ask for less thinking"
+SPENT = "no answer: thinking used up max_token. Raise max_token, or reduce thinking"
 
 
 @pytest.mark.parametrize(

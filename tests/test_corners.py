@@ -189,9 +189,9 @@ def test_a_table_of_sockets_that_cant_be_read(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("v1", 401, "wants a key"),
+        ("v1", 401, "requires a key"),
         ("v1", 503, "still loading"),
-        ("", 401, "wants a key"),
+        ("", 401, "requires a key"),
         ("", 200, "not as ChatGLM"),
     ],
 )

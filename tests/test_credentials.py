@@ -106,7 +106,7 @@ def test_the_store_keeps_no_part_of_a_key_that_a_server_repeats(
         session.close()
     assert (
         answered == f"Your key is {KEY[:3]}…."
-        and "answer: a key that the server repeated was taken out" in turns[0].changed
+        and "answer: an API key that the server repeated was removed" in turns[0].changed
     )
     assert not has_leaked(answered, turns, [turn.to_json() for turn in turns])
     files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]

@@ -164,7 +164,7 @@ def test_a_cells_settings_become_the_sessions() -> None:
             shown.click("Use these settings")
             assert sweep.session is not None
             assert (sweep.session.settings.temperature, sweep.session.settings.top_p) == (0.9, 0.5)
-            assert "The next prompt is asked with temperature 0.9, top_p 0.5." in shown.text
+            assert "The next prompt will be sent with temperature 0.9, top_p 0.5." in shown.text
 
 
 def test_a_default_that_a_cell_was_asked_with_is_chosen() -> None:
@@ -183,7 +183,7 @@ def test_a_default_that_a_cell_was_asked_with_is_chosen() -> None:
             )  # where no default is sent
             sweep.session.ask("And now?")
             assert server.posts[-1].body["temperature"] == 0.1 and "mirostat" not in server.posts[-1].body
-            assert "asked with temperature 0.1. mirostat: not a setting" in shown.text
+            assert "sent with temperature 0.1. mirostat: not a setting" in shown.text
 
 
 def test_another_answer_is_said_to_be_one() -> None:
@@ -356,7 +356,7 @@ def test_what_a_button_can_not_do_stands_in_the_status_line(tmp_path: Any) -> No
         get_session().settings.max_token = 7
         with open_explorer(loaded) as shown:
             shown.click("Resume")
-            shown.told("The answers that are there were asked with")
+            shown.told("The existing answers were requested with")
             assert 'role="alert"' in shown.box.status.value and not loaded.running
 
 

@@ -140,7 +140,7 @@ def test_a_wait_without_sense_is_told_as_the_short_one_that_takes_its_place(wait
         session.settings.endpoint_url, session.settings.store = server.url, "off"
         view = Notices()
         assert session.ask("q", view=view).turn.changed == ("request: retried once",)
-        assert re.search(r"answered 429; asking again in 0\.[0-5] s \(1 of 2\)", view.seen[0])
+        assert re.search(r"answered 429; retrying in 0\.[0-5] s \(1 of 2\)", view.seen[0])
         session.close()
 
 

@@ -173,8 +173,8 @@ def test_sweeps_and_lens_replay_without_a_server(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (("temperature=0.1,0.5,1,2", "temperature=0.1,0.6,1,2"), "temperature: recorded 0.5, asked 0.6"),
-        (("-m 12 --top 40", "-m 13 --top 40"), "max_token: recorded 12, asked 13"),
+        (("temperature=0.1,0.5,1,2", "temperature=0.1,0.6,1,2"), "temperature: recorded 0.5, requested 0.6"),
+        (("-m 12 --top 40", "-m 13 --top 40"), "max_token: recorded 12, requested 13"),
     ],
     ids=["sweep", "lens"],
 )

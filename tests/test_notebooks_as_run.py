@@ -17,7 +17,7 @@ pytestmark = pytest.mark.heavy
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 NAMES = [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
-KNOWN = ("Turns are kept in ", " - distributed.")
+KNOWN = ("Turns are saved to ", " - distributed.")
 """Parts of lines in stderr that are no error."""
 
 SWEPT = "%%chatglm_sweep temperature=0.1,0.5,1 -n 2 -j 1 -o jokes\nTell me a joke."

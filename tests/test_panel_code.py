@@ -229,7 +229,7 @@ def test_the_code_never_holds_the_key(server: ScriptedServer) -> None:
     with open_panel(session=session) as panel:
         copied = record_copies(panel)
         press(panel, "magic", text="")
-        assert copied == [] and read_notices(panel) == ["Type a prompt first: the code asks it."]
+        assert copied == [] and read_notices(panel) == ["Type a prompt first: the code sends it."]
         ask_and_wait(panel, "hi")
         assert KEY in server.posts[-1].headers["authorization"]
         choose(panel, "temperature", 1.25)

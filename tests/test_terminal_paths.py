@@ -77,7 +77,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     terminal = Terminal(str(home))
     with ScriptedServer(answer("ok")) as server:
         terminal.at(server)
-        assert f"Turns are kept in {home}" in terminal.run("%chatglm -q first"), "it is said once"
+        assert f"Turns are saved to {home}" in terminal.run("%chatglm -q first"), "it is said once"
     yield terminal
     terminal.shell.close(force=True)
 

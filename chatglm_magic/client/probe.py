@@ -64,7 +64,7 @@ def probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str]) -> Pr
         other: Dialect = "chatglm" if dialect == "openai" else "openai"
         second, status = _send_probe(endpoint_url, other, headers)
         if status == (200 if other == "openai" else 405) and second.speaks_dialect:
-            text = f"{second.text} %chatglm_config dialect={other} asks it so."
+            text = f"{second.text} %chatglm_config dialect={other} selects it."
             result = replace(second, text=text, speaks_dialect=False)
     is_exposed = result.answered and is_open_to_others(endpoint_url)
     return replace(result, text=f"{result.text} {EXPOSED_WARNING}") if is_exposed else result
@@ -132,7 +132,9 @@ def _read_openai_response(status: int, body: Any, url: str) -> ProbeResult:
         context = _context_length(rows[0]) if rows else None
         return ProbeResult(text, True, models, owners[0] if owners else "", speaks_dialect=True, context=context)
     if status in (401, 403):
-        return ProbeResult("Found a server that wants a key: %chatglm_config api_key", True, speaks_dialect=True)
+        return ProbeResult(
+            "Found a server that requires a key: %chatglm_config api_key", True, speaks_dialect=True
+        )
     if status == 503:
         return ProbeResult("Found a server that is still loading its model.", True, speaks_dialect=True)
     return ProbeResult(
@@ -154,7 +156,9 @@ def _read_chatglm_response(status: int, url: str) -> ProbeResult:
         text = "Found a server that takes POST here, as ChatGLM's own api.py does."
         return ProbeResult(text, True, speaks_dialect=True)
     if status in (401, 403):
-        return ProbeResult("Found a server that wants a key: %chatglm_config api_key", True, speaks_dialect=True)
+        return ProbeResult(
+            "Found a server that requires a key: %chatglm_config api_key", True, speaks_dialect=True
+        )
     return ProbeResult(
         f"Something answers at {sanitize_line(url)} (status {status}), but not as ChatGLM's own protocol does. "
         "A server that speaks OpenAI's has an address that ends in /v1.",

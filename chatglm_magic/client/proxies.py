@@ -50,7 +50,9 @@ class Proxy:
         """Return the error for an HTTP status that the proxy itself returned."""
         if status == 407:
             return self.error(
-                "wants a name and password (407)", url, "Write {source} as http://NAME:PASSWORD@HOST:PORT, or"
+                "requires a user name and password (407)",
+                url,
+                "Write {source} as http://NAME:PASSWORD@HOST:PORT, or",
             )
         return self.error(f"did not reach {sanitize_line(urlsplit(url).hostname, 80)}: it answered {status}", url)
 

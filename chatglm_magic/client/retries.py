@@ -82,7 +82,7 @@ class Retries:
         self.count += 1
         reason = f"the server answered {error.status}" if isinstance(error, ResponseError) else "no connection"
         attempt = f"{self.count} of {self.request.retries}"
-        return RetryWait(seconds, f"{reason}; asking again in {seconds:.1f} s ({attempt})")
+        return RetryWait(seconds, f"{reason}; retrying in {seconds:.1f} s ({attempt})")
 
     def changes_so_far(self) -> Delta | None:
         """Return the retries and changes before this answer; None if there were none."""
@@ -98,7 +98,7 @@ class Retries:
             return True
         if empty and error.kind == "incomplete" and body.get("stream"):
             # ChatGLM3's api_server.py sends an empty stream for every short answer, but can send it whole.
-            self.changed.append(Change("stream: the server sent an empty one, asked again without"))
+            self.changed.append(Change("stream: the server sent an empty one, requested again without"))
             self._replace_body({key: value for key, value in body.items() if key != USAGE_KEY} | {"stream": False})
             return True
         for key, word in LIMITED_KEYS.items():

@@ -186,7 +186,7 @@ class Lens:
 
 
 UNKNOWN_KIND = (
-    "it can't be told whether the server's probabilities are the model's own, or already scaled by the "
+    "it can't be detected whether the server's probabilities are raw or already scaled by the "
     "temperature. If you know, pass logprobs=raw or logprobs=tempered."
 )
 """Why probabilities of an unknown kind can't be reshaped."""

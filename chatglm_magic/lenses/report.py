@@ -214,7 +214,7 @@ def describe_draw(position: Position, distribution: Distribution) -> str:
     .. code-block:: pycon
 
         >>> describe_draw(position, position.reshape(1.0, 0.9))
-        'The arrow marks the token that came: the 2nd most likely, with a chance of 20.3 %.'
+        'The arrow marks the token of the answer: the 2nd most likely, with a chance of 20.3 %.'
     """
     index = position.taken
     rank = f"not among the {position.ranked} most likely"
@@ -222,7 +222,7 @@ def describe_draw(position: Position, distribution: Distribution) -> str:
         rank = "the most likely" if index == 0 else f"the {_ordinal(index + 1)} most likely"
     chance = distribution.probability(index)
     fate = "; these settings cut it" if chance.high == 0 else f", with a chance of {format_percent(chance)}"
-    return f"The arrow marks the token that came: {rank}{fate}."
+    return f"The arrow marks the token of the answer: {rank}{fate}."
 
 
 def _ordinal(number: int) -> str:

@@ -26,7 +26,7 @@ JSON_TYPES = {"usage": dict, "changed": list, "logprobs": list}
 """LangChain can only add these values up if they have the types of JSON."""
 
 TEXT_ONLY = Delta()[1:]
-KEY_REMOVED = Change("answer: a key that the server repeated was taken out")
+KEY_REMOVED = Change("answer: an API key that the server repeated was removed")
 
 
 class ChunkBuilder:

@@ -43,7 +43,7 @@ def history_parser() -> Parser:
     add(LIST_ACTION, "list the turns, newest first (the default)")
     add("--search", "turns that contain these words, in any language", nargs=None, metavar="TEXT")
     add("--show", "one turn, whole", **turn_number)
-    add("--undo", "take the last turn back")
+    add("--undo", "undo the last turn")
     add("--reset", "start a new conversation")
     add("--resume", "continue an earlier conversation, by default the newest", nargs="?", metavar="ID")
     add("--fork", "start a conversation with a copy of the turns up to N", **turn_number)
@@ -168,7 +168,7 @@ def _describe_empty_page(options: argparse.Namespace, total: int) -> str:
 
 def _undo(session: Session, options: argparse.Namespace) -> str:
     turn = session.undo()
-    return f"Taken back: {_short_line(turn.prompt)}" if turn else "There is no turn to take back."
+    return f"Undone: {_short_line(turn.prompt)}" if turn else "There is no turn to undo."
 
 
 def _reset(session: Session, options: argparse.Namespace) -> str:

@@ -49,7 +49,7 @@ def lens_parser() -> Parser:
         "--logprobs",
         choices=get_args(LogprobsOption),
         default="auto",
-        help="whose probabilities the server returns, if it can't be found out",
+        help="kind of probabilities the server returns, if it can't be detected",
     )
     add("-H", "--history", action="store_true", help="send the earlier turns; the lens adds none")
     add("--no-history", dest="history", action="store_false", help="send no earlier turns (the default)")

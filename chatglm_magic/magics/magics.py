@@ -158,7 +158,7 @@ class ChatGLMMagics(Magics):
         if options.help:
             return self._print(parser.format_help())
         if not in_notebook(self.shell):
-            return self._print("The panel needs a notebook; here, %chatglm PROMPT asks and %chatglm_config sets.")
+            return self._print("The panel needs a notebook. Here, use %chatglm PROMPT and %chatglm_config.")
         return self._show_widget(panel(self._session))
 
     @with_help(history.history_parser)

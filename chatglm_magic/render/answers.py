@@ -130,7 +130,7 @@ def incomplete_reason(turn: Turn) -> str:
     if turn.status == "error":
         return "no answer"
     if turn.spent_on_thinking:
-        return "no answer: thinking used up max_token. Raise max_token, or ask for less thinking"
+        return "no answer: thinking used up max_token. Raise max_token, or reduce thinking"
     if turn.finish_reason == "length":
         return "cut at max_token" if turn.answer else "no answer: max_token was used up"
     if turn.finish_reason == CONTEXT_FULL:

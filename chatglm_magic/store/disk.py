@@ -87,7 +87,7 @@ class DatabaseFile:
             _check_header(self.path, read_only=self._is_read_only)
             self._database = Database(self.path, journal_mode_for(self.path), read_only=self._is_read_only)
             if self._is_new:
-                text = f"Turns are kept in {self.path}; %chatglm_config store=off keeps none."
+                text = f"Turns are saved to {self.path}; %chatglm_config store=off saves none."
                 self._notify(Notice(text, routine=True))
                 self._is_new = False
         return self._database

@@ -39,7 +39,7 @@ class SweepControl:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> Any:
-        raise TypeError("A sweep can't be pickled or copied: save() writes it to a file, sel() picks what came.")
+        raise TypeError("A sweep can't be pickled or copied: save() writes it to a file, sel() selects answers.")
 
     @property
     def session(self) -> Session | None:
@@ -113,7 +113,7 @@ class SweepControl:
             progress = self.progress
             raise Interrupted(
                 f"the sweep was stopped: {progress.done} of {progress.total} answers are kept. "
-                "Its resume() asks for the rest; chatglm_magic.sweeps.last() is the sweep."
+                "Its resume() requests the rest; chatglm_magic.sweeps.last() is the sweep."
             ) from None
 
     def join(self, timeout: float | None = None) -> None:

@@ -59,7 +59,7 @@ def load_sweep(make: Callable[[Grid], S], path: str | Path) -> S:
         raise CommandError(f"{shown} was not read: {one_line(str(error)).rstrip('.')}.") from None
     if lost:
         warnings.warn(
-            f"{shown} breaks off: {lost} of its answers are not there. resume() asks for them.", stacklevel=3
+            f"{shown} is truncated: {lost} of its answers are missing. resume() requests them.", stacklevel=3
         )
     return sweep
 

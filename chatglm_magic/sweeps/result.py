@@ -325,7 +325,7 @@ def _pick_values(name: str, wanted: Any, axes: dict[str, tuple[Any, ...]]) -> tu
     for value in requested:
         if not _is_among(value, axes[name]):
             known = ", ".join(format_value(other) for other in axes[name][:20])
-            raise ParameterError(f"{name} {format_value(value)} was not asked. There are: {known}.")
+            raise ParameterError(f"{name} {format_value(value)} isn't part of the sweep. Available: {known}.")
     return tuple(value for value in axes[name] if _is_among(value, requested))
 
 

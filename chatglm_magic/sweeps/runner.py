@@ -163,8 +163,8 @@ def refuse_different_request(now: Turn, then: Turn) -> None:
     for name in (*old, *new):
         if not is_same_value(new.get(name), old.get(name)):
             raise ChatGLMError(
-                f"The answers that are there were asked with {name} {format_value(old.get(name))}, now it is "
-                f"{format_value(new.get(name))}: set it back, or begin a new sweep.",
+                f"The existing answers were requested with {name} {format_value(old.get(name))}, now it is "
+                f"{format_value(new.get(name))}: restore it, or start a new sweep.",
                 kind="mixed",
             )
 

@@ -41,7 +41,7 @@ def wait_for_reading(sweep: Joinable) -> None:
         progress = sweep.progress
         raise Interrupted(
             f"stopped waiting; the sweep continues ({progress.done} of {progress.total} answers). "
-            "Its .partial gives what is there, and stop() ends it."
+            "Its .partial holds the answers so far, and stop() ends it."
         ) from None
 
 

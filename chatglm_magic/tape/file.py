@@ -70,7 +70,7 @@ class TapeIndex:
         if fingerprint[2] > MAX_TAPE_BYTES:
             raise TapeError(
                 f"The tape {sanitize_line(str(self._path))} is larger than {MAX_TAPE_BYTES // 2**20} MiB. "
-                "Divide it by lines, or begin another one: %chatglm_config tape=FILE.",
+                "Split it by lines, or start a new one: %chatglm_config tape=FILE.",
                 kind="tape_file",
             )
         data = self._read_appended(file, fingerprint)
@@ -93,13 +93,13 @@ class TapeIndex:
         problems = list(self._index_lines(complete.split(b"\n") if end else [], self._line_count))
         self._line_count += complete.count(b"\n") + len(end)
         # A last line without a newline counts if it is complete, and is read again when more follows.
-        problems += [f"{problem} (it breaks off)" for problem in self._index_lines([rest], self._line_count)]
+        problems += [f"{problem} (truncated)" for problem in self._index_lines([rest], self._line_count)]
         self._end += len(complete) + len(end)
         self._overlap = (self._overlap + complete + end)[-OVERLAP_BYTES:]
         if problems:
             more = f"; {count} more" if (count := len(problems) - MAX_REPORTED_LINES) > 0 else ""
             listed = "; ".join(problems[:MAX_REPORTED_LINES])
-            text = f"The tape {sanitize_line(self._path.name)}: {listed}{more}. Passed over."
+            text = f"The tape {sanitize_line(self._path.name)}: {listed}{more}. Skipped."
             warnings.warn(text, stacklevel=2)
 
     def _index_lines(self, lines: list[bytes], before: int) -> Iterator[str]:
@@ -233,7 +233,7 @@ class TapeFile:
         with self._index_lock:
             self._pending = PendingWrites()
         pending.is_done = True
-        pending.problem = "The answer could not be put on the tape: another one was interrupted. Ask again."
+        pending.problem = "The answer couldn't be added to the tape: another recording was interrupted. Retry."
         try:
             with closing(open_for_appending(self.path)) as file:
                 file.lock()

@@ -88,12 +88,12 @@ def _describe(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator
             continue
         if name == "conversation":
             note = "" if len(old) != len(new) else ", in other words"
-            yield f"conversation before it: recorded {len(old)} messages, asked {len(new)}{note}"
+            yield f"conversation before it: recorded {len(old)} messages, requested {len(new)}{note}"
         elif isinstance(old, str) and isinstance(new, str) and ABSENT not in (old, new):
             old, new = _excerpts(old, new)
-            yield f"{sanitize_line(name, MAX_EXCERPT_CHARS)}: recorded {old}, asked {new}"
+            yield f"{sanitize_line(name, MAX_EXCERPT_CHARS)}: recorded {old}, requested {new}"
         else:
-            yield f"{sanitize_line(name, MAX_EXCERPT_CHARS)}: recorded {_format(old)}, asked {_format(new)}"
+            yield f"{sanitize_line(name, MAX_EXCERPT_CHARS)}: recorded {_format(old)}, requested {_format(new)}"
 
 
 def _excerpts(one: str, other: str) -> tuple[str, str]:

@@ -103,8 +103,8 @@ class Tape:
         differences = describe_closest(keyed.request, keyed.sample, self._file.entries())
         if differences is not None:
             error.args = (
-                f"{error} This question is not on the tape {sanitize_line(self.path)}: the nearest "
-                f"there differs in {join_differences(differences)}.",
+                f"{error} This request isn't on the tape {sanitize_line(self.path)}: the closest "
+                f"recording differs in {join_differences(differences)}.",
             )
 
     def _describe_miss(self, keyed: KeyedRequest) -> str:
@@ -116,8 +116,8 @@ class Tape:
         if differences is None:
             return f"The tape {path} holds no answer. {record}"
         return (
-            f"This question is not on the tape {path}. "
-            f"The nearest there differs in {join_differences(differences)}. {record}"
+            f"This request isn't on the tape {path}. "
+            f"The closest recording differs in {join_differences(differences)}. {record}"
         )
 
 

@@ -12,7 +12,7 @@ from .messages import MessageNotice
 
 REWORDINGS = (
     (r"Set the key with %chatglm_config api_key, or the variable CHATGLM_API_KEY", "Enter its key under Server"),
-    (r"wants a key: %chatglm_config api_key", "wants a key: enter it under Server."),
+    (r"requires a key: %chatglm_config api_key", "requires a key: enter it under Server."),
     (r"a key goes into api_key \(%chatglm_config api_key\)", "a key goes into the box API key"),
     (r"it goes into api_key \(%chatglm_config api_key\)", "it goes into the box API key"),
     (r"(?:,|;|:)? ?%chatglm_serve starts (?:the built-in model|one that does|a server that does)", ""),
@@ -20,12 +20,12 @@ REWORDINGS = (
     (r"Check endpoint_url \(%chatglm_config endpoint_url=\S+\)", "Check the address under Server"),
     (r"end endpoint_url in (\S+) \(%chatglm_config endpoint_url=\S+\)", r"end the address in \1"),
     (r" \(%chatglm_config endpoint_url=\S+\)", ""),
-    (r"%chatglm_config dialect=(\w+) asks it so", r"Choose the protocol under Server"),
+    (r"%chatglm_config dialect=(\w+) selects it", r"Choose the protocol under Server"),
     (r"or set dialect=\w+", "or choose the protocol under Server"),
     (r"Choose a model the server has: %chatglm_config model=NAME", "Choose a model under Server"),
     (r"start a new conversation: %chatglm_history --reset", "start a new chat"),
     (r"Ask again, or wait longer: %chatglm_config \w+=SECONDS", "Ask again"),
-    (r"; %chatglm_config store=off keeps none", ""),
+    (r"; %chatglm_config store=off saves none", ""),
     (r" \(\w*(?:Error|Exception|Disconnected)\)", ""),
     (r"\bendpoint_url\b", "the address"),
     (r"\bmax_token\b", "Max tokens"),

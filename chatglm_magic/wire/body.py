@@ -31,8 +31,7 @@ class Decompressor:
         name = encoding.strip().lower()
         if name not in ("", "identity", "gzip", "x-gzip", "deflate"):
             raise InvalidResponseError(
-                f"The server compressed its answer in a way that was not asked for: "
-                f"{sanitize_line(encoding, 40)}.",
+                f"The server compressed its answer in a way that wasn't requested: {sanitize_line(encoding, 40)}.",
                 kind="bad_encoding",
             )
         self._decompressor = zlib.decompressobj(GZIP_OR_ZLIB) if name not in ("", "identity") else None

@@ -100,7 +100,7 @@ def messages_to_prompt(
         if message.get("tool_calls") or role == "tool":
             raise UnsupportedError(f"ChatGLM's POST / has no messages for tools. {USE_V1_ADVICE}")
         if not isinstance(content, str):
-            raise UnsupportedError(f"ChatGLM's POST / takes text alone, and no images. {USE_V1_ADVICE}")
+            raise UnsupportedError(f"ChatGLM's POST / accepts only text, no images. {USE_V1_ADVICE}")
         if role == "system":
             systems.append(content)
         elif role == "assistant":

@@ -348,7 +348,7 @@ def _classify_not_found(head: str, url: str) -> tuple[str, str]:
     if dialect_of(url) == "openai":
         hint = "a server with ChatGLM's own POST / has its address end in a plain /"
     else:
-        hint = "a server that speaks OpenAI's protocol has its address end in /v1, or wants dialect=openai"
+        hint = "a server that speaks OpenAI's protocol has its address end in /v1, or needs dialect=openai"
     return (
         "not_found",
         f" Nothing answers at {bodies.sanitize_line(url)}: {hint} (%chatglm_config endpoint_url=...).",

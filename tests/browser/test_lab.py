@@ -52,7 +52,7 @@ def start_cell(server: ScriptedServer) -> str:
 def read_stderr(page: Page) -> list[str]:
     """Return what stands in the page as stderr, but for the line about a new store and what Dask logs."""
     texts = page.locator("[data-mime-type='application/vnd.jupyter.stderr']").all_text_contents()
-    return [text for text in texts if "Turns are kept in " not in text and " - distributed." not in text]
+    return [text for text in texts if "Turns are saved to " not in text and " - distributed." not in text]
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))])

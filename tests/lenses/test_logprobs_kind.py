@@ -147,7 +147,7 @@ def test_what_can_not_be_told_is_shown_and_not_reshaped(served: Served, options:
     best = max(found.at(0).logprobs)
     assert found.reshape()[0].share(0).low == pytest.approx(math.exp(best), abs=1e-3)
     for settings in ({"temperature": 1.0}, {"top_p": 0.5}, {"top_k": 3}):
-        with pytest.raises(ParameterError, match="can't be told"):
+        with pytest.raises(ParameterError, match="can't be detected"):
             found.reshape(**settings)
         with pytest.raises(ParameterError, match="logprobs=raw"):
             found.to_dataframe(**settings)

@@ -86,15 +86,15 @@ def test_it_is_said_how_likely_the_token_was_that_came() -> None:
     named = [("a", 0.5), ("b", 0.3), ("c", 0.2)]
     first, second = lens_of(odds(*named)).at(0), lens_of(odds(*named, taken=1)).at(0)
     assert describe_draw(second, second.reshape(1, 0.75)) == (
-        "The arrow marks the token that came: the 2nd most likely, with a chance of 37.5 %."
+        "The arrow marks the token of the answer: the 2nd most likely, with a chance of 37.5 %."
     )
     assert describe_draw(second, second.reshape(1, 0.4)).endswith("the 2nd most likely; these settings cut it.")
-    assert describe_draw(first, first.reshape(0)).endswith("came: the most likely, with a chance of 100 %.")
+    assert describe_draw(first, first.reshape(0)).endswith(": the most likely, with a chance of 100 %.")
     rare = TokenLogprobs(
         Candidate("d", math.log(0.01)), tuple(Candidate(text, math.log(p * 0.9)) for text, p in named)
     )
     other = lens_of(rare).at(0)
-    assert "came: not among the 3 most likely, with a chance of 1.0 %." in describe_draw(other, other.reshape())
+    assert ": not among the 3 most likely, with a chance of 1.0 %." in describe_draw(other, other.reshape())
     eleven = lens_of(odds(*((chr(97 + n), 0.09) for n in range(11)), taken=10)).at(0)
     assert "the 11th most likely" in describe_draw(eleven, eleven.reshape())
 

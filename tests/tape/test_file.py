@@ -103,7 +103,7 @@ def test_a_torn_last_line_is_told_and_passed_over(tmp_path: Path) -> None:
         whole = tape.read_bytes()
         tape.write_bytes(whole[:-40])
         llm = make_model(server, "openai", tape)
-        with pytest.warns(UserWarning, match=r"line 2 isn't JSON \(it breaks off\)\. Passed over") as caught:
+        with pytest.warns(UserWarning, match=r"line 2 isn't JSON \(truncated\)\. Skipped") as caught:
             assert llm.invoke("one") == first
             assert llm.invoke("two") == "two 答 3"
             assert llm.invoke("two") == "two 答 3"

@@ -76,7 +76,7 @@ def test_a_parameter_that_is_changed_is_named(say: Say) -> None:
         say("%chatglm_config tape_mode=replay")
         error = say("%chatglm --no-history -t 0.7 Hi")
         assert isinstance(error, TapeError) and len(server.posts) == 1
-        assert "The nearest there differs in temperature: recorded 0.5, asked 0.7." in str(error)
+        assert "The closest recording differs in temperature: recorded 0.5, requested 0.7." in str(error)
         assert "tape answers.jsonl" in str(error)
 
 

@@ -19,21 +19,24 @@ ASKED: dict[str, Any] = {"temperature": 0.5, "top_p": 0.8, "max_token": 50, "see
 FURTHER: dict[str, Any] = {"system": "Be brief.", "stop": ["END"], "history": [["a", "b"]], "top_k": 20}
 
 CHANGED: dict[str, tuple[dict[str, Any], str]] = {
-    "temperature": ({"temperature": 0.7}, "temperature: recorded 0.5, asked 0.7"),
-    "top_p": ({"top_p": 0.9}, "top_p: recorded 0.8, asked 0.9"),
-    "max_token": ({"max_token": 51}, "max_token: recorded 50, asked 51"),
-    "max_token unset": ({"max_token": None}, "max_token: recorded 50, asked not set"),
-    "seed": ({"seed": 8}, "seed: recorded 7, asked 8"),
-    "model": ({"model": "glm-4"}, 'model: recorded "glm", asked "glm-4"'),
-    "system": ({"system": "Be long."}, 'system: recorded "Be brief.", asked "Be long."'),
-    "stop": ({"stop": ["FIN"]}, 'stop: recorded ["END"], asked ["FIN"]'),
-    "history": ({"history": [["a", "c"]]}, "conversation before it: recorded 2 messages, asked 2, in other words"),
-    "history longer": ({"history": []}, "conversation before it: recorded 2 messages, asked 0"),
-    "another key": ({"top_k": 21}, "top_k: recorded 20, asked 21"),
-    "a further key": ({"min_p": 0.1}, "min_p: recorded not set, asked 0.1"),
+    "temperature": ({"temperature": 0.7}, "temperature: recorded 0.5, requested 0.7"),
+    "top_p": ({"top_p": 0.9}, "top_p: recorded 0.8, requested 0.9"),
+    "max_token": ({"max_token": 51}, "max_token: recorded 50, requested 51"),
+    "max_token unset": ({"max_token": None}, "max_token: recorded 50, requested not set"),
+    "seed": ({"seed": 8}, "seed: recorded 7, requested 8"),
+    "model": ({"model": "glm-4"}, 'model: recorded "glm", requested "glm-4"'),
+    "system": ({"system": "Be long."}, 'system: recorded "Be brief.", requested "Be long."'),
+    "stop": ({"stop": ["FIN"]}, 'stop: recorded ["END"], requested ["FIN"]'),
+    "history": (
+        {"history": [["a", "c"]]},
+        "conversation before it: recorded 2 messages, requested 2, in other words",
+    ),
+    "history longer": ({"history": []}, "conversation before it: recorded 2 messages, requested 0"),
+    "another key": ({"top_k": 21}, "top_k: recorded 20, requested 21"),
+    "a further key": ({"min_p": 0.1}, "min_p: recorded not set, requested 0.1"),
     "thinking": ({"thinking": "off"}, "thinking"),
-    "sample": ({"sample": 1}, "sample: recorded 0, asked 1"),
-    "dialect": ({"dialect": "chatglm"}, 'dialect: recorded "openai", asked "chatglm"'),
+    "sample": ({"sample": 1}, "sample: recorded 0, requested 1"),
+    "dialect": ({"dialect": "chatglm"}, 'dialect: recorded "openai", requested "chatglm"'),
 }
 
 
@@ -64,11 +67,11 @@ def test_a_changed_prompt_is_shown_with_both_beginnings(tape: Path) -> None:
     """Texts that begin alike are shown from where they part."""
     llm = make_offline_model("openai", tape)
     words = read_miss(lambda: llm.invoke("Name a fruit.", **ASKED, **FURTHER))
-    assert 'prompt: recorded "Name a colour.", asked "Name a fruit."' in words
+    assert 'prompt: recorded "Name a colour.", requested "Name a fruit."' in words
     words = read_miss(lambda: llm.invoke("Something quite different, 与此无关的难题", temperature=1.5))
-    assert 'recorded "…ent, 与此无关的问题", asked "…ent, 与此无关的难题"' in words
+    assert 'recorded "…ent, 与此无关的问题", requested "…ent, 与此无关的难题"' in words
     words = read_miss(lambda: llm.invoke("Name a\ncolour.\u202e", **ASKED, **FURTHER))
-    assert r'asked "Name a\ncolour.\u202e"' in words and "\u202e" not in words
+    assert r'requested "Name a\ncolour.\u202e"' in words and "\u202e" not in words
 
 
 def test_the_nearest_question_is_the_one_that_is_named(tmp_path: Path) -> None:
@@ -82,9 +85,9 @@ def test_the_nearest_question_is_the_one_that_is_named(tmp_path: Path) -> None:
                 llm.invoke(prompt, temperature=temperature, max_token=9)
     llm = make_offline_model("openai", tape)
     words = read_miss(lambda: llm.invoke("Name a city.", temperature=0.9, max_token=9))
-    assert "differs in temperature: recorded 1.0, asked 0.9." in words
+    assert "differs in temperature: recorded 1.0, requested 0.9." in words
     words = read_miss(lambda: llm.invoke("写一首短诗", temperature=0.5, max_token=9))
-    assert 'differs in prompt: recorded "写一首诗", asked "写一首短诗".' in words
+    assert 'differs in prompt: recorded "写一首诗", requested "写一首短诗".' in words
 
 
 def test_roles_and_pictures_are_part_of_a_question(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_roles_and_pictures_are_part_of_a_question(tmp_path: Path) -> None:
     llm = make_offline_model("openai", tape)
     assert llm.invoke([SystemMessage("s"), HumanMessage("q")]) == first
     words = read_miss(lambda: llm.invoke([SystemMessage("t"), HumanMessage("q")]))
-    assert 'system: recorded "s", asked "t"' in words
+    assert 'system: recorded "s", requested "t"' in words
     assert "what is it" in read_miss(
         lambda: llm.invoke([HumanMessage([{"type": "text", "text": "what is that"}])])
     )

@@ -217,7 +217,7 @@ def test_samples_are_told_apart_and_never_sent(tmp_path: Path) -> None:
     replaying = make_offline_model("openai", tape)
     assert [replaying.invoke("q", sample=n) for n in (2, 1, 0)] == first[::-1]
     assert replaying.batch(["q"], sample=1) == [first[1]]
-    assert "sample: recorded 2, asked 3" in read_miss(lambda: replaying.invoke("q", sample=3))
+    assert "sample: recorded 2, requested 3" in read_miss(lambda: replaying.invoke("q", sample=3))
     for wrong in (-1, 1.0, True, "1", None):
         with pytest.raises(ParameterError, match="sample must be a whole number"):
             replaying.invoke("q", sample=wrong)
@@ -283,7 +283,7 @@ def test_a_session_and_its_conversation_replay(tmp_path: Path) -> None:
     session.settings.tape, session.settings.tape_mode = str(tape), "replay"
     assert talk(session) == first
     assert session.explicit_parameters() == {}
-    with pytest.raises(TapeError, match="conversation before it: recorded 2 messages, asked 4"):
+    with pytest.raises(TapeError, match="conversation before it: recorded 2 messages, requested 4"):
         session.ask("two")
     assert session.turns[-1].status == "error"
 

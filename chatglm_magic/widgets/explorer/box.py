@@ -218,7 +218,7 @@ class Explorer(w.VBox):  # type: ignore[misc]
             if name not in unknown:
                 session.set_parameter(name, value)
         applied = format_setting({name: value for name, value in cell.setting.items() if name not in unknown})
-        parts = [f"The next prompt is asked with {applied}."] if applied else []
+        parts = [f"The next prompt will be sent with {applied}."] if applied else []
         parts += [f"{', '.join(unknown)}: not a setting, but a key of the request's body."] if unknown else []
         self._guard.show_status(" ".join(parts))
 

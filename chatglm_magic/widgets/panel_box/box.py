@@ -117,7 +117,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         """Copy code for the prompt in the composer, or else for the last prompt of the conversation."""
         turns = [turn for turn in self._session.turns if turn.kind == "chat" and turn.status != "superseded"]
         if not text.strip() and not turns:
-            self.transcript.show_notice(MessageNotice("Type a prompt first: the code asks it."))
+            self.transcript.show_notice(MessageNotice("Type a prompt first: the code sends it."))
             return
         blank = not text.strip()
         request = code.read_request(self._session, turns[-1].prompt if blank else text, repeated=blank)

@@ -140,7 +140,7 @@ class PanelConversation:
             self._transcript.live = live
             if live and answer is not None and not answer.is_finished:
                 self._lanes.add(answer)
-        words = "Live: each slider that settles asks again. These answers aren't part of the conversation."
+        words = "Live: each slider that settles requests a new answer, outside the conversation."
         self._transcript.show_notice(MessageNotice(words) if live else None)
         self.render()
 
