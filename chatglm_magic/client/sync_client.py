@@ -47,6 +47,8 @@ class DeadlineFile(io.RawIOBase):
     :param file: the buffered file of ``http.client``, still unread; it is closed with this one.
     """
 
+    _file: Any = None  # until an uninterrupted __init__: Python closes the object in any case
+
     def __init__(self, file: Any) -> None:
         self._file, self._sock = file, file.raw._sock
         limit = self._sock.gettimeout()
@@ -69,7 +71,8 @@ class DeadlineFile(io.RawIOBase):
                 return count
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         super().close()
 
 
