@@ -47,19 +47,19 @@ def say(shared_shell: InteractiveShell, tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_first_question_says_where_turns_are_kept(say: Say, tmp_path: Path) -> None:
     """Once, on stderr, with the way to keep none; an unrecorded question makes no file and says nothing."""
     say("%chatglm --no-log unrecorded")
-    assert not (tmp_path / "home").exists() and "kept" not in "".join(say.errors)
+    assert not (tmp_path / "home").exists() and "saved to" not in "".join(say.errors)
     say("%chatglm first")
-    told = [text for text in say.errors if "kept" in text]
+    told = [text for text in say.errors if "saved to" in text]
     assert len(told) == 1 and str(tmp_path / "home" / "history.sqlite") in told[0] and "store=off" in told[0]
     say("%chatglm second")
-    assert len([text for text in say.errors if "kept" in text]) == 1
+    assert len([text for text in say.errors if "saved to" in text]) == 1
 
 
 def test_a_notebook_under_test_is_not_told(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     """CHATGLM_MAGIC_RENDER=final, which nbval runs with, keeps a path that differs everywhere out of its cells."""
     monkeypatch.setenv("CHATGLM_MAGIC_RENDER", "final")
     say("%chatglm first")
-    assert "kept" not in "".join(say.errors)
+    assert "saved to" not in "".join(say.errors)
 
 
 def test_turns_are_listed_newest_first_and_by_pages(say: Say) -> None:
