@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
-from .mutants import ROOT, find_missing_tests, load_mutants
+import chatglm_magic
 
+from .mutants import find_missing_tests, load_mutants
+
+PACKAGE = Path(chatglm_magic.__file__).parent  # which .ci/matrix has installed, away from the tests
 MUTANTS = load_mutants()
 
 
@@ -14,7 +18,7 @@ def test_each_breakage_applies_to_the_tree() -> None:
     problems = []
     for mutant in MUTANTS:
         try:
-            mutant.broken(ROOT)
+            mutant.broken(PACKAGE.parent)
         except ValueError as error:
             problems.append(f"{mutant.name}: {error}")
     assert problems == []
@@ -35,6 +39,5 @@ def test_no_two_breakages_share_a_name() -> None:
 def test_every_room_has_breakages() -> None:
     """No part of the package is left out."""
     rooms = {mutant.file.split("/")[1].removesuffix(".py") for mutant in MUTANTS}
-    package = ROOT / "chatglm_magic"
-    every = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    every = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert rooms == every - {"__init__", "__main__", "_version"}

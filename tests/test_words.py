@@ -10,10 +10,11 @@ from pathlib import Path
 import chatglm_magic
 
 PACKAGE = Path(chatglm_magic.__file__).parent
+ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
     "README.md",
     "CHANGELOG.md",
-    *(f"docs/{path.name}" for path in (PACKAGE.parent / "docs").glob("*.md")),
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 )
 ODD = re.compile(
     r"(?<![Tt]here )\bis no (?!longer)|from [01] on\b|\banew\b|by the address|half way|whoever|likeliest"
@@ -42,5 +43,5 @@ def test_no_message_help_or_label_reads_as_translated() -> None:
 def test_no_document_reads_as_translated() -> None:
     """README, the pages of docs, the changelog."""
     for name in DOCUMENTS:
-        text = (PACKAGE.parent / name).read_text(encoding="utf-8")
+        text = (ROOT / name).read_text(encoding="utf-8")
         assert ODD.findall(text) == [], name
