@@ -153,7 +153,7 @@ def test_fifty_interrupts_at_random(page: Page) -> None:
     dice = random.Random(2)
     with ScriptedServer(telling(400, pause=0.002)) as server:
         point_at(page, server)
-        page.run("%chatglm -q --max-token 1 first")
+        page.run("%chatglm --max-token 1 first")  # displayed, so that the loop thread has started
         before, struck = evaluate(page, "inside.list_resources()"), 0
         for number in range(50):
             # From within: one that strikes while the kernel's own code runs can cost it the next message.
