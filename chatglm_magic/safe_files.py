@@ -34,7 +34,7 @@ def resolve_target(path: str | Path, *, force: bool = False) -> Path:
     try:
         wanted = Path(text).expanduser()
     except RuntimeError:
-        raise CommandError(f"{label}: there is no such home folder.") from None
+        raise CommandError(f"{label}: unknown home folder.") from None
     for name in wanted.parts[bool(wanted.anchor) :]:
         _check_name(name, label)
     try:

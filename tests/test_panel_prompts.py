@@ -48,7 +48,7 @@ def test_a_prompt_whose_turn_was_taken_back_is_asked_at_the_end() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("http://no-such-host.invalid/v1", "There is no host named no-such-host.invalid."),
+        ("http://no-such-host.invalid/v1", "Unknown host: no-such-host.invalid."),
         ("http://127.0.0.1:9/v1", "nothing listens there"),
         ("http://255.255.255.255/v1", "No route leads to"),
     ],

@@ -89,7 +89,7 @@ def _send_probe(endpoint_url: str, dialect: Dialect, headers: Mapping[str, str])
             raw = _read_body(response, started)
     except (ChatGLMError, requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         words = {
-            "unknown host": f"There is no host named {sanitize_line(urlsplit(url).hostname or url)}.",
+            "unknown host": f"Unknown host: {sanitize_line(urlsplit(url).hostname or url)}.",
             "no route": f"No route leads to {sanitize_line(url)}.",
         }
         return ProbeResult(

@@ -169,7 +169,7 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
     if (reason := connection_failure(error)) == "unknown host":
         host = urlsplit(request.url).hostname or where
         return EndpointError(
-            f"There is no host named {sanitize_line(host)}. "
+            f"Unknown host: {sanitize_line(host)}. "
             "Set another address: %chatglm_config endpoint_url=URL.",
             kind="connect",
         )

@@ -98,7 +98,7 @@ def find_turn(session: Session, options: argparse.Namespace) -> Turn:
     for number, row in _number_turns(_selected_history(session, options)):
         if number == options.value:
             return row.turn
-    raise ChatGLMError(f"There is no turn {options.value}: %chatglm_history lists them.", kind="not_found")
+    raise ChatGLMError(f"Turn {options.value} doesn't exist: %chatglm_history lists all.", kind="not_found")
 
 
 def turn_text(turn: Turn) -> str:
@@ -158,7 +158,7 @@ def _list(session: Session, options: argparse.Namespace) -> str:
 
 def _describe_empty_page(options: argparse.Namespace, total: int) -> str:
     if total:
-        return f"There is no page {options.page}: {total} turns are {-(-total // TURNS_PER_PAGE)} pages."
+        return f"Page {options.page} doesn't exist: {total} turns are {-(-total // TURNS_PER_PAGE)} pages."
     if options.value:
         return f"No turns match {options.value!r}." + (
             "" if options.all else " (--all searches every conversation.)"
@@ -168,7 +168,7 @@ def _describe_empty_page(options: argparse.Namespace, total: int) -> str:
 
 def _undo(session: Session, options: argparse.Namespace) -> str:
     turn = session.undo()
-    return f"Undone: {_short_line(turn.prompt)}" if turn else "There is no turn to undo."
+    return f"Undone: {_short_line(turn.prompt)}" if turn else "Nothing to undo."
 
 
 def _reset(session: Session, options: argparse.Namespace) -> str:

@@ -37,7 +37,7 @@ Unit = tuple[str, str]
 
 
 def highlight_differences(texts: Sequence[str]) -> list[str]:
-    """Return each text as safe HTML with a ``<mark>`` around what differs from the first text.
+    """Return each text as safe HTML, with its differences from the first text in ``<mark>``.
 
     In the first text, what any other text lacks is marked. Blanks and line ends are preserved. To bound the time,
     sentences are compared if more than 8 000 words or characters differ; if that is still too much, everything

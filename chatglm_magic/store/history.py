@@ -189,7 +189,7 @@ class History:
         offset = index if index >= 0 else index + len(self)
         rows = self.rows(offset, 1) if offset >= 0 else []
         if not rows:
-            raise IndexError(f"There is no turn {index}: there are {len(self)}.")
+            raise IndexError(f"Turn {index} doesn't exist: there are {len(self)}.")
         return rows[0].turn
 
     def __repr__(self) -> str:

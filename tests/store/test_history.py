@@ -38,7 +38,7 @@ def test_it_is_a_sequence_of_turns(history: History) -> None:
     for cut in (slice(2, 5), slice(None), slice(-3, None), slice(8, 20), slice(None, None, -2), slice(5, 2)):
         assert history[cut] == whole[cut]
     for at in (10, -11, 99):
-        with pytest.raises(IndexError, match="There is no turn"):
+        with pytest.raises(IndexError, match=f"Turn {at} doesn't exist: there are 10"):
             history[at]
     assert [row.turn.prompt for row in history.rows(4, 2)] == ["4", "5"]
 
