@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,20 @@ from .conftest import installed
 pytestmark = pytest.mark.heavy
 
 RICH = "| a | b |\n|---|---|\n" + "| `x = 1` | **2** |\n" * 40 + "\n"
+
+
+def strike_in(
+    page: Page, server: ScriptedServer, place: str, code: str, *, has_request: bool = False
+) -> dict[str, Any]:
+    """Run code that is interrupted at a place; check how soon it ends, and return the cell's error."""
+    running = page.send(f"inside.strike_at({place!r})\n{code}")
+    page.done(running)
+    (struck,) = evaluate(page, "inside.struck")
+    error = wait_stopped(page, server, running, struck, server.posts[0] if has_request else None).error
+    assert error is not None and error["ename"] == "Interrupted"
+    return error
+
+
 FRAME = "render/answers.py:live_html call"
 """A moment at which some of an answer has come and is about to be shown."""
 
@@ -77,11 +92,7 @@ def test_while_a_frame_is_rendered(page: Page, place: str) -> None:
     """The signal finds the kernel at work on a frame of an answer under way."""
     with ScriptedServer(sse([chunk(RICH), chunk("x"), chunk("x")], hold=threading.Event())) as server:
         point_at(page, server)
-        running = page.send(f"inside.strike_at({place!r})\n%chatglm q1")
-        page.done(running)
-        (struck,) = evaluate(page, "inside.struck")
-        ran = wait_stopped(page, server, running, struck, server.posts[0])
-        assert ran.error is not None and ran.error["ename"] == "Interrupted"
+        strike_in(page, server, place, "%chatglm q1", has_request=True)
         ((status, _, came),) = read_turns(page)
         assert status == "interrupted" and came.startswith(RICH)
 
@@ -91,11 +102,7 @@ def test_while_the_whole_answer_is_rendered(page: Page) -> None:
     """It has all come and is kept as complete, whether its last frame is shown or not."""
     with ScriptedServer(answer(RICH * 20)) as server:
         point_at(page, server)
-        running = page.send("inside.strike_at('render/answers.py:answer_html call')\n%chatglm q1")
-        page.done(running)
-        (struck,) = evaluate(page, "inside.struck")
-        ran = wait_stopped(page, server, running, struck)
-        assert ran.error is not None and ran.error["ename"] == "Interrupted"
+        strike_in(page, server, "render/answers.py:answer_html call", "%chatglm q1")
         assert read_turns(page) == [["complete", "q1", RICH * 20]]
 
 
@@ -106,11 +113,8 @@ def test_between_the_start_of_a_sweep_and_its_display(page: Page) -> None:
     with ScriptedServer(hang()) as server:
         point_at(page, server)
         code = "from chatglm_magic import sweep\nsweep('q1', temperature=[0.1, 0.9], jobs=1)"
-        running = page.send(f"inside.strike_at('exploring.py:display_widget call')\n{code}")
-        page.done(running)
-        (struck,) = evaluate(page, "inside.struck")
-        ran = wait_stopped(page, server, running, struck)
-        assert ran.error is not None and "the sweep was stopped: 0 of 2 answers are kept" in ran.error["evalue"]
+        error = strike_in(page, server, "exploring.py:display_widget call", code)
+        assert "the sweep was stopped: 0 of 2 answers are kept" in error["evalue"]
         assert evaluate(page, "__import__('chatglm_magic').sweeps.last().running") is False
         assert len(server.posts) <= 1
 
