@@ -73,7 +73,7 @@ def test_turns_are_listed_newest_first_and_by_pages(say: Say) -> None:
     assert "Page 1 of 3, 45 turns; --page 2 has older ones." in first
     assert second.splitlines()[0].split()[0] == "25" and third.splitlines()[-3].split()[0] == "1"
     assert "Page 3 of 3, 45 turns." in third
-    assert "no page 4" in say("%chatglm_history --page 4")
+    assert "Page 4 doesn't exist" in say("%chatglm_history --page 4")
 
 
 def test_search_finds_chinese_words_of_any_length(say: Say) -> None:

@@ -98,7 +98,7 @@ def find_turn(session: Session, options: argparse.Namespace) -> Turn:
     for number, row in _number_turns(_selected_history(session, options)):
         if number == options.value:
             return row.turn
-    raise ChatGLMError(f"Turn {options.value} doesn't exist: %chatglm_history lists all.", kind="not_found")
+    raise ChatGLMError(f"Turn {options.value} doesn't exist: %chatglm_history lists them.", kind="not_found")
 
 
 def turn_text(turn: Turn) -> str:
