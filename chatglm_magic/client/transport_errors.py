@@ -169,8 +169,7 @@ def _connection_error(error: BaseException, request: Request, deadline: Deadline
     if (reason := connection_failure(error)) == "unknown host":
         host = urlsplit(request.url).hostname or where
         return EndpointError(
-            f"Unknown host: {sanitize_line(host)}. "
-            "Set another address: %chatglm_config endpoint_url=URL.",
+            f"Unknown host: {sanitize_line(host)}. Set another address: %chatglm_config endpoint_url=URL.",
             kind="connect",
         )
     if reason == "no route":
