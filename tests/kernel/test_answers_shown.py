@@ -80,7 +80,11 @@ def test_a_stored_turn_is_displayed_as_its_answer_was(page: Page, display: str) 
         assert "<strong>this</strong>" in content["data"]["text/html"]
         assert content["metadata"]["chatglm"]["status"] == "complete"
         ran = page.run("%chatglm_history --show 3")
-        assert ran.error is not None and "no turn 3" in ran.error["evalue"] and len(ran.error["traceback"]) == 1
+        assert (
+            ran.error is not None
+            and "Turn 3 doesn't exist" in ran.error["evalue"]
+            and len(ran.error["traceback"]) == 1
+        )
 
 
 @installed
